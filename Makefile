@@ -1,0 +1,43 @@
+# headrace: `make demo` and `make test` need make, Python >= 3.11 with venv, and a package index; nothing else.
+SHELL := /bin/bash
+# The newest Python that runs and can make environments.
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c 'import ensurepip, venv' 2>/dev/null && echo python$$v && exit; done; echo python3)
+BIN := .venv/bin
+
+.PHONY: demo test check wheel bench sim peers constraints clean
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@echo "installing headrace and its libraries into .venv (once; a minute or two) …"
+	@$(BIN)/pip install -q --disable-pip-version-check uv || true
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[all,test]' 2>/dev/null \
+	  || { echo "uv could not; trying pip …"; $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,test]'; }
+	@touch $@
+
+demo: .venv/ready
+	@$(BIN)/headrace demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sim: .venv/ready
+	HEADRACE_SIM_SEEDS=$${HEADRACE_SIM_SEEDS:-2000} $(BIN)/python -m pytest tests/sim -q --timeout=0
+
+wheel: .venv/ready
+	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .
+
+peers: .venv/ready
+	tests/peers/install
+
+constraints: .venv/ready
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --upgrade --all-extras pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf .venv .peers dist build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The broker: a partitioned log on disk behind the Kafka protocol."""

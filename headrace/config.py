@@ -1,0 +1,226 @@
+"""Configuration: one YAML file per process, checked by a pydantic model (design D9).
+
+Overrides, weakest first: the file, `HEADRACE__A__B=value` in the environment, `--set a.b=value`. A value is read as YAML.
+Keys of the field (Kafka's, librdkafka's) contain dots, so a path is matched against the model greedily: where a mapping of
+free keys is reached, the rest of the path is one key. In the environment `.` inside a key is written `_`.
+An error names the file, the line and the key, and the nearest valid key.
+"""
+
+import difflib
+import itertools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from headrace.errors import ConfigError
+
+PREFIX = "HEADRACE__"
+
+
+class Section(BaseModel):
+    """Base of every section of a configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+M = TypeVar("M", bound=Section)
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where each key was said: a file's line, a variable, or `--set`."""
+
+    file: Path
+    lines: dict[Path_, int]
+    overridden: dict[Path_, str]
+
+    def of(self, path: Path_) -> str:
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.overridden:
+                return self.overridden[path[:end]]
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.lines:
+                return f"{self.file}:{self.lines[path[:end]]}"
+        return str(self.file)
+
+
+def load_config(model: type[M], file: Path, *, overrides: Sequence[str], environment: Mapping[str, str]) -> M:
+    """Read, override and check one configuration.
+
+    Args:
+        overrides: `a.b=value`, as given to `--set`.
+        environment: the process's variables; those that begin with HEADRACE__ are used.
+    Raises:
+        ConfigError: naming file, line, key, and what to do.
+    """
+    tree, lines = _read(file)
+    overridden: dict[Path_, str] = {}
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX):
+            path = _resolve(model, name[len(PREFIX) :].lower().split("__"), from_environment=True, where=name)
+            _put(tree, path, _scalar(value, name), name)
+            overridden[path] = name
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: write it as --set key=value")
+        path = _resolve(model, key.split("."), from_environment=False, where=f"--set {key}")
+        _put(tree, path, _scalar(value, f"--set {key}"), f"--set {key}")
+        overridden[path] = f"--set {key}"
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(model, error, _Origin(file, lines, overridden))) from error
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}; name a readable configuration file") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    lines: dict[Path_, int] = {}
+    if node is not None:
+        _collect_lines(node, (), lines)
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}:1: a configuration is a mapping of sections, this is a {type(tree).__name__}")
+    return tree, lines
+
+
+def _collect_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            lines[below] = key.start_mark.line + 1
+            _collect_lines(value, below, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _collect_lines(value, (*path, index), lines)
+
+
+def _scalar(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: {text!r} is not YAML; quote it") from error
+
+
+def _resolve(model: type[BaseModel], words: Sequence[str], *, from_environment: bool, where: str) -> Path_:
+    """Turn the words of an override into a path of keys and indexes, guided by the model."""
+    path: list[str | int] = []
+    kind: Any = model
+    rest = list(words)
+    while rest:
+        kind = _without_none(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            key, used, kind = _match_field(kind, rest, from_environment, where)
+            path.append(key)
+            rest = rest[used:]
+        elif get_origin(kind) in (list, tuple, Sequence) and rest[0].isdigit():
+            path.append(int(rest.pop(0)))
+            kind = get_args(kind)[0]
+        elif get_origin(kind) in (dict, Mapping) or kind in (dict, Any):
+            path.append("__".join(rest).replace("_", ".") if from_environment else ".".join(rest))
+            rest = []
+        else:
+            raise ConfigError(f"{where}: there is nothing below {'.'.join(map(str, path))}")
+    return tuple(path)
+
+
+def _match_field(model: type[BaseModel], rest: list[str], from_environment: bool, where: str) -> tuple[str, int, Any]:
+    keys = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    for used in range(len(rest), 0, -1):
+        wanted = ".".join(rest[:used])
+        for key, annotation in keys.items():
+            same = key.lower().replace(".", "_") == wanted.lower().replace(".", "_") if from_environment else key == wanted
+            if same:
+                return key, used, annotation
+    if model.model_config.get("extra") == "allow":  # a section of Kafka's own keys
+        key = "_".join(rest).replace("_", ".") if from_environment else ".".join(rest)
+        return key, len(rest), Any
+    raise ConfigError(f"{where}: unknown key{_nearest(rest[0], list(keys))}")
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) is typing.Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (typing.Union, types.UnionType):
+        rest = [option for option in get_args(kind) if option is not type(None)]
+        return rest[0]
+    return kind
+
+
+def _put(tree: dict[str, Any], path: Path_, value: Any, where: str) -> None:
+    at: Any = tree
+    for step, below in itertools.pairwise(path):
+        if isinstance(step, int) and isinstance(at, list) and step == len(at):
+            at.append([] if isinstance(below, int) else {})
+        elif isinstance(at, dict) and at.get(step) is None:
+            at[step] = [] if isinstance(below, int) else {}
+        try:
+            at = at[step]
+        except (IndexError, KeyError, TypeError) as error:
+            raise ConfigError(f"{where}: {step} is past the end of its list") from error
+    last = path[-1]
+    if isinstance(last, int) and isinstance(at, list) and last == len(at):
+        at.append(value)
+        return
+    try:
+        at[last] = value
+    except (IndexError, TypeError) as error:
+        raise ConfigError(f"{where}: cannot be set there") from error
+
+
+def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) -> str:
+    """The first fault, in one line (a file with several is mended one after another)."""
+    first = error.errors()[0]
+    path: Path_ = tuple(first["loc"])
+    key = ".".join(map(str, path))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{origin.of(path)}: unknown key {key}{_nearest(str(path[-1]), _keys_at(model, path[:-1]))}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{origin.of(path)}: {key} is missing{more}"
+    return f"{origin.of(path)}: {key}: {message}, not {first['input']!r}{more}"
+
+
+def _keys_at(model: type[BaseModel], path: Path_) -> list[str]:
+    kind: Any = model
+    for step in path:
+        kind = _without_none(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+            kind = fields.get(str(step))
+        else:
+            arguments = get_args(kind)
+            kind = arguments[-1] if get_origin(kind) in (dict, Mapping) else arguments[0] if arguments else None
+    kind = _without_none(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [field.alias or name for name, field in kind.model_fields.items()]
+    return []
+
+
+def _nearest(key: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(key, valid, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""

@@ -1,0 +1,50 @@
+"""Every error that headrace raises on purpose.
+
+    HeadraceError               exit status 1: started, then failed
+    ├── UsageError              exit status 2: nothing started, nothing shipped
+    │   └── ConfigError         a configuration file, at a line and a key
+    ├── StorageError            a disk or a store refused, or holds what it must not
+    │   └── CorruptError        bytes that cannot be what we wrote
+    ├── VersionError            written by a newer headrace than this one (design D10)
+    └── PeerError               a peer that cannot be reached, or answers against its protocol
+
+A message says what, where and what to do, in one line: it is what the user sees (a traceback comes with `--debug` only).
+Expected outcomes in the broker are wire error codes, not exceptions.
+"""
+
+from typing import ClassVar
+
+
+class HeadraceError(Exception):
+    """Base of all errors raised on purpose; `str(error)` is one line for people."""
+
+    exit_status: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+
+class UsageError(HeadraceError):
+    """The user asked for something that cannot be started."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file, variable or `--set` is wrong; the message names the file, the line and the key."""
+
+
+class StorageError(HeadraceError):
+    """A disk or a store failed."""
+
+
+class CorruptError(StorageError):
+    """Stored bytes are damaged, or break an invariant of their format."""
+
+
+class VersionError(HeadraceError):
+    """Stored by a newer version than this one; it is refused, never guessed at."""
+
+
+class PeerError(HeadraceError):
+    """A peer is unreachable or breaks its protocol."""
+
+    retriable = True

@@ -1,0 +1,50 @@
+"""The small HTTP port that every part may have: `/healthz` and `/metrics` (Prometheus text format), on a thread of its own."""
+
+import logging
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from headrace.errors import UsageError
+
+logger = logging.getLogger(__name__)
+_metrics = make_wsgi_app()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        logger.debug(format, *args)
+
+
+def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/healthz":
+        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"ok\n"]
+    if environ["PATH_INFO"] == "/metrics":
+        return _metrics(environ, start_response)  # type: ignore[no-any-return]
+    start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+    return [b"not found: /healthz or /metrics\n"]
+
+
+def serve_http(host: str, port: int) -> int:
+    """Serve until the process ends, and return the port that was bound (useful where `port` is 0).
+
+    Raises:
+        UsageError: the port is taken or the address is not ours.
+    """
+    try:
+        server = make_server(host, port, _application, server_class=_Server, handler_class=_QuietHandler)
+    except OSError as error:
+        raise UsageError(f"http {host}:{port}: {error.strerror or error}; choose another port") from error
+    Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return int(server.server_port)

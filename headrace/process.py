@@ -1,0 +1,85 @@
+"""One part as one process: its run file, its signals, and its bond to the parent that started it.
+
+The protocol between a supervisor (`headrace up`, `headrace demo`) and a part is files and signals only (interfaces, Processes):
+the supervisor starts `headrace <part> --config FILE --run-file DIR/run/<part>.json`; the part writes the run file
+`{"pid", "ports"}` when it is ready to serve, and removes it when it has stopped cleanly; SIGTERM and SIGINT ask it to drain
+and stop. A part whose environment names HEADRACE_PARENT dies with that process, even after kill -9.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from headrace.errors import UsageError
+
+_PR_SET_PDEATHSIG = 1
+PARENT_VARIABLE = "HEADRACE_PARENT"
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the supervisor dies; does nothing for a part that was started by hand."""
+    parent = os.environ.pop(PARENT_VARIABLE, "")
+    if not parent:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # it died before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
+    """Say that this process is ready by writing `{"pid", "ports"}`; take it back when the block ends without an error.
+
+    Args:
+        path: where, or None to write nothing.
+        ports: what listens where, by name (`kafka`, `http` …).
+    """
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"pid": os.getpid(), "ports": ports}) + "\n")
+    temporary.rename(path)
+    yield
+    path.unlink(missing_ok=True)
+
+
+def stop_event() -> threading.Event:
+    """An event that SIGTERM and SIGINT set (for parts that run on threads)."""
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    return stop
+
+
+def async_stop_event() -> asyncio.Event:
+    """The same for parts that run on an event loop; call it on the loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    return stop
+
+
+def writable_directory(path: Path, what: str) -> Path:
+    """Make `path` and check that we may write in it.
+
+    Raises:
+        UsageError: it cannot be made or written; `what` names its use in the message.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".headrace-write-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{what} {path}: {reason}; choose a directory that can be written") from error
+    return path

@@ -1,0 +1,1 @@
+"""Jobs: SQL, audit and Apache Beam over what has landed."""

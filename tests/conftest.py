@@ -1,0 +1,20 @@
+"""What every test may ask for: `require(name)`, which skips, or fails where HEADRACE_REQUIRE says that a peer must be there."""
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str, str], NoReturn]:
+    """`missing("kafka", "run make peers")`: skip, saying what is missing; fail if HEADRACE_REQUIRE names it or says `all`."""
+
+    def say(peer: str, remedy: str) -> NoReturn:
+        required = os.environ.get("HEADRACE_REQUIRE", "").split(",")
+        if peer in required or "all" in required:
+            pytest.fail(f"{peer} is required (HEADRACE_REQUIRE) and missing: {remedy}")
+        pytest.skip(f"{peer} is missing: {remedy}")
+
+    return say
