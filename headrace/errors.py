@@ -7,6 +7,7 @@
     │   └── CorruptError        bytes that cannot be what we wrote
     ├── VersionError            written by a newer headrace than this one (design D10)
     └── PeerError               a peer that cannot be reached, or answers against its protocol
+        └── RefusedError        a peer that understood and said no: asking again is useless
 
 A message says what, where and what to do, in one line: it is what the user sees (a traceback comes with `--debug` only).
 Expected outcomes in the broker are wire error codes, not exceptions.
@@ -48,3 +49,13 @@ class PeerError(HeadraceError):
     """A peer is unreachable or breaks its protocol."""
 
     retriable = True
+
+
+class RefusedError(PeerError):
+    """A peer understood and refused; `status` is its HTTP status, `code` its own error code."""
+
+    retriable = False
+
+    def __init__(self, message: str, *, status: int, code: int) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code

@@ -1,0 +1,304 @@
+"""`headrace demo`: ship files (or made-up events) through real parts, wait until all has landed, and show it.
+
+It starts what `headrace up` starts, as processes of their own on free ports, except that the agent is finite: it ships the
+files as they are, says `finished` on `_audit`, and ends. The demo is over when the audit says complete; only then are the parts
+stopped, in order. What counts is read back from the table and the audit, never from what the parts say of themselves.
+"""
+
+import argparse
+import contextlib
+import json
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.process import stop_event
+from headrace.supervise import Layout, Supervisor, free_port, only_supervisor
+from headrace.up import require_extra
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+MADE_UP_EVENTS = 50_000
+_SEED = 2011
+_POLL_S = 0.1
+_READY_TIMEOUT_S = 60.0
+_COUNT_CHUNK_BYTES = 1 << 20
+_HOURS_SHOWN = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace demo`."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help="log files to ship (default: made-up web access events)")
+    parser.add_argument("--data", metavar="DIR", help="where everything is kept (default: a new temporary folder, kept)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    parser.add_argument("--timeout", type=float, default=300, metavar="S", help="give up after so many seconds (default: 300)")
+
+
+@dataclass(slots=True)
+class _Shipment:
+    """What is to be shipped, and how far it has come."""
+
+    files: list[Path]
+    lines: int
+    size_bytes: int
+    acked_lines: int = 0
+    acked_bytes: int = 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ship, wait, stop, show; 0 only when everything has provably landed."""
+    if args.timeout <= 0:
+        raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds above 0")
+    files = _checked(args.files)
+    require_extra()
+    stop = stop_event()
+    root = Path(args.data).absolute() if args.data else Path(tempfile.mkdtemp(prefix="headrace-demo-"))
+    layout = Layout(root)
+    layout.make()
+    with only_supervisor(layout):
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        shipment = _count(files or [_made_up(layout)])
+        deadline = time.monotonic() + args.timeout
+        started = time.monotonic()
+        _ship(layout, shipment, console, deadline=deadline, stop=stop)
+        elapsed_s = time.monotonic() - started
+    return _show(layout, shipment, args, elapsed_s=elapsed_s)
+
+
+def _checked(names: Sequence[str]) -> list[Path]:
+    """The FILEs, each once, as absolute paths.
+
+    Raises:
+        UsageError: one is missing, unreadable, or not a regular file.
+    """
+    files: dict[tuple[int, int], Path] = {}
+    for name in names:
+        path = Path(name).absolute()
+        try:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise UsageError(f"{name} is a directory; name its files, as {name.rstrip('/')}/*.log")
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{name} is not a regular file; the demo ships files that have an end")
+            path.open("rb").close()
+        except OSError as error:
+            raise UsageError(f"{name}: {(error.strerror or str(error)).lower()}; name a file that can be read") from error
+        files.setdefault((status.st_dev, status.st_ino), path)
+    return list(files.values())
+
+
+def _made_up(layout: Layout) -> Path:
+    """A day of web access events, written once per data directory."""
+    from headrace.access_events import access_log
+
+    file = layout.root / "made-up" / "access.log"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text("".join(f"{line}\n" for line in access_log(day=yesterday, count=MADE_UP_EVENTS, seed=_SEED)))
+        temporary.rename(file)
+    return file
+
+
+def _count(files: list[Path]) -> _Shipment:
+    """Count lines as interfaces.md defines them: each ends at a newline, and what follows the last newline is a line too."""
+    lines = size_bytes = 0
+    for path in files:
+        last = b"\n"
+        with path.open("rb") as file:
+            while chunk := file.read(_COUNT_CHUNK_BYTES):
+                lines += chunk.count(b"\n")
+                size_bytes += len(chunk)
+                last = chunk[-1:]
+        lines += last != b"\n"
+    return _Shipment(files, lines, size_bytes)
+
+
+def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: float, stop: threading.Event) -> None:
+    """Start the parts, wait until the audit is content, and stop them.
+
+    Raises:
+        HeadraceError: a part failed for good, the time is over, or the user stopped it.
+    """
+    from headrace import pipeline
+
+    broker_port, registry_port = free_port(), free_port()
+    supervisor = Supervisor(layout)
+    supervisor.configure("broker", pipeline.broker_config(layout, port=broker_port, http_port=None))
+    supervisor.configure("registry", pipeline.registry_config(port=registry_port, broker_port=broker_port))
+    supervisor.configure("load", pipeline.load_config(layout, broker_port=broker_port, registry_port=registry_port, age="1s"))
+    literal = [_as_glob(path) for path in shipment.files]
+    supervisor.configure("agent", pipeline.agent_config(layout, literal, broker_port=broker_port, registry_port=registry_port))
+    try:
+        supervisor.start("broker")
+        supervisor.wait_ready(["broker"], timeout_s=_READY_TIMEOUT_S, stop=stop)
+        supervisor.start("registry")
+        supervisor.start("load")
+        agent = supervisor.start("agent", "--once", "--progress", stdout=subprocess.PIPE, finite=True)
+        threading.Thread(target=_follow, args=(agent, shipment), daemon=True).start()
+        with _progress(console) as progress:
+            _watch(layout, supervisor, shipment, progress, deadline=deadline, stop=stop)
+    finally:
+        for line in supervisor.stop():
+            console.print(f"headrace demo: {line}", style="yellow", highlight=False)
+    if stop.is_set():
+        raise HeadraceError(f"stopped; run it again with --data {layout.root} to go on")
+
+
+def _as_glob(path: Path) -> str:
+    """A pattern that matches this path alone, whatever letters are in its name."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+
+
+def _follow(agent: "subprocess.Popen[bytes]", shipment: _Shipment) -> None:
+    """Read the agent's own account of its progress; for the bar only."""
+    assert agent.stdout is not None
+    for line in agent.stdout:
+        with contextlib.suppress(ValueError, KeyError):
+            said = json.loads(line)
+            shipment.acked_lines, shipment.acked_bytes = said["lines"], said["bytes"]
+
+
+def _progress(console: "Console") -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+def _watch(
+    layout: Layout, supervisor: Supervisor, shipment: _Shipment, progress: "Progress", *, deadline: float, stop: threading.Event
+) -> None:
+    from headrace.jobs.audit import overall_verdict
+    from headrace.sinks.table.reader import snapshot, tables
+
+    shipped = progress.add_task("shipped", total=shipment.lines, unit="lines")
+    landed = progress.add_task("landed", total=shipment.lines, unit="rows")
+    agent = supervisor.children["agent"]
+    while not stop.wait(_POLL_S):
+        for line in supervisor.revive():
+            progress.console.print(f"headrace demo: {line}", style="yellow", highlight=False)
+        if agent.restarts > 3:
+            raise HeadraceError(supervisor.obituary("agent"))
+        progress.update(shipped, completed=shipment.acked_lines)
+        if "logs" in tables(layout.landed):
+            progress.update(landed, completed=sum(file.rows for file in snapshot(layout.landed, "logs").files))
+        if agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete":
+            return
+        if time.monotonic() > deadline:
+            progress.console.print(
+                "headrace demo: the time is over (--timeout); what has not landed yet goes on at the next start", style="red"
+            )
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What the table log and the audit say afterwards."""
+
+    lines: int
+    landed: int
+    quarantined: int
+    duplicates: int
+    files: list[str]
+    audit: str
+
+
+def _result(layout: Layout, shipment: _Shipment) -> _Result:
+    from headrace.jobs.audit import overall_verdict
+    from headrace.sinks.table.reader import snapshot, tables
+
+    verdict = overall_verdict(layout.landed, "logs")
+    if "logs" not in tables(layout.landed):
+        return _Result(shipment.lines, 0, 0, 0, [], verdict)
+    table = snapshot(layout.landed, "logs")
+    files = [str(file.path) for file in table.files]
+    return _Result(shipment.lines, _landed_lines(layout, shipment, files), table.quarantined, table.duplicates, files, verdict)
+
+
+def _landed_lines(layout: Layout, shipment: _Shipment, files: list[str]) -> int:
+    """How many lines of the shipped files are in the table, whichever run landed them: the rows that begin a line."""
+    import pyarrow.dataset as ds
+
+    from headrace.agents.state import streams_of
+
+    streams = list(streams_of(layout.agent, shipment.files).values())
+    if not files or not streams:
+        return 0
+    return int(ds.dataset(files).count_rows(filter=(ds.field("part") == 0) & ds.field("stream_id").isin(streams)))
+
+
+def _show(layout: Layout, shipment: _Shipment, args: argparse.Namespace, *, elapsed_s: float) -> int:
+    from headrace.cli import main
+
+    result = _result(layout, shipment)
+    _print_tree(layout)
+    for command in _questions(layout, made_up=not args.files) if result.landed else ():
+        print(f'\n$ headrace {" ".join(command[:-1])} "{command[-1]}"', flush=True)
+        main(command)
+    print(f"\n$ headrace audit --data {layout.root}", flush=True)
+    main(["audit", "--data", str(layout.root)])
+    pace = f"{shipment.size_bytes / 1e6:,.1f} MB in {elapsed_s:.1f} s, {shipment.lines / elapsed_s:,.0f} lines/s"
+    print(f"\n{result.landed:,} of {result.lines:,} lines landed ({pace}); audit: {result.audit}")
+    print(f"everything is kept in {layout.root}")
+    if args.json:
+        print(json.dumps(asdict(result)), flush=True)
+    return 0 if result.audit == "complete" and result.landed == result.lines else 1
+
+
+def _questions(layout: Layout, *, made_up: bool) -> list[list[str]]:
+    """What to ask of what has landed: something worth looking at for each kind of log."""
+    data = ["query", "--data", str(layout.root)]
+    if made_up:
+        return [
+            [*data, "SELECT hour, count(*) AS requests, count(*) FILTER (fields['status'] >= '500') AS errors, "
+             "bar(count(*), 0, 6000, 40) AS traffic FROM logs GROUP BY hour ORDER BY hour"],
+        ]  # fmt: skip
+    return [
+        [*data, "SELECT service, count(*) AS lines, min(event_time) AS first, max(event_time) AS last, "
+         "max(length(message)) AS longest FROM logs GROUP BY service ORDER BY lines DESC"],
+    ]  # fmt: skip
+
+
+def _print_tree(layout: Layout) -> None:
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from headrace.sinks.table.reader import snapshot, tables
+
+    tree = Tree(f"[bold]{layout.landed}[/bold]")
+    for topic in tables(layout.landed):
+        table = snapshot(layout.landed, topic)
+        branch = tree.add(f"[bold]{topic}[/bold]  {sum(file.rows for file in table.files):,} rows in {len(table.files)} files")
+        hours: dict[str, list[Any]] = {}
+        for file in sorted(table.files, key=lambda file: (file.dt, file.hour)):
+            hours.setdefault(f"dt={file.dt}/hour={file.hour:02d}", []).append(file)
+        shown = list(hours.items())
+        for hour, files in shown[:_HOURS_SHOWN]:
+            rows, size_bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
+            branch.add(
+                f"{hour}  {rows:,} rows, {len(files)} {'file' if len(files) == 1 else 'files'}, {size_bytes / 1000:,.0f} kB"
+            )
+        if len(shown) > _HOURS_SHOWN:
+            branch.add(f"… and {len(shown) - _HOURS_SHOWN} more hours")
+        branch.add("_headrace/  the table's log")
+    Console().print(tree, highlight=False)

@@ -1,0 +1,123 @@
+"""`headrace up`: broker, registry, loader and an agent on this machine, kept running until SIGTERM or Ctrl-C."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.process import stop_event
+from headrace.supervise import Layout, Supervisor, check_port_free, data_directory, only_supervisor
+
+_READY_TIMEOUT_S = 60.0
+_WATCH_INTERVAL_S = 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace up`."""
+    parser.add_argument(
+        "globs", nargs="*", metavar="GLOB", help="files to ship to topic `logs`; quote it, so that new files match too"
+    )
+    parser.add_argument("--data", metavar="DIR", help="where everything is kept (default: $HEADRACE_DATA or ./headrace-data)")
+    parser.add_argument("--port", type=_port, default=9092, help="the broker's port (default: 9092)")
+    parser.add_argument("--registry-port", type=_port, default=8081, help="the schema registry's port (default: 8081)")
+    parser.add_argument(
+        "--http-port", type=_port, default=9600, help="the port of the broker's /healthz and /metrics (default: 9600)"
+    )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start everything, print `ready`, and watch until asked to stop."""
+    ports = {"--port": args.port, "--registry-port": args.registry_port, "--http-port": args.http_port}
+    if len(set(ports.values())) < len(ports):
+        raise UsageError(
+            f"two of {', '.join(f'{option} {port}' for option, port in ports.items())} are the same; give each its own"
+        )
+    globs = [os.path.abspath(glob) for glob in args.globs]
+    _check_globs(globs)
+    require_extra()
+    layout = Layout(data_directory(args.data))
+    layout.make()
+    with only_supervisor(layout):
+        check_port_free(args.port, "broker", "--port")
+        check_port_free(args.registry_port, "registry", "--registry-port")
+        check_port_free(args.http_port, "http", "--http-port")
+        return _keep_running(layout, globs, args)
+
+
+def require_extra() -> None:
+    """
+    Raises:
+        ModuleNotFoundError: a library of the extra `demo` is missing (the command line names the extra).
+    """
+    from importlib.util import find_spec
+
+    for module in ("aiohttp", "crc32c", "duckdb", "kio", "pyarrow"):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
+
+
+def _check_globs(globs: Sequence[str]) -> None:
+    for glob in globs:
+        path = Path(glob)
+        if path.is_dir():
+            raise UsageError(f"{glob} is a directory; name its files, as {glob}/*.log")
+        if not any(letter in glob for letter in "*?[") and path.exists() and not os.access(path, os.R_OK):
+            raise UsageError(f"{glob} cannot be read; check its permissions")
+        if not any(letter in glob for letter in "*?[") and not path.exists():
+            print(f"headrace up: {glob} does not exist yet; it will be shipped when it does", file=sys.stderr)
+
+
+def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace) -> int:
+    from headrace import pipeline
+
+    stop = stop_event()
+    supervisor = Supervisor(layout)
+    supervisor.configure("broker", pipeline.broker_config(layout, port=args.port, http_port=args.http_port))
+    supervisor.configure("registry", pipeline.registry_config(port=args.registry_port, broker_port=args.port))
+    supervisor.configure("load", pipeline.load_config(layout, broker_port=args.port, registry_port=args.registry_port))
+    parts = ["broker", "registry", "load"]
+    if globs:
+        supervisor.configure(
+            "agent", pipeline.agent_config(layout, globs, broker_port=args.port, registry_port=args.registry_port)
+        )
+        parts.append("agent")
+    try:
+        supervisor.start("broker")
+        supervisor.wait_ready(["broker"], timeout_s=_READY_TIMEOUT_S, stop=stop)
+        for part in parts[1:]:
+            if not stop.is_set():
+                supervisor.start(part)
+        if not stop.is_set():
+            supervisor.wait_ready(parts, timeout_s=_READY_TIMEOUT_S, stop=stop)
+        if not stop.is_set():
+            _announce(layout, globs, args)
+        while not stop.wait(_WATCH_INTERVAL_S):
+            for line in supervisor.revive():
+                print(f"headrace up: {line}", file=sys.stderr, flush=True)
+    finally:
+        complaints = supervisor.stop()
+        for line in complaints:
+            with contextlib.suppress(BrokenPipeError):
+                print(f"headrace up: {line}", file=sys.stderr, flush=True)
+    if complaints:
+        raise HeadraceError("not every part stopped cleanly; what they had not finished goes on at the next start")
+    return 0
+
+
+def _announce(layout: Layout, globs: Sequence[str], args: argparse.Namespace) -> None:
+    print(f"broker    127.0.0.1:{args.port} (Kafka protocol), http://127.0.0.1:{args.http_port}/metrics")
+    print(f"registry  http://127.0.0.1:{args.registry_port}")
+    print(f"agent     {' '.join(globs) if globs else 'none (no GLOB given)'}")
+    print(f"landed    {layout.landed}")
+    print(f"ask       headrace query --data {layout.root} 'SELECT count(*) FROM logs'")  # noqa: S608 - shown, not run
+    print("ready", flush=True)
