@@ -1,0 +1,145 @@
+"""The broker's state, owned by one event loop: topics, their logs, and who waits for them. No locks (design D2).
+
+Handlers get this object. Every append goes through `append`, so that waiting fetches wake; `committed` waits until what was
+appended meets the topic's durability (lies below the high watermark).
+"""
+
+import base64
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from headrace.broker.config import BrokerConfig
+from headrace.broker.coordination.store import CoordinationStore, TopicRecord
+from headrace.broker.log import AppendResult, LogDirectory, PartitionLog
+from headrace.broker.waiting import Waiters
+from headrace.clock import Clock
+
+if TYPE_CHECKING:
+    from headrace.broker.handlers.api import Api
+
+logger = logging.getLogger(__name__)
+_PRODUCER_ID_BLOCK = 1000
+
+
+class Broker:
+    """One node that leads every partition it has; leader epochs are all 0."""
+
+    def __init__(
+        self, config: BrokerConfig, clock: Clock, store: CoordinationStore, logs: LogDirectory, apis: Mapping[int, "Api"]
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.store = store
+        self.logs = logs
+        self.apis = apis
+        self.waiters = Waiters()
+        self.cluster_id = store.cluster_id(_random_cluster_id())
+        self.node_id = config.node_id
+        self.metadata_epoch = 0  # counts changes of topics: caches of encoded Metadata live as long as it stands still
+        self.groups: Any = None  # set by the command, once the groups are loaded
+        self._topics: dict[str, TopicRecord] = {}
+        self._names_by_id: dict[uuid.UUID, str] = {}
+        self._producer_ids: range = range(0)
+
+    # topics
+
+    def load(self) -> None:
+        """Learn the topics, finish deletions and creations that a crash cut short; before anything is served."""
+        for topic in self.store.deletions():
+            self._finish_deletion(topic)
+        for topic in self.store.topics():
+            self._learn(topic)
+            self._make_logs(topic)
+
+    def topic(self, name: str) -> TopicRecord | None:
+        return self._topics.get(name)
+
+    def topic_by_id(self, topic_id: uuid.UUID) -> TopicRecord | None:
+        name = self._names_by_id.get(topic_id)
+        return None if name is None else self._topics[name]
+
+    def topics(self) -> Sequence[TopicRecord]:
+        """All topics, by name."""
+        return [self._topics[name] for name in sorted(self._topics)]
+
+    def create_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+        """Make a topic whose name and configs have been checked, durably.
+
+        Raises:
+            TopicExistsError: there is one of that name.
+        """
+        topic = TopicRecord(name, uuid.uuid4(), partitions, dict(configs))
+        self.store.create_topic(topic)
+        self._make_logs(topic)
+        self._learn(topic)
+        logger.info("topic created", extra={"topic": name, "partitions": partitions})
+        return topic
+
+    def delete_topic(self, topic: TopicRecord) -> None:
+        """Delete a topic and its files; a crash in between is finished by the next `load`."""
+        self.store.begin_deletion(topic.topic_id)
+        del self._topics[topic.name]
+        del self._names_by_id[topic.topic_id]
+        self.metadata_epoch += 1
+        gone = [self.logs.get(topic.name, partition) for partition in range(topic.partitions)]
+        self._finish_deletion(topic)
+        for log in gone:
+            self.waiters.gone(log)
+        logger.info("topic deleted", extra={"topic": topic.name})
+
+    def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+        """The broker's own topic of that name, made if there is none."""
+        return self._topics.get(name) or self.create_topic(name, partitions, configs)
+
+    def _learn(self, topic: TopicRecord) -> None:
+        self._topics[topic.name] = topic
+        self._names_by_id[topic.topic_id] = topic.name
+        self.metadata_epoch += 1
+
+    def _make_logs(self, topic: TopicRecord) -> None:
+        for partition in range(topic.partitions):
+            if self.logs.get(topic.name, partition) is None:
+                self.logs.create(topic.name, partition, topic.topic_id, topic.configs)
+
+    def _finish_deletion(self, topic: TopicRecord) -> None:
+        self.logs.delete(topic.name)
+        self.store.finish_deletion(topic.topic_id)
+
+    # logs
+
+    def log(self, topic: str, partition: int) -> PartitionLog | None:
+        """The log of a partition; None if there is no such partition."""
+        return self.logs.get(topic, partition)
+
+    def append(
+        self, log: PartitionLog, records: bytes | memoryview, *, origin: Literal["client", "internal"] = "client"
+    ) -> AppendResult:
+        """Append record batches and wake who waits for them; the result's `error` is a wire code, 0 if all is well."""
+        before = log.high_watermark
+        result = log.append(records, now_ms=self.clock.wall_ms(), origin=origin)
+        if log.high_watermark > before:
+            self.waiters.grown(log, len(records))
+        return result
+
+    async def committed(self, log: PartitionLog, offset: int) -> None:
+        """Return when everything before `offset` meets the topic's durability."""
+        if log.high_watermark < offset:
+            await self.waiters.high_watermark_reaches(log, offset)
+
+    # producers
+
+    def next_producer_id(self) -> int:
+        """A producer id that nobody ever had; taken from blocks, so that most cost no disk write."""
+        if not self._producer_ids:
+            first = self.store.allocate_producer_ids(_PRODUCER_ID_BLOCK)
+            self._producer_ids = range(first, first + _PRODUCER_ID_BLOCK)
+        producer_id = self._producer_ids[0]
+        self._producer_ids = self._producer_ids[1:]
+        return producer_id
+
+
+def _random_cluster_id() -> str:
+    """A cluster id as Kafka makes them: a UUID in URL-safe base64."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

@@ -1,0 +1,158 @@
+"""The broker's configuration: Kafka's own keys, meanings and defaults (design D9), plus `http` and `coordination`.
+
+Where a default differs from Kafka's, the field says why. Only keys that do something are known; any other is an error that
+names the nearest one.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from headrace.config import Section
+
+_DAY_MS = 86_400_000
+_MAX_LONG = (1 << 63) - 1
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+MinusOneOrMore = Annotated[int, Field(ge=-1)]
+
+
+class Listener(BaseModel, frozen=True):
+    """An address, as in `PLAINTEXT://127.0.0.1:9092`."""
+
+    name: str
+    host: str
+    port: Port
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class CoordinationSection(Section):
+    """Where topics are kept; a cluster's store comes later."""
+
+    store: Literal["embedded"] = "embedded"
+    path: Path | None = Field(None, description="the store's file; <log.dirs>/coordination.db by default")
+
+
+class BrokerConfig(Section):
+    """One broker."""
+
+    node_id: NotNegative = Field(1, alias="node.id")
+    listeners: str = Field("PLAINTEXT://127.0.0.1:9092", description="loopback unless told otherwise")
+    advertised_listeners: str | None = Field(None, alias="advertised.listeners")
+    log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory")
+    http: str | None = None
+    coordination: CoordinationSection = CoordinationSection()
+
+    num_partitions: Positive = Field(1, alias="num.partitions")
+    auto_create_topics_enable: bool = Field(True, alias="auto.create.topics.enable")
+    delete_topic_enable: bool = Field(True, alias="delete.topic.enable")
+    default_replication_factor: Literal[1] = Field(1, alias="default.replication.factor")
+
+    message_max_bytes: Positive = Field(1_048_588, alias="message.max.bytes")
+    socket_request_max_bytes: Positive = Field(104_857_600, alias="socket.request.max.bytes")
+    connections_max_idle_ms: Positive = Field(600_000, alias="connections.max.idle.ms")
+    max_in_flight_requests_per_connection: Positive = Field(
+        64, alias="max.in.flight.requests.per.connection", description="ours: reading pauses beyond it"
+    )
+    fetch_max_bytes: Positive = Field(57_671_680, alias="fetch.max.bytes")
+
+    log_retention_hours: int = Field(168, alias="log.retention.hours", ge=-1)
+    log_retention_minutes: int | None = Field(None, alias="log.retention.minutes", ge=-1)
+    log_retention_ms: int | None = Field(None, alias="log.retention.ms", ge=-1)
+    log_retention_bytes: MinusOneOrMore = Field(-1, alias="log.retention.bytes")
+    log_retention_check_interval_ms: Positive = Field(300_000, alias="log.retention.check.interval.ms")
+    log_segment_bytes: int = Field(1 << 30, alias="log.segment.bytes", ge=1024, le=(1 << 31) - 1)
+    log_roll_hours: Positive = Field(168, alias="log.roll.hours")
+    log_roll_ms: Positive | None = Field(None, alias="log.roll.ms")
+    log_index_interval_bytes: NotNegative = Field(4096, alias="log.index.interval.bytes")
+    log_index_size_max_bytes: int = Field(10 << 20, alias="log.index.size.max.bytes", ge=4096)
+    log_segment_delete_delay_ms: NotNegative = Field(60_000, alias="log.segment.delete.delay.ms")
+    log_flush_interval_messages: Positive = Field(_MAX_LONG, alias="log.flush.interval.messages")
+    log_flush_interval_ms: NotNegative | None = Field(None, alias="log.flush.interval.ms")
+    log_flush_scheduler_interval_ms: Positive = Field(
+        1000, alias="log.flush.scheduler.interval.ms", description="Kafka's default is never"
+    )
+    log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field("CreateTime", alias="log.message.timestamp.type")
+    log_message_timestamp_before_max_ms: NotNegative = Field(_MAX_LONG, alias="log.message.timestamp.before.max.ms")
+    log_message_timestamp_after_max_ms: NotNegative = Field(3_600_000, alias="log.message.timestamp.after.max.ms")
+    log_min_free_bytes: NotNegative = Field(
+        256 << 20, alias="log.min.free.bytes", description="ours: produce is refused when the disk has less free space"
+    )
+
+    # Kafka's default of 50 spreads groups over many brokers; one broker gains nothing from it, and pays 50 open logs.
+    offsets_topic_num_partitions: Positive = Field(4, alias="offsets.topic.num.partitions")
+    offsets_topic_segment_bytes: int = Field(100 << 20, alias="offsets.topic.segment.bytes", ge=1024)
+    offsets_retention_minutes: Positive = Field(10_080, alias="offsets.retention.minutes")
+    offsets_retention_check_interval_ms: Positive = Field(600_000, alias="offsets.retention.check.interval.ms")
+    offset_metadata_max_bytes: NotNegative = Field(4096, alias="offset.metadata.max.bytes")
+    group_min_session_timeout_ms: Positive = Field(6000, alias="group.min.session.timeout.ms")
+    group_max_session_timeout_ms: Positive = Field(1_800_000, alias="group.max.session.timeout.ms")
+    group_initial_rebalance_delay_ms: NotNegative = Field(3000, alias="group.initial.rebalance.delay.ms")
+    group_max_size: Positive = Field((1 << 31) - 1, alias="group.max.size")
+
+    transaction_max_timeout_ms: Positive = Field(900_000, alias="transaction.max.timeout.ms")
+    producer_id_expiration_ms: Positive = Field(_DAY_MS, alias="producer.id.expiration.ms")
+
+    @field_validator("listeners", "advertised_listeners")
+    @classmethod
+    def _can_be_parsed(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_listeners(value)
+        return value
+
+    @field_validator("log_dirs", mode="before")
+    @classmethod
+    def _one_directory(cls, value: object) -> object:
+        if isinstance(value, str) and "," in value:
+            raise ValueError("one directory is supported")
+        return value
+
+    @model_validator(mode="after")
+    def _advertised_are_listeners(self) -> "BrokerConfig":
+        names = {listener.name for listener in parse_listeners(self.listeners)}
+        unknown = {listener.name for listener in parse_listeners(self.advertised_listeners or self.listeners)} - names
+        if unknown:
+            raise ValueError(f"advertised.listeners names {', '.join(sorted(unknown))}, which listeners does not")
+        return self
+
+    @property
+    def retention_ms(self) -> int:
+        """-1 is for ever."""
+        if self.log_retention_ms is not None:
+            return self.log_retention_ms
+        if self.log_retention_minutes is not None:
+            return self.log_retention_minutes * 60_000 if self.log_retention_minutes >= 0 else -1
+        return self.log_retention_hours * 3_600_000 if self.log_retention_hours >= 0 else -1
+
+    @property
+    def roll_ms(self) -> int:
+        return self.log_roll_ms if self.log_roll_ms is not None else self.log_roll_hours * 3_600_000
+
+
+def parse_listeners(text: str) -> list[Listener]:
+    """Parse `NAME://host:port,…`; an empty host is every interface, as in Kafka.
+
+    Raises:
+        ValueError: not so written, or a protocol that is not served.
+    """
+    listeners = []
+    for word in text.split(","):
+        name, separator, address = word.strip().partition("://")
+        host, colon, port = address.rpartition(":")
+        if not separator or not colon or not port.isdigit() or int(port) > 65535:
+            raise ValueError("write it as PLAINTEXT://host:port")
+        if name != "PLAINTEXT":
+            raise ValueError(f"{name} is not served; listeners are PLAINTEXT")
+        listeners.append(Listener(name=name, host=host.strip("[]") or "0.0.0.0", port=int(port)))  # noqa: S104 - the user asked
+    if len({listener.name for listener in listeners}) != len(listeners):
+        raise ValueError("each listener needs a name of its own")
+    return listeners

@@ -1,0 +1,101 @@
+"""The store of a single node: one SQLite file, write-ahead logged, synced at every commit.
+
+Its format's version is SQLite's `user_version`; a newer one is refused (design D10). Version 1: the schema below.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from headrace.broker.coordination.store import TopicExistsError, TopicRecord
+from headrace.errors import StorageError, VersionError
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE topics (
+    topic_id TEXT PRIMARY KEY, name TEXT NOT NULL, partitions INTEGER NOT NULL, configs TEXT NOT NULL, deleting INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX live_topics ON topics (name) WHERE NOT deleting;
+"""
+
+
+class SqliteStore:
+    """A CoordinationStore in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store, making it if there is none.
+
+        Raises:
+            StorageError: it cannot be opened, or is no SQLite file.
+            VersionError: a newer version wrote it.
+        """
+        self._path = path
+        with self._errors():
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise VersionError(f"{path} has version {version}; this headrace reads up to {VERSION}: upgrade it")
+            if version == 0:
+                self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+
+    def cluster_id(self, proposed: str) -> str:
+        with self._errors():
+            self._connection.execute("INSERT OR IGNORE INTO facts VALUES ('cluster_id', ?)", (proposed,))
+            (value,) = self._connection.execute("SELECT value FROM facts WHERE name = 'cluster_id'").fetchone()
+        return str(value)
+
+    def topics(self) -> Sequence[TopicRecord]:
+        return self._records(deleting=False)
+
+    def create_topic(self, topic: TopicRecord) -> None:
+        row = (str(topic.topic_id), topic.name, topic.partitions, json.dumps(dict(topic.configs)))
+        with self._errors():
+            try:
+                self._connection.execute("INSERT INTO topics VALUES (?, ?, ?, ?, 0)", row)
+            except sqlite3.IntegrityError as error:
+                raise TopicExistsError(f"topic {topic.name} exists") from error
+
+    def begin_deletion(self, topic_id: UUID) -> None:
+        with self._errors():
+            self._connection.execute("UPDATE topics SET deleting = 1 WHERE topic_id = ?", (str(topic_id),))
+
+    def deletions(self) -> Sequence[TopicRecord]:
+        return self._records(deleting=True)
+
+    def finish_deletion(self, topic_id: UUID) -> None:
+        with self._errors():
+            self._connection.execute("DELETE FROM topics WHERE deleting AND topic_id = ?", (str(topic_id),))
+
+    def allocate_producer_ids(self, count: int) -> int:
+        with self._errors():
+            (end,) = self._connection.execute(
+                "INSERT INTO facts VALUES ('next_producer_id', ?1) ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
+                (count,),
+            ).fetchone()
+        return int(end) - count
+
+    def close(self) -> None:
+        with self._errors():
+            self._connection.close()
+
+    def _records(self, *, deleting: bool) -> list[TopicRecord]:
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT name, topic_id, partitions, configs FROM topics WHERE deleting = ? ORDER BY name", (deleting,)
+            ).fetchall()
+        return [
+            TopicRecord(name, UUID(topic_id), partitions, json.loads(configs)) for name, topic_id, partitions, configs in rows
+        ]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error

@@ -1,0 +1,70 @@
+"""The interface between the server and a handler.
+
+A handler module serves one API key, or a family. It has a module constant of type `Api` per key, named in `table.APIS`:
+
+    def handle(broker: Broker, context: RequestContext, request: Any) -> Answer: …
+    HEARTBEAT = Api(12, "Heartbeat", 0, 4, handle)
+
+`request` is the decoded message: fields as attributes, under kio's names (snake_case; `session_timeout` is a timedelta, see
+`wire.schema.milliseconds`); a field that this version lacks has Kafka's default. The answer is a mapping with kio's field names;
+what the version lacks is dropped, durations and times are integers in ms. So a handler is written once, not per version.
+
+A plain function answers at once; one that must wait returns an awaitable (usually by being `async def`). While it waits,
+later requests of the connection are handled, and their answers kept back: answers go out in the order of requests.
+None means that no answer is sent (Produce with acks=0). Raising `CloseConnectionError` closes the connection.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import PeerError
+
+if TYPE_CHECKING:
+    from headrace.broker.broker import Broker
+
+
+class CloseConnectionError(PeerError):
+    """A handler cannot answer in the protocol; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A response body that is already bytes, in the encoding of the request's version; sent part by part."""
+
+    parts: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What a handler may know of who asks.
+
+    `flexible` says whether this version answers in the flexible encoding; `client_host` is the peer's address, as
+    DescribeGroups shows it; `advertised` is the address of the listener through which the request came.
+    """
+
+    api_version: int
+    flexible: bool
+    client_id: str | None
+    client_host: str
+    advertised: tuple[str, int]
+
+
+Response = Mapping[str, Any] | Encoded | None
+Answer = Response | Awaitable[Response]
+Handler = Callable[["Broker", RequestContext, Any], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API key: its name in Kafka's words, the versions truly served, and its handler.
+
+    `advertised_min_version`, where it differs, is what ApiVersions says (Produce only, KAFKA-18659).
+    """
+
+    key: int
+    name: str
+    min_version: int
+    max_version: int
+    handle: Handler
+    advertised_min_version: int | None = None

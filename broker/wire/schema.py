@@ -1,0 +1,116 @@
+"""Which message a key and version have, decoded by kio and encoded by `encode`; loaded when first used.
+
+A handler is written once per API. To that end a request of an older (or newer) version has, as class attributes, the fields that
+only the other end of the served range has, with the defaults that Kafka's schemas give them: reading `request.rack_id` works in
+every version. (Kafka's own generated classes do the same.) Durations arrive as `timedelta`: `milliseconds(value)`.
+Loading all versions of twenty APIs would cost 0.55 s and 49 MB, so each is loaded when a client first uses it.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from kio.index import load_request_schema, load_response_schema
+from kio.serial import entity_reader
+from kio.serial.errors import SerialError
+
+from headrace.broker.wire.encode import entity_writer, inner_type
+from headrace.broker.wire.header import MalformedRequestError, response_header, skip_tagged_fields
+
+_API_VERSIONS = 18
+_ZERO = {
+    "bool": False,
+    "string": "",
+    "bytes": b"",
+    "timedelta_i32": datetime.timedelta(),
+    "timedelta_i64": datetime.timedelta(),
+}
+
+
+class RequestCodec:
+    """Decodes the requests and encodes the answers of one API in one version."""
+
+    __slots__ = ("_flexible_request", "_flexible_response", "_read", "_write")
+
+    def __init__(self, api_key: int, version: int, served: tuple[int, int]) -> None:
+        """`served` is the lowest and the highest version that the handler serves."""
+        request = load_request_schema(api_key, version)
+        for other in served:
+            _complete(request, load_request_schema(api_key, other))
+        response = load_response_schema(api_key, version)
+        self._flexible_request: bool = request.__flexible__
+        self._flexible_response: bool = response.__flexible__ and api_key != _API_VERSIONS
+        self._read = entity_reader(request)
+        self._write = entity_writer(response)
+
+    @property
+    def flexible(self) -> bool:
+        """Whether answers are in the flexible encoding (compact lengths, tagged fields)."""
+        return self._flexible_response
+
+    def decode(self, frame: bytes | memoryview, body_position: int) -> Any:
+        """The request's body as an object; its header, up to the client id, ends at `body_position`.
+
+        Raises:
+            MalformedRequestError: the bytes are not such a request. Bytes after it are ignored, as Kafka does.
+        """
+        if self._flexible_request:
+            body_position = skip_tagged_fields(frame, body_position)
+        try:
+            request, _ = self._read(frame, body_position)
+        except (SerialError, ValueError, OverflowError) as error:
+            raise MalformedRequestError(f"{type(error).__name__}: {error}") from error
+        return request
+
+    def encode(self, correlation_id: int, response: Mapping[str, Any]) -> bytes:
+        """Header and body of an answer, without the frame's size."""
+        out = bytearray(self.header(correlation_id))
+        self._write(out, response)
+        return bytes(out)
+
+    def header(self, correlation_id: int) -> bytes:
+        """The header alone, for answers whose body is packed by hand or cached."""
+        return response_header(correlation_id, flexible=self._flexible_response)
+
+    def encode_body(self, response: Mapping[str, Any]) -> bytes:
+        """The body alone, for caching."""
+        out = bytearray()
+        self._write(out, response)
+        return bytes(out)
+
+
+@cache
+def request_codec(api_key: int, version: int, served: tuple[int, int]) -> RequestCodec:
+    """The codec of one API in one version, made when first asked for (about 10 ms)."""
+    return RequestCodec(api_key, version, served)
+
+
+def milliseconds(duration: datetime.timedelta) -> int:
+    """A decoded duration in ms (kio turns wire integers into timedelta)."""
+    return duration.days * 86_400_000 + duration.seconds * 1000 + duration.microseconds // 1000
+
+
+def _complete(entity: Any, other: Any) -> None:
+    """Give `entity` a class attribute for each field that only `other` has, and so on below."""
+    mine = {field.name: field for field in dataclasses.fields(entity)}
+    for field in dataclasses.fields(other):
+        if field.name not in mine:
+            if not hasattr(entity, field.name):
+                setattr(entity, field.name, _absent_value(field))
+            continue
+        below, other_below = inner_type(mine[field.name].type), inner_type(field.type)
+        if below is not other_below and dataclasses.is_dataclass(below) and dataclasses.is_dataclass(other_below):
+            _complete(below, other_below)
+
+
+def _absent_value(field: Any) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    text = str(field.type)
+    if "tuple[" in text:
+        return ()
+    if "None" in text:
+        return None
+    return _ZERO.get(field.metadata.get("kafka_type"), 0)
