@@ -1,0 +1,127 @@
+"""A small client of any Confluent-compatible registry, on the standard library alone: the agent runs without extras.
+
+Time and size are bounded: an answer is read within `timeout_s` and up to `MAX_ANSWER_BYTES`. Nothing is cached and nothing is
+retried here; whoever calls knows how long a registry may be away (design D6: a dead registry stops nobody).
+"""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, TypeVar, cast
+from urllib.parse import quote, urlsplit
+
+from headrace.errors import PeerError, RefusedError, UsageError
+
+CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+SUBJECT_NOT_FOUND: Final = 40401
+VERSION_NOT_FOUND: Final = 40402
+_PIECE_BYTES: Final = 64 * 1024
+# A registry is named by its URL and nothing else: an http_proxy of the environment would catch loopback addresses too.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+T = TypeVar("T", int, str)
+
+
+class _Readable(Protocol):
+    def read1(self, amount: int, /) -> bytes: ...
+
+
+class RegistryClient:
+    """One registry, by its base URL; safe to use from several threads.
+
+    Raises (all methods):
+        RefusedError: the registry understood and said no; `status` and `code` are its HTTP status and its own code.
+        PeerError: it cannot be reached, is slow, or answers what is not its protocol. Trying again may help.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"registry {url}: not a URL of the form http://host:port")
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+
+    def register(self, subject: str, schema_json: str) -> int:
+        """Register an Avro schema under a subject, or find it there, and return its id."""
+        answer = self._call("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema_json})
+        return self._member(answer, "id", int)
+
+    def schema_by_id(self, schema_id: int) -> str:
+        """The text of a registered schema."""
+        return self._member(self._call("GET", f"/schemas/ids/{schema_id}"), "schema", str)
+
+    def latest(self, subject: str) -> tuple[int, int, str] | None:
+        """(id, version, schema) of a subject's latest version; None where the subject has none."""
+        try:
+            answer = self._call("GET", f"/subjects/{quote(subject, safe='')}/versions/latest")
+        except RefusedError as error:
+            if error.code in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
+                return None
+            raise
+        return self._member(answer, "id", int), self._member(answer, "version", int), self._member(answer, "schema", str)
+
+    def subjects(self) -> list[str]:
+        """All subjects that have a version."""
+        answer = self._call("GET", "/subjects")
+        if not isinstance(answer, list) or not all(isinstance(name, str) for name in answer):
+            raise self._nonsense("GET /subjects", "no list of names")
+        return answer
+
+    def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        what = f"{method} {path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Accept": CONTENT_TYPE}, method=method)  # noqa: S310 - http(s) only, checked
+        if data is not None:
+            request.add_header("Content-Type", CONTENT_TYPE)
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            with _opener.open(request, timeout=self._timeout_s) as response:
+                return self._parse(what, self._read(what, response, deadline))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(what, error, deadline) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise PeerError(f"registry {self.url}: {what}: {reason}; is it running, and is the URL right?") from error
+
+    def _read(self, what: str, response: _Readable, deadline: float) -> bytes:
+        pieces, size = [], 0
+        while piece := response.read1(_PIECE_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                raise self._nonsense(what, f"more than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise PeerError(f"registry {self.url}: {what}: no whole answer within {self._timeout_s:g} s; it is overloaded")
+        return b"".join(pieces)
+
+    def _parse(self, what: str, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise self._nonsense(what, "not JSON") from error
+
+    def _refusal(self, what: str, error: urllib.error.HTTPError, deadline: float) -> PeerError:
+        try:
+            body = json.loads(self._read(what, cast(_Readable, error.fp), deadline)) if error.fp else {}
+            code, message = int(body["error_code"]), str(body["message"])
+        except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+            code, message = error.code, str(error.reason)
+        text = f"registry {self.url}: {what}: {error.code}: {message} (code {code})"
+        if error.code >= 500 or error.code == 429:
+            return PeerError(f"{text}; try again later")
+        return RefusedError(text, status=error.code, code=code)
+
+    def _member(self, answer: Any, name: str, kind: type[T]) -> T:
+        value = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self._nonsense("answer", f"no {name}")
+        return value
+
+    def _nonsense(self, what: str, why: str) -> PeerError:
+        return PeerError(f"registry {self.url}: {what}: the answer is none of a schema registry ({why}); is the URL right?")

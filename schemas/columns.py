@@ -1,0 +1,280 @@
+"""How each Avro type lands as an Arrow type. Pure: schemas and single values, no payload is decoded here.
+
+| Avro | Arrow |
+|---|---|
+| null, boolean, int, long, float, double, string, bytes | null, bool, int32, int64, float32, float64, string, binary |
+| fixed(n), duration | fixed-size binary |
+| enum | string |
+| array, map, record | list, map<string, …>, struct (the outermost record: the columns) |
+| date, time-millis, time-micros | date32, time32[ms], time64[us] |
+| timestamp-millis, -micros, -nanos | timestamp of that unit, UTC |
+| local-timestamp-millis, -micros, -nanos | timestamp of that unit without zone |
+| decimal, precision up to 76 | decimal128 or decimal256 |
+| uuid | string |
+| union of null and one type | that type, nullable |
+| any other union | string: the value as JSON (bytes as ISO-8859-1) |
+| a schema that is no record | one column, `value` |
+| unknown or invalid logical type | the type beneath it, as Avro prescribes |
+
+Refused, so that its payloads are quarantined with the reason: a recursive type (Arrow has none, and a hostile payload nests
+until the decoder's stack ends), an array whose items take no bytes (ten bytes claim 2⁶³ of them), a record without fields
+inside another type, a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Context, Decimal
+from typing import Any, Final
+
+import fastavro
+import pyarrow as pa
+
+MAX_NODES: Final = 10_000
+MAX_DEPTH: Final = 64
+Schema = Any  # Avro schemas are JSON: names, lists, and mappings
+Convert = Callable[[Any], Any]
+_EXACT: Final = Context(prec=100)
+
+_PRIMITIVES: Final[Mapping[str, pa.DataType]] = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "bytes": pa.binary(),
+    "string": pa.string(),
+}
+_LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
+    ("int", "date"): pa.date32(),
+    ("int", "time-millis"): pa.time32("ms"),
+    ("long", "time-micros"): pa.time64("us"),
+    ("long", "timestamp-millis"): pa.timestamp("ms", "UTC"),
+    ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
+    ("long", "timestamp-nanos"): pa.timestamp("ns", "UTC"),
+    ("long", "local-timestamp-millis"): pa.timestamp("ms"),
+    ("long", "local-timestamp-micros"): pa.timestamp("us"),
+    ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
+}
+
+
+class UnsupportedSchemaError(ValueError):
+    """A schema whose values cannot land as columns; the message is the reason that quarantine shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One type of a schema, and all that decoding needs to know of it.
+
+    Attributes:
+        kind: the Avro type's name; "json" for a union that lands as text.
+        type: the Arrow type that it lands as.
+        nullable: whether the schema says union of null and this.
+        plain: the same wire format with every name made unique, int widened to long, and no logical types.
+        bulk: whether the bulk decoder is safe with it (see arrow.py).
+        sized: whether each value takes at least one byte.
+        convert: from what fastavro reads under `plain` to what pyarrow takes; None where they are the same.
+        children: of a record its fields, by name; of an array or map its items, as "item".
+        symbols: of an enum.
+    """
+
+    kind: str
+    type: pa.DataType
+    plain: Schema
+    bulk: bool = True
+    sized: bool = True
+    nullable: bool = False
+    convert: Convert | None = None
+    children: tuple[tuple[str, "Node"], ...] = ()
+    symbols: tuple[str, ...] = ()
+
+
+def compile_schema(schema_json: str) -> Node:
+    """The root node of a schema: always a record, made up with the one field `value` where the schema is none.
+
+    Raises:
+        UnsupportedSchemaError: it is no Avro schema, or holds a type that cannot land.
+    """
+    named: dict[str, Schema] = {}
+    try:
+        parsed = fastavro.parse_schema(json.loads(schema_json), named)
+        root = _Compiler(named).node(parsed, ())
+    except UnsupportedSchemaError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, fastavro.schema.SchemaParseException) as error:
+        raise UnsupportedSchemaError(f"not an Avro schema: {error!r}") from error
+    if root.kind == "record" and not root.nullable:
+        return root
+    plain = {"type": "record", "name": "Value", "fields": [{"name": "value", "type": root.plain}]}
+    children = (("value", root),)
+    return Node("record", pa.struct([_field("value", root)]), plain, root.bulk, convert=_record(children), children=children)
+
+
+def _field(name: str, node: Node) -> pa.Field:
+    return pa.field(name, node.type, nullable=node.nullable or node.kind == "null")
+
+
+class _Compiler:
+    """Builds nodes; named types are expanded where they are used, so that no name is left to resolve."""
+
+    def __init__(self, named: Mapping[str, Schema]) -> None:
+        self._named = named
+        self._count = 0
+
+    def node(self, schema: Schema, within: tuple[str, ...]) -> Node:
+        self._count += 1
+        if self._count > MAX_NODES or len(within) > MAX_DEPTH:
+            raise UnsupportedSchemaError(f"the schema has more than {MAX_NODES} types or {MAX_DEPTH} levels")
+        if isinstance(schema, list):
+            return self._union(schema, within)
+        if isinstance(schema, str):
+            if schema in _PRIMITIVES:
+                return self._primitive(schema, {})
+            return self.node(self._named[schema], within)
+        kind = schema["type"]
+        if isinstance(kind, dict | list):
+            return self.node(kind, within)
+        if kind in _PRIMITIVES:
+            return self._primitive(kind, schema)
+        match kind:
+            case "record" | "error":
+                return self._record(schema, within)
+            case "enum":
+                return self._enum(schema)
+            case "fixed":
+                return self._fixed(schema)
+            case "array":
+                return self._array(schema, within)
+            case "map":
+                return self._map(schema, within)
+        return self.node(kind, within)
+
+    def _primitive(self, kind: str, schema: Mapping[str, Any]) -> Node:
+        plain = "long" if kind == "int" else kind
+        logical = schema.get("logicalType")
+        if kind == "bytes":
+            if logical == "decimal" and (decimal := _decimal(schema, None)):
+                return Node("bytes", decimal[0], plain, bulk=False, convert=decimal[1])
+            return Node("bytes", pa.binary(), plain, bulk=False)
+        return Node(kind, _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind]), plain, sized=kind != "null")
+
+    def _name(self) -> str:
+        return f"T{self._count}"
+
+    def _enum(self, schema: Mapping[str, Any]) -> Node:
+        symbols = tuple(schema["symbols"])
+        return Node("enum", pa.string(), {"type": "enum", "name": self._name(), "symbols": list(symbols)}, symbols=symbols)
+
+    def _fixed(self, schema: Mapping[str, Any]) -> Node:
+        size = schema["size"]
+        if not isinstance(size, int) or size < 0:
+            raise UnsupportedSchemaError(f"fixed {schema['name']} has size {size!r}")
+        plain = {"type": "fixed", "name": self._name(), "size": size}
+        logical = schema.get("logicalType")
+        kind, convert = pa.binary(size), None
+        if logical == "decimal" and (decimal := _decimal(schema, size)):
+            kind, convert = decimal
+        elif logical == "uuid" and size == 16:
+            kind, convert = pa.string(), _uuid_text
+        return Node("fixed", kind, plain, bulk=False, sized=size > 0, convert=convert)
+
+    def _array(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
+        item = self.node(schema["items"], (*within, ""))
+        if not item.sized:
+            raise UnsupportedSchemaError("an array whose items take no bytes has no bounded length")
+        convert = _each(item.convert)
+        plain = {"type": "array", "items": item.plain}
+        return Node("array", pa.list_(item.type), plain, item.bulk, convert=convert, children=(("item", item),))
+
+    def _map(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
+        item = self.node(schema["values"], (*within, ""))
+        convert = _pairs(item.convert)
+        plain = {"type": "map", "values": item.plain}
+        kind = pa.map_(pa.string(), item.type)
+        return Node("map", kind, plain, item.bulk, convert=convert, children=(("item", item),))
+
+    def _record(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
+        name = schema["name"]
+        if name in within:
+            raise UnsupportedSchemaError(f"the type {name} is recursive; Arrow has no such type")
+        own = self._name()
+        children = tuple((field["name"], self.node(field["type"], (*within, name))) for field in schema["fields"])
+        if not children and within:
+            raise UnsupportedSchemaError(f"the record {name} has no fields")
+        plain = {"type": "record", "name": own, "fields": [{"name": key, "type": child.plain} for key, child in children]}
+        return Node(
+            "record",
+            pa.struct([_field(key, child) for key, child in children]),
+            plain,
+            bulk=bool(children) and all(child.bulk for _, child in children),
+            sized=any(child.sized for _, child in children),
+            convert=_record(children),
+            children=children,
+        )
+
+    def _union(self, branches: list[Schema], within: tuple[str, ...]) -> Node:
+        nodes = [self.node(branch, within) for branch in branches]
+        plain = [node.plain for node in nodes]
+        values = [node for node in nodes if node.kind != "null"]
+        if len(values) == 1 and len(nodes) == 2:
+            (node,) = values
+            return replace(node, plain=plain, sized=True, nullable=True, convert=_unless_none(node.convert))
+        return Node("json", pa.string(), plain, bulk=False, nullable=len(values) < len(nodes), convert=_json_text)
+
+
+def _decimal(schema: Mapping[str, Any], size: int | None) -> tuple[pa.DataType, Convert] | None:
+    """The Arrow type and the conversion of a decimal; None where the logical type is invalid, and so ignored."""
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if not isinstance(precision, int) or not isinstance(scale, int) or not 0 < precision <= 76 or not 0 <= scale <= precision:
+        return None
+    if size is not None and 10**precision - 1 >= 1 << (8 * size - 1):
+        return None
+    kind = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+
+    def convert(value: bytes) -> Decimal:
+        return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
+
+    return kind, convert
+
+
+def _uuid_text(value: bytes) -> str:
+    return str(uuid.UUID(bytes=value))
+
+
+def _each(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda values: [convert(value) for value in values]
+
+
+def _pairs(convert: Convert | None) -> Convert:
+    if convert is None:
+        return lambda values: list(values.items())
+    return lambda values: [(key, convert(value)) for key, value in values.items()]
+
+
+def _record(children: tuple[tuple[str, Node], ...]) -> Convert | None:
+    converts = [(name, child.convert) for name, child in children if child.convert is not None]
+    if not converts:
+        return None
+
+    def convert_record(value: dict[str, Any]) -> dict[str, Any]:
+        for name, convert in converts:
+            value[name] = convert(value[name])
+        return value
+
+    return convert_record
+
+
+def _unless_none(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda value: None if value is None else convert(value)
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, default=_bytes_text)
+
+
+def _bytes_text(value: object) -> str:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} is no Avro value")
+    return value.decode("iso-8859-1")

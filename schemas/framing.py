@@ -1,0 +1,26 @@
+"""The wire format of a registered value: a zero byte, the schema's id as 4 bytes big-endian, the payload.
+
+Source: Confluent Schema Registry, wire format. Pure; knows nothing of registries or Avro.
+"""
+
+from typing import Final
+
+MAGIC: Final = 0
+HEADER_LENGTH: Final = 5
+
+
+def header(schema_id: int) -> bytes:
+    """The five bytes before every payload of one schema (an id is 1 … 2³¹-1); compute it once per schema."""
+    return bytes((MAGIC,)) + schema_id.to_bytes(4, "big")
+
+
+def frame(schema_id: int, payload: bytes) -> bytes:
+    """Put the header before a payload."""
+    return header(schema_id) + payload
+
+
+def parse(value: bytes) -> tuple[int, bytes] | None:
+    """Split a value into schema id and payload; None where it does not have the format."""
+    if len(value) < HEADER_LENGTH or value[0] != MAGIC:
+        return None
+    return int.from_bytes(value[1:HEADER_LENGTH], "big"), value[HEADER_LENGTH:]
