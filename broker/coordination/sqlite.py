@@ -17,7 +17,8 @@ VERSION = 1
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE topics (
-    topic_id TEXT PRIMARY KEY, name TEXT NOT NULL, partitions INTEGER NOT NULL, configs TEXT NOT NULL, deleting INTEGER NOT NULL DEFAULT 0
+    topic_id TEXT PRIMARY KEY, name TEXT NOT NULL, partitions INTEGER NOT NULL, configs TEXT NOT NULL,
+    deleting INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX live_topics ON topics (name) WHERE NOT deleting;
 """
@@ -75,7 +76,8 @@ class SqliteStore:
     def allocate_producer_ids(self, count: int) -> int:
         with self._errors():
             (end,) = self._connection.execute(
-                "INSERT INTO facts VALUES ('next_producer_id', ?1) ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
+                "INSERT INTO facts VALUES ('next_producer_id', ?1)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
                 (count,),
             ).fetchone()
         return int(end) - count

@@ -5,9 +5,9 @@ A handler module serves one API key, or a family. It has a module constant of ty
     def handle(broker: Broker, context: RequestContext, request: Any) -> Answer: …
     HEARTBEAT = Api(12, "Heartbeat", 0, 4, handle)
 
-`request` is the decoded message: fields as attributes, under kio's names (snake_case; `session_timeout` is a timedelta, see
-`wire.schema.milliseconds`); a field that this version lacks has Kafka's default. The answer is a mapping with kio's field names;
-what the version lacks is dropped, durations and times are integers in ms. So a handler is written once, not per version.
+`request` is the decoded message: fields as attributes, under kio's names (`session_timeout` is a timedelta, see
+`wire.schema.milliseconds`); a field that this version lacks has Kafka's default. The answer is a mapping with kio's
+field names; what the version lacks is dropped, durations and times are integers in ms. So a handler is written once, not per version.
 
 A plain function answers at once; one that must wait returns an awaitable (usually by being `async def`). While it waits,
 later requests of the connection are handled, and their answers kept back: answers go out in the order of requests.
