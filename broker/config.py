@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from headrace.broker.log.config import BROKER_KEYS
 from headrace.config import Section
 
 _DAY_MS = 86_400_000
@@ -88,6 +89,10 @@ class BrokerConfig(Section):
         256 << 20, alias="log.min.free.bytes", description="ours: produce is refused when the disk has less free space"
     )
 
+    log_cleanup_policy: str = Field("delete", alias="log.cleanup.policy")
+    compression_type: Literal["producer"] = Field("producer", alias="compression.type")
+    min_insync_replicas: Positive = Field(1, alias="min.insync.replicas")
+
     # Kafka's default of 50 spreads groups over many brokers; one broker gains nothing from it, and pays 50 open logs.
     offsets_topic_num_partitions: Positive = Field(4, alias="offsets.topic.num.partitions")
     offsets_topic_segment_bytes: int = Field(100 << 20, alias="offsets.topic.segment.bytes", ge=1024)
@@ -124,18 +129,10 @@ class BrokerConfig(Section):
             raise ValueError(f"advertised.listeners names {', '.join(sorted(unknown))}, which listeners does not")
         return self
 
-    @property
-    def retention_ms(self) -> int:
-        """-1 is for ever."""
-        if self.log_retention_ms is not None:
-            return self.log_retention_ms
-        if self.log_retention_minutes is not None:
-            return self.log_retention_minutes * 60_000 if self.log_retention_minutes >= 0 else -1
-        return self.log_retention_hours * 3_600_000 if self.log_retention_hours >= 0 else -1
-
-    @property
-    def roll_ms(self) -> int:
-        return self.log_roll_ms if self.log_roll_ms is not None else self.log_roll_hours * 3_600_000
+    def log_keys(self) -> dict[str, object]:
+        """The keys that give topics their defaults, as `log.config.broker_defaults` takes them."""
+        values = self.model_dump(by_alias=True)
+        return {key: values[key] for key in BROKER_KEYS & values.keys()}
 
 
 def parse_listeners(text: str) -> list[Listener]:

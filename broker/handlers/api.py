@@ -7,7 +7,8 @@ A handler module serves one API key, or a family. It has a module constant of ty
 
 `request` is the decoded message: fields as attributes, under kio's names (`session_timeout` is a timedelta, see
 `wire.schema.milliseconds`); a field that this version lacks has Kafka's default. The answer is a mapping with kio's
-field names; what the version lacks is dropped, durations and times are integers in ms. So a handler is written once, not per version.
+field names; what the version lacks is dropped, durations and times are integers in ms. So a handler is written once,
+not per version.
 
 A plain function answers at once; one that must wait returns an awaitable (usually by being `async def`). While it waits,
 later requests of the connection are handled, and their answers kept back: answers go out in the order of requests.
