@@ -15,10 +15,10 @@ KINDS = {
     "access.log": b'203.0.113.9 - - [04/Mar/2026:10:00:01 +0000] "GET /a?b=c HTTP/1.1" 200 512 "-" "curl/8"\n' * 3
     + b'203.0.113.9 - bob [04/Mar/2026:11:00:01 +0200] "POST /x HTTP/1.1" 503 - "-" "odd \\"agent\\""\n',
     "apache_error.log": b"[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok /etc/httpd/conf/workers2.properties\n",
-    "syslog": b"Jun 14 15:16:01 combo sshd(pam_unix)[19939]: authentication failure; logname= uid=0\nFeb 29 00:00:00 h cron: leap\n",
+    "syslog": b"Jun 14 15:16:01 combo sshd(pam_unix)[19939]: authentication failure; uid=0\nFeb 29 00:00:00 h cron: leap\n",
     "hdfs.log": b"081109 203615 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block blk_388 terminating\n",
-    "spark.log": b"17/06/09 20:10:40 INFO executor.CoarseGrainedExecutorBackend: Registered signal handlers for [TERM, HUP, INT]\n",
-    "windows.log": "2016-09-28 04:30:30, Info                  CBS    Überprüfung läuft\r\n\r\n2016-09-28 04:30:31, Info  ok\r\n".encode(),
+    "spark.log": b"17/06/09 20:10:40 INFO executor.CoarseGrainedExecutorBackend: Registered signal handlers for [TERM, HUP]\n",
+    "windows.log": "2016-09-28 04:30:30, Info    CBS    Überprüfung läuft\r\n\r\n2016-09-28 04:30:31, Info  ok\r\n".encode(),
     "latin1.log": b"caf\xe9 one\nplain two\n\xff\xfe\x00three\n",
     "events.json": b'{"time": "2026-03-04T10:00:00Z", "level": "info", "n": 1}\n{"broken": \n[1, 2]\n"just a string"\n',
     "no-newline.log": b"first\nlast without newline",
