@@ -1,0 +1,182 @@
+"""The commit protocol (landing.md, Commit): pure cores that yield store operations in order and are sent the answers.
+
+A record is put into the first free slot of the log, if absent. Whoever finds the slot taken folds on, and either still may
+(nothing that it says has moved: next slot) or is fenced. A put that timed out is put again until the slot holds a record:
+only then is anything decided. Nothing is moved or deleted without a fold made after the decision.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from headrace.errors import CorruptError
+from headrace.sinks.table import checkpoint, names, record
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.record import CommitRecord
+from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, SyncLog, Verify
+
+ATTEMPT_LIFETIME_MS: Final = 3_600_000
+"""From the fold that an attempt starts from to its put; far below the sweepers' 7 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """The record is in the log at `fold.seq` or before, and its files are in place."""
+
+    fold: Fold
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The attempt came to nothing, and its files are gone: start again from `fold`."""
+
+    fold: Fold
+    why: str
+
+
+def read_head(base: Fold | None = None, *, generation: int = 1) -> Steps[Fold]:
+    """Step 1: the fold up to the head. At most five requests unless loaders race.
+
+    Args:
+        base: a fold to go on from; it is used up. It is trusted only if no checkpoint is newer.
+    Raises (from the generator):
+        CorruptError: a hole that stays, or a record that does not follow.
+    """
+    fold = base or Fold(generation)
+    while True:
+        fold = yield from _from_newest_checkpoint(fold)
+        listed: tuple[Entry, ...] = yield List(names.log_directory(fold.generation), after=names.record_name(max(fold.seq, 0)))
+        first = fold.seq + 1
+        last = max((seq for entry in listed if (seq := names.seq_of(entry.name, names.RECORD_SUFFIX)) is not None), default=-1)
+        if fold.seq < 0:  # `after` cannot say "from 0 on": the first record is asked for by name
+            last = max(last, 0)
+        if last < first:
+            return fold
+        paths = tuple(names.record_path(fold.generation, seq) for seq in range(first, last + 1))
+        found: tuple[bytes | None, ...] = yield Get(paths)  # by name: this fills the holes of the list
+        hole = _apply_all(fold, paths, found)
+        if hole is None or (fold.seq < 0 and last == 0):
+            return fold
+        newest = yield from _newest_checkpoint(fold.generation)
+        if newest <= fold.seq:
+            raise CorruptError(f"{hole} is missing, and later records are there: the log has a hole; stop and restore it")
+
+
+def _apply_all(fold: Fold, paths: tuple[str, ...], found: tuple[bytes | None, ...]) -> str | None:
+    """Apply records in order; the path of the first hole, if there is one."""
+    for path, data in zip(paths, found, strict=True):
+        if data is None:
+            return path
+        fold.apply(record.decode(data, path))
+    return None
+
+
+def _newest_checkpoint(generation: int) -> Steps[int]:
+    listed: tuple[Entry, ...] = yield List(names.checkpoint_directory(generation))
+    seqs = [names.seq_of(entry.name, names.CHECKPOINT_SUFFIX) for entry in listed]
+    return max((seq for seq in seqs if seq is not None), default=-1)
+
+
+def _from_newest_checkpoint(fold: Fold) -> Steps[Fold]:
+    while True:
+        newest = yield from _newest_checkpoint(fold.generation)
+        if newest <= fold.seq:
+            if newest > fold.checkpoint_seq:  # another loader has written it meanwhile
+                fold.checkpoint_seq, fold.checkpoint_ms = newest, fold.created_ms
+            return fold
+        path = names.checkpoint_path(fold.generation, newest)
+        (data,) = yield Get((path,))
+        if data is not None:  # else it was swept since it was listed, so there is a newer one
+            return checkpoint.decode(data, path)
+
+
+def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | Fenced]:
+    """Steps 4 to 6: put the draft's record after `fold`, wherever it still may stand.
+
+    Args:
+        draft: the record but for `seq` and `prev`; its data files are written and durable in staging.
+        fold: the fold that the attempt started from; it is used up.
+        started_ms: monotonic time of that fold.
+    """
+    assert draft.says_something, "an empty record is never written"
+    assert not _fenced_by(draft, fold), "the draft starts from this fold"
+    if not (yield Verify()):
+        return (yield from _give_up(draft, "the topic is no longer what was read"))
+    while True:
+        now_ms: int = yield Now()
+        if now_ms - started_ms >= ATTEMPT_LIFETIME_MS:
+            return (yield from _give_up(draft, "the attempt is older than an hour"))
+        mine = replace(draft, seq=fold.seq + 1, prev=fold.attempt, generation=fold.generation)
+        won = yield from _put(mine)
+        if won:
+            return (yield from _settle(mine, fold))
+        fold = yield from read_head(fold)
+        if moved := _fenced_by(draft, fold):
+            return (yield from _give_up(draft, moved))
+
+
+def _put(mine: CommitRecord) -> Steps[bool]:
+    """Put until the slot holds a record; whether that is ours."""
+    path = names.record_path(mine.generation, mine.seq)
+    data = record.encode(mine)
+    while True:
+        answer: Put = yield PutIfAbsent(path, data)
+        if answer is Put.CREATED:
+            return True
+        if answer is Put.UNKNOWN:  # absent now would prove nothing: the request may still be on its way
+            continue
+        (held,) = yield Get((path,))
+        # A record that has been swept since was another's: ours is younger than an hour.
+        return held is not None and record.decode(held, path).attempt == mine.attempt
+
+
+def _fenced_by(draft: CommitRecord, fold: Fold) -> str:
+    """What another loader's records have moved under the draft; empty if nothing."""
+    for landed in draft.ranges:
+        end = fold.end(landed.incarnation, landed.partition)
+        if end != landed.start:
+            return f"partition {landed.partition} has landed up to {end}, this attempt starts at {landed.start}"
+        if fold.incarnation(landed.partition) > landed.incarnation:
+            return f"partition {landed.partition} has gone on under a later incarnation"
+    gone = [path for path in draft.remove if path not in fold.files]
+    return f"{gone[0]} is no longer live" if gone else ""
+
+
+def _settle(mine: CommitRecord, fold: Fold) -> Steps[Won | Fenced]:
+    """Step 6: see the record in a fold made after the put (the slot may have been history already), then move the files."""
+    fold = yield from read_head(fold)
+    if fold.attempts.get(mine.seq) != mine.attempt and not _names_file_of(mine, fold):
+        return (yield from _give_up(mine, "the slot belonged to the past"))
+    yield from move_into_place(mine, fold)
+    return Won(fold)
+
+
+def _names_file_of(mine: CommitRecord, fold: Fold) -> bool:
+    return any(file.path in fold.files for file in mine.add) or (
+        mine.quarantine is not None and fold.names(mine.quarantine.path)
+    )
+
+
+def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
+    """Move what `mine` removed to `removed/`, and what it added from staging to its place; can be done again by anyone."""
+    yield SyncLog(names.log_directory(fold.generation))
+    # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
+    pairs = [
+        (source, names.removed(path)) for path in mine.remove if path not in fold.files for source in (names.staged(path), path)
+    ]
+    pairs += [(names.staged(file.path), file.path) for file in mine.add if file.path in fold.files]
+    if pairs:
+        yield Move(tuple(pairs))
+
+
+def _give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
+    """Delete the attempt's files, unless a fold made now shows that an earlier try of it had won."""
+    fold = yield from read_head(generation=draft.generation)
+    if _names_file_of(draft, fold):
+        yield from move_into_place(draft, fold)
+        return Won(fold)
+    yield SyncLog(names.log_directory(fold.generation))
+    paths = [names.staged(file.path) for file in draft.add]
+    paths += [draft.quarantine.path] if draft.quarantine else []
+    if paths:
+        yield Delete(tuple(paths))
+    return Fenced(fold, why)

@@ -1,0 +1,183 @@
+"""The fold: what a table is, after the records up to one of its log. Pure; nothing else is truth (landing.md, Idea).
+
+A fold has one owner, who applies records to it in order. `prev` names the record before by its attempt, so that a fold that
+went on from a record which is no longer history is noticed instead of believed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from headrace.audit import HASH_MODULUS
+from headrace.errors import CorruptError
+from headrace.sinks.table.intervals import IntervalSet
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
+
+FORGET_STREAM_MS: Final = 7 * 24 * 3_600_000
+
+PartitionKey = tuple[int, int]  # (incarnation, partition)
+StreamKey = tuple[int, str, str]  # (partition, agent_id, stream_id)
+WindowKey = tuple[str, int]  # (agent_id, window_start_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEnd:
+    """Where the next range of a partition starts, and the last record that was read below it."""
+
+    offset: int
+    last_offset: int | None = None
+    last_leader_epoch: int | None = None
+    last_timestamp_ms: int | None = None
+    last_fingerprint: str | None = None
+    topic_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTotal:
+    """Sums over all records: rows landed of an agent in a window, their message bytes, their hash, and repeats dropped."""
+
+    count: int = 0
+    bytes: int = 0
+    hash: int = 0
+    duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LostGap:
+    """A gap that nothing allowed explains."""
+
+    incarnation: int
+    partition: int
+    gap: Gap
+
+
+@dataclass(slots=True)
+class LandedStream:
+    """What has landed of a stream in one partition, and when a record last said so."""
+
+    landed: IntervalSet
+    touched_ms: int
+
+
+@dataclass(slots=True)
+class Fold:
+    """The state of a table after record `seq` (−1: before the first)."""
+
+    generation: int = 1
+    seq: int = -1
+    attempt: str | None = None
+    created_ms: int = 0
+    """When the head was made, by its loader's clock."""
+    input: str | None = None
+    files: dict[str, DataFile] = field(default_factory=dict)
+    ends: dict[PartitionKey, PartitionEnd] = field(default_factory=dict)
+    streams: dict[StreamKey, LandedStream] = field(default_factory=dict)
+    audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
+    lost: list[LostGap] = field(default_factory=list)
+    quarantined: list[Quarantine] = field(default_factory=list)
+    attempts: dict[int, str] = field(default_factory=dict)
+    """Attempts of the records applied here, by seq; those below a checkpoint are not in it."""
+    checkpoint_seq: int = -1
+    """The newest checkpoint known to exist."""
+    checkpoint_ms: int = 0
+    """When the head of that checkpoint was made, as far as is known."""
+
+    def end(self, incarnation: int, partition: int) -> int:
+        """The first offset not covered; 0 for a partition that has not landed yet."""
+        known = self.ends.get((incarnation, partition))
+        return known.offset if known else 0
+
+    def incarnation(self, partition: int) -> int:
+        """The newest incarnation of a partition; 0 for a partition that has not landed yet."""
+        return max((incarnation for incarnation, p in self.ends if p == partition), default=0)
+
+    def names(self, path: str) -> bool:
+        """Whether a data or quarantine file belongs to the table."""
+        return path in self.files or any(path == quarantine.path for quarantine in self.quarantined)
+
+    def apply(self, record: CommitRecord) -> None:
+        """Go one record on.
+
+        Raises:
+            CorruptError: the record does not follow; nothing has changed.
+        """
+        where = f"record {record.seq} of generation {record.generation}"
+        if record.generation != self.generation or record.seq != self.seq + 1:
+            raise CorruptError(f"{where} does not follow record {self.seq} of generation {self.generation}")
+        if record.prev != self.attempt:
+            raise CorruptError(f"{where} follows attempt {record.prev}, but record {self.seq} is attempt {self.attempt}")
+        self._check(record, where)
+        if self.seq < 0:
+            self.checkpoint_ms = record.created_ms  # counts as the time of the last checkpoint, as long as there is none
+        for landed in record.ranges:
+            self._advance(landed)
+        for path in record.remove:
+            del self.files[path]
+        self.files.update((file.path, file) for file in record.add)
+        if record.quarantine:
+            self.quarantined.append(record.quarantine)
+        self._sum(record)
+        self._cover(record)
+        self.seq, self.attempt = record.seq, record.attempt
+        self.created_ms = max(self.created_ms, record.created_ms)
+        self.input = record.input or self.input
+        self.attempts[record.seq] = record.attempt
+
+    def _check(self, record: CommitRecord, where: str) -> None:
+        for landed in record.ranges:
+            expected = self.end(landed.incarnation, landed.partition)
+            if landed.start != expected or landed.end < landed.start:
+                raise CorruptError(f"{where}: partition {landed.partition} goes on at {landed.start}, but ended at {expected}")
+        for path in record.remove:
+            if path not in self.files:
+                raise CorruptError(f"{where} removes {path}, which is not live")
+        for file in record.add:
+            if file.path in self.files and file.path not in record.remove:
+                raise CorruptError(f"{where} adds {file.path}, which is live already")
+
+    def _advance(self, landed: LandedRange) -> None:
+        key = (landed.incarnation, landed.partition)
+        before = self.ends.get(key)
+        if landed.last_offset is None and before is not None:
+            last = before
+        else:
+            last = PartitionEnd(
+                landed.end,
+                landed.last_offset,
+                landed.last_leader_epoch,
+                landed.last_timestamp_ms,
+                landed.last_fingerprint,
+            )
+        topic_id = landed.topic_id or (before.topic_id if before else None)
+        self.ends[key] = PartitionEnd(
+            landed.end,
+            last.last_offset,
+            last.last_leader_epoch,
+            last.last_timestamp_ms,
+            last.last_fingerprint,
+            topic_id,
+        )
+        self.lost += [LostGap(landed.incarnation, landed.partition, gap) for gap in landed.gaps if gap.why == "lost"]
+
+    def _sum(self, record: CommitRecord) -> None:
+        for one in record.audit:
+            key = (one.agent, one.window_start_ms)
+            so_far = self.audit.get(key, AuditTotal())
+            self.audit[key] = AuditTotal(
+                so_far.count + one.count,
+                so_far.bytes + one.bytes,
+                (so_far.hash + int(one.hash, 16)) % HASH_MODULUS,
+                so_far.duplicates + one.duplicates,
+            )
+
+    def _cover(self, record: CommitRecord) -> None:
+        for stream in record.streams:
+            key = (stream.partition, stream.agent, stream.stream)
+            known = self.streams.setdefault(key, LandedStream(IntervalSet(), record.created_ms))
+            for start, end in stream.landed:
+                known.landed.add(start, end)
+            known.touched_ms = max(known.touched_ms, record.created_ms)
+
+    def forget_old_streams(self) -> None:
+        """Drop what has landed of streams that no record has touched for 7 days before the head."""
+        oldest = self.created_ms - FORGET_STREAM_MS
+        self.streams = {key: stream for key, stream in self.streams.items() if stream.touched_ms >= oldest}

@@ -1,0 +1,64 @@
+"""Where everything of one table lives, relative to the table's directory (landing.md, first picture)."""
+
+from typing import Final
+
+from headrace.errors import CorruptError
+
+HIDDEN: Final = "_headrace"
+LOG: Final = f"{HIDDEN}/log"
+CHECKPOINTS: Final = f"{HIDDEN}/checkpoints"
+STAGING: Final = f"{HIDDEN}/staging"
+REMOVED: Final = f"{HIDDEN}/removed"
+QUARANTINE: Final = f"{HIDDEN}/quarantine"
+
+RECORD_SUFFIX: Final = ".json"
+CHECKPOINT_SUFFIX: Final = ".json.zst"
+
+
+def log_directory(generation: int) -> str:
+    return f"{LOG}/g{generation:06d}"
+
+
+def checkpoint_directory(generation: int) -> str:
+    return f"{CHECKPOINTS}/g{generation:06d}"
+
+
+def record_name(seq: int) -> str:
+    return f"{seq:020d}{RECORD_SUFFIX}"
+
+
+def checkpoint_name(seq: int) -> str:
+    return f"{seq:020d}{CHECKPOINT_SUFFIX}"
+
+
+def record_path(generation: int, seq: int) -> str:
+    return f"{log_directory(generation)}/{record_name(seq)}"
+
+
+def checkpoint_path(generation: int, seq: int) -> str:
+    return f"{checkpoint_directory(generation)}/{checkpoint_name(seq)}"
+
+
+def seq_of(name: str, suffix: str) -> int | None:
+    """The number in a record's or checkpoint's file name; None for a temporary or a stranger."""
+    stem = name.removesuffix(suffix)
+    return int(stem) if stem != name and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
+
+
+def staged(path: str) -> str:
+    return f"{STAGING}/{path}"
+
+
+def removed(path: str) -> str:
+    return f"{REMOVED}/{path}"
+
+
+def checked_path(path: str) -> str:
+    """`path` itself, if it stays inside the table's directory.
+
+    Raises:
+        CorruptError: it is absolute or climbs out; no record of ours says such a thing.
+    """
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise CorruptError(f"a record names the path {path!r}, which is not inside its table")
+    return path

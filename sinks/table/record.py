@@ -1,0 +1,224 @@
+"""The commit record: one JSON object, exactly as landing.md writes it. No I/O.
+
+Unknown fields are kept, at every level, in `extra`; a newer `version` is refused; a kind that this version does not know is
+refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
+`input` (how the topic's values are read, sticky for the table), `ranges[].topic_id`, `quarantine.windows`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from headrace.errors import CorruptError, VersionError
+from headrace.sinks.table import names
+
+VERSION: Final = 1
+KINDS: Final = ("load", "compact", "expire")
+CAUSES: Final = ("control", "aborted", "compacted", "before", "lost")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets [start, end) of a range that hold no record, and why; Kafka timestamps (ms) of the neighbours, where known."""
+
+    start: int = field(metadata={"key": "from"})
+    end: int = field(metadata={"key": "to"})
+    why: str
+    after_ms: int | None = None
+    before_ms: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """Offsets [start, end) of one partition that a file's rows come from."""
+
+    incarnation: int
+    partition: int
+    start: int
+    end: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LandedRange:
+    """Offsets [start, end) that a record covers: rows + quarantined + duplicates + Σ gaps = end − start.
+
+    The `last_` fields describe the last record below `end` that was read; None where the range held none.
+    """
+
+    incarnation: int
+    partition: int
+    start: int
+    end: int
+    rows: int
+    quarantined: int
+    duplicates: int
+    gaps: tuple[Gap, ...] = field(default=(), metadata={"of": Gap})
+    last_offset: int | None = None
+    last_leader_epoch: int | None = None
+    last_timestamp_ms: int | None = None
+    last_fingerprint: str | None = None
+    topic_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def balances(self) -> bool:
+        gaps = sum(gap.end - gap.start for gap in self.gaps)
+        return self.rows + self.quarantined + self.duplicates + gaps == self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of rows; `path` is relative to the table, `checksum` is `crc32c:` and 8 hex digits, event times are ms."""
+
+    path: str
+    format: str
+    rows: int
+    bytes: int
+    checksum: str
+    content_hash: str
+    min_event_time_ms: int
+    max_event_time_ms: int
+    schema_ids: tuple[int, ...] = ()
+    ranges: tuple[OffsetRange, ...] = field(default=(), metadata={"of": OffsetRange})
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCount:
+    """Records in one ten-minute window of Kafka time."""
+
+    window_start_ms: int
+    count: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The file of a record's undecodable records, and when these were written (Kafka timestamps: they have no event time)."""
+
+    path: str
+    count: int
+    windows: tuple[WindowCount, ...] = field(default=(), metadata={"of": WindowCount})
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSum:
+    """What a record lands of one agent in one window: `count`, `bytes`, `hash` of the rows (audit.md), `duplicates` dropped."""
+
+    agent: str
+    window_start_ms: int
+    count: int
+    bytes: int
+    hash: str
+    duplicates: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLanded:
+    """Positions of a stream that a record lands, as half-open intervals; the fold takes the union."""
+
+    agent: str
+    stream: str
+    partition: int
+    landed: tuple[tuple[int, int], ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecord:
+    """One step of a table's history."""
+
+    kind: str
+    attempt: str
+    loader: str
+    created_ms: int
+    ranges: tuple[LandedRange, ...] = field(default=(), metadata={"of": LandedRange})
+    add: tuple[DataFile, ...] = field(default=(), metadata={"of": DataFile})
+    remove: tuple[str, ...] = ()
+    quarantine: Quarantine | None = field(default=None, metadata={"of": Quarantine})
+    audit: tuple[AuditSum, ...] = field(default=(), metadata={"of": AuditSum})
+    streams: tuple[StreamLanded, ...] = field(default=(), metadata={"of": StreamLanded})
+    input: str | None = None
+    generation: int = 1
+    seq: int = 0
+    prev: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def says_something(self) -> bool:
+        """A record without rows, quarantine, duplicates or gaps is not written."""
+        return bool(self.add or self.remove or self.quarantine) or any(r.end > r.start for r in self.ranges)
+
+
+def encode(record: CommitRecord) -> bytes:
+    """The record as the bytes of its file."""
+    return json.dumps({"version": VERSION, **as_json(record)}, separators=(",", ":")).encode()
+
+
+def decode(data: bytes, where: str) -> CommitRecord:
+    """Read a record; `where` names it in errors.
+
+    Raises:
+        VersionError: a newer version, or a kind of record that this version cannot fold.
+        CorruptError: not a record.
+    """
+    try:
+        body = json.loads(data)
+        check_version(body, where)
+        if body["kind"] not in KINDS:
+            raise VersionError(f"{where} is a {body['kind']!r} record, which this headrace cannot fold: upgrade it")
+        record: CommitRecord = from_json(CommitRecord, {key: value for key, value in body.items() if key != "version"})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptError(f"{where} is not a commit record: {error!r}") from error
+    for path in (*(file.path for file in record.add), *record.remove):
+        names.checked_path(path)
+    return record
+
+
+def check_version(body: Mapping[str, Any], where: str) -> None:
+    """Refuse what a newer headrace wrote (design D10)."""
+    if body["version"] > VERSION:
+        raise VersionError(f"{where} has version {body['version']}; this headrace reads up to {VERSION}: upgrade it")
+
+
+def as_json(value: object) -> Any:
+    """A dataclass of this module as plain JSON values, its unknown fields put back."""
+    if isinstance(value, tuple):
+        return [as_json(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    known = {f.metadata.get("key", f.name): as_json(getattr(value, f.name)) for f in _fields(type(value))}
+    return {**known, **getattr(value, "extra", {})}
+
+
+def from_json(kind: type[T], body: Mapping[str, Any]) -> T:
+    """The inverse of `as_json`; what `kind` does not know goes to its `extra`."""
+    rest = dict(body)
+    known: dict[str, Any] = {}
+    for f in _fields(kind):
+        key = f.metadata.get("key", f.name)
+        if key not in rest:
+            if f.default is dataclasses.MISSING:
+                raise KeyError(key)
+            continue
+        known[f.name] = _value(rest.pop(key), f.metadata.get("of"))
+    make: Callable[..., T] = kind
+    return make(**known, extra=rest)
+
+
+def _value(value: Any, of: type | None) -> Any:
+    if isinstance(value, list):
+        return tuple(_value(item, of) for item in value)
+    return from_json(of, value) if of is not None and value is not None else value
+
+
+def _fields(kind: type) -> tuple[dataclasses.Field[Any], ...]:
+    return tuple(f for f in dataclasses.fields(kind) if f.name != "extra")
