@@ -1,0 +1,66 @@
+"""What a landed table testifies to the audit: the loader's side, taken from the table log alone. Pure data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.jobs.announced import Ends
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSum:
+    """What the table's commit records count of one agent in one window."""
+
+    count: int
+    content_hash: int
+    duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Records that were lost or quarantined, with the Kafka timestamps between which they lay (None: open on that side)."""
+
+    count: int
+    after_ms: int | None
+    before_ms: int | None
+
+    def overlaps(self, start_ms: int) -> bool:
+        """Whether the window that begins at `start_ms` may have held one of them."""
+        after_ms, before_ms = self._bounds()
+        return after_ms < start_ms + WINDOW_MS and before_ms >= start_ms
+
+    def edges(self) -> set[int]:
+        """The windows of its two ends, which exist even where nothing else has landed."""
+        return {window_start_ms(int(at)) for at in self._bounds() if math.isfinite(at)}
+
+    def _bounds(self) -> tuple[float, float]:
+        after_ms = -math.inf if self.after_ms is None else self.after_ms
+        before_ms = math.inf if self.before_ms is None else self.before_ms
+        return min(after_ms, before_ms), max(after_ms, before_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A topic's table, as far as the audit needs it.
+
+    `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
+    timestamp of each partition's last landed record; `damage` says why the table cannot be read, if it cannot.
+    """
+
+    ends: Ends = field(default_factory=dict)
+    sums: Mapping[tuple[str, int], WindowSum] = field(default_factory=dict)
+    foreign: Mapping[int, int] = field(default_factory=dict)
+    lost: tuple[Trouble, ...] = ()
+    quarantined: tuple[Trouble, ...] = ()
+    reached_ms: Ends = field(default_factory=dict)
+    damage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """An agent's rows of one window, counted again from the files: all, distinct, and when the newest was read (ms)."""
+
+    rows: int
+    distinct: int
+    read_ms: int

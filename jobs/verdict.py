@@ -1,0 +1,283 @@
+"""The verdict: is every event of a topic there, and is it the same? Pure; reads no file and no clock.
+
+Source: audit.md, "Verdict". For a topic and a window of event time, first matching wins:
+
+    unknown      an agent's frontier is not past the window's end + lateness, or two runs of it are a clone; or the table's
+                 ends are not past every acknowledged offset; or more has landed than was announced, while the next
+                 announcement is awaited
+    incomplete   something is lost or dropped, or less or more has landed than was announced, or the hashes differ
+    complete     otherwise; events that were rejected or quarantined are shown beside it
+
+A claim that a window is drained covers every line read before the frontier. So rows beyond the announced count are awaited
+as long as one of them was read after the frontier, and are an excess once all of them were read before it.
+A topic in which no agent writes has nothing to be compared with: complete says only that the table has passed the window in
+every partition, and that nothing in it was lost.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS
+from headrace.jobs.announced import LATENESS_MS, Agent
+from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
+
+Verdict = Literal["complete", "incomplete", "unknown"]
+_SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the report. What belongs to no agent has `agent` None, and None where only an agent could have counted."""
+
+    topic: str
+    window_start_ms: int
+    agent: str | None
+    host: str | None
+    sent: int | None
+    rejected: int | None
+    dropped: int | None
+    landed: int
+    late: int | None
+    quarantined: int
+    duplicates: int
+    lost: int
+    state: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class WindowVerdict:
+    """One window of one topic: its state, why, and its rows."""
+
+    topic: str
+    window_start_ms: int
+    state: Verdict
+    reasons: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicVerdict:
+    """All windows of a topic; `state` is the worst, unknown before incomplete, and `reasons` say why there is no window."""
+
+    topic: str
+    state: Verdict
+    reasons: tuple[str, ...]
+    windows: tuple[WindowVerdict, ...]
+
+
+def worst(states: Iterable[Verdict]) -> Verdict:
+    """Unknown if any is unknown, else incomplete if any is, else complete."""
+    return _SEVERITY[max((_SEVERITY.index(state) for state in states), default=0)]
+
+
+def excesses(topic: str, agents: Mapping[str, Agent], landed: Landed) -> set[tuple[str, int]]:
+    """The (agent, window start) of which more has landed than was announced: these need a Recount."""
+    return {key for key, sums in landed.sums.items() if sums.count > _sent_count(agents.get(key[0]), topic, key[1])}
+
+
+def judge(
+    topic: str,
+    agents: Mapping[str, Agent],
+    landed: Landed,
+    recounts: Mapping[tuple[str, int], Recount],
+    *,
+    now_ms: int,
+    since_ms: float = -math.inf,
+    until_ms: float = math.inf,
+    lateness_ms: int = LATENESS_MS,
+) -> TopicVerdict:
+    """Judge a topic's windows.
+
+    Args:
+        agents: everything announced, by agent id.
+        recounts: of each of `excesses`; one that is missing counts as awaited.
+        now_ms: wall time; only for saying how long an agent has been silent.
+        since_ms, until_ms: only windows that overlap this time are judged.
+    """
+    writers = {agent_id: agent for agent_id, agent in agents.items() if agent.writes_to(topic)}
+    writers |= {agent_id: _unheard(agent_id) for agent_id, _ in landed.sums if agent_id not in agents}
+    writers |= {agent_id: agents[agent_id] for agent_id, _ in landed.sums if agent_id in agents}
+    in_order = sorted(writers.values(), key=lambda agent: (agent.host or "", agent.agent_id))
+    judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, _unlanded(topic, in_order, landed))
+    starts = sorted(
+        start for start in _window_starts(topic, writers, landed) if since_ms < start + WINDOW_MS and start < until_ms
+    )
+    windows = tuple(judging.window(start) for start in starts)
+    if windows:
+        return TopicVerdict(topic, worst(window.state for window in windows), (), windows)
+    reasons = tuple(judging.unknowns(None))
+    return TopicVerdict(topic, "unknown" if reasons else "complete", reasons, ())
+
+
+def _sent_count(agent: Agent | None, topic: str, start_ms: int) -> int:
+    sent = agent.sent.get((topic, start_ms)) if agent else None
+    return sent.message.count if sent else 0
+
+
+def _unheard(agent_id: str) -> Agent:
+    return Agent(agent_id, None, None, -math.inf, None, {}, {}, None)
+
+
+def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> set[int]:
+    starts = {start for _, start in landed.sums} | set(landed.foreign)
+    for agent in writers.values():
+        starts |= {start for sent_topic, start in agent.sent if sent_topic == topic}
+    for trouble in (*landed.lost, *landed.quarantined):
+        starts |= trouble.edges()
+    return starts
+
+
+def _unlanded(topic: str, writers: Sequence[Agent], landed: Landed) -> list[str]:
+    behind: dict[int, tuple[int, str]] = {}
+    for agent in writers:
+        for partition, end in agent.acked.get(topic, {}).items():
+            if end > landed.ends.get(partition, 0):
+                behind[partition] = max(behind.get(partition, (0, "")), (end, _name(agent)))
+    return [
+        f"partition {partition} has landed up to offset {landed.ends.get(partition, 0)}; {name} had {end} acknowledged"
+        for partition, (end, name) in sorted(behind.items())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    topic: str
+    writers: Sequence[Agent]
+    landed: Landed
+    recounts: Mapping[tuple[str, int], Recount]
+    now_ms: int
+    lateness_ms: int
+    unlanded: Sequence[str]
+
+    def window(self, start_ms: int) -> WindowVerdict:
+        reasons: list[str] = self.unknowns(start_ms)
+        state: Verdict = "unknown"
+        if not reasons:
+            reasons = self._faults(start_ms)
+            state = "incomplete" if reasons else "complete"
+        rows = [self._agent_row(agent, start_ms, state) for agent in self.writers if self._concerns(agent, start_ms)]
+        rows += self._row_of_nobody(start_ms, state)
+        return WindowVerdict(self.topic, start_ms, state, tuple(reasons), tuple(rows))
+
+    def unknowns(self, start_ms: int | None) -> list[str]:
+        """Why a window (None: the topic, where it has no window) cannot be judged yet."""
+        if self.landed.damage:
+            return [f"the table cannot be read: {self.landed.damage}"]
+        reasons = [reason for agent in self.writers if (reason := self._frontier(agent, start_ms))]
+        reasons += self.unlanded
+        if not self.writers:
+            reasons += self._unreached(start_ms)
+        if start_ms is not None:
+            reasons += [reason for agent in self.writers if (reason := self._awaited(agent, start_ms))]
+        return reasons
+
+    def _frontier(self, agent: Agent, start_ms: int | None) -> str | None:
+        if agent.clone:
+            one, other = agent.clone.runs
+            span = f"from {when(agent.clone.from_ms)} to {when(agent.clone.to_ms)}"
+            return f"{_name(agent)} is cloned: runs {one} and {other} both spoke {span}; give each host its own state_dir"
+        needed_ms = -math.inf if start_ms is None else start_ms + WINDOW_MS + self.lateness_ms
+        if agent.frontier_ms > needed_ms:
+            return None
+        if agent.heard_ms is None:
+            return f"{_name(agent)} has sent no heartbeat that has landed"
+        drained = f"drained to {when(agent.frontier_ms)}" if math.isfinite(agent.frontier_ms) else "not drained yet"
+        needed = f", not past {when(needed_ms)}" if math.isfinite(needed_ms) else ""
+        return f"{_name(agent)} is {drained}{needed}{self._silence(agent)}"
+
+    def _silence(self, agent: Agent) -> str:
+        if agent.state == "stopped":
+            return "; it was stopped"
+        silent_ms = self.now_ms - (agent.heard_ms or 0)
+        return f"; last heard {when(agent.heard_ms or 0)}" if silent_ms > 3 * HEARTBEAT_INTERVAL_MS else ""
+
+    def _unreached(self, start_ms: int | None) -> list[str]:
+        if start_ms is None:
+            return [] if self.landed.ends else ["no agent has announced anything of it, and no table has landed"]
+        needed_ms = start_ms + WINDOW_MS + self.lateness_ms
+        return [
+            f"no agent writes it, and partition {partition} has landed up to {when(reached_ms)}, not past {when(needed_ms)}"
+            for partition, reached_ms in sorted(self.landed.reached_ms.items())
+            if reached_ms <= needed_ms
+        ]
+
+    def _awaited(self, agent: Agent, start_ms: int) -> str | None:
+        landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
+        if landed <= sent:
+            return None
+        recount = self.recounts.get((agent.agent_id, start_ms))
+        if recount and recount.read_ms <= agent.frontier_ms:
+            return None
+        return f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
+
+    def _faults(self, start_ms: int) -> list[str]:
+        faults = []
+        if lost := self._overlapping(self.landed.lost, start_ms):
+            faults.append(f"{lost} lost before they landed")
+        for agent in self.writers:
+            sent = agent.sent.get((self.topic, start_ms))
+            if sent and any(sent.message.dropped.values()):
+                causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.message.dropped.items()) if count)
+                faults.append(f"{_name(agent)} dropped {sum(sent.message.dropped.values())} ({causes})")
+            faults += self._differences(agent, start_ms)
+        return faults
+
+    def _differences(self, agent: Agent, start_ms: int) -> list[str]:
+        sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)
+        count = sent.message.count if sent else 0
+        if landed.count < count:
+            return [f"{_name(agent)} sent {count}, and {landed.count} have landed: {count - landed.count} are missing"]
+        if landed.count > count:
+            recount = self.recounts[agent.agent_id, start_ms]
+            repeats = f", {recount.rows - recount.distinct} of the {recount.rows} rows are repeats"
+            return [f"{_name(agent)} sent {count}, and {landed.count} have landed: {landed.count - count} too many{repeats}"]
+        if sent and sent.message.content_hash != landed.content_hash:
+            return [f"{_name(agent)} sent {count} and as many have landed, but not the same: their hashes differ"]
+        return []
+
+    def _landed(self, agent: Agent, start_ms: int) -> WindowSum:
+        return self.landed.sums.get((agent.agent_id, start_ms), WindowSum(0, 0))
+
+    def _overlapping(self, troubles: Iterable[Trouble], start_ms: int) -> int:
+        return sum(trouble.count for trouble in troubles if trouble.overlaps(start_ms))
+
+    def _concerns(self, agent: Agent, start_ms: int) -> bool:
+        return (self.topic, start_ms) in agent.sent or (agent.agent_id, start_ms) in self.landed.sums
+
+    def _agent_row(self, agent: Agent, start_ms: int, state: Verdict) -> Row:
+        sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)
+        return Row(
+            self.topic,
+            start_ms,
+            agent.agent_id,
+            agent.host,
+            sent=sent.message.count if sent else 0,
+            rejected=sent.message.rejected if sent else 0,
+            dropped=sum(sent.message.dropped.values()) if sent else 0,
+            landed=landed.count,
+            late=sent.late if sent else 0,
+            quarantined=0,
+            duplicates=landed.duplicates,
+            lost=0,
+            state=state,
+        )
+
+    def _row_of_nobody(self, start_ms: int, state: Verdict) -> list[Row]:
+        lost = self._overlapping(self.landed.lost, start_ms)
+        quarantined = self._overlapping(self.landed.quarantined, start_ms)
+        foreign = self.landed.foreign.get(start_ms, 0)
+        if not lost and not quarantined and not foreign:
+            return []
+        return [Row(self.topic, start_ms, None, None, None, None, None, foreign, None, quarantined, 0, lost, state)]
+
+
+def when(at_ms: float) -> str:
+    """A time as people read it: `2026-11-22 13:40:00Z`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _name(agent: Agent) -> str:
+    return f"agent {agent.agent_id} ({agent.host})" if agent.host else f"agent {agent.agent_id}"

@@ -1,0 +1,219 @@
+"""Each rule of audit.md's Verdict, on one window of one topic."""
+
+import dataclasses
+
+import pytest
+
+from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
+from headrace.jobs.announced import Announcement, fold
+from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.verdict import excesses, judge, worst
+
+WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
+PAST = WINDOW + WINDOW_MS + 300_000 + 1
+NOW = PAST + 60_000
+
+
+def agents(*, count=100, content_hash=77, frontier=PAST, state="active", acked=100, agent="a", extra=(), **counts):
+    """One agent that sent `count` events in the window, which was then drained."""
+    window = SentMessage("logs", agent, "r1", WINDOW, count, count * 20, content_hash, {0: acked}, **counts)
+    heartbeat = AgentMessage(agent, "r1", f"host-{agent}", "0.1.0", state, frontier, {"logs": {0: acked}})
+    return fold([Announcement(PAST, window), Announcement(PAST + 5, heartbeat), *extra])
+
+
+def landed(*, count=100, content_hash=77, end=100, agent="a", **rest):
+    sums = {(agent, WINDOW): WindowSum(count, content_hash, rest.pop("duplicates", 0))}
+    return Landed(ends={0: end}, sums=sums, reached_ms={0: WINDOW}, **rest)
+
+
+def only_window(agents_, landed_, recounts=None):
+    (window,) = judge("logs", agents_, landed_, recounts or {}, now_ms=NOW).windows
+    return window
+
+
+def test_complete_when_drained_landed_and_equal():
+    window = only_window(agents(rejected=3), landed(duplicates=4))
+    assert (window.state, window.reasons) == ("complete", ())
+    (row,) = window.rows
+    assert (row.agent, row.host, row.sent, row.landed, row.rejected, row.duplicates) == ("a", "host-a", 100, 100, 3, 4)
+
+
+@pytest.mark.parametrize("state", ["active", "stopped"])
+def test_unknown_until_the_frontier_is_past_the_lateness_for_silent_and_stopped_alike(state):
+    window = only_window(agents(frontier=PAST - 1, state=state), landed())
+    assert window.state == "unknown"
+    assert "agent a (host-a) is drained to" in window.reasons[0]
+
+
+def test_a_stopped_agent_that_is_past_the_window_does_not_matter():
+    assert only_window(agents(state="stopped"), landed()).state == "complete"
+
+
+def test_a_finished_agent_is_past_every_window():
+    assert only_window(agents(frontier=None, state="finished"), landed()).state == "complete"
+
+
+def test_unknown_for_an_agent_that_claims_nothing_yet():
+    assert only_window(agents(frontier=None), landed()).state == "unknown"
+
+
+def test_unknown_for_a_clone_and_its_runs_are_named():
+    twin = [Announcement(PAST + at, AgentMessage("a", "r2", "host-a", "0.1.0", "active", PAST, {})) for at in (0, 70_000)]
+    again = [Announcement(PAST + 65_100, AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST, {}))]
+    window = only_window(agents(extra=(*twin, *again)), landed())
+    assert window.state == "unknown"
+    assert "runs r2 and r1" in window.reasons[0] or "runs r1 and r2" in window.reasons[0]
+
+
+def test_unknown_while_the_table_is_not_past_an_acknowledged_offset():
+    window = only_window(agents(), landed(end=99))
+    assert (window.state, window.reasons) == (
+        "unknown",
+        ("partition 0 has landed up to offset 99; agent a (host-a) had 100 acknowledged",),
+    )
+
+
+def test_unknown_while_a_partition_with_acknowledged_records_has_not_landed_at_all():
+    heartbeat = AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST, {"logs": {3: 1}})
+    window = only_window(agents(extra=[Announcement(PAST + 9, heartbeat)]), landed())
+    assert window.state == "unknown"
+    assert window.reasons[0].startswith("partition 3 has landed up to offset 0")
+
+
+def test_a_topic_that_was_announced_and_has_no_table_is_unknown_and_shows_its_window():
+    window = only_window(agents(), Landed())
+    assert (window.state, window.rows[0].sent, window.rows[0].landed) == ("unknown", 100, 0)
+
+
+def test_unknown_when_the_table_is_damaged():
+    assert only_window(agents(), Landed(damage="record 3 is missing")).reasons == (
+        "the table cannot be read: record 3 is missing",
+    )
+
+
+def test_landed_rows_of_an_agent_that_was_never_heard_are_unknown():
+    window = only_window({}, landed())
+    assert window.state == "unknown"
+    assert window.reasons[0] == "agent a has sent no heartbeat that has landed"
+
+
+def test_more_landed_than_announced_is_awaited_while_a_row_was_read_after_the_frontier():
+    said, there = agents(), landed(count=103)
+    assert excesses("logs", said, there) == {("a", WINDOW)}
+    window = only_window(said, there, {("a", WINDOW): Recount(rows=103, distinct=103, read_ms=PAST + 1)})
+    assert window.state == "unknown"
+    assert "3 more have landed" in window.reasons[0]
+
+
+def test_more_landed_than_announced_is_an_excess_once_all_rows_were_read_before_the_frontier():
+    window = only_window(agents(), landed(count=103), {("a", WINDOW): Recount(rows=103, distinct=100, read_ms=PAST)})
+    assert window.state == "incomplete"
+    assert window.reasons == ("agent a (host-a) sent 100, and 103 have landed: 3 too many, 3 of the 103 rows are repeats",)
+
+
+def test_incomplete_when_less_has_landed():
+    assert "2 are missing" in only_window(agents(), landed(count=98)).reasons[0]
+    assert only_window(agents(), landed(count=98)).state == "incomplete"
+
+
+def test_incomplete_when_as_many_have_landed_but_not_the_same():
+    window = only_window(agents(), landed(content_hash=78))
+    assert window.state == "incomplete"
+    assert "hashes differ" in window.reasons[0]
+
+
+def test_incomplete_when_the_agent_dropped_some_and_the_cause_is_named():
+    window = only_window(agents(dropped={"destroyed": 2, "other": 0}), landed())
+    assert window.state == "incomplete"
+    assert window.reasons == ("agent a (host-a) dropped 2 (destroyed: 2)",)
+
+
+def test_a_drop_is_reported_where_nothing_was_sent():
+    window = only_window(agents(count=0, content_hash=0, dropped={"destroyed": 2}), Landed(ends={0: 100}))
+    assert (window.state, window.rows[0].dropped) == ("incomplete", 2)
+
+
+def test_lost_records_make_every_window_that_overlaps_them_incomplete():
+    window = only_window(agents(), landed(lost=(Trouble(6, WINDOW + 5_000, WINDOW + 9_000),)))
+    assert window.state == "incomplete"
+    assert window.rows[-1].agent is None
+    assert (window.rows[-1].lost, window.rows[-1].sent) == (6, None)
+
+
+def test_lost_records_of_another_time_appear_in_their_own_windows_and_leave_this_one_alone():
+    there = dataclasses.replace(landed(), lost=(Trouble(6, WINDOW + WINDOW_MS, WINDOW + 3 * WINDOW_MS),))
+    states = {
+        window.window_start_ms: window.state
+        for window in judge("logs", agents(frontier=NOW * 2), there, {}, now_ms=NOW).windows
+    }
+    assert states == {WINDOW: "complete", WINDOW + WINDOW_MS: "incomplete", WINDOW + 3 * WINDOW_MS: "incomplete"}
+
+
+def test_a_loss_of_unknown_beginning_overlaps_everything_before_its_end():
+    there = dataclasses.replace(landed(), lost=(Trouble(6, None, WINDOW + WINDOW_MS),))
+    assert [window.state for window in judge("logs", agents(frontier=NOW * 2), there, {}, now_ms=NOW).windows] == [
+        "incomplete"
+    ] * 2
+
+
+def test_quarantined_records_are_shown_and_do_not_spoil_the_verdict():
+    window = only_window(agents(), dataclasses.replace(landed(), quarantined=(Trouble(5, WINDOW, WINDOW + 1),)))
+    assert window.state == "complete"
+    assert [(row.agent, row.quarantined) for row in window.rows] == [("a", 0), (None, 5)]
+
+
+def test_the_state_is_the_windows_and_stands_in_every_row():
+    both = {**agents(), **agents(agent="b", count=50, content_hash=5, acked=100)}
+    there = Landed(ends={0: 100}, sums={("a", WINDOW): WindowSum(100, 77), ("b", WINDOW): WindowSum(49, 4)})
+    assert [row.state for row in only_window(both, there).rows] == ["incomplete", "incomplete"]
+
+
+def test_unknown_goes_before_incomplete():
+    both = {**agents(frontier=PAST - 1), **agents(agent="b", count=50, content_hash=5)}
+    there = Landed(ends={0: 100}, sums={("a", WINDOW): WindowSum(100, 77), ("b", WINDOW): WindowSum(49, 4)})
+    assert only_window(both, there).state == "unknown"
+
+
+def test_an_agent_of_another_topic_is_not_waited_for():
+    other = fold([Announcement(PAST, AgentMessage("z", "r1", "h", "0.1.0", "active", None, {"orders": {0: 5}}))])
+    assert only_window({**agents(), **other}, landed()).state == "complete"
+
+
+def test_an_agent_that_has_named_no_topic_yet_is_waited_for():
+    fresh = fold([Announcement(PAST, AgentMessage("z", "r1", "h", "0.1.0", "active", None, {}))])
+    assert only_window({**agents(), **fresh}, landed()).state == "unknown"
+
+
+def test_rows_of_no_agent_beside_an_agent_are_shown_and_not_judged():
+    window = only_window(agents(), dataclasses.replace(landed(), foreign={WINDOW: 9}))
+    assert window.state == "complete"
+    assert (window.rows[1].agent, window.rows[1].sent, window.rows[1].landed) == (None, None, 9)
+
+
+@pytest.mark.parametrize(("reached_ms", "state"), [(PAST - 1, "unknown"), (PAST, "complete")])
+def test_a_topic_without_agents_is_complete_once_every_partition_has_landed_past_the_window(reached_ms, state):
+    there = Landed(ends={0: 4, 1: 9}, foreign={WINDOW: 13}, reached_ms={0: reached_ms, 1: NOW})
+    assert only_window({}, there).state == state
+
+
+def test_a_topic_without_windows_is_complete_once_its_agents_have_finished():
+    finished = fold([Announcement(PAST, AgentMessage("a", "r1", "h", "0.1.0", "finished", None, {}))])
+    busy = fold([Announcement(PAST, AgentMessage("a", "r1", "h", "0.1.0", "active", None, {}))])
+    assert judge("logs", finished, Landed(), {}, now_ms=NOW).state == "complete"
+    assert judge("logs", busy, Landed(), {}, now_ms=NOW).state == "unknown"
+    assert judge("logs", {}, Landed(), {}, now_ms=NOW).state == "unknown"
+
+
+def test_since_and_until_choose_the_windows_that_overlap_them():
+    def starts(**bounds):
+        return [window.window_start_ms for window in judge("logs", agents(), landed(), {}, now_ms=NOW, **bounds).windows]
+
+    assert starts(since_ms=WINDOW + WINDOW_MS - 1, until_ms=WINDOW + 1) == [WINDOW]
+    assert starts(since_ms=WINDOW + WINDOW_MS) == []
+    assert starts(until_ms=WINDOW) == []
+
+
+def test_worst_puts_unknown_before_incomplete_before_complete():
+    assert worst(["complete", "unknown", "incomplete"]) == "unknown"
+    assert worst(["complete", "incomplete"]) == "incomplete"
+    assert worst([]) == "complete"
