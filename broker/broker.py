@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
-from headrace.broker.log import AppendResult, LogDirectory, PartitionLog
+from headrace.broker.log.config import broker_defaults
+from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.partition import AppendResult, PartitionLog
+from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
 
@@ -34,10 +37,11 @@ class Broker:
         self.store = store
         self.logs = logs
         self.apis = apis
+        self.log_defaults = broker_defaults(config.log_keys())
         self.waiters = Waiters()
         self.cluster_id = store.cluster_id(_random_cluster_id())
         self.node_id = config.node_id
-        self.metadata_epoch = 0  # counts changes of topics: caches of encoded Metadata live as long as it stands still
+        self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
         self.groups: Any = None  # set by the command, once the groups are loaded
         self._topics: dict[str, TopicRecord] = {}
         self._names_by_id: dict[uuid.UUID, str] = {}
@@ -82,21 +86,24 @@ class Broker:
         self.store.begin_deletion(topic.topic_id)
         del self._topics[topic.name]
         del self._names_by_id[topic.topic_id]
-        self.metadata_epoch += 1
+        self.encoded.clear()
         gone = [self.logs.get(topic.name, partition) for partition in range(topic.partitions)]
         self._finish_deletion(topic)
         for log in gone:
             self.waiters.gone(log)
         logger.info("topic deleted", extra={"topic": topic.name})
 
-    def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
-        """The broker's own topic of that name, made if there is none."""
-        return self._topics.get(name) or self.create_topic(name, partitions, configs)
+    def offsets_topic(self) -> TopicRecord:
+        """`__consumer_offsets`, made if there is none: compacted, so retention deletes nothing of it."""
+        configs = {"cleanup.policy": "compact", "segment.bytes": str(self.config.offsets_topic_segment_bytes)}
+        return self._topics.get(OFFSETS_TOPIC) or self.create_topic(
+            OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs
+        )
 
     def _learn(self, topic: TopicRecord) -> None:
         self._topics[topic.name] = topic
         self._names_by_id[topic.topic_id] = topic.name
-        self.metadata_epoch += 1
+        self.encoded.clear()
 
     def _make_logs(self, topic: TopicRecord) -> None:
         for partition in range(topic.partitions):

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.broker.wire.header import RequestHeader
 from headrace.errors import PeerError
 
 if TYPE_CHECKING:
@@ -54,13 +55,16 @@ class RequestContext:
 Response = Mapping[str, Any] | Encoded | None
 Answer = Response | Awaitable[Response]
 Handler = Callable[["Broker", RequestContext, Any], Answer]
+Refusal = Callable[["Broker", bytes | memoryview, RequestHeader], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
     """One API key: its name in Kafka's words, the versions truly served, and its handler.
 
-    `advertised_min_version`, where it differs, is what ApiVersions says (Produce only, KAFKA-18659).
+    `advertised_min_version`, where it differs, is what ApiVersions says (Produce only, KAFKA-18659). `refuse` makes the answer,
+    header included, to a version that is not served (ApiVersions, Produce); without it, or where it returns None, the
+    connection is closed. `cancelled_with_connection`: a call that waits may be cancelled when its client is gone.
     """
 
     key: int
@@ -69,3 +73,5 @@ class Api:
     max_version: int
     handle: Handler
     advertised_min_version: int | None = None
+    refuse: Refusal | None = None
+    cancelled_with_connection: bool = False

@@ -1,0 +1,44 @@
+"""DeleteTopics v1-6. v5 adds messages; v6 names topics by name or by id."""
+
+from typing import Any
+from uuid import UUID
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError
+
+
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    if context.api_version >= 6:
+        wanted = [(topic.name, topic.topic_id) for topic in request.topics]
+    else:
+        wanted = [(name, None) for name in request.topic_names]
+    return {"responses": [_delete(broker, name, topic_id) for name, topic_id in wanted]}
+
+
+def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str, Any]:
+    if (name is None) == (topic_id is None):
+        return _result(name, topic_id, ErrorCode.invalid_request, "name a topic by its name or by its id")
+    topic = broker.topic(name) if name is not None else broker.topic_by_id(topic_id) if topic_id is not None else None
+    if topic is None:
+        by_id = topic_id is not None
+        error = ErrorCode.unknown_topic_id if by_id else ErrorCode.unknown_topic_or_partition
+        return _result(name, topic_id, error, f"there is no topic {topic_id if by_id else name}")
+    if topic.name in INTERNAL_TOPICS:
+        return _result(topic.name, topic.topic_id, ErrorCode.policy_violation, f"{topic.name} is the broker's own")
+    if not broker.config.delete_topic_enable:
+        return _result(topic.name, topic.topic_id, ErrorCode.topic_deletion_disabled, "delete.topic.enable is false")
+    try:
+        broker.delete_topic(topic)
+    except StorageError as error:
+        return _result(topic.name, topic.topic_id, ErrorCode.kafka_storage_error, str(error))
+    return _result(topic.name, topic.topic_id, ErrorCode.none, None)
+
+
+def _result(name: str | None, topic_id: UUID | None, error: int, message: str | None) -> dict[str, Any]:
+    return {"name": name, "topic_id": topic_id, "error_code": error, "error_message": message}
+
+
+DELETE_TOPICS = Api(20, "DeleteTopics", 1, 6, _handle)

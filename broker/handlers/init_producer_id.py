@@ -1,0 +1,27 @@
+"""InitProducerId v0-4, for idempotent producers. v3 lets a producer give its old id (KIP-360).
+
+There are no transactions yet: a transactional id is refused. Without one Kafka gives out a fresh id, whatever the request says of
+an older one, and so does this.
+"""
+
+from typing import Any
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError
+
+
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    if request.transactional_id is not None:
+        # Not retriable, so that a client fails at once and says so.
+        code = ErrorCode.unsupported_version if request.transactional_id else ErrorCode.invalid_request
+        return {"error_code": code, "producer_id": -1, "producer_epoch": -1}
+    try:
+        producer_id = broker.next_producer_id()
+    except StorageError:
+        return {"error_code": ErrorCode.coordinator_not_available, "producer_id": -1, "producer_epoch": -1}
+    return {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}
+
+
+INIT_PRODUCER_ID = Api(22, "InitProducerId", 0, 4, _handle)

@@ -1,0 +1,51 @@
+"""Making topics: the checks that CreateTopics and auto-creation share."""
+
+from collections.abc import Mapping
+
+from headrace.broker.broker import Broker
+from headrace.broker.coordination.store import TopicRecord
+from headrace.broker.log.config import with_overrides
+from headrace.broker.topics import OFFSETS_TOPIC, colliding_name, name_fault
+from headrace.broker.wire import ErrorCode
+from headrace.errors import ConfigError, StorageError
+
+MAX_PARTITIONS = 10_000  # of one topic: the loop makes their files while everybody waits
+
+
+def name_error(name: str | None) -> int:
+    """0, or INVALID_TOPIC_EXCEPTION."""
+    return ErrorCode.none if name_fault(name) is None else ErrorCode.invalid_topic_exception
+
+
+def creation_fault(broker: Broker, name: str, partitions: int, configs: Mapping[str, str | None]) -> tuple[int, str] | None:
+    """Why such a topic cannot be made: wire code and message; None if it can."""
+    fault = name_fault(name)
+    if fault is not None:
+        return ErrorCode.invalid_topic_exception, fault
+    if broker.topic(name) is not None:
+        return ErrorCode.topic_already_exists, f"topic {name} exists"
+    other = colliding_name(name, [topic.name for topic in broker.topics()])
+    if other is not None:
+        return ErrorCode.invalid_topic_exception, f"{name} and {other} differ in '.' and '_' only"
+    if partitions < 1:
+        return ErrorCode.invalid_partitions, f"a topic has at least 1 partition, not {partitions}"
+    if partitions > MAX_PARTITIONS:
+        return ErrorCode.policy_violation, f"a topic has at most {MAX_PARTITIONS} partitions here, not {partitions}"
+    try:
+        with_overrides(broker.log_defaults, configs)
+    except ConfigError as error:
+        return ErrorCode.invalid_config, str(error)
+    return None
+
+
+def auto_create(broker: Broker, name: str) -> tuple[TopicRecord | None, int]:
+    """Make a topic with the broker's defaults because somebody asked for it; the topic, or None and a wire code."""
+    if name == OFFSETS_TOPIC:
+        return broker.offsets_topic(), ErrorCode.none
+    fault = creation_fault(broker, name, broker.config.num_partitions, {})
+    if fault is not None:
+        return None, fault[0]
+    try:
+        return broker.create_topic(name, broker.config.num_partitions, {}), ErrorCode.none
+    except StorageError:
+        return None, ErrorCode.kafka_storage_error

@@ -1,0 +1,151 @@
+"""Answers leave here: bytes at once, regions of log files piece by piece as the peer reads (design D1; ADR on the fetch path).
+
+A region is read when the transport has room for it, never before: 256 KiB with `preadv(RWF_NOWAIT)`, which fails rather than
+wait for the disk; what is not in the page cache is then read by a thread, so that a cold read stalls nobody else.
+"""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from headrace.broker.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+PIECE_BYTES = 256 * 1024
+
+
+@runtime_checkable
+class Region(Protocol):
+    """Bytes in a file: `len(region)` of them, from `position` of the descriptor that `fileno()` gives, or raises OSError."""
+
+    position: int
+
+    def fileno(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+class Sender:
+    """The outgoing side of one connection."""
+
+    def __init__(self, transport: asyncio.Transport, metrics: Metrics, drained: Callable[[], None]) -> None:
+        """`drained` is called when all that waited has been handed to the transport."""
+        transport.set_write_buffer_limits(high=PIECE_BYTES)
+        self._transport = transport
+        self._metrics = metrics
+        self._drained = drained
+        self._queue: deque[Any] = deque()
+        self._sent_of_first = 0  # bytes of the region at the head of the queue that are sent
+        self._blocked = False  # the transport is full
+        self._reading = False  # a thread reads the next piece
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether something waits to be sent: no more requests should be handled meanwhile."""
+        return self._blocked or bool(self._queue)
+
+    def send(self, parts: Sequence[Any]) -> None:
+        """Send bytes and regions, in order, after all that was given before."""
+        if not self._queue and not self._blocked and len(parts) == 1:
+            self._write(parts[0])
+            return
+        self._queue.extend(parts)
+        self._go_on()
+
+    def pause(self) -> None:
+        """The transport is full."""
+        self._blocked = True
+
+    def resume(self) -> None:
+        """The transport has room again."""
+        self._blocked = False
+        self._go_on()
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        self._queue.clear()
+        self._blocked = True
+
+    def _go_on(self) -> None:
+        while self._queue and not self._blocked and not self._reading:
+            first = self._queue[0]
+            if not isinstance(first, Region):
+                self._queue.popleft()
+                self._write(first)
+                continue
+            size = min(PIECE_BYTES, len(first) - self._sent_of_first)
+            position = first.position + self._sent_of_first
+            try:
+                piece = read_cached(first.fileno(), size, position)
+                if piece is None:
+                    self._read_on_thread(first.fileno(), size, position)
+                    return
+            except OSError as error:
+                self._give_up(error)
+                return
+            self._send_piece(piece)
+
+    def _send_piece(self, piece: bytes) -> None:
+        if not piece:
+            self._give_up(OSError("the log file is shorter than its index says"))
+            return
+        self._sent_of_first += len(piece)
+        if self._sent_of_first == len(self._queue[0]):
+            self._queue.popleft()
+            self._sent_of_first = 0
+        self._write(piece)
+
+    def _read_on_thread(self, fd: int, size: int, position: int) -> None:
+        self._reading = True
+        # The thread has a descriptor of its own: the log may close its one meanwhile, and the number may be used again.
+        own = os.dup(fd)
+        future = asyncio.get_running_loop().run_in_executor(None, _read_and_close, own, size, position)
+        future.add_done_callback(self._on_thread_done)
+
+    def _on_thread_done(self, future: "asyncio.Future[bytes]") -> None:
+        self._reading = False
+        if not self._queue:  # stopped
+            future.exception()
+            return
+        error = future.exception()
+        if error is not None:
+            self._give_up(error)
+            return
+        self._send_piece(future.result())
+        self._go_on()
+        if not self.is_paused:
+            self._drained()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._metrics.bytes_out += len(data)
+        self._transport.write(data)
+
+    def _give_up(self, error: BaseException) -> None:
+        """The answer cannot be finished, and its size is already sent: only closing is left."""
+        logger.warning("connection closed: a fetch could not be finished: %s", error)
+        self.stop()
+        self._transport.abort()
+
+
+def read_cached(fd: int, size: int, position: int) -> bytes | None:
+    """Read what the page cache has, without waiting; None if it has nothing of it, or the file system cannot tell."""
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(fd, [buffer], position, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno in (95, 22):  # EOPNOTSUPP, EINVAL: this file system has no such reads
+            return os.pread(fd, size, position)
+        raise
+    return bytes(memoryview(buffer)[:count]) if count < size else bytes(buffer)
+
+
+def _read_and_close(fd: int, size: int, position: int) -> bytes:
+    try:
+        return os.pread(fd, size, position)
+    finally:
+        os.close(fd)
