@@ -1,0 +1,201 @@
+"""A log's settings: Kafka's topic keys with Kafka's defaults, checked where they come in.
+
+`cleanup.policy=compact` is accepted and keeps everything: compaction is not built yet. `compression.type` may only be
+`producer`: batches are stored as they came.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from headrace.errors import ConfigError
+
+MAX_INT = (1 << 31) - 1
+MAX_LONG = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Settings of one partition's log. Sizes in bytes, times in ms; -1 in a retention means for ever."""
+
+    cleanup_policy: str = "delete"
+    compression_type: str = "producer"
+    delete_retention_ms: int = 86_400_000
+    file_delete_delay_ms: int = 60_000
+    flush_messages: int = MAX_LONG
+    flush_ms: int = MAX_LONG
+    index_interval_bytes: int = 4096
+    max_compaction_lag_ms: int = MAX_LONG
+    max_message_bytes: int = 1_048_588
+    message_timestamp_after_max_ms: int = 3_600_000
+    message_timestamp_before_max_ms: int = MAX_LONG
+    message_timestamp_type: str = "CreateTime"
+    min_cleanable_dirty_ratio: float = 0.5
+    min_compaction_lag_ms: int = 0
+    min_insync_replicas: int = 1
+    retention_bytes: int = -1
+    retention_ms: int = 604_800_000
+    segment_bytes: int = 1_073_741_824
+    segment_index_bytes: int = 10_485_760
+    segment_ms: int = 604_800_000
+
+    @property
+    def flushes(self) -> bool:
+        """Whether records of this log must be fsynced before they are exposed (design D3)."""
+        return self.flush_messages < MAX_LONG or self.flush_ms < MAX_LONG
+
+    @property
+    def deletes(self) -> bool:
+        """Whether retention may delete segments."""
+        return "delete" in self.cleanup_policy
+
+    @property
+    def compacts(self) -> bool:
+        """Whether every record needs a key."""
+        return "compact" in self.cleanup_policy
+
+    @property
+    def stamps_append_time(self) -> bool:
+        """Whether the broker's time replaces the producer's."""
+        return self.message_timestamp_type == "LogAppendTime"
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"must be an integer from {low} to {high}") from None
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number from 0 to 1") from None
+    if not 0 <= value <= 1:
+        raise ValueError("must be from 0 to 1")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _policy(text: str) -> str:
+    words = sorted({word.strip() for word in text.split(",")})
+    if not words or any(word not in ("compact", "delete") for word in words):
+        raise ValueError("must be delete, compact or compact,delete")
+    return ",".join(words)
+
+
+_LONG = _integer(0, MAX_LONG)
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "cleanup.policy": _policy,
+    "compression.type": _one_of("producer"),
+    "delete.retention.ms": _LONG,
+    "file.delete.delay.ms": _LONG,
+    "flush.messages": _integer(1, MAX_LONG),
+    "flush.ms": _LONG,
+    "index.interval.bytes": _integer(0, MAX_INT),
+    "max.compaction.lag.ms": _integer(1, MAX_LONG),
+    "max.message.bytes": _integer(0, MAX_INT),
+    "message.timestamp.after.max.ms": _LONG,
+    "message.timestamp.before.max.ms": _LONG,
+    "message.timestamp.type": _one_of("CreateTime", "LogAppendTime"),
+    "min.cleanable.dirty.ratio": _ratio,
+    "min.compaction.lag.ms": _LONG,
+    "min.insync.replicas": _integer(1, MAX_INT),
+    "retention.bytes": _integer(-1, MAX_LONG),
+    "retention.ms": _integer(-1, MAX_LONG),
+    "segment.bytes": _integer(14, MAX_INT),
+    "segment.index.bytes": _integer(12, MAX_INT),
+    "segment.ms": _integer(1, MAX_LONG),
+}
+TOPIC_KEYS: tuple[str, ...] = tuple(_PARSERS)
+
+# What a broker calls the default of a topic key; the first that is given wins, then the factor makes it the topic's unit.
+_BROKER_KEYS: dict[str, tuple[tuple[str, int], ...]] = {
+    "cleanup.policy": (("log.cleanup.policy", 1),),
+    "compression.type": (("compression.type", 1),),
+    "delete.retention.ms": (("log.cleaner.delete.retention.ms", 1),),
+    "file.delete.delay.ms": (("log.segment.delete.delay.ms", 1),),
+    "flush.messages": (("log.flush.interval.messages", 1),),
+    "flush.ms": (("log.flush.interval.ms", 1),),
+    "index.interval.bytes": (("log.index.interval.bytes", 1),),
+    "max.compaction.lag.ms": (("log.cleaner.max.compaction.lag.ms", 1),),
+    "max.message.bytes": (("message.max.bytes", 1),),
+    "message.timestamp.after.max.ms": (("log.message.timestamp.after.max.ms", 1),),
+    "message.timestamp.before.max.ms": (("log.message.timestamp.before.max.ms", 1),),
+    "message.timestamp.type": (("log.message.timestamp.type", 1),),
+    "min.cleanable.dirty.ratio": (("log.cleaner.min.cleanable.ratio", 1),),
+    "min.compaction.lag.ms": (("log.cleaner.min.compaction.lag.ms", 1),),
+    "min.insync.replicas": (("min.insync.replicas", 1),),
+    "retention.bytes": (("log.retention.bytes", 1),),
+    "retention.ms": (("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)),
+    "segment.bytes": (("log.segment.bytes", 1),),
+    "segment.index.bytes": (("log.index.size.max.bytes", 1),),
+    "segment.ms": (("log.roll.ms", 1), ("log.roll.hours", 3_600_000)),
+}
+BROKER_KEYS: frozenset[str] = frozenset(name for names in _BROKER_KEYS.values() for name, _ in names)
+
+
+def _parse(key: str, value: object) -> Any:
+    try:
+        return _PARSERS[key](str(value).strip())
+    except ValueError as error:
+        raise ConfigError(f"{key}={value}: {error}") from None
+
+
+def with_overrides(defaults: LogConfig, overrides: Mapping[str, str | None]) -> LogConfig:
+    """The settings of a topic: the broker's defaults under the topic's own values.
+
+    Args:
+        overrides: Kafka's topic keys; None means the default, as in CreateTopics.
+    Raises:
+        ConfigError: an unknown key or a bad value; CreateTopics answers INVALID_CONFIG with its text.
+    """
+    changes: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if key not in _PARSERS:
+            raise ConfigError(f"{key}: unknown topic setting; valid are {', '.join(TOPIC_KEYS)}")
+        if value is not None:
+            changes[key.replace(".", "_")] = _parse(key, value)
+    return replace(defaults, **changes)
+
+
+def broker_defaults(keys: Mapping[str, object]) -> LogConfig:
+    """The defaults that a broker's own keys (`log.retention.hours` …) give its topics; keys that are not of the log are left
+    alone.
+
+    Raises:
+        ConfigError: a bad value, named by the broker's key.
+    """
+    changes: dict[str, Any] = {}
+    for topic_key, names in _BROKER_KEYS.items():
+        for name, factor in names:
+            value = keys.get(name)
+            if value is None:
+                continue
+            try:
+                whole = value if factor == 1 or int(str(value)) < 0 else int(str(value)) * factor
+                changes[topic_key.replace(".", "_")] = _PARSERS[topic_key](str(whole).strip())
+            except ValueError as error:
+                raise ConfigError(f"{name}={value}: {error}") from None
+            break
+    return replace(LogConfig(), **changes)
+
+
+def describe(config: LogConfig) -> dict[str, str]:
+    """Every topic key with its value, spelled as DescribeConfigs shows it."""
+    return {field.name.replace("_", "."): str(getattr(config, field.name)) for field in fields(config)}

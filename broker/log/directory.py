@@ -1,0 +1,370 @@
+"""All logs of one broker: opening and recovering them, checkpoints, housekeeping, clean shutdown.
+
+Layout: `<path>/<topic>-<partition>/…`, beside the checkpoints of `checkpoint.py`. A deleted topic's directories are renamed to
+`<topic>-<partition>.<topic id>-delete` and removed after `file.delete.delay.ms`.
+The marker of a clean shutdown is removed, durably, before anything is loaded and written last (KAFKA-10471, KAFKA-15375).
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+from uuid import UUID
+
+from headrace.broker.log import checkpoint
+from headrace.broker.log.checkpoint import TopicPartition
+from headrace.broker.log.config import LogConfig, with_overrides
+from headrace.broker.log.disk import Disk, Lock, read_whole, write_whole
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.recovery import Facts, load_log
+from headrace.broker.log.space import FreeSpace
+from headrace.errors import CorruptError, StorageError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_DIRECTORY = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
+_DELETED_SUFFIX = "-delete"
+_LOCK = ".lock"
+_MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
+_MAX_UNCHECKPOINTED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under two seconds of recovery
+_PROGRESS_INTERVAL = 500
+
+Overrides = Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirectoryConfig:
+    """A broker's settings for all its logs; times in ms.
+
+    Attributes:
+        defaults: of topics that override nothing (`config.broker_defaults`).
+        cluster_id: for a new directory; one that has a cluster id keeps it.
+        free_bytes_min: `log.dirs.free.bytes.min`, None for the default (space.py).
+    """
+
+    node_id: int
+    cluster_id: str
+    defaults: LogConfig = field(default_factory=LogConfig)
+    free_bytes_min: int | None = None
+    producer_id_expiration_ms: int = 86_400_000
+    retention_check_interval_ms: int = 300_000
+    flush_checkpoint_interval_ms: int = 60_000
+    high_watermark_checkpoint_interval_ms: int = 5_000
+
+
+class BackgroundStep(Protocol):
+    """Disk work that may leave the loop: `run` on any thread, then `complete` on the loop."""
+
+    def run(self) -> None:
+        """Block on the disk; raises nothing."""
+        ...
+
+    def complete(self) -> None:
+        """Take note of the outcome."""
+        ...
+
+
+@dataclass(slots=True)
+class _CheckpointWrite:
+    """The three offset checkpoints, as they were when this was made."""
+
+    disk: Disk
+    path: str
+    files: Mapping[str, bytes]
+    written: dict[str, bytes]
+    error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            for name, content in self.files.items():
+                write_whole(self.disk, self.path, name, content)
+        except OSError as error:
+            self.error = error
+
+    def complete(self) -> None:
+        if self.error is None:
+            self.written.update(self.files)
+        else:
+            logger.error("checkpoints could not be written", extra={"path": self.path, "error": str(self.error)})
+
+
+class LogDirectory:
+    """The logs of one broker; `LogDirectory.open` makes it."""
+
+    def __init__(self, disk: Disk, path: str, config: LogDirectoryConfig, lock: Lock, cluster_id: str, now_ms: int) -> None:
+        self.path, self.config, self.cluster_id = path, config, cluster_id
+        self._disk, self._lock = disk, lock
+        self._space = FreeSpace(disk, path, config.free_bytes_min)
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._deleted: list[tuple[int, str]] = []  # when to remove, directory
+        self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
+        self._now_ms = self._checkpointed_ms = self._retained_ms = now_ms
+
+    @classmethod
+    def open(
+        cls, disk: Disk, path: str, config: LogDirectoryConfig, now_ms: int, *, overrides: Overrides = MappingProxyType({})
+    ) -> "LogDirectory":
+        """Lock the directory, then load every log in it, recovering what a crash has left.
+
+        Args:
+            path: absolute; made if it is not there.
+            now_ms: wall time.
+            overrides: topic → its own settings, so that retention never runs with the defaults (KAFKA-9254).
+        Raises:
+            UsageError: in use by another process, or it belongs to another node.
+            StorageError: damaged beyond repair, or the disk fails. VersionError: written by a newer version.
+        """
+        try:
+            disk.make_directory(path)
+            lock = disk.lock(f"{path}/{_LOCK}")
+        except BlockingIOError as error:
+            raise UsageError(f"log.dirs {path}: another broker uses it; stop that one, or name another directory") from error
+        except OSError as error:
+            raise UsageError(f"log.dirs {path}: {error.strerror or error}; name a directory that can be written") from error
+        try:
+            directory = cls(disk, path, config, lock, _identify(disk, path, config), now_ms)
+            directory._load(overrides, now_ms)
+        except OSError as error:
+            lock.release()
+            raise StorageError(f"log.dirs {path}: {error.strerror or error}") from error
+        except BaseException:
+            lock.release()
+            raise
+        return directory
+
+    def _load(self, overrides: Overrides, now_ms: int) -> None:
+        names = self._disk.list(self.path)
+        clean = checkpoint.CLEAN_SHUTDOWN in names
+        if clean:
+            self._disk.remove(f"{self.path}/{checkpoint.CLEAN_SHUTDOWN}")
+            self._disk.sync_directory(self.path)
+        points = {name: self._read_offsets(name) for name in _OFFSET_CHECKPOINTS}
+        found = []
+        for name in names:
+            if name.endswith(_DELETED_SUFFIX):
+                self._remove_directory(name)
+            elif match := _DIRECTORY.fullmatch(name):
+                found.append((name, match["topic"], int(match["partition"])))
+        for count, (name, topic, partition) in enumerate(found, 1):
+            at = (topic, partition)
+            facts = Facts(clean, *(points[kind].get(at, 0) for kind in _OFFSET_CHECKPOINTS))
+            self._load_one(name, topic, partition, overrides.get(topic, {}), facts, now_ms)
+            if count % _PROGRESS_INTERVAL == 0:
+                logger.info("loading logs", extra={"loaded": count, "of": len(found)})
+        self._write_checkpoints()
+        logger.info("logs loaded", extra={"count": len(self._logs), "clean": clean})
+
+    def _load_one(
+        self, name: str, topic: str, partition: int, overrides: Mapping[str, str | None], facts: Facts, now_ms: int
+    ) -> None:
+        path = f"{self.path}/{name}"
+        metadata = read_whole(self._disk, f"{path}/{checkpoint.PARTITION_METADATA}")
+        if metadata is None:  # a crash in the middle of `create`, before anything was acknowledged
+            logger.warning("removing a log that was never completely made", extra={"log": path})
+            self._remove_directory(name)
+            return
+        topic_id = checkpoint.decode_partition_metadata(metadata, f"{path}/{checkpoint.PARTITION_METADATA}")
+        config = with_overrides(self.config.defaults, overrides)
+        loaded = load_log(self._disk, path, config, facts, now_ms)
+        log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self._space, loaded, now_ms)
+        if config.flushes:
+            log.sync()  # what recovery kept is exposed now, so it must be durable now
+        self._logs[topic, partition] = log
+
+    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
+        content = read_whole(self._disk, f"{self.path}/{name}")
+        if content is None:
+            return {}
+        try:
+            offsets = checkpoint.decode_offsets(content, f"{self.path}/{name}")
+        except CorruptError as error:
+            logger.warning("a checkpoint is damaged; logs are scanned instead", extra={"error": str(error)})
+            return {}
+        self._written[name] = content
+        return offsets
+
+    # Logs
+
+    def get(self, topic: str, partition: int) -> PartitionLog | None:
+        """The log of a partition, or None."""
+        return self._logs.get((topic, partition))
+
+    def all(self) -> list[PartitionLog]:
+        """Every log, in the order of topic and partition."""
+        return [self._logs[at] for at in sorted(self._logs)]
+
+    def create(self, topic: str, partition: int, topic_id: UUID, overrides: Mapping[str, str | None]) -> PartitionLog:
+        """Make an empty log, durably; one that is there with the same topic id is returned as it is.
+
+        Raises:
+            ConfigError: a bad override. StorageError: the disk fails, or a log with another topic id is in the way.
+        """
+        config = with_overrides(self.config.defaults, overrides)
+        log = self._logs.get((topic, partition))
+        if log is not None:
+            if log.topic_id != topic_id:
+                raise StorageError(f"{log.path}: belongs to topic id {log.topic_id}, not {topic_id}")
+            return log
+        path = f"{self.path}/{topic}-{partition}"
+        try:
+            self._disk.make_directory(path)
+            loaded = load_log(self._disk, path, config, Facts(clean=True), self._now_ms)
+            write_whole(
+                self._disk, path, checkpoint.PARTITION_METADATA, checkpoint.encode_partition_metadata(topic_id)
+            )  # fmt: skip
+            self._disk.sync_directory(self.path)
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror or error}") from error
+        log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self._space, loaded, self._now_ms)
+        self._logs[topic, partition] = log
+        return log
+
+    def configure(self, topic: str, overrides: Mapping[str, str | None]) -> None:
+        """Give a topic's logs other settings of their own.
+
+        Raises:
+            ConfigError: a bad override; nothing has changed.
+        """
+        config = with_overrides(self.config.defaults, overrides)
+        for log in self._logs.values():
+            if log.topic == topic:
+                log.configure(config)
+
+    def delete(self, topic: str) -> None:
+        """Take away a topic's logs, durably; their files are removed after the delay.
+
+        Raises:
+            StorageError: the disk fails.
+        """
+        for at in [at for at in sorted(self._logs) if at[0] == topic]:
+            log = self._logs.pop(at)
+            log.closed = True
+            name = f"{topic}-{log.partition}"
+            gone = f"{name}.{log.topic_id.hex}{_DELETED_SUFFIX}"
+            gone = gone[-255:]  # a name may not be longer; the end tells what it is
+            try:
+                self._disk.rename(f"{self.path}/{name}", f"{self.path}/{gone}")
+                self._disk.sync_directory(self.path)
+            except OSError as error:
+                raise StorageError(f"{log.path}: {error.strerror or error}") from error
+            self._deleted.append((self._now_ms + log.config.file_delete_delay_ms, gone))
+            log.abandon()
+
+    def _remove_directory(self, name: str) -> None:
+        path = f"{self.path}/{name}"
+        for entry in self._disk.list(path):
+            self._disk.remove(f"{path}/{entry}")
+        self._disk.remove_directory(path)
+
+    # Housekeeping
+
+    def due_steps(self, now_ms: int) -> list[BackgroundStep]:
+        """Disk work that is due: logs to fsync so that recovery has little to scan, and the checkpoints.
+
+        The shell runs each and completes it before it asks again; `maintain` does whatever is due then.
+        """
+        logs = [log for log in self._logs.values() if not log.fenced]
+        due = [
+            log
+            for log in logs
+            if log.checkpoint_due(
+                now_ms, max_bytes=_MAX_LOG_UNCHECKPOINTED_BYTES, max_age_ms=self.config.flush_checkpoint_interval_ms
+            )
+        ]
+        due_bytes = sum(log.uncheckpointed_bytes for log in due)
+        rest = sum(log.uncheckpointed_bytes for log in logs) - due_bytes
+        for log in sorted(logs, key=lambda log: -log.uncheckpointed_bytes):
+            if rest <= _MAX_UNCHECKPOINTED_BYTES:
+                break
+            if log not in due:
+                due.append(log)
+                rest -= log.uncheckpointed_bytes
+        steps: list[BackgroundStep] = [log.begin_sync(checkpoint=True) for log in due]
+        if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
+            self._checkpointed_ms = now_ms
+            write = self._checkpoint_write()
+            steps += [write] if write.files else []
+        return steps
+
+    def maintain(self, now_ms: int) -> None:
+        """Everything that is due: fsyncs and checkpoints (here and now), `flush.ms`, retention, delayed removals.
+
+        Call it about once a second. Blocks on the disk, unless the shell has taken care of `due_steps` before.
+        """
+        self._now_ms = now_ms
+        try:
+            self._space.refresh()
+        except OSError as error:
+            logger.error("free space is not known", extra={"path": self.path, "error": str(error)})
+        for log in self._logs.values():
+            if log.sync_due(now_ms):
+                log.sync()
+        for step in self.due_steps(now_ms):
+            step.run()
+            step.complete()
+        if now_ms - self._retained_ms >= self.config.retention_check_interval_ms:
+            self._retained_ms = now_ms
+            for log in self._logs.values():
+                log.retain(now_ms)
+        for log in self._logs.values():
+            log.tidy(now_ms, producer_expiration_ms=self.config.producer_id_expiration_ms)
+        self._remove_deleted(now_ms)
+
+    def _remove_deleted(self, now_ms: int) -> None:
+        while self._deleted and self._deleted[0][0] <= now_ms:
+            self._remove_directory(self._deleted.pop(0)[1])
+
+    def _checkpoint_write(self) -> _CheckpointWrite:
+        logs = self._logs.items()
+        contents = {
+            checkpoint.RECOVERY_POINT: checkpoint.encode_offsets({at: log.recovery_point for at, log in logs}),
+            checkpoint.LOG_START: checkpoint.encode_offsets({at: log.log_start_offset for at, log in logs}),
+            checkpoint.HIGH_WATERMARK: checkpoint.encode_offsets({at: log.high_watermark for at, log in logs}),
+        }
+        changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
+        return _CheckpointWrite(self._disk, self.path, changed, self._written)
+
+    def _write_checkpoints(self) -> None:
+        write = self._checkpoint_write()
+        write.run()
+        write.complete()
+        if write.error is not None:
+            raise StorageError(f"{self.path}: {write.error.strerror or write.error}")
+
+    def close(self, now_ms: int) -> None:
+        """Write everything and say that it was a clean shutdown; not where a disk error has fenced a log.
+
+        Raises:
+            StorageError: the disk fails; the next start recovers.
+        """
+        try:
+            self._remove_deleted(now_ms)
+            for log in self.all():
+                log.close()
+            self._write_checkpoints()
+            if not any(log.fenced for log in self._logs.values()):
+                write_whole(self._disk, self.path, checkpoint.CLEAN_SHUTDOWN, checkpoint.CLEAN_SHUTDOWN_CONTENT)
+        except OSError as error:
+            raise StorageError(f"{self.path}: {error.strerror or error}") from error
+        finally:
+            self._lock.release()
+
+
+_OFFSET_CHECKPOINTS = (checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK)  # the order of `Facts`
+
+
+def _identify(disk: Disk, path: str, config: LogDirectoryConfig) -> str:
+    """The cluster id of a directory; a new one is given the configured ids."""
+    content = read_whole(disk, f"{path}/{checkpoint.META_PROPERTIES}")
+    if content is not None:
+        properties = checkpoint.decode_properties(content)
+        if properties.get("node.id", "") != str(config.node_id):
+            raise UsageError(
+                f"log.dirs {path}: belongs to node {properties.get('node.id')}, but node.id is {config.node_id}; correct one"
+            )
+        return properties.get("cluster.id", config.cluster_id)
+    properties = {"version": "1", "cluster.id": config.cluster_id, "node.id": str(config.node_id)}
+    write_whole(disk, path, checkpoint.META_PROPERTIES, checkpoint.encode_properties(properties))
+    return config.cluster_id

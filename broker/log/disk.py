@@ -1,0 +1,234 @@
+"""What the log asks of a disk, and the real one.
+
+The log never touches `os`: a `Disk` is handed in, so that the simulator can tear writes, forget unsynced pages and lose
+unsynced directory entries (tests/sim/log/disk.py). Both pass one contract suite. Promises, as POSIX gives them and no more:
+bytes written are durable after `DiskFile.sync`; a name made, renamed or removed is durable after `sync_directory` of its
+directory. Every method raises OSError when the disk fails.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+class DiskFile(Protocol):
+    """An open file, read and written by position."""
+
+    def pread(self, size: int, position: int) -> bytes:
+        """Up to `size` bytes from `position`; fewer only at the end of the file."""
+        ...
+
+    def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Write all of the buffers, one after another, from `position`; after an OSError any part may be written."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to `size` bytes."""
+        ...
+
+    def size(self) -> int:
+        """Length, bytes."""
+        ...
+
+    def sync(self) -> None:
+        """Return when all bytes and the length are durable; may run on another thread."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor, for sendfile. Raises OSError once closed, so that a number used again is never read by mistake."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back; a second time does nothing."""
+        ...
+
+
+class Lock(Protocol):
+    """A lock held on a directory."""
+
+    def release(self) -> None:
+        """Let others have it; a second time does nothing."""
+        ...
+
+
+class Disk(Protocol):
+    """A file system; paths are absolute, with `/`."""
+
+    def open(self, path: str, *, create: bool = False) -> DiskFile:
+        """Open for reading and writing. Raises FileNotFoundError where it is not there and `create` is false."""
+        ...
+
+    def list(self, path: str) -> list[str]:
+        """Names in a directory, sorted."""
+        ...
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory and its parents; one that is there is fine."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename within one directory, over whatever file `new` names."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        ...
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Return when the names in this directory are durable; may run on another thread."""
+        ...
+
+    def space(self, path: str) -> tuple[int, int]:
+        """(bytes free to us, bytes in all) of the file system that holds `path`."""
+        ...
+
+    def modified_ms(self, path: str) -> int:
+        """When a file was last written, wall time in ms."""
+        ...
+
+    def lock(self, path: str) -> Lock:
+        """Take the lock that this file stands for, made if need be; it ends with the process.
+
+        Raises:
+            BlockingIOError: another process holds it.
+        """
+        ...
+
+
+class RealFile:
+    """A file of the operating system."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def pread(self, size: int, position: int) -> bytes:
+        return os.pread(self._fd, size, position)
+
+    def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
+        written = os.pwritev(self._fd, buffers, position)
+        total = sum(map(len, buffers))
+        if written == total:
+            return
+        rest = memoryview(b"".join(buffers))  # a short write: rare, so this may copy
+        while written < total:
+            step = os.pwrite(self._fd, rest[written:], position + written)
+            if step <= 0:
+                raise OSError(f"wrote {written} of {total} bytes")
+            written += step
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)  # the length counts as data, the times do not
+
+    def fileno(self) -> int:
+        if self._fd < 0:
+            raise OSError("this file is closed")
+        return self._fd
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class RealDisk:
+    """The operating system's files."""
+
+    def open(self, path: str, *, create: bool = False) -> RealFile:
+        return RealFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644))
+
+    def list(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def make_directory(self, path: str) -> None:
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_directory(self, path: str) -> None:
+        os.rmdir(path)
+
+    def sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def space(self, path: str) -> tuple[int, int]:
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    def modified_ms(self, path: str) -> int:
+        return os.stat(path).st_mtime_ns // 1_000_000
+
+    def lock(self, path: str) -> "RealLock":
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        return RealLock(fd)
+
+
+class RealLock:
+    """An flock."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def read_whole(disk: Disk, path: str) -> bytes | None:
+    """A small file's bytes, or None where there is none."""
+    try:
+        file = disk.open(path)
+    except FileNotFoundError:
+        return None
+    try:
+        return file.pread(file.size(), 0)
+    finally:
+        file.close()
+
+
+def write_whole(disk: Disk, directory: str, name: str, content: bytes) -> None:
+    """Put a small file in place at once or not at all, durably: temporary file, fsync, rename, fsync of the directory.
+
+    Source: KAFKA-16541 (checkpoint files torn by a crash because no fsync came before the rename).
+    """
+    temporary = f"{directory}/{name}.tmp"
+    file = disk.open(temporary, create=True)
+    try:
+        file.truncate(0)
+        file.pwrite([content], 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(temporary, f"{directory}/{name}")
+    disk.sync_directory(directory)

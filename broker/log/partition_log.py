@@ -1,0 +1,517 @@
+"""One partition's log: append, read, look up; what is exposed, and what is durable.
+
+Single-threaded: everything here runs on the loop that owns it, except `PartitionSync.run`, which only touches files.
+
+    log_start_offset ≤ high_watermark ≤ log_end_offset; readers see records below the high watermark.
+
+Durability (design D3). Without `flush.messages`/`flush.ms` a record is exposed when it is in the page cache: the high
+watermark is the log end. With either, the high watermark is what has been fsynced, and `append` leaves it behind. The shell
+then must:
+- call `sync()` (or, off its loop, `begin_sync()`, `run()` in a thread, `complete()` on the loop) when `sync_due(now_ms)` says
+  so, after the appends of one turn, so that one fsync serves all of them;
+- answer a Produce with acks=-1 only when `high_watermark > AppendResult.last_offset`; with acks=1 it may answer at once;
+- wake fetches that wait when the high watermark has moved.
+
+An I/O error fences the partition (KAFKA-10778): appends and reads answer KAFKA_STORAGE_ERROR until the broker starts again.
+A full disk does not: the half-written batch is cut off and the producer told to retry.
+"""
+
+import errno
+import logging
+from bisect import bisect_right
+from dataclasses import dataclass
+from uuid import UUID
+
+from headrace.broker.log.batch import (
+    BatchHeader,
+    Origin,
+    Rejection,
+    check_batch,
+    stamped,
+    with_append_time,
+)
+from headrace.broker.log.config import LogConfig
+from headrace.broker.log.disk import Buffer, Disk, DiskFile
+from headrace.broker.log.producers import ProducerStates, WrittenBatch
+from headrace.broker.log.record import first_at_or_after, has_null_key
+from headrace.broker.log.segment import LOG, Segment, remove_if_there
+from headrace.broker.log.space import FreeSpace
+from headrace.broker.log.sync import Checkpoint, PartitionSync
+from headrace.broker.wire import ErrorCode
+from headrace.errors import CorruptError
+
+logger = logging.getLogger(__name__)
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What became of an append.
+
+    Attributes:
+        error: wire code, 0 if the batch is in the log (or was already: a retry gets its first offsets again).
+        message: why not, for the producer; None if it is.
+        base_offset, last_offset: of the batch; -1 on an error.
+        log_append_time_ms: the broker's time if the topic stamps LogAppendTime, else -1.
+    """
+
+    error: int
+    message: str | None
+    base_offset: int
+    last_offset: int
+    log_append_time_ms: int
+    log_start_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion:
+    """Whole batches as they lie in a segment: `size` bytes from `position` of `file` (for pread in pieces, or sendfile)."""
+
+    file: DiskFile
+    position: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What was read: whole batches, the one that holds the asked offset first; empty at the high watermark."""
+
+    error: int
+    records: bytes
+    high_watermark: int
+    log_start_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocateResult:
+    """Where it lies: like `ReadResult`, with the region instead of the bytes; None is empty."""
+
+    error: int
+    region: FileRegion | None
+    high_watermark: int
+    log_start_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedLog:
+    """What loading found (recovery.py)."""
+
+    segments: list[Segment]
+    producers: ProducerStates
+    epochs: list[tuple[int, int]]
+    log_start_offset: int
+    recovery_point: int
+
+
+class PartitionLog:
+    """The log of one partition; made by `LogDirectory`."""
+
+    def __init__(
+        self, disk: Disk, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, space: FreeSpace,
+        loaded: LoadedLog, now_ms: int,
+    ) -> None:  # fmt: skip
+        self.topic, self.partition, self.topic_id, self.path, self.config = topic, partition, topic_id, path, config
+        self.fenced = self.closed = False
+        self.epochs = loaded.epochs
+        self.recovery_point = loaded.recovery_point  # all before it is on disk, with its index entries and a snapshot
+        self.log_start_offset = loaded.log_start_offset
+        self._disk, self._space = disk, space
+        self._segments, self._producers = loaded.segments, loaded.producers
+        self._bases = [segment.base_offset for segment in self._segments]
+        self.log_end_offset = self.high_watermark = self._active.next_offset
+        self._readable = (self._active.base_offset, self._active.size)  # segment and position of the high watermark
+        unsynced = [segment for segment in self._segments if segment.next_offset > loaded.recovery_point]
+        self._unsynced = unsynced  # segments with bytes that no fsync has covered
+        self._uncheckpointed = list(unsynced)  # segments with bytes after the recovery point
+        self._names_unsynced = bool(unsynced)
+        self._synced_offset = loaded.recovery_point if unsynced else self.log_end_offset
+        self._appended_bytes = sum(segment.size for segment in unsynced)
+        self._checkpointed_bytes = 0  # `_appended_bytes` at the recovery point
+        self._unsynced_since_ms = self._uncheckpointed_since_ms = now_ms
+        self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
+
+    @property
+    def _active(self) -> Segment:
+        return self._segments[-1]
+
+    @property
+    def leader_epoch(self) -> int:
+        """The epoch that batches appended now carry."""
+        return self.epochs[-1][0] if self.epochs else 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.size for segment in self._segments)
+
+    def configure(self, config: LogConfig) -> None:
+        """Other settings from now on; what was exposed stays exposed."""
+        if config.flushes and not self.config.flushes:
+            self._readable = (self._active.base_offset, self._active.size)
+        self.config = config
+        if not config.flushes:
+            self.high_watermark = self.log_end_offset
+
+    # Append
+
+    def append(self, records: Buffer, *, now_ms: int, origin: Origin = "client") -> AppendResult:
+        """Validate, stamp and write record batches.
+
+        Args:
+            records: one v2 batch from a client (KIP-98: exactly one per partition and request); the broker itself may pass
+                several.
+            now_ms: wall time.
+        Returns:
+            The offsets given, or the error. On an error nothing was appended, except that of several internal batches those
+            before the one in error were.
+        """
+        if self.fenced:
+            return self._refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
+        if origin == "client" and not self._space.admits(len(records)):
+            return self._refused(ErrorCode.kafka_storage_error, "the disk is nearly full; try again")
+        rest, first = memoryview(records).cast("B"), -1
+        while True:
+            header = check_batch(rest, config=self.config, now_ms=now_ms, origin=origin)
+            if isinstance(header, Rejection):
+                return self._refused(header.error, header.message)
+            if origin == "client":
+                refusal = self._check_client(rest, header)
+                if refusal is not None:
+                    return self._refused(refusal.error, refusal.message)
+            result = self._append_checked(rest[: header.size], header, now_ms)
+            first = result.base_offset if first < 0 else first
+            rest = rest[header.size :]
+            if result.error or not rest:
+                return (
+                    result if first == result.base_offset or result.error else self._accepted(first, result.last_offset, now_ms)
+                )
+
+    def _check_client(self, records: memoryview, header: BatchHeader) -> Rejection | None:
+        if header.size != len(records):
+            return Rejection(ErrorCode.invalid_record, "a Produce request has exactly one record batch per partition")
+        if header.base_offset != 0:
+            return Rejection(ErrorCode.invalid_record, f"the base offset of a batch must be 0, not {header.base_offset}")
+        if self.config.compacts:
+            try:
+                if has_null_key(records):
+                    return Rejection(ErrorCode.invalid_record, "every record of a compacted topic needs a key")
+            except CorruptError as error:
+                return Rejection(ErrorCode.corrupt_message, str(error))
+        return None
+
+    def _append_checked(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
+        if header.producer_id >= 0:
+            verdict = self._producers.check(header)
+            if isinstance(verdict, WrittenBatch):
+                return self._accepted(verdict.base_offset, verdict.last_offset, verdict.timestamp_ms)
+            if verdict is not None:
+                return self._refused(verdict.error, verdict.message)
+        if self.config.stamps_append_time:
+            data, header = with_append_time(data, header, now_ms)
+        base_offset = self.log_end_offset
+        try:
+            self._write(data, header, base_offset)
+        except OSError as error:
+            return self._write_failed(error)
+        last_offset = base_offset + header.last_offset_delta
+        if header.producer_id >= 0:
+            self._producers.appended(header, last_offset, now_ms)
+        if self._synced_offset == base_offset:
+            self._unsynced_since_ms = now_ms
+        if self._appended_bytes == self._checkpointed_bytes:
+            self._uncheckpointed_since_ms = now_ms
+        self._appended_bytes += header.size
+        self.log_end_offset = last_offset + 1
+        if not self.config.flushes:
+            self.high_watermark = self.log_end_offset
+        return self._accepted(base_offset, last_offset, now_ms)
+
+    def _write(self, data: memoryview, header: BatchHeader, base_offset: int) -> None:
+        segment, config = self._active, self.config
+        if segment.size:
+            last_offset = base_offset + header.last_offset_delta
+            room = segment.has_room(
+                header.size, last_offset, segment_bytes=config.segment_bytes, index_bytes=config.segment_index_bytes
+            )
+            start = segment.start_timestamp()
+            if not room or (start is not None and header.max_timestamp - start > config.segment_ms):
+                segment = self._roll()
+        segment.append(stamped(data, header, base_offset, self.leader_epoch), header, base_offset)
+        for unsafe in (self._unsynced, self._uncheckpointed):
+            if not unsafe or unsafe[-1] is not segment:
+                unsafe.append(segment)
+
+    def _roll(self) -> Segment:
+        """Begin a new segment at the log end."""
+        segment = Segment.create(
+            self._disk, self.path, self.log_end_offset, index_interval_bytes=self.config.index_interval_bytes
+        )
+        self._active.seal()
+        self._names_unsynced = True
+        self._segments.append(segment)
+        self._bases.append(segment.base_offset)
+        return segment
+
+    def _write_failed(self, error: OSError) -> AppendResult:
+        if error.errno in _DISK_FULL:
+            try:
+                self._active.cut_back()
+                return self._refused(ErrorCode.kafka_storage_error, "the disk is full; try again")
+            except OSError as second:
+                error = second
+        self.fence(error)
+        return self._refused(ErrorCode.kafka_storage_error, f"disk error: {error.strerror or error}")
+
+    def fence(self, error: OSError) -> None:
+        """Take this partition offline after an I/O error: what its files hold is not known any more."""
+        if not self.fenced:
+            self.fenced = True
+            logger.error(
+                "partition offline after a disk error",
+                extra={"topic": self.topic, "partition": self.partition, "error": str(error)},
+            )
+
+    def _accepted(self, base_offset: int, last_offset: int, time_ms: int) -> AppendResult:
+        stamped_ms = time_ms if self.config.stamps_append_time else -1
+        return AppendResult(0, None, base_offset, last_offset, stamped_ms, self.log_start_offset)
+
+    def _refused(self, error: ErrorCode, message: str) -> AppendResult:
+        return AppendResult(int(error), message, -1, -1, -1, self.log_start_offset)
+
+    # Read
+
+    def locate(self, offset: int, max_bytes: int, *, min_one: bool = True) -> LocateResult:
+        """Where whole batches from `offset` on lie, up to the high watermark.
+
+        Args:
+            max_bytes: of batches; the first one comes even if it is larger, where `min_one` (KIP-74).
+        Returns:
+            At most one segment's region; OFFSET_OUT_OF_RANGE below the log start or beyond the log end.
+        """
+        if self.fenced:
+            return self._located(ErrorCode.kafka_storage_error)
+        if not self.log_start_offset <= offset <= self.log_end_offset:
+            return self._located(ErrorCode.offset_out_of_range)
+        if offset >= self.high_watermark:
+            return self._located(ErrorCode.none)
+        try:
+            return self._located(ErrorCode.none, self._region(offset, max_bytes, min_one))
+        except CorruptError as error:
+            logger.error("a segment is damaged", extra={"topic": self.topic, "partition": self.partition, "error": str(error)})
+            return self._located(ErrorCode.corrupt_message)
+        except OSError as error:
+            self.fence(error)
+            return self._located(ErrorCode.kafka_storage_error)
+
+    def _region(self, offset: int, max_bytes: int, min_one: bool) -> FileRegion | None:
+        for segment in self._segments[bisect_right(self._bases, offset) - 1 :]:
+            limit = self._limit_in(segment)
+            extent = segment.extent(offset, limit, max_bytes, min_one=min_one)
+            if extent is not None:
+                start, end = extent
+                if end == limit:
+                    segment.hint(min(segment.next_offset, self.high_watermark), end)
+                return FileRegion(segment.file, start, end - start)
+        return None
+
+    def _limit_in(self, segment: Segment) -> int:
+        """How far into a segment readers may look, bytes."""
+        if not self.config.flushes:
+            return segment.size
+        base_offset, position = self._readable
+        if segment.base_offset == base_offset:
+            return position
+        return segment.size if segment.base_offset < base_offset else 0
+
+    def _located(self, error: ErrorCode, region: FileRegion | None = None) -> LocateResult:
+        return LocateResult(int(error), region, self.high_watermark, self.log_start_offset)
+
+    def read(self, offset: int, max_bytes: int, *, min_one: bool = True) -> ReadResult:
+        """Like `locate`, with the bytes."""
+        found = self.locate(offset, max_bytes, min_one=min_one)
+        records = b""
+        if found.region is not None:
+            try:
+                records = found.region.file.pread(found.region.size, found.region.position)
+            except OSError as error:
+                self.fence(error)
+                return ReadResult(int(ErrorCode.kafka_storage_error), b"", self.high_watermark, self.log_start_offset)
+        return ReadResult(found.error, records, found.high_watermark, found.log_start_offset)
+
+    # Look up
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int, int] | None:
+        """(offset, timestamp ms, leader epoch) of the first exposed record not before `timestamp_ms`; None if there is none.
+
+        Raises:
+            StorageError: the log is damaged where the record should be, or the disk fails.
+        """
+        for at, segment in enumerate(self._segments):
+            if segment.greatest_timestamp() < timestamp_ms:
+                continue
+            if at + 1 < len(self._segments) and self._bases[at + 1] <= self.log_start_offset:
+                continue
+            for position, header in segment.batches_not_before(timestamp_ms, self.log_start_offset):
+                batch = segment.file.pread(header.size, position)
+                found = first_at_or_after(batch, timestamp_ms, self.log_start_offset)
+                if found is not None:
+                    return (*found, header.leader_epoch) if found[0] < self.high_watermark else None
+        return None
+
+    def max_timestamp_offset(self) -> tuple[int, int, int] | None:
+        """The same of the first record that has the greatest timestamp of all; None if there are no records."""
+        greatest = max(segment.greatest_timestamp() for segment in self._segments)
+        return None if greatest < 0 else self.offset_for_timestamp(greatest)
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """(the greatest epoch not above `epoch`, the offset at which it ended); (-1, -1) if `epoch` is not known yet.
+
+        Source: KIP-279, Kafka's LeaderEpochFileCache.
+        """
+        if not self.epochs or epoch > self.leader_epoch or epoch < 0:
+            return -1, -1
+        if epoch == self.leader_epoch:
+            return epoch, self.log_end_offset
+        at = bisect_right(self.epochs, (epoch, 1 << 63))
+        return (self.epochs[at - 1][0] if at else epoch), self.epochs[at][1]
+
+    def producer_batches(self, producer_id: int) -> list[WrittenBatch]:
+        """What this partition remembers of a producer, oldest first."""
+        return self._producers.batches_of(producer_id)
+
+    # Durability
+
+    def sync_due(self, now_ms: int) -> bool:
+        """Whether the topic's `flush.messages` or `flush.ms` asks for an fsync now."""
+        pending = self.log_end_offset - self._synced_offset
+        return pending > 0 and (
+            pending >= self.config.flush_messages or now_ms - self._unsynced_since_ms >= self.config.flush_ms
+        )
+
+    @property
+    def uncheckpointed_bytes(self) -> int:
+        """Bytes that recovery would have to scan."""
+        return self._appended_bytes - self._checkpointed_bytes
+
+    def checkpoint_due(self, now_ms: int, *, max_bytes: int, max_age_ms: int) -> bool:
+        """Whether the recovery point lags by so many bytes, or so long."""
+        pending = self.uncheckpointed_bytes
+        return not self.fenced and (
+            pending >= max_bytes or (pending > 0 and now_ms - self._uncheckpointed_since_ms >= max_age_ms)
+        )
+
+    def begin_sync(self, *, checkpoint: bool = False) -> PartitionSync:
+        """Capture what must be made durable; `checkpoint` also moves the recovery point. See `PartitionSync`."""
+        segments = self._uncheckpointed if checkpoint else self._unsynced
+        captured = None
+        if checkpoint:
+            chunks = [chunk for segment in segments for chunk in segment.unsaved_indexes()]
+            lengths = [(segment, segment.index_lengths()) for segment in segments]
+            captured = Checkpoint(chunks, lengths, self._producers.encode())
+        names, self._names_unsynced = self._names_unsynced or checkpoint, False
+        files = [segment.file for segment in segments]
+        limit = (self._active.base_offset, self._active.size)
+        return PartitionSync(
+            self._disk, self.path, files, names, self.log_end_offset, limit, self._appended_bytes, captured, self._synced
+        )  # fmt: skip
+
+    def sync(self, *, checkpoint: bool = False) -> None:
+        """Make all that was appended durable, here and now (blocks for an fsync), and expose it."""
+        if not self.fenced:
+            step = self.begin_sync(checkpoint=checkpoint)
+            step.run()
+            step.complete()
+
+    def _synced(self, step: PartitionSync) -> None:
+        if self.closed or self.fenced:
+            return
+        if step.error is not None:
+            self.fence(step.error)  # the kernel may have dropped the pages: another fsync would lie (fsyncgate)
+            return
+        self._unsynced = [segment for segment in self._unsynced if segment.next_offset > step.end_offset]
+        if step.end_offset > self._synced_offset:
+            self._synced_offset = step.end_offset
+            if self.config.flushes:
+                self.high_watermark, self._readable = step.end_offset, step.limit
+        if step.checkpoint is not None and step.end_offset >= self.recovery_point:
+            for segment, (entries, times) in step.checkpoint.index_lengths:
+                segment.indexes_saved(entries, times)
+            self._uncheckpointed = [segment for segment in self._uncheckpointed if segment.next_offset > step.end_offset]
+            self.recovery_point, self._checkpointed_bytes = step.end_offset, step.appended_bytes
+
+    # Housekeeping
+
+    def retain(self, now_ms: int) -> None:
+        """Delete segments that time, size or the log start offset allow; never what is not exposed (KAFKA-5634)."""
+        if self.fenced:
+            return
+        try:
+            while (segment := self._segments[0]).size and self._outlived(segment, now_ms):
+                if len(self._segments) == 1:
+                    self._roll()
+                self._delete_first(now_ms)
+        except CorruptError as error:
+            logger.error("retention stopped", extra={"topic": self.topic, "partition": self.partition, "error": str(error)})
+        except OSError as error:
+            self.fence(error)
+
+    def _outlived(self, segment: Segment, now_ms: int) -> bool:
+        end = self._bases[1] if len(self._bases) > 1 else self.log_end_offset
+        if end > self.high_watermark:
+            return False
+        if end <= self.log_start_offset:
+            return True
+        if not self.config.deletes:
+            return False
+        if self.config.retention_bytes >= 0 and self.size_bytes - segment.size >= self.config.retention_bytes:
+            return True
+        if self.config.retention_ms < 0:
+            return False
+        newest = segment.greatest_timestamp()
+        if newest < 0:
+            newest = self._disk.modified_ms(segment.path(LOG))
+        return now_ms - newest > self.config.retention_ms
+
+    def _delete_first(self, now_ms: int) -> None:
+        segment = self._segments.pop(0)
+        del self._bases[0]
+        self.log_start_offset = max(self.log_start_offset, self._bases[0])
+        for unsafe in (self._unsynced, self._uncheckpointed):
+            if segment in unsafe:
+                unsafe.remove(segment)
+        self._deleted.append((now_ms + self.config.file_delete_delay_ms, segment.rename_deleted(), segment))
+        logger.info(
+            "segment deleted by retention",
+            extra={"topic": self.topic, "partition": self.partition, "base_offset": segment.base_offset},
+        )
+
+    def advance_log_start(self, offset: int) -> None:
+        """Records before `offset` are no longer to be read; at most the high watermark."""
+        self.log_start_offset = max(self.log_start_offset, min(offset, self.high_watermark))
+
+    def tidy(self, now_ms: int, *, producer_expiration_ms: int) -> None:
+        """Forget old producers, remove files whose delay is over, give back what idle segments hold."""
+        self._producers.expire(now_ms, producer_expiration_ms)
+        while self._deleted and self._deleted[0][0] <= now_ms:
+            _, names, segment = self._deleted.pop(0)
+            segment.close()
+            for name in names:
+                remove_if_there(self._disk, name)
+        for segment in self._segments:
+            segment.release(keep=segment is self._active)
+
+    def close(self) -> None:
+        """Write everything and give the files back; a fenced log only gives its files back."""
+        if not self.fenced:
+            self._active.seal()
+            if self._active not in self._uncheckpointed:
+                self._uncheckpointed.append(self._active)
+            self.sync(checkpoint=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give the files back and write nothing more."""
+        self.closed = True
+        for segment in [*self._segments, *(segment for _, _, segment in self._deleted)]:
+            segment.close()

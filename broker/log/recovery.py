@@ -1,0 +1,270 @@
+"""Opening one partition's log after a clean stop or a crash.
+
+What a crash may leave, and the rule for it:
+
+- The log is on disk up to the recovery point, with index entries and a producer snapshot (`sync.py` has the order); nothing is
+  known of what comes after. So only what comes after is scanned: every batch's CRC and header, and that offsets follow without
+  a hole. At the first bad batch the log ends: later segments are deleted first, newest first, and durably, then the bad one is
+  cut; a crash in between finds the bad batch again.
+- A snapshot of an offset after the new end is removed before anything is appended.
+- The log end is never below what was checkpointed as on disk or as exposed: where the files end earlier (a lost file, a disk
+  that lied, or unsynced pages that consumers had seen), a new segment begins at that offset. The hole is visible to consumers
+  as a jump in offsets, and to the landed tables as a gap of cause `lost`; handing out the offsets again would be silent.
+- Segments wholly before the recovery point are not opened; their indexes are checked when they are first used.
+
+Source: Kafka's LogLoader; KAFKA-10432 (epochs rebuilt from batches), KAFKA-3955 (the log end below the log start).
+"""
+
+import itertools
+import logging
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from headrace.broker.log.batch import HEADER_SIZE, NO_PRODUCER_ID, BatchHeader, is_whole_batch, parse_header
+from headrace.broker.log.checkpoint import LEADER_EPOCHS, decode_epochs, encode_epochs
+from headrace.broker.log.config import LogConfig
+from headrace.broker.log.disk import Disk, read_whole, write_whole
+from headrace.broker.log.partition_log import LoadedLog
+from headrace.broker.log.producers import ProducerStates
+from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, Segment, remove_if_there
+from headrace.broker.log.snapshots import newest_snapshot, remove_snapshots, snapshot_offsets
+from headrace.errors import CorruptError
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_SIZE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the log directory knows of a partition: its checkpoints, and whether the last stop was clean. Offsets."""
+
+    clean: bool
+    recovery_point: int = 0
+    log_start_offset: int = 0
+    high_watermark: int = 0
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What a scan of batches has seen: those of idempotent producers, and where an epoch began."""
+
+    producer_batches: list[BatchHeader] = field(default_factory=list)
+    epochs: list[tuple[int, int]] = field(default_factory=list)
+    scanned_bytes: int = 0
+
+    def see(self, header: BatchHeader) -> None:
+        if header.producer_id != NO_PRODUCER_ID:
+            self.producer_batches.append(header)
+        if not self.epochs or header.leader_epoch > self.epochs[-1][0]:
+            self.epochs.append((header.leader_epoch, header.base_offset))
+
+
+def valid_prefix(data: memoryview, next_offset: int) -> Iterator[BatchHeader]:
+    """The headers of the whole, undamaged batches at the start of `data` whose offsets follow on from `next_offset`; pure."""
+    position = 0
+    while position + HEADER_SIZE <= len(data):
+        header = parse_header(data, position)
+        if header.base_offset != next_offset or not is_whole_batch(data, header, position):
+            return
+        yield header
+        position += header.size
+        next_offset = header.last_offset + 1
+
+
+def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int) -> LoadedLog:
+    """Open the segments in `path`, and repair what a crash has left.
+
+    Args:
+        now_ms: wall time; counts as the last write of producers that are found.
+    Raises:
+        CorruptError, VersionError: what cannot be repaired. OSError: the disk fails.
+    """
+    names = disk.list(path)
+    segments = _open_segments(disk, path, names, config)
+    scan = _Scan()
+    if not segments:
+        start = max(facts.log_start_offset, facts.recovery_point, facts.high_watermark)
+        segments = [_create(disk, path, start, config)]
+    elif facts.clean and _resume_active(segments[-1]):
+        pass
+    else:
+        _recover(disk, path, segments, facts.recovery_point, scan)
+    found = segments[-1].next_offset
+    floor = max(facts.recovery_point, facts.high_watermark, facts.log_start_offset)
+    if found < floor:
+        logger.error("records are lost: the log ends early", extra={"log": path, "log_end_offset": found, "expected": floor})
+        segments[-1].seal()
+        segments = [segment for segment in segments if segment.size] + [_create(disk, path, floor, config)]
+        disk.sync_directory(path)
+    end = segments[-1].next_offset
+    producers = _producers(disk, path, names, segments, scan, end, now_ms)
+    epochs = _epochs(disk, path, scan, end)
+    recovery_point = end if facts.clean or found < floor else min(facts.recovery_point, end)
+    return LoadedLog(segments, producers, epochs, max(facts.log_start_offset, segments[0].base_offset), recovery_point)
+
+
+def _create(disk: Disk, path: str, base_offset: int, config: LogConfig) -> Segment:
+    return Segment.create(disk, path, base_offset, index_interval_bytes=config.index_interval_bytes)
+
+
+def _open_segments(disk: Disk, path: str, names: list[str], config: LogConfig) -> list[Segment]:
+    """The segments by their logs; what a crash left half deleted or half written is removed."""
+    logs = {name.removesuffix(LOG) for name in names if name.endswith(LOG) and name.removesuffix(LOG).isdigit()}
+    for name in names:
+        stem, dot, suffix = name.partition(".")
+        stray = dot + suffix in (INDEX, TIME_INDEX) and stem not in logs
+        if stray or name.endswith((".deleted", ".tmp")):
+            remove_if_there(disk, f"{path}/{name}")
+    segments = []
+    for stem in sorted(logs):
+        file = disk.open(f"{path}/{stem}{LOG}")
+        size = file.size()
+        file.close()
+        segments.append(
+            Segment(disk, path, int(stem), index_interval_bytes=config.index_interval_bytes, size=size)
+        )  # fmt: skip
+    for segment, following in itertools.pairwise(segments):
+        segment.next_offset = following.base_offset
+    return segments
+
+
+def _resume_active(segment: Segment) -> bool:
+    """After a clean stop: go on from the last index entry, without CRCs; False if the segment is not as it was left."""
+    size = segment.size
+    stored = segment.stored_indexes()
+    if stored is None or not segment.points_truly(stored[0]):
+        return False
+    segment.resume_from(*stored)
+    while segment.size < size:
+        header = segment.header_at(segment.size, size)
+        if header is None:
+            segment.size = size
+            return False
+        segment.note(header.last_offset, header.max_timestamp, header.size)
+    return True
+
+
+def _recover(disk: Disk, path: str, segments: list[Segment], recovery_point: int, scan: _Scan) -> None:
+    """Scan from the recovery point, cut at the first bad batch, delete what follows; `segments` is changed in place."""
+    first = max(bisect_right([segment.base_offset for segment in segments], recovery_point) - 1, 0)
+    expected = segments[first].base_offset
+    for at in range(first, len(segments)):
+        segment, size = segments[at], segments[at].size
+        good = segment.base_offset == expected
+        if good:
+            _scan_segment(segment, size, recovery_point, scan)
+            expected = segment.next_offset
+        if not good or segment.size < size:
+            _cut(disk, path, segments, at if not good else at + 1, size)
+            return
+        if at + 1 < len(segments):
+            segment.seal()
+
+
+def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan) -> None:
+    """Note every good batch of a segment after those that its index covers before the recovery point; sets its size."""
+    stored = segment.stored_indexes() if recovery_point > segment.base_offset else None
+    if stored is not None:
+        for index in stored:
+            index.truncate(recovery_point - segment.base_offset)
+        if not segment.points_truly(stored[0]):
+            stored = None
+    if stored is None:
+        segment.start_empty()
+    else:
+        segment.resume_from(*stored)
+    start = segment.header_at(segment.size, size)
+    expected = start.base_offset if start is not None and segment.size else segment.base_offset
+    segment.next_offset = expected
+    while segment.size < size:
+        before = segment.size
+        for header in _read_valid(segment, before, size, expected):
+            segment.note(header.last_offset, header.max_timestamp, header.size)
+            scan.see(header)
+        expected = segment.next_offset
+        if segment.size == before:
+            break
+        scan.scanned_bytes += segment.size - before
+
+
+def _read_valid(segment: Segment, position: int, size: int, expected: int) -> list[BatchHeader]:
+    """The good batches in one chunk of the file; the chunk is as large as its first batch needs."""
+    header = segment.header_at(position, size)
+    if header is None:
+        return []
+    data = segment.file.pread(min(size - position, max(_CHUNK_SIZE, header.size)), position)
+    return list(valid_prefix(memoryview(data), expected))
+
+
+def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, size: int) -> None:
+    """The log ends with the first `keep` segments, the last of which had `size` bytes."""
+    lost = sum(segment.size for segment in segments[keep:])
+    for segment in reversed(segments[keep:]):
+        segment.remove()
+    if keep < len(segments):
+        disk.sync_directory(path)  # before the cut: else a crash could find a good end, and go on into what follows
+    del segments[keep:]
+    last = segments[-1]
+    if last.size < size:
+        last.cut_back()
+        last.file.sync()  # before anything is appended: else the old tail could come back behind it
+    logger.warning(
+        "log cut at the first damaged batch",
+        extra={"log": path, "log_end_offset": last.next_offset, "cut_bytes": max(size - last.size, 0), "deleted_bytes": lost},
+    )
+
+
+def _producers(
+    disk: Disk, path: str, names: list[str], segments: list[Segment], scan: _Scan, end: int, now_ms: int
+) -> ProducerStates:
+    """The newest snapshot before the end, and every later batch of an idempotent producer on top of it."""
+    offsets = snapshot_offsets(names)
+    gone = [offset for offset in offsets if offset > end]
+    if gone:
+        remove_snapshots(disk, path, gone)
+        disk.sync_directory(path)
+    newest = newest_snapshot(disk, path, [offset for offset in offsets if offset <= end], now_ms)
+    start, states = newest if newest is not None else (segments[0].base_offset, ProducerStates())
+    scanned_from = scan.producer_batches[0].base_offset if scan.producer_batches else end
+    for header in _headers_between(segments, start, min(scanned_from, end)):
+        if header.producer_id != NO_PRODUCER_ID:
+            states.appended(header, header.last_offset, now_ms)
+    for header in scan.producer_batches:
+        if header.base_offset >= start:
+            states.appended(header, header.last_offset, now_ms)
+    return states
+
+
+def _headers_between(segments: list[Segment], start: int, end: int) -> Iterator[BatchHeader]:
+    for segment in segments:
+        if segment.next_offset <= start or segment.base_offset >= end:
+            continue
+        try:
+            for _, header in segment.headers(max(start, segment.base_offset)):
+                if header.base_offset >= end:
+                    return
+                if header.base_offset >= start:
+                    yield header
+        except CorruptError as error:
+            logger.error("producer state is incomplete", extra={"error": str(error)})
+
+
+def _epochs(disk: Disk, path: str, scan: _Scan, end: int) -> list[tuple[int, int]]:
+    """The leader epochs of the checkpoint that begin before the end, and those that the scan saw begin later."""
+    content = read_whole(disk, f"{path}/{LEADER_EPOCHS}")
+    try:
+        stored = [] if content is None else decode_epochs(content, f"{path}/{LEADER_EPOCHS}")
+    except CorruptError as error:
+        logger.warning("leader epochs are read from the batches instead", extra={"error": str(error)})
+        stored = []
+    epochs = [(epoch, start) for epoch, start in stored if start <= end]
+    for epoch, start in scan.epochs:
+        if not epochs or epoch > epochs[-1][0]:
+            epochs.append((epoch, start))
+    if not epochs:
+        epochs = [(0, 0)]
+    if epochs != stored:
+        write_whole(disk, path, LEADER_EPOCHS, encode_epochs(epochs))
+    return epochs

@@ -1,0 +1,411 @@
+"""One segment of a log: a file of whole batches in offset order, its two indexes, and where in it a record is.
+
+Files `%020d.log`, `.index`, `.timeindex`, named by the base offset, in Kafka's format. The descriptor is opened when first
+needed and the indexes of a segment that is no longer written are loaded when first asked for; `release` gives both back, so
+that a thousand idle partitions cost little. An index is never trusted: the batch at a position is compared with the entry that
+led there, and a damaged index is built again from the log.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, read_whole
+from headrace.broker.log.index import (
+    MAX_RELATIVE_OFFSET,
+    OFFSET_ENTRY_SIZE,
+    TIME_ENTRY_SIZE,
+    OffsetIndex,
+    TimeIndex,
+    decode_offset_index,
+    decode_time_index,
+)
+from headrace.errors import CorruptError
+
+LOG, INDEX, TIME_INDEX = ".log", ".index", ".timeindex"
+_HINTS_KEPT = 16
+
+
+def segment_name(base_offset: int) -> str:
+    """The stem of a segment's files."""
+    return f"{base_offset:020d}"
+
+
+class Segment:
+    """Batches from `base_offset` up to `next_offset`, `size` bytes in all."""
+
+    __slots__ = (
+        "_bytes_since_entry", "_disk", "_file", "_hints", "_interval", "_offsets", "_saved_entries", "_saved_times", "_stem",
+        "_times", "_used", "base_offset", "first_timestamp", "max_timestamp", "max_timestamp_offset", "next_offset", "size",
+    )  # fmt: skip
+
+    def __init__(self, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int, size: int) -> None:
+        """A segment whose `.log` is there; nothing is read until it is needed."""
+        self._disk, self._stem, self._interval = disk, f"{directory}/{segment_name(base_offset)}", index_interval_bytes
+        self._file: DiskFile | None = None
+        self._offsets: OffsetIndex | None = None
+        self._times: TimeIndex | None = None
+        self._saved_entries = self._saved_times = self._bytes_since_entry = 0
+        self._hints: dict[int, int] = {}  # offset → position of the batch that begins with it, where readers stopped
+        self._used = True
+        self.base_offset = self.next_offset = base_offset
+        self.size = size
+        self.first_timestamp: int | None = None
+        self.max_timestamp: int | None = None  # greatest in the segment; None until it is known
+        self.max_timestamp_offset = base_offset  # last offset of the batch that first reached it
+
+    @classmethod
+    def create(cls, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int) -> "Segment":
+        """A new, empty segment; its name is durable only after the directory is synced."""
+        segment = cls(disk, directory, base_offset, index_interval_bytes=index_interval_bytes, size=0)
+        segment._file = disk.open(segment.path(LOG), create=True)
+        segment._file.truncate(0)
+        segment.start_empty()
+        return segment
+
+    def path(self, suffix: str) -> str:
+        """The name of one of this segment's files."""
+        return self._stem + suffix
+
+    @property
+    def file(self) -> DiskFile:
+        """The log file, opened if it is not."""
+        self._used = True
+        if self._file is None:
+            self._file = self._disk.open(self.path(LOG))
+        return self._file
+
+    # Writing
+
+    def append(self, buffers: Sequence[Buffer], header: BatchHeader, base_offset: int) -> None:
+        """Write one batch at the end.
+
+        Args:
+            buffers: the batch's bytes, stamped.
+            header: as parsed; its own base offset is not looked at.
+        Raises:
+            OSError: the segment is as before, but for bytes after `size` (see `cut_back`).
+        """
+        self.file.pwrite(buffers, self.size)
+        self.note(base_offset + header.last_offset_delta, header.max_timestamp, header.size)
+
+    def note(self, last_offset: int, max_timestamp: int, size_bytes: int) -> None:
+        """A batch stands at the end: remember it in the indexes, if enough bytes have passed since the last entry."""
+        if self.max_timestamp is None or max_timestamp > self.max_timestamp:
+            self.max_timestamp, self.max_timestamp_offset = max_timestamp, last_offset
+        if self.size == 0:
+            self.first_timestamp = max_timestamp
+        if self._bytes_since_entry > self._interval:
+            self.offsets.append(last_offset - self.base_offset, self.size)
+            self.times.append(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
+            self._bytes_since_entry = 0
+        self._bytes_since_entry += size_bytes
+        self.size += size_bytes
+        self.next_offset = last_offset + 1
+
+    def cut_back(self) -> None:
+        """Remove what a failed write left behind `size`."""
+        self.file.truncate(self.size)
+
+    def has_room(self, size_bytes: int, last_offset: int, *, segment_bytes: int, index_bytes: int) -> bool:
+        """Whether another batch fits: bytes, 31-bit relative offsets, index entries."""
+        return (
+            self.size + size_bytes <= segment_bytes
+            and last_offset - self.base_offset <= MAX_RELATIVE_OFFSET
+            and (len(self.offsets) + 1) * OFFSET_ENTRY_SIZE <= index_bytes
+            and (len(self.times) + 2) * TIME_ENTRY_SIZE <= index_bytes
+        )
+
+    def seal(self) -> None:
+        """No more batches: the last time index entry says the greatest timestamp of all."""
+        if self.max_timestamp is not None:
+            self.times.append(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
+
+    # Indexes
+
+    @property
+    def offsets(self) -> OffsetIndex:
+        """The offset index, loaded or built again if it is not in memory."""
+        if self._offsets is None:
+            self._load_indexes()
+            assert self._offsets is not None
+        return self._offsets
+
+    @property
+    def times(self) -> TimeIndex:
+        """The time index, loaded or built again if it is not in memory."""
+        if self._times is None:
+            self._load_indexes()
+            assert self._times is not None
+        return self._times
+
+    def start_empty(self) -> None:
+        """Begin without index entries; files of this name that are there are emptied."""
+        self._offsets, self._times = OffsetIndex(), TimeIndex()
+        self._saved_entries = self._saved_times = self._bytes_since_entry = 0
+        self.size, self.next_offset, self.max_timestamp, self.first_timestamp = 0, self.base_offset, None, None
+        self._hints.clear()
+        for suffix in (INDEX, TIME_INDEX):
+            self._write_index(suffix, 0, b"", cut=True)
+
+    def stored_indexes(self) -> tuple[OffsetIndex, TimeIndex] | None:
+        """The index files, if both are there and well formed, and point into this segment."""
+        entries, times = read_whole(self._disk, self.path(INDEX)), read_whole(self._disk, self.path(TIME_INDEX))
+        if entries is None or times is None:
+            return None
+        offset_index, time_index = decode_offset_index(entries), decode_time_index(times)
+        if offset_index is None or time_index is None:
+            return None
+        if offset_index.positions and offset_index.positions[-1] >= self.size:
+            return None
+        return offset_index, time_index
+
+    def resume_from(self, offset_index: OffsetIndex, time_index: TimeIndex) -> int:
+        """Take over stored entries and return the position from which batches must be noted again.
+
+        The caller has cut entries that it does not trust; the files are cut to match. `size` is set to that position.
+        """
+        self._offsets, self._times = offset_index, time_index
+        self._saved_entries, self._saved_times = len(offset_index), len(time_index)
+        self._write_index(INDEX, self._saved_entries * OFFSET_ENTRY_SIZE, b"", cut=True)
+        self._write_index(TIME_INDEX, self._saved_times * TIME_ENTRY_SIZE, b"", cut=True)
+        self._hints.clear()
+        self._bytes_since_entry = 0
+        self.max_timestamp = time_index.timestamps[-1] if len(time_index) else None
+        self.max_timestamp_offset = self.base_offset + (time_index.offsets[-1] if len(time_index) else 0)
+        self.size = offset_index.positions[-1] if len(offset_index) else 0
+        return self.size
+
+    def points_truly(self, offset_index: OffsetIndex) -> bool:
+        """Whether the last entry leads to the batch that it names."""
+        if not len(offset_index):
+            return True
+        header = self.header_at(offset_index.positions[-1])
+        return header is not None and header.last_offset == self.base_offset + offset_index.offsets[-1]
+
+    def _load_indexes(self) -> None:
+        stored = self.stored_indexes()
+        if stored is None:
+            self.rebuild_indexes()
+            return
+        self._used = True
+        self._offsets, self._times = stored
+        self._saved_entries, self._saved_times = len(stored[0]), len(stored[1])
+
+    def rebuild_indexes(self) -> None:
+        """Build both indexes from the batches' headers, and write them.
+
+        Raises:
+            CorruptError: the log itself has a hole where a batch should be.
+        """
+        end, next_offset = self.size, self.next_offset
+        self.start_empty()
+        while self.size < end:
+            header = self.header_at(self.size, end)
+            if header is None:
+                self.size, self.next_offset = end, next_offset
+                raise CorruptError(f"{self.path(LOG)}: no record batch at byte {self.size}")
+            self.note(header.last_offset, header.max_timestamp, header.size)
+        self.next_offset = max(next_offset, self.next_offset)
+        self.seal()
+        for path, position, data in self.unsaved_indexes():
+            file = self._disk.open(path, create=True)
+            file.pwrite([data], position)
+            file.close()
+        self.indexes_saved(len(self.offsets), len(self.times))
+
+    def unsaved_indexes(self) -> list[tuple[str, int, bytes]]:
+        """What must be written to the index files: (path, position, bytes)."""
+        chunks = []
+        if self._offsets is not None and len(self._offsets) > self._saved_entries:
+            data = self._offsets.encode(self._saved_entries)
+            chunks.append((self.path(INDEX), self._saved_entries * OFFSET_ENTRY_SIZE, data))
+        if self._times is not None and len(self._times) > self._saved_times:
+            data = self._times.encode(self._saved_times)
+            chunks.append((self.path(TIME_INDEX), self._saved_times * TIME_ENTRY_SIZE, data))
+        return chunks
+
+    def index_lengths(self) -> tuple[int, int]:
+        """Entries in memory: (offset index, time index)."""
+        return len(self._offsets or ()), len(self._times or ())
+
+    def indexes_saved(self, entries: int, times: int) -> None:
+        """So many entries are in the files now."""
+        self._saved_entries, self._saved_times = max(self._saved_entries, entries), max(self._saved_times, times)
+
+    def _write_index(self, suffix: str, position: int, data: bytes, *, cut: bool) -> None:
+        file = self._disk.open(self.path(suffix), create=True)
+        try:
+            if cut:
+                file.truncate(position)
+            if data:
+                file.pwrite([data], position)
+        finally:
+            file.close()
+
+    # Reading
+
+    def header_at(self, position: int, end: int | None = None) -> BatchHeader | None:
+        """The header of the batch at `position`; None if there is none, or its batch goes past `end` (the segment's end)."""
+        data = self.file.pread(HEADER_SIZE, position)
+        if len(data) < HEADER_SIZE:
+            return None
+        header = parse_header(data)
+        end = self.size if end is None else end
+        return header if header.magic == MAGIC and HEADER_SIZE <= header.size <= end - position else None
+
+    def headers(self, offset: int) -> Iterator[tuple[int, BatchHeader]]:
+        """(position, header) of each batch from the one that holds `offset` on.
+
+        Raises:
+            CorruptError: there is no batch where one should be.
+        """
+        position = self.find(offset)
+        while position is not None and position < self.size:
+            header = self._whole(position)
+            yield position, header
+            position += header.size
+
+    def _whole(self, position: int) -> BatchHeader:
+        header = self.header_at(position)
+        if header is None:
+            raise CorruptError(f"{self.path(LOG)}: no record batch at byte {position}")
+        return header
+
+    def find(self, offset: int) -> int | None:
+        """Where the batch begins that holds `offset` (or, in a hole, the next one); None at the end.
+
+        Raises:
+            CorruptError: there is no batch where one should be.
+        """
+        hint = self._hints.get(offset)
+        if hint is not None:
+            return hint if hint < self.size else None
+        try:
+            return self._search(offset)
+        except CorruptError:
+            self.rebuild_indexes()
+            return self._search(offset)
+
+    def _search(self, offset: int) -> int | None:
+        index = self.offsets
+        position = index.position_at_or_before(offset - self.base_offset)
+        first = True
+        while position < self.size:
+            header = self._whole(position)
+            if first and position and not index.names(position, header.last_offset - self.base_offset):
+                raise CorruptError(f"{self.path(INDEX)}: byte {position} is not the batch that it names")
+            if header.last_offset >= offset:
+                return position
+            position += header.size
+            first = False
+        return None
+
+    def extent(self, offset: int, limit: int, max_bytes: int, *, min_one: bool) -> tuple[int, int] | None:
+        """Whole batches from the one that holds `offset`, as (start, end) in bytes; None if there are none before `limit`.
+
+        Args:
+            limit: where what may be read ends; a boundary between batches.
+            min_one: the first batch counts even if it is larger than `max_bytes`.
+        """
+        start = self.find(offset)
+        if start is None or start >= limit:
+            return None
+        if limit - start <= max_bytes:
+            return start, limit
+        end = self._boundary(start, start + max_bytes)
+        if end == start and min_one:
+            header = self._whole(start)
+            end = start + header.size
+            self.hint(header.last_offset + 1, end)
+        return start, end
+
+    def _boundary(self, start: int, stop: int) -> int:
+        """The last boundary between batches from `start` to `stop`."""
+        position = max(start, self.offsets.boundary_at_or_before(stop))
+        header = None
+        while position < self.size:
+            following = self._whole(position)
+            if position + following.size > stop:
+                break
+            header, position = following, position + following.size
+        if header is not None:
+            self.hint(header.last_offset + 1, position)
+        return position
+
+    def hint(self, offset: int, position: int) -> None:
+        """A reader will ask for `offset` next, and its batch is (or will be) at `position`."""
+        if len(self._hints) >= _HINTS_KEPT:
+            del self._hints[next(iter(self._hints))]
+        self._hints[offset] = position
+
+    # Time
+
+    def greatest_timestamp(self) -> int:
+        """The greatest timestamp in a sealed or active segment, ms; -1 if it has none.
+
+        Raises:
+            CorruptError: the index is gone and the log is damaged.
+        """
+        if self.max_timestamp is None:
+            times = self.times
+            if not len(times) and self.size:
+                self.rebuild_indexes()
+                times = self.times
+            if self.max_timestamp is None and len(times):
+                self.max_timestamp = times.timestamps[-1]
+                self.max_timestamp_offset = self.base_offset + times.offsets[-1]
+        return -1 if self.max_timestamp is None else self.max_timestamp
+
+    def start_timestamp(self) -> int | None:
+        """The greatest timestamp of the first batch: from it `segment.ms` counts. None while empty."""
+        if self.first_timestamp is None and self.size:
+            header = self.header_at(0)
+            self.first_timestamp = None if header is None else header.max_timestamp
+        return self.first_timestamp
+
+    def batches_not_before(self, timestamp_ms: int, offset: int) -> Iterator[tuple[int, BatchHeader]]:
+        """(position, header) of each batch, from `offset` on, whose greatest timestamp is not before `timestamp_ms`."""
+        start = max(offset, self.base_offset + self.times.offset_at_or_before(timestamp_ms))
+        for position, header in self.headers(start):
+            if header.max_timestamp >= timestamp_ms:
+                yield position, header
+
+    # Leaving
+
+    def release(self, *, keep: bool) -> None:
+        """Give back descriptor and indexes of a segment that was not used since the last call; `keep` says not to."""
+        if not self._used and not keep and not self.unsaved_indexes():
+            self.close()
+            self._offsets = self._times = None
+        self._used = False
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def remove(self) -> None:
+        """Delete the files, the log first: an index without its log is recognized as a stray."""
+        self.close()
+        for suffix in (LOG, INDEX, TIME_INDEX):
+            remove_if_there(self._disk, self.path(suffix))
+
+    def rename_deleted(self) -> list[str]:
+        """Take the segment out of the log by name (`.deleted`), readers go on; returns the names to remove later."""
+        renamed = []
+        for suffix in (LOG, INDEX, TIME_INDEX):
+            try:
+                self._disk.rename(self.path(suffix), self.path(suffix) + ".deleted")
+            except FileNotFoundError:
+                continue
+            renamed.append(self.path(suffix) + ".deleted")
+        return renamed
+
+
+def remove_if_there(disk: Disk, path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        disk.remove(path)
+    except FileNotFoundError:
+        return
