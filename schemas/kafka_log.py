@@ -1,0 +1,201 @@
+"""The topic `_schemas` on a Kafka broker, for a registry on an event loop.
+
+librdkafka's calls block, so two threads carry them: one follows the log from its beginning, for ever, and hands what it reads
+to the event loop; one serves the producer's acknowledgements. The broker may be away at any time: following goes on when it is
+back.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
+
+from headrace.errors import ConfigError, HeadraceError, PeerError
+from headrace.schemas.registry import LogReader, LogRecord
+
+logger = logging.getLogger(__name__)
+_ACK_MS: Final = 10_000
+_ASK_S: Final = 5.0
+_RETRY_S: Final = 0.5
+_READ_AT_ONCE: Final = 500
+
+
+class UnusableTopicError(HeadraceError):
+    """The topic is there, but schemas kept in it would get lost or out of order."""
+
+
+class KafkaSchemaLog:
+    """`SchemaLog` on a topic with one partition.
+
+    Args:
+        kafka: librdkafka's keys.
+        on_failure: called on the event loop when following the log has ended for good.
+    Raises:
+        ConfigError: librdkafka refuses a key.
+    """
+
+    def __init__(self, kafka: Mapping[str, Any], topic: str, *, on_failure: Callable[[HeadraceError], None]) -> None:
+        self._topic = topic
+        self._on_failure = on_failure
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        common: dict[str, Any] = {"log.connection.close": False, "error_cb": _log_error, **kafka}
+        try:
+            self._admin = AdminClient(common)
+            self._producer = Producer(
+                {**common, "acks": "all", "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": _ACK_MS}
+            )
+            self._consumer = Consumer(
+                {
+                    **common,
+                    "group.id": "headrace-registry",  # librdkafka wants one; nothing is ever committed
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                    "fetch.wait.max.ms": 100,
+                }
+            )
+        except (KafkaException, TypeError, ValueError) as error:
+            reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            raise ConfigError(f"kafka: {reason}; see librdkafka's CONFIGURATION.md") from error
+
+    def follow(self, reader: LogReader) -> None:
+        """Begin to give the log to `reader`; call it once, on the event loop."""
+        loop = asyncio.get_running_loop()
+        for name, target, args in (("follow", self._follow, (loop, reader)), ("acks", self._serve_acks, ())):
+            thread = threading.Thread(target=target, args=args, name=f"schemas-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End both threads; blocks for up to a second."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    async def append(self, key: bytes, value: bytes | None) -> int:
+        loop = asyncio.get_running_loop()
+        acknowledged: asyncio.Future[int] = loop.create_future()
+
+        def deliver(error: KafkaError | None, offset: int | None) -> None:
+            if acknowledged.done():
+                return
+            if error is None and offset is not None:
+                acknowledged.set_result(offset)
+            else:
+                acknowledged.set_exception(
+                    PeerError(f"{self._topic}: {error.str() if error else 'no offset'}; is the broker running?")
+                )
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            loop.call_soon_threadsafe(deliver, error, message.offset())
+
+        try:
+            self._producer.produce(self._topic, key=key, value=value, partition=0, on_delivery=on_delivery)
+        except (KafkaException, BufferError) as error:
+            raise PeerError(f"{self._topic}: {error}; try again later") from error
+        return await acknowledged
+
+    async def end_offset(self) -> int:
+        return await asyncio.to_thread(self._ask_end_offset)
+
+    def _ask_end_offset(self) -> int:
+        try:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_S)
+        except (KafkaException, RuntimeError) as error:
+            raise PeerError(f"{self._topic}: {error}; is the broker running?") from error
+        return int(end)
+
+    def _serve_acks(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.2)
+
+    def _follow(self, loop: asyncio.AbstractEventLoop, reader: LogReader) -> None:
+        try:
+            self._until_stopped(loop, reader)
+        except HeadraceError as error:
+            if not self._stopping.is_set():
+                loop.call_soon_threadsafe(self._on_failure, error)
+        finally:
+            self._consumer.close()
+
+    def _until_stopped(self, loop: asyncio.AbstractEventLoop, reader: LogReader) -> None:
+        if not self._ensure_topic():
+            return
+        start = self._start_offset()
+        if start is None:
+            return
+        self._consumer.assign([TopicPartition(self._topic, 0, start)])
+        while not self._stopping.is_set():
+            records: list[LogRecord] = []
+            for message in self._consumer.consume(_READ_AT_ONCE, timeout=0.2):
+                error, offset = message.error(), message.offset()
+                assert offset is not None
+                if error is None:
+                    records.append(LogRecord(offset, message.key(), message.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    loop.call_soon_threadsafe(reader.on_records, records)
+                    loop.call_soon_threadsafe(reader.on_end, offset)
+                    records = []
+                elif error.code() == KafkaError._AUTO_OFFSET_RESET or error.fatal():
+                    reason = f"{self._topic}: {error.str()}; it was made again, or cut: start the registry again"
+                    raise UnusableTopicError(reason)
+                else:
+                    logger.warning("reading schemas failed, trying on", extra={"topic": self._topic, "reason": error.str()})
+            if records:
+                loop.call_soon_threadsafe(reader.on_records, records)
+
+    def _start_offset(self) -> int | None:
+        """Where the log begins: 0, or later where somebody deleted records."""
+        while not self._stopping.is_set():
+            try:
+                start, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_S)
+            except KafkaException as error:
+                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": error.args[0].str()})
+                self._stopping.wait(_RETRY_S)
+            else:
+                return int(start)
+        return None
+
+    def _ensure_topic(self) -> bool:
+        """Make the topic if it is missing, and check it if it is there; False when stopped before the broker answered.
+
+        Raises:
+            UnusableTopicError: it is there, with other partitions or another cleanup policy.
+        """
+        while not self._stopping.is_set():
+            try:
+                topics = self._admin.list_topics(timeout=_ASK_S).topics  # not of this topic: asking might make it
+                if self._topic in topics:
+                    self._check_topic(len(topics[self._topic].partitions))
+                    return True
+                new = NewTopic(self._topic, 1, -1, config={"cleanup.policy": "compact"})
+                self._admin.create_topics([new], operation_timeout=_ASK_S, request_timeout=_ASK_S)[self._topic].result()
+                logger.info("topic created", extra={"topic": self._topic})
+            except KafkaException as error:
+                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": error.args[0].str()})
+                self._stopping.wait(_RETRY_S)
+        return False
+
+    def _check_topic(self, partitions: int) -> None:
+        if partitions != 1:
+            raise UnusableTopicError(
+                f"{self._topic} has {partitions} partitions; a registry needs a topic with one, in one order"
+            )
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
+        try:
+            policy = self._admin.describe_configs([resource], request_timeout=_ASK_S)[resource].result()["cleanup.policy"].value
+        except (KafkaException, KeyError) as error:  # a broker may not serve it, or not to us
+            logger.info("cleanup.policy cannot be read", extra={"topic": self._topic, "reason": str(error)})
+            return
+        if policy != "compact":
+            raise UnusableTopicError(f"{self._topic} has cleanup.policy={policy}, which deletes schemas; set it to compact")
+
+
+def _log_error(error: KafkaError) -> None:
+    logger.warning("kafka", extra={"reason": error.str()})

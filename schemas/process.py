@@ -1,0 +1,77 @@
+"""The registry's process: binds its port, follows its log, serves until it is asked to stop.
+
+The port is bound first (a busy one ends it before anything starts) and answers 503 until the log has been read to its end; then
+the run file is written. So it may be started before its broker.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.process import async_stop_event, run_file
+from headrace.schemas.config import RegistryConfig
+from headrace.schemas.kafka_log import KafkaSchemaLog
+from headrace.schemas.registry import Registry
+from headrace.schemas.service import application
+
+logger = logging.getLogger(__name__)
+
+
+def run_registry(config: RegistryConfig, run_file_path: Path | None) -> int:
+    """Serve one registry until SIGTERM.
+
+    Raises:
+        UsageError: the port is taken, or librdkafka refuses a key; nothing has started.
+        HeadraceError: the topic cannot be used.
+    """
+    return asyncio.run(_serve(config, run_file_path))
+
+
+async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
+    stop = async_stop_event()
+    failures: list[HeadraceError] = []
+
+    def fail(error: HeadraceError) -> None:
+        failures.append(error)
+        stop.set()
+
+    log = KafkaSchemaLog(config.kafka, config.topic, on_failure=fail)
+    registry = Registry(log)
+    runner = web.AppRunner(application(registry), access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        port = await _listen(runner, config)
+        log.follow(registry)
+        await _first_of(stop, registry.ready)
+        if not stop.is_set():
+            logger.info("ready", extra={"listen": config.listen, "subjects": len(registry.store.subjects())})
+            with run_file(run_file_path, {"http": port}):
+                await stop.wait()
+                if failures:
+                    raise failures[0]
+    finally:
+        await runner.cleanup()
+        await asyncio.to_thread(log.stop)
+    if failures:
+        raise failures[0]
+    return 0
+
+
+async def _listen(runner: web.AppRunner, config: RegistryConfig) -> int:
+    try:
+        await web.TCPSite(runner, config.host, config.port).start()
+    except OSError as error:
+        raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
+    if not config.is_loopback:
+        logger.warning("listening beyond loopback without TLS or authentication", extra={"listen": config.listen})
+    return int(runner.addresses[0][1])
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
