@@ -84,9 +84,9 @@ class Group:
         return group
 
     @property
-    def is_vacant(self) -> bool:
-        """Whether nothing would be lost by forgetting the group, its offsets aside."""
-        return self.state is EMPTY and self.generation == 0 and not self._reserved
+    def is_idle(self) -> bool:
+        """Whether it is empty and nobody is about to join."""
+        return self.state is EMPTY and not self._reserved
 
     # Joining
 

@@ -1,0 +1,47 @@
+"""FindCoordinator (10), v0-6: who coordinates a group. On one node: this one, under the address that the client has used.
+
+v0 asks for groups only; v1 adds the kind and an error message; v4 asks for many at once (KIP-699): answers above, not below, v4
+are an array. v6 allows share groups (KIP-932), which are not served, as transactions are not: both are refused as
+INVALID_REQUEST, an error that clients do not retry. Asking for a group makes `__consumer_offsets`, as in Kafka.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError
+
+if TYPE_CHECKING:
+    from headrace.broker.broker import Broker
+
+_GROUP = 0
+_MANY_FROM_VERSION = 4
+
+
+def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: str) -> dict[str, Any]:
+    nobody = {"key": key, "node_id": -1, "host": "", "port": -1}
+    if key_type != _GROUP:
+        message = f"this broker coordinates groups only, not keys of type {key_type}"
+        return {**nobody, "error_code": ErrorCode.invalid_request, "error_message": message}
+    try:
+        broker.offsets_topic()
+    except StorageError as error:
+        return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": str(error)}
+    host, port = context.advertised
+    return {
+        "key": key,
+        "node_id": broker.node_id,
+        "host": host,
+        "port": port,
+        "error_code": ErrorCode.none,
+        "error_message": None,
+    }
+
+
+def handle(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if context.api_version < _MANY_FROM_VERSION:
+        return _coordinator(broker, context, request.key_type, request.key)
+    return {"coordinators": [_coordinator(broker, context, request.key_type, key) for key in request.coordinator_keys]}
+
+
+FIND_COORDINATOR = Api(10, "FindCoordinator", 0, 6, handle)

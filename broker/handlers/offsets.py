@@ -1,0 +1,183 @@
+"""OffsetCommit (8) v2-10, OffsetFetch (9) v1-10, OffsetDelete (47) v0: where consumers say, and ask, how far they have come.
+
+OffsetCommit: v2-4 name their own retention; v6 adds the leader epoch (KIP-320), v7 static members; v10 names topics by id.
+OffsetFetch: v2 takes null for all topics and answers with an error of its own; v5 adds the leader epoch; v7 `require_stable`,
+which holds always, as there are no transactions; v8 asks for many groups (KIP-709); v10 names topics by id (KIP-848).
+A group or an offset that does not exist is offset -1 and no error, as in Kafka: clients rely on it.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from headrace.broker.groups.messages import GroupState
+from headrace.broker.groups.records import CommittedOffset
+from headrace.broker.groups.subscription import CONSUMER_PROTOCOL_TYPE
+from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.wire import ErrorCode
+from headrace.broker.wire.schema import milliseconds
+
+if TYPE_CHECKING:
+    from headrace.broker.broker import Broker
+
+_TOPIC_IDS_FROM_VERSION = 10
+_MANY_GROUPS_FROM_VERSION = 8
+_NO_TOPIC_ID = uuid.UUID(int=0)
+
+
+def _resolve(broker: "Broker", context: RequestContext, topic: Any) -> tuple[str | None, ErrorCode]:
+    """The topic's name and no error, or what is wrong with it."""
+    if context.api_version < _TOPIC_IDS_FROM_VERSION:
+        return topic.name, ErrorCode.none
+    known = broker.topic_by_id(topic.topic_id) if topic.topic_id else None
+    return (None, ErrorCode.unknown_topic_id) if known is None else (known.name, ErrorCode.none)
+
+
+async def offset_commit(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    refusal = broker.groups.check_commit(
+        request.group_id, request.member_id, request.group_instance_id, request.generation_id_or_member_epoch
+    )
+    errors: dict[tuple[int, int], ErrorCode] = {}
+    accepted: dict[tuple[int, int], tuple[tuple[str, int], CommittedOffset]] = {}
+    for at, topic in enumerate(request.topics):
+        name, unknown = _resolve(broker, context, topic)
+        for below, partition in enumerate(topic.partitions):
+            error = refusal if refusal is not ErrorCode.none else unknown
+            if error is ErrorCode.none:
+                error = _partition_error(broker, str(name), partition)
+            errors[at, below] = error
+            if error is ErrorCode.none:
+                committed = _committed_offset(broker, partition, _retention_ms(request))
+                accepted[at, below] = ((str(name), partition.partition_index), committed)
+    if accepted:
+        stored = await broker.groups.commit(request.group_id, list(accepted.values()))
+        errors |= dict.fromkeys(accepted, stored)
+    return {
+        "topics": [
+            {
+                "name": getattr(topic, "name", ""),
+                "topic_id": getattr(topic, "topic_id", None),
+                "partitions": [
+                    {"partition_index": partition.partition_index, "error_code": errors[at, below]}
+                    for below, partition in enumerate(topic.partitions)
+                ],
+            }
+            for at, topic in enumerate(request.topics)
+        ]
+    }
+
+
+def _partition_error(broker: "Broker", topic: str, partition: Any) -> ErrorCode:
+    if broker.log(topic, partition.partition_index) is None:
+        return ErrorCode.unknown_topic_or_partition
+    if len((partition.committed_metadata or "").encode()) > broker.config.offset_metadata_max_bytes:
+        return ErrorCode.offset_metadata_too_large
+    return ErrorCode.none
+
+
+def _retention_ms(request: Any) -> int | None:
+    """v2-4 name a retention in ms; -1, and all other versions, leave it to the broker."""
+    retention_ms = milliseconds(request.retention_time) if hasattr(request, "retention_time") else -1
+    return retention_ms if retention_ms >= 0 else None
+
+
+def _committed_offset(broker: "Broker", partition: Any, retention_ms: int | None) -> CommittedOffset:
+    now_ms = broker.clock.wall_ms()
+    return CommittedOffset(
+        partition.committed_offset,
+        partition.committed_leader_epoch,
+        partition.committed_metadata or "",
+        now_ms,
+        None if retention_ms is None else now_ms + retention_ms,
+    )
+
+
+def offset_fetch(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if context.api_version < _MANY_GROUPS_FROM_VERSION:
+        return {"topics": _fetched_topics(broker, context, request.group_id, request.topics), "error_code": ErrorCode.none}
+    return {
+        "groups": [
+            {
+                "group_id": group.group_id,
+                "topics": _fetched_topics(broker, context, group.group_id, group.topics),
+                "error_code": ErrorCode.none,
+            }
+            for group in request.groups
+        ]
+    }
+
+
+def _fetched_topics(
+    broker: "Broker", context: RequestContext, group_id: str, topics: Iterable[Any] | None
+) -> list[dict[str, Any]]:
+    if topics is None:
+        return _all_fetched_topics(broker, context, group_id)
+    answer = []
+    for topic in topics:
+        name, error = _resolve(broker, context, topic)
+        answer.append(
+            {
+                "name": name or "",
+                "topic_id": getattr(topic, "topic_id", None),
+                "partitions": [_fetched(broker, group_id, name, index, error) for index in topic.partition_indexes],
+            }
+        )
+    return answer
+
+
+def _all_fetched_topics(broker: "Broker", context: RequestContext, group_id: str) -> list[dict[str, Any]]:
+    by_topic: dict[str, list[int]] = {}
+    for name, index in broker.groups.all_committed(group_id):
+        by_topic.setdefault(name, []).append(index)
+    answer = []
+    for name, indexes in by_topic.items():
+        topic = broker.topic(name)
+        if topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION:
+            continue  # deleted: it has no id to be named by
+        partitions = [_fetched(broker, group_id, name, index, ErrorCode.none) for index in indexes]
+        answer.append({"name": name, "topic_id": topic.topic_id if topic else _NO_TOPIC_ID, "partitions": partitions})
+    return answer
+
+
+def _fetched(broker: "Broker", group_id: str, topic: str | None, index: int, error: ErrorCode) -> dict[str, Any]:
+    committed = None if topic is None else broker.groups.committed(group_id, topic, index)
+    return {
+        "partition_index": index,
+        "committed_offset": -1 if committed is None else committed.offset,
+        "committed_leader_epoch": -1 if committed is None else committed.leader_epoch,
+        "metadata": "" if committed is None else committed.metadata,
+        "error_code": error,
+    }
+
+
+async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Response:
+    group = broker.groups.group(request.group_id)
+    if group is None:
+        return {"error_code": ErrorCode.group_id_not_found, "topics": []}
+    subscribed = broker.groups.subscribed(group)
+    if group.state is not GroupState.EMPTY and group.protocol_type != CONSUMER_PROTOCOL_TYPE:
+        return {"error_code": ErrorCode.non_empty_group, "topics": []}
+    wanted = [(topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions]
+    kept = {name for name, _ in wanted if subscribed is None or name in subscribed}  # in a rebalance none may go
+    error = await broker.groups.delete_offsets(request.group_id, [each for each in wanted if each[0] not in kept])
+    return {
+        "error_code": error,
+        "topics": [
+            {
+                "name": topic.name,
+                "partitions": [
+                    {
+                        "partition_index": partition.partition_index,
+                        "error_code": ErrorCode.group_subscribed_to_topic if topic.name in kept else ErrorCode.none,
+                    }
+                    for partition in topic.partitions
+                ],
+            }
+            for topic in request.topics
+        ],
+    }
+
+
+OFFSET_COMMIT = Api(8, "OffsetCommit", 2, 10, offset_commit)
+OFFSET_FETCH = Api(9, "OffsetFetch", 1, 10, offset_fetch)
+OFFSET_DELETE = Api(47, "OffsetDelete", 0, 0, offset_delete)
