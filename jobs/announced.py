@@ -38,7 +38,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One agent's window of one topic; `late` events were announced after its frontier had passed the window."""
+    """One agent's window of one topic; `late` events were announced after its claimed time had passed the window + lateness."""
 
     message: SentMessage
     late: int
@@ -74,6 +74,7 @@ class _Hearing:
     heartbeat: AgentMessage | None = None
     heard_ms: int | None = None
     furthest_ms: float = -math.inf
+    """The greatest time claimed. What a finished input says of the end of time binds no input that is given later."""
     acked: dict[str, dict[int, int]] = field(default_factory=dict)
     greatest: dict[tuple[str, int], SentMessage] = field(default_factory=dict)
     on_time: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -83,12 +84,12 @@ class _Hearing:
         self.heartbeat, self.heard_ms = message, appended_ms
         for topic, ends in message.acked.items():
             self._acknowledge(topic, ends)
-        frontier_ms = frontier_of(message)
-        if frontier_ms <= self.furthest_ms:
+        drained_to_ms = message.drained_to_ms
+        if drained_to_ms is None or drained_to_ms <= self.furthest_ms:
             return
-        self.furthest_ms = frontier_ms
+        self.furthest_ms = drained_to_ms
         for window, greatest in self.greatest.items():
-            if window not in self.on_time and _is_past(frontier_ms, window[1], lateness_ms):
+            if window not in self.on_time and _is_past(drained_to_ms, window[1], lateness_ms):
                 self.on_time[window] = greatest.count
 
     def on_sent(self, message: SentMessage, lateness_ms: int) -> None:

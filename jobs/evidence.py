@@ -45,7 +45,8 @@ class Landed:
     """A topic's table, as far as the audit needs it.
 
     `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
-    timestamp of each partition's last landed record; `damage` says why the table cannot be read, if it cannot.
+    timestamp of each partition's last landed record; `damage` says why the table cannot be read, if it cannot. `heard` is
+    whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
     ends: Ends = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Landed:
     quarantined: tuple[Trouble, ...] = ()
     reached_ms: Ends = field(default_factory=dict)
     damage: str | None = None
+    heard: bool = True
+    unheard: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

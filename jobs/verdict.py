@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS
+from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
 from headrace.jobs.announced import LATENESS_MS, Agent
 from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
 
@@ -60,7 +60,7 @@ class WindowVerdict:
 
 @dataclass(frozen=True, slots=True)
 class TopicVerdict:
-    """All windows of a topic; `state` is the worst, unknown before incomplete, and `reasons` say why there is no window."""
+    """All windows of a topic; `state` is the worst, unknown before incomplete; `reasons` are those of no single window."""
 
     topic: str
     state: Verdict
@@ -95,7 +95,8 @@ def judge(
         agents: everything announced, by agent id.
         recounts: of each of `excesses`; one that is missing counts as awaited.
         now_ms: wall time; only for saying how long an agent has been silent.
-        since_ms, until_ms: only windows that overlap this time are judged.
+        since_ms, until_ms: only windows that overlap this time are judged; with an end, also whether every agent is past it,
+            for windows that nobody has announced yet.
     """
     writers = {agent_id: agent for agent_id, agent in agents.items() if agent.writes_to(topic)}
     writers |= {agent_id: _unheard(agent_id) for agent_id, _ in landed.sums if agent_id not in agents}
@@ -106,10 +107,18 @@ def judge(
         start for start in _window_starts(topic, writers, landed) if since_ms < start + WINDOW_MS and start < until_ms
     )
     windows = tuple(judging.window(start) for start in starts)
-    if windows:
-        return TopicVerdict(topic, worst(window.state for window in windows), (), windows)
-    reasons = tuple(judging.unknowns(None))
-    return TopicVerdict(topic, "unknown" if reasons else "complete", reasons, ())
+    states = [window.state for window in windows]
+    reasons: list[str] = []
+    if math.isfinite(until_ms):  # what is yet to come of this time has no window so far
+        reasons = judging.unknowns(window_start_ms(int(until_ms) - 1))
+    elif not windows:
+        reasons = judging.unknowns(None)
+    if reasons:
+        states.append("unknown")
+    elif not windows and landed.lost:
+        reasons = [f"{sum(lost.count for lost in landed.lost)} lost before they landed"]
+        states.append("incomplete")
+    return TopicVerdict(topic, worst(states), tuple(reasons), windows)
 
 
 def _sent_count(agent: Agent | None, topic: str, start_ms: int) -> int:
@@ -168,6 +177,7 @@ class _Judging:
             return [f"the table cannot be read: {self.landed.damage}"]
         reasons = [reason for agent in self.writers if (reason := self._frontier(agent, start_ms))]
         reasons += self.unlanded
+        reasons += self._inaudible(start_ms)
         if not self.writers:
             reasons += self._unreached(start_ms)
         if start_ms is not None:
@@ -193,6 +203,15 @@ class _Judging:
             return "; it was stopped"
         silent_ms = self.now_ms - (agent.heard_ms or 0)
         return f"; last heard {when(agent.heard_ms or 0)}" if silent_ms > 3 * HEARTBEAT_INTERVAL_MS else ""
+
+    def _inaudible(self, start_ms: int | None) -> list[str]:
+        if not self.landed.heard:
+            return ["nothing of _audit has landed"]
+        if start_ms is None:
+            return []
+        spoken_of = range(start_ms, start_ms + WINDOW_MS + self.lateness_ms + 1, WINDOW_MS)
+        unheard = sum(lost.count for lost in self.landed.unheard if any(lost.overlaps(at) for at in spoken_of))
+        return [f"{unheard} messages of _audit were lost, and may have spoken of this window"] if unheard else []
 
     def _unreached(self, start_ms: int | None) -> list[str]:
         if start_ms is None:

@@ -95,3 +95,13 @@ def test_an_agent_that_has_named_no_topic_may_still_write_to_any():
     assert unnamed.writes_to("orders")
     assert named.writes_to("logs")
     assert not named.writes_to("orders")
+
+
+def test_what_is_shipped_after_a_finite_input_had_finished_is_not_late():
+    said = [
+        sent(1, 40),
+        heartbeat(2, None, state="finished"),
+        sent(3, 47, run="r2"),
+        heartbeat(4, None, run="r2", state="finished"),
+    ]
+    assert fold(said)["a"].sent["logs", WINDOW].late == 0

@@ -1,0 +1,148 @@
+"""The audit of landed tables: reads `_audit` and the table logs, and has each topic judged. Needs nothing running.
+
+`_audit` is read first, and each table after it, so that a table is never older than what was announced of it. The files of a
+table are read only where the log's sums do not explain them: rows that no agent announced, and rows of no agent.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.audit import AUDIT_TOPIC, WINDOW_MS, parse_message
+from headrace.errors import CorruptError, StorageError
+from headrace.jobs.announced import LATENESS_MS, Agent, Announcement, fold
+from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
+from headrace.jobs.places import landed_topics
+from headrace.jobs.verdict import TopicVerdict, Verdict, excesses, judge, worst
+from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
+
+if TYPE_CHECKING:
+    from headrace.jobs.landed_rows import RawMessage
+
+
+def overall_verdict(root: Path | str, topic: str) -> Verdict:
+    """The state of a whole topic now: unknown if any window is, else incomplete if any is, else complete.
+
+    A topic of which nothing has landed or been announced is unknown, unless every agent there is has finished without it.
+    """
+    return Auditor(Path(root)).judge(topic, now_ms=time.time_ns() // 1_000_000).state
+
+
+class Auditor:
+    """Judges the topics below one root, as often as asked; what was read of immutable files is kept between the times."""
+
+    def __init__(self, root: Path, *, lateness_ms: int = LATENESS_MS) -> None:
+        self.root = root
+        self.lateness_ms = lateness_ms
+        self.unreadable: list[str] = []
+        """Records of `_audit` that are no message of ours; they have no say."""
+        self._agents: dict[str, Agent] = {}
+        self._heard = False
+        self._unheard: tuple[Trouble, ...] = ()
+        self._messages: dict[str, list[RawMessage]] = {}
+        self._windows: dict[str, Mapping[int, int]] = {}
+        self.listen()
+
+    def listen(self) -> None:
+        """Read what `_audit` has landed; `judge` judges by it until the next time."""
+        self._heard = AUDIT_TOPIC in tables(self.root)
+        if not self._heard:
+            return
+        table = snapshot(self.root, AUDIT_TOPIC)
+        self._messages = {
+            file.name: self._messages.get(file.name) or read_announcements(self.root, AUDIT_TOPIC, file) for file in table.files
+        }
+        self._unheard = _lost(table)
+        self.unreadable = []
+        self._agents = fold(self._announcements(), lateness_ms=self.lateness_ms)
+
+    def topics(self) -> list[str]:
+        """Every topic that has a table or was announced by an agent; internal ones left out."""
+        announced = {topic for agent in self._agents.values() for topic in agent.acked if not topic.startswith("_")}
+        return sorted(announced.union(landed_topics(self.root)))
+
+    def judge(self, topic: str, *, now_ms: int, since_ms: float = -math.inf, until_ms: float = math.inf) -> TopicVerdict:
+        """Judge one topic's windows that overlap a time; see `verdict.judge`."""
+        landed, recounts = Landed(heard=self._heard, unheard=self._unheard), {}
+        if topic in tables(self.root):
+            try:
+                table = snapshot(self.root, topic)
+                landed = self._landed(table, since_ms, until_ms)
+                recounts = self._recounts(table, landed)
+            except (CorruptError, StorageError) as error:
+                landed = replace(landed, damage=str(error))
+        return judge(
+            topic,
+            self._agents,
+            landed,
+            recounts,
+            now_ms=now_ms,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            lateness_ms=self.lateness_ms,
+        )
+
+    def judge_nothing(self, *, now_ms: int) -> Verdict:
+        """The verdict where no topic has landed or been announced: whether any agent may still announce one."""
+        return judge("", self._agents, Landed(heard=self._heard), {}, now_ms=now_ms).state
+
+    def _announcements(self) -> Iterator[Announcement]:
+        in_log_order = sorted((raw for messages in self._messages.values() for raw in messages), key=lambda raw: raw.place)
+        for raw in in_log_order:
+            try:
+                message = parse_message(raw.key, raw.value)
+            except CorruptError as error:
+                self.unreadable.append(str(error))
+                continue
+            if message is not None:
+                yield Announcement(raw.appended_ms, message)
+
+    def _landed(self, table: TableSnapshot, since_ms: float, until_ms: float) -> Landed:
+        newest = {partition: incarnation for incarnation, partition in sorted(table.ends)}
+        ends = {partition: table.ends[incarnation, partition] for partition, incarnation in newest.items()}
+        return Landed(
+            ends={partition: end.offset for partition, end in ends.items()},
+            sums={key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()},
+            foreign=self._foreign(table, since_ms, until_ms),
+            lost=_lost(table),
+            quarantined=tuple(
+                Trouble(found.count, found.window_start_ms, found.window_start_ms + WINDOW_MS - 1)
+                for found in table.quarantined
+            ),
+            reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
+            heard=self._heard,
+            unheard=self._unheard,
+        )
+
+    def _foreign(self, table: TableSnapshot, since_ms: float, until_ms: float) -> dict[int, int]:
+        """Rows of no agent by window: what is in the files beyond the agents' sums."""
+        if sum(file.rows for file in table.files) == sum(total.count for total in table.audit.values()):
+            return {}
+        rows: dict[int, int] = {}
+        for file in table.files:
+            if file.max_event_time_ms < since_ms - WINDOW_MS or file.min_event_time_ms >= until_ms + WINDOW_MS:
+                continue
+            if file.name not in self._windows:
+                self._windows[file.name] = rows_by_window(self.root, table.topic, file)
+            for start_ms, count in self._windows[file.name].items():
+                rows[start_ms] = rows.get(start_ms, 0) + count
+        for (_, start_ms), total in table.audit.items():
+            rows[start_ms] = rows.get(start_ms, 0) - total.count
+        return {start_ms: count for start_ms, count in rows.items() if count > 0}
+
+    def _recounts(self, table: TableSnapshot, landed: Landed) -> dict[tuple[str, int], Recount]:
+        keys = excesses(table.topic, self._agents, landed)
+        return recount(self.root, table.topic, table.files, keys) if keys else {}
+
+
+def _lost(table: TableSnapshot) -> tuple[Trouble, ...]:
+    return tuple(Trouble(lost.end - lost.start, lost.after_ms, lost.before_ms) for lost in table.lost)
+
+
+def overall(verdicts: list[TopicVerdict]) -> Verdict:
+    """The state of several topics together."""
+    return worst(verdict.state for verdict in verdicts)

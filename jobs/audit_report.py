@@ -1,0 +1,89 @@
+"""The audit's report: a table for people, rows for programs; the reasons go to standard error where the rows are data."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from headrace.jobs import output
+from headrace.jobs.verdict import Row, TopicVerdict, Verdict, when
+
+REASONS_SHOWN: Final = 20
+_STYLES: Final = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
+_TEXTS: Final = ("topic", "window_start", "agent", "host", "state")
+NAMES: Final = tuple(field.name.removesuffix("_ms") for field in fields(Row))
+
+
+def print_report(verdicts: Sequence[TopicVerdict], state: Verdict, format_: str) -> None:
+    """Print the rows of all windows to standard output, in `table`, `csv` or `json`."""
+    rows = [_values(row) for verdict in verdicts for window in verdict.windows for row in window.rows]
+    with output.output_stream(None) as stream:
+        if format_ == "table":
+            _print_table(rows, verdicts, state, stream)
+            return
+        write = output.write_csv if format_ == "csv" else output.write_json
+        write(NAMES, rows, stream)
+    for reason in reasons_of(verdicts):
+        print(f"headrace audit: {reason}", file=sys.stderr)
+
+
+def reasons_of(verdicts: Sequence[TopicVerdict]) -> Iterator[str]:
+    """Why anything is not complete, each with its topic and window; equal reasons of neighbouring windows once."""
+    for verdict in verdicts:
+        for reason in verdict.reasons:
+            yield f"{verdict.topic}: {output.escaped(reason)}"
+        said: set[str] = set()
+        for window in verdict.windows:
+            for reason in window.reasons:
+                if reason not in said:
+                    yield f"{verdict.topic}, {when(window.window_start_ms)}: {output.escaped(reason)}"
+            said = set(window.reasons)
+
+
+def _values(row: Row) -> list[Any]:
+    start = datetime.fromtimestamp(row.window_start_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [start if name == "window_start_ms" else value for name, value in asdict(row).items()]
+
+
+def _print_table(rows: list[list[Any]], verdicts: Sequence[TopicVerdict], state: Verdict, stream: TextIO) -> None:
+    console = output.console_on(stream)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    for name in NAMES:
+        table.add_column(name.replace("_", " "), justify="left" if name in _TEXTS else "right", no_wrap=True)
+    for row in rows[: output.SHOWN_ROWS]:
+        table.add_row(*(_cell(name, value) for name, value in zip(NAMES, row, strict=True)))
+    console.print(table)
+    if len(rows) > output.SHOWN_ROWS:
+        console.print(f"… and {len(rows) - output.SHOWN_ROWS:,} more rows (--format csv or json gives all)", style="dim")
+    reasons = list(reasons_of(verdicts))
+    for reason in reasons[:REASONS_SHOWN]:
+        console.print(Text(f"  {reason}"))
+    if len(reasons) > REASONS_SHOWN:
+        console.print(f"  … and {len(reasons) - REASONS_SHOWN:,} more reasons", style="dim")
+    console.print(Text.assemble((state, _STYLES[state]), f": {_sums(verdicts)}"))
+
+
+def _cell(name: str, value: Any) -> Text:
+    if name == "state":
+        return Text(value, style=_STYLES[value])
+    if value is None:
+        return Text("–", style="dim")
+    if isinstance(value, int):
+        trouble = value and name in ("dropped", "lost", "quarantined", "rejected")
+        return Text(f"{value:,}", style="red" if trouble else "dim" if not value else "")
+    return Text(output.escaped(value[:8] if name == "agent" else value))
+
+
+def _sums(verdicts: Sequence[TopicVerdict]) -> str:
+    windows = [window for verdict in verdicts for window in verdict.windows]
+    rows = [row for window in windows for row in window.rows]
+    sent, landed = sum(row.sent or 0 for row in rows), sum(row.landed for row in rows if row.agent)
+    foreign = sum(row.landed for row in rows if row.agent is None)
+    beside = f", and {foreign:,} of no agent" if foreign else ""
+    count = f"{len(windows):,} {'window' if len(windows) == 1 else 'windows'} of {len(verdicts):,} "
+    return f"{landed:,} landed of {sent:,} sent{beside}, in {count}{'topic' if len(verdicts) == 1 else 'topics'}"

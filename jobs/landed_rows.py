@@ -1,0 +1,109 @@
+"""What the audit reads from landed files themselves, by Arrow: messages of `_audit`, windows of rows, identities."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.jobs.evidence import Recount
+from headrace.sinks.table.reader import LiveFile, locate
+
+_IDENTITY = ("agent_id", "stream_id", "position", "part")
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A record of `_audit` as it landed; `place` is (incarnation, partition, offset), which is the order of the log."""
+
+    place: tuple[int, int, int]
+    appended_ms: int
+    key: bytes
+    value: bytes
+
+
+def open_parquet(root: Path, topic: str, file: LiveFile) -> pq.ParquetFile:
+    """Open a live file, wherever it has moved since it was listed."""
+    try:
+        return pq.ParquetFile(file.path)
+    except FileNotFoundError:
+        return pq.ParquetFile(locate(root, topic, file.name))
+
+
+def read_announcements(root: Path, topic: str, file: LiveFile) -> list[RawMessage]:
+    """The records of one file of `_audit` that have a key."""
+    with open_parquet(root, topic, file) as parquet:
+        table = parquet.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
+    times = _as_ms(table["_timestamp"]).to_pylist()
+    places = zip(table["_incarnation"].to_pylist(), table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True)
+    pairs = zip(table["_key"].to_pylist(), table["value"].to_pylist(), strict=True)
+    return [
+        RawMessage(place, appended_ms, key, value.encode())
+        for place, appended_ms, (key, value) in zip(places, times, pairs, strict=True)
+        if key is not None and value is not None
+    ]
+
+
+def rows_by_window(root: Path, topic: str, file: LiveFile) -> dict[int, int]:
+    """How many rows of a file fall into each window of event time."""
+    first, last = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
+    if first == last:
+        return {first: file.rows}
+    with open_parquet(root, topic, file) as parquet:
+        name = "event_time" if _has_times(parquet.schema_arrow, "event_time") else "_timestamp"
+        times = _as_ms(parquet.read([name])[name])
+    counts = pc.value_counts(_window_starts(times))
+    return {count["values"].as_py(): count["counts"].as_py() for count in counts if count["values"].is_valid}
+
+
+def recount(
+    root: Path, topic: str, files: Iterable[LiveFile], keys: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], Recount]:
+    """Count some agents' rows of some windows again: all, distinct identities, and when the newest was read.
+
+    Empty for a table whose rows do not carry the identity as columns.
+    """
+    wanted = {start_ms for _, start_ms in keys}
+    found: dict[tuple[str, int], list[tuple[object, ...]]] = {}
+    newest: dict[tuple[str, int], int] = {}
+    for file in files:
+        windows = range(window_start_ms(file.min_event_time_ms), file.max_event_time_ms + 1, WINDOW_MS)
+        if not any(start_ms in windows for start_ms in wanted):
+            continue
+        for key, identity, read_ms in _identities(root, topic, file):
+            if key in keys:
+                found.setdefault(key, []).append(identity)
+                newest[key] = max(newest.get(key, read_ms), read_ms)
+    return {key: Recount(len(rows), len(set(rows)), newest[key]) for key, rows in found.items()}
+
+
+def _identities(root: Path, topic: str, file: LiveFile) -> Iterable[tuple[tuple[str, int], tuple[object, ...], int]]:
+    with open_parquet(root, topic, file) as parquet:
+        if not {*_IDENTITY, "event_time", "read_time"} <= set(parquet.schema_arrow.names):
+            return
+        table = parquet.read([*_IDENTITY, "event_time", "read_time"])
+    starts = _window_starts(_as_ms(table["event_time"])).to_pylist()
+    read = _as_ms(table["read_time"]).to_pylist()
+    identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
+    for identity, start_ms, read_ms in zip(identities, starts, read, strict=True):
+        yield (identity[0], start_ms), identity, read_ms
+
+
+def _has_times(schema: pa.Schema, name: str) -> bool:
+    return name in schema.names and pa.types.is_timestamp(schema.field(name).type)
+
+
+def _as_ms(column: Any) -> Any:
+    """A column of timestamps, or of ms already, as int64 ms; rounded down."""
+    if not pa.types.is_timestamp(column.type):
+        return column.cast(pa.int64())
+    return pc.floor_temporal(column, unit="millisecond").cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())
+
+
+def _window_starts(times: Any) -> Any:
+    floored = pc.floor(pc.divide(pc.cast(times, pa.float64()), pa.scalar(float(WINDOW_MS))))
+    return pc.multiply(pc.cast(floored, pa.int64()), pa.scalar(WINDOW_MS))

@@ -1,0 +1,216 @@
+"""Rows on their way out: a table for people, CSV, JSON lines or Parquet for programs. Takes Arrow batches, prints anywhere.
+
+JSON is one object a line. Times are RFC 3339, `Z` where they have a zone (always UTC); bytes are text where they are printable
+ASCII, `\\xNN` elsewhere; a decimal without fraction is an integer; NaN and infinities, which JSON lacks, are null.
+"""
+
+import csv
+import datetime as dt
+import decimal
+import io
+import json
+import math
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+from headrace.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.text import Text
+
+Format = Literal["table", "csv", "json", "parquet"]
+SHOWN_ROWS: Final = 1_000
+SHOWN_LETTERS: Final = 80
+PIPE_WIDTH: Final = 400
+_PRINTABLE: Final = range(0x20, 0x7F)
+
+
+def rows_of(reader: "pa.RecordBatchReader") -> Iterator[tuple[Any, ...]]:
+    """The rows of Arrow batches as Python values; a map is a dict."""
+    for batch in reader:
+        columns = [[plain(value) for value in _values(column)] for column in batch.columns]
+        yield from zip(*columns, strict=True) if columns else ((),) * batch.num_rows
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    return list(column.to_pylist(maps_as_pydicts="lossy"))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can say it: None, bool, int, float, str, list or dict."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case decimal.Decimal():
+            return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+        case dt.datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case bytes():
+            return "".join(chr(byte) if byte in _PRINTABLE and byte != 0x5C else f"\\x{byte:02X}" for byte in value)
+        case list():
+            return [plain(item) for item in value]
+        case dict():
+            return {str(plain(key)): plain(item) for key, item in value.items()}
+        case tuple() if hasattr(value, "_asdict"):  # an interval
+            return {key: item for key, item in value._asdict().items() if item}
+        case uuid.UUID() | _:
+            return str(value)
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Column names, the later of equal ones numbered: an object of JSON has each key once."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        chosen, number = name, 0
+        while chosen in taken:
+            number += 1
+            chosen = f"{name}_{number}"
+        taken.add(chosen)
+        result.append(chosen)
+    return result
+
+
+def write_json(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """One JSON object a line."""
+    keys = distinct_names(names)
+    for row in rows:
+        stream.write(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n")
+
+
+def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """RFC 4180 with a header; null is empty; lists and maps are JSON."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value
+
+
+def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """A table for people: the first rows, long values cut, control characters shown, and how many rows there are."""
+    from rich import box
+    from rich.table import Table
+
+    shown: list[Sequence[Any]] = []
+    count = 0
+    for row in rows:
+        count += 1
+        if count <= SHOWN_ROWS:
+            shown.append(row)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    for index, name in enumerate(names):
+        numbers = all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in column(shown, index)
+        )
+        table.add_column(escaped(name), justify="right" if numbers and shown else "left", overflow="ellipsis", no_wrap=True)
+    for row in shown:
+        table.add_row(*map(_shown, row))
+    console = console_on(stream)
+    if names:
+        console.print(table)
+    more = f" (the first {SHOWN_ROWS:,} are shown; --format csv or json gives all)" if count > SHOWN_ROWS else ""
+    console.print(f"{count:,} {'row' if count == 1 else 'rows'}{more}", style="dim", highlight=False)
+
+
+def column(rows: Sequence[Sequence[Any]], index: int) -> Iterator[Any]:
+    return (row[index] for row in rows)
+
+
+def console_on(stream: TextIO) -> Any:
+    """A rich console; where nobody looks (a pipe, a file) lines are as wide as they need."""
+    from rich.console import Console
+
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, soft_wrap=False)
+
+
+def _shown(value: Any) -> "Text":
+    from rich.text import Text
+
+    if value is None:
+        return Text("NULL", style="dim")
+    number = isinstance(value, float)
+    text = f"{value:.6g}" if number and abs(value) < 1e6 else f"{value:.1f}" if number else str(_cell(value))
+    text = escaped(text[: SHOWN_LETTERS + 1])
+    return Text(text if len(text) <= SHOWN_LETTERS else text[: SHOWN_LETTERS - 1] + "…")
+
+
+def escaped(text: str) -> str:
+    """Text that does nothing to a terminal: control characters are shown as Python writes them."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def write_parquet(reader: "pa.RecordBatchReader", file: Path) -> int:
+    """The batches as one zstd Parquet file, there only when whole; how many rows."""
+    import pyarrow.parquet as pq
+
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
+    count = 0
+    try:
+        with pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                count += batch.num_rows
+        temporary.rename(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+@contextmanager
+def output_stream(file: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is there only when whole.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if file is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # data goes out as UTF-8 in any locale
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            yield stream
+        temporary.rename(file)
+    except OSError as error:
+        raise StorageError(f"{file}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def checked_output(text: str | None) -> Path | None:
+    """The `--output FILE`, if its directory can hold it.
+
+    Raises:
+        UsageError: it is a directory, or its directory is missing.
+    """
+    if text is None:
+        return None
+    file = Path(text)
+    if file.is_dir():
+        raise UsageError(f"--output {text}: is a directory; name a file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"--output {text}: no directory {file.absolute().parent}; make it first")
+    return file

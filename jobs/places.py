@@ -1,0 +1,52 @@
+"""Where the landed tables are: `--data DIR` or `--root URL` of every command that reads them, and names that were mistyped."""
+
+import argparse
+import difflib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from headrace.errors import UsageError
+from headrace.sinks.table.reader import local_path, tables
+
+DATA_VARIABLE = "HEADRACE_DATA"
+DEFAULT_DATA = "headrace-data"
+
+
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define `--data` and `--root`, of which one may be given."""
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--data", metavar="DIR", help=f"the data directory (default: ${DATA_VARIABLE} or ./{DEFAULT_DATA})")
+    place.add_argument("--root", metavar="URL", help="the landed tables themselves; --data DIR means --root DIR/landed")
+
+
+def landed_root(args: argparse.Namespace) -> Path:
+    """The directory of the landed tables that the options name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if args.root is not None:
+        root = local_path(args.root)
+        remedy = "name the directory that `headrace load` writes to"
+    else:
+        root = Path(args.data or os.environ.get(DATA_VARIABLE) or DEFAULT_DATA) / "landed"
+        remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {root.parent}"
+    if not root.is_dir():
+        raise UsageError(f"{root}: no landed tables there; {remedy}")
+    return root
+
+
+def landed_topics(root: Path) -> list[str]:
+    """The topics that have a table, internal ones left out."""
+    return [topic for topic in tables(root) if not topic.startswith("_")]
+
+
+def unknown_table(name: str, known: Collection[str]) -> UsageError:
+    """What to say of a table that does not exist: the nearest name, and all there are."""
+    close = difflib.get_close_matches(name.lower(), {table.lower(): table for table in known}, n=1)
+    nearest = next((table for table in known if close and table.lower() == close[0]), None)
+    meant = f"; did you mean {nearest}?" if nearest else ""
+    shown = sorted(known)
+    there = ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "") or "none"
+    return UsageError(f"no table {name!r}{meant} (tables: {there})")

@@ -1,0 +1,205 @@
+"""SQL over landed tables with DuckDB: each topic is a view of exactly the files that its table log names, and nothing else.
+
+The statement only reads. DuckDB may open the named files and no other (`allowed_paths`), loads no extension, sees no Python
+variable, and its settings are locked before the user's SQL is parsed. Statements other than queries are refused here, because a
+path that may be read may also be written by COPY.
+Only tables that the statement names are folded and defined. `dt` and `hour` come from the path, and a filter on them keeps the
+other hours' rows unread; of these only the footers are, once, for the union of all schemas.
+"""
+
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.jobs.output import escaped
+from headrace.jobs.places import unknown_table
+from headrace.sinks.table.reader import LiveFile, snapshot, tables
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+BATCH_ROWS: Final = 10_000
+_TRIES: Final = 5
+_QUERY_KINDS: Final = {"SELECT", "EXPLAIN", "MULTI"}
+_WRITING_WORDS: Final = {
+    "copy",
+    "export",
+    "import",
+    "attach",
+    "install",
+    "load",
+    "insert",
+    "update",
+    "delete",
+    "create",
+    "drop",
+}
+_LOCKED_SETTINGS: Final = (
+    "SET TimeZone = 'UTC'",
+    "SET python_enable_replacements = false",
+    "SET allow_community_extensions = false",
+    "SET allow_persistent_secrets = false",
+)
+
+
+@contextmanager
+def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
+    """Run one statement over a snapshot of the tables that it names; the answer is read in batches, in UTC.
+
+    Raises:
+        UsageError: the SQL is wrong, is no query, or names a table that does not exist.
+        StorageError: a table's log or a live file cannot be read.
+        KeyboardInterrupt: SIGINT came while it ran.
+    """
+    import duckdb
+
+    with ExitStack() as stack:
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
+        for tries_left in reversed(range(_TRIES)):
+            attempt = stack.enter_context(ExitStack())
+            with _errors_of_sql():
+                try:
+                    reader = _start(attempt, root, sql, spill)
+                    break
+                except duckdb.IOException:  # a file moved between the fold and its opening: fold again
+                    attempt.close()
+                    if not tries_left:
+                        raise
+        with _errors_of_sql():
+            yield reader
+
+
+def _start(stack: ExitStack, root: Path, sql: str, spill: str) -> "pa.RecordBatchReader":
+    import duckdb
+
+    topics = _topics_of(sql, tables(root))
+    views = {topic: snapshot(root, topic).files for topic in topics}
+    connection = stack.enter_context(
+        duckdb.connect(
+            ":memory:",
+            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": spill},
+        )
+    )
+    for setting in _LOCKED_SETTINGS:
+        connection.execute(setting)
+    paths = [str(file.path) for files in views.values() for file in files]
+    connection.execute(f"SET allowed_paths = [{', '.join(map(_literal, paths))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    for topic, files in views.items():
+        connection.execute(f"CREATE VIEW {_identifier(topic)} AS {_definition(root, files)}")
+    reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+    stack.callback(reader.close)
+    return reader
+
+
+def _topics_of(sql: str, known: Collection[str]) -> list[str]:
+    """The tables that a statement names, checked; all there are, where DuckDB cannot say."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config={"enable_external_access": False}) as parser:
+        statements = parser.extract_statements(sql)
+        if len(statements) != 1:
+            raise UsageError(f"SQL: one statement is asked for, not {len(statements)}")
+        if not _only_reads(statements[0]):
+            raise UsageError("SQL: headrace query only reads: write a SELECT (to keep its result: --output FILE)")
+        try:
+            named = parser.get_table_names(sql)
+        except duckdb.Error:  # SHOW TABLES, PIVOT … : these are bound while they are parsed
+            return list(known)
+    if not named:
+        return list(known) if _asks_the_catalog(sql) else []
+    return sorted({topic for name in named if (topic := _topic(name, known))})
+
+
+def _only_reads(statement: "duckdb.Statement") -> bool:
+    import duckdb
+
+    if statement.type.name == "SELECT":
+        return True
+    tokens = duckdb.tokenize(statement.query)
+    ends = [start for start, _ in tokens[1:]] + [len(statement.query.encode())]
+    text = statement.query.encode()
+    words = {
+        text[start:end].decode(errors="replace").strip().lower()
+        for (start, kind), end in zip(tokens, ends, strict=True)
+        if kind == duckdb.token_type.keyword
+    }
+    return statement.type.name in _QUERY_KINDS and not words & _WRITING_WORDS
+
+
+def _asks_the_catalog(sql: str) -> bool:
+    return any(word in sql.lower() for word in ("show", "describe", "duckdb_", "information_schema", "pg_", "sqlite_"))
+
+
+def _topic(name: str, known: Collection[str]) -> str | None:
+    """The topic that a name in SQL means; SQL names have no case, so a topic of another case is meant if only one fits."""
+    if name in known:
+        return name
+    alike = [topic for topic in known if topic.lower() == name.lower()]
+    if len(alike) == 1:
+        return alike[0]
+    if name.startswith(("duckdb_", "pg_", "sqlite_", "pragma_")) or name in ("tables", "columns", "schemata", "views"):
+        return None  # DuckDB's own catalog
+    raise unknown_table(name, known)
+
+
+def _definition(root: Path, files: tuple[LiveFile, ...]) -> str:
+    if not files:
+        return "SELECT NULL::DATE AS dt, NULL::INTEGER AS hour WHERE false"
+    paths = ", ".join(_literal(str(file.path)) for file in files)
+    if not all(file.dt and file.hour for file in files):
+        return f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false, union_by_name = true)"  # noqa: S608 - quoted
+    options = "union_by_name = true, hive_partitioning = true, hive_types = {dt: DATE, hour: INTEGER}"
+    return f"SELECT *{_without_keys_above(root)} FROM read_parquet([{paths}], {options})"  # noqa: S608 - quoted
+
+
+def _without_keys_above(root: Path) -> str:
+    """DuckDB takes every `key=value` of a path for a column; those above the table are none of its own.
+
+    Raises:
+        UsageError: one of them is called dt or hour.
+    """
+    keys = {part.partition("=")[0] for part in root.absolute().parts if "=" in part}
+    if taken := keys & {"dt", "hour"}:
+        raise UsageError(f"{root}: a folder named {taken.pop()}=… above the tables hides their own; ask through another path")
+    return f" EXCLUDE ({', '.join(map(_identifier, sorted(keys)))})" if keys else ""
+
+
+@contextmanager
+def _errors_of_sql() -> Iterator[None]:
+    """DuckDB's errors as ours: what the user wrote is a usage error, in one line; what the disk did is not."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from None
+        raise
+    except (duckdb.OutOfMemoryException, duckdb.InternalException, duckdb.FatalException) as error:
+        raise HeadraceError(f"SQL: {_one_line(error)}") from error
+    except duckdb.IOException as error:
+        raise HeadraceError(f"SQL: {_one_line(error)}; verify the tables: headrace check") from error
+    except duckdb.Error as error:
+        raise UsageError(f"SQL: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """DuckDB's message without the drawing of the statement below it."""
+    said = str(error).split("\n\nLINE ")[0]
+    return escaped(" ".join(said.split()))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
