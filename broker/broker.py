@@ -4,20 +4,24 @@ Handlers get this object. Every append goes through `append`, so that waiting fe
 appended meets the topic's durability (lies below the high watermark).
 """
 
+import asyncio
 import base64
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
+from headrace.broker.flushing import Flusher
 from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directory import LogDirectory
-from headrace.broker.log.partition import AppendResult, PartitionLog
+from headrace.broker.log.partition_log import AppendResult, PartitionLog
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
+from headrace.errors import StorageError
 
 if TYPE_CHECKING:
     from headrace.broker.handlers.api import Api
@@ -30,8 +34,15 @@ class Broker:
     """One node that leads every partition it has; leader epochs are all 0."""
 
     def __init__(
-        self, config: BrokerConfig, clock: Clock, store: CoordinationStore, logs: LogDirectory, apis: Mapping[int, "Api"]
+        self,
+        config: BrokerConfig,
+        clock: Clock,
+        store: CoordinationStore,
+        logs: LogDirectory,
+        apis: Mapping[int, "Api"],
+        executor: Executor,
     ) -> None:
+        """`executor` runs what blocks: fsyncs."""
         self.config = config
         self.clock = clock
         self.store = store
@@ -39,7 +50,9 @@ class Broker:
         self.apis = apis
         self.log_defaults = broker_defaults(config.log_keys())
         self.waiters = Waiters()
-        self.cluster_id = store.cluster_id(_random_cluster_id())
+        self._executor = executor
+        self.flusher = Flusher(clock, self.waiters, executor)
+        self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
         self.groups: Any = None  # set by the command, once the groups are loaded
@@ -56,6 +69,7 @@ class Broker:
         for topic in self.store.topics():
             self._learn(topic)
             self._make_logs(topic)
+        self._adopt_strays()
 
     def topic(self, name: str) -> TopicRecord | None:
         return self._topics.get(name)
@@ -73,10 +87,16 @@ class Broker:
 
         Raises:
             TopicExistsError: there is one of that name.
+            StorageError: the disk fails; nothing is left of it.
         """
         topic = TopicRecord(name, uuid.uuid4(), partitions, dict(configs))
         self.store.create_topic(topic)
-        self._make_logs(topic)
+        try:
+            self._make_logs(topic)
+        except StorageError:
+            self.store.begin_deletion(topic.topic_id)
+            self._finish_deletion(topic)
+            raise
         self._learn(topic)
         logger.info("topic created", extra={"topic": name, "partitions": partitions})
         return topic
@@ -91,14 +111,18 @@ class Broker:
         self._finish_deletion(topic)
         for log in gone:
             self.waiters.gone(log)
+        if self.groups is not None:
+            self.groups.topic_deleted(topic.name)
         logger.info("topic deleted", extra={"topic": topic.name})
 
     def offsets_topic(self) -> TopicRecord:
         """`__consumer_offsets`, made if there is none: compacted, so retention deletes nothing of it."""
         configs = {"cleanup.policy": "compact", "segment.bytes": str(self.config.offsets_topic_segment_bytes)}
-        return self._topics.get(OFFSETS_TOPIC) or self.create_topic(
-            OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs
-        )
+        return self.ensure_internal_topic(OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs)
+
+    def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+        """The broker's own topic of that name, made if there is none."""
+        return self._topics.get(name) or self.create_topic(name, partitions, configs)
 
     def _learn(self, topic: TopicRecord) -> None:
         self._topics[topic.name] = topic
@@ -107,12 +131,28 @@ class Broker:
 
     def _make_logs(self, topic: TopicRecord) -> None:
         for partition in range(topic.partitions):
-            if self.logs.get(topic.name, partition) is None:
-                self.logs.create(topic.name, partition, topic.topic_id, topic.configs)
+            self.logs.create(topic.name, partition, topic.topic_id, topic.configs)
 
     def _finish_deletion(self, topic: TopicRecord) -> None:
-        self.logs.delete(topic.name)
+        if all(log.topic_id == topic.topic_id for log in self.logs.all() if log.topic == topic.name):
+            self.logs.delete(topic.name)
         self.store.finish_deletion(topic.topic_id)
+
+    def _adopt_strays(self) -> None:
+        """Take over logs that the store does not know (it was lost, or is older than they are): data is not dropped for it."""
+        strays: dict[str, list[PartitionLog]] = {}
+        for log in self.logs.all():
+            if log.topic not in self._topics:
+                strays.setdefault(log.topic, []).append(log)
+        for name, logs in strays.items():
+            topic = TopicRecord(name, logs[0].topic_id, 1 + max(log.partition for log in logs), {})
+            self.store.create_topic(topic)
+            self._make_logs(topic)
+            self._learn(topic)
+            logger.warning(
+                "topic unknown to the store: taken over from its files, with default settings",
+                extra={"topic": name},
+            )
 
     # logs
 
@@ -124,16 +164,28 @@ class Broker:
         self, log: PartitionLog, records: bytes | memoryview, *, origin: Literal["client", "internal"] = "client"
     ) -> AppendResult:
         """Append record batches and wake who waits for them; the result's `error` is a wire code, 0 if all is well."""
-        before = log.high_watermark
         result = log.append(records, now_ms=self.clock.wall_ms(), origin=origin)
-        if log.high_watermark > before:
+        if result.error:
+            return result
+        if log.high_watermark == log.log_end_offset:
             self.waiters.grown(log, len(records))
+        else:
+            self.flusher.appended(log, len(records))
         return result
 
     async def committed(self, log: PartitionLog, offset: int) -> None:
         """Return when everything before `offset` meets the topic's durability."""
         if log.high_watermark < offset:
             await self.waiters.high_watermark_reaches(log, offset)
+
+    async def maintain(self) -> None:
+        """Let the logs do what is due (fsyncs and checkpoints in a thread, retention here); once a second."""
+        loop = asyncio.get_running_loop()
+        for step in self.logs.due_steps(self.clock.wall_ms()):
+            await loop.run_in_executor(self._executor, step.run)
+            step.complete()
+        self.logs.maintain(self.clock.wall_ms())
+        self.flusher.look_again()
 
     # producers
 
@@ -147,6 +199,6 @@ class Broker:
         return producer_id
 
 
-def _random_cluster_id() -> str:
+def random_cluster_id() -> str:
     """A cluster id as Kafka makes them: a UUID in URL-safe base64."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

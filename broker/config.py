@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from headrace.broker.log.config import BROKER_KEYS
+from headrace.broker.log.config import BROKER_KEYS, broker_defaults
+from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.config import Section
 
 _DAY_MS = 86_400_000
@@ -40,7 +41,7 @@ class CoordinationSection(Section):
     """Where topics are kept; a cluster's store comes later."""
 
     store: Literal["embedded"] = "embedded"
-    path: Path | None = Field(None, description="the store's file; <log.dirs>/coordination.db by default")
+    path: Path | None = Field(default=None, description="the store's file; <log.dirs>/coordination.db by default")
 
 
 class BrokerConfig(Section):
@@ -51,7 +52,7 @@ class BrokerConfig(Section):
     advertised_listeners: str | None = Field(None, alias="advertised.listeners")
     log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory")
     http: str | None = None
-    coordination: CoordinationSection = CoordinationSection()
+    coordination: CoordinationSection = Field(default_factory=CoordinationSection)
 
     num_partitions: Positive = Field(1, alias="num.partitions")
     auto_create_topics_enable: bool = Field(True, alias="auto.create.topics.enable")
@@ -79,14 +80,14 @@ class BrokerConfig(Section):
     log_segment_delete_delay_ms: NotNegative = Field(60_000, alias="log.segment.delete.delay.ms")
     log_flush_interval_messages: Positive = Field(_MAX_LONG, alias="log.flush.interval.messages")
     log_flush_interval_ms: NotNegative | None = Field(None, alias="log.flush.interval.ms")
-    log_flush_scheduler_interval_ms: Positive = Field(
-        1000, alias="log.flush.scheduler.interval.ms", description="Kafka's default is never"
-    )
+    log_flush_offset_checkpoint_interval_ms: Positive = Field(60_000, alias="log.flush.offset.checkpoint.interval.ms")
     log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field("CreateTime", alias="log.message.timestamp.type")
     log_message_timestamp_before_max_ms: NotNegative = Field(_MAX_LONG, alias="log.message.timestamp.before.max.ms")
     log_message_timestamp_after_max_ms: NotNegative = Field(3_600_000, alias="log.message.timestamp.after.max.ms")
-    log_min_free_bytes: NotNegative = Field(
-        256 << 20, alias="log.min.free.bytes", description="ours: produce is refused when the disk has less free space"
+    log_dirs_free_bytes_min: NotNegative | None = Field(
+        None,
+        alias="log.dirs.free.bytes.min",
+        description="ours: produce is refused when the disk has less free space; by default 256 MiB, or 5 % where that is less",
     )
 
     log_cleanup_policy: str = Field("delete", alias="log.cleanup.policy")
@@ -133,6 +134,22 @@ class BrokerConfig(Section):
         """The keys that give topics their defaults, as `log.config.broker_defaults` takes them."""
         values = self.model_dump(by_alias=True)
         return {key: values[key] for key in BROKER_KEYS & values.keys()}
+
+    def log_directory(self, cluster_id: str) -> LogDirectoryConfig:
+        """What the log directory is told; `cluster_id` is for a new one.
+
+        Raises:
+            ConfigError: a default of topics is wrong.
+        """
+        return LogDirectoryConfig(
+            node_id=self.node_id,
+            cluster_id=cluster_id,
+            defaults=broker_defaults(self.log_keys()),
+            free_bytes_min=self.log_dirs_free_bytes_min,
+            producer_id_expiration_ms=self.producer_id_expiration_ms,
+            retention_check_interval_ms=self.log_retention_check_interval_ms,
+            flush_checkpoint_interval_ms=self.log_flush_offset_checkpoint_interval_ms,
+        )
 
 
 def parse_listeners(text: str) -> list[Listener]:

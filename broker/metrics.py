@@ -1,4 +1,4 @@
-"""What the broker counts, as plain integers: they are bumped on every request, a Prometheus counter would take a lock for it."""
+"""What the broker counts, as plain integers: they change with every request, and a Prometheus counter takes a lock."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +23,9 @@ class Metrics(Collector):
         yield CounterMetricFamily("headrace_broker_sent_bytes", "Bytes sent to clients", value=self.bytes_out)
         yield GaugeMetricFamily("headrace_broker_connections", "Open connections", value=self.connections)
         yield CounterMetricFamily(
-            "headrace_broker_refused_connections", "Connections closed for breaking the protocol", value=self.connections_refused
+            "headrace_broker_refused_connections",
+            "Connections closed by us",
+            value=self.connections_refused,
         )
         yield GaugeMetricFamily("headrace_broker_partitions", "Partitions", value=self.partitions())
         requests = CounterMetricFamily("headrace_broker_requests", "Requests handled", labels=["api"])

@@ -9,23 +9,25 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
+from headrace.broker.log.partition_log import FileRegion
 from headrace.broker.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 PIECE_BYTES = 256 * 1024
 
 
-@runtime_checkable
-class Region(Protocol):
-    """Bytes in a file: `len(region)` of them, from `position` of the descriptor that `fileno()` gives, or raises OSError."""
+class Region:
+    """A part of an answer that lies in a log file."""
 
-    position: int
+    __slots__ = ("_size", "file", "position")
 
-    def fileno(self) -> int: ...
+    def __init__(self, region: FileRegion) -> None:
+        self.file, self.position, self._size = region.file, region.position, region.size
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return self._size
 
 
 class Sender:
@@ -79,9 +81,9 @@ class Sender:
             size = min(PIECE_BYTES, len(first) - self._sent_of_first)
             position = first.position + self._sent_of_first
             try:
-                piece = read_cached(first.fileno(), size, position)
+                piece = read_cached(first.file.fileno(), size, position)
                 if piece is None:
-                    self._read_on_thread(first.fileno(), size, position)
+                    self._read_on_thread(first.file.fileno(), size, position)
                     return
             except OSError as error:
                 self._give_up(error)

@@ -8,23 +8,21 @@ open, and while the peer does not read its answers; what is fetched stays in its
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from headrace.broker.broker import Broker
-from headrace.broker.config import Listener
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
 from headrace.broker.metrics import Metrics
 from headrace.broker.sending import Sender
-from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.frames import FrameReader
 from headrace.broker.wire.header import RequestHeader, parse_header
 from headrace.broker.wire.schema import RequestCodec, request_codec
-from headrace.errors import HeadraceError, PeerError, UsageError
+from headrace.errors import HeadraceError, PeerError
 
 logger = logging.getLogger(__name__)
-_API_VERSIONS = 18
 
 
 class UnsupportedRequestError(PeerError):
@@ -59,16 +57,15 @@ class Connection(asyncio.BufferedProtocol):
     # what the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._sender = Sender(transport, self._server.metrics, self._go_on)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not say so
+        self._sender = Sender(self._transport, self._server.metrics, self._go_on)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else "?"
         self._peer_port = peer[1] if isinstance(peer, tuple) else 0
         self._server.connections.add(self)
         self._server.metrics.connections += 1
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._server.connections.discard(self)
         self._server.metrics.connections -= 1
         self._backlog.clear()
@@ -77,7 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         for task in self._tasks:
             task.cancel()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         return self._reader.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -189,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         except PeerError as error:
             self._refuse(error)
             return
-        except Exception as error:  # noqa: BLE001 - this is the supervisor of handlers: it logs, and ends the connection
+        except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
             logger.error("handler failed", exc_info=error, extra={"api": api.name, "client": self._peer})
             self._refuse(PeerError(f"{api.name} failed: {error!r}"))
             return
@@ -242,23 +239,10 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server] = []
 
-    async def listen(self, listener: Listener, advertised: tuple[str, int] | None) -> int:
-        """Serve an address and return the port that was bound; `advertised` is what clients are told, if not that.
-
-        Raises:
-            UsageError: the port is taken, or the address is not ours.
-        """
+    async def listen(self, sock: socket.socket, advertised: tuple[str, int]) -> None:
+        """Serve a bound socket; `advertised` is the address that clients are told."""
         loop = asyncio.get_running_loop()
-        address: list[tuple[str, int]] = [] if advertised is None else [advertised]
-        try:
-            server = await loop.create_server(lambda: Connection(self, address[0]), listener.host, listener.port, backlog=1024)
-        except OSError as error:
-            raise UsageError(f"listeners {listener.host}:{listener.port}: {error.strerror or error}; choose another port") from error
-        port = int(server.sockets[0].getsockname()[1])
-        if advertised is None:
-            address.append((listener.host, port))
-        self._listening.append(server)
-        return port
+        self._listening.append(await loop.create_server(lambda: Connection(self, advertised), sock=sock))
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

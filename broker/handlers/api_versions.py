@@ -30,7 +30,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     return Encoded([broker.encoded[key]])
 
 
-def _refuse(broker: Broker, frame: bytes | memoryview, header: RequestHeader) -> bytes:
+def _refuse(broker: Broker, _: bytes | memoryview, header: RequestHeader) -> bytes:
     return request_codec(_KEY, 0, _SERVED).encode(header.correlation_id, _response(broker, ErrorCode.unsupported_version))
 
 

@@ -16,7 +16,7 @@ from headrace.errors import StorageError
 DYNAMIC_TOPIC_CONFIG, DEFAULT_CONFIG = 1, 5
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
     names = Counter(topic.name for topic in request.topics)
     results = []
     for topic in request.topics:
@@ -71,7 +71,10 @@ def _layout(broker: Broker, topic: Any) -> tuple[tuple[int, str] | None, int]:
             return (ErrorCode.invalid_replica_assignment, f"assign partitions 0, 1, … to broker {broker.node_id} alone"), 0
         return None, len(partitions)
     if topic.replication_factor not in (-1, 1):
-        return (ErrorCode.invalid_replication_factor, f"there is 1 broker: {topic.replication_factor} replicas cannot be made"), 0
+        return (
+            ErrorCode.invalid_replication_factor,
+            f"1 broker cannot hold {topic.replication_factor} replicas",
+        ), 0
     return None, broker.config.num_partitions if topic.num_partitions == -1 else topic.num_partitions
 
 

@@ -1,7 +1,7 @@
 """InitProducerId v0-4, for idempotent producers. v3 lets a producer give its old id (KIP-360).
 
-There are no transactions yet: a transactional id is refused. Without one Kafka gives out a fresh id, whatever the request says of
-an older one, and so does this.
+There are no transactions yet: a transactional id is refused. Without one Kafka gives out a fresh id, whatever the request
+says of an older one, and so does this.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
     if request.transactional_id is not None:
         # Not retriable, so that a client fails at once and says so.
         code = ErrorCode.unsupported_version if request.transactional_id else ErrorCode.invalid_request

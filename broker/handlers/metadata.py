@@ -1,8 +1,8 @@
 """Metadata v0-12: brokers, topics, partitions; makes topics that are asked for where it may.
 
 v0: no topics named means all; v1+: null means all, an empty list none; v4+ the client says whether topics may be made; v5
-offline replicas; v7 leader epochs; v8-10 authorized operations of the cluster; v10 topic ids (never zero, or clients fall back to
-Fetch v12); v12 topics by id. v13 would add re-bootstrapping (KIP-1102), which one broker never asks for.
+offline replicas; v7 leader epochs; v8-10 authorized operations of the cluster; v10 topic ids (never zero, or clients fall
+back to Fetch v12); v12 topics by id. v13 would add re-bootstrapping (KIP-1102), which one broker never asks for.
 """
 
 from typing import Any

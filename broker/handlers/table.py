@@ -1,11 +1,31 @@
 """Which API keys are served, and by whom. What is not here is neither advertised nor answered."""
 
 from headrace.broker.handlers.api import Api
+from headrace.broker.handlers.api_versions import API_VERSIONS
+from headrace.broker.handlers.create_topics import CREATE_TOPICS
+from headrace.broker.handlers.delete_topics import DELETE_TOPICS
+from headrace.broker.handlers.describe_cluster import DESCRIBE_CLUSTER
+from headrace.broker.handlers.describe_configs import DESCRIBE_CONFIGS
+from headrace.broker.handlers.fetch import FETCH
+from headrace.broker.handlers.init_producer_id import INIT_PRODUCER_ID
+from headrace.broker.handlers.list_offsets import LIST_OFFSETS
+from headrace.broker.handlers.metadata import METADATA
+from headrace.broker.handlers.offset_for_leader_epoch import OFFSET_FOR_LEADER_EPOCH
+from headrace.broker.handlers.produce import PRODUCE
 
 APIS: dict[int, Api] = {
     api.key: api
     for api in (
-        # the data path
-        # groups and offsets
+        PRODUCE,
+        FETCH,
+        LIST_OFFSETS,
+        METADATA,
+        API_VERSIONS,
+        CREATE_TOPICS,
+        DELETE_TOPICS,
+        INIT_PRODUCER_ID,
+        OFFSET_FOR_LEADER_EPOCH,
+        DESCRIBE_CONFIGS,
+        DESCRIBE_CLUSTER,
     )
 }

@@ -1,8 +1,8 @@
 """Which message a key and version have, decoded by kio and encoded by `encode`; loaded when first used.
 
 A handler is written once per API. To that end a request of an older (or newer) version has, as class attributes, the fields
-that only the other end of the served range has, with the defaults that Kafka's schemas give them: reading
-`request.rack_id` works in every version. (Kafka's own generated classes do the same.) Durations arrive as `timedelta`: `milliseconds(value)`.
+that only the other end of the served range has, with the defaults that Kafka's schemas give them: reading `request.rack_id`
+works in every version. (Kafka's own generated classes do the same.) Durations arrive as `timedelta`: `milliseconds(value)`.
 Loading all versions of twenty APIs would cost 0.55 s and 49 MB, so each is loaded when a client first uses it.
 """
 

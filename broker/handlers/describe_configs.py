@@ -1,0 +1,101 @@
+"""DescribeConfigs v1-4 of topics and of this broker: every setting, its value and where that comes from. v3 adds types and
+text.
+"""
+
+from typing import Any
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.log.config import describe, with_overrides
+from headrace.broker.wire import ErrorCode
+
+_TOPIC, _BROKER = 2, 4
+_DYNAMIC_TOPIC, _STATIC_BROKER, _DEFAULT = 1, 4, 5
+_BOOLEAN, _STRING, _INT, _LONG, _DOUBLE, _LIST = 1, 2, 3, 5, 6, 7
+_INTS = {"index.interval.bytes", "max.message.bytes", "min.insync.replicas", "segment.bytes", "segment.index.bytes"}
+
+
+def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
+    return {"results": [_resource(broker, asked, request) for asked in request.resources]}
+
+
+def _resource(broker: Broker, asked: Any, request: Any) -> dict[str, Any]:
+    error, message, configs = int(ErrorCode.none), None, []
+    if asked.resource_type == _TOPIC:
+        topic = broker.topic(asked.resource_name)
+        if topic is None:
+            error, message = ErrorCode.unknown_topic_or_partition, f"there is no topic {asked.resource_name}"
+        else:
+            configs = _of_topic(broker, topic.configs, with_synonyms=request.include_synonyms)
+    elif asked.resource_type == _BROKER:
+        if asked.resource_name not in ("", str(broker.node_id)):
+            error, message = ErrorCode.invalid_request, f"this is broker {broker.node_id}, not {asked.resource_name}"
+        elif asked.resource_name:
+            configs = _of_broker(broker)
+    else:
+        error, message = ErrorCode.invalid_request, f"resource type {asked.resource_type} has no settings here"
+    if asked.configuration_keys:
+        configs = [config for config in configs if config["name"] in asked.configuration_keys]
+    return {
+        "error_code": error,
+        "error_message": message,
+        "resource_type": asked.resource_type,
+        "resource_name": asked.resource_name,
+        "configs": configs,
+    }
+
+
+def _of_topic(broker: Broker, overrides: Any, *, with_synonyms: bool) -> list[dict[str, Any]]:
+    defaults = describe(broker.log_defaults)
+    configs = []
+    for name, value in describe(with_overrides(broker.log_defaults, overrides)).items():
+        values = [(_DYNAMIC_TOPIC, value)] if name in overrides else []
+        values.append((_DEFAULT, defaults[name]))
+        synonyms = [{"name": name, "value": text, "source": source} for source, text in values]
+        configs.append(_config(name, value, values[0][0], read_only=False, synonyms=synonyms if with_synonyms else []))
+    return configs
+
+
+def _of_broker(broker: Broker) -> list[dict[str, Any]]:
+    said = {type(broker.config).model_fields[name].alias or name for name in broker.config.model_fields_set}
+    values = broker.config.model_dump(by_alias=True, mode="json")
+    del values["coordination"]  # a section, not a setting
+    return [
+        _config(name, _text(value), _STATIC_BROKER if name in said else _DEFAULT, read_only=True, synonyms=[])
+        for name, value in values.items()
+    ]
+
+
+def _config(name: str, value: str | None, source: int, *, read_only: bool, synonyms: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "value": value,
+        "read_only": read_only,
+        "config_source": source,
+        "is_sensitive": False,
+        "synonyms": synonyms,
+        "config_type": _type(name, value),
+        "documentation": None,
+    }
+
+
+def _type(name: str, value: str | None) -> int:
+    if name in ("cleanup.policy", "log.cleanup.policy"):
+        return _LIST
+    if value in ("true", "false"):
+        return _BOOLEAN
+    if name in _INTS:
+        return _INT
+    text = (value or "").lstrip("-")
+    if text.isdigit():
+        return _LONG
+    return _DOUBLE if text.replace(".", "", 1).isdigit() else _STRING
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+DESCRIBE_CONFIGS = Api(32, "DescribeConfigs", 1, 4, _handle)

@@ -1,0 +1,114 @@
+"""Fetch v4-16: records of many partitions, as they lie in the log; waits for `min_bytes` up to `max_wait`.
+
+v5 log start offset; v7 sessions (KIP-227): the answer's session id is 0, which means that none was made, and clients then
+name all partitions each time; v9 fencing by leader epoch; v11 racks; v12 flexible; v13 topics by id; v15 replicas speak of
+themselves in tagged fields; v16 tells of new leaders (KIP-951), of which there are none. v17+ concern followers only.
+
+At least one batch is answered, however large, if there is any (KIP-74). read_committed sees what read_uncommitted does:
+there are no transactions.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.sending import Region
+from headrace.broker.wire import ErrorCode
+from headrace.broker.wire.hot import Fetched, fetch_parts
+from headrace.broker.wire.schema import milliseconds
+
+_NO_TOPIC_ID = UUID(int=0)
+_TOPICS_BY_ID = 13
+_Results = list[tuple[str, UUID, list[Fetched]]]
+
+
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    if request.session_epoch not in (-1, 0):  # a session of a broker that has been restarted, or none
+        parts = fetch_parts(context.api_version, [], read_committed=False, error=ErrorCode.fetch_session_id_not_found)
+        return Encoded(parts)
+    reading = _Reading(broker, context, request)
+    results = reading.read()
+    wait_ms = milliseconds(request.max_wait)
+    if reading.is_enough or wait_ms <= 0:
+        return reading.encoded(results)
+    return _when_enough(reading, wait_ms)
+
+
+async def _when_enough(reading: "_Reading", wait_ms: int) -> Encoded:
+    clock, waiters = reading.broker.clock, reading.broker.waiters
+    deadline_ms = clock.monotonic_ms() + wait_ms
+    while True:
+        left_ms = deadline_ms - clock.monotonic_ms()
+        await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
+        results = reading.read()
+        if reading.is_enough or clock.monotonic_ms() >= deadline_ms:
+            return reading.encoded(results)
+
+
+class _Reading:
+    """One request, read as often as it takes."""
+
+    def __init__(self, broker: Broker, context: RequestContext, request: Any) -> None:
+        self.broker = broker
+        self._version = context.api_version
+        self._request = request
+        self._read_committed = request.isolation_level == 1
+        self._left = 0
+        self._failed = False
+        self.missing_bytes = 0
+        self.logs: list[PartitionLog] = []
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether to answer at once: enough bytes, a partition in error, or nothing that could grow."""
+        return self.missing_bytes <= 0 or self._failed or not self.logs
+
+    def read(self) -> _Results:
+        """Look at every partition once."""
+        self._left = min(self._request.max_bytes, self.broker.config.fetch_max_bytes)
+        self.missing_bytes = self._request.min_bytes
+        self._failed = False
+        self.logs = []
+        return [self._topic(topic) for topic in self._request.topics or ()]
+
+    def encoded(self, results: _Results) -> Encoded:
+        return Encoded(fetch_parts(self._version, results, read_committed=self._read_committed))
+
+    def _topic(self, asked: Any) -> tuple[str, UUID, list[Fetched]]:
+        partitions = asked.partitions or ()
+        if self._version < _TOPICS_BY_ID:
+            return asked.topic, _NO_TOPIC_ID, [self._partition(asked.topic, partition) for partition in partitions]
+        topic_id: UUID = asked.topic_id or _NO_TOPIC_ID
+        topic = self.broker.topic_by_id(topic_id)
+        if topic is None:
+            return "", topic_id, [self._error(partition, ErrorCode.unknown_topic_id) for partition in partitions]
+        return topic.name, topic_id, [self._partition(topic.name, partition) for partition in partitions]
+
+    def _partition(self, topic: str, asked: Any) -> Fetched:
+        log = self.broker.log(topic, asked.partition)
+        if log is None:
+            return self._error(asked, ErrorCode.unknown_topic_or_partition)
+        if asked.current_leader_epoch > log.leader_epoch:
+            return self._error(asked, ErrorCode.unknown_leader_epoch)
+        if 0 <= asked.current_leader_epoch < log.leader_epoch:
+            return self._error(asked, ErrorCode.fenced_leader_epoch)
+        nothing_yet = self.missing_bytes == self._request.min_bytes
+        located = log.locate(asked.fetch_offset, min(asked.partition_max_bytes, self._left), min_one=nothing_yet)
+        if located.error:
+            return self._error(asked, located.error, located.high_watermark, located.log_start_offset)
+        self.logs.append(log)
+        region = located.region
+        if region is None:
+            return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset)
+        self._left -= region.size
+        self.missing_bytes -= region.size
+        return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset, Region(region))
+
+    def _error(self, asked: Any, error: int, high_watermark: int = -1, log_start_offset: int = -1) -> Fetched:
+        self._failed = True
+        return Fetched(asked.partition, error, high_watermark, log_start_offset)
+
+
+FETCH = Api(1, "Fetch", 4, 16, _handle, cancelled_with_connection=True)

@@ -1,0 +1,35 @@
+"""OffsetForLeaderEpoch v2-4: where a leader epoch ended, so that a consumer notices truncation (KIP-320). v4 is flexible."""
+
+from typing import Any
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.wire import ErrorCode
+
+
+def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
+    return {
+        "topics": [
+            {"topic": topic.topic, "partitions": [_partition(broker, topic.topic, asked) for asked in topic.partitions]}
+            for topic in request.topics
+        ]
+    }
+
+
+def _partition(broker: Broker, topic: str, asked: Any) -> dict[str, Any]:
+    log = broker.log(topic, asked.partition)
+    if log is None:
+        return _answer(asked.partition, ErrorCode.unknown_topic_or_partition, -1, -1)
+    if asked.current_leader_epoch > log.leader_epoch:
+        return _answer(asked.partition, ErrorCode.unknown_leader_epoch, -1, -1)
+    if 0 <= asked.current_leader_epoch < log.leader_epoch:
+        return _answer(asked.partition, ErrorCode.fenced_leader_epoch, -1, -1)
+    epoch, end_offset = log.end_offset_for_epoch(asked.leader_epoch)
+    return _answer(asked.partition, ErrorCode.none, epoch, end_offset)
+
+
+def _answer(partition: int, error: int, epoch: int, end_offset: int) -> dict[str, Any]:
+    return {"error_code": error, "partition": partition, "leader_epoch": epoch, "end_offset": end_offset}
+
+
+OFFSET_FOR_LEADER_EPOCH = Api(23, "OffsetForLeaderEpoch", 2, 4, _handle)

@@ -1,0 +1,143 @@
+"""Produce v3-11, advertised from v0 as Kafka does (KAFKA-18659); v0-2 are refused with UNSUPPORTED_VERSION.
+
+v4 KAFKA_STORAGE_ERROR may come; v5 log start offset; v7 zstd; v8 messages with errors (KIP-467); v9 flexible; v10 KIP-951;
+v11 TRANSACTION_ABORTABLE, which needs transactions. v12 promises KIP-890, v13 names topics by id.
+
+acks=1 answers when the records are in the log, acks=-1 when they meet the topic's durability, acks=0 never: an error then
+closes the connection, since there is no other way to say it.
+"""
+
+import asyncio
+import struct
+from typing import Any
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Answer, Api, CloseConnectionError, Encoded, RequestContext
+from headrace.broker.handlers.topic_creation import name_error
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.wire import ErrorCode
+from headrace.broker.wire.header import MalformedRequestError, RequestHeader
+from headrace.broker.wire.hot import Produced, produce_body
+from headrace.broker.wire.schema import milliseconds
+
+_SERVED = (3, 11)
+_Results = list[tuple[str, list[Produced]]]
+
+
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    results: _Results = []
+    waits: list[tuple[PartitionLog, int]] = []
+    fault = _request_fault(request)
+    for topic in request.topic_data or ():
+        done = []
+        for data in topic.partition_data or ():
+            produced = fault or _append(broker, topic.name, data, waits if request.acks == -1 else None)
+            done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
+        results.append((topic.name, done))
+    if request.acks == 0:
+        _close_on_error(results)
+        return None
+    if waits:
+        return _when_durable(broker, context, milliseconds(request.timeout), results, waits)
+    return Encoded([produce_body(context.api_version, results)])
+
+
+def _request_fault(request: Any) -> tuple[int, str] | None:
+    if request.acks not in (-1, 0, 1):
+        return ErrorCode.invalid_required_acks, f"acks={request.acks}: it is -1, 0 or 1"
+    if request.transactional_id is not None:
+        return ErrorCode.invalid_txn_state, "this broker has no transactions"
+    return None
+
+
+def _append(
+    broker: Broker, topic: str, data: Any, waits: list[tuple[PartitionLog, int]] | None
+) -> Produced | tuple[int, str | None]:
+    log = broker.log(topic, data.index)
+    if log is None:
+        return name_error(topic) or ErrorCode.unknown_topic_or_partition, None
+    if topic in INTERNAL_TOPICS:
+        return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
+    if data.records is None:
+        return ErrorCode.invalid_record, "no records"
+    result = broker.append(log, data.records)
+    if result.error:
+        return result.error, result.message
+    if waits is not None and log.high_watermark <= result.last_offset:
+        waits.append((log, result.last_offset + 1))
+    return Produced(data.index, 0, result.base_offset, result.log_append_time_ms, result.log_start_offset)
+
+
+def _failed(partition: int, error: int, message: str | None) -> Produced:
+    return Produced(partition, error, -1, -1, -1, message)
+
+
+def _close_on_error(results: _Results) -> None:
+    for topic, done in results:
+        for produced in done:
+            if produced.error:
+                name = ErrorCode(produced.error).name
+                raise CloseConnectionError(
+                    f"acks=0 and {topic}-{produced.partition} failed: {name} {produced.message or ''}".strip()
+                )
+
+
+async def _when_durable(
+    broker: Broker, context: RequestContext, timeout_ms: int, results: _Results, waits: list[tuple[PartitionLog, int]]
+) -> Encoded:
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            for log, end_offset in waits:
+                await broker.committed(log, end_offset)
+    except TimeoutError:
+        pass  # what is not durable by now is told so below
+    late = {(log.topic, log.partition): log for log, end in waits if log.high_watermark < end}
+    for topic, done in results:
+        for index, produced in enumerate(done):
+            behind = late.get((topic, produced.partition))
+            if behind is not None and not produced.error:
+                error = ErrorCode.kafka_storage_error if behind.fenced or behind.closed else ErrorCode.request_timed_out
+                done[index] = _failed(produced.partition, error, None)
+    return Encoded([produce_body(context.api_version, results)])
+
+
+def _refuse(_: Broker, frame: bytes | memoryview, header: RequestHeader) -> bytes | None:
+    """Answer v0-2 (acks i16, timeout i32, topics of partitions of records, i32 counts): error 35 for every partition."""
+    if not 0 <= header.api_version < _SERVED[0]:
+        return None
+    try:
+        acks, topics = _parse_old(frame, header.body_position)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise MalformedRequestError(f"Produce v{header.api_version}: {error}") from error
+    if acks == 0:
+        return None
+    out = bytearray(struct.pack(">ii", header.correlation_id, len(topics)))
+    for name, partitions in topics:
+        out += struct.pack(">h", len(name)) + name + struct.pack(">i", len(partitions))
+        for partition in partitions:
+            out += struct.pack(">ihq", partition, ErrorCode.unsupported_version, -1)
+            out += struct.pack(">q", -1) if header.api_version >= 2 else b""
+    return bytes(out + (b"\0\0\0\0" if header.api_version >= 1 else b""))
+
+
+def _parse_old(frame: bytes | memoryview, position: int) -> tuple[int, list[tuple[bytes, list[int]]]]:
+    acks, _, count = struct.unpack_from(">hii", frame, position)
+    position += 10
+    topics = []
+    for _ in range(count):
+        (length,) = struct.unpack_from(">h", frame, position)
+        name = bytes(frame[position + 2 : position + 2 + max(length, 0)])
+        position += 2 + len(name)
+        (partitions,) = struct.unpack_from(">i", frame, position)
+        position += 4
+        indexes = []
+        for _ in range(partitions):
+            index, size = struct.unpack_from(">ii", frame, position)
+            position += 8 + max(size, 0)
+            indexes.append(index)
+        topics.append((name, indexes))
+    return acks, topics
+
+
+PRODUCE = Api(0, "Produce", *_SERVED, _handle, advertised_min_version=0, refuse=_refuse)
