@@ -1,0 +1,97 @@
+"""The job `counts`: events per topic, host and hour, over exactly the files that the table logs name.
+
+An Apache Beam pipeline: files as an explicit list (a glob would match uncommitted ones), counted by Arrow inside the reading
+step, so that one element per file and host is shuffled and not one per event. `hour` is the UTC hour of the file's directory;
+`host` is null for topics without that column.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.jobs.places import landed_topics
+from headrace.sinks.table.reader import locate, snapshot
+
+NAMES: Final = ("topic", "host", "hour", "events")
+
+Key = tuple[str, str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One live file, as a pipeline's element; `name` finds it again if it has moved since it was listed."""
+
+    root: str
+    topic: str
+    path: str
+    name: str
+    hour: str
+
+
+def sources(root: Path) -> list[Source]:
+    """Every live file of every topic that is not internal."""
+    return [
+        Source(str(root), topic, str(file.path), file.name, f"{file.dt}T{file.hour}:00:00Z")
+        for topic in landed_topics(root)
+        for file in snapshot(root, topic).files
+    ]
+
+
+def count_hosts(source: Source) -> Iterator[tuple[Key, int]]:
+    """Count one file's rows by host: ((topic, host, hour), events)."""
+    with _open(source) as parquet:
+        if "host" not in parquet.schema_arrow.names:
+            yield (source.topic, None, source.hour), parquet.metadata.num_rows
+            return
+        for batch in parquet.iter_batches(columns=["host"]):
+            for count in batch.column(0).value_counts().to_pylist():
+                yield (source.topic, count["values"], source.hour), count["counts"]
+
+
+def _open(source: Source) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(source.path)
+    except FileNotFoundError:
+        return pq.ParquetFile(locate(source.root, source.topic, source.name))
+
+
+def run(root: Path, runner: str) -> list[tuple[Any, ...]]:
+    """Run the pipeline and return its rows, in order.
+
+    Args:
+        runner: Beam's name of it. FnApiRunner runs in this process; DirectRunner would try to download another. One whose
+            workers are elsewhere must see `root` and this machine's temporary folder.
+    Raises:
+        UsageError: Beam knows no such runner.
+        HeadraceError: the pipeline failed.
+    """
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"--runner {runner}: {error}") from error
+    options = PipelineOptions(["--runner", runner])
+    with tempfile.TemporaryDirectory(prefix="headrace-counts-") as folder:
+        result = Path(folder) / "counts.json"
+        try:
+            with beam.Pipeline(options=options) as pipeline:
+                _ = (
+                    pipeline
+                    | "Files" >> beam.Create(sources(root), reshuffle=True)
+                    | "Count hosts" >> beam.FlatMap(count_hosts)
+                    | "Sum" >> beam.CombinePerKey(sum)
+                    | "Encode" >> beam.Map(json.dumps)
+                    | "Gather" >> beam.io.WriteToText(str(result), num_shards=1, shard_name_template="")
+                )
+        except RuntimeError as error:  # Beam's, with the worker's traceback as text
+            raise HeadraceError(f"counts: {str(error).strip().splitlines()[-1]}") from error
+        counted = [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines() if line]
+    return sorted(((*key, events) for key, events in counted), key=lambda row: (row[0], row[2], row[1] is None, row[1]))
