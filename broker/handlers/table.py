@@ -7,10 +7,14 @@ from headrace.broker.handlers.delete_topics import DELETE_TOPICS
 from headrace.broker.handlers.describe_cluster import DESCRIBE_CLUSTER
 from headrace.broker.handlers.describe_configs import DESCRIBE_CONFIGS
 from headrace.broker.handlers.fetch import FETCH
+from headrace.broker.handlers.find_coordinator import FIND_COORDINATOR
+from headrace.broker.handlers.groups import DELETE_GROUPS, DESCRIBE_GROUPS, LIST_GROUPS
 from headrace.broker.handlers.init_producer_id import INIT_PRODUCER_ID
 from headrace.broker.handlers.list_offsets import LIST_OFFSETS
+from headrace.broker.handlers.membership import HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, SYNC_GROUP
 from headrace.broker.handlers.metadata import METADATA
 from headrace.broker.handlers.offset_for_leader_epoch import OFFSET_FOR_LEADER_EPOCH
+from headrace.broker.handlers.offsets import OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH
 from headrace.broker.handlers.produce import PRODUCE
 
 APIS: dict[int, Api] = {
@@ -27,5 +31,16 @@ APIS: dict[int, Api] = {
         OFFSET_FOR_LEADER_EPOCH,
         DESCRIBE_CONFIGS,
         DESCRIBE_CLUSTER,
+        FIND_COORDINATOR,
+        JOIN_GROUP,
+        SYNC_GROUP,
+        HEARTBEAT,
+        LEAVE_GROUP,
+        OFFSET_COMMIT,
+        OFFSET_FETCH,
+        OFFSET_DELETE,
+        DESCRIBE_GROUPS,
+        LIST_GROUPS,
+        DELETE_GROUPS,
     )
 }
