@@ -7,7 +7,7 @@ answered. Owned by the event loop, like all of the broker.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,7 @@ from headrace.broker.groups.offsets import CommittedOffsets, Partition, expired
 from headrace.broker.groups.records import CommittedOffset, GroupRecord, OffsetRecord, Record, decode, encode
 from headrace.broker.groups.subscription import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 from headrace.broker.log.record import Record as LogRecord
-from headrace.broker.log.record import build_batch, records
+from headrace.broker.log.record import batches, build_batch, records
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, StorageError
@@ -107,22 +107,17 @@ class GroupService:
         for future in self._waiting.values():
             future.cancel()
 
-    def _read(self, partition: int) -> Iterable[Record]:
+    def _read(self, partition: int) -> Iterator[Record]:
         log = self._broker.log(OFFSETS_TOPIC, partition)
         assert log is not None
         position = log.log_start_offset
-        while position < log.log_end_offset:
-            for stored in records(bytes(log.read(position, _READ_BYTES).records)):
-                position = stored.offset + 1
-                try:
-                    record = decode(stored.key or b"", stored.value)
-                except CorruptError as error:  # whoever wrote it, it must not keep the broker down
-                    logger.warning(
-                        "record skipped", extra={"topic": OFFSETS_TOPIC, "offset": stored.offset, "reason": str(error)}
-                    )
-                    continue
-                if record is not None:
-                    yield record
+        while position < log.high_watermark:
+            read = log.read(position, _READ_BYTES)
+            if not read.records:
+                raise CorruptError(f"{OFFSETS_TOPIC}-{partition} cannot be read at offset {position} (error {read.error})")
+            for header, batch in batches(read.records):
+                position = header.last_offset + 1
+                yield from _decoded(batch, partition)
 
     def _restore(self, record: GroupRecord) -> None:
         if record.snapshot is not None:
@@ -357,6 +352,17 @@ class GroupService:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _decoded(batch: memoryview, partition: int) -> Iterator[Record]:
+    """The records of one batch; what is not such a record is skipped: whoever wrote it, it must not keep the broker down."""
+    try:
+        for stored in records(batch):
+            record = decode(stored.key or b"", stored.value)
+            if record is not None:
+                yield record
+    except CorruptError as error:
+        logger.warning("batch skipped", extra={"topic": OFFSETS_TOPIC, "partition": partition, "reason": str(error)})
 
 
 def _settings(config: BrokerConfig) -> GroupSettings:
