@@ -1,0 +1,166 @@
+"""The agent's messages on `_audit`: what was sent, by windows, and the claim that all is complete up to a moment.
+
+Owns its own producer's topic and order, nothing of the state but the mark that a window was said. `sent/` goes before the `agent/`
+that claims it, to one partition; each is written after the state it describes is durable. Source: audit.md, Messages.
+"""
+
+import logging
+import zlib
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from headrace import __version__
+from headrace.agents.effects import Now
+from headrace.agents.state import AgentState, WindowRow
+from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
+
+logger = logging.getLogger(__name__)
+
+_MOST_WINDOWS = 2000  # said at once; the claim waits until all are said
+_TOPIC_CONFIG = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+
+
+@dataclass(slots=True)
+class _Round:
+    """One heartbeat and the windows that it claims: what was not heard of yet."""
+
+    windows: list[WindowRow]
+    unheard: int = 0
+    failed: bool = False
+    final: bool = False
+
+
+class Announcer:
+    """Writes one agent's messages of one run.
+
+    Args:
+        run: a random name of this start.
+    """
+
+    def __init__(self, settings: dict[str, Any], state: AgentState, *, host: str, run: str) -> None:
+        self._settings, self._state, self._host, self._run = settings, state, host, run
+        self._partition: int | None = None
+        self._producer: Producer | None = None
+        self._round: _Round | None = None
+        self._append: tuple[int, int] | None = None  # broker append time of the last heartbeat; monotonic time of its ack
+        self._heard_ms = 0
+        self._more = False
+        self._admin: AdminClient | None = None
+        self._creating: Future[None] | None = None
+        self._heartbeat_ms: int | None = None
+        self.finished = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the topic is there."""
+        return self._partition is not None
+
+    def prepare(self, producer: Producer) -> None:
+        """Look for the topic, and make it where it is missing; what fails is logged, to be tried again."""
+        try:
+            topics = producer.list_topics(timeout=1).topics
+            if AUDIT_TOPIC not in topics:
+                self._create()
+            elif topics[AUDIT_TOPIC].partitions:
+                self._admin = None
+                self._partition = zlib.crc32(self._state.agent_id.encode()) % len(topics[AUDIT_TOPIC].partitions)
+        except KafkaException as error:
+            logger.warning("_audit cannot be reached", extra={"error": error.args[0].str()})
+
+    def _create(self) -> None:
+        """Ask for the topic; the answer is not waited for: the next look finds it."""
+        if self._creating is not None and not self._creating.done():
+            return
+        settings = {
+            key: value for key, value in self._settings.items() if key in _CONNECTION or key.startswith(("sasl.", "ssl."))
+        }
+        self._admin = AdminClient(settings)  # held: a client that is let go takes its requests with it
+        topic = NewTopic(AUDIT_TOPIC, num_partitions=1, replication_factor=-1, config=_TOPIC_CONFIG)
+        self._creating = self._admin.create_topics([topic])[AUDIT_TOPIC]
+        self._creating.add_done_callback(_log_refusal)
+
+    @property
+    def more_to_say(self) -> bool:
+        """Whether the last round held windows only, because there were too many for one."""
+        return self._more
+
+    @property
+    def busy(self) -> bool:
+        """Whether a round is not acknowledged yet; its claim must not be overtaken."""
+        return self._round is not None
+
+    def bounded(self, complete: Now, now: Now) -> int | None:
+        """The wall time (ms) that may be claimed for a moment: no later than by the broker's clock; None before it is known."""
+        if self._append is None:
+            return None
+        append_ms, heard_ms = self._append
+        ago_ms = now.monotonic_ms - complete.monotonic_ms
+        return min(complete.wall_ms, now.wall_ms - ago_ms, append_ms + complete.monotonic_ms - heard_ms)
+
+    def announce(self, producer: Producer, state: State, complete: Now | None, now: Now) -> None:
+        """Write the windows that changed, then the heartbeat. The state must be durable, and no round under way."""
+        assert self._partition is not None
+        assert self._round is None
+        self._producer = producer
+        windows = self._state.unsaid_windows(_MOST_WINDOWS)
+        self._round = current = _Round(windows)
+        agent_id = self._state.agent_id
+        try:
+            for row in windows:
+                sent = SentMessage(
+                    row.topic, agent_id, self._run, row.window_start_ms, row.count, row.bytes_total, row.content_hash,
+                    dict(row.acked), dict(row.dropped), row.rejected,
+                )  # fmt: skip
+                self._write(sent.key, sent.encode(), current)
+            self._more = len(windows) == _MOST_WINDOWS
+            if self._more:
+                return  # the rest follows before anything is claimed
+            claim = None if state == "finished" or complete is None else self.bounded(complete, now)
+            heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, self._state.ends())
+            current.final = state == "finished"
+            self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)
+        except BufferError:
+            current.failed = True  # said again with the next round
+
+    def _write(self, key: str, value: bytes, current: _Round, *, heartbeat: bool = False) -> None:
+        assert self._producer is not None
+        assert self._partition is not None
+
+        def heard(error: KafkaError | None, message: Message) -> None:
+            current.unheard -= 1
+            if error is not None:
+                current.failed = True
+                logger.warning("_audit was not written", extra={"error": error.str()})
+            elif heartbeat:
+                kind, append_ms = message.timestamp()
+                self._heartbeat_ms = append_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None
+
+        self._producer.produce(AUDIT_TOPIC, value, key.encode(), self._partition, on_delivery=heard)
+        current.unheard += 1
+
+    def settle(self, now: Now) -> None:
+        """After a poll: take in that a round is acknowledged."""
+        current = self._round
+        if current is None or current.unheard:
+            return
+        self._round = None
+        if current.failed:
+            return
+        self._state.said(current.windows)
+        self.finished = self.finished or current.final
+        if self._heartbeat_ms is not None:
+            self._append = (self._heartbeat_ms, now.monotonic_ms)
+            self._heartbeat_ms = None
+
+
+def _log_refusal(creation: Future[None]) -> None:
+    error = creation.exception()
+    if isinstance(error, KafkaException) and error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+        logger.warning("_audit cannot be made", extra={"error": error.args[0].str()})
+
+
+_CONNECTION = frozenset({"bootstrap.servers", "security.protocol", "client.id", "log_level", "broker.address.family"})

@@ -1,0 +1,160 @@
+"""What the tailer's core asks of its shell, and what it is told: plain data.
+
+A step of the core is a generator: it yields effects, the shell carries each out and sends its answer back. The core never touches
+a file, a clock or a socket, so the simulator can stop it dead between any two effects.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from headrace.agents.identity import FileStat
+from headrace.agents.rows import ChunkRow, StreamRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment on both clocks (headrace.clock): monotonic and wall, ms."""
+
+    monotonic_ms: int
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How lines of some files are shipped. `service` None: the stem of the file's name."""
+
+    topic: str
+    parser: str = "auto"
+    service: str | None = None
+    split_bytes: int = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One file of a listing.
+
+    `matched` says that an input asks for it; otherwise it only lies beside a known file, under its name plus a rotation suffix.
+    `explicit` says that it was named without a wildcard.
+    """
+
+    path: str
+    stat: FileStat
+    input: Input
+    matched: bool = True
+    explicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All files that the inputs match, as found by a listing begun at `begun`."""
+
+    begun: Now
+    files: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open file: its handle, and its stat by that handle with the birth time."""
+
+    handle: int
+    stat: FileStat
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """It cannot be opened: `gone` says that it is not there any more, or not for us to read; otherwise it may be later."""
+
+    reason: str
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open a regular file for reading. Answer: Opened or NotOpened."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Answer: FileStat of an open file, or None where the system fails."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Answer: up to `length` bytes at `offset`, fewer only at the file's end; None where the system fails."""
+
+    handle: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a file."""
+
+    handle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Make rows durable, all or none, before the next effect is carried out."""
+
+    streams: tuple[StreamRow, ...]
+    chunks: tuple[ChunkRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a chunk's records. `delivered` is told once each of them is acknowledged or durable among the rejected."""
+
+    stream: StreamRow
+    chunk: ChunkRow
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """In one transaction: the stream's row, with its new position; its chunks up to there gone; their results counted.
+
+    It may become durable later than effects that follow it, never in part.
+    """
+
+    stream: StreamRow
+    chunks: tuple[ChunkRow, ...]
+    results: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Bytes known to have been in a file were destroyed before they were read, between two looks at wall times in ms."""
+
+    stream: StreamRow
+    size_bytes: int
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete a stream's rows: nothing has been seen of it for longer than anybody remembers it."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the agent's own log."""
+
+    message: str
+    path: str
+    stream_id: str = ""
+
+
+Effect = Open | Stat | Read | Close | Save | Send | Advance | Lost | Forget | Note
+Steps = Generator[Effect, Any, T]

@@ -1,0 +1,219 @@
+"""A chunk of a file → its events as they go on the wire, and what the audit counts of them. Pure and deterministic.
+
+The hot path of the agent: everything that is the same for all records of a chunk is encoded once, and the rest is put together with
+bytes, without an object or a dict per record where the parser finds no fields. What it writes is what any Avro library writes for
+`schemas/envelope.py` (the tests compare).
+"""
+
+from dataclasses import dataclass, field
+
+import xxhash
+
+from headrace.agents.lines import ISO_8859_1, UTF_8, cut, encoding_of
+from headrace.agents.parse import PARSERS, Parser, time_of_line_start
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.timestamps import DAY_US, TEN_YEARS_US
+from headrace.audit import HASH_MODULUS, WINDOW_MS
+
+MAX_VALUE_BYTES = 900_000
+_WINDOW_US = WINDOW_MS * 1000
+_NO_FIELDS = b"\x00"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one window of event time gained: events, bytes of their lines, the sum of their hashes mod 2⁶⁴."""
+
+    count: int = 0
+    bytes_total: int = 0
+    content_hash: int = 0
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines)."""
+
+    values: list[bytes]
+    windows: dict[int, Tally] = field(default_factory=dict)
+    lines: int = 0
+
+
+def varint(number: int) -> bytes:
+    """A long as Avro writes it: zigzag, then seven bits a byte, the lowest first."""
+    rest = number << 1 if number >= 0 else ~(number << 1)
+    if rest < 0x80:
+        return bytes((rest,))
+    out = bytearray()
+    while rest >= 0x80:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+_LENGTHS = [varint(length) for length in range(4096)]
+
+
+def _length(size: int) -> bytes:
+    return _LENGTHS[size] if size < 4096 else varint(size)
+
+
+def _string(text: str) -> bytes:
+    data = _utf8(text)
+    return _length(len(data)) + data
+
+
+def _utf8(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair (JSON can escape one) becomes a question mark, as no UTF-8 can hold it."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def _map(fields: dict[str, str]) -> bytes:
+    if not fields:
+        return _NO_FIELDS
+    pieces = [_length(len(fields))]
+    for name, value in fields.items():
+        pieces.append(_string(name))
+        pieces.append(_string(value))
+    pieces.append(b"\x00")
+    return b"".join(pieces)
+
+
+_ENCODINGS = {encoding: _string(encoding) for encoding in (UTF_8, ISO_8859_1)}
+_FROM_LINE, _FROM_READ = _string("line"), _string("read")
+
+
+class ChunkEncoder:
+    """Encodes the chunks of one agent.
+
+    Args:
+        agent_id: uuid of this agent's state.
+        header: the five bytes before each payload (schemas/framing.py).
+    """
+
+    def __init__(self, agent_id: str, header: bytes) -> None:
+        self._agent_id = agent_id
+        self._header = header
+
+    def encode(self, stream: StreamRow, chunk: ChunkRow, data: bytes) -> Encoded:
+        """Encode one chunk; the same row, chunk and data give the same bytes for ever."""
+        return _Encoding(self._agent_id, self._header, stream, chunk).run(data)
+
+
+class _Encoding:
+    """One chunk's encoding: what its records share, and what is collected."""
+
+    __slots__ = (
+        "_chunk", "_earliest_us", "_encoded", "_event_times", "_hash_start", "_identity", "_latest_us", "_origin", "_parse",
+        "_read_time", "_read_time_us", "_start",
+    )  # fmt: skip
+
+    def __init__(self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow) -> None:
+        read_time_us = chunk.read_time_ms * 1000
+        self._chunk = chunk
+        self._encoded = Encoded([])
+        self._start = header
+        self._read_time_us = read_time_us
+        self._read_time = varint(read_time_us)
+        self._identity = self._read_time + _string(agent_id) + _string(stream.stream_id)
+        self._origin = _string(stream.host) + _string(stream.service) + _string(stream.source)
+        self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
+        self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
+        self._parse: Parser = PARSERS[chunk.parser]
+        self._event_times: dict[int, tuple[bytes, Tally]] = {}
+
+    def run(self, data: bytes) -> Encoded:
+        chunk = self._chunk
+        if chunk.line is not None:
+            self._part_of_long_line(data)
+            return self._encoded
+        text = data[:-1] if data.endswith(b"\n") else data
+        lines = text.split(b"\n")
+        try:
+            texts = text.decode().split("\n")
+        except UnicodeDecodeError:
+            texts = None
+        limit = chunk.split_bytes // 2 if texts is None else chunk.split_bytes
+        position, since = chunk.start, chunk.since
+        for index, line in enumerate(lines):
+            if len(line) > limit:
+                since = self._long(line, position, since)
+            elif texts is not None:
+                self._line(line, line, UTF_8, texts[index], position, since)
+                since = position + len(line) + 1
+            else:
+                encoding = encoding_of(line)
+                decoded = line.decode(encoding)
+                self._line(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position, since)
+                since = position + len(line) + 1
+            position += len(line) + 1
+        return self._encoded
+
+    def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int, since: int) -> None:
+        event_time_us, fields = self._parse(text, self._read_time_us)
+        self._add(line, message, encoding, event_time_us, _map(fields), position, since, 0)
+        self._encoded.lines += 1
+
+    def _long(self, line: bytes, position: int, since: int) -> int:
+        """A line that may have to be sent in parts. Returns where its last record ends, newline included."""
+        encoding = encoding_of(line)
+        parts = cut(line, encoding, self._chunk.split_bytes)
+        end = position + len(line) + 1
+        if len(parts) == 1:
+            decoded = line.decode(encoding)
+            self._line(line, decoded.encode(), encoding, decoded, position, since)
+            return end
+        event_time_us = time_of_line_start(line[:4096], encoding, self._read_time_us)
+        for number, part in enumerate(parts):
+            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, _NO_FIELDS, position, since, number)
+            position += len(part)
+            since = position
+        self._encoded.lines += 1
+        return end
+
+    def _part_of_long_line(self, data: bytes) -> None:
+        chunk, head = self._chunk, self._chunk.line
+        assert head is not None
+        part = data.removesuffix(b"\n")
+        encoding = head.encoding
+        if encoding == UTF_8 and encoding_of(part) != UTF_8:  # written over while it was read: its bytes still count
+            encoding = ISO_8859_1
+        message = part.decode(encoding).encode()
+        self._add(part, message, encoding, head.event_time_us, _NO_FIELDS, chunk.start, chunk.since, head.part)
+        if not chunk.more:
+            self._encoded.lines += 1
+
+    def _add(
+        self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: bytes,
+        position: int, since: int, part: int,
+    ) -> None:  # fmt: skip
+        """Put one record together, in the order of the envelope's fields, and count it."""
+        if event_time_us is None or not self._earliest_us <= event_time_us <= self._latest_us:
+            time, tally = self._time_of(self._read_time_us, _FROM_READ, -1)
+        else:
+            time, tally = self._time_of(event_time_us, _FROM_LINE, event_time_us)
+        at = varint(position)
+        value = b"".join((
+            self._start, time, self._identity, at, at if since == position else varint(since), _LENGTHS[part] if part < 4096
+            else varint(part), self._origin, _length(len(message)), message, _ENCODINGS[encoding], fields,
+        ))  # fmt: skip
+        if len(value) > MAX_VALUE_BYTES and fields != _NO_FIELDS:
+            value = value[: -len(fields)] + _NO_FIELDS
+        self._encoded.values.append(value)
+        digest = self._hash_start.copy()
+        digest.update(b"%d/%d\n%b" % (position, part, line))
+        tally.count += 1
+        tally.bytes_total += len(line)
+        tally.content_hash = (tally.content_hash + digest.intdigest()) % HASH_MODULUS
+
+    def _time_of(self, event_time_us: int, source: bytes, key: int) -> tuple[bytes, Tally]:
+        """The two leading fields for an event time, and the window it counts in; lines mostly share both."""
+        known = self._event_times.get(key)
+        if known is None:
+            window_ms = event_time_us // _WINDOW_US * WINDOW_MS
+            tally = self._encoded.windows.setdefault(window_ms, Tally())
+            known = self._event_times[key] = (varint(event_time_us) + source, tally)
+        return known

@@ -1,0 +1,142 @@
+"""The agent's hands on files: listings by glob, and open files by handle. Shell: carries out, decides nothing.
+
+Files are opened without blocking and only if regular, so that a pipe or a device in a glob cannot stop the agent.
+"""
+
+import ctypes
+import errno
+import fnmatch
+import glob
+import os
+import stat as stat_module
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from headrace.agents.effects import Input, Listing, NotOpened, Now, Opened, Seen
+from headrace.agents.identity import FileStat, rotated_from
+
+_STATX_BTIME = 0x800
+_AT_EMPTY_PATH = 0x1000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Globs:
+    """The files of one input."""
+
+    patterns: tuple[str, ...]
+    excluded: tuple[str, ...]
+    input: Input
+
+
+def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], now: Now) -> Listing:
+    """Find what the inputs match, and what lies beside known files under a rotated name.
+
+    Args:
+        known_paths: (topic, path) of the streams.
+        now: the moment before this listing.
+    """
+    found: list[Seen] = []
+    seen: set[tuple[str, str]] = set()
+    by_topic: dict[str, Input] = {}
+    for globs in inputs:
+        by_topic.setdefault(globs.input.topic, globs.input)
+        for pattern in globs.patterns:
+            explicit = not glob.has_magic(pattern)
+            for path in (pattern,) if explicit else sorted(glob.iglob(pattern, recursive=True)):
+                path = os.path.abspath(path)
+                if (globs.input.topic, path) in seen or any(fnmatch.fnmatch(path, pattern) for pattern in globs.excluded):
+                    continue
+                seen.add((globs.input.topic, path))
+                file_stat = stat_of(path)
+                if file_stat is not None:
+                    found.append(Seen(path, file_stat, globs.input, matched=True, explicit=explicit))
+    found.extend(_beside(known_paths, seen, by_topic))
+    return Listing(now, tuple(found))
+
+
+def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Input]) -> Iterator[Seen]:
+    """Files that bear a known file's name plus a rotation suffix, in its folder, and are not matched themselves."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for topic, path in known:
+        if topic in inputs:
+            names.setdefault(os.path.dirname(path), {}).setdefault(path, []).append(topic)
+    for folder, paths in sorted(names.items()):
+        try:
+            entries = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in entries:
+            path = os.path.join(folder, name)
+            topics = {topic for origin in rotated_from(path) for topic in paths.get(origin, ())}
+            for topic in sorted(topics):
+                if (topic, path) not in seen and (file_stat := stat_of(path)) is not None:
+                    yield Seen(path, file_stat, inputs[topic], matched=False)
+
+
+def stat_of(path: str) -> FileStat | None:
+    """A regular file's stat; None for anything else, and where there is nothing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return _file_stat(found) if stat_module.S_ISREG(found.st_mode) else None
+
+
+def _file_stat(found: os.stat_result, birth_ns: int = 0) -> FileStat:
+    inode = found.st_ino if found.st_ino < 1 << 63 else found.st_ino - (1 << 64)  # the state's integers are signed
+    return FileStat(found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns)
+
+
+def birth_ns_of(descriptor: int) -> int:
+    """When an open file was made, ns since the epoch; 0 where the file system does not say (Python's os has no statx)."""
+    buffer = ctypes.create_string_buffer(256)
+    try:
+        failed = _libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer)
+    except AttributeError:  # a C library older than 2.28
+        return 0
+    if failed or not struct.unpack_from("=I", buffer, 0)[0] & _STATX_BTIME:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, 80)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+class OpenFiles:
+    """Open files by handle (their descriptors)."""
+
+    def open(self, path: str) -> Opened | NotOpened:
+        """Open for reading."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as error:
+            gone = error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
+            return NotOpened(error.strerror or str(error), gone)
+        found = os.fstat(descriptor)
+        if not stat_module.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            return NotOpened("not a regular file", gone=True)
+        return Opened(descriptor, _file_stat(found, birth_ns_of(descriptor)))
+
+    def stat(self, handle: int) -> FileStat | None:
+        """The stat of an open file; None where the system fails."""
+        try:
+            return _file_stat(os.fstat(handle))
+        except OSError:
+            return None
+
+    def read(self, handle: int, offset: int, length: int) -> bytes | None:
+        """Up to `length` bytes at `offset`, fewer only at the end; None where the system fails."""
+        pieces = []
+        try:
+            while length > 0 and (piece := os.pread(handle, length, offset)):
+                pieces.append(piece)
+                offset += len(piece)
+                length -= len(piece)
+        except OSError:
+            return None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self, handle: int) -> None:
+        """Let go of it."""
+        os.close(handle)

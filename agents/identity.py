@@ -1,0 +1,61 @@
+"""What makes a file the same file: its stat, fingerprints of its bytes, and the names that rotation gives.
+
+Pure: no I/O. Source: audit.md, Files. Device + inode + birth time name a file while it exists; an inode is used again, and a
+file is truncated and filled again in place, so every claim is checked against bytes: the first KiB (as far as it was read), the
+256 bytes before the position, and for a copy all bytes up to the position.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+
+import xxhash
+
+HEAD_BYTES = 1024
+GUARD_BYTES = 256
+
+# What logrotate, log4j, Python's logging and people append: `.1`, `-20260131`, `.2026-01-31_12`, `.old`. A number must be in it
+# or a known word, so that `app.log.err` beside `app.log` is a log of its own.
+_ROTATION_SUFFIX = re.compile(r"[._-](?:\d[\w.:+-]*|old|bak|orig|save|prev)\Z")
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What the system says of a file. `birth_ns` is 0 where it was not asked for or the file system does not give it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    links: int
+    birth_ns: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+
+def rotated_from(path: str) -> list[str]:
+    """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first."""
+    first = path.rfind("/") + 2  # a name is not a suffix only
+    return [path[:at] for at in range(len(path) - 1, first - 1, -1) if _ROTATION_SUFFIX.match(path, at)]
+
+
+def is_compressed_name(path: str) -> bool:
+    """Whether a name says that its content is compressed (reading on inside an archive is not built yet)."""
+    return path.endswith(_COMPRESSED)
+
+
+def digest(data: bytes) -> str:
+    """The fingerprint of a head, a guard or a chunk: xxh64 as 16 hexadecimal digits."""
+    return xxhash.xxh64_hexdigest(data)
+
+
+def running_hash(data: bytes, before: int) -> int:
+    """The hash of all bytes of a stream up to some position, continued by `data`.
+
+    CRC-32, because its state is its value and so can be saved: what it proves is also proved by 64-bit digests of the head and of
+    the bytes before the position.
+    """
+    return zlib.crc32(data, before)

@@ -1,0 +1,276 @@
+"""Reading one stream on: from the bytes behind what is read, the next chunk of whole lines. Pure steps (effects.py).
+
+Every read begins with the bytes before the position, which must be as they were: a file that was truncated and filled again, even
+beyond the position between two looks, is noticed before a byte of it is taken for the old stream's.
+
+A chunk ends with a newline. Bytes behind the last newline wait: they are looked through once (`scan_to`) and read again when their
+newline comes. They are a line without it when nobody will finish it: the stream ends here (one-shot), or its file was rotated
+away and is quiet. If the writer finishes the line after all, the newline alone is skipped, anything else is a line of its own.
+"""
+
+from dataclasses import dataclass, replace
+
+from headrace.agents.effects import Now, Read, Stat, Steps
+from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
+from headrace.agents.lines import EncodingScan, part_length
+from headrace.agents.parse import time_of_line_start
+from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.stream import RECORD_COST_BYTES, Stream
+
+QUIET_MS = 10_000  # a rotated file or copy that nobody has written to for so long is taken to be finished
+_BLOCK_BYTES = 256 * 1024
+_LINE_HEAD_BYTES = 4096  # where a split line's time is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read at once, and how much may be on its way. Costs are memory in the agent and its client library."""
+
+    chunk_bytes: int = 256 * 1024
+    chunk_lines: int = 4096
+    round_bytes: int = 4 * 1024 * 1024
+    stream_cost_bytes: int = 8 * 1024 * 1024
+    total_cost_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk ready to be sent once its row is durable (a repeated one is: `repeat`)."""
+
+    chunk: ChunkRow
+    data: bytes
+    after: StreamRow
+    cost_bytes: int
+    repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The file no longer holds the stream's bytes: it was truncated, or filled again."""
+
+
+Outcome = Planned | Replaced | None
+
+
+def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool]:
+    """Whether an open file is the stream's own: size, birth time, head and the bytes before the position are as saved.
+
+    The stream holds the file if so.
+    """
+    row = stream.row
+    if stat.size < row.position or (row.birth_ns and stat.birth_ns and row.birth_ns != stat.birth_ns):
+        return False
+    head = yield Read(handle, 0, HEAD_BYTES)
+    length = min(GUARD_BYTES, row.position)
+    guard = yield Read(handle, row.position - length, length)
+    if head is None or guard is None or len(head) < row.head_bytes:
+        return False
+    if row.head_bytes and digest(head[: row.head_bytes]) != row.head:
+        return False
+    if row.position and digest(guard) != row.guard:
+        return False
+    stream.hold(handle, guard, head[: min(HEAD_BYTES, stream.read_to)])
+    return True
+
+
+def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Outcome]:
+    """Read what comes next in a stream whose file is open."""
+    assert stream.handle is not None
+    if stream.replay:
+        return (yield from _repeat(stream))
+    stat = yield Stat(stream.handle)
+    if stat is None:
+        return None
+    if stream.limit is None and once:
+        stream.limit = stat.size
+    size = stat.size if stream.limit is None else min(stat.size, stream.limit)
+    if stat.size < stream.scan_to:
+        return Replaced()
+    before, stream.stat = stream.stat, stat
+    if before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns):
+        stream.changed_ms = now.monotonic_ms
+    elif size == stream.scan_to and stream.line_end < 0:
+        stream.looked(now, size)
+        stream.reached(size)
+        return (yield from _finish_tail(stream, now, limits, once=once))
+    stream.looked(now, size)
+    outcome = yield from _next_chunk(stream, now, limits, size)
+    if isinstance(outcome, Replaced):
+        return outcome
+    if outcome is None:
+        stream.reached(stream.scan_to)
+        if once and stream.scan_to == size:
+            return (yield from _finish_tail(stream, now, limits, once=True))
+    return outcome
+
+
+def _repeat(stream: Stream) -> Steps[Outcome]:
+    """Read a chunk again that was on its way when the agent ended; it must still hold the very same bytes."""
+    chunk = stream.replay[0]
+    assert stream.handle is not None
+    data = yield Read(stream.handle, chunk.start, chunk.end - chunk.start)
+    if data is None:
+        return None
+    if len(data) != chunk.end - chunk.start or digest(data) != chunk.content or chunk.since != stream.read_to:
+        return Replaced()
+    return Planned(chunk, data, stream.row_after(chunk, data), _cost_bytes(chunk, data), repeat=True)
+
+
+def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int) -> Steps[Outcome]:
+    if stream.line is not None or stream.line_end >= 0:
+        return (yield from _next_part(stream, now, size))
+    assert stream.handle is not None
+    assert stream.input is not None
+    chunk_bytes = max(limits.chunk_bytes, stream.input.split_bytes + 1)
+    scanning = stream.scan_to > stream.read_to
+    guard = stream.scan_guard
+    data = yield Read(stream.handle, stream.scan_to - len(guard), len(guard) + min(chunk_bytes, size - stream.scan_to))
+    if data is None:
+        return None
+    if data[: len(guard)] != guard:
+        return Replaced()
+    fresh = data[len(guard) :]
+    if not scanning:
+        stream.skip = 1 if stream.tail_open and fresh.startswith(b"\n") else 0
+    newline = fresh.find(b"\n") if scanning else fresh.rfind(b"\n", stream.skip)
+    if newline < 0:
+        stream.scan_to += len(fresh)
+        stream.scan_guard = data[-GUARD_BYTES:]
+        return None
+    if not scanning:
+        return _plan(stream, now, fresh[stream.skip : newline + 1], limits.chunk_lines)
+    end = stream.scan_to + newline + 1
+    if end - stream.read_to <= chunk_bytes:  # short enough to be read as a whole
+        stream.rewind()
+        return (yield from _next_chunk(stream, now, limits, size))
+    return (yield from _begin_long_line(stream, now, end, size, terminated=True))
+
+
+def _plan(stream: Stream, now: Now, data: bytes, most_lines: int) -> Planned:
+    """Make a chunk of whole lines (or of one unterminated one), at most so many."""
+    lines = data.count(b"\n")
+    if lines > most_lines:
+        data = data[: len(data) - len(data.split(b"\n", most_lines)[-1])]
+        lines = most_lines
+    start = stream.read_to + stream.skip
+    return _planned(stream, now, start, data, None, more=False)
+
+
+def _planned(stream: Stream, now: Now, start: int, data: bytes, line: LineHead | None, *, more: bool) -> Planned:
+    assert stream.input is not None
+    chunk = ChunkRow(
+        stream_id=stream.row.stream_id,
+        start=start,
+        end=start + len(data),
+        since=stream.read_to,
+        read_time_ms=now.wall_ms,
+        parser=stream.input.parser,
+        split_bytes=stream.input.split_bytes,
+        content=digest(data),
+        line=line,
+        more=more,
+    )
+    return Planned(chunk, data, stream.row_after(chunk, data), _cost_bytes(chunk, data))
+
+
+def _cost_bytes(chunk: ChunkRow, data: bytes) -> int:
+    records = 1 if chunk.line else data.count(b"\n") + 1 + 2 * len(data) // chunk.split_bytes
+    return len(data) + records * RECORD_COST_BYTES
+
+
+def _finish_tail(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Outcome]:
+    """The bytes behind the last newline, as a line, when nobody will finish it."""
+    start = stream.read_to + stream.skip
+    finished = once or (stream.rotated and now.monotonic_ms - stream.changed_ms >= QUIET_MS)
+    if not finished or stream.scan_to <= start or stream.handle is None or stream.input is None:
+        return None
+    if stream.scan_to - start > max(limits.chunk_bytes, stream.input.split_bytes + 1):
+        return (yield from _begin_long_line(stream, now, stream.scan_to, stream.scan_to, terminated=False))
+    data = yield Read(stream.handle, stream.read_to - len(stream.guard), len(stream.guard) + stream.scan_to - stream.read_to)
+    if data is None or len(data) < len(stream.guard) + stream.scan_to - stream.read_to or not data.startswith(stream.guard):
+        return None  # the next look finds it replaced
+    return _planned(stream, now, start, data[len(stream.guard) + stream.skip :], None, more=False)
+
+
+def _begin_long_line(stream: Stream, now: Now, end: int, size: int, *, terminated: bool) -> Steps[Outcome]:
+    """Look through a long line for its encoding and its time, then send its first part."""
+    assert stream.handle is not None
+    assert stream.input is not None
+    start = stream.read_to + stream.skip
+    scan = EncodingScan()
+    first = b""
+    at, text_end = start, end - 1 if terminated else end
+    while at < text_end:
+        block = yield Read(stream.handle, at, min(_BLOCK_BYTES, text_end - at))
+        if not block:
+            return None
+        first = first or block[:_LINE_HEAD_BYTES]
+        at += len(block)
+        scan.feed(block, final=at == text_end)
+    event_time_us = time_of_line_start(first, scan.encoding, now.wall_ms * 1000)
+    stream.line = LineHead(scan.encoding, event_time_us, 0)
+    stream.line_end = end
+    return (yield from _next_part(stream, now, size))
+
+
+def _next_part(stream: Stream, now: Now, size: int) -> Steps[Outcome]:
+    """The next part of a long line; after a restart in its middle, its end is looked for again."""
+    assert stream.handle is not None
+    assert stream.input is not None
+    assert stream.line is not None
+    if stream.line_end < 0:
+        stream.line_end = yield from _find_line_end(stream, size)
+    start = stream.read_to + stream.skip
+    limit = stream.input.split_bytes
+    length = min(limit + 4, stream.line_end - start)
+    data = yield Read(stream.handle, stream.read_to - len(stream.guard), len(stream.guard) + stream.skip + length)
+    if data is None:
+        return None
+    fresh = data[len(stream.guard) + stream.skip :]
+    if not data.startswith(stream.guard) or len(fresh) < length:
+        return Replaced()
+    text = fresh.removesuffix(b"\n")
+    part = part_length(text, stream.line.encoding, limit)
+    more = part < len(text) or start + length < stream.line_end
+    return _planned(stream, now, start, text[:part] if more else fresh, stream.line, more=more)
+
+
+def _find_line_end(stream: Stream, size: int) -> Steps[int]:
+    assert stream.handle is not None
+    at = stream.read_to
+    while at < size:
+        block = yield Read(stream.handle, at, min(_BLOCK_BYTES, size - at))
+        if not block:
+            break
+        newline = block.find(b"\n")
+        if newline >= 0:
+            return int(at + newline + 1)
+        at += len(block)
+    return int(at)
+
+
+def copies(stream: Stream, handle: int, size: int) -> Steps[bool]:
+    """Whether an open file holds all the stream's bytes up to where it is read, and may continue it.
+
+    The stream holds the file if so. A stream of which nothing is read is not continued: a new one says the same.
+    """
+    if size < stream.read_to or stream.read_to == 0:
+        return False
+    at, crc, guard, head = 0, 0, b"", b""
+    while at < stream.read_to:
+        block = yield Read(handle, at, min(_BLOCK_BYTES, stream.read_to - at))
+        if not block:
+            return False
+        head = head or block[:HEAD_BYTES]
+        crc = running_hash(block, crc)
+        guard = (guard + block)[-GUARD_BYTES:]
+        at += len(block)
+    if crc != stream.crc or digest(head[: stream.row.head_bytes]) != stream.row.head:
+        return False
+    stream.hold(handle, guard, head[: min(HEAD_BYTES, stream.read_to)])
+    return True
+
+
+def row_with_chunk(stream: Stream, planned: Planned) -> StreamRow:
+    """The stream's row as it must be durable with the chunk: its position stands, its head is known further."""
+    return replace(stream.row, head=planned.after.head, head_bytes=planned.after.head_bytes)

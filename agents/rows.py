@@ -1,0 +1,79 @@
+"""What the agent remembers durably about files: a row per stream, and a row per chunk of lines on its way.
+
+Pure data. Everything that a record's bytes are made from is either in the file or in these rows, and the rows are durable before
+the first record is sent: that is why a repeat after kill -9 is equal byte for byte (audit.md, "The agent repeats").
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LineHead:
+    """What every part of a split line shares: the encoding of the whole line, and the time found at its start.
+
+    `event_time_us` is None where the line has no time of its own. `part` is the number of the part that comes next.
+    """
+
+    encoding: str
+    event_time_us: int | None
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """One incarnation of a file: kept through rename, new after truncation or for a new file.
+
+    `host`, `service`, `source`, `topic` and `partition` are as first seen and never change. `position` is the file's byte up to
+    which everything is acknowledged (or rejected), `crc` the running hash of all bytes before it, `guard` the digest of the last
+    256 of them. `head` is the digest of the first `head_bytes` bytes. `tail_open` says that the record that ends at `position`
+    was a line without its newline. `line` is given where the position is between two parts of a line. `detached` says that its own file was truncated, replaced or removed; only a copy that proves
+    to hold the same bytes may continue it. `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last
+    look that found nothing unread.
+    """
+
+    stream_id: str
+    topic: str
+    partition: int
+    host: str
+    service: str
+    source: str
+    path: str
+    device: int
+    inode: int
+    birth_ns: int
+    position: int = 0
+    crc: int = 0
+    guard: str = ""
+    head_bytes: int = 0
+    head: str = ""
+    tail_open: bool = False
+    line: LineHead | None = None
+    detached: bool = False
+    size_seen: int = 0
+    complete_ms: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """A run of lines read in one go, `[start, end)` of the file, sent and not yet acknowledged as a whole.
+
+    `since` is where the stream's previous record ended: `start`, or one less where a newline between them was skipped.
+    `read_time_ms`, the parser and `split_bytes` (max_line_bytes) are as they were when it was read. `content` is the digest of
+    its bytes: a file that no longer holds them is another stream. `line` is given where the chunk is one part of a long line,
+    and `more` where that line goes on behind it.
+    """
+
+    stream_id: str
+    start: int
+    end: int
+    since: int
+    read_time_ms: int
+    parser: str
+    split_bytes: int
+    content: str
+    line: LineHead | None = None
+    more: bool = False

@@ -1,0 +1,349 @@
+"""The agent's durable state: one SQLite file in `agent.state_dir`, and a lock that one agent at a time holds.
+
+Owns the file's format (version 1; a newer one is refused, design D10) and nothing else. Write-ahead log with synchronous=FULL: a
+transaction that returned survives a power cut, one that did not leaves no trace. What must be one transaction (audit.md): positions,
+the chunks they cover, and the counts of `sent`, which are cumulative over the agent's whole life.
+
+The state belongs to one host: where the machine id or the host's name differ from the stored ones, the directory was copied, and
+the agent begins anew as another agent (audit.md, Identity).
+"""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from headrace.agents.effects import Advance, Forget, Lost, Save
+from headrace.agents.events import Tally
+from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.errors import CorruptError, StorageError, UsageError, VersionError
+
+VERSION = 1
+FILE_NAME = "agent.db"
+MOST_LOST_WINDOWS = 7 * 24 * 6
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE streams (
+    stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT, device INTEGER,
+    inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT, tail_open INTEGER,
+    line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE chunks (
+    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, parser TEXT, split_bytes INTEGER, content TEXT,
+    line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
+) WITHOUT ROWID;
+CREATE TABLE windows (
+    topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
+    unsaid INTEGER, PRIMARY KEY (topic, window_start_ms)
+) WITHOUT ROWID;
+CREATE TABLE ends (topic TEXT, partition INTEGER, next_offset INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+CREATE TABLE schemas (registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)) WITHOUT ROWID;
+"""
+ChunkValues = tuple[str, int, int, int, int, str, int, str]
+_STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
+_CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What became of a delivered chunk: what its windows gained, by window start (ms), and where its records are.
+
+    `next_offset` is the last acknowledged offset + 1, 0 where all were rejected; `rejected` counts by window.
+    """
+
+    topic: str
+    partition: int
+    next_offset: int
+    windows: Mapping[int, Tally]
+    rejected: Mapping[int, int]
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One window of `sent`, as it stands in the state."""
+
+    topic: str
+    window_start_ms: int
+    count: int = 0
+    bytes_total: int = 0
+    content_hash: int = 0
+    rejected: int = 0
+    acked: tuple[tuple[int, int], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
+
+
+class AgentState:
+    """The open state of the one agent that may use a directory.
+
+    Raises:
+        UsageError: another agent uses it. VersionError: a newer headrace wrote it. CorruptError: it is damaged.
+        StorageError (all methods): the disk refuses; nothing of that call is durable, and it may be tried again.
+    """
+
+    def __init__(self, directory: Path, *, machine_id: str, host: str, new_agent_id: str) -> None:
+        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
+        try:
+            self._db = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA cache_size=-2048")
+            self._create(directory)
+            self.agent_id = self._own(machine_id, host, new_agent_id)
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock)
+            raise CorruptError(
+                f"{directory / FILE_NAME}: {error}; move it away to begin anew (lines are shipped again)"
+            ) from error
+
+    def _create(self, directory: Path) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise VersionError(
+                f"{directory / FILE_NAME} has version {version}; this headrace reads up to {VERSION}: upgrade it"
+            )
+        if version == 0:
+            with self._transaction():
+                for statement in _SCHEMA.split(";")[:-1]:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _own(self, machine_id: str, host: str, new_agent_id: str) -> str:
+        stored = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
+        if stored.get("machine_id") == machine_id and stored.get("host") == host:
+            return str(stored["agent_id"])
+        with self._transaction():
+            for table in ("meta", "streams", "chunks", "windows", "ends"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+            meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
+            self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        return new_agent_id
+
+    # ---- streams
+
+    def streams(self) -> list[StreamRow]:
+        """Every stream that is remembered, the oldest look first."""
+        rows = self._db.execute(f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id")  # noqa: S608
+        return [StreamRow(*_stream_values(row)) for row in rows]
+
+    def chunks(self) -> list[ChunkRow]:
+        """Every chunk that was on its way."""
+        rows = self._db.execute(f"SELECT {', '.join(_CHUNK_COLUMNS)} FROM chunks")  # noqa: S608
+        return [ChunkRow(*cast("ChunkValues", row[:8]), _line(row[8]), bool(row[9])) for row in rows]
+
+    def apply(self, effects: Sequence[Advance | Save | Lost | Forget]) -> None:
+        """Carry out effects, in order, in one durable transaction."""
+        with self._transaction():
+            for effect in effects:
+                match effect:
+                    case Save():
+                        for stream in effect.streams:
+                            self._put_stream(stream)
+                        for chunk in effect.chunks:
+                            self._put_chunk(chunk)
+                    case Advance():
+                        self._advance(effect)
+                    case Lost():
+                        self._lost(effect)
+                    case Forget():
+                        self._db.execute("DELETE FROM streams WHERE stream_id = ?", (effect.stream_id,))
+                        self._db.execute("DELETE FROM chunks WHERE stream_id = ?", (effect.stream_id,))
+
+    def _put_stream(self, row: StreamRow) -> None:
+        values = [_encode_line(value) if isinstance(value, LineHead) else value for value in _values(row)]
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT OR REPLACE INTO streams ({', '.join(_STREAM_COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
+
+    def _put_chunk(self, row: ChunkRow) -> None:
+        values = [_encode_line(value) if isinstance(value, LineHead) else value for value in _values(row)]
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT OR REPLACE INTO chunks ({', '.join(_CHUNK_COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
+
+    def _advance(self, effect: Advance) -> None:
+        self._put_stream(effect.stream)
+        keys = [(chunk.stream_id, chunk.start) for chunk in effect.chunks]
+        self._db.executemany("DELETE FROM chunks WHERE stream_id = ? AND start = ?", keys)
+        for result in effect.results:
+            assert isinstance(result, ChunkResult)
+            self._count(result)
+
+    # ---- what was sent
+
+    def _count(self, result: ChunkResult) -> None:
+        for start in sorted(result.windows.keys() | result.rejected.keys()):
+            gained = result.windows.get(start, Tally())
+            window = self._window(result.topic, start)
+            acked = dict(window.acked)
+            if gained.count:
+                acked[result.partition] = max(acked.get(result.partition, 0), result.next_offset)
+            self._put_window(
+                WindowRow(
+                    window.topic,
+                    start,
+                    window.count + gained.count,
+                    window.bytes_total + gained.bytes_total,
+                    (window.content_hash + gained.content_hash) % HASH_MODULUS,
+                    window.rejected + result.rejected.get(start, 0),
+                    tuple(sorted(acked.items())),
+                    window.dropped,
+                )
+            )
+        if result.next_offset:
+            self._db.execute(
+                "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)",
+                (result.topic, result.partition, result.next_offset),
+            )
+
+    def _lost(self, effect: Lost) -> None:
+        """Count at least one event as dropped in every window that a lost line may belong to, the last week's at most."""
+        last = effect.to_ms // WINDOW_MS
+        for index in range(max(effect.from_ms // WINDOW_MS, last - MOST_LOST_WINDOWS), last + 1):
+            window = self._window(effect.stream.topic, index * WINDOW_MS)
+            dropped = dict(window.dropped)
+            dropped["destroyed"] = dropped.get("destroyed", 0) + 1
+            self._put_window(
+                WindowRow(
+                    window.topic, window.window_start_ms, window.count, window.bytes_total, window.content_hash,
+                    window.rejected, window.acked, tuple(sorted(dropped.items())),
+                )
+            )  # fmt: skip
+        self._put_stream(effect.stream)
+
+    def _window(self, topic: str, start_ms: int) -> WindowRow:
+        query = "SELECT count, bytes, hash, rejected, acked, dropped FROM windows WHERE topic = ? AND window_start_ms = ?"
+        row = self._db.execute(query, (topic, start_ms)).fetchone()
+        return WindowRow(topic, start_ms) if row is None else _window_row(topic, start_ms, row)
+
+    def _put_window(self, row: WindowRow) -> None:
+        values = (
+            row.topic, row.window_start_ms, row.count, row.bytes_total, f"{row.content_hash:016x}", row.rejected,
+            json.dumps(row.acked), json.dumps(row.dropped),
+        )  # fmt: skip
+        self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)", values)
+
+    def unsaid_windows(self, most: int) -> list[WindowRow]:
+        """Windows that changed since `_audit` last heard of them, at most so many."""
+        query = "SELECT topic, window_start_ms, count, bytes, hash, rejected, acked, dropped FROM windows WHERE unsaid LIMIT ?"
+        return [_window_row(row[0], row[1], row[2:]) for row in self._db.execute(query, (most,))]
+
+    def said(self, windows: Iterable[WindowRow]) -> None:
+        """These are acknowledged on `_audit`, with these values; one that has changed meanwhile stays unsaid."""
+        with self._transaction():
+            for row in windows:
+                if self._window(row.topic, row.window_start_ms) == row:
+                    self._db.execute(
+                        "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?",
+                        (row.topic, row.window_start_ms),
+                    )
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        """Topic → partition → last acknowledged offset + 1."""
+        ends: dict[str, dict[int, int]] = {}
+        for topic, partition, next_offset in self._db.execute("SELECT topic, partition, next_offset FROM ends"):
+            ends.setdefault(topic, {})[partition] = next_offset
+        return ends
+
+    # ---- schemas
+
+    def schema_id(self, registry: str, subject: str, schema: str) -> int | None:
+        """The id that the registry once gave to a schema."""
+        query = "SELECT id FROM schemas WHERE registry = ? AND subject = ? AND schema = ?"
+        row = self._db.execute(query, (registry, subject, schema)).fetchone()
+        return None if row is None else int(row[0])
+
+    def keep_schema_id(self, registry: str, subject: str, schema: str, schema_id: int) -> None:
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?, ?, ?)", (registry, subject, schema, schema_id))
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db)
+
+
+class _Transaction:
+    """BEGIN … COMMIT, or ROLLBACK; an error of the disk becomes a StorageError."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"the agent's state: {error}") from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as failure:
+                self._roll_back()
+                raise StorageError(f"the agent's state: {failure}") from failure
+            return
+        self._roll_back()
+        if isinstance(error, sqlite3.OperationalError):
+            raise StorageError(f"the agent's state: {error}") from error
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def streams_of(state_dir: Path, paths: Collection[str]) -> dict[str, str]:
+    """Which stream each file was last shipped as, by the path it was first seen under; read-only, while no agent runs.
+
+    Args:
+        paths: absolute paths, as the agent's inputs name them; those of which nothing was shipped are left out.
+    """
+    file = state_dir / FILE_NAME
+    if not file.exists():
+        return {}
+    db = sqlite3.connect(file)
+    try:
+        rows = db.execute("SELECT path, stream_id FROM streams ORDER BY detached DESC, complete_ms").fetchall()
+    finally:
+        db.close()
+    return {path: stream_id for path, stream_id in rows if path in paths}
+
+
+def _values(row: StreamRow | ChunkRow) -> list[Any]:
+    return [getattr(row, name) for name in (_STREAM_COLUMNS if isinstance(row, StreamRow) else _CHUNK_COLUMNS)]
+
+
+def _stream_values(row: Sequence[Any]) -> list[Any]:
+    values = list(row)
+    for name, read in (("tail_open", bool), ("detached", bool), ("line", _line)):
+        index = _STREAM_COLUMNS.index(name)
+        values[index] = read(values[index])
+    return values
+
+
+def _encode_line(line: LineHead) -> str:
+    return json.dumps(astuple(line))
+
+
+def _line(text: str | None) -> LineHead | None:
+    return None if text is None else LineHead(*json.loads(text))
+
+
+def _window_row(topic: str, start_ms: int, row: Sequence[Any]) -> WindowRow:
+    count, size, content_hash, rejected, acked, dropped = row
+    return WindowRow(
+        topic, start_ms, count, size, int(content_hash, 16), rejected,
+        tuple((partition, end) for partition, end in json.loads(acked)), tuple((why, n) for why, n in json.loads(dropped)),
+    )  # fmt: skip

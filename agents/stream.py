@@ -1,0 +1,198 @@
+"""One stream while the agent runs: how far it is read, what is on its way, how far it is acknowledged, when it was complete.
+
+Pure. Owned by the tailer; nobody else changes a stream. Invariants: `row.position` ≤ `read_to` ≤ `scan_to`; the chunks in flight
+cover `[row.position, read_to)` in order, but for newlines that were skipped; `row` moves over a contiguous run of delivered chunks.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+from headrace.agents.effects import Advance, Input, Now
+from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
+from headrace.agents.rows import ChunkRow, StreamRow
+
+# What a record costs in memory on its way beside its message: the envelope (about 250 B) and librdkafka's own (about 220 B).
+RECORD_COST_BYTES = 500
+_MAX_MARKS = 64
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A chunk that was sent: the row as it will be once it and all before it are delivered."""
+
+    chunk: ChunkRow
+    cost_bytes: int
+    after: StreamRow
+    result: Any = None
+    delivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A look that found everything up to `position` read: once that is acknowledged, the stream was complete then."""
+
+    at: Now
+    position: int
+
+
+class Stream:
+    """The mutable state of one stream; see the module's docstring for its invariants."""
+
+    __slots__ = (
+        "changed_ms", "complete", "cost_bytes", "crc", "detached_ms", "goal", "guard", "handle", "head", "in_flight", "input", "limit", "line", "line_end",
+        "listed", "loss_settled", "marks", "path", "read_to", "replay", "rotated", "row", "saved", "scan_guard", "scan_to",
+        "skip", "stat", "tail_open",
+    )  # fmt: skip
+
+    def __init__(self, row: StreamRow, source: Input | None, *, complete: Now | None, now: Now, saved: bool) -> None:
+        self.row = row
+        self.input = source
+        self.saved = saved
+        self.path = row.path
+        self.handle: int | None = None
+        self.read_to = self.scan_to = row.position
+        self.crc = row.crc
+        self.guard = self.scan_guard = b""
+        self.head = b""
+        self.tail_open = row.tail_open
+        self.skip = 0
+        self.line = row.line
+        self.line_end = -1  # where the long line ends whose parts are being sent: behind its newline, or at the file's end
+        self.replay: deque[ChunkRow] = deque()
+        self.in_flight: deque[InFlight] = deque()
+        self.stat: FileStat | None = None
+        self.listed = True
+        self.rotated = False
+        self.limit: int | None = None
+        self.changed_ms = self.detached_ms = now.monotonic_ms
+        self.cost_bytes = 0
+        self.loss_settled = False
+        self.complete = complete
+        self.goal: tuple[Now, int] | None = None
+        self.marks: deque[_Mark] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way and nothing waits to be repeated."""
+        return not self.in_flight and not self.replay
+
+    @property
+    def behind_bytes(self) -> int:
+        """Bytes known to be in the file and not acknowledged; a partial line counts."""
+        return max(0, self.row.size_seen - self.row.position)
+
+    @property
+    def destroyed_bytes(self) -> int:
+        """Of a detached stream: bytes that were seen and cannot be read any more, unless a copy continues it."""
+        return max(0, self.row.size_seen - self.read_to - self.skip)
+
+    @property
+    def ended(self) -> bool:
+        """In a finite run: whether all of the file, as far as this run goes, is read and acknowledged."""
+        if self.handle is None:
+            return not self.in_flight
+        if self.stat is None or not self.idle:
+            return False
+        size = self.stat.size if self.limit is None else min(self.stat.size, self.limit)
+        return self.row.position + self.skip >= size
+
+    def hold(self, handle: int, guard: bytes, head: bytes) -> None:
+        """Begin to read from an open file whose bytes before `read_to` were proved to be the stream's."""
+        self.handle = handle
+        self.guard = self.scan_guard = guard
+        self.head = head
+        self.scan_to = self.read_to
+        self.skip = 0
+        self.line_end = -1
+        self.stat = None
+        self.goal = None
+
+    def release(self) -> int | None:
+        """Let go of the file, and return the handle to close."""
+        handle, self.handle = self.handle, None
+        return handle
+
+    def rewind(self) -> None:
+        """Forget what a scan found: what is read next begins at `read_to` again."""
+        self.scan_to, self.scan_guard, self.skip = self.read_to, self.guard, 0
+
+    def row_after(self, chunk: ChunkRow, data: bytes) -> StreamRow:
+        """The row once the chunk is delivered; `data` is the chunk's bytes, without a newline skipped before them."""
+        skipped = b"\n" * (chunk.start - chunk.since)
+        passed = skipped + data
+        head = self.head if len(self.head) >= HEAD_BYTES else (self.head + passed)[:HEAD_BYTES]
+        guard = (self.guard + passed)[-GUARD_BYTES:]
+        return replace(
+            self.row,
+            position=chunk.end,
+            crc=running_hash(passed, self.crc),
+            guard=digest(guard),
+            head=digest(head),
+            head_bytes=len(head),
+            tail_open=not data.endswith(b"\n") and not chunk.more,
+            line=replace(chunk.line, part=chunk.line.part + 1) if chunk.line and chunk.more else None,
+        )
+
+    def sent(self, chunk: ChunkRow, data: bytes, after: StreamRow, cost_bytes: int) -> None:
+        """The chunk is on its way, at a cost in memory: read on behind it."""
+        passed = b"\n" * (chunk.start - chunk.since) + data
+        if len(self.head) < HEAD_BYTES:
+            self.head = (self.head + passed)[:HEAD_BYTES]
+        self.guard = (self.guard + passed)[-GUARD_BYTES:]
+        self.crc = after.crc
+        self.read_to = chunk.end
+        self.tail_open, self.line = after.tail_open, after.line
+        if self.line is None:
+            self.line_end = -1
+        self.rewind()
+        self.cost_bytes += cost_bytes
+        self.in_flight.append(InFlight(chunk, cost_bytes, after))
+
+    def delivered(self, start: int, result: Any) -> Advance | None:
+        """A chunk is acknowledged as a whole: advance over the contiguous run of such chunks, if there is one."""
+        for entry in self.in_flight:
+            if entry.chunk.start == start:
+                entry.delivered, entry.result = True, result
+        done: list[InFlight] = []
+        while self.in_flight and self.in_flight[0].delivered:
+            done.append(self.in_flight.popleft())
+            self.cost_bytes -= done[-1].cost_bytes
+        if not done:
+            return None
+        after = done[-1].after
+        self.row = replace(
+            self.row,
+            position=after.position,
+            crc=after.crc,
+            guard=after.guard,
+            head=after.head,
+            head_bytes=after.head_bytes,
+            tail_open=after.tail_open,
+            line=after.line,
+        )
+        self._settle_marks()
+        return Advance(self.row, tuple(entry.chunk for entry in done), tuple(entry.result for entry in done))
+
+    def looked(self, at: Now, size: int) -> None:
+        """A look begun at `at` found `size` bytes: remember it until all of them are read."""
+        if self.goal is None:
+            self.goal = (at, size)
+        if size > self.row.size_seen:
+            self.row = replace(self.row, size_seen=size)
+
+    def reached(self, position: int) -> None:
+        """Everything up to `position` is read or known to be a partial line: the look that waits for it is complete when acked."""
+        if self.goal is None or position < self.goal[1]:
+            return
+        mark = _Mark(self.goal[0], self.read_to)
+        self.goal = None
+        if len(self.marks) >= _MAX_MARKS:
+            self.marks.pop()
+        self.marks.append(mark)
+        self._settle_marks()
+
+    def _settle_marks(self) -> None:
+        while self.marks and self.marks[0].position <= self.row.position and not self.replay:
+            self.complete = self.marks.popleft().at
+            self.row = replace(self.row, complete_ms=self.complete.wall_ms)

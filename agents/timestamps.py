@@ -1,0 +1,210 @@
+"""Times written at the start of a line, or in a parser's field, as µs since the epoch. Pure and deterministic.
+
+A time without a zone is taken to be UTC (an agent's own zone may change between two repeats of a line); one without a year takes
+the year in which it is not later than a day after the read time. Nearly all lines share their second with the line before, so the
+part down to the second is looked up in a small cache.
+"""
+
+import calendar
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+DAY_US = 86_400_000_000
+TEN_YEARS_US = 3653 * DAY_US
+_SECOND_US = 1_000_000
+
+_MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
+_ZONE = r"(?:\s?(Z|[+-]\d\d:?\d\d)(?!\d))?"
+_FRACTION = r"(?:[.,](\d{1,9}))?"
+
+_ISO = re.compile(r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d)" + _FRACTION + _ZONE)
+_SHORT = re.compile(r"(\d\d/\d\d/\d\d \d\d:\d\d:\d\d)" + _FRACTION)
+_COMPACT = re.compile(r"(\d{6} \d{6})(?!\d)")
+_MICROSOFT_LIKE = re.compile(r"(\d{8}-\d{1,2}:\d{1,2}:\d{1,2}):(\d{1,3})(?!\d)")
+_EPOCH = re.compile(r"(1\d{9})(?:\.(\d{1,9})|(\d{3}))?(?![\d.])")
+_CTIME = re.compile(r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))? (\d{4})(?!\d)")
+_BSD = re.compile(r"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?!\d)")
+_MONTH_DAY = re.compile(r"(\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?!\d)")
+_COMMON_LOG = re.compile(r"(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d)(?: ([+-]\d{4}))?")
+
+
+def plausible(event_time_us: int, read_time_us: int) -> bool:
+    """Whether an event may have happened then: not more than a day ahead of its reading, nor ten years back (interfaces.md)."""
+    return read_time_us - TEN_YEARS_US <= event_time_us <= read_time_us + DAY_US
+
+
+def at_start(text: str, read_time_us: int) -> int | None:
+    """The time that a line begins with, in any of the forms below, bare or in brackets; None where there is none."""
+    first = text[:1]
+    if first == "[":
+        text, first = text[1:80], text[1:2]
+    for recognise in _BY_FIRST.get(first, ()):
+        found = recognise(text, read_time_us)
+        if found is not None:
+            return found
+    return None
+
+
+def iso(text: str, read_time_us: int = 0) -> int | None:
+    """`2015-07-29T17:41:44.747+02:00`, `2015-07-29 17:41:44,747`, `2017/06/09 20:10:40`."""
+    match = _ISO.match(text)
+    if match is None:
+        return None
+    second, fraction, zone = match.groups()
+    return _sum(_iso_second(second), fraction, zone)
+
+
+def common_log(text: str, read_time_us: int = 0) -> int | None:
+    """`10/Oct/2000:13:55:36 -0700`, as access logs write it."""
+    match = _COMMON_LOG.match(text)
+    return None if match is None else _sum(_common_log_second(match[1]), None, match[2])
+
+
+def bsd(text: str, read_time_us: int) -> int | None:
+    """`Jun 14 15:16:01` (RFC 3164): no year and no zone."""
+    match = _BSD.match(text)
+    return None if match is None else _with_year(_month_day_second(match[1]), match[2], read_time_us)
+
+
+def number(value: float, read_time_us: int = 0) -> int | None:
+    """An epoch time in s, ms, µs or ns, told apart by its size: each unit from 2001 on; None where it is none of them."""
+    for scale in (_SECOND_US, 1000, 1):
+        if 10**9 <= value * scale / _SECOND_US < 10**11:
+            return int(value * scale)
+    if 10**18 <= value < 10**20:
+        return int(value) // 1000
+    return None
+
+
+def _short(text: str, read_time_us: int) -> int | None:
+    """`17/06/09 20:10:40`: year, month, day, as Spark and Hadoop write it."""
+    match = _SHORT.match(text)
+    return None if match is None else _sum(_strptime(match[1], "%y/%m/%d %H:%M:%S"), match[2], None)
+
+
+def _compact(text: str, read_time_us: int) -> int | None:
+    """`081109 203615`, as HDFS writes it."""
+    match = _COMPACT.match(text)
+    return None if match is None else _sum(_strptime(match[1], "%y%m%d %H%M%S"), None, None)
+
+
+def _dated(text: str, read_time_us: int) -> int | None:
+    """`20171223-22:15:29:606`."""
+    match = _MICROSOFT_LIKE.match(text)
+    return None if match is None else _sum(_strptime(match[1], "%Y%m%d-%H:%M:%S"), match[2].zfill(3), None)
+
+
+def _epoch(text: str, read_time_us: int) -> int | None:
+    """`1117838570`, `1117838570.363`, `1117838570363`."""
+    match = _EPOCH.match(text)
+    if match is None:
+        return None
+    return int(match[1]) * _SECOND_US + _fraction_us(match[2] or match[3])
+
+
+def _ctime(text: str, read_time_us: int) -> int | None:
+    """`Sun Dec 04 04:47:44 2005`, with a fraction as Apache 2.4 writes it."""
+    match = _CTIME.match(text)
+    if match is None:
+        return None
+    second = _month_day_second(match[1])
+    return None if second is None else _sum(_in_year(second, int(match[3])), match[2], None)
+
+
+def _month_day(text: str, read_time_us: int) -> int | None:
+    """`03-17 16:13:38.811`, as Android writes it: no year."""
+    match = _MONTH_DAY.match(text)
+    if match is None:
+        return None
+    month, day = int(match[1][:2]), int(match[1][3:5])
+    return _with_year((month, day, *map(int, match[1][6:].split(":"))), match[2], read_time_us)
+
+
+_Recognise = Callable[[str, int], int | None]
+_DIGIT: tuple[_Recognise, ...] = (iso, _short, _compact, _epoch, _dated, _month_day, common_log)
+_LETTER: tuple[_Recognise, ...] = (_ctime, bsd)
+_BY_FIRST: dict[str, tuple[_Recognise, ...]] = dict.fromkeys("0123456789", _DIGIT) | dict.fromkeys("ADFJMNOSTW", _LETTER)
+
+MonthDaySecond = tuple[int, int, int, int, int]
+
+
+def _sum(second_us: int | None, fraction: str | None, zone: str | None) -> int | None:
+    if second_us is None:
+        return None
+    if fraction:
+        second_us += _fraction_us(fraction)
+    if zone and zone != "Z":
+        minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+        second_us -= (-minutes if zone[0] == "-" else minutes) * 60 * _SECOND_US
+    return second_us
+
+
+def _fraction_us(fraction: str | None) -> int:
+    return int(fraction[:6].ljust(6, "0")) if fraction else 0
+
+
+@lru_cache(maxsize=512)
+def _iso_second(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text.replace("/", "-"))
+    except ValueError:
+        return _leap_second(text)
+    return int(moment.replace(tzinfo=UTC).timestamp()) * _SECOND_US
+
+
+def _leap_second(text: str) -> int | None:
+    if text[-2:] != "60":
+        return None
+    before = _iso_second(text[:-2] + "59")
+    return None if before is None else before + _SECOND_US
+
+
+@lru_cache(maxsize=512)
+def _strptime(text: str, form: str) -> int | None:
+    try:
+        moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * _SECOND_US
+
+
+@lru_cache(maxsize=512)
+def _common_log_second(text: str) -> int | None:
+    month = _MONTHS.get(text[3:6].lower())
+    if month is None:
+        return None
+    return _iso_second(f"{text[7:11]}-{month:02d}-{text[:2]}T{text[12:20]}")
+
+
+@lru_cache(maxsize=512)
+def _month_day_second(text: str) -> MonthDaySecond | None:
+    month = _MONTHS.get(text[:3].lower())
+    if month is None:
+        return None
+    return month, int(text[4:6]), int(text[7:9]), int(text[10:12]), int(text[13:15])
+
+
+def _with_year(parts: MonthDaySecond | tuple[int, ...] | None, fraction: str | None, read_time_us: int) -> int | None:
+    """The latest year that keeps a time without one within a day after the read time (29 February: within eight years)."""
+    if parts is None:
+        return None
+    fraction_us = _fraction_us(fraction)
+    year = _year_of(read_time_us // DAY_US)
+    for candidate in range(year + 1, year - 9, -1):
+        moment = _in_year(parts, candidate)
+        if moment is not None and moment + fraction_us <= read_time_us + DAY_US:
+            return moment + fraction_us
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _in_year(parts: tuple[int, ...], year: int) -> int | None:
+    month, day, hour, minute, second = parts
+    return _iso_second(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}")
+
+
+@lru_cache(maxsize=16)
+def _year_of(day: int) -> int:
+    return datetime.fromtimestamp(day * 86_400, tz=UTC).year
