@@ -100,18 +100,18 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
     assert draft.says_something, "an empty record is never written"
     assert not _fenced_by(draft, fold), "the draft starts from this fold"
     if not (yield Verify()):
-        return (yield from _give_up(draft, "the topic is no longer what was read"))
+        return (yield from give_up(draft, "the topic is no longer what was read"))
     while True:
         now_ms: int = yield Now()
         if now_ms - started_ms >= ATTEMPT_LIFETIME_MS:
-            return (yield from _give_up(draft, "the attempt is older than an hour"))
+            return (yield from give_up(draft, "the attempt is older than an hour"))
         mine = replace(draft, seq=fold.seq + 1, prev=fold.attempt, generation=fold.generation)
         won = yield from _put(mine)
         if won:
             return (yield from _settle(mine, fold))
         fold = yield from read_head(fold)
         if moved := _fenced_by(draft, fold):
-            return (yield from _give_up(draft, moved))
+            return (yield from give_up(draft, moved))
 
 
 def _put(mine: CommitRecord) -> Steps[bool]:
@@ -145,7 +145,7 @@ def _settle(mine: CommitRecord, fold: Fold) -> Steps[Won | Fenced]:
     """Step 6: see the record in a fold made after the put (the slot may have been history already), then move the files."""
     fold = yield from read_head(fold)
     if fold.attempts.get(mine.seq) != mine.attempt and not _names_file_of(mine, fold):
-        return (yield from _give_up(mine, "the slot belonged to the past"))
+        return (yield from give_up(mine, "the slot belonged to the past"))
     yield from move_into_place(mine, fold)
     return Won(fold)
 
@@ -168,7 +168,7 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
         yield Move(tuple(pairs))
 
 
-def _give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
+def give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
     """Delete the attempt's files, unless a fold made now shows that an earlier try of it had won."""
     fold = yield from read_head(generation=draft.generation)
     if _names_file_of(draft, fold):

@@ -1,0 +1,258 @@
+"""One attempt at a commit: what has been read since the fold, on its way into files and into one record.
+
+An attempt lives from a fold to a put. It knows neither Kafka's client nor the log's store: messages come in, a draft of the
+record comes out.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.clock import MonotonicMs, WallMs
+from headrace.sinks.buckets import HOUR_MS, Buckets, Rows
+from headrace.sinks.config import Rotate
+from headrace.sinks.fingerprint import fingerprint
+from headrace.sinks.quarantine import QuarantineFile
+from headrace.sinks.repeats import Repeats, has_identity
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
+from headrace.sinks.values import Decoded, Input, Schemas, decide_input, decode
+
+MAX_AGE_MS: Final = 1_800_000
+"""An attempt is committed at this age whatever the configuration says, because it lives an hour."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """One partition's share: offsets [start, next) have been read; rows + quarantined + duplicates + Σ gaps = next − start."""
+
+    incarnation: int
+    start: int
+    next: int
+    topic_id: str | None
+    last_ms: int | None
+    """Kafka timestamp of the last record read, in this attempt or before."""
+    rows: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    last: Any = None
+    """The last message read in this attempt."""
+
+    def gap(self, end: int, why: str, before_ms: int | None) -> None:
+        """Say why there is nothing in [next, end), and go on from `end`."""
+        previous = self.gaps[-1] if self.gaps else None
+        if previous and previous.end == self.next and previous.why == why:
+            self.gaps[-1] = Gap(previous.start, end, why, previous.after_ms, before_ms)
+        else:
+            self.gaps.append(Gap(self.next, end, why, self.last_ms, before_ms))
+        self.next = end
+
+
+class Attempt:
+    """What one table has read since `fold`."""
+
+    def __init__(self, topic: str, table: Path, fold: Fold, *, name: str, started_ms: MonotonicMs) -> None:
+        self.topic, self.name, self.started_ms = topic, name, started_ms
+        self.input: str | None = fold.input
+        self._decided = False
+        self._fold = fold
+        self._progress: dict[int, Progress] = {}
+        self._repeats = Repeats(fold.streams)
+        self._buckets = Buckets(table, name)
+        self._quarantine = QuarantineFile(table, name)
+        self._first_ms: MonotonicMs | None = None
+
+    def start(self, partition: int, incarnation: int, topic_id: str | None) -> Progress:
+        """Where reading a partition stands; it begins at the fold's end."""
+        if partition not in self._progress:
+            end = self._fold.end(incarnation, partition)
+            known = self._fold.ends.get((incarnation, partition))
+            last_ms = known.last_timestamp_ms if known else None
+            self._progress[partition] = Progress(incarnation, end, end, topic_id, last_ms)
+        return self._progress[partition]
+
+    def next_offset(self, partition: int) -> int:
+        """The first offset of a started partition that has not been read."""
+        return self._progress[partition].next
+
+    def take(
+        self, partition: int, messages: Sequence[Any], schemas: Schemas, *, why: Callable[[int, int], str], now_ms: MonotonicMs
+    ) -> None:
+        """Take records of a started partition, in offset order, from its next offset on.
+
+        Args:
+            why: says the cause of a hole [start, end) between records.
+        Raises:
+            PeerError: the registry is needed and away; nothing has been taken, give the same again.
+            StorageError: the disk failed; the attempt is to be given up.
+        """
+        progress = self._progress[partition]
+        messages = [message for message in messages if message.offset() >= progress.next]
+        if not messages:
+            return
+        if not self._decided:
+            self.input = decide_input(self.topic, self.input, messages, schemas)
+            self._decided = True
+        kind: Input = self.input  # type: ignore[assignment] # decided above
+        decoded, bad = decode(kind, messages, schemas, progress.incarnation, partition)
+        self._note_holes(progress, messages, why)
+        for one in bad:
+            self._quarantine.add(progress.incarnation, partition, one)
+        progress.quarantined += len(bad)
+        for batch in decoded:
+            self._hold(progress, partition, batch)
+        self._begin(now_ms)
+
+    def _begin(self, now_ms: MonotonicMs) -> None:
+        if self._first_ms is None:
+            self._first_ms = now_ms
+
+    def skip(self, partition: int, end: int, why: str, *, now_ms: MonotonicMs, before_ms: int | None = None) -> None:
+        """Say that [next, end) of a started partition holds no records that can be read."""
+        if end > self._progress[partition].next:
+            self._progress[partition].gap(end, why, before_ms)
+            self._begin(now_ms)
+
+    @staticmethod
+    def _note_holes(progress: Progress, messages: Sequence[Any], why: Callable[[int, int], str]) -> None:
+        first, last = messages[0], messages[-1]
+        if first.offset() == progress.next and last.offset() - first.offset() + 1 == len(messages):
+            progress.next = last.offset() + 1
+        else:
+            for message in messages:
+                offset = message.offset()
+                if offset > progress.next:
+                    progress.gap(offset, why(progress.next, offset), message.timestamp()[1])
+                progress.next = offset + 1
+                progress.last_ms = message.timestamp()[1]
+        progress.last = last
+        progress.last_ms = last.timestamp()[1]
+
+    def _hold(self, progress: Progress, partition: int, batch: Decoded) -> None:
+        rows, offsets, times = batch.rows, batch.offsets, batch.event_time_ms
+        if has_identity(rows.schema):
+            fresh = self._repeats.keep(partition, rows, times)
+            kept = int(fresh.sum())
+            if kept < len(fresh):
+                progress.duplicates += len(fresh) - kept
+                rows, offsets, times = rows.filter(pa.array(fresh)), offsets[fresh], times[fresh]
+        progress.rows += rows.num_rows
+        if not rows.num_rows:
+            return
+        for hour, part in _by_hour(times // HOUR_MS):
+            of_hour = rows if part is None else rows.take(pa.array(part))
+            own_offsets, own_times = (offsets, times) if part is None else (offsets[part], times[part])
+            self._buckets.add(
+                Rows(
+                    progress.incarnation,
+                    partition,
+                    hour,
+                    of_hour,
+                    pa.chunked_array([pa.array(own_times)]),
+                    int(own_offsets[0]),
+                    int(own_offsets[-1]),
+                    batch.schema_ids,
+                )
+            )
+
+    @property
+    def held_bytes(self) -> int:
+        """Rows held in memory."""
+        return self._buckets.held_bytes
+
+    def spill(self) -> None:
+        """Move the largest share of the rows in memory to staging."""
+        self._buckets.spill()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return all(progress.next == progress.start for progress in self._progress.values())
+
+    def is_due(self, rotate: Rotate, now_ms: MonotonicMs) -> bool:
+        """Whether a file is full, or what was read first has waited long enough."""
+        if self._first_ms is None or self.is_empty:
+            return False
+        age_ms = now_ms - self._first_ms
+        if age_ms >= min(rotate.age * 1000, MAX_AGE_MS) or now_ms - self.started_ms >= MAX_AGE_MS:
+            return True
+        return self._buckets.is_due(bytes_=rotate.bytes, rows=rotate.rows)
+
+    def close(self, now_ms: WallMs) -> CommitRecord:
+        """Finish the files, and say in a draft what they hold; `seq` and `prev` are the commit protocol's to fill in.
+
+        Raises:
+            StorageError: the disk failed; the attempt is to be given up.
+        """
+        files = self._buckets.close()
+        return self._draft(files, now_ms)
+
+    def _draft(self, files: tuple[DataFile, ...], now_ms: WallMs) -> CommitRecord:
+        return CommitRecord(
+            kind="load",
+            attempt=self.name,
+            loader=f"{socket.gethostname()}:{os.getpid()}",
+            created_ms=now_ms,
+            generation=self._fold.generation,
+            ranges=tuple(
+                _landed_range(partition, progress)
+                for partition, progress in sorted(self._progress.items())
+                if progress.next > progress.start
+            ),
+            add=files,
+            quarantine=self._quarantine.close(),
+            audit=self._repeats.audit(),
+            streams=self._repeats.streams(),
+            input=self.input,
+        )
+
+    def discard(self) -> None:
+        """Give up the files that are still open, after an error."""
+        self._buckets.discard()
+        self._quarantine.discard()
+
+    @property
+    def closed_files(self) -> tuple[DataFile, ...]:
+        """Files that are finished already: the commit protocol's to delete."""
+        return self._buckets.closed
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(rows, quarantined, duplicates) so far."""
+        every = self._progress.values()
+        return sum(p.rows for p in every), sum(p.quarantined for p in every), sum(p.duplicates for p in every)
+
+
+def _landed_range(partition: int, progress: Progress) -> LandedRange:
+    last = progress.last
+    return LandedRange(
+        incarnation=progress.incarnation,
+        partition=partition,
+        start=progress.start,
+        end=progress.next,
+        rows=progress.rows,
+        quarantined=progress.quarantined,
+        duplicates=progress.duplicates,
+        gaps=tuple(progress.gaps),
+        last_offset=last.offset() if last else None,
+        last_leader_epoch=last.leader_epoch() if last else None,
+        last_timestamp_ms=last.timestamp()[1] if last else None,
+        last_fingerprint=fingerprint(last) if last else None,
+        topic_id=progress.topic_id,
+    )
+
+
+def _by_hour(hours: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
+    """(hour, indexes in order) of each hour that occurs; None for all rows, where there is one hour only."""
+    first = int(hours[0])
+    if bool(np.all(hours == first)):
+        return [(first, None)]
+    order = np.argsort(hours, kind="stable")
+    return [(int(hours[part[0]]), part) for part in np.split(order, np.flatnonzero(np.diff(hours[order])) + 1)]

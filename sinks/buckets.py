@@ -1,0 +1,161 @@
+"""Rows on their way into files: gathered by UTC hour and schema, spilled to staging when memory is short.
+
+Small topics make few files: the rows of all partitions of an hour share one, sorted by partition and offset. An hour that
+outgrows memory is spilled: its partitions go on in a file each, row group by row group, which keeps every file sorted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from headrace.sinks.parquet import ParquetFile
+from headrace.sinks.table.record import DataFile, OffsetRange
+
+HOUR_MS: Final = 3_600_000
+MAX_OPEN_FILES: Final = 200
+_GUESSED_RATIO: Final = 0.2
+"""Of a file's bytes to the same rows in memory, before one was written."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_HOUR: Final = int((datetime(1, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) // 3600
+LAST_HOUR: Final = int((datetime(9999, 12, 31, 23, tzinfo=UTC) - _EPOCH).total_seconds()) // 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one partition and hour, in offset order; `event_time_ms` is int64, of equal length."""
+
+    incarnation: int
+    partition: int
+    hour: int
+    rows: pa.Table
+    event_time_ms: pa.ChunkedArray
+    first_offset: int
+    last_offset: int
+    schema_ids: frozenset[int]
+
+    @property
+    def range(self) -> OffsetRange:
+        return OffsetRange(self.incarnation, self.partition, self.first_offset, self.last_offset + 1)
+
+
+@dataclass(slots=True)
+class _Bucket:
+    hour: int
+    schema: pa.Schema
+    held: list[Rows] = field(default_factory=list)
+    held_bytes: int = 0
+    rows: int = 0
+    files: dict[int, ParquetFile] = field(default_factory=dict)
+    schema_ids: set[int] = field(default_factory=set)
+
+    def by_partition(self) -> Iterator[tuple[int, list[Rows]]]:
+        found: dict[int, list[Rows]] = {}
+        for rows in self.held:
+            found.setdefault(rows.partition, []).append(rows)
+        yield from sorted(found.items())
+
+
+class Buckets:
+    """All rows of one attempt that have been read and not yet committed."""
+
+    def __init__(self, table: Path, attempt: str) -> None:
+        self._table, self._attempt = table, attempt
+        self._buckets: dict[tuple[int, pa.Schema], _Bucket] = {}
+        self._closed: list[DataFile] = []
+        self._number = 0
+        self._ratio = _GUESSED_RATIO
+        self.held_bytes = 0
+
+    def add(self, rows: Rows) -> None:
+        """Hold rows in memory."""
+        bucket = self._buckets.setdefault((rows.hour, rows.rows.schema), _Bucket(rows.hour, rows.rows.schema))
+        bucket.held.append(rows)
+        size_bytes = rows.rows.nbytes
+        bucket.held_bytes += size_bytes
+        bucket.rows += rows.rows.num_rows
+        bucket.schema_ids |= rows.schema_ids
+        self.held_bytes += size_bytes
+
+    def is_due(self, *, bytes_: int, rows: int) -> bool:
+        """Whether a file has reached one of the limits."""
+        return any(bucket.rows >= rows or self._size_bytes(bucket) >= bytes_ for bucket in self._buckets.values())
+
+    def _size_bytes(self, bucket: _Bucket) -> int:
+        return sum(file.size_bytes for file in bucket.files.values()) + int(bucket.held_bytes * self._ratio)
+
+    def spill(self) -> None:
+        """Write the fullest bucket to its files in staging, so that it holds nothing in memory."""
+        bucket = max(self._buckets.values(), key=lambda bucket: bucket.held_bytes)
+        for partition, rows in bucket.by_partition():
+            if partition not in bucket.files:
+                self._make_room()
+                bucket.files[partition] = self._new_file(bucket)
+            self._write(bucket.files[partition], rows)
+        self._empty(bucket)
+
+    def _make_room(self) -> None:
+        """Close the largest open file if there are too many: an attempt over very many hours makes more files."""
+        open_files = [(file.size_bytes, key, p) for key, b in self._buckets.items() for p, file in b.files.items()]
+        if len(open_files) >= MAX_OPEN_FILES:
+            _, key, partition = max(open_files, key=lambda item: item[0])
+            bucket = self._buckets[key]
+            self._closed.append(bucket.files.pop(partition).close(bucket.schema_ids))
+
+    def _new_file(self, bucket: _Bucket) -> ParquetFile:
+        name = f"{directory_of(bucket.hour)}/{self._attempt}-{self._number}.parquet"
+        self._number += 1
+        return ParquetFile(self._table, name, bucket.schema)
+
+    def _write(self, file: ParquetFile, rows: list[Rows]) -> None:
+        before = file.size_bytes
+        table = pa.concat_tables(one.rows for one in rows)
+        times = pa.chunked_array([chunk for one in rows for chunk in one.event_time_ms.chunks], pa.int64())
+        file.append(table, times, [one.range for one in rows])
+        if table.nbytes:
+            self._ratio = (file.size_bytes - before) / table.nbytes
+
+    def _empty(self, bucket: _Bucket) -> None:
+        self.held_bytes -= bucket.held_bytes
+        bucket.held.clear()
+        bucket.held_bytes = 0
+
+    def close(self) -> tuple[DataFile, ...]:
+        """Finish all files; every row that was added is in one of them, durable in staging."""
+        for key, bucket in list(self._buckets.items()):
+            shared: list[Rows] = []
+            for partition, rows in bucket.by_partition():
+                if partition in bucket.files:
+                    self._write(bucket.files[partition], rows)
+                else:
+                    shared += rows
+            if shared:
+                file = self._new_file(bucket)
+                bucket.files[-1] = file
+                self._write(file, shared)
+            self._empty(bucket)
+            self._closed += [file.close(bucket.schema_ids) for file in bucket.files.values()]
+            del self._buckets[key]
+        return tuple(self._closed)
+
+    def discard(self) -> None:
+        """Give up whatever is still open (closed files are the commit protocol's to delete)."""
+        for bucket in self._buckets.values():
+            for file in bucket.files.values():
+                file.discard()
+        self._buckets.clear()
+        self.held_bytes = 0
+
+    @property
+    def closed(self) -> tuple[DataFile, ...]:
+        return tuple(self._closed)
+
+
+def directory_of(hour: int) -> str:
+    """`dt=YYYY-MM-DD/hour=HH` of an hour since the epoch, FIRST_HOUR to LAST_HOUR."""
+    moment = _EPOCH + timedelta(hours=hour)
+    return f"dt={moment.year:04d}-{moment.month:02d}-{moment.day:02d}/hour={moment.hour:02d}"

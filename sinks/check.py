@@ -1,0 +1,215 @@
+"""Every invariant of landing.md, verified offline: over the records that are still kept, the newest fold, and the files.
+
+`deep` reads the data files too: checksum, rows, content hash, and the order of rows. Nothing is changed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import CorruptError, StorageError, VersionError
+from headrace.sinks.table import checkpoint, names, record
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.reader import local_path, locate, tables
+from headrace.sinks.table.record import CAUSES, CommitRecord, DataFile
+from headrace.sinks.table.store import LocalStore
+
+
+@dataclass(slots=True)
+class Report:
+    """What `check` found of one table. `remarks` are allowed states worth knowing: lost offsets, files on their way."""
+
+    topic: str
+    records: int = 0
+    files: int = 0
+    rows: int = 0
+    broken: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        return f"{len(self.broken)} broken" if self.broken else "ok"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "state": "broken" if self.broken else "ok"}
+
+
+def check_root(root: str, *, deep: bool) -> Iterator[Report]:
+    """Check every table below a root, one report each.
+
+    Raises:
+        UsageError: there is no such directory.
+    """
+    for topic in tables(root):
+        yield check_table(local_path(root), topic, deep=deep)
+
+
+def check_table(root: Path, topic: str, *, deep: bool) -> Report:
+    """Check one table."""
+    report = Report(topic)
+    table = root / topic
+    store = LocalStore(table)
+    try:
+        fold = _check_history(store, report)
+        _check_files(root, topic, fold, report)
+        if deep:
+            _check_contents(root, topic, fold, report)
+    except (CorruptError, VersionError, StorageError) as error:
+        report.broken.append(str(error))
+    return report
+
+
+def _check_history(store: LocalStore, report: Report) -> Fold:
+    """Fold all kept records, and compare with every checkpoint passed on the way."""
+    generation = 1
+    seqs = _seqs(store, names.log_directory(generation), names.RECORD_SUFFIX)
+    checkpoints = _seqs(store, names.checkpoint_directory(generation), names.CHECKPOINT_SUFFIX)
+    fold = Fold(generation)
+    if (seqs and seqs[0] > 0) or (not seqs and checkpoints):
+        start = max((seq for seq in checkpoints if not seqs or seq < seqs[0]), default=None) or (
+            checkpoints[-1] if checkpoints else None
+        )
+        if start is None or (seqs and start < seqs[0] - 1):
+            raise CorruptError(f"records before {seqs[0]} are gone, and no checkpoint covers them")
+        fold = _checkpoint(store, generation, start)
+    for seq in seqs:
+        if seq <= fold.seq:
+            continue
+        if seq != fold.seq + 1:
+            raise CorruptError(f"record {fold.seq + 1} is missing, and record {seq} is there")
+        path = names.record_path(generation, seq)
+        (data,) = store.get((path,))
+        if data is None:
+            raise CorruptError(f"{path} went away")
+        one = record.decode(data, path)
+        report.broken += [f"record {seq}: {what}" for what in _broken_in(one, fold)]
+        fold.apply(one)
+        report.records += 1
+        if seq in checkpoints:
+            report.broken += _compare(_checkpoint(store, generation, seq), fold)
+    return fold
+
+
+def _seqs(store: LocalStore, directory: str, suffix: str) -> list[int]:
+    found = (names.seq_of(entry.name, suffix) for entry in store.list(directory))
+    return sorted(seq for seq in found if seq is not None)
+
+
+def _checkpoint(store: LocalStore, generation: int, seq: int) -> Fold:
+    path = names.checkpoint_path(generation, seq)
+    (data,) = store.get((path,))
+    if data is None:
+        raise CorruptError(f"{path} went away")
+    return checkpoint.decode(data, path)
+
+
+def _compare(stored: Fold, fold: Fold) -> list[str]:
+    where = f"checkpoint {stored.seq}"
+    same = {
+        "attempt": stored.attempt == fold.attempt,
+        "live files": stored.files == fold.files,
+        "ends": stored.ends == fold.ends,
+        "audit sums": stored.audit == fold.audit,
+        "lost gaps": stored.lost == fold.lost,
+        "quarantined": stored.quarantined == fold.quarantined,
+        "streams": all(fold.streams.get(key) == stream for key, stream in stored.streams.items()),
+    }
+    return [f"{where}: its {what} are not those of the records" for what, equal in same.items() if not equal]
+
+
+def _broken_in(one: CommitRecord, before: Fold) -> Iterator[str]:
+    for landed in one.ranges:
+        where = f"partition {landed.partition} [{landed.start}, {landed.end})"
+        if not landed.balances:
+            yield f"{where}: rows + quarantined + duplicates + gaps are not its length"
+        at = landed.start
+        for gap in landed.gaps:
+            if gap.start < at or gap.end <= gap.start or gap.end > landed.end:
+                yield f"{where}: gap [{gap.start}, {gap.end}) is not inside it, in order"
+            if gap.why not in CAUSES:
+                yield f"{where}: a gap's cause is {gap.why!r}"
+            at = gap.end
+    added = sum(file.rows for file in one.add)
+    if one.kind == "load":
+        if sum(landed.rows for landed in one.ranges) != added:
+            yield "rows of its ranges and of its files differ"
+        quarantined = one.quarantine.count if one.quarantine else 0
+        if sum(landed.quarantined for landed in one.ranges) != quarantined:
+            yield "quarantined records of its ranges and of its file differ"
+        if one.audit and sum(total.count for total in one.audit) > added:
+            yield "the audit counts more rows than land"
+    elif one.ranges:
+        yield f"a {one.kind} record has ranges"
+    if one.kind == "compact":
+        yield from _broken_compaction(one, before)
+
+
+def _broken_compaction(one: CommitRecord, before: Fold) -> Iterator[str]:
+    gone = [before.files[path] for path in one.remove if path in before.files]
+    if sum(file.rows for file in gone) != sum(file.rows for file in one.add):
+        yield "a compaction changes the number of rows"
+    sums = [sum(int(file.content_hash, 16) for file in files) % (1 << 64) for files in (gone, one.add)]
+    if sums[0] != sums[1]:
+        yield "a compaction changes the content hash"
+
+
+def _check_files(root: Path, topic: str, fold: Fold, report: Report) -> None:
+    report.files, report.rows = len(fold.files), sum(file.rows for file in fold.files.values())
+    waiting = 0
+    for file in fold.files.values():
+        try:
+            path = locate(root, topic, file.path)
+            if path.stat().st_size != file.bytes:
+                report.broken.append(f"{path} has {path.stat().st_size} bytes, the log says {file.bytes}")
+            waiting += names.STAGING in str(path.relative_to(root.absolute()))
+        except StorageError as error:
+            report.broken.append(str(error))
+    report.broken += [
+        f"{quarantine.path} is missing" for quarantine in fold.quarantined if not (root / topic / quarantine.path).exists()
+    ]
+    for path in sorted((root / topic).glob("dt=*/hour=*/*")):
+        if str(path.relative_to(root / topic)) not in fold.files:
+            report.broken.append(f"{path} lies among the data, and the log does not name it")
+    if waiting:
+        report.remarks.append(f"{waiting} live files are still in staging; the next loader moves them")
+    report.remarks += [
+        f"lost: partition {lost.partition} (incarnation {lost.incarnation}), offsets {lost.gap.start} to {lost.gap.end}"
+        for lost in fold.lost
+    ]
+
+
+def _check_contents(root: Path, topic: str, fold: Fold, report: Report) -> None:
+    for file in fold.files.values():
+        report.broken += [f"{file.path}: {what}" for what in _broken_contents(locate(root, topic, file.path), file)]
+
+
+def _broken_contents(path: Path, file: DataFile) -> Iterator[str]:
+    import crc32c
+    import pyarrow.parquet as pq
+
+    from headrace.audit import HASH_MODULUS
+    from headrace.sinks.content_hash import content_hash
+
+    with path.open("rb") as data:
+        checksum = 0
+        while piece := data.read(1 << 20):
+            checksum = crc32c.crc32c(piece, checksum)
+    if file.checksum != f"crc32c:{checksum:08x}":
+        yield f"its checksum is crc32c:{checksum:08x}, the log says {file.checksum}"
+        return
+    rows, total, last = 0, 0, (-1, -1, -1)
+    parquet = pq.ParquetFile(path)
+    for batch in parquet.iter_batches():
+        rows += batch.num_rows
+        total = (total + content_hash(batch)) % HASH_MODULUS
+        keys = zip(*(batch.column(name).to_pylist() for name in ("_partition", "_incarnation", "_offset")), strict=True)
+        for key in keys:
+            if key <= last:
+                yield f"row {key} does not follow {last}: partition, incarnation, offset"
+                return
+            last = key
+    if rows != file.rows:
+        yield f"it has {rows} rows, the log says {file.rows}"
+    if f"{total:016x}" != file.content_hash:
+        yield f"its content hash is {total:016x}, the log says {file.content_hash}"

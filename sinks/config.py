@@ -1,0 +1,96 @@
+"""The loader's configuration (interfaces.md, Configuration)."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from headrace.config import Section
+
+_SIZES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def _measure(value: Any, units: dict[str, Any], example: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+    if not match or match.group(2).lower() not in units:
+        raise ValueError(f"write it like {example}")
+    return float(match.group(1)) * units[match.group(2).lower()]
+
+
+def _size(value: Any) -> Any:
+    measured = _measure(value, _SIZES, "128MiB")
+    return int(measured) if isinstance(measured, float) else measured
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(lambda value: _measure(value, _SECONDS, "10m")), Field(gt=0)]
+
+
+class Rotate(Section):
+    """When a file closes, and with it the commit of all that was read: whichever comes first."""
+
+    bytes: Size = 128 << 20
+    age: Duration = 600.0
+    """Seconds. A commit is made within half an hour in any case: an attempt lives an hour."""
+    rows: int = Field(default=1_000_000, gt=0)
+
+
+class Load(Section):
+    """What lands, and where."""
+
+    root: str
+    topics: tuple[str, ...] = (".*",)
+    """Regular expressions that a topic's whole name matches; names that begin with `_` are skipped, except `_audit`."""
+    format: Literal["parquet"] = "parquet"
+    rotate: Rotate = Rotate()
+    http: str | None = None
+    """`host:port` of /healthz and /metrics."""
+
+    @field_validator("topics")
+    @classmethod
+    def _are_patterns(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            try:
+                re.compile(topic)
+            except re.error as error:
+                raise ValueError(f"{topic!r} is not a regular expression: {error}") from None
+        return topics
+
+    @field_validator("root")
+    @classmethod
+    def _is_local(cls, root: str) -> str:
+        if "://" in root and not root.startswith("file://"):
+            raise ValueError("a local directory is needed; other stores cannot be landed on yet")
+        return root.removeprefix("file://")
+
+    @field_validator("http")
+    @classmethod
+    def _is_address(cls, http: str | None) -> str | None:
+        if http is not None and not re.fullmatch(r".+:\d{1,5}", http):
+            raise ValueError("write it like 127.0.0.1:9602")
+        return http
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.root)
+
+
+class LoadConfig(Section):
+    """One `headrace load`."""
+
+    load: Load
+    kafka: dict[str, Any]
+    """librdkafka's keys; `bootstrap.servers` is needed."""
+    registry: str | None = None
+    """URL of a Confluent-compatible schema registry."""
+
+    @field_validator("kafka")
+    @classmethod
+    def _names_servers(cls, kafka: dict[str, Any]) -> dict[str, Any]:
+        if not kafka.get("bootstrap.servers"):
+            raise ValueError("bootstrap.servers is missing")
+        return kafka

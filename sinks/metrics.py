@@ -1,0 +1,12 @@
+"""What the loader counts for /metrics."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+ROWS: Final = Counter("headrace_load_rows", "Rows landed (committed).", ["topic"])
+QUARANTINED: Final = Counter("headrace_load_quarantined", "Undecodable records put into quarantine.", ["topic"])
+DUPLICATES: Final = Counter("headrace_load_duplicates", "Repeats dropped by identity.", ["topic"])
+LOST: Final = Counter("headrace_load_lost_offsets", "Offsets that were gone before they could land.", ["topic"])
+COMMITS: Final = Counter("headrace_load_commits", "Attempts, by how they ended: won, fenced or failed.", ["topic", "outcome"])
+LAG: Final = Gauge("headrace_load_lag_records", "Records that have been written and not read.", ["topic", "partition"])

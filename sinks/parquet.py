@@ -1,0 +1,138 @@
+"""One landed Parquet file: written in staging, counted and hashed on its way, durable when closed."""
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import crc32c
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headrace.audit import HASH_MODULUS
+from headrace.errors import StorageError
+from headrace.sinks.content_hash import content_hash
+from headrace.sinks.table import names
+from headrace.sinks.table.record import DataFile, OffsetRange
+from headrace.sinks.table.store import make_directory, sync_directory
+
+ZSTD_LEVEL: Final = 1
+"""Level 3 makes log lines 4 % smaller and takes half as long again."""
+
+
+class _Sink(io.RawIOBase):
+    """A file that knows its size and checksum so far."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=1 << 20)
+        self.size_bytes = 0
+        self.checksum = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size_bytes
+
+    def write(self, data: object) -> int:
+        view = memoryview(data)  # type: ignore[arg-type]
+        self._file.write(view)
+        self.checksum = crc32c.crc32c(view, self.checksum)
+        self.size_bytes += view.nbytes
+        return view.nbytes
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class ParquetFile:
+    """A file of rows of one schema, sorted as they are appended.
+
+    Raises (all methods):
+        StorageError: the disk failed or is full.
+    """
+
+    def __init__(self, table: Path, path: str, schema: pa.Schema) -> None:
+        self.path = path
+        self._staged = table / names.staged(path)
+        self.rows = 0
+        self._hash = 0
+        self._min_ms: int | None = None
+        self._max_ms: int | None = None
+        self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
+        try:
+            self._sink = self._open(table)
+            self._writer = pq.ParquetWriter(
+                self._sink, schema, compression="zstd", compression_level=ZSTD_LEVEL, use_dictionary=True, write_statistics=True
+            )
+        except OSError as error:
+            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+
+    def _open(self, table: Path) -> _Sink:
+        while True:
+            make_directory(self._staged.parent, table)
+            try:
+                return _Sink(self._staged)
+            except FileNotFoundError:  # another loader has just tidied the empty directory away
+                continue
+
+    @property
+    def size_bytes(self) -> int:
+        return self._sink.size_bytes
+
+    def append(self, rows: pa.Table, event_time_ms: pa.ChunkedArray, ranges: Iterable[OffsetRange]) -> None:
+        """Append rows as one or more row groups.
+
+        Args:
+            event_time_ms: the rows' event times, int64.
+            ranges: the offsets that the rows lie in.
+        """
+        try:
+            self._writer.write_table(rows)
+        except OSError as error:
+            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+        self.rows += rows.num_rows
+        self._hash = (self._hash + content_hash(rows)) % HASH_MODULUS
+        bounds = pc.min_max(event_time_ms).as_py()
+        self._min_ms = bounds["min"] if self._min_ms is None else min(self._min_ms, bounds["min"])
+        self._max_ms = bounds["max"] if self._max_ms is None else max(self._max_ms, bounds["max"])
+        for one in ranges:
+            key = (one.incarnation, one.partition)
+            start, end = self._ranges.get(key, (one.start, one.end))
+            self._ranges[key] = (min(start, one.start), max(end, one.end))
+
+    def close(self, schema_ids: Iterable[int]) -> DataFile:
+        """Finish the file and make it, and the names that lead to it, durable."""
+        try:
+            self._writer.close()
+            self._sink.sync()
+            sync_directory(self._staged.parent)
+        except OSError as error:
+            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+        assert self._min_ms is not None, "a file has rows"
+        assert self._max_ms is not None, "a file has rows"
+        return DataFile(
+            path=self.path,
+            format="parquet",
+            rows=self.rows,
+            bytes=self._sink.size_bytes,
+            checksum=f"crc32c:{self._sink.checksum:08x}",
+            content_hash=f"{self._hash:016x}",
+            min_event_time_ms=self._min_ms,
+            max_event_time_ms=self._max_ms,
+            schema_ids=tuple(sorted(schema_ids)),
+            ranges=tuple(OffsetRange(*key, *span) for key, span in sorted(self._ranges.items())),
+        )
+
+    def discard(self) -> None:
+        """Give the file up; it is deleted."""
+        self._sink.close()
+        self._staged.unlink(missing_ok=True)

@@ -1,0 +1,203 @@
+"""Repeats are dropped by identity, and what lands is summed for the audit (audit.md, One row per line). No I/O.
+
+A record of ours covers the positions from its `since` to the end of its source bytes. What ended a line is not in the record:
+its `\\n`, or nothing (the unterminated tail of a finite input, a part that is not the last). So a record covers
+[since, position + bytes of `message`), at least one byte, and the byte of the newline is added by the record after it, whose
+`since` says that the line before had one. Taking it for granted would swallow what is appended after an unterminated tail,
+and the later parts of every long line. (Streams whose positions are a spool's sequence numbers need a mark of their own.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.sinks.table.fold import AuditTotal, LandedStream, StreamKey, WindowKey
+from headrace.sinks.table.intervals import IntervalSet
+from headrace.sinks.table.record import AuditSum, StreamLanded
+
+_TYPES: Final[Mapping[str, tuple[pa.DataType, ...]]] = {
+    "agent_id": (pa.string(),),
+    "stream_id": (pa.string(),),
+    "position": (pa.int64(),),
+    "since": (pa.int64(),),
+    "part": (pa.int32(), pa.int64()),
+    "message": (pa.string(),),
+    "encoding": (pa.string(),),
+}
+
+
+def has_identity(schema: pa.Schema) -> bool:
+    """Whether rows are events of ours: the envelope's identity and message are there, under their types."""
+    return all(name in schema.names and schema.field(name).type in kinds for name, kinds in _TYPES.items())
+
+
+@dataclass(slots=True)
+class _Stream:
+    known: IntervalSet
+    added: IntervalSet = field(default_factory=IntervalSet)
+
+    def add(self, since: int, end: int, part: int) -> None:
+        """Cover a record, and the newline of the one before it where its `since` tells of one."""
+        if part == 0 and self.known.ends_at(since - 1):
+            since -= 1
+        self.known.add(since, end)
+        self.added.add(since, end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """The columns of a batch that identity and audit need."""
+
+    agents: list[str]
+    agent_codes: np.ndarray
+    streams: list[str]
+    stream_codes: np.ndarray
+    position: np.ndarray
+    since: np.ndarray
+    part: np.ndarray
+    end: np.ndarray
+    messages: list[bytes]
+
+
+class Repeats:
+    """What one attempt adds to what has landed of each stream, and its audit sums; the fold is read, never changed."""
+
+    def __init__(self, landed: Mapping[StreamKey, LandedStream]) -> None:
+        self._landed = landed
+        self._touched: dict[StreamKey, _Stream] = {}
+        self._sums: dict[WindowKey, AuditTotal] = {}
+
+    def keep(self, partition: int, rows: pa.Table, event_time_ms: np.ndarray) -> np.ndarray:
+        """A mask of the rows of one partition, in offset order, that have not landed yet; they count as landed from now on."""
+        events = _events(rows)
+        fresh = np.ones(rows.num_rows, bool)
+        codes = events.agent_codes.astype(np.int64) * len(events.streams) + events.stream_codes
+        order = np.argsort(codes, kind="stable")
+        for of_stream in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+            agent, stream = divmod(int(codes[of_stream[0]]), len(events.streams))
+            state = self._stream((partition, events.agents[agent], events.streams[stream]))
+            self._cover(state, events, of_stream, fresh)
+        self._count(events, fresh, event_time_ms // WINDOW_MS * WINDOW_MS)
+        return fresh
+
+    def _stream(self, key: StreamKey) -> _Stream:
+        state = self._touched.get(key)
+        if state is None:
+            landed = self._landed.get(key)
+            state = self._touched[key] = _Stream(landed.landed.copy() if landed else IntervalSet())
+        return state
+
+    def _cover(self, state: _Stream, events: _Events, rows: np.ndarray, fresh: np.ndarray) -> None:
+        since, position = events.since[rows], events.position[rows]
+        end, part = events.end[rows], events.part[rows]
+        step = since[1:] - end[:-1]  # 0, or 1 for a newline
+        if np.all((step == 0) | ((step == 1) & (part[1:] == 0))) and np.all(position >= since):
+            first, last = int(since[0]), int(end[-1])
+            if not state.known.overlaps(first, last):  # nearly always: one run of new lines
+                state.add(first, last, int(part[0]))
+                return
+        for row, start, at, stop, number in zip(
+            rows.tolist(), since.tolist(), position.tolist(), end.tolist(), part.tolist(), strict=True
+        ):
+            if at in state.known:
+                fresh[row] = False
+            else:
+                state.add(min(start, at), stop, number)
+
+    def _count(self, events: _Events, fresh: np.ndarray, windows: np.ndarray) -> None:
+        keys = np.stack([events.agent_codes.astype(np.int64), windows], axis=1)
+        groups, of_row = np.unique(keys, axis=0, return_inverse=True)
+        of_row = of_row.reshape(-1)
+        hashes = np.array(_hashes(events), np.uint64)
+        lengths = np.fromiter(map(len, events.messages), np.int64, len(events.messages))
+        for group, (agent, window) in enumerate(groups.tolist()):
+            mine = of_row == group
+            landed = mine & fresh
+            key = (events.agents[agent], window)
+            so_far = self._sums.get(key, AuditTotal())
+            count = int(landed.sum())
+            self._sums[key] = AuditTotal(
+                so_far.count + count,
+                so_far.bytes + int(lengths[landed].sum()),
+                (so_far.hash + int(hashes[landed].sum(dtype=np.uint64))) % HASH_MODULUS,
+                so_far.duplicates + int(mine.sum()) - count,
+            )
+
+    def audit(self) -> tuple[AuditSum, ...]:
+        """The attempt's sums, for its record."""
+        return tuple(
+            AuditSum(agent, window, total.count, total.bytes, f"{total.hash:016x}", total.duplicates)
+            for (agent, window), total in sorted(self._sums.items())
+        )
+
+    def streams(self) -> tuple[StreamLanded, ...]:
+        """The positions that the attempt lands, for its record."""
+        return tuple(
+            StreamLanded(agent, stream, partition, tuple(state.added))
+            for (partition, agent, stream), state in sorted(self._touched.items())
+            if len(state.added)
+        )
+
+
+def _events(rows: pa.Table) -> _Events:
+    agents, agent_codes = _coded(rows.column("agent_id"))
+    streams, stream_codes = _coded(rows.column("stream_id"))
+    position = rows.column("position").to_numpy()
+    texts = rows.column("message").cast(pa.binary()).to_pylist()
+    encodings = rows.column("encoding")
+    utf8 = pc.equal(encodings, "utf-8")
+    if not pc.all(utf8).as_py():
+        other = np.flatnonzero(~utf8.to_numpy())
+        for row in other.tolist():
+            texts[row] = _original(texts[row], encodings[row].as_py())
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return _Events(
+        agents,
+        agent_codes,
+        streams,
+        stream_codes,
+        position,
+        rows.column("since").to_numpy(),
+        rows.column("part").to_numpy(),
+        position + np.maximum(lengths, 1),
+        texts,
+    )
+
+
+def _original(message: bytes, encoding: str) -> bytes:
+    """The line's bytes; a message that its encoding cannot say (no agent of ours makes one) counts as its UTF-8."""
+    try:
+        return message.decode("utf-8").encode(encoding)
+    except (LookupError, UnicodeError):
+        return message
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    coded = column.combine_chunks().dictionary_encode()
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
+
+
+def _hashes(events: _Events) -> list[int]:
+    """`headrace.audit.event_hash` of every row; the prefix is put together once per stream."""
+    prefixes: dict[tuple[int, int], bytes] = {}
+    digest = xxhash.xxh64_intdigest
+    hashes = []
+    for agent, stream, position, part, message in zip(
+        events.agent_codes.tolist(),
+        events.stream_codes.tolist(),
+        events.position.tolist(),
+        events.part.tolist(),
+        events.messages,
+        strict=True,
+    ):
+        prefix = prefixes.get((agent, stream))
+        if prefix is None:
+            prefix = prefixes[agent, stream] = f"{events.agents[agent]}/{events.streams[stream]}/".encode("ascii", "replace")
+        hashes.append(digest(b"%b%d/%d\n%b" % (prefix, position, part, message)))
+    return hashes

@@ -1,0 +1,167 @@
+"""What Kafka says about topics: which there are, their ids, ends and configuration, and single records of theirs.
+
+Everything here asks the cluster and waits a bounded time; whatever goes wrong is a PeerError, to be tried again.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+
+from headrace.audit import AUDIT_TOPIC
+from headrace.errors import PeerError
+
+Where = tuple[str, int]  # (topic, partition)
+TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it is now; `topic_id` is None where the broker gives none."""
+
+    topic_id: str | None
+    partitions: tuple[int, ...]
+
+
+def is_wanted(topic: str, patterns: Sequence[re.Pattern[str]]) -> bool:
+    """Whether a topic lands: names that begin with `_` are internal, and of these only `_audit` does, always."""
+    if topic.startswith("_"):
+        return topic == AUDIT_TOPIC
+    return any(pattern.fullmatch(topic) for pattern in patterns)
+
+
+class Topics:
+    """The cluster's topics that are to land."""
+
+    def __init__(self, kafka: Mapping[str, Any], patterns: Iterable[str]) -> None:
+        self._admin = AdminClient({**_client_keys(kafka), "topic.metadata.refresh.interval.ms": -1})
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._compacts: dict[str, bool] = {}
+
+    def find(self) -> dict[str, Topic]:
+        """All wanted topics, by name."""
+        try:
+            listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
+        except KafkaException as error:
+            raise PeerError(f"kafka: topics cannot be listed: {_say(error)}") from error
+        names = sorted(name for name, topic in listed.items() if topic.error is None and is_wanted(name, self._patterns))
+        ids = self.ids(names)
+        return {name: Topic(ids[name], tuple(sorted(listed[name].partitions))) for name in names if name in ids}
+
+    def ids(self, names: Sequence[str]) -> dict[str, str | None]:
+        """The ids of those of `names` that exist."""
+        if not names:
+            return {}
+        futures = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S)
+        found: dict[str, str | None] = {}
+        for name, future in futures.items():
+            try:
+                found[name] = _id(future.result().topic_id)
+            except KafkaException as error:
+                if error.args[0].code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                    raise PeerError(f"kafka: topic {name} cannot be described: {_say(error)}") from error
+        return found
+
+    def bounds(self, where: Iterable[Where]) -> dict[Where, tuple[int, int]]:
+        """(log start, end of what a read_committed consumer may see) of partitions; those that cannot be asked are left out."""
+        partitions = [TopicPartition(topic, partition) for topic, partition in where]
+        starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {at: (starts[at], ends[at]) for at in starts if at in ends}
+
+    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Where, int]:
+        if not partitions:
+            return {}
+        futures: Mapping[TopicPartition, Future[Any]] = self._admin.list_offsets(
+            dict.fromkeys(partitions, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
+        )
+        found: dict[Where, int] = {}
+        for partition, future in futures.items():
+            try:
+                found[partition.topic, partition.partition] = future.result().offset
+            except KafkaException:
+                continue  # a leader is away; it is asked again at the next look
+        return found
+
+    def compacts(self, topic: str) -> bool:
+        """Whether holes in a topic's offsets may be compaction's; asked once."""
+        if topic not in self._compacts:
+            resource = ConfigResource(ResourceType.TOPIC, topic)
+            try:
+                (future,) = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S).values()
+                self._compacts[topic] = "compact" in future.result()["cleanup.policy"].value
+            except (KafkaException, KeyError):
+                return topic == AUDIT_TOPIC  # compacted by definition, even where a broker cannot say so
+        return self._compacts[topic]
+
+
+class SpotReader:
+    """Reads single records at given offsets, on a consumer of its own that never commits."""
+
+    def __init__(self, kafka: Mapping[str, Any]) -> None:
+        self._consumer = Consumer(
+            {
+                **_client_keys(kafka),
+                "group.id": f"headrace-load-spot-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
+                "queued.max.messages.kbytes": 1024,
+                "fetch.message.max.bytes": 65536,
+            }
+        )
+
+    def records_at(self, offsets: Mapping[Where, int]) -> dict[Where, Any]:
+        """The record at exactly that offset of each partition; None where there is none.
+
+        Raises:
+            PeerError: some partition has not answered in time.
+        """
+        waiting = dict(offsets)
+        found: dict[Where, Any] = {}
+        if not offsets:
+            return found
+        self._consumer.assign([TopicPartition(*where, offset) for where, offset in offsets.items()])
+        deadline = time.monotonic() + TIMEOUT_S
+        try:
+            while waiting:
+                message = self._consumer.poll(0.5)
+                if message is None:
+                    if time.monotonic() > deadline:
+                        raise PeerError(f"kafka: no answer about the records at {waiting}")
+                    continue
+                where = (message.topic(), message.partition())
+                error = message.error()
+                if where not in waiting or (error is not None and error.retriable()):
+                    continue
+                at = waiting.pop(where)
+                found[where] = message if error is None and message.offset() == at else None
+        finally:
+            self._consumer.unassign()
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kafka.items() if key != "group.id"}
+
+
+def _id(topic_id: Any) -> str | None:
+    if topic_id is None:
+        return None
+    bits = (topic_id.get_most_significant_bits() % (1 << 64)) << 64 | topic_id.get_least_significant_bits() % (1 << 64)
+    return str(uuid.UUID(int=bits)) if bits else None
+
+
+def _say(error: KafkaException) -> str:
+    return str(error.args[0].str()) if error.args and isinstance(error.args[0], KafkaError) else str(error)
