@@ -102,7 +102,7 @@ class BrokerConfig(Section):
     offset_metadata_max_bytes: NotNegative = Field(4096, alias="offset.metadata.max.bytes")
     group_min_session_timeout_ms: Positive = Field(6000, alias="group.min.session.timeout.ms")
     group_max_session_timeout_ms: Positive = Field(1_800_000, alias="group.max.session.timeout.ms")
-    # Kafka's 3000 spares a busy cluster rebalances while dozens of members start; here few do, and every first reader would wait.
+    # Kafka's 3000 spares a cluster rebalances while dozens of members start; here few do, and every first reader would wait.
     group_initial_rebalance_delay_ms: NotNegative = Field(250, alias="group.initial.rebalance.delay.ms")
     group_max_size: Positive = Field((1 << 31) - 1, alias="group.max.size")
 
