@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from headrace.errors import ConfigError, HeadraceError, PeerError
 from headrace.schemas.registry import LogReader, LogRecord
@@ -43,7 +43,7 @@ class KafkaSchemaLog:
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        common: dict[str, Any] = {"log.connection.close": False, "error_cb": _log_error, **kafka}
+        common: dict[str, Any] = {"log.connection.close": False, "logger": logger, "error_cb": _log_error, **kafka}
         try:
             self._admin = AdminClient(common)
             self._producer = Producer(
@@ -61,8 +61,7 @@ class KafkaSchemaLog:
                 }
             )
         except (KafkaException, TypeError, ValueError) as error:
-            reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-            raise ConfigError(f"kafka: {reason}; see librdkafka's CONFIGURATION.md") from error
+            raise ConfigError(f"kafka: {_reason(error)}; see librdkafka's CONFIGURATION.md") from error
 
     def follow(self, reader: LogReader) -> None:
         """Begin to give the log to `reader`; call it once, on the event loop."""
@@ -98,7 +97,7 @@ class KafkaSchemaLog:
         try:
             self._producer.produce(self._topic, key=key, value=value, partition=0, on_delivery=on_delivery)
         except (KafkaException, BufferError) as error:
-            raise PeerError(f"{self._topic}: {error}; try again later") from error
+            raise PeerError(f"{self._topic}: {_reason(error)}; try again later") from error
         return await acknowledged
 
     async def end_offset(self) -> int:
@@ -106,14 +105,20 @@ class KafkaSchemaLog:
 
     def _ask_end_offset(self) -> int:
         try:
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_S)
-        except (KafkaException, RuntimeError) as error:
-            raise PeerError(f"{self._topic}: {error}; is the broker running?") from error
-        return int(end)
+            return self._offset_at(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        except (KafkaException, TimeoutError) as error:
+            raise PeerError(f"{self._topic}: {_reason(error)}; is the broker running?") from error
+
+    def _offset_at(self, which: OffsetSpec) -> int:
+        # By the administrator's client: the consumer's own question waits for ever while another thread consumes.
+        partition = TopicPartition(self._topic, 0)
+        answer = self._admin.list_offsets({partition: which}, request_timeout=_ASK_S)[partition]
+        return int(answer.result(2 * _ASK_S).offset)
 
     def _serve_acks(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(0.2)
+            self._admin.poll(0)  # its log
 
     def _follow(self, loop: asyncio.AbstractEventLoop, reader: LogReader) -> None:
         try:
@@ -133,7 +138,7 @@ class KafkaSchemaLog:
         self._consumer.assign([TopicPartition(self._topic, 0, start)])
         while not self._stopping.is_set():
             records: list[LogRecord] = []
-            for message in self._consumer.consume(_READ_AT_ONCE, timeout=0.2):
+            for message in self._next_messages():
                 error, offset = message.error(), message.offset()
                 assert offset is not None
                 if error is None:
@@ -150,16 +155,21 @@ class KafkaSchemaLog:
             if records:
                 loop.call_soon_threadsafe(reader.on_records, records)
 
+    def _next_messages(self) -> list[Message]:
+        """What there is; waits a little for one, but not for more."""
+        first = self._consumer.poll(0.2)
+        return [] if first is None else [first, *self._consumer.consume(_READ_AT_ONCE, timeout=0)]
+
     def _start_offset(self) -> int | None:
-        """Where the log begins: 0, or later where somebody deleted records."""
+        """Where the log begins: 0, or later where somebody deleted records. None when stopped before the broker answered."""
         while not self._stopping.is_set():
             try:
-                start, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_S)
-            except KafkaException as error:
-                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": error.args[0].str()})
+                # Otherwise the consumer looks for a topic that it does not know only after a second.
+                self._consumer.list_topics(self._topic, timeout=_ASK_S)
+                return self._offset_at(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+            except (KafkaException, TimeoutError) as error:
+                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
                 self._stopping.wait(_RETRY_S)
-            else:
-                return int(start)
         return None
 
     def _ensure_topic(self) -> bool:
@@ -177,8 +187,8 @@ class KafkaSchemaLog:
                 new = NewTopic(self._topic, 1, -1, config={"cleanup.policy": "compact"})
                 self._admin.create_topics([new], operation_timeout=_ASK_S, request_timeout=_ASK_S)[self._topic].result()
                 logger.info("topic created", extra={"topic": self._topic})
-            except KafkaException as error:
-                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": error.args[0].str()})
+            except (KafkaException, TimeoutError) as error:
+                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
                 self._stopping.wait(_RETRY_S)
         return False
 
@@ -190,8 +200,8 @@ class KafkaSchemaLog:
         resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
         try:
             policy = self._admin.describe_configs([resource], request_timeout=_ASK_S)[resource].result()["cleanup.policy"].value
-        except (KafkaException, KeyError) as error:  # a broker may not serve it, or not to us
-            logger.info("cleanup.policy cannot be read", extra={"topic": self._topic, "reason": str(error)})
+        except (KafkaException, KeyError, TimeoutError) as error:  # a broker may not serve it, or not to us
+            logger.info("cleanup.policy cannot be read", extra={"topic": self._topic, "reason": _reason(error)})
             return
         if policy != "compact":
             raise UnusableTopicError(f"{self._topic} has cleanup.policy={policy}, which deletes schemas; set it to compact")
@@ -199,3 +209,9 @@ class KafkaSchemaLog:
 
 def _log_error(error: KafkaError) -> None:
     logger.warning("kafka", extra={"reason": error.str()})
+
+
+def _reason(error: Exception) -> str:
+    """What librdkafka says of it."""
+    detail = error.args[0] if error.args else None
+    return str(detail.str()) if isinstance(detail, KafkaError) else str(error) or type(error).__name__
