@@ -81,7 +81,9 @@ class History:
         self.now_ms += self.source.randrange(1, 240_000)
         agent = self.source.choice(self.agents)
         twice = [self.write, self.send, self.acknowledge, self.load]
-        action = self.source.choice([*twice, *twice, self.announce, self.crash, self.land_audit])
+        action = self.source.choice(
+            [*twice, *twice, self.announce, self.announce, self.crash, self.land_audit, self.land_audit]
+        )
         action(agent)
 
     def write(self, agent: TailedAgent) -> None:
@@ -157,7 +159,7 @@ class History:
 
     def land_audit(self, _: object = None, *, everything: bool = False) -> None:
         self.audit_end = (
-            len(self.audit_log) if everything else min(len(self.audit_log), self.audit_end + self.source.randrange(0, 5))
+            len(self.audit_log) if everything else min(len(self.audit_log), self.audit_end + self.source.randrange(0, 30))
         )
 
     def settle(self) -> None:
