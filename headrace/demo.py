@@ -195,10 +195,10 @@ def _watch(
     landed = progress.add_task("landed", total=shipment.lines, unit="rows")
     agent = supervisor.children["agent"]
     while not stop.wait(_POLL_S):
+        if refusal := supervisor.refusal():
+            raise HeadraceError(refusal)
         for line in supervisor.revive():
             progress.console.print(f"headrace demo: {line}", style="yellow", highlight=False)
-        if agent.restarts > 3:
-            raise HeadraceError(supervisor.obituary("agent"))
         progress.update(shipped, completed=shipment.acked_lines)
         if "logs" in tables(layout.landed):
             progress.update(landed, completed=sum(file.rows for file in snapshot(layout.landed, "logs").files))
@@ -232,7 +232,9 @@ def _result(layout: Layout, shipment: _Shipment) -> _Result:
         return _Result(shipment.lines, 0, 0, 0, [], verdict)
     table = snapshot(layout.landed, "logs")
     files = [str(file.path) for file in table.files]
-    return _Result(shipment.lines, _landed_lines(layout, shipment, files), table.quarantined, table.duplicates, files, verdict)
+    quarantined = sum(found.count for found in table.quarantined)
+    duplicates = sum(total.duplicates for total in table.audit.values())
+    return _Result(shipment.lines, _landed_lines(layout, shipment, files), quarantined, duplicates, files, verdict)
 
 
 def _landed_lines(layout: Layout, shipment: _Shipment, files: list[str]) -> int:
@@ -241,7 +243,7 @@ def _landed_lines(layout: Layout, shipment: _Shipment, files: list[str]) -> int:
 
     from headrace.agents.state import streams_of
 
-    streams = list(streams_of(layout.agent, shipment.files).values())
+    streams = list(streams_of(layout.agent, [str(path) for path in shipment.files]).values())
     if not files or not streams:
         return 0
     return int(ds.dataset(files).count_rows(filter=(ds.field("part") == 0) & ds.field("stream_id").isin(streams)))
@@ -291,7 +293,7 @@ def _print_tree(layout: Layout) -> None:
         branch = tree.add(f"[bold]{topic}[/bold]  {sum(file.rows for file in table.files):,} rows in {len(table.files)} files")
         hours: dict[str, list[Any]] = {}
         for file in sorted(table.files, key=lambda file: (file.dt, file.hour)):
-            hours.setdefault(f"dt={file.dt}/hour={file.hour:02d}", []).append(file)
+            hours.setdefault(f"dt={file.dt}/hour={file.hour}", []).append(file)
         shown = list(hours.items())
         for hour, files in shown[:_HOURS_SHOWN]:
             rows, size_bytes = sum(file.rows for file in files), sum(file.bytes for file in files)

@@ -26,7 +26,7 @@ def registry_config(*, port: int, broker_port: int) -> dict[str, Any]:
 def agent_config(layout: Layout, globs: Sequence[str], *, broker_port: int, registry_port: int) -> dict[str, Any]:
     """An agent that ships everything that matches the globs to topic `logs`."""
     return {
-        "agent": {"state_dir": str(layout.agent), "grace": "5s"},
+        "agent": {"state_dir": str(layout.agent), "grace_ms": 5000},
         "kafka": {"bootstrap.servers": f"127.0.0.1:{broker_port}"},
         "registry": f"http://127.0.0.1:{registry_port}",
         "inputs": [{"tail": list(globs), "topic": TOPIC, "parse": "auto"}],

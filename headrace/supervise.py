@@ -128,7 +128,6 @@ class _Child:
     arguments: tuple[str, ...]
     stdout: Any
     process: subprocess.Popen[bytes]
-    restarts: int = 0
     finite: bool = False  # ends by itself when its work is done
     died_at: float | None = None
 
@@ -196,8 +195,11 @@ class Supervisor:
             elif now - child.died_at >= RESTART_DELAY_S:
                 child.process = self._spawn(part, child.arguments, child.stdout)
                 child.died_at = None
-                child.restarts += 1
         return said
+
+    def refusal(self) -> str | None:
+        """One line on a part that refuses what it was told (status 2): it would do so again."""
+        return next((self.obituary(part) for part, child in self.children.items() if child.process.poll() == 2), None)
 
     def obituary(self, part: str) -> str:
         """One line on how a part ended, with the last thing it said."""
