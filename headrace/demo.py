@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.process import stop_event
@@ -33,7 +33,6 @@ _SEED = 2011
 _POLL_S = 0.1
 _READY_TIMEOUT_S = 60.0
 _COUNT_CHUNK_BYTES = 1 << 20
-_HOURS_SHOWN = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -250,57 +249,16 @@ def _landed_lines(layout: Layout, shipment: _Shipment, files: list[str]) -> int:
 
 
 def _show(layout: Layout, shipment: _Shipment, args: argparse.Namespace, *, elapsed_s: float) -> int:
-    from headrace.cli import main
+    from headrace import demo_report
 
     result = _result(layout, shipment)
-    _print_tree(layout)
-    for command in _questions(layout, made_up=not args.files) if result.landed else ():
-        print(f'\n$ headrace {" ".join(command[:-1])} "{command[-1]}"', flush=True)
-        main(command)
-    print(f"\n$ headrace audit --data {layout.root}", flush=True)
-    main(["audit", "--data", str(layout.root)])
+    demo_report.print_tree(layout)
+    if result.landed:
+        demo_report.print_answer(layout, made_up=not args.files)
+    demo_report.print_audit(layout)
     pace = f"{shipment.size_bytes / 1e6:,.1f} MB in {elapsed_s:.1f} s, {shipment.lines / elapsed_s:,.0f} lines/s"
     print(f"\n{result.landed:,} of {result.lines:,} lines landed ({pace}); audit: {result.audit}")
     print(f"everything is kept in {layout.root}")
     if args.json:
         print(json.dumps(asdict(result)), flush=True)
     return 0 if result.audit == "complete" and result.landed == result.lines else 1
-
-
-def _questions(layout: Layout, *, made_up: bool) -> list[list[str]]:
-    """What to ask of what has landed: something worth looking at for each kind of log."""
-    data = ["query", "--data", str(layout.root)]
-    if made_up:
-        return [
-            [*data, "SELECT hour, count(*) AS requests, count(*) FILTER (fields['status'] >= '500') AS errors, "
-             "bar(count(*), 0, 6000, 40) AS traffic FROM logs GROUP BY hour ORDER BY hour"],
-        ]  # fmt: skip
-    return [
-        [*data, "SELECT service, count(*) AS lines, min(event_time) AS first, max(event_time) AS last, "
-         "max(length(message)) AS longest FROM logs GROUP BY service ORDER BY lines DESC"],
-    ]  # fmt: skip
-
-
-def _print_tree(layout: Layout) -> None:
-    from rich.console import Console
-    from rich.tree import Tree
-
-    from headrace.sinks.table.reader import snapshot, tables
-
-    tree = Tree(f"[bold]{layout.landed}[/bold]")
-    for topic in tables(layout.landed):
-        table = snapshot(layout.landed, topic)
-        branch = tree.add(f"[bold]{topic}[/bold]  {sum(file.rows for file in table.files):,} rows in {len(table.files)} files")
-        hours: dict[str, list[Any]] = {}
-        for file in sorted(table.files, key=lambda file: (file.dt, file.hour)):
-            hours.setdefault(f"dt={file.dt}/hour={file.hour}", []).append(file)
-        shown = list(hours.items())
-        for hour, files in shown[:_HOURS_SHOWN]:
-            rows, size_bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
-            branch.add(
-                f"{hour}  {rows:,} rows, {len(files)} {'file' if len(files) == 1 else 'files'}, {size_bytes / 1000:,.0f} kB"
-            )
-        if len(shown) > _HOURS_SHOWN:
-            branch.add(f"… and {len(shown) - _HOURS_SHOWN} more hours")
-        branch.add("_headrace/  the table's log")
-    Console().print(tree, highlight=False)
