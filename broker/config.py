@@ -102,7 +102,8 @@ class BrokerConfig(Section):
     offset_metadata_max_bytes: NotNegative = Field(4096, alias="offset.metadata.max.bytes")
     group_min_session_timeout_ms: Positive = Field(6000, alias="group.min.session.timeout.ms")
     group_max_session_timeout_ms: Positive = Field(1_800_000, alias="group.max.session.timeout.ms")
-    # Kafka's 3000 spares a cluster rebalances while dozens of members start; here few do, and every first reader would wait.
+    # Kafka's 3000 spares rebalances while dozens of members start; here few do, and every first reader would wait. Not 0:
+    # kafka-python 3.0 answered at once may assign before it knows the topic, and stays without partitions (6 of 40 tries).
     group_initial_rebalance_delay_ms: NotNegative = Field(250, alias="group.initial.rebalance.delay.ms")
     group_max_size: Positive = Field((1 << 31) - 1, alias="group.max.size")
 

@@ -61,7 +61,7 @@ class Group:
         self._unsynced: dict[str, None] = {}  # members that owe this generation's sync
         self._initial_rebalance_delay_ms = settings.initial_rebalance_delay_ms
         self._max_size = settings.max_size
-        self._initial_remaining_ms: int | None = None  # set while the first rebalance still waits for more members
+        self._initial_remaining_ms: int | None = None  # set while a group that was empty waits for more members
         self._member_came_meanwhile = False
         self._join_deadline_ms: int | None = None  # set while PREPARING
         self._sync_deadline_ms: int | None = None  # set while _unsynced is not empty
@@ -106,7 +106,7 @@ class Group:
             effects = self._add_member(request, request.member_id, now_ms)
         else:
             effects = self._join_again(request, now_ms)
-        # The first rebalance waits for its delay even if all are there.
+        # The rebalance of a group that was empty waits for its delay even if all are there.
         if self.state is PREPARING and self._initial_remaining_ms is None and self._all_joined():
             effects += self._complete_join(now_ms)
         return tuple(effects)
@@ -188,7 +188,7 @@ class Group:
         effects: list[Effect] = []
         if self.state is COMPLETING:
             effects = self._fail_syncs(ErrorCode.rebalance_in_progress, now_ms)
-        first = self.state is EMPTY and self.generation == 0 and self._initial_rebalance_delay_ms > 0
+        first = self.state is EMPTY and self._initial_rebalance_delay_ms > 0
         self._transition(PREPARING)
         self._unsynced.clear()
         self._sync_deadline_ms = None

@@ -9,20 +9,14 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.processes import Part, broker
-
-SESSION_MS = 1_000
+from tests.compat.group_broker import address, group_broker
+from tests.processes import Part
 
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
-    settings = {"group_min_session_timeout_ms": SESSION_MS, "group_initial_rebalance_delay_ms": 0}
-    with broker(tmp_path_factory.mktemp("groups"), **settings) as running:
+    with group_broker(tmp_path_factory.mktemp("groups")) as running:
         yield running
-
-
-def address(part: Part) -> str:
-    return f"127.0.0.1:{part.ports['kafka']}"
 
 
 def topic(part: Part, name: str, partitions: int) -> str:
@@ -188,7 +182,7 @@ def test_offsets_of_a_deleted_topic_are_forgotten(part: Part) -> None:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Part]:
-    with broker(tmp_path, group_min_session_timeout_ms=SESSION_MS, group_initial_rebalance_delay_ms=0) as running:
+    with group_broker(tmp_path) as running:
         yield running
 
 

@@ -74,6 +74,19 @@ def test_the_first_rebalance_is_never_put_off_beyond_the_rebalance_timeout() -> 
     assert driver.joined(first).generation == 1
 
 
+def test_a_group_that_lost_its_members_waits_again_when_one_comes() -> None:
+    driver = Driver(settings=SETTINGS)
+    request = driver.join()
+    driver.pass_time(3_000)
+    driver.leave(LeavingMember(driver.joined(request).member_id, None))
+    assert driver.group.state is GroupState.EMPTY
+    request = driver.join()
+    driver.pass_time(2_999)
+    assert request not in driver.answers
+    driver.pass_time(1)
+    assert driver.joined(request).generation == 3
+
+
 def test_a_second_member_makes_the_first_join_again_and_both_share_generation_leader_and_protocol() -> None:
     driver = Driver()
     (first,) = driver.stable_group(1)
