@@ -84,5 +84,9 @@ def compress(codec: int, data: bytes) -> bytes:
         pieces = [data[at : at + _XERIAL_CHUNK] for at in range(0, len(data), _XERIAL_CHUNK)]
         packed = [bytes(cramjam.snappy.compress_raw(piece)) for piece in pieces]
         return _XERIAL_HEADER + b"".join(_LENGTH.pack(len(piece)) + piece for piece in packed)
-    library: Any = {GZIP: cramjam.gzip, LZ4: cramjam.lz4, ZSTD: cramjam.zstd}[codec]
+    if codec == LZ4:
+        compressor = cramjam.lz4.Compressor(block_linked=False)  # Kafka reads frames of independent blocks only
+        compressor.compress(data)
+        return bytes(compressor.finish())
+    library: Any = {GZIP: cramjam.gzip, ZSTD: cramjam.zstd}[codec]
     return bytes(library.compress(data))

@@ -169,8 +169,8 @@ class LogDirectory:
         config = with_overrides(self.config.defaults, overrides)
         loaded = load_log(self._disk, path, config, facts, now_ms)
         log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self._space, loaded, now_ms)
-        if config.flushes:
-            log.sync()  # what recovery kept is exposed now, so it must be durable now
+        if config.flushes or loaded.has_hole:
+            log.sync(checkpoint=loaded.has_hole)  # what recovery kept is exposed now, so it must be durable now
         self._logs[topic, partition] = log
 
     def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
@@ -214,7 +214,6 @@ class LogDirectory:
             write_whole(
                 self._disk, path, checkpoint.PARTITION_METADATA, checkpoint.encode_partition_metadata(topic_id)
             )  # fmt: skip
-            self._disk.sync_directory(self.path)
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}") from error
         log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self._space, loaded, self._now_ms)

@@ -9,7 +9,6 @@ directory. Every method raises OSError when the disk fails.
 import fcntl
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -67,7 +66,7 @@ class Disk(Protocol):
         ...
 
     def make_directory(self, path: str) -> None:
-        """Make a directory and its parents; one that is there is fine."""
+        """Make a directory and its parents, durably; one that is there is fine."""
         ...
 
     def rename(self, old: str, new: str) -> None:
@@ -156,7 +155,12 @@ class RealDisk:
         return sorted(os.listdir(path))
 
     def make_directory(self, path: str) -> None:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        self.make_directory(parent)
+        os.mkdir(path)
+        self.sync_directory(parent)
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new)

@@ -9,6 +9,7 @@ rebuilt from the log. No file and no disk here.
 import struct
 from array import array
 from bisect import bisect_right
+from operator import le, lt
 
 OFFSET_ENTRY_SIZE = 8
 TIME_ENTRY_SIZE = 12
@@ -89,10 +90,10 @@ class TimeIndex:
             self.timestamps.append(timestamp_ms)
             self.offsets.append(relative_offset)
 
-    def offset_at_or_before(self, timestamp_ms: int) -> int:
-        """A relative offset such that every earlier batch has only timestamps before `timestamp_ms`."""
-        at = bisect_right(self.timestamps, timestamp_ms)
-        return self.offsets[at - 1] if at else 0
+    def at_or_before(self, timestamp_ms: int) -> tuple[int, int] | None:
+        """The last entry (timestamp, relative offset) not after `timestamp_ms`: every earlier batch has earlier timestamps
+        only.""" at = bisect_right(self.timestamps, timestamp_ms)
+        return (self.timestamps[at - 1], self.offsets[at - 1]) if at else None
 
     def truncate(self, relative_offset: int) -> None:
         """Forget entries for `relative_offset` and later."""
@@ -109,16 +110,17 @@ def decode_time_index(data: bytes) -> TimeIndex | None:
     """Read a `.timeindex` file; None if it is not one."""
     if len(data) % TIME_ENTRY_SIZE:
         return None
+    count = len(data) // TIME_ENTRY_SIZE
+    numbers = struct.unpack(">" + "qi" * count, data)
+    if min(numbers[1::2], default=0) < 0:
+        return None
     index = TimeIndex()
-    for timestamp, offset in _TIME_ENTRY.iter_unpack(data):
-        if offset < 0:
-            return None
-        index.timestamps.append(timestamp)
-        index.offsets.append(offset)
-    return index if _rises(index.timestamps) and list(index.offsets) == sorted(index.offsets) else None
+    index.timestamps, index.offsets = array("q", numbers[0::2]), array("I", numbers[1::2])
+    return index if _rises(index.timestamps) and all(map(le, index.offsets, index.offsets[1:])) else None
 
 
 def _rises(numbers: "array[int]") -> bool:
-    """Strictly, and below 2³¹ at its end (the entries are signed in the file)."""
-    values = numbers.tolist()
-    return not values or (values == sorted(set(values)) and (numbers.typecode == "q" or values[-1] <= MAX_RELATIVE_OFFSET))
+    """Strictly, and offsets and positions stay below 2³¹ (the entries are signed in the file)."""
+    if numbers and numbers.typecode == "I" and numbers[-1] > MAX_RELATIVE_OFFSET:
+        return False
+    return all(map(lt, numbers, numbers[1:]))

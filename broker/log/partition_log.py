@@ -95,13 +95,14 @@ class LocateResult:
 
 @dataclass(frozen=True, slots=True)
 class LoadedLog:
-    """What loading found (recovery.py)."""
+    """What loading found (recovery.py); with `has_hole` the recovery point must pass the hole before anything is appended."""
 
     segments: list[Segment]
     producers: ProducerStates
     epochs: list[tuple[int, int]]
     log_start_offset: int
     recovery_point: int
+    has_hole: bool = False
 
 
 class PartitionLog:
@@ -406,6 +407,8 @@ class PartitionLog:
         segments = self._uncheckpointed if checkpoint else self._unsynced
         captured = None
         if checkpoint:
+            for segment in segments:
+                segment.seal()
             chunks = [chunk for segment in segments for chunk in segment.unsaved_indexes()]
             lengths = [(segment, segment.index_lengths()) for segment in segments]
             captured = Checkpoint(chunks, lengths, self._producers.encode())
@@ -504,9 +507,6 @@ class PartitionLog:
     def close(self) -> None:
         """Write everything and give the files back; a fenced log only gives its files back."""
         if not self.fenced:
-            self._active.seal()
-            if self._active not in self._uncheckpointed:
-                self._uncheckpointed.append(self._active)
             self.sync(checkpoint=True)
         self.abandon()
 

@@ -101,8 +101,9 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     end = segments[-1].next_offset
     producers = _producers(disk, path, names, segments, scan, end, now_ms)
     epochs = _epochs(disk, path, scan, end)
-    recovery_point = end if facts.clean or found < floor else min(facts.recovery_point, end)
-    return LoadedLog(segments, producers, epochs, max(facts.log_start_offset, segments[0].base_offset), recovery_point)
+    log_start_offset = max(facts.log_start_offset, segments[0].base_offset)
+    recovery_point = found if facts.clean else min(facts.recovery_point, found)
+    return LoadedLog(segments, producers, epochs, log_start_offset, recovery_point, has_hole=found < floor)
 
 
 def _create(disk: Disk, path: str, base_offset: int, config: LogConfig) -> Segment:
@@ -134,7 +135,7 @@ def _resume_active(segment: Segment) -> bool:
     """After a clean stop: go on from the last index entry, without CRCs; False if the segment is not as it was left."""
     size = segment.size
     stored = segment.stored_indexes()
-    if stored is None or not segment.points_truly(stored[0]):
+    if stored is None or not segment.points_truly(*stored):
         return False
     segment.resume_from(*stored)
     while segment.size < size:
@@ -169,7 +170,7 @@ def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan)
     if stored is not None:
         for index in stored:
             index.truncate(recovery_point - segment.base_offset)
-        if not segment.points_truly(stored[0]):
+        if not segment.points_truly(*stored):
             stored = None
     if stored is None:
         segment.start_empty()

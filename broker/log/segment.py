@@ -9,7 +9,7 @@ led there, and a damaged index is built again from the log.
 from collections.abc import Iterator, Sequence
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, read_whole
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, read_whole, write_whole
 from headrace.broker.log.index import (
     MAX_RELATIVE_OFFSET,
     OFFSET_ENTRY_SIZE,
@@ -116,8 +116,8 @@ class Segment:
         )
 
     def seal(self) -> None:
-        """No more batches: the last time index entry says the greatest timestamp of all."""
-        if self.max_timestamp is not None:
+        """Let the last time index entry say the greatest timestamp so far: due before the index is made durable, and at
+        roll.""" if self.max_timestamp is not None:
             self.times.append(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
 
     # Indexes
@@ -139,13 +139,16 @@ class Segment:
         return self._times
 
     def start_empty(self) -> None:
-        """Begin without index entries; files of this name that are there are emptied."""
+        """Begin without batches or index entries; index files of this name that are there are emptied."""
+        self._begin_empty()
+        for suffix in (INDEX, TIME_INDEX):
+            self._cut_index(suffix, 0)
+
+    def _begin_empty(self) -> None:
         self._offsets, self._times = OffsetIndex(), TimeIndex()
         self._saved_entries = self._saved_times = self._bytes_since_entry = 0
         self.size, self.next_offset, self.max_timestamp, self.first_timestamp = 0, self.base_offset, None, None
         self._hints.clear()
-        for suffix in (INDEX, TIME_INDEX):
-            self._write_index(suffix, 0, b"", cut=True)
 
     def stored_indexes(self) -> tuple[OffsetIndex, TimeIndex] | None:
         """The index files, if both are there and well formed, and point into this segment."""
@@ -166,8 +169,8 @@ class Segment:
         """
         self._offsets, self._times = offset_index, time_index
         self._saved_entries, self._saved_times = len(offset_index), len(time_index)
-        self._write_index(INDEX, self._saved_entries * OFFSET_ENTRY_SIZE, b"", cut=True)
-        self._write_index(TIME_INDEX, self._saved_times * TIME_ENTRY_SIZE, b"", cut=True)
+        self._cut_index(INDEX, self._saved_entries * OFFSET_ENTRY_SIZE)
+        self._cut_index(TIME_INDEX, self._saved_times * TIME_ENTRY_SIZE)
         self._hints.clear()
         self._bytes_since_entry = 0
         self.max_timestamp = time_index.timestamps[-1] if len(time_index) else None
@@ -175,42 +178,53 @@ class Segment:
         self.size = offset_index.positions[-1] if len(offset_index) else 0
         return self.size
 
-    def points_truly(self, offset_index: OffsetIndex) -> bool:
-        """Whether the last entry leads to the batch that it names."""
-        if not len(offset_index):
+    def points_truly(self, offset_index: OffsetIndex, time_index: TimeIndex) -> bool:
+        """Whether the last entry of each index says what is so of the batch that it names."""
+        if len(offset_index):
+            header = self.header_at(offset_index.positions[-1])
+            if header is None or header.last_offset != self.base_offset + offset_index.offsets[-1]:
+                return False
+        if not len(time_index):
             return True
-        header = self.header_at(offset_index.positions[-1])
-        return header is not None and header.last_offset == self.base_offset + offset_index.offsets[-1]
+        position = offset_index.position_at_or_before(time_index.offsets[-1])
+        return self._entry_is_true(time_index.timestamps[-1], time_index.offsets[-1], position)
+
+    def _entry_is_true(self, timestamp_ms: int, relative_offset: int, position: int) -> bool:
+        """Whether the batch that ends with this offset, at or after `position`, has this as its greatest timestamp."""
+        last_offset = self.base_offset + relative_offset
+        while (header := self.header_at(position)) is not None and header.last_offset < last_offset:
+            position += header.size
+        return header is not None and (header.last_offset, header.max_timestamp) == (last_offset, timestamp_ms)
 
     def _load_indexes(self) -> None:
+        self._used = True
         stored = self.stored_indexes()
-        if stored is None:
+        if stored is None or not self.points_truly(*stored):
             self.rebuild_indexes()
             return
-        self._used = True
         self._offsets, self._times = stored
         self._saved_entries, self._saved_times = len(stored[0]), len(stored[1])
 
     def rebuild_indexes(self) -> None:
-        """Build both indexes from the batches' headers, and write them.
+        """Build both indexes from the batches' headers, and write them durably: a file that a crash cut short between two
+        entries could not be told from a whole one.
 
         Raises:
             CorruptError: the log itself has a hole where a batch should be.
         """
         end, next_offset = self.size, self.next_offset
-        self.start_empty()
+        self._begin_empty()
         while self.size < end:
             header = self.header_at(self.size, end)
             if header is None:
-                self.size, self.next_offset = end, next_offset
-                raise CorruptError(f"{self.path(LOG)}: no record batch at byte {self.size}")
+                bad, self.size, self.next_offset = self.size, end, next_offset
+                raise CorruptError(f"{self.path(LOG)}: no record batch at byte {bad}")
             self.note(header.last_offset, header.max_timestamp, header.size)
         self.next_offset = max(next_offset, self.next_offset)
         self.seal()
-        for path, position, data in self.unsaved_indexes():
-            file = self._disk.open(path, create=True)
-            file.pwrite([data], position)
-            file.close()
+        directory, _, name = self._stem.rpartition("/")
+        write_whole(self._disk, directory, name + INDEX, self.offsets.encode())
+        write_whole(self._disk, directory, name + TIME_INDEX, self.times.encode())
         self.indexes_saved(len(self.offsets), len(self.times))
 
     def unsaved_indexes(self) -> list[tuple[str, int, bytes]]:
@@ -232,13 +246,10 @@ class Segment:
         """So many entries are in the files now."""
         self._saved_entries, self._saved_times = max(self._saved_entries, entries), max(self._saved_times, times)
 
-    def _write_index(self, suffix: str, position: int, data: bytes, *, cut: bool) -> None:
+    def _cut_index(self, suffix: str, size: int) -> None:
         file = self._disk.open(self.path(suffix), create=True)
         try:
-            if cut:
-                file.truncate(position)
-            if data:
-                file.pwrite([data], position)
+            file.truncate(size)
         finally:
             file.close()
 
@@ -365,7 +376,11 @@ class Segment:
 
     def batches_not_before(self, timestamp_ms: int, offset: int) -> Iterator[tuple[int, BatchHeader]]:
         """(position, header) of each batch, from `offset` on, whose greatest timestamp is not before `timestamp_ms`."""
-        start = max(offset, self.base_offset + self.times.offset_at_or_before(timestamp_ms))
+        entry = self.times.at_or_before(timestamp_ms)
+        if entry is not None and not self._entry_is_true(*entry, self.offsets.position_at_or_before(entry[1])):
+            self.rebuild_indexes()
+            entry = self.times.at_or_before(timestamp_ms)
+        start = max(offset, self.base_offset + (entry[1] if entry is not None else 0))
         for position, header in self.headers(start):
             if header.max_timestamp >= timestamp_ms:
                 yield position, header
