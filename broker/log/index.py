@@ -91,8 +91,8 @@ class TimeIndex:
             self.offsets.append(relative_offset)
 
     def at_or_before(self, timestamp_ms: int) -> tuple[int, int] | None:
-        """The last entry (timestamp, relative offset) not after `timestamp_ms`: every earlier batch has earlier timestamps
-        only.""" at = bisect_right(self.timestamps, timestamp_ms)
+        """The last entry (timestamp, relative offset) not after `timestamp_ms`: no earlier batch reaches its timestamp."""
+        at = bisect_right(self.timestamps, timestamp_ms)
         return (self.timestamps[at - 1], self.offsets[at - 1]) if at else None
 
     def truncate(self, relative_offset: int) -> None:

@@ -116,8 +116,8 @@ class Segment:
         )
 
     def seal(self) -> None:
-        """Let the last time index entry say the greatest timestamp so far: due before the index is made durable, and at
-        roll.""" if self.max_timestamp is not None:
+        """Let the last time index entry say the greatest timestamp so far; due at roll and before the index is made durable."""
+        if self.max_timestamp is not None:
             self.times.append(self.max_timestamp, self.max_timestamp_offset - self.base_offset)
 
     # Indexes
