@@ -43,11 +43,23 @@ class Sender:
         self._sent_of_first = 0  # bytes of the region at the head of the queue that are sent
         self._blocked = False  # the transport is full
         self._reading = False  # a thread reads the next piece
+        self._held: list[bytes | memoryview] | None = None  # written at `release`
+        self._held_bytes = 0
 
     @property
     def is_paused(self) -> bool:
         """Whether something waits to be sent: no more requests should be handled meanwhile."""
         return self._blocked or bool(self._queue)
+
+    def hold(self) -> None:
+        """Keep back what is sent until `release`: the many small answers of one wake-up then cost one write (15 µs each)."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was kept back."""
+        held, self._held, self._held_bytes = self._held, None, 0
+        if held and not self._transport.is_closing():
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def send(self, parts: Sequence[Any]) -> None:
         """Send bytes and regions, in order, after all that was given before."""
@@ -123,7 +135,14 @@ class Sender:
 
     def _write(self, data: bytes | memoryview) -> None:
         self._metrics.bytes_out += len(data)
-        self._transport.write(data)
+        if self._held is None:
+            self._transport.write(data)
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes >= PIECE_BYTES:
+            self.release()
+            self.hold()
 
     def _give_up(self, error: BaseException) -> None:
         """The answer cannot be finished, and its size is already sent: only closing is left."""

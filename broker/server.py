@@ -80,11 +80,15 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._server.metrics.bytes_in += nbytes
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        self._sender.hold()
         try:
             self._backlog.extend(self._reader.received(nbytes))
             self._handle_backlog()
         except PeerError as error:
+            self._sender.release()
             self._refuse(error)
+        finally:
+            self._sender.release()
 
     def eof_received(self) -> bool:
         return False

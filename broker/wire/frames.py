@@ -41,7 +41,9 @@ class FrameReader:
         if self._large is None:
             return memoryview(self._shared)[self._end :]
         if self._end == len(self._large):
-            self._large += bytes(min(self._large_size, 2 * len(self._large)) - len(self._large))
+            grown = bytearray(min(self._large_size, 2 * len(self._large)))
+            grown[: self._end] = self._large  # not resized in place: somebody may still look at the old one
+            self._large = grown
         return memoryview(self._large)[self._end :]
 
     def received(self, count: int) -> Iterator[bytes | memoryview]:

@@ -1,0 +1,109 @@
+"""The contract of coordination stores, run on each of them."""
+
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.broker.coordination.memory import MemoryStore
+from headrace.broker.coordination.sqlite import SqliteStore
+from headrace.broker.coordination.store import CoordinationStore, TopicExistsError, TopicRecord
+from headrace.errors import StorageError, VersionError
+
+Opener = Callable[[], CoordinationStore]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Opens the store; a second call is a restart (of a memory store: the same object)."""
+    if request.param == "memory":
+        store = MemoryStore()
+        return lambda: store
+    return lambda: SqliteStore(tmp_path / "coordination.db")
+
+
+def topic(name: str, number: int, **configs: str) -> TopicRecord:
+    return TopicRecord(name, uuid.UUID(int=number), 3, {key.replace("_", "."): value for key, value in configs.items()})
+
+
+def test_created_topics_are_listed_by_name_and_survive(opened: Opener) -> None:
+    store = opened()
+    second, first = topic("b", 2, retention_ms="7"), topic("a", 1)
+    store.create_topic(second)
+    store.create_topic(first)
+    assert store.topics() == [first, second]
+    store.close()
+    assert opened().topics() == [first, second]
+
+
+def test_a_name_cannot_be_taken_twice(opened: Opener) -> None:
+    store = opened()
+    store.create_topic(topic("a", 1))
+    with pytest.raises(TopicExistsError):
+        store.create_topic(topic("a", 2))
+    assert store.topics() == [topic("a", 1)]
+
+
+def test_a_deletion_cut_short_is_known_after_a_restart(opened: Opener) -> None:
+    store = opened()
+    store.create_topic(topic("a", 1))
+    store.begin_deletion(uuid.UUID(int=1))
+    store.close()
+    store = opened()
+    assert store.topics() == []
+    assert store.deletions() == [topic("a", 1)]
+    store.finish_deletion(uuid.UUID(int=1))
+    assert store.deletions() == []
+
+
+def test_a_name_is_free_while_its_deletion_is_not_finished(opened: Opener) -> None:
+    store = opened()
+    store.create_topic(topic("a", 1))
+    store.begin_deletion(uuid.UUID(int=1))
+    store.create_topic(topic("a", 2))
+    store.finish_deletion(uuid.UUID(int=1))
+    assert store.topics() == [topic("a", 2)]
+
+
+def test_deleting_what_is_unknown_or_not_marked_does_nothing(opened: Opener) -> None:
+    store = opened()
+    store.create_topic(topic("a", 1))
+    store.begin_deletion(uuid.UUID(int=9))
+    store.finish_deletion(uuid.UUID(int=1))
+    assert store.topics() == [topic("a", 1)]
+
+
+def test_the_first_cluster_id_stays(opened: Opener) -> None:
+    store = opened()
+    assert store.cluster_id("first") == "first"
+    store.close()
+    assert opened().cluster_id("second") == "first"
+
+
+def test_producer_ids_are_never_given_twice(opened: Opener) -> None:
+    store = opened()
+    first = store.allocate_producer_ids(1000)
+    second = store.allocate_producer_ids(5)
+    store.close()
+    third = opened().allocate_producer_ids(1)
+    assert (second - first, third - second) == (1000, 5)
+    assert first >= 0
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "coordination.db"
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(VersionError, match="99"):
+        SqliteStore(path)
+
+
+def test_a_file_that_is_no_store_is_a_storage_error(tmp_path: Path) -> None:
+    path = tmp_path / "coordination.db"
+    path.write_bytes(b"not a database, but long enough to be read as one" * 100)
+    with pytest.raises(StorageError, match=r"coordination\.db"):
+        SqliteStore(path)

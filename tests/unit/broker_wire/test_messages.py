@@ -1,0 +1,123 @@
+"""Every served message in every served version: our encoder gives kio's bytes, and older requests read like the newest."""
+
+import dataclasses
+import datetime
+import io
+import uuid
+from typing import Any
+
+import pytest
+from kio.index import load_request_schema, load_response_schema
+from kio.serial import entity_reader, entity_writer
+from kio.static.primitive import TZAware
+
+from headrace.broker.handlers.table import APIS
+from headrace.broker.wire import encode
+from headrace.broker.wire.header import MalformedRequestError
+from headrace.broker.wire.schema import milliseconds, request_codec
+
+VERSIONS = [(api.key, version) for api in APIS.values() for version in range(api.min_version, api.max_version + 1)]
+SAMPLES: dict[str, Any] = {
+    "int8": 3,
+    "int16": 1234,
+    "int32": 70_001,
+    "int64": 1 << 41,
+    "bool": True,
+    "string": "naïve",
+    "bytes": b"\x00\xff",
+    "records": b"records",
+    "uuid": uuid.UUID(int=7),
+    "error_code": 17,
+    "timedelta_i32": 1501,
+    "timedelta_i64": 1502,
+    "datetime_i64": 1_700_000_000_000,
+}
+
+
+def sample(entity: Any) -> dict[str, Any]:
+    """A mapping with a value in every field, two items in every array."""
+    return {field.name: _value(field) for field in dataclasses.fields(entity)}
+
+
+def _value(field: Any) -> Any:
+    kind, inner = field.metadata.get("kafka_type"), encode.inner_type(field.type)
+    one = SAMPLES[kind] if kind else sample(inner)
+    return [one, one] if "tuple[" in str(field.type) else one
+
+
+def as_kio(entity: Any, value: dict[str, Any]) -> Any:
+    """The same as an object of kio's class."""
+    return entity(**{field.name: _as_kio_field(field, value[field.name]) for field in dataclasses.fields(entity)})
+
+
+def _as_kio_field(field: Any, value: Any) -> Any:
+    kind, inner = field.metadata.get("kafka_type"), encode.inner_type(field.type)
+
+    def convert(item: Any) -> Any:
+        if kind is None:
+            return as_kio(inner, item)
+        if kind == "error_code":
+            return inner(item)
+        if kind.startswith("timedelta"):
+            return datetime.timedelta(milliseconds=item)
+        if kind == "datetime_i64":
+            return TZAware.truncate(datetime.datetime.fromtimestamp(item / 1000, datetime.UTC))
+        return item
+
+    return tuple(convert(item) for item in value) if isinstance(value, list) else convert(value)
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+def test_our_encoding_is_kios(key: int, version: int) -> None:
+    entity = load_response_schema(key, version)
+    value = sample(entity)
+    expected = io.BytesIO()
+    entity_writer(entity)(expected, as_kio(entity, value))
+    assert request_codec(key, version, (APIS[key].min_version, APIS[key].max_version)).encode_body(value) == expected.getvalue()
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+def test_fields_that_a_version_lacks_are_dropped(key: int, version: int) -> None:
+    served = APIS[key].min_version, APIS[key].max_version
+    value = sample(load_response_schema(key, version))
+    codec = request_codec(key, version, served)
+    assert codec.encode_body({**value, "field_of_the_future": 5}) == codec.encode_body(value)
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+def test_requests_of_every_version_have_the_newest_fields(key: int, version: int) -> None:
+    served = APIS[key].min_version, APIS[key].max_version
+    request_codec(key, version, served)
+    mine, newest = load_request_schema(key, version), load_request_schema(key, served[1])
+    missing = [field.name for field in dataclasses.fields(newest) if not hasattr(mine, field.name)]
+    assert missing == []
+
+
+def test_absent_fields_have_kafkas_defaults() -> None:
+    request = request_codec(3, 1, (0, 12)).decode(b"\xff\xff\xff\xff", 0)
+    assert request.topics is None
+    assert request.allow_auto_topic_creation is True
+    assert request.include_topic_authorized_operations is False
+    codec = request_codec(11, 0, (0, 9))
+    body = b"\0\1g" + b"\0\0\x27\x10" + b"\0\0" + b"\0\1p" + b"\0\0\0\0"
+    join = codec.decode(body, 0)
+    assert milliseconds(join.session_timeout) == 10_000
+    assert milliseconds(join.rebalance_timeout) == -1
+    assert join.group_instance_id is None
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0\0\5\0\3ab", b"\0\0\0\1\0\2\xff\xfe", b"\x7f\xff\xff\xff\0\1a", b"\x80\0\0\0"])
+def test_damaged_bodies_are_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedRequestError):
+        request_codec(3, 1, (0, 12)).decode(body, 0)
+
+
+def test_a_required_field_left_out_is_our_fault() -> None:
+    with pytest.raises(KeyError, match="brokers"):
+        request_codec(3, 1, (0, 12)).encode_body({"controller_id": 1, "topics": []})
+
+
+def test_ints_of_durations_come_back_as_they_went() -> None:
+    body = request_codec(19, 7, (2, 7)).encode_body({"throttle_time": 1501, "topics": []})
+    response, _ = entity_reader(load_response_schema(19, 7))(body, 0)
+    assert milliseconds(response.throttle_time) == 1501
