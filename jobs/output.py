@@ -15,7 +15,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from rich.cells import cell_len
 
 from headrace.errors import StorageError, UsageError
 
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.text import Text
 
-Format = Literal["table", "csv", "json", "parquet"]
 SHOWN_ROWS: Final = 1_000
 SHOWN_LETTERS: Final = 80
 PIPE_WIDTH: Final = 400
 _PRINTABLE: Final = range(0x20, 0x7F)
+_GAP: Final = 3
+_PLAN: Final = ["explain_key", "explain_value"]
 
 
 def rows_of(reader: "pa.RecordBatchReader") -> Iterator[tuple[Any, ...]]:
@@ -107,33 +110,64 @@ def _cell(value: Any) -> Any:
 
 
 def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
-    """A table for people: the first rows, long values cut, control characters shown, and how many rows there are."""
+    """A table for people: the first rows, long values cut, control characters shown, and how many rows there are.
+
+    Where the columns do not fit a terminal, the middle ones are left out; a plan (EXPLAIN) is printed as it is drawn.
+    """
     from rich import box
     from rich.table import Table
 
+    shown, count = _first(rows)
+    console = console_on(stream)
+    if list(names) == _PLAN:
+        stream.writelines(f"{plan}\n" for _, plan in shown)
+        return
+    cells = [[_shown(row[index]) for row in shown] for index in range(len(names))]
+    titles = [escaped(name) for name in names]
+    kept = _that_fit(
+        [max(cell_len(text) for text in (title, *map(str, column))) for title, column in zip(titles, cells, strict=True)],
+        console.width,
+    )
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    for index in kept:
+        right = index is not None and _are_numbers(row[index] for row in shown)
+        table.add_column(
+            "…" if index is None else titles[index], justify="right" if right else "left", overflow="ellipsis", no_wrap=True
+        )
+    for number in range(len(shown)):
+        table.add_row(*("…" if index is None else cells[index][number] for index in kept))
+    if names:
+        console.print(table)
+    left_out = f"; {len(names) - len(kept) + 1} columns in the middle are left out" if None in kept else ""
+    more = f"; the first {SHOWN_ROWS:,} are shown" if count > SHOWN_ROWS else ""
+    hint = " (--format csv or json gives all)" if left_out or more else ""
+    console.print(f"{count:,} {'row' if count == 1 else 'rows'}{more}{left_out}{hint}", style="dim", highlight=False)
+
+
+def _first(rows: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], int]:
     shown: list[Sequence[Any]] = []
     count = 0
     for row in rows:
         count += 1
         if count <= SHOWN_ROWS:
             shown.append(row)
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    for index, name in enumerate(names):
-        numbers = all(
-            value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in column(shown, index)
-        )
-        table.add_column(escaped(name), justify="right" if numbers and shown else "left", overflow="ellipsis", no_wrap=True)
-    for row in shown:
-        table.add_row(*map(_shown, row))
-    console = console_on(stream)
-    if names:
-        console.print(table)
-    more = f" (the first {SHOWN_ROWS:,} are shown; --format csv or json gives all)" if count > SHOWN_ROWS else ""
-    console.print(f"{count:,} {'row' if count == 1 else 'rows'}{more}", style="dim", highlight=False)
+    return shown, count
 
 
-def column(rows: Sequence[Sequence[Any]], index: int) -> Iterator[Any]:
-    return (row[index] for row in rows)
+def _that_fit(widths: Sequence[int], room: int) -> list[int | None]:
+    """The indexes of the columns to show; None stands for those left out in the middle."""
+    kept = list(range(len(widths)))
+    if sum(widths) + _GAP * (len(widths) - 1) <= room:
+        return [*kept]
+    while len(kept) > 2 and sum(widths[index] + _GAP for index in kept) + 1 > room:
+        del kept[len(kept) // 2]
+    half = (len(kept) + 1) // 2
+    return [*kept[:half], None, *kept[half:]] if len(kept) < len(widths) else [*kept]
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    found = [value for value in values if value is not None]
+    return bool(found) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
 
 
 def console_on(stream: TextIO) -> Any:

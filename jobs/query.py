@@ -8,12 +8,12 @@ other hours' rows unread; of these only the footers are, once, for the union of 
 """
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.output import escaped
 from headrace.jobs.places import unknown_table
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
@@ -59,25 +59,31 @@ def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
 
     with ExitStack() as stack:
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
-        for tries_left in reversed(range(_TRIES)):
-            attempt = stack.enter_context(ExitStack())
-            with _errors_of_sql():
+        with _errors_of_sql(root):
+            topics = _topics_of(sql, tables(root))
+            for tries_left in reversed(range(_TRIES)):
+                views = {topic: snapshot(root, topic).files for topic in topics}
+                attempt = stack.enter_context(ExitStack())
                 try:
-                    reader = _start(attempt, root, sql, spill)
+                    reader = _start(attempt, root, sql, views, spill)
                     break
-                except duckdb.IOException:  # a file moved between the fold and its opening: fold again
+                except duckdb.Error:
                     attempt.close()
-                    if not tries_left:
+                    if not tries_left or not _has_moved(views):
                         raise
-        with _errors_of_sql():
             yield reader
 
 
-def _start(stack: ExitStack, root: Path, sql: str, spill: str) -> "pa.RecordBatchReader":
+def _has_moved(views: Mapping[str, tuple[LiveFile, ...]]) -> bool:
+    """Whether a file has moved since the fold, to its place or out of the table: then a new fold names it rightly."""
+    return any(not file.path.exists() for files in views.values() for file in files)
+
+
+def _start(
+    stack: ExitStack, root: Path, sql: str, views: Mapping[str, tuple[LiveFile, ...]], spill: str
+) -> "pa.RecordBatchReader":
     import duckdb
 
-    topics = _topics_of(sql, tables(root))
-    views = {topic: snapshot(root, topic).files for topic in topics}
     connection = stack.enter_context(
         duckdb.connect(
             ":memory:",
@@ -171,8 +177,11 @@ def _without_keys_above(root: Path) -> str:
 
 
 @contextmanager
-def _errors_of_sql() -> Iterator[None]:
-    """DuckDB's errors as ours: what the user wrote is a usage error, in one line; what the disk did is not."""
+def _errors_of_sql(root: Path) -> Iterator[None]:
+    """DuckDB's errors as ours, in one line: the user's SQL is a usage error; what names a file of `root` is the disk's fault.
+
+    So is an error of no kind: the Parquet reader raises these for bytes that it cannot make out.
+    """
     import duckdb
 
     try:
@@ -183,12 +192,13 @@ def _errors_of_sql() -> Iterator[None]:
         if "interrupted" in str(error).lower():
             raise KeyboardInterrupt from None
         raise
-    except (duckdb.OutOfMemoryException, duckdb.InternalException, duckdb.FatalException) as error:
-        raise HeadraceError(f"SQL: {_one_line(error)}") from error
-    except duckdb.IOException as error:
-        raise HeadraceError(f"SQL: {_one_line(error)}; verify the tables: headrace check") from error
     except duckdb.Error as error:
-        raise UsageError(f"SQL: {_one_line(error)}") from error
+        said = f"SQL: {_one_line(error)}"
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.InternalException | duckdb.FatalException):
+            raise HeadraceError(said) from error
+        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said:
+            raise StorageError(f"{said}; verify the tables: headrace check {root}") from error
+        raise UsageError(said) from error
 
 
 def _one_line(error: BaseException) -> str:
