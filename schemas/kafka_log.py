@@ -43,6 +43,7 @@ class KafkaSchemaLog:
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._topic_is_there = asyncio.Event()  # until then the producer would make it, with the broker's defaults
         common: dict[str, Any] = {"log.connection.close": False, "logger": logger, "error_cb": _log_error, **kafka}
         try:
             self._admin = AdminClient(common)
@@ -78,6 +79,7 @@ class KafkaSchemaLog:
             thread.join()
 
     async def append(self, key: bytes, value: bytes | None) -> int:
+        await self._topic_is_there.wait()
         loop = asyncio.get_running_loop()
         acknowledged: asyncio.Future[int] = loop.create_future()
 
@@ -101,6 +103,7 @@ class KafkaSchemaLog:
         return await acknowledged
 
     async def end_offset(self) -> int:
+        await self._topic_is_there.wait()
         return await asyncio.to_thread(self._ask_end_offset)
 
     def _ask_end_offset(self) -> int:
@@ -132,6 +135,7 @@ class KafkaSchemaLog:
     def _until_stopped(self, loop: asyncio.AbstractEventLoop, reader: LogReader) -> None:
         if not self._ensure_topic():
             return
+        loop.call_soon_threadsafe(self._topic_is_there.set)
         start = self._start_offset()
         if start is None:
             return
