@@ -110,6 +110,15 @@ class GroupCoordinator:
         self._schedule(group)
         return errors, effects
 
+    def abandon(self, group_id: str, request_id: int, *, now_ms: int) -> Effects:
+        """The client whose join this is has gone."""
+        group = self._groups.get(group_id)
+        if group is None:
+            return ()
+        effects = group.abandon(request_id, now_ms=now_ms)
+        self._schedule(group)
+        return effects
+
     def check_commit(
         self, group_id: str, member_id: str, group_instance_id: str | None, generation: int, *, now_ms: int
     ) -> ErrorCode:

@@ -354,6 +354,17 @@ class Group:
         effects = self._remove(list(gone.values()))
         return tuple(errors), (*effects, *self._settle(bool(gone), now_ms))
 
+    def abandon(self, request_id: int, *, now_ms: int) -> Effects:
+        """The client whose join this is has gone.
+
+        A new member that nobody waits for any more is dropped at once: else it would be given partitions, and keep them until
+        its session ends. (Kafka cannot see that a client is gone while its join waits.) One that is known may come back.
+        """
+        gone = [
+            m for m in self.members.values() if m.join_request_id == request_id and m.is_new and m.group_instance_id is None
+        ]
+        return (*self._remove(gone), *self._settle(bool(gone), now_ms))
+
     def check_commit(self, member_id: str, group_instance_id: str | None, generation: int, *, now_ms: int) -> ErrorCode:
         """Whether offsets may be committed; a commit of a member counts as a heartbeat.
 

@@ -127,11 +127,18 @@ class GroupService:
     # Membership
 
     async def join(self, group_id: str, request: JoinRequest) -> JoinAnswer:
-        """JoinGroup; the answer may take as long as a rebalance. `request_id` and `unique` are filled in here."""
+        """JoinGroup; the answer may take as long as a rebalance. `request_id` and `unique` are filled in here.
+
+        To be cancelled when the client is gone.
+        """
         request_id, answer = self._expect(JoinAnswer)
         request = replace(request, request_id=request_id, unique=self._unique_text())
         self._carry_out(self._coordinator.join(group_id, request, now_ms=self._clock.monotonic_ms()))
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._carry_out(self._coordinator.abandon(group_id, request_id, now_ms=self._clock.monotonic_ms()))
+            raise
 
     async def sync(self, group_id: str, request: SyncRequest) -> SyncAnswer:
         """SyncGroup; answered when the leader's assignment is stored. `request_id` is filled in here."""

@@ -111,7 +111,7 @@ def leave_group(broker: "Broker", context: RequestContext, request: Any) -> Resp
     }
 
 
-JOIN_GROUP = Api(11, "JoinGroup", 0, 9, join_group)
+JOIN_GROUP = Api(11, "JoinGroup", 0, 9, join_group, cancelled_with_connection=True)
 HEARTBEAT = Api(12, "Heartbeat", 0, 4, heartbeat)
 LEAVE_GROUP = Api(13, "LeaveGroup", 0, 5, leave_group)
-SYNC_GROUP = Api(14, "SyncGroup", 0, 5, sync_group)
+SYNC_GROUP = Api(14, "SyncGroup", 0, 5, sync_group, cancelled_with_connection=True)

@@ -298,3 +298,15 @@ def test_a_member_heartbeats_while_its_join_waits_on_another_connection(client: 
         shares = {first: b"left", follower.member_id: b"right"}
         assert client.call(SYNC, 3, syncing("two", first, 2, shares)).assignment == b"left"
         assert other.receive().assignment == b"right"
+
+
+def test_a_member_that_disconnects_while_it_first_joins_is_forgotten_at_once(client: WireClient, part: Part) -> None:
+    first = lone_member(client, "gone")
+    with WireClient(part.ports["kafka"]) as other:
+        other.send(JOIN, 3, joining("gone"))
+        while heartbeat(client, "gone", first, 1) is OK:
+            pass
+    alone = client.call(JOIN, 3, joining("gone", first))
+    while len(alone.members) > 1:  # the broker had not seen it go
+        alone = client.call(JOIN, 3, joining("gone", first))
+    assert [each.member_id for each in alone.members] == [first]

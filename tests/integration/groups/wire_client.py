@@ -58,3 +58,7 @@ class WireClient:
             assert piece, "the broker has closed the connection"
             data += piece
         return data
+
+    def forget_oldest(self) -> None:
+        """The oldest request gets no answer (Produce with acks=0)."""
+        self._expected.pop(0)

@@ -105,6 +105,12 @@ class GroupMachine(RuleBasedStateMachine):
             assert client.generation == self.group.generation
             assert client.member_id in self.group.members
 
+    @precondition(lambda self: self.asked)
+    @rule(at=st.integers(0, 20))
+    def disconnects(self, at: int) -> None:
+        request_id = list(self.asked)[at % len(self.asked)]
+        self._carry_out(self.group.abandon(request_id, now_ms=self.now_ms))
+
     # The log and the clock
 
     @precondition(lambda self: self.stores)

@@ -89,6 +89,9 @@ class Driver:
         self.carry_out(effects)
         return errors
 
+    def abandon(self, request: int) -> None:
+        self.carry_out(self.group.abandon(request, now_ms=self.now_ms))
+
     def heartbeat(self, member_id: str, generation: int, instance: str | None = None) -> ErrorCode:
         return self.group.heartbeat(member_id, instance, generation, now_ms=self.now_ms)
 

@@ -391,3 +391,25 @@ def test_a_restored_group_is_stable_with_its_members_and_fresh_sessions() -> Non
     assert after.synced(after.sync(follower, 2)).assignment == f"for {follower}".encode()
     after.pass_time(10_000)
     assert after.group.state is GroupState.EMPTY
+
+
+def test_a_new_member_whose_client_has_gone_does_not_hold_the_others_up() -> None:
+    driver = Driver()
+    (first,) = driver.stable_group(1)
+    gone = driver.join()
+    rejoin_of_known = driver.join(first)
+    assert driver.joined(gone).generation == driver.joined(rejoin_of_known).generation == 2
+    new = driver.join()
+    driver.abandon(new)
+    assert len(driver.group.members) == 2
+
+
+def test_a_known_member_whose_client_has_gone_may_come_back() -> None:
+    driver = Driver()
+    first, second = driver.stable_group(2)
+    waiting = driver.join(first)
+    driver.abandon(waiting)
+    assert first in driver.group.members
+    again = driver.join(first)
+    driver.join(second)
+    assert driver.joined(again).generation == 3
