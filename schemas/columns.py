@@ -14,7 +14,7 @@
 | union of null and one type | that type, nullable |
 | any other union | string: the value as JSON (bytes as ISO-8859-1) |
 | a schema that is no record | one column, `value` |
-| unknown or invalid logical type | the type beneath it, as Avro prescribes |
+| decimal of greater precision, unknown logical type | the type beneath it, as Avro prescribes |
 
 Refused, so that its payloads are quarantined with the reason: a recursive type (Arrow has none, and a hostile payload nests
 until the decoder's stack ends), an array whose items take no bytes (ten bytes claim 2⁶³ of them), a record without fields
@@ -225,7 +225,7 @@ class _Compiler:
 
 
 def _decimal(schema: Mapping[str, Any], size: int | None) -> tuple[pa.DataType, Convert] | None:
-    """The Arrow type and the conversion of a decimal; None where the logical type is invalid, and so ignored."""
+    """The Arrow type and the conversion of a decimal; None where it is not valid or Arrow has none, and it is ignored."""
     precision, scale = schema.get("precision"), schema.get("scale", 0)
     if not isinstance(precision, int) or not isinstance(scale, int) or not 0 < precision <= 76 or not 0 <= scale <= precision:
         return None

@@ -1,0 +1,193 @@
+"""Avro to Arrow: the mapping of types, what is refused, and every way in which a payload can be wrong."""
+
+import io
+import json
+from decimal import Decimal
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pytest
+
+from headrace.schemas.arrow import arrow_schema, decode
+from headrace.schemas.columns import UnsupportedSchemaError
+from headrace.schemas.envelope import ENVELOPE_JSON
+
+MANY = 200  # enough for the bulk decoder
+
+
+def record(**fields: Any) -> str:
+    return json.dumps(
+        {"type": "record", "name": "R", "fields": [{"name": name, "type": kind} for name, kind in fields.items()]}
+    )
+
+
+def encode(schema: str, value: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(schema)), value)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("avro", "arrow"),
+    [
+        ("int", pa.int32()),
+        ("bytes", pa.binary()),
+        ({"type": "fixed", "name": "F", "size": 3}, pa.binary(3)),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, pa.string()),
+        ({"type": "array", "items": "int"}, pa.list_(pa.int32())),
+        ({"type": "map", "values": "string"}, pa.map_(pa.string(), pa.string())),
+        ({"type": "int", "logicalType": "date"}, pa.date32()),
+        ({"type": "int", "logicalType": "time-millis"}, pa.time32("ms")),
+        ({"type": "long", "logicalType": "time-micros"}, pa.time64("us")),
+        ({"type": "long", "logicalType": "timestamp-millis"}, pa.timestamp("ms", "UTC")),
+        ({"type": "long", "logicalType": "timestamp-micros"}, pa.timestamp("us", "UTC")),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, pa.timestamp("ns", "UTC")),
+        ({"type": "long", "logicalType": "local-timestamp-micros"}, pa.timestamp("us")),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, pa.decimal128(9, 2)),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 50, "scale": 2}, pa.decimal256(50, 2)),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 80, "scale": 2}, pa.binary()),
+        ({"type": "string", "logicalType": "uuid"}, pa.string()),
+        ({"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}, pa.string()),
+        ({"type": "long", "logicalType": "no-such"}, pa.int64()),
+        (["int", "string"], pa.string()),
+    ],
+)
+def test_an_avro_type_lands_as_its_arrow_type(avro: Any, arrow: pa.DataType) -> None:
+    assert arrow_schema(record(f=avro)) == pa.schema([pa.field("f", arrow, nullable=False)])
+
+
+@pytest.mark.parametrize("avro", [["null", "long"], ["long", "null"]])
+def test_a_union_with_null_is_a_nullable_column(avro: list[str]) -> None:
+    assert arrow_schema(record(f=avro)) == pa.schema([pa.field("f", pa.int64())])
+    table, _ = decode(record(f=avro), [encode(record(f=avro), {"f": value}) for value in (None, 5)] * MANY)
+    assert table["f"].to_pylist() == [None, 5] * MANY
+
+
+def test_another_union_is_text_of_json() -> None:
+    schema = record(f=["null", "long", "string", "bytes", {"type": "map", "values": "double"}])
+    values = [None, 12, "12", b"\xff", {"a": 0.5}]
+    table, bad = decode(schema, [encode(schema, {"f": value}) for value in values])
+    assert (table["f"].to_pylist(), bad) == ([None, "12", '"12"', '"ÿ"', '{"a": 0.5}'], [])
+
+
+def test_decimals_uuids_and_records_within_land_as_values() -> None:
+    schema = record(
+        price={"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        who={"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"},
+        where={"type": "record", "name": "W", "fields": [{"name": "x", "type": ["null", "float"]}]},
+    )
+    plain = record(price="bytes", who={"type": "fixed", "name": "U", "size": 16}, where=json.loads(schema)["fields"][2]["type"])
+    payload = encode(plain, {"price": (-12345).to_bytes(3, "big", signed=True), "who": bytes(range(16)), "where": {"x": 1.5}})
+    table, bad = decode(schema, [payload])
+    assert bad == []
+    assert table.to_pylist() == [
+        {"price": Decimal("-123.45"), "who": "00010203-0405-0607-0809-0a0b0c0d0e0f", "where": {"x": 1.5}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"), [('"long"', 7), ('["null","string"]', "a"), ('{"type":"map","values":"int"}', {"a": 1})]
+)
+def test_a_schema_that_is_no_record_lands_as_one_column(schema: str, value: Any) -> None:
+    table, bad = decode(schema, [encode(schema, value)] * MANY)
+    assert (table.column_names, table.num_rows, bad) == (["value"], MANY, [])
+    assert table.schema == arrow_schema(schema)
+
+
+def test_a_named_type_may_be_used_again() -> None:
+    point = {"type": "record", "name": "P", "namespace": "geo", "fields": [{"name": "x", "type": "int"}]}
+    schema = json.dumps(
+        {"type": "record", "name": "geo.Line", "fields": [{"name": "a", "type": point}, {"name": "b", "type": "P"}]}
+    )
+    table, bad = decode(schema, [encode(schema, {"a": {"x": 1}, "b": {"x": 2}})] * MANY)
+    assert (table.slice(0, 1).to_pylist(), bad) == ([{"a": {"x": 1}, "b": {"x": 2}}], [])
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (record(next=["null", "R"]), "recursive"),
+        (record(f={"type": "array", "items": "null"}), "no bytes"),
+        (
+            record(f={"type": "array", "items": {"type": "record", "name": "Q", "fields": [{"name": "n", "type": "null"}]}}),
+            "no bytes",
+        ),
+        (record(f={"type": "record", "name": "Q", "fields": []}), "no fields"),
+        ("{", "not an Avro schema"),
+        ('{"type":"recor"}', "not an Avro schema"),
+        ("3", "not an Avro schema"),
+        ("[" * 100_000, "not an Avro schema"),
+    ],
+)
+def test_a_schema_that_cannot_land_makes_every_payload_bad_with_the_reason(schema: str, says: str) -> None:
+    table, bad = decode(schema, [b"", b"\x02" * 1_000_000])
+    assert table.num_rows == 0
+    assert [index for index, _ in bad] == [0, 1]
+    assert all(says in reason for _, reason in bad)
+    with pytest.raises(UnsupportedSchemaError, match=says):
+        arrow_schema(schema)
+
+
+def test_a_schema_that_grows_when_its_names_are_expanded_is_refused() -> None:
+    kind: Any = "int"
+    for depth in range(20):
+        kind = {
+            "type": "record",
+            "name": f"N{depth}",
+            "fields": [{"name": "a", "type": kind}, {"name": "b", "type": f"N{depth - 1}"}],
+        }
+        if depth == 0:
+            kind["fields"][1]["type"] = "int"
+    with pytest.raises(UnsupportedSchemaError, match="more than"):
+        arrow_schema(json.dumps(kind))
+
+
+def test_no_payloads_make_an_empty_table_of_the_same_schema() -> None:
+    table, bad = decode(ENVELOPE_JSON, [])
+    assert (table.num_rows, table.schema, bad) == (0, arrow_schema(ENVELOPE_JSON), [])
+
+
+WRONG = [
+    ("string", b"\x06ab", "EOFError"),
+    ("string", b"\x04\xff\xff", "utf-8"),
+    ("string", b"\x02a\x00", "1 bytes are left"),
+    ("string", b"\x01", "Expected -1 bytes"),
+    ("string", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "Expected"),
+    ("int", b"\xfe\xff\xff\xff\x1f", "does not fit"),
+    ("int", b"\x80\x80\x80\x80\x80\x01", "does not fit"),
+    ({"type": "int", "logicalType": "time-millis"}, b"\xfe\xff\xff\xff\x0f", "does not fit"),
+    ({"type": "map", "values": "string"}, b"\x02\x02\xff\x02a\x00", "utf-8"),
+    ({"type": "map", "values": "string"}, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "EOFError"),
+    ({"type": "array", "items": "long"}, b"\x02", "EOFError"),
+    (["null", "string"], b"\x04", "IndexError"),
+    ({"type": "enum", "name": "E", "symbols": ["A"]}, b"\x02", "IndexError"),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 0}, b"\x04\x7f\x7f", "does not fit"),
+]
+
+
+@pytest.mark.parametrize("count", [1, MANY])
+@pytest.mark.parametrize(("kind", "payload", "says"), WRONG)
+def test_a_wrong_payload_is_named_with_the_reason_and_costs_no_other(kind: Any, payload: bytes, says: str, count: int) -> None:
+    right = {
+        "string": b"\x04ab",
+        "int": b"\x02",
+        "map": b"\x02\x02k\x02v\x00",
+        "array": b"\x02\x06\x00",
+        "enum": b"\x00",
+        "bytes": b"\x02\x01",
+    }.get(kind if isinstance(kind, str) else kind["type"] if isinstance(kind, dict) else "", b"\x02\x02a")
+    table, bad = decode(record(f=kind), [right] * count + [payload] + [right] * (count + 1))
+    assert [index for index, _ in bad] == [count]
+    assert says in bad[0][1]
+    assert table.num_rows == 2 * count + 1
+    table.validate(full=True)
+
+
+def test_encodings_that_are_valid_but_not_the_shortest_land_too() -> None:
+    schema = record(f={"type": "array", "items": "long"}, n="long")
+    blocks = b"\x02\x02" + b"\x03\x04\x04\x06" + b"\x00" + b"\x80\x01"  # a block of 1, one of 2 with its size, the end; 64
+    padded = b"\x02\x02\x00" + b"\x82\x00"  # 1 in two bytes
+    table, bad = decode(schema, [blocks, padded] * MANY)
+    assert bad == []
+    assert table.to_pylist() == [{"f": [1, 2, 3], "n": 64}, {"f": [1], "n": 1}] * MANY
