@@ -66,13 +66,11 @@ def _check_history(store: LocalStore, report: Report) -> Fold:
     seqs = _seqs(store, names.log_directory(generation), names.RECORD_SUFFIX)
     checkpoints = _seqs(store, names.checkpoint_directory(generation), names.CHECKPOINT_SUFFIX)
     fold = Fold(generation)
-    if (seqs and seqs[0] > 0) or (not seqs and checkpoints):
-        start = max((seq for seq in checkpoints if not seqs or seq < seqs[0]), default=None) or (
-            checkpoints[-1] if checkpoints else None
-        )
-        if start is None or (seqs and start < seqs[0] - 1):
+    if checkpoints and (not seqs or seqs[0] > 0):  # the first records have been swept
+        covering = [seq for seq in checkpoints if not seqs or seq >= seqs[0] - 1]
+        if not covering:
             raise CorruptError(f"records before {seqs[0]} are gone, and no checkpoint covers them")
-        fold = _checkpoint(store, generation, start)
+        fold = _checkpoint(store, generation, covering[0] if seqs else covering[-1])
     for seq in seqs:
         if seq <= fold.seq:
             continue

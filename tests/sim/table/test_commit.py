@@ -1,0 +1,71 @@
+"""The table log's commit under every accident that the simulator knows: exactly once, then progress; its guards are needed."""
+
+import random
+
+import pytest
+
+from headrace.sinks.table import commit, upkeep
+from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.table.world import World
+
+
+def table_log(rng: random.Random) -> None:
+    world = World(rng)
+    for _ in range(rng.choice([1, 2, 2, 3])):
+        world.start_loader()
+    if rng.random() < 0.4:
+        world.start_compactor()
+    if rng.random() < 0.7:
+        world.start_sweeper()
+    for _ in range(rng.choice([200, 500, 900])):
+        world.step()
+        if rng.random() < 0.03:
+            world.check()
+    heal(world)
+
+
+def heal(world: World) -> None:
+    """No more accidents: everything written to the topic as it is now has landed after some time."""
+    world.calm, world.compacts = True, False
+    for process in world.processes:
+        process.sleeps_until_ms = 0
+    for _ in range(6000):
+        world.step()
+        if not world.rng.randrange(50) and is_complete(world):
+            break
+    fold = world.check()
+    assert is_complete(world), f"no progress: {fold.ends}, {world.topic}"
+
+
+def is_complete(world: World) -> bool:
+    fold = world.head()
+    for partition, end in enumerate(world.topic.ends):
+        known = fold.ends.get((fold.incarnation(partition), partition))
+        if end and (known is None or known.topic_id != world.topic.topic_id or known.offset != end):
+            return False
+    return True
+
+
+def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> None:
+    run_seeds(table_log, count=100)
+
+
+GUARDS = {
+    "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),
+    "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
+    "the topic is still what was read": (commit, "commit", "if not (yield Verify()):", "if not ((yield Verify()) or True):"),
+    "fold before deleting": (upkeep, "sweep", "if not fold.names(named_as)", "if True"),
+    "sync the log before acting on it": (
+        upkeep,
+        "finish_moves",
+        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from ()",
+    ),
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_a_guard_some_seed_loses_repeats_or_shows_too_much(guard: str) -> None:
+    module, function, old, new = GUARDS[guard]
+    with mutated(module, function, old, new):
+        assert first_failing_seed(table_log, count=400) is not None

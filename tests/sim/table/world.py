@@ -1,0 +1,342 @@
+"""Loaders, a compactor and sweepers on one table, interleaved operation by operation by one seed.
+
+What may happen: a process dies at any operation, or sleeps for minutes or weeks; the answer to a put is lost, before or after
+it took effect, or it takes effect hours later; a list that runs while others put shows some of it; the power fails; the topic
+is deleted and created again. What may not, since no protocol could stand it: a process that sleeps for days between
+looking at the clock and its put (landing.md: time bounds, generous and few).
+"""
+
+import json
+import random
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.sinks.resume import Sight, resume
+from headrace.sinks.table import commit, names, upkeep
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange
+from headrace.sinks.table.store import (
+    Delete,
+    Get,
+    List,
+    Move,
+    Now,
+    Put,
+    PutIfAbsent,
+    StoreNow,
+    SyncLog,
+    Verify,
+    carry_out,
+)
+from tests.sim.table.store import SimStore
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True)
+class Write:
+    """A data file, written to staging and synced."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Look:
+    """Answer: the topic as it is now."""
+
+
+@dataclass
+class Topic:
+    """One life of the topic: an id, and how many records each partition holds. Record n of p is (id, p, n)."""
+
+    topic_id: str
+    ends: list[int]
+
+
+@dataclass
+class Process:
+    """A running program: a generator of operations, and the answer to its last one."""
+
+    name: str
+    program: Generator[Any, Any, None]
+    attempt_topic: list[str]
+    answer: Any = None
+    pending: Any = None
+    seen_at_start: frozenset[str] = frozenset()
+    sleeps_until_ms: int = 0
+    must_hurry: bool = False
+
+
+@dataclass
+class World:
+    """Everything, and the seed's choices."""
+
+    rng: random.Random
+    store: SimStore = field(default_factory=SimStore)
+    processes: list[Process] = field(default_factory=list)
+    late: list[tuple[int, PutIfAbsent]] = field(default_factory=list)
+    lives: int = 1
+    ever_removed: set[str] = field(default_factory=set)
+    calm: bool = False
+    compacts: bool = True
+
+    def __post_init__(self) -> None:
+        self.topic = Topic("topic-1", [0, 0])
+        self.old: dict[str, Topic] = {}
+        self.names = 0
+
+    # The programs.
+
+    def start_loader(self) -> None:
+        mine: list[str] = [""]
+        self.processes.append(Process("loader", self._loader(mine), mine))
+
+    def start_compactor(self) -> None:
+        self.processes.append(Process("compactor", self._compactor(), [""]))
+
+    def start_sweeper(self) -> None:
+        self.processes.append(Process("sweeper", self._sweeper(), [""]))
+
+    def _sweeper(self) -> Generator[Any, Any, None]:
+        while True:
+            yield from upkeep.sweep()
+
+    def _name(self) -> str:
+        self.names += 1
+        return f"attempt-{self.names}"
+
+    def _loader(self, mine: list[str]) -> Generator[Any, Any, None]:
+        while True:
+            started_ms = yield Now()
+            fold = yield from commit.read_head()
+            yield from upkeep.finish_moves(fold)
+            topic: Topic = yield Look()
+            mine[0] = topic.topic_id
+            draft = yield from self._read(fold, topic)
+            if draft.says_something:
+                outcome = yield from commit.commit(draft, fold, started_ms=started_ms)
+                fold = outcome.fold
+                if isinstance(outcome, commit.Won) and (self.rng.random() < 0.3 or upkeep.checkpoint_is_due(fold)):
+                    yield from upkeep.write_checkpoint(fold)
+
+    def _read(self, fold: Fold, topic: Topic) -> Generator[Any, Any, CommitRecord]:
+        name = self._name()
+        ranges: list[LandedRange] = []
+        files: list[DataFile] = []
+        for partition in self.rng.sample([0, 1], self.rng.choice([1, 2])):
+            last = fold.ends.get((fold.incarnation(partition), partition))
+            sight = Sight(topic.topic_id, 0, topic.ends[partition], None if last is None else last.last_fingerprint)
+            where = resume(fold, partition, sight)
+            now: Topic = yield Look()  # the client reads by name: whatever topic bears it by now
+            end = min(now.ends[partition], where.offset + self.rng.randint(1, 4))
+            if end <= where.offset:
+                continue
+            rows = [[now.topic_id, partition, offset] for offset in range(where.offset, end)]
+            path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}-{len(files)}.parquet"
+            yield Write(names.staged(path), json.dumps(rows).encode())
+            span = OffsetRange(where.incarnation, partition, where.offset, end)
+            files.append(_file(path, rows, span))
+            ranges.append(
+                LandedRange(
+                    where.incarnation, partition, where.offset, end, len(rows), 0, 0,
+                    last_offset=end - 1, last_fingerprint=f"{topic.topic_id}/{end - 1}", topic_id=topic.topic_id,
+                )
+            )  # fmt: skip
+        return CommitRecord("load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files))
+
+    def _compactor(self) -> Generator[Any, Any, None]:
+        while True:
+            started_ms = yield Now()
+            fold = yield from commit.read_head()
+            yield from upkeep.finish_moves(fold)
+            if len(fold.files) < 3 or not self.compacts:
+                yield Now()
+                continue
+            chosen = self.rng.sample(sorted(fold.files), 2)
+            rows: list[Any] = []
+            for path in chosen:
+                found = yield Get((names.staged(path), path, names.removed(path)))
+                data = next((one for one in found if one is not None), None)
+                if data is None:  # swept: another compactor was faster, by a day
+                    break
+                rows += json.loads(data)
+            else:
+                name = self._name()
+                path = f"dt=2026-01-01/hour=09/{name}-0.parquet"
+                yield Write(names.staged(path), json.dumps(rows).encode())
+                spans = tuple(span for old in chosen for span in fold.files[old].ranges)
+                file = _file(path, rows, *spans)
+                draft = CommitRecord("compact", name, "sim", self.store.clock_ms, add=(file,), remove=tuple(chosen))
+                yield from commit.commit(draft, fold, started_ms=started_ms)
+
+    # The scheduler.
+
+    def step(self) -> None:
+        """One operation of one process, or one accident."""
+        rng = self.rng
+        self.store.clock_ms += rng.choice([1, 50, 2000])
+        for due, put in [item for item in self.late if item[0] <= self.store.clock_ms]:
+            self.late.remove((due, put))
+            self.store.put_if_absent(put.path, put.data)
+        if not self.calm:
+            self._accident()
+        ready = [process for process in self.processes if process.sleeps_until_ms <= self.store.clock_ms]
+        if not ready:
+            self.store.clock_ms = min(process.sleeps_until_ms for process in self.processes)
+            return
+        self._run(rng.choice(ready))
+
+    def _run(self, process: Process) -> None:
+        if process.pending is None:
+            process.pending = process.program.send(process.answer)
+            process.seen_at_start = frozenset(self.store.files)
+            process.must_hurry = isinstance(process.pending, PutIfAbsent)
+        else:
+            looked_at_clock = isinstance(process.pending, Now)
+            process.answer, process.pending = self._finish(process, process.pending)
+            process.must_hurry = looked_at_clock or process.must_hurry
+
+    def _finish(self, process: Process, operation: Any) -> tuple[Any, Any]:
+        """Carry an operation out, or one more part of it; (answer, what is left of it)."""
+        match operation:
+            case PutIfAbsent():
+                return self._put(process, operation)
+            case SyncedPut(path):
+                self.store.sync_log(path.rpartition("/")[0])
+                return Put.CREATED, None
+            case Move((first, *rest)):
+                self.store.move(*first)
+                return None, Move(tuple(rest)) if rest else None
+            case Delete((first, *rest)):
+                self.store.delete(first)
+                return None, Delete(tuple(rest)) if rest else None
+        return self._answer(process, operation), None
+
+    def _answer(self, process: Process, operation: Any) -> Any:
+        store = self.store
+        match operation:
+            case Look():
+                return Topic(self.topic.topic_id, self.topic.ends.copy())
+            case Write(path, data):
+                return store.write(path, data)
+            case Verify():
+                return process.attempt_topic[0] in ("", self.topic.topic_id)
+            case Now():
+                return store.clock_ms
+            case StoreNow():
+                return store.now_ms()
+            case List(directory, after, recursive):
+                seen = store.list(directory, after=after, recursive=recursive)
+                new = [entry for entry in seen if f"{directory}/{entry.name}" not in process.seen_at_start]
+                hidden = {entry.name for entry in new if not self.calm and self.rng.random() < 0.5}
+                return tuple(entry for entry in seen if entry.name not in hidden)
+            case SyncLog(directory):
+                return store.sync_log(directory)
+            case Get(paths):
+                return store.get(paths)
+        raise AssertionError(operation)
+
+    def _put(self, process: Process, put: PutIfAbsent) -> tuple[Any, Any]:
+        fate = (
+            "ok"
+            if self.calm
+            else self.rng.choices(["ok", "unsynced", "answer lost", "request lost", "late"], [12, 4, 1, 1, 1])[0]
+        )
+        if fate == "request lost":
+            return Put.UNKNOWN, None
+        if fate == "late":
+            self.late.append((self.store.clock_ms + self.rng.randint(1, 6 * HOUR), put))
+            return Put.UNKNOWN, None
+        if fate == "unsynced" and self.store.begin_put(put.path, put.data) is Put.CREATED:
+            if self.rng.random() < 0.3:  # a slow disk: others see the name long before it is safe
+                process.sleeps_until_ms = self.store.clock_ms + 60_000
+            return None, SyncedPut(put.path)
+        answer = self.store.put_if_absent(put.path, put.data)
+        return (Put.UNKNOWN if fate == "answer lost" else answer), None
+
+    def _accident(self) -> None:
+        rng = self.rng
+        chance = rng.random()
+        if chance < 0.06:
+            partition = rng.choice([0, 1])
+            self.topic.ends[partition] += rng.randint(1, 3)
+        elif chance < 0.075 and self.processes:
+            victim = rng.randrange(len(self.processes))
+            self._restart(victim)
+        elif chance < 0.09:
+            sleeper = rng.choice(self.processes)
+            longest = HOUR if sleeper.must_hurry else rng.choice([HOUR // 30, 2 * HOUR, 10 * DAY, 40 * DAY])
+            sleeper.sleeps_until_ms = self.store.clock_ms + rng.randint(1, longest)
+        elif chance < (0.12 if self.store.has_unsynced else 0.094):
+            self.store.cut_power(rng)
+            for victim in range(len(self.processes)):
+                self._restart(victim)
+        elif chance > 0.992:
+            if not any(process.must_hurry for process in self.processes):  # days in which nobody ran
+                self.store.clock_ms += rng.choice([HOUR, 2 * DAY, 8 * DAY, 31 * DAY])
+        elif chance > 0.989:
+            self.lives += 1
+            self.old[self.topic.topic_id] = self.topic
+            self.topic = Topic(f"topic-{self.lives}", [0, 0])
+
+    def _restart(self, index: int) -> None:
+        dead = self.processes.pop(index)
+        {"loader": self.start_loader, "compactor": self.start_compactor, "sweeper": self.start_sweeper}[dead.name]()
+        self.processes.insert(index, self.processes.pop())
+
+    # What must hold.
+
+    def head(self) -> Fold:
+        """The table, as a reader sees it."""
+        return carry_out(commit.read_head(), self.store)
+
+    def check(self) -> Fold:
+        """Every offset at most once, nothing missing, nothing uncommitted in sight."""
+        fold = self.head()
+        rows: dict[tuple[int, int, int], str] = {}
+        for path, file in fold.files.items():
+            found = self.store.get((names.staged(path), path, names.removed(path)))
+            data = next((one for one in found if one is not None), None)
+            assert data is not None, f"live file {path} is missing"
+            content = json.loads(data)
+            assert len(content) == file.rows
+            incarnations = {span.partition: span.incarnation for span in file.ranges}
+            spans = [
+                (span.incarnation, span.partition, offset) for span in file.ranges for offset in range(span.start, span.end)
+            ]
+            assert len(spans) == len(content), incarnations
+            for key, (topic_id, partition, offset) in zip(spans, content, strict=True):
+                assert key[1:] == (partition, offset)
+                assert key not in rows, f"{key} landed twice"
+                rows[key] = topic_id
+        self._check_ends(fold, rows)
+        self._check_places(fold)
+        return fold
+
+    def _check_ends(self, fold: Fold, rows: dict[tuple[int, int, int], str]) -> None:
+        for (incarnation, partition), end in fold.ends.items():
+            ids = {rows.get((incarnation, partition, offset)) for offset in range(end.offset)}
+            assert ids <= {end.topic_id}, f"incarnation {incarnation} of partition {partition} mixes or misses: {ids}"
+        assert len(rows) == sum(end.offset for end in fold.ends.values())
+
+    def _check_places(self, fold: Fold) -> None:
+        for entry in self.store.list(names.log_directory(1)):
+            (data,) = self.store.get((f"{names.log_directory(1)}/{entry.name}",))
+            self.ever_removed.update(json.loads(data or b"{}").get("remove", ()))
+        for path in self.store.files:
+            if path.startswith("dt="):
+                assert path in fold.files or path in self.ever_removed, f"{path} is in place, and not committed"
+
+
+@dataclass(frozen=True)
+class SyncedPut:
+    """The second half of a put whose name is visible already."""
+
+    path: str
+
+
+def _file(path: str, rows: list[Any], *spans: OffsetRange) -> DataFile:
+    return DataFile(path, "parquet", len(rows), 1, "crc32c:00000000", f"{len(rows):016x}", 0, 0, ranges=spans)
