@@ -50,7 +50,11 @@ def print_tree(layout: Layout) -> None:
 
 def _sizes(files: Sequence[LiveFile]) -> str:
     rows, size_bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
-    return f"{rows:,} rows in {len(files):,} {'file' if len(files) == 1 else 'files'}, {size_bytes / 1000:,.0f} kB"
+    return f"{_counted(rows, 'row')} in {_counted(len(files), 'file')}, {size_bytes / 1000:,.0f} kB"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def print_answer(layout: Layout, *, made_up: bool) -> None:
