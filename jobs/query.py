@@ -40,6 +40,7 @@ _WRITING_WORDS: Final = {
 }
 _LOCKED_SETTINGS: Final = (
     "SET TimeZone = 'UTC'",
+    "SET parquet_metadata_cache = true",  # a footer is needed to define the view, to plan, and to read
     "SET python_enable_replacements = false",
     "SET allow_community_extensions = false",
     "SET allow_persistent_secrets = false",

@@ -1,0 +1,77 @@
+import datetime as dt
+import decimal
+import io
+import json
+
+import pytest
+
+from headrace.jobs import output
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def table(names, rows, stream=None):
+    stream = stream or io.StringIO()
+    output.write_table(names, rows, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (dt.datetime(2026, 11, 22, 13, 4, 5, 600, tzinfo=dt.UTC), "2026-11-22T13:04:05.000600Z"),
+        (dt.datetime(2026, 11, 22, 13), "2026-11-22T13:00:00"),  # noqa: DTZ001 - SQL's TIMESTAMP has no zone
+        (dt.date(2026, 11, 22), "2026-11-22"),
+        (decimal.Decimal("45"), 45),
+        (decimal.Decimal("1.50"), 1.5),
+        (float("inf"), None),
+        (b"a\\\xff\n", "a\\x5C\\xFF\\x0A"),
+        ([b"x", {1: dt.date(2026, 1, 2)}], ["x", {"1": "2026-01-02"}]),
+        (True, True),
+    ],
+)
+def test_values_are_said_as_json_can(value, said):
+    assert output.plain(value) == said
+    json.dumps(output.plain(value), allow_nan=False)
+
+
+def test_equal_column_names_are_numbered_without_taking_anothers():
+    assert output.distinct_names(["a", "a_1", "a", "a"]) == ["a", "a_1", "a_2", "a_3"]
+
+
+def test_a_table_counts_all_rows_and_shows_the_first():
+    printed = table(["n"], ([n] for n in range(output.SHOWN_ROWS + 7)))
+    assert str(output.SHOWN_ROWS - 1) in printed
+    assert f"\n{output.SHOWN_ROWS}" not in printed
+    assert printed.splitlines()[-1] == "1,007 rows; the first 1,000 are shown (--format csv or json gives all)"
+
+
+def test_a_table_of_one_row_and_of_none():
+    assert table(["n"], [[7]]).splitlines()[-1] == "1 row"
+    assert table(["n"], []).splitlines()[-1] == "0 rows"
+
+
+def test_numbers_stand_right_and_null_is_not_an_empty_text():
+    lines = table(["number", "text"], [[1, "a"], [None, ""]]).splitlines()
+    assert lines[2].startswith("     1   a")
+    assert lines[3].startswith("  NULL")
+
+
+def test_markup_in_values_is_text():
+    assert "[bold]x[/bold] [link=file:///]" in table(["v"], [["[bold]x[/bold] [link=file:///]"]])
+
+
+def test_columns_that_do_not_fit_a_terminal_are_left_out_in_the_middle(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    printed = table([f"column-{n}" for n in range(9)], [["x" * 8] * 9], Terminal())
+    assert "column-0" in printed
+    assert "column-8" in printed
+    assert "column-4" not in printed
+    assert "6 columns in the middle are left" in printed
+
+
+def test_a_plan_is_printed_as_it_is_drawn():
+    assert table(["explain_key", "explain_value"], [["physical_plan", "╭─╮\n╰─╯"]]) == "╭─╮\n╰─╯\n"
