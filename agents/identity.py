@@ -8,6 +8,7 @@ file is truncated and filled again in place, so every claim is checked against b
 import re
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import xxhash
 
@@ -36,10 +37,11 @@ class FileStat:
         return self.device, self.inode
 
 
-def rotated_from(path: str) -> list[str]:
+@lru_cache(maxsize=16_384)
+def rotated_from(path: str) -> tuple[str, ...]:
     """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first."""
     first = path.rfind("/") + 2  # a name is not a suffix only
-    return [path[:at] for at in range(len(path) - 1, first - 1, -1) if _ROTATION_SUFFIX.match(path, at)]
+    return tuple(path[:at] for at in range(len(path) - 1, first - 1, -1) if _ROTATION_SUFFIX.match(path, at))
 
 
 def is_compressed_name(path: str) -> bool:

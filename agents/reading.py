@@ -186,10 +186,14 @@ def _finish_tail(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Ste
         return None
     if stream.scan_to - start > max(limits.chunk_bytes, stream.input.split_bytes + 1):
         return (yield from _begin_long_line(stream, now, stream.scan_to, stream.scan_to, terminated=False))
-    data = yield Read(stream.handle, stream.read_to - len(stream.guard), len(stream.guard) + stream.scan_to - stream.read_to)
-    if data is None or len(data) < len(stream.guard) + stream.scan_to - stream.read_to or not data.startswith(stream.guard):
-        return None  # the next look finds it replaced
-    return _planned(stream, now, start, data[len(stream.guard) + stream.skip :], None, more=False)
+    length = len(stream.guard) + stream.scan_to - stream.read_to
+    data = yield Read(stream.handle, stream.read_to - len(stream.guard), length)
+    if data is None:
+        return None
+    tail = data[len(stream.guard) + stream.skip :]
+    if len(data) < length or not data.startswith(stream.guard) or b"\n" in tail:  # not what was looked through
+        return Replaced()
+    return _planned(stream, now, start, tail, None, more=False)
 
 
 def _begin_long_line(stream: Stream, now: Now, end: int, size: int, *, terminated: bool) -> Steps[Outcome]:
@@ -202,8 +206,10 @@ def _begin_long_line(stream: Stream, now: Now, end: int, size: int, *, terminate
     at, text_end = start, end - 1 if terminated else end
     while at < text_end:
         block = yield Read(stream.handle, at, min(_BLOCK_BYTES, text_end - at))
-        if not block:
+        if block is None:
             return None
+        if not block or b"\n" in block:  # not what was looked through
+            return Replaced()
         first = first or block[:_LINE_HEAD_BYTES]
         at += len(block)
         scan.feed(block, final=at == text_end)
@@ -227,9 +233,9 @@ def _next_part(stream: Stream, now: Now, size: int) -> Steps[Outcome]:
     if data is None:
         return None
     fresh = data[len(stream.guard) + stream.skip :]
-    if not data.startswith(stream.guard) or len(fresh) < length:
-        return Replaced()
     text = fresh.removesuffix(b"\n")
+    if not data.startswith(stream.guard) or len(fresh) < length or b"\n" in text:
+        return Replaced()
     part = part_length(text, stream.line.encoding, limit)
     more = part < len(text) or start + length < stream.line_end
     return _planned(stream, now, start, text[:part] if more else fresh, stream.line, more=more)

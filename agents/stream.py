@@ -78,6 +78,11 @@ class Stream:
         return not self.in_flight and not self.replay
 
     @property
+    def tail_bytes(self) -> int:
+        """Bytes behind the last newline, as far as they were looked at."""
+        return self.scan_to - self.read_to - self.skip
+
+    @property
     def behind_bytes(self) -> int:
         """Bytes known to be in the file and not acknowledged; a partial line counts."""
         return max(0, self.row.size_seen - self.row.position)

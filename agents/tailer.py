@@ -83,6 +83,7 @@ class Tailer:
         self._met: dict[FileKey, tuple[int, int, int, int]] = {}  # waiting files: size, mtime, since when so, first met (ms)
         self._refused: dict[FileKey, tuple[int, int]] = {}  # files that are nobody's: size, mtime
         self._unreadable: set[FileKey] = set()
+        self._known_names: set[tuple[str, str]] = set()
         self._turn = 0
         self._cost_bytes = 0
         self._listed: Now | None = None  # the last listing of which every file was taken in
@@ -102,6 +103,7 @@ class Tailer:
         """Match a listing with the streams: new files, renamed ones, copies, files rotated away or removed."""
         now = listing.begun
         names = self._names()
+        self._known_names = names.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
         present: set[FileKey] = set()
         met, self._met = self._met, {}
         all_taken_in = True
@@ -133,10 +135,15 @@ class Tailer:
             names.setdefault((stream.row.topic, stream.row.path), []).append(stream)
         return names
 
+    def _is_rotated(self, stream: Stream, path: str) -> bool:
+        """Whether a stream's file bears another name than at first, or the name of another file plus a rotation suffix."""
+        topic = stream.row.topic
+        return path != stream.row.path or any((topic, base) in self._known_names for base in rotated_from(path))
+
     def _follow(self, stream: Stream, seen: Seen, now: Now) -> bool:
         """A file that is held open is listed, under its own name or another."""
         stream.input, stream.path, stream.listed = seen.input, seen.path, True
-        stream.rotated = seen.path != stream.row.path
+        stream.rotated = self._is_rotated(stream, seen.path)
         stat = stream.stat
         if stat is None or (stat.size, stat.mtime_ns) != (seen.stat.size, seen.stat.mtime_ns):
             stream.changed_ms = now.monotonic_ms
@@ -147,8 +154,10 @@ class Tailer:
 
     def _resume(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool]:
         """A stream's file is there and not open: after a start, or because too many were open."""
-        if stream.stat is not None and stream.idle and stream.stat.size == seen.stat.size:
-            if stream.stat.mtime_ns == seen.stat.mtime_ns:
+        before = stream.stat
+        tail_due = stream.tail_bytes and self._is_rotated(stream, seen.path)
+        if before is not None and stream.idle and not tail_due:
+            if (before.size, before.mtime_ns) == (seen.stat.size, seen.stat.mtime_ns):
                 return self._follow(stream, seen, now)
         opened = yield from self._open(seen)
         if opened is None:
@@ -250,6 +259,7 @@ class Tailer:
             complete_ms=complete.wall_ms if complete else now.wall_ms,
         )
         stream = Stream(row, source, complete=complete, now=now, saved=False)
+        stream.rotated = self._is_rotated(stream, path)
         stream.hold(handle, b"", b"")
         self._streams[stream_id] = self._by_key[(source.topic, *stat.key)] = stream
 
@@ -316,7 +326,8 @@ class Tailer:
         for stream in sorted(held, key=lambda stream: stream.changed_ms):
             if len(held) <= self._max_open:
                 return
-            if stream.listed and stream.idle and stream.stat is not None and stream.scan_to >= stream.stat.size:
+            at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle
+            if at_end and stream.listed and not (stream.rotated and stream.tail_bytes):
                 handle = stream.release()
                 assert handle is not None
                 yield Close(handle)
@@ -367,7 +378,7 @@ class Tailer:
         stat = stream.stat
         if stat is None or stream.replay or not stream.listed or now.monotonic_ms - stream.changed_ms < IDLE_MS:
             return True
-        return stream.scan_to < stat.size or (stream.rotated and stream.scan_to > stream.read_to)
+        return stream.scan_to < stat.size or (stream.rotated and stream.tail_bytes > 0)
 
     def _replace(self, stream: Stream, now: Now) -> Steps[None]:
         """The file was truncated, or filled again, in place: what it holds now is a new stream."""

@@ -1,0 +1,142 @@
+"""A broker, a registry and an agent as real processes, and what the broker's log holds afterwards."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from headrace.audit import AgentMessage, SentMessage, event_hash, parse_message, window_start_ms
+from headrace.schemas.envelope import ENVELOPE
+from tests.processes import Part, broker, registry
+
+_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
+TOPIC = "logs"
+
+
+@dataclass
+class Rig:
+    """The parts, on their own folder."""
+
+    directory: Path
+    broker: Part
+    registry: Part
+    logs: Path
+    agents: list[Part] = field(default_factory=list)
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.broker.ports['kafka']}"
+
+    def agent(self, *arguments: str, **settings: Any) -> Part:
+        """An agent on this rig's logs; `settings` are sections to add."""
+        config = {
+            "agent": {"state_dir": str(self.directory / "agent"), "grace_ms": 5000},
+            "kafka": {"bootstrap.servers": self.bootstrap},
+            "registry": f"http://127.0.0.1:{self.registry.ports['http']}",
+            "inputs": [{"tail": [str(self.logs / "*.log")], "topic": TOPIC}],
+        }
+        part = Part("agent", self.directory, {**config, **settings}, *arguments)
+        self.agents.append(part)
+        return part
+
+    def ship(self, **settings: Any) -> dict[str, int]:
+        """Run an agent once to the end, and return the last thing it said of its progress."""
+        part = self.agent("--once", "--progress", **settings)
+        part.log_file.unlink(missing_ok=True)
+        assert part.start(wait=False).wait() == 0, part.log_tail()
+        lines = [line for line in part.log_file.read_text().splitlines() if line.startswith('{"lines"')]
+        return dict(json.loads(lines[-1]))
+
+    def records(self, topic: str) -> list[tuple[bytes | None, bytes, int]]:
+        """(key, value, timestamp) of every record of a topic's first partition."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rig", "enable.auto.commit": False})
+        try:
+            end = self._end(consumer, topic)
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            found: list[tuple[bytes | None, bytes, int]] = []
+            while len(found) < end:
+                for message in consumer.consume(min(1000, end - len(found)), timeout=10):
+                    assert message.error() is None, message.error()
+                    found.append((message.key(), message.value() or b"", message.timestamp()[1]))
+            return found
+        finally:
+            consumer.close()
+
+    def count(self) -> int:
+        """How many records the topic holds; 0 where it is not there yet."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rig"})
+        try:
+            return self._end(consumer, TOPIC)
+        finally:
+            consumer.close()
+
+    def _end(self, consumer: Consumer, topic: str) -> int:
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
+                return 0
+            raise
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event, repeats included; equal identities are checked to be equal in every byte."""
+        known: dict[tuple[str, int, int], bytes] = {}
+        events = []
+        for _, value, timestamp in self.records(TOPIC):
+            event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+            identity = (event["stream_id"], event["position"], event["part"])
+            assert known.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
+            assert timestamp == round(event["read_time"].timestamp() * 1000)
+            events.append(event)
+        return events
+
+    def distinct(self) -> list[dict[str, Any]]:
+        """Every event once, by stream and position."""
+        by_identity = {(event["stream_id"], event["position"], event["part"]): event for event in self.events()}
+        return [by_identity[identity] for identity in sorted(by_identity)]
+
+    def lines(self) -> list[bytes]:
+        """The bytes of every distinct line, sorted."""
+        return sorted(event["message"].encode(event["encoding"]) for event in self.distinct())
+
+    def audit(self) -> list[AgentMessage | SentMessage]:
+        """What was said on `_audit`, in order."""
+        messages = [parse_message(key or b"", value) for key, value, _ in self.records("_audit")]
+        return [message for message in messages if message is not None]
+
+    def check_audit(self) -> None:
+        """Counts and hashes of the windows are those of the distinct events."""
+        sums: dict[int, list[int]] = {}
+        for event in self.distinct():
+            line = event["message"].encode(event["encoding"])
+            start = window_start_ms(int(event["event_time"].timestamp() * 1000))
+            total = sums.setdefault(start, [0, 0, 0])
+            total[0] += 1
+            total[1] += len(line)
+            total[2] += event_hash(event["agent_id"], event["stream_id"], event["position"], event["part"], line)
+        said: dict[int, list[int]] = {}
+        for message in self.audit():
+            if isinstance(message, SentMessage) and message.count >= said.get(message.window_start_ms, [0])[0]:
+                said[message.window_start_ms] = [message.count, message.bytes_total, message.content_hash]
+        assert said == {start: [count, size, total % 2**64] for start, (count, size, total) in sums.items()}
+
+
+@contextmanager
+def rig(directory: Path) -> Iterator[Rig]:
+    """Broker and registry, started; everything is stopped at the end."""
+    logs = directory / "logs-to-ship"
+    logs.mkdir()
+    with broker(directory) as running:
+        with registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
+            parts = Rig(directory, running, schemas, logs)
+            try:
+                yield parts
+            finally:
+                for part in parts.agents:
+                    part.kill()

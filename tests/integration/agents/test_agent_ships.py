@@ -1,0 +1,197 @@
+"""The agent as a process, before a real broker: what is in the files is in the log, once by identity, whatever ends the agent."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.audit import AgentMessage
+from tests.integration.agents.rig import Rig, rig
+from tests.processes import Part
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as running:
+        yield running
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+
+
+def numbered(first: int, count: int) -> bytes:
+    return b"".join(
+        b"2026-11-23 08:%02d:%02d,123 INFO line %d\n" % (n // 60 % 60, n % 60, n) for n in range(first, first + count)
+    )
+
+
+def split(data: bytes) -> list[bytes]:
+    return sorted(data.split(b"\n")[:-1])
+
+
+def test_once_ships_every_byte_of_every_kind_of_line(parts: Rig) -> None:
+    lines = [
+        b"plain",
+        b"",
+        b"crlf\r",
+        b"nul\0nul",
+        b"latin \xe9",
+        "utf-8 é".encode(),
+        b"x" * 1_300_000,
+        b"\xe9" * 700_000,
+        b"no end",
+    ]
+    (parts.logs / "a.log").write_bytes(b"\n".join(lines))
+    (parts.logs / "empty.log").write_bytes(b"")
+    size = len(b"\n".join(lines))
+    assert parts.ship() == {"lines": len(lines), "bytes": size, "bytes_total": size}
+    found: list[bytes] = []
+    for event in parts.distinct():
+        line = event["message"].encode(event["encoding"])
+        assert len(event["message"].encode()) <= 512 * 1024
+        assert event["service"] == "a"
+        if event["part"]:
+            found[-1] += line
+        else:
+            found.append(line)
+    assert found == lines
+    parts.check_audit()
+    last = parts.audit()[-1]
+    assert isinstance(last, AgentMessage)
+    assert (last.state, last.drained_to_ms) == ("finished", None)
+
+
+def test_a_second_run_ships_what_is_new_only(parts: Rig) -> None:
+    file = parts.logs / "a.log"
+    file.write_bytes(b"one\ntwo")
+    assert parts.ship()["lines"] == 2
+    file.write_bytes(b"one\ntwo\nthree\n")
+    assert parts.ship() == {"lines": 1, "bytes": 14, "bytes_total": 14}
+    assert [event["message"] for event in parts.events()] == ["one", "two", "three"]
+    assert [(event["position"], event["since"]) for event in parts.events()] == [(0, 0), (4, 4), (8, 7)]
+
+
+def test_a_file_named_twice_and_through_a_link_is_one(parts: Rig) -> None:
+    file = parts.logs / "a.log"
+    file.write_bytes(b"one\n")
+    (parts.logs / "b.log").symlink_to(file)
+    inputs = [{"tail": [str(file), str(file), str(parts.logs / "b.log")], "topic": "logs"}]
+    assert parts.ship(inputs=inputs)["lines"] == 1
+    assert parts.lines() == [b"one"]
+
+
+def test_kill_9_at_any_time_repeats_identically_and_loses_nothing(parts: Rig) -> None:
+    data = numbered(0, 60_000)
+    (parts.logs / "a.log").write_bytes(data)
+    agent = parts.agent()
+    for delay_s in (0.45, 0.6, 0.8):
+        agent.start()
+        time.sleep(delay_s)
+        agent.kill()
+    assert parts.ship()["bytes"] == len(data)
+    assert parts.lines() == split(data)
+    parts.check_audit()
+
+
+def test_a_broker_that_restarts_in_the_middle_costs_nothing(parts: Rig) -> None:
+    data = numbered(0, 40_000)
+    (parts.logs / "a.log").write_bytes(data[: len(data) // 2])
+    agent = parts.agent().start()
+    until(lambda: parts.count() > 0)
+    parts.broker.kill()
+    with (parts.logs / "a.log").open("ab") as file:
+        file.write(data[len(data) // 2 :])
+    parts.broker.start()
+    until(lambda: parts.count() >= 40_000)
+    assert agent.stop() == 0
+    assert parts.lines() == split(data)
+    parts.check_audit()
+
+
+def test_rotation_while_it_runs_loses_and_repeats_nothing(parts: Rig) -> None:
+    agent = parts.agent().start()
+    file = parts.logs / "a.log"
+    expected = b""
+    for number in range(5):
+        data = numbered(number * 3000, 3000)
+        with file.open("ab") as out:
+            out.write(data[:-20])
+        if number == 3:
+            until(lambda: parts.count() > 9000)  # noqa: B023 - called in this turn
+            (parts.logs / "a.log.copy").write_bytes(file.read_bytes())
+        file.rename(parts.logs / f"a.log.{number}")
+        with (parts.logs / f"a.log.{number}").open("ab") as out:  # the writer goes on for a moment
+            out.write(data[-20:])
+        expected += data
+        time.sleep(0.3)
+    file.write_bytes(b"")
+    until(lambda: parts.count() >= 15_000)
+    assert agent.stop() == 0
+    assert parts.lines() == split(expected)
+    assert len(parts.events()) == 15_000
+    parts.check_audit()
+
+
+def test_truncation_in_place_begins_a_new_stream(parts: Rig) -> None:
+    file = parts.logs / "a.log"
+    file.write_bytes(numbered(0, 100))
+    agent = parts.agent().start()
+    until(lambda: parts.count() == 100)
+    os.truncate(file, 0)
+    with file.open("ab") as out:
+        out.write(numbered(500, 200))
+    until(lambda: parts.count() >= 300)
+    assert agent.stop() == 0
+    assert parts.lines() == split(numbered(0, 100) + numbered(500, 200))
+    assert len({event["stream_id"] for event in parts.events()}) == 2
+
+
+def test_sigterm_drains_and_says_stopped(parts: Rig) -> None:
+    data = numbered(0, 5000)
+    (parts.logs / "a.log").write_bytes(data)
+    agent = parts.agent().start()
+    until(lambda: parts.count() > 0)
+    assert agent.stop() == 0
+    last = parts.audit()[-1]
+    assert isinstance(last, AgentMessage)
+    assert last.state == "stopped"
+    parts.check_audit()
+
+
+def test_sigterm_with_the_broker_away_ends_within_the_grace(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(numbered(0, 100))
+    agent = parts.agent().start()
+    until(lambda: parts.count() > 0)
+    parts.broker.kill()
+    with (parts.logs / "a.log").open("ab") as out:
+        out.write(numbered(100, 100))
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert agent.stop(timeout_s=20) == 0
+    assert time.monotonic() - began < 8
+    parts.broker.start()
+
+
+def test_a_dead_registry_stops_nobody_who_has_shipped_before(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(b"one\n")
+    parts.ship()
+    url = f"http://127.0.0.1:{parts.registry.ports['http']}"
+    parts.registry.kill()
+    (parts.logs / "a.log").write_bytes(b"one\ntwo\n")
+    assert parts.ship(registry=url)["lines"] == 1
+    parts.registry.start()
+
+
+def test_the_second_agent_on_a_state_directory_is_refused(parts: Rig) -> None:
+    first = parts.agent().start()
+    second = Part("agent", parts.directory / "second", {}, "--set", f"agent.state_dir={parts.directory / 'agent'}")
+    second.config_file.write_text(first.config_file.read_text())
+    assert second.start(wait=False).wait() == 2
+    assert "another agent uses it" in second.log_tail()
+    assert first.stop() == 0

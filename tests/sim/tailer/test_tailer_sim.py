@@ -1,0 +1,257 @@
+"""The tailer's core among writers that write in pieces, rotators of every kind, and crashes between any two effects.
+
+Held under every seed (audit.md, One row per line): every line that stays readable is delivered; an identity never has two contents;
+positions advance over delivered chunks only, without holes, and each chunk is counted once; a claim of completeness is true.
+"""
+
+import random
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from headrace.agents import reading
+from headrace.agents.effects import Advance, Forget, Input, Lost, Now, Save, Send
+from headrace.agents.reading import Limits
+from headrace.agents.stream import Stream
+from headrace.agents.tailer import Tailer
+from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Sent, encode
+
+
+class Crash(Exception):
+    """The agent ended here."""
+
+
+class Simulation:
+    """One agent's life, several times, in one world."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.files = Files(births=rng.random() < 0.5)
+        self.disk = Disk()
+        self.broker = Broker()
+        self.all_names = rng.random() < 0.7
+        self.input = Input("logs", "auto", split_bytes=rng.choice((16, 40, 4096)))
+        self.limits = Limits(chunk_bytes=rng.choice((24, 64, 512)), chunk_lines=rng.choice((1, 3, 50)))
+        self.crash_rate = rng.choice((0.0, 0.002, 0.02))
+        self.names = ["a.log", "b.log"]
+        self.writers: dict[str, Any] = {name: self.files.create(name, reuse=False) for name in self.names}
+        self.count = 0
+        self.generation = 0
+        self.healing = False
+        self.lost = False
+        self.lag: list[tuple[int, Any, bytes]] = []
+        self.tailer = self.start()
+
+    # ---- the world
+
+    def tick(self, most_ms: int = 50) -> None:
+        self.files.now_ms += self.rng.randint(1, most_ms)
+
+    def now(self) -> Now:
+        return Now(self.files.now_ms, BASE_MS + self.files.now_ms)
+
+    def text(self) -> bytes:
+        self.count += 1
+        size = self.rng.choice((0, 3, 20, 60, 120))
+        body = bytes(self.rng.choice(b"abc \xc3\xa9\xff\r\0") for _ in range(size))
+        return b"%d:" % self.count + body + (b"\n" if self.rng.random() < 0.75 else b"")
+
+    def act(self) -> None:
+        """One thing that some other process does."""
+        self.tick()
+        if self.healing:
+            return
+        name = self.rng.choice(self.names)
+        inode = self.files.names.get(name)
+        what = self.rng.random()
+        if inode is None:
+            self.writers[name] = self.files.create(name, reuse=self.rng.random() < 0.6)
+        elif what < 0.8:
+            self.files.append(self.writers[name], self.text())
+        elif what < 0.86:
+            self.rotate(name)
+        elif what < 0.92:
+            self.copy_truncate(name)
+        elif what < 0.94:
+            self.files.unlink(name)
+        elif what < 0.97:
+            self.files.truncate(inode)
+            self.files.append(inode, self.text() * self.rng.randint(0, 4))
+        else:
+            self.tick(15_000)
+
+    def rotated_name(self, name: str) -> str:
+        self.generation += 1
+        return f"{name}.{self.generation}"
+
+    def rotate(self, name: str) -> None:
+        """Rename, and make a new file; the writer may go on in the old one for a while."""
+        self.files.rename(name, self.rotated_name(name))
+        if self.rng.random() < 0.5:
+            self.files.append(self.writers[name], b"late %d\n" % self.count)
+        if self.rng.random() < 0.8:
+            self.writers[name] = self.files.create(name, reuse=self.rng.random() < 0.6)
+
+    def copy_truncate(self, name: str) -> None:
+        to = self.rotated_name(name)
+        self.files.copy(name, to, reuse=self.rng.random() < 0.5)
+        self.tick()
+        self.files.truncate(self.files.names[name])
+        if self.rng.random() < 0.5:
+            self.files.append(self.files.names[name], self.text() * self.rng.randint(1, 6))
+
+    # ---- the agent
+
+    def start(self) -> Tailer:
+        self.files.close_all()
+        self.disk.pending.clear()
+        for sent in self.broker.under_way:  # what a dead producer had on the wire may still arrive
+            while sent.appended < len(sent.values) and self.rng.random() < 0.7:
+                self.broker.append(sent)
+        self.broker.under_way = []
+        rng = self.rng
+        return Tailer(
+            self.disk.streams.values(),
+            self.disk.chunks.values(),
+            host="h",
+            mint=lambda: f"{rng.getrandbits(64):016x}",
+            place=lambda topic, stream_id: int(stream_id, 16) % 3,
+            once=False,
+            max_open=rng.choice((1, 3, 100)),
+            limits=self.limits,
+            now=self.now(),
+        )
+
+    def carry_out(self, steps: Generator[Any, Any, Any]) -> Any:
+        answer: Any = None
+        while True:
+            try:
+                effect = steps.send(answer)
+            except StopIteration as end:
+                return end.value
+            if not self.healing and self.rng.random() < self.crash_rate:
+                raise Crash
+            if not self.healing and self.rng.random() < 0.2:
+                self.act()
+            answer = self.do(effect)
+
+    def do(self, effect: Any) -> Any:
+        match effect:
+            case Save():
+                self.disk.pending.append(effect)
+                self.disk.flush()
+            case Advance():
+                for chunk, sent in zip(effect.chunks, effect.results, strict=True):
+                    assert isinstance(sent, Sent), "a position passed a chunk that was not acknowledged"
+                    assert sent.chunk == chunk and sent.appended == len(sent.values)
+                self.disk.pending.append(effect)
+            case Lost():
+                self.lost = True
+                self.disk.pending.append(effect)
+            case Forget():
+                self.disk.pending.append(effect)
+            case Send():
+                assert self.disk.chunks[effect.chunk.stream_id, effect.chunk.start] == effect.chunk, (
+                    "sent before it was durable"
+                )
+                self.broker.under_way.append(encode(effect.stream, effect.chunk, effect.data))
+            case _:
+                return self.files.do(effect)
+        return None
+
+    def broker_turn(self) -> None:
+        for sent in list(self.broker.under_way):
+            while sent.appended < len(sent.values) and (self.healing or self.rng.random() < 0.8):
+                self.broker.append(sent)
+            if sent.appended == len(sent.values) and (self.healing or self.rng.random() < 0.7):
+                self.broker.under_way.remove(sent)
+                self.carry_out(self.tailer.delivered(sent.chunk.stream_id, sent.chunk.start, sent))
+
+    def turn(self) -> None:
+        self.tick()
+        what = self.rng.random()
+        try:
+            if what < 0.3:
+                now = self.now()
+                listing = self.files.listing(now, self.input, self.tailer.known_paths, all_names=self.all_names)
+                self.carry_out(self.tailer.look(listing))
+            elif what < 0.75:
+                self.carry_out(self.tailer.read(self.now()))
+            elif what < 0.95:
+                self.broker_turn()
+            else:
+                self.disk.flush()
+        except Crash:
+            self.tailer = self.start()
+        self.check_claim()
+
+    def check_claim(self) -> None:
+        """Every line that was readable at T in a file of ours is in the broker's log, unless its loss was said."""
+        claim = self.tailer.complete_at()
+        if claim is None or self.lost:
+            return
+        delivered = self.broker.delivered_lines()
+        for inode in self.files.kept:
+            if not self.all_names and inode not in [self.files.names.get(name) for name in self.names]:
+                continue
+            for line in self.files.lines[id(inode)]:
+                readable = line.written_ms <= claim.monotonic_ms and line.destroyed_ms is None
+                assert not readable or line.text in delivered, f"claimed complete at {claim.monotonic_ms}, missing {line}"
+
+    def heal(self) -> None:
+        """Nobody writes and nothing crashes any more: everything must arrive."""
+        self.healing = True
+        for _ in range(60):
+            self.files.now_ms += 2000
+            now = self.now()
+            listing = self.files.listing(now, self.input, self.tailer.known_paths, all_names=self.all_names)
+            self.carry_out(self.tailer.look(listing))
+            while self.carry_out(self.tailer.read(self.now())):
+                self.broker_turn()
+            self.broker_turn()
+        self.disk.flush()
+
+    def check_end(self) -> None:
+        delivered = self.broker.delivered_lines()
+        for name, inode in self.files.names.items():
+            if not self.all_names and name not in self.names:
+                continue
+            *whole, tail = bytes(inode.data).split(b"\n")
+            for line in whole:
+                assert line in delivered, f"{name} holds {line!r}, and nobody delivered it"
+            if tail and name not in self.names and name[:5] in self.files.names:
+                assert tail in delivered, f"{name} was rotated away with the tail {tail!r}, and nobody delivered it"
+        assert len(set(self.disk.counted)) == len(self.disk.counted), "a chunk was counted twice"
+        assert not self.disk.chunks or any(row.detached for row in self.disk.streams.values())
+        claim = self.tailer.complete_at()
+        assert claim is not None and claim.monotonic_ms > self.files.now_ms - 10_000, "nothing is claimed though all is quiet"
+
+
+def tailer_delivers_every_line(rng: random.Random) -> None:
+    simulation = Simulation(rng)
+    for _ in range(rng.randint(20, 150)):
+        if rng.random() < 0.6:
+            simulation.act()
+        simulation.turn()
+    simulation.heal()
+    simulation.check_end()
+
+
+def test_every_readable_line_is_delivered_once_by_identity() -> None:
+    run_seeds(tailer_delivers_every_line, count=150)
+
+
+@pytest.mark.parametrize(
+    ("target", "function", "guard", "without"),
+    [
+        (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
+        (reading, "_repeat", "digest(data) != chunk.content", "False"),
+        (Stream, "delivered", "while self.in_flight and self.in_flight[0].delivered:", "while self.in_flight:"),
+        (reading, "_finish_tail", 'or b"\\n" in tail', ""),
+    ],
+)
+def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
+    with mutated(target, function, guard, without):
+        assert first_failing_seed(tailer_delivers_every_line, count=300) is not None

@@ -1,0 +1,220 @@
+"""A file system, a disk for the agent's state and a broker, all simulated, for the tailer's core to meet.
+
+Times are ms on the world's one monotonic clock; the wall clock is that plus a base. A file keeps, for the oracle, when each of its
+bytes was written. Everything random is drawn by the scenario.
+"""
+
+import io
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import fastavro
+
+from headrace.agents.effects import (
+    Advance, Close, Effect, Forget, Input, Listing, Lost, NotOpened, Now, Open, Opened, Read, Save, Seen, Stat,
+)  # fmt: skip
+from headrace.agents.events import ChunkEncoder
+from headrace.agents.identity import FileStat, rotated_from
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.schemas.envelope import ENVELOPE
+
+BASE_MS = 1_790_000_000_000
+_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
+Identity = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class Inode:
+    """A file's content and stat. `dead` once nobody can read it any more."""
+
+    number: int
+    birth_ns: int
+    data: bytearray = field(default_factory=bytearray)
+    mtime_ms: int = 0
+    links: int = 1
+
+
+@dataclass(slots=True)
+class Line:
+    """A complete line as the oracle knows it: when its newline was written, when its bytes were destroyed in this file."""
+
+    text: bytes
+    written_ms: int
+    destroyed_ms: int | None = None
+
+
+class Files:
+    """Names, inodes and open handles."""
+
+    def __init__(self, *, births: bool) -> None:
+        self.now_ms = 1000
+        self._births = births
+        self.names: dict[str, Inode] = {}
+        self.free: list[int] = []
+        self._next_inode = 100
+        self.handles: dict[int, Inode] = {}
+        self._next_handle = 1
+        self.lines: dict[int, list[Line]] = {}  # by id of the inode object
+        self._begun: dict[int, bytes] = {}
+        self.kept: list[Inode] = []  # so that ids stay unique
+
+    def create(self, name: str, *, reuse: bool) -> Inode:
+        if reuse and self.free:
+            number = self.free.pop()
+        else:
+            number, self._next_inode = self._next_inode, self._next_inode + 1
+        inode = Inode(number, self.now_ms * 1_000_000 if self._births else 0, mtime_ms=self.now_ms)
+        self.kept.append(inode)
+        self.lines[id(inode)], self._begun[id(inode)] = [], b""
+        self.names[name] = inode
+        return inode
+
+    def append(self, inode: Inode, data: bytes) -> None:
+        inode.data += data
+        inode.mtime_ms = self.now_ms
+        *whole, rest = (self._begun[id(inode)] + data).split(b"\n")
+        self.lines[id(inode)] += [Line(text, self.now_ms) for text in whole]
+        self._begun[id(inode)] = rest
+
+    def truncate(self, inode: Inode) -> None:
+        inode.data.clear()
+        inode.mtime_ms = self.now_ms
+        self._destroy(inode)
+
+    def _destroy(self, inode: Inode) -> None:
+        for line in self.lines[id(inode)]:
+            line.destroyed_ms = self.now_ms if line.destroyed_ms is None else line.destroyed_ms
+        self._begun[id(inode)] = b""
+
+    def copy(self, name: str, to: str, *, reuse: bool) -> None:
+        inode = self.create(to, reuse=reuse)
+        self.append(inode, bytes(self.names[name].data))
+
+    def rename(self, name: str, to: str) -> None:
+        if to in self.names:
+            self.unlink(to)
+        self.names[to] = self.names.pop(name)
+
+    def unlink(self, name: str) -> None:
+        inode = self.names.pop(name)
+        inode.links -= 1
+        self._reap(inode)
+
+    def _reap(self, inode: Inode) -> None:
+        if not inode.links and inode not in self.handles.values():
+            self._destroy(inode)
+            self.free.append(inode.number)
+
+    def stat(self, inode: Inode) -> FileStat:
+        return FileStat(1, inode.number, len(inode.data), (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
+
+    def do(self, effect: Effect) -> Any:
+        match effect:
+            case Open():
+                if effect.path not in self.names:
+                    return NotOpened("no such file", gone=True)
+                handle, self._next_handle = self._next_handle, self._next_handle + 1
+                self.handles[handle] = self.names[effect.path]
+                return Opened(handle, self.stat(self.names[effect.path]))
+            case Stat():
+                return self.stat(self.handles[effect.handle])
+            case Read():
+                return bytes(self.handles[effect.handle].data[effect.offset : effect.offset + effect.length])
+            case Close():
+                self._reap(self.handles.pop(effect.handle))
+        return None
+
+    def close_all(self) -> None:
+        """The process that held the handles is gone."""
+        inodes = list(self.handles.values())
+        self.handles.clear()
+        for inode in inodes:
+            self._reap(inode)
+
+    def listing(self, now: Now, source: Input, known: set[tuple[str, str]], *, all_names: bool) -> Listing:
+        paths = {path for _, path in known}
+        found = []
+        for name, inode in sorted(self.names.items()):
+            matched = all_names or name.endswith(".log")
+            if matched or paths.intersection(rotated_from(name)):
+                found.append(Seen(name, replace(self.stat(inode), birth_ns=0), source, matched=matched))
+        return Listing(now, tuple(found))
+
+
+@dataclass(slots=True)
+class Disk:
+    """The agent's durable rows, with the transactions that are not durable yet."""
+
+    streams: dict[str, StreamRow] = field(default_factory=dict)
+    chunks: dict[tuple[str, int], ChunkRow] = field(default_factory=dict)
+    counted: list[tuple[str, int]] = field(default_factory=list)
+    pending: list[Effect] = field(default_factory=list)
+
+    def flush(self) -> None:
+        for effect in self.pending:
+            match effect:
+                case Save():
+                    self.streams |= {row.stream_id: row for row in effect.streams}
+                    self.chunks |= {(row.stream_id, row.start): row for row in effect.chunks}
+                case Advance():
+                    before = self.streams[effect.stream.stream_id].position
+                    for chunk in effect.chunks:
+                        assert chunk.since == before, "a position advanced over a hole"
+                        before = chunk.end
+                        del self.chunks[chunk.stream_id, chunk.start]
+                        self.counted.append((chunk.stream_id, chunk.start))
+                    assert effect.stream.position == before, "a position is not the end of its chunks"
+                    self.streams[effect.stream.stream_id] = effect.stream
+                case Lost():
+                    self.streams[effect.stream.stream_id] = effect.stream
+                case Forget():
+                    self.streams.pop(effect.stream_id, None)
+        self.pending.clear()
+
+
+@dataclass(slots=True)
+class Sent:
+    """A chunk's records between the agent and the broker's log."""
+
+    stream: StreamRow
+    chunk: ChunkRow
+    values: list[bytes]
+    appended: int = 0
+
+
+class Broker:
+    """A log of records: the oracle of what was delivered."""
+
+    def __init__(self) -> None:
+        self.events: dict[Identity, dict[str, Any]] = {}
+        self._values: dict[Identity, bytes] = {}
+        self.under_way: list[Sent] = []
+
+    def append(self, sent: Sent) -> None:
+        """Append the next record of a chunk; a repeat must be equal byte for byte."""
+        value = sent.values[sent.appended]
+        sent.appended += 1
+        event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+        identity = (event["stream_id"], event["position"], event["part"])
+        assert self._values.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
+        self.events[identity] = event
+
+    def delivered_lines(self) -> set[bytes]:
+        """Whole lines, put together from their parts."""
+        lines: list[bytes] = []
+        follows: Identity | None = None
+        for stream_id, position, part in sorted(self.events):
+            event = self.events[stream_id, position, part]
+            data = event["message"].encode(event["encoding"])
+            if part == 0:
+                lines.append(data)
+            elif (stream_id, position, part) == follows:
+                lines[-1] += data
+            else:
+                continue  # the part before is not there yet
+            follows = (stream_id, position + len(data), part + 1)
+        return set(lines)
+
+
+def encode(stream: StreamRow, chunk: ChunkRow, data: bytes) -> Sent:
+    return Sent(stream, chunk, ChunkEncoder("agent", b"\0\0\0\0\1").encode(stream, chunk, data).values)
