@@ -1,6 +1,7 @@
 """What the audit reads from landed files themselves, by Arrow: messages of `_audit`, windows of rows, identities."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.errors import CorruptError
 from headrace.jobs.evidence import Recount
 from headrace.sinks.table.reader import LiveFile, locate
 
@@ -26,12 +28,23 @@ class RawMessage:
     value: bytes
 
 
-def open_parquet(root: Path, topic: str, file: LiveFile) -> pq.ParquetFile:
-    """Open a live file, wherever it has moved since it was listed."""
+@contextmanager
+def open_parquet(root: Path, topic: str, file: LiveFile) -> Iterator[pq.ParquetFile]:
+    """Open a live file, wherever it has moved since it was listed.
+
+    Raises:
+        StorageError: it is nowhere. CorruptError: it cannot be read, now or within the block.
+    """
     try:
-        return pq.ParquetFile(file.path)
-    except FileNotFoundError:
-        return pq.ParquetFile(locate(root, topic, file.name))
+        try:
+            parquet = pq.ParquetFile(file.path)
+        except FileNotFoundError:
+            parquet = pq.ParquetFile(locate(root, topic, file.name))
+        with parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        raise CorruptError(f"{file.path} cannot be read: {said}; run: headrace check {root}") from error
 
 
 def read_announcements(root: Path, topic: str, file: LiveFile) -> list[RawMessage]:
@@ -87,7 +100,7 @@ def _identities(root: Path, topic: str, file: LiveFile) -> Iterable[tuple[tuple[
             return
         table = parquet.read([*_IDENTITY, "event_time", "read_time"])
     starts = _window_starts(_as_ms(table["event_time"])).to_pylist()
-    read = _as_ms(table["read_time"]).to_pylist()
+    read = _as_ms(table["read_time"], up=True).to_pylist()
     identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
     for identity, start_ms, read_ms in zip(identities, starts, read, strict=True):
         yield (identity[0], start_ms), identity, read_ms
@@ -97,11 +110,12 @@ def _has_times(schema: pa.Schema, name: str) -> bool:
     return name in schema.names and pa.types.is_timestamp(schema.field(name).type)
 
 
-def _as_ms(column: Any) -> Any:
-    """A column of timestamps, or of ms already, as int64 ms; rounded down."""
+def _as_ms(column: Any, *, up: bool = False) -> Any:
+    """A column of timestamps, or of ms already, as int64 ms; rounded down, or up."""
     if not pa.types.is_timestamp(column.type):
         return column.cast(pa.int64())
-    return pc.floor_temporal(column, unit="millisecond").cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())
+    rounded = (pc.ceil_temporal if up else pc.floor_temporal)(column, unit="millisecond")
+    return rounded.cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())
 
 
 def _window_starts(times: Any) -> Any:

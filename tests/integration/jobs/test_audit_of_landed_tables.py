@@ -62,6 +62,16 @@ def test_without_a_file_that_the_log_names_it_is_unknown(root):
     assert overall_verdict(root, "logs") == "unknown"
 
 
+def test_with_a_damaged_file_that_must_be_counted_again_it_is_unknown(root):
+    TableWriter(root, "logs").land_events([Event("a", 9_999, T0)])
+    assert overall_verdict(root, "logs") == "incomplete"
+    for file in (root / "logs").glob("dt=*/hour=12/*.parquet"):
+        file.write_bytes(b"PAR1" * 9)
+    verdict = Auditor(root).judge("logs", now_ms=AT)
+    assert verdict.state == "unknown"
+    assert "cannot be read" in verdict.windows[0].reasons[0]
+
+
 def test_without_the_table_it_is_unknown_and_the_windows_are_still_shown(root):
     (root / "logs").rename(root.parent / "elsewhere")
     verdict = Auditor(root).judge("logs", now_ms=AT)
