@@ -14,7 +14,7 @@ Each method takes monotonic `now_ms` and returns effects, to be carried out in t
 GroupMetadataManager (4.0), KIP-62, -134 (initial delay), -345 (static members), -394 (member id required), -814.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 
 from headrace.broker.groups.members import Member
 from headrace.broker.groups.messages import (
@@ -31,6 +31,7 @@ from headrace.broker.groups.messages import (
     SyncAnswer,
     SyncRequest,
 )
+from headrace.broker.groups.roster import Roster
 from headrace.broker.wire import ErrorCode
 
 EMPTY, PREPARING, COMPLETING = GroupState.EMPTY, GroupState.PREPARING_REBALANCE, GroupState.COMPLETING_REBALANCE
@@ -54,10 +55,7 @@ class Group:
         self.generation = 0
         self.protocol_type: str | None = None
         self.protocol_name: str | None = None
-        self.leader: str | None = None  # a key of members, or None if there are none
-        self.members: dict[str, Member] = {}  # in order of arrival
-        self._static: dict[str, str] = {}  # group instance id → member id
-        self._reserved: dict[str, int] = {}  # member ids given out and not yet used → deadline
+        self.roster = Roster()
         self._unsynced: dict[str, None] = {}  # members that owe this generation's sync
         self._initial_rebalance_delay_ms = settings.initial_rebalance_delay_ms
         self._max_size = settings.max_size
@@ -70,23 +68,31 @@ class Group:
     def restored(cls, group_id: str, snapshot: GroupSnapshot, settings: GroupSettings, *, now_ms: int) -> "Group":
         """A group as it was stored: stable if it has members, else empty."""
         group = cls(group_id, settings)
-        group.generation, group.leader = snapshot.generation, snapshot.leader
+        group.generation = snapshot.generation
         group.protocol_type = snapshot.protocol_type or None
         group.protocol_name = snapshot.protocol_name
         for stored in snapshot.members:
-            group.members[stored.member_id] = Member.restored(stored, snapshot.protocol_name or "", now_ms)
-            if stored.group_instance_id is not None:
-                group._static[stored.group_instance_id] = stored.member_id
-        if group.members:
+            group.roster.add(Member.restored(stored, snapshot.protocol_name or "", now_ms))
+        if group.roster:
             group.state = STABLE
-            if group.leader not in group.members:
-                group.leader = next(iter(group.members))
+            if snapshot.leader in group.roster:
+                group.roster.leader = snapshot.leader
         return group
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """The members by id, in order of arrival."""
+        return self.roster.by_id
+
+    @property
+    def leader(self) -> str | None:
+        """The member that assigns; None if there are no members."""
+        return self.roster.leader
 
     @property
     def is_idle(self) -> bool:
         """Whether it is empty and nobody is about to join."""
-        return self.state is EMPTY and not self._reserved
+        return self.state is EMPTY and not self.roster.reserved
 
     # Joining
 
@@ -95,81 +101,71 @@ class Group:
         if self.state is DEAD:
             return (_refuse_join(request, ErrorCode.coordinator_not_available),)
         if self._is_full(request.member_id):
-            self._reserved.pop(request.member_id, None)
+            self.roster.reserved.pop(request.member_id, None)
             return (_refuse_join(request, ErrorCode.group_max_size_reached),)
         if not self._supports(request):
             return (_refuse_join(request, ErrorCode.inconsistent_group_protocol),)
         if not request.member_id:
             effects = self._join_anew(request, now_ms)
-        elif request.member_id in self._reserved:
-            del self._reserved[request.member_id]
+        elif request.member_id in self.roster.reserved:
+            del self.roster.reserved[request.member_id]
             effects = self._add_member(request, request.member_id, now_ms)
         else:
             effects = self._join_again(request, now_ms)
         # The rebalance of a group that was empty waits for its delay even if all are there.
-        if self.state is PREPARING and self._initial_remaining_ms is None and self._all_joined():
+        if self.state is PREPARING and self._initial_remaining_ms is None and self.roster.all_joined():
             effects += self._complete_join(now_ms)
         return tuple(effects)
 
     def _supports(self, request: JoinRequest) -> bool:
         if self.state is EMPTY:
             return bool(request.protocol_type) and bool(request.protocols)
-        if request.protocol_type != self.protocol_type:
-            return False
-        return any(all(member.supports(name) for member in self.members.values()) for name, _ in request.protocols)
+        return request.protocol_type == self.protocol_type and self.roster.support_one_of(request)
 
     def _is_full(self, member_id: str) -> bool:
-        return member_id not in self.members and len(self.members) >= self._max_size
+        return member_id not in self.roster and len(self.roster) >= self._max_size
 
     def _join_anew(self, request: JoinRequest, now_ms: int) -> list[Effect]:
         member_id = f"{request.group_instance_id or request.client_id}-{request.unique}"
         if request.group_instance_id is not None:
-            if request.group_instance_id in self._static:
-                return self._replace_static_member(request, member_id, now_ms)
+            holder = self.roster.static_member(request.group_instance_id)
+            if holder is not None:
+                return self._replace_static_member(holder, request, member_id, now_ms)
         elif request.member_id_required:
-            self._reserved[member_id] = now_ms + request.session_timeout_ms
+            self.roster.reserved[member_id] = now_ms + request.session_timeout_ms
             return [Answer(request.request_id, JoinAnswer(ErrorCode.member_id_required, member_id))]
         return self._add_member(request, member_id, now_ms)
 
     def _add_member(self, request: JoinRequest, member_id: str, now_ms: int) -> list[Effect]:
-        if not self.members:
+        if not self.roster:
             self.protocol_type = request.protocol_type
-            self.leader = member_id
-        self.members[member_id] = Member.joining(request, member_id, now_ms)
-        if request.group_instance_id is not None:
-            self._static[request.group_instance_id] = member_id
+        self.roster.add(Member.joining(request, member_id, now_ms))
         if self.state is PREPARING:
             self._member_came_meanwhile = True
             return []
         return self._prepare_rebalance(now_ms)
 
     def _join_again(self, request: JoinRequest, now_ms: int) -> list[Effect]:
-        error = self._check_member(request.member_id, request.group_instance_id)
+        error = self.roster.check(request.member_id, request.group_instance_id)
         if error is not ErrorCode.none:
             return [_refuse_join(request, error)]
-        member = self.members[request.member_id]
+        member = self.roster[request.member_id]
         effects = self._answer_join(member, JoinAnswer(ErrorCode.rebalance_in_progress))  # an earlier request, given up
         changed = member.protocols != request.protocols
         # "Force a rebalance if the leader sends JoinGroup; this allows the leader to trigger rebalances for changes affecting
         # assignment which do not affect the member metadata (such as topic metadata changes)".
-        if self.state is PREPARING or changed or (self.state is STABLE and self.leader == member.member_id):
+        if self.state is PREPARING or changed or (self.state is STABLE and self.roster.leader == member.member_id):
             member.update(request)
             return effects if self.state is PREPARING else effects + self._prepare_rebalance(now_ms)
         # It may have missed the answer: tell it the current generation again.
         member.hear(now_ms)
         return [*effects, Answer(request.request_id, self._join_answer(member))]
 
-    def _replace_static_member(self, request: JoinRequest, member_id: str, now_ms: int) -> list[Effect]:
+    def _replace_static_member(self, member: Member, request: JoinRequest, member_id: str, now_ms: int) -> list[Effect]:
         """A static member has started anew: it takes the place of its former self, who is fenced (KIP-345)."""
-        assert request.group_instance_id is not None
-        replaced_id = self._static[request.group_instance_id]
-        member = self.members[replaced_id]
+        replaced_id = member.member_id
         effects = self._dismiss(member, ErrorCode.fenced_instance_id)
-        member.member_id = member_id
-        self.members = {each.member_id: each for each in self.members.values()}
-        self._static[request.group_instance_id] = member_id
-        if self.leader == replaced_id:
-            self.leader = member_id
+        self.roster.rename(member, member_id)
         if replaced_id in self._unsynced:
             self._unsynced = {member_id if each == replaced_id else each: None for each in self._unsynced}
         member.update(request)
@@ -178,7 +174,7 @@ class Group:
         if self.state is PREPARING:
             return effects
         # While COMPLETING "the old member may already be sent to the leader for assignment": only a rebalance helps.
-        if self.state is COMPLETING or self._select_protocol() != self.protocol_name:
+        if self.state is COMPLETING or self.roster.select_protocol() != self.protocol_name:
             return effects + self._prepare_rebalance(now_ms)
         return [*effects, StoreGroup(self.group_id, self.snapshot(), request, replaced_id)]
 
@@ -192,13 +188,13 @@ class Group:
         self._transition(PREPARING)
         self._unsynced.clear()
         self._sync_deadline_ms = None
-        timeout_ms = self._rebalance_timeout_ms()
+        timeout_ms = self.roster.rebalance_timeout_ms()
         if first:
             self._initial_remaining_ms = max(timeout_ms - self._initial_rebalance_delay_ms, 0)
             self._member_came_meanwhile = False
             timeout_ms = self._initial_rebalance_delay_ms
         self._join_deadline_ms = now_ms + timeout_ms
-        if not first and (not self.members or self._all_joined()):
+        if not first and (not self.roster or self.roster.all_joined()):
             effects += self._complete_join(now_ms)
         return effects
 
@@ -213,50 +209,28 @@ class Group:
 
     def _complete_join(self, now_ms: int) -> list[Effect]:
         """Begin the next generation with those who have joined; static members stay even if they have not."""
-        missing = [m for m in self.members.values() if m.join_request_id is None and m.group_instance_id is None]
+        missing = [m for m in self.roster if m.join_request_id is None and m.group_instance_id is None]
         effects = self._remove(missing)
-        if self.members and not self._elect_leader():
+        if self.roster and not self.roster.elect_leader():
             # Only absent static members are left: wait until they come back or their sessions end.
-            self._join_deadline_ms = now_ms + self._rebalance_timeout_ms()
+            self._join_deadline_ms = now_ms + self.roster.rebalance_timeout_ms()
             self._initial_remaining_ms = None
             return effects
         self._join_deadline_ms = self._initial_remaining_ms = None
         self.generation += 1
-        if not self.members:
-            self.protocol_name = self.leader = None
+        if not self.roster:
+            self.protocol_name = None
             self._transition(EMPTY)
             return [*effects, StoreGroup(self.group_id, self.snapshot())]
-        self.protocol_name = self._select_protocol()
+        self.protocol_name = self.roster.select_protocol()
         self._transition(COMPLETING)
-        self._sync_deadline_ms = now_ms + self._rebalance_timeout_ms()
-        for member in self.members.values():
+        self._sync_deadline_ms = now_ms + self.roster.rebalance_timeout_ms()
+        for member in self.roster:
             self._unsynced[member.member_id] = None
             effects += self._answer_join(member, self._join_answer(member))
             member.is_new = False
             member.hear(now_ms)
         return effects
-
-    def _elect_leader(self) -> bool:
-        """See to it that the leader is one who has joined; False if nobody has."""
-        joined = [member.member_id for member in self.members.values() if member.join_request_id is not None]
-        if joined and self.leader not in joined:
-            self.leader = joined[0]
-        return bool(joined)
-
-    def _select_protocol(self) -> str:
-        """The protocol with most votes among those that all support; the leader's order decides a tie."""
-        assert self.leader is not None
-        everyone = self.members.values()
-        offered = [name for name, _ in self.members[self.leader].protocols]
-        candidates = [name for name in offered if all(member.supports(name) for member in everyone)]
-        votes = Counter(member.vote(candidates) for member in everyone)
-        return max(candidates, key=lambda name: votes[name])  # max keeps the first of equals
-
-    def _all_joined(self) -> bool:
-        return not self._reserved and all(member.join_request_id is not None for member in self.members.values())
-
-    def _rebalance_timeout_ms(self) -> int:
-        return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
 
     # Syncing
 
@@ -265,7 +239,7 @@ class Group:
         error = self._check_sync(request)
         if error is not ErrorCode.none:
             return (Answer(request.request_id, SyncAnswer(error)),)
-        member = self.members[request.member_id]
+        member = self.roster[request.member_id]
         self._unsynced.pop(member.member_id, None)
         if not self._unsynced:
             self._sync_deadline_ms = None
@@ -274,14 +248,14 @@ class Group:
             return (Answer(request.request_id, self._sync_answer(member)),)
         effects = self._answer_sync(member, SyncAnswer(ErrorCode.rebalance_in_progress), now_ms)  # given up
         member.sync_request_id = request.request_id
-        if member.member_id == self.leader:
+        if member.member_id == self.roster.leader:
             effects.append(StoreGroup(self.group_id, self.snapshot(dict(request.assignments))))
         return tuple(effects)
 
     def _check_sync(self, request: SyncRequest) -> ErrorCode:
         if self.state is DEAD:
             return ErrorCode.coordinator_not_available
-        error = self._check_member(request.member_id, request.group_instance_id)
+        error = self.roster.check(request.member_id, request.group_instance_id)
         if error is not ErrorCode.none:
             return error
         if request.generation != self.generation:
@@ -301,20 +275,20 @@ class Group:
         self._transition(STABLE)
         effects: list[Effect] = []
         for each in stored.snapshot.members:
-            if member := self.members.get(each.member_id):
+            if each.member_id in self.roster:
+                member = self.roster[each.member_id]
                 member.assignment = each.assignment
                 effects += self._answer_sync(member, self._sync_answer(member), now_ms)
         return tuple(effects)
 
     def _on_static_member_stored(self, request: JoinRequest, replaced_id: str, error: ErrorCode, now_ms: int) -> list[Effect]:
-        assert request.group_instance_id is not None
-        member = self.members.get(self._static.get(request.group_instance_id, ""))
+        member = self.roster.static_member(request.group_instance_id)
         if member is None or member.join_request_id != request.request_id or self.state is not STABLE:
             return []  # it left, was replaced once more, or is answered by the rebalance that has begun
         member.hear(now_ms)
         if error is not ErrorCode.none:
             return self._answer_join(member, JoinAnswer(error))
-        leads = self.leader == member.member_id
+        leads = self.roster.leader == member.member_id
         if leads and not request.can_skip_assignment:  # it must not assign: an old client is told of its former self as leader
             return self._answer_join(member, self._join_answer(member, leader=replaced_id))
         return self._answer_join(member, self._join_answer(member, skip_assignment=leads))
@@ -329,12 +303,12 @@ class Group:
         """
         if self.state is DEAD:
             return ErrorCode.coordinator_not_available
-        error = self._check_member(member_id, group_instance_id)
+        error = self.roster.check(member_id, group_instance_id)
         if error is not ErrorCode.none:
             return error
         if generation != self.generation:
             return ErrorCode.illegal_generation
-        self.members[member_id].hear(now_ms)
+        self.roster[member_id].hear(now_ms)
         return ErrorCode.rebalance_in_progress if self.state is PREPARING else ErrorCode.none
 
     def leave(self, leaving: tuple[LeavingMember, ...], *, now_ms: int) -> tuple[tuple[ErrorCode, ...], Effects]:
@@ -343,14 +317,14 @@ class Group:
         gone: dict[str, Member] = {}
         for each in leaving:
             member_id = each.member_id
-            if not member_id and each.group_instance_id is not None:
-                member_id = self._static.get(each.group_instance_id, "")
-            if self._reserved.pop(member_id, None) is not None:
+            if not member_id and (holder := self.roster.static_member(each.group_instance_id)):
+                member_id = holder.member_id
+            if self.roster.reserved.pop(member_id, None) is not None:
                 errors.append(ErrorCode.none)
                 continue
-            errors.append(self._check_member(member_id, each.group_instance_id))
+            errors.append(self.roster.check(member_id, each.group_instance_id))
             if errors[-1] is ErrorCode.none:
-                gone[member_id] = self.members[member_id]
+                gone[member_id] = self.roster[member_id]
         effects = self._remove(list(gone.values()))
         return tuple(errors), (*effects, *self._settle(bool(gone), now_ms))
 
@@ -360,9 +334,7 @@ class Group:
         A new member that nobody waits for any more is dropped at once: else it would be given partitions, and keep them until
         its session ends. (Kafka cannot see that a client is gone while its join waits.) One that is known may come back.
         """
-        gone = [
-            m for m in self.members.values() if m.join_request_id == request_id and m.is_new and m.group_instance_id is None
-        ]
+        gone = [m for m in self.roster if m.join_request_id == request_id and m.is_new and m.group_instance_id is None]
         return (*self._remove(gone), *self._settle(bool(gone), now_ms))
 
     def check_commit(self, member_id: str, group_instance_id: str | None, generation: int, *, now_ms: int) -> ErrorCode:
@@ -377,14 +349,14 @@ class Group:
             return ErrorCode.none
         if generation < 0 and not member_id and group_instance_id is None:
             return ErrorCode.unknown_member_id
-        error = self._check_member(member_id, group_instance_id)
+        error = self.roster.check(member_id, group_instance_id)
         if error is not ErrorCode.none:
             return error
         if generation != self.generation:
             return ErrorCode.illegal_generation
         if self.state is COMPLETING:
             return ErrorCode.rebalance_in_progress
-        self.members[member_id].hear(now_ms)
+        self.roster[member_id].hear(now_ms)
         return ErrorCode.none
 
     def delete(self) -> ErrorCode:
@@ -393,7 +365,7 @@ class Group:
             return ErrorCode.group_id_not_found
         if self.state is not EMPTY:
             return ErrorCode.non_empty_group
-        self._reserved.clear()
+        self.roster.reserved.clear()
         self._transition(DEAD)
         return ErrorCode.none
 
@@ -401,21 +373,18 @@ class Group:
 
     def next_deadline_ms(self) -> int | None:
         """When `on_time` must be called at the latest; None if nothing waits for time."""
-        times = [self._join_deadline_ms, self._sync_deadline_ms, *self._reserved.values()]
-        times += [member.session_expires_at_ms() for member in self.members.values()]
+        times = (self._join_deadline_ms, self._sync_deadline_ms, *self.roster.deadlines_ms())
         return min((time for time in times if time is not None), default=None)
 
     def on_time(self, *, now_ms: int) -> Effects:
         """Carry out what is due; afterwards the next deadline is later than `now_ms`."""
-        unused = [member_id for member_id, deadline_ms in self._reserved.items() if deadline_ms <= now_ms]
-        for member_id in unused:
-            del self._reserved[member_id]
-        dead = [m for m in self.members.values() if (at_ms := m.session_expires_at_ms()) is not None and at_ms <= now_ms]
+        self.roster.drop_unused(now_ms)
+        dead = self.roster.expired(now_ms)
         effects = self._remove(dead) + self._settle(bool(dead), now_ms)
         if self._join_deadline_ms is not None and self._join_deadline_ms <= now_ms:
             effects += self._on_join_deadline(now_ms)
         if self._sync_deadline_ms is not None and self._sync_deadline_ms <= now_ms:
-            late = [self.members[member_id] for member_id in self._unsynced]
+            late = [self.roster[member_id] for member_id in self._unsynced]
             effects += self._remove(late) + self._settle(bool(late), now_ms)
         return tuple(effects)
 
@@ -423,39 +392,22 @@ class Group:
 
     def snapshot(self, assignments: dict[str, bytes] | None = None) -> GroupSnapshot:
         """The group as it is to be stored; with the current assignments, or with those given."""
-        members = tuple(
-            m.snapshot(self.protocol_name, m.assignment if assignments is None else assignments.get(m.member_id, b""))
-            for m in self.members.values()
-        )
-        return GroupSnapshot(self.protocol_type or "", self.generation, self.protocol_name, self.leader, members)
-
-    def _check_member(self, member_id: str, group_instance_id: str | None) -> ErrorCode:
-        """That an instance id belongs to this member id, and that the member exists."""
-        if group_instance_id is not None:
-            current = self._static.get(group_instance_id)
-            if current is not None and current != member_id:
-                return ErrorCode.fenced_instance_id
-            if current is None:
-                return ErrorCode.unknown_member_id
-        return ErrorCode.none if member_id in self.members else ErrorCode.unknown_member_id
+        members = self.roster.snapshot(self.protocol_name, assignments)
+        return GroupSnapshot(self.protocol_type or "", self.generation, self.protocol_name, self.roster.leader, members)
 
     def _remove(self, members: list[Member]) -> list[Effect]:
         effects: list[Effect] = []
         for member in members:
             effects += self._dismiss(member, ErrorCode.unknown_member_id)
-            del self.members[member.member_id]
+            self.roster.remove(member)
             self._unsynced.pop(member.member_id, None)
-            if member.group_instance_id is not None:
-                del self._static[member.group_instance_id]
-        if members and self.leader not in self.members:
-            self.leader = next(iter(self.members), None)
         return effects
 
     def _settle(self, members_went: bool, now_ms: int) -> list[Effect]:
         """What follows when members have gone."""
         if members_went and self.state in (STABLE, COMPLETING):
             return self._prepare_rebalance(now_ms)
-        if self.state is PREPARING and self._all_joined() and (self._initial_remaining_ms is None or not self.members):
+        if self.state is PREPARING and self.roster.all_joined() and (self._initial_remaining_ms is None or not self.roster):
             return self._complete_join(now_ms)
         return []
 
@@ -469,7 +421,7 @@ class Group:
 
     def _fail_syncs(self, error: ErrorCode, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
-        for member in self.members.values():
+        for member in self.roster:
             member.assignment = b""
             effects += self._answer_sync(member, SyncAnswer(error), now_ms)
         return effects
@@ -489,11 +441,11 @@ class Group:
         return [Answer(request_id, answer)]
 
     def _join_answer(self, member: Member, *, leader: str | None = None, skip_assignment: bool = False) -> JoinAnswer:
-        leader = leader if leader is not None else self.leader
+        leader = leader if leader is not None else self.roster.leader
         assert leader is not None
         everyone = tuple(
             (m.member_id, m.group_instance_id, m.metadata(self.protocol_name))
-            for m in self.members.values()
+            for m in self.roster
             if leader == member.member_id
         )
         return JoinAnswer(
