@@ -153,13 +153,14 @@ def _recover(disk: Disk, path: str, segments: list[Segment], recovery_point: int
     expected = segments[first].base_offset
     for at in range(first, len(segments)):
         segment, size = segments[at], segments[at].size
-        good = segment.base_offset == expected
-        if good:
-            _scan_segment(segment, size, recovery_point, scan)
-            expected = segment.next_offset
-        if not good or segment.size < size:
-            _cut(disk, path, segments, at if not good else at + 1, size)
+        if segment.base_offset != expected:
+            _cut(disk, path, segments, at, 0)
             return
+        _scan_segment(segment, size, recovery_point, scan)
+        if segment.size < size:
+            _cut(disk, path, segments, at + 1, size - segment.size)
+            return
+        expected = segment.next_offset
         if at + 1 < len(segments):
             segment.seal()
 
@@ -199,21 +200,21 @@ def _read_valid(segment: Segment, position: int, size: int, expected: int) -> li
     return list(valid_prefix(memoryview(data), expected))
 
 
-def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, size: int) -> None:
-    """The log ends with the first `keep` segments, the last of which had `size` bytes."""
-    lost = sum(segment.size for segment in segments[keep:])
+def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, bad_bytes: int) -> None:
+    """The log ends with the first `keep` segments, the last of which has `bad_bytes` after its good ones."""
+    deleted = sum(segment.size for segment in segments[keep:])
     for segment in reversed(segments[keep:]):
         segment.remove()
     if keep < len(segments):
         disk.sync_directory(path)  # before the cut: else a crash could find a good end, and go on into what follows
     del segments[keep:]
     last = segments[-1]
-    if last.size < size:
+    if bad_bytes:
         last.cut_back()
         last.file.sync()  # before anything is appended: else the old tail could come back behind it
     logger.warning(
         "log cut at the first damaged batch",
-        extra={"log": path, "log_end_offset": last.next_offset, "cut_bytes": max(size - last.size, 0), "deleted_bytes": lost},
+        extra={"log": path, "log_end_offset": last.next_offset, "cut_bytes": bad_bytes, "deleted_bytes": deleted},
     )
 
 

@@ -333,14 +333,18 @@ class Segment:
     def _boundary(self, start: int, stop: int) -> int:
         """The last boundary between batches from `start` to `stop`."""
         position = max(start, self.offsets.boundary_at_or_before(stop))
-        header = None
+        header = self.header_at(position)
+        if position > start and (header is None or not self.offsets.names(position, header.last_offset - self.base_offset)):
+            self.rebuild_indexes()
+            return self._boundary(start, stop)
+        last = None
         while position < self.size:
-            following = self._whole(position)
-            if position + following.size > stop:
+            header = self._whole(position)
+            if position + header.size > stop:
                 break
-            header, position = following, position + following.size
-        if header is not None:
-            self.hint(header.last_offset + 1, position)
+            last, position = header, position + header.size
+        if last is not None:
+            self.hint(last.last_offset + 1, position)
         return position
 
     def hint(self, offset: int, position: int) -> None:

@@ -85,8 +85,9 @@ class World:
                 for name, log in self.logs.items():
                     self.oracles[name].durable_end = log.log_end_offset
         except PowerCutError:
-            for name, log in self.logs.items():
-                self.note(log, self.oracles[name])
+            pass
+        for name, log in self.logs.items():
+            self.note(log, self.oracles[name])
         self.disk = self.disk.crashed(lucky=self.rng.random() < 0.2)
         self.logs = {}
         self.now_ms += self.rng.randint(0, 10_000)
