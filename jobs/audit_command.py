@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="T", help="windows from then on: 2026-11-22, 2026-11-22T13:00, or 36h, 2d ago (UTC)")
     parser.add_argument("--until", metavar="T", help="windows before then; with it, every agent must be past that time")
     parser.add_argument("--wait", action="store_true", help="wait while unknown; exit 0 complete, 3 incomplete, 4 unknown")
-    parser.add_argument("--timeout", type=float, default=300, metavar="S", help="how long --wait waits (default: 300)")
+    parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="how long --wait waits (default: 1800)")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
