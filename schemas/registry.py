@@ -5,6 +5,7 @@ force. The log may be shared with other registries: `store.py` says how they agr
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -14,6 +15,7 @@ from headrace.schemas.compatibility import LEVELS, AvroSchema, InvalidSchemaErro
 from headrace.schemas.records import ConfigKey, DeleteSubjectKey, SchemaKey, encode_deletion, encode_level
 from headrace.schemas.store import SchemaStore, Version
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _READ_BACK_S: Final = 15.0
 _TRIES: Final = 100
@@ -77,16 +79,19 @@ class Registry:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._changing = asyncio.Lock()
         self._catching_up: asyncio.Task[None] | None = None
+        self._repairing: asyncio.Task[None] | None = None
 
     def on_records(self, records: Sequence[LogRecord]) -> None:
         for record in records:
             self.store.apply(record.key, record.value)
         if records:
             self._advance(records[-1].offset + 1)
+        self._repair_soon()
 
     def on_end(self, offset: int) -> None:
         self._advance(offset)
         self.ready.set()
+        self._repair_soon()
 
     def _advance(self, position: int) -> None:
         self._position = max(self._position, position)
@@ -111,6 +116,19 @@ class Registry:
         except PeerError as error:
             raise RestError(500, 50001, str(error)) from error
         await self._reach(offset + 1)
+
+    def _repair_soon(self) -> None:
+        """Compaction must not come first, whoever wrote the void record and died."""
+        idle = self._repairing is None or self._repairing.done()
+        if idle and self.ready.is_set() and self.store.repair() is not None:
+            self._repairing = asyncio.create_task(self._repair_now())
+
+    async def _repair_now(self) -> None:
+        try:
+            async with self._changing:
+                await self._repair()
+        except RestError as error:  # whoever changes something next tries again
+            logger.warning("a void record is not yet repaired", extra={"reason": str(error)})
 
     async def _repair(self) -> None:
         while record := self.store.repair():

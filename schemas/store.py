@@ -5,7 +5,8 @@ Two registries may write at once; the log's order decides, and no leader is need
   reading it back, and tries again with what it has learnt.
 - Compaction keeps the last record of a key, which must therefore not be a void one. `repair` names what to write after it: the
   version's right value, or, where the version is still free, the same schema under a free id (finishing what its writer
-  began). Whoever writes, first repairs. So the fold of the compacted log equals the fold of the whole.
+  began). Every registry repairs what it sees, and before it writes. So the fold of the compacted log equals the fold of the
+  whole, unless all registries stop just there and stay away until the broker compacts that part of the log.
 - An id, once given, is never given to another schema: nothing here deletes a version for good.
 """
 
