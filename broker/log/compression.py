@@ -19,6 +19,7 @@ _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = _XERIAL_MAGIC + struct.pack(">ii", 1, 1)
 _XERIAL_CHUNK = 32 * 1024
 _LENGTH = struct.Struct(">i")
+_NO_ROOM = "write whole buffer"  # how the library says that the target is too small; anything else is bad bytes
 _INTO: dict[int, Callable[..., int]] = {
     GZIP: cramjam.gzip.decompress_into,
     LZ4: cramjam.lz4.decompress_into,
@@ -44,7 +45,7 @@ def decompress(codec: int, data: bytes | memoryview, *, limit: int = MAX_INFLATE
         try:
             return memoryview(target)[: _INTO[codec](source, target)]
         except cramjam.DecompressionError as error:
-            if room >= limit:  # the library does not say whether the bytes are bad or the room too small
+            if room >= limit or _NO_ROOM not in str(error):
                 raise CorruptError(f"records cannot be decompressed within {limit} bytes: {error}") from error
             room = min(limit, room * 8)
 
