@@ -7,7 +7,7 @@ answered. Owned by the event loop, like all of the broker.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,19 +29,15 @@ from headrace.broker.groups.messages import (
     SyncRequest,
 )
 from headrace.broker.groups.offsets import CommittedOffsets, Partition, expired
-from headrace.broker.groups.records import CommittedOffset, GroupRecord, OffsetRecord, Record, decode, encode
+from headrace.broker.groups.offsets_log import Appended, OffsetsLog
+from headrace.broker.groups.records import CommittedOffset, GroupRecord, OffsetRecord, Record
 from headrace.broker.groups.subscription import CONSUMER_PROTOCOL_TYPE, subscribed_topics
-from headrace.broker.log.record import Record as LogRecord
-from headrace.broker.log.record import batches, build_batch, records
-from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
-from headrace.errors import CorruptError, StorageError
 
 if TYPE_CHECKING:
     from headrace.broker.broker import Broker
 
 logger = logging.getLogger(__name__)
-_READ_BYTES = 1 << 20
 _GROUPS = Gauge("headrace_broker_groups", "Consumer groups that exist.")
 _GENERATIONS = Counter("headrace_broker_group_generations_total", "Rebalances of consumer groups that came to their end.")
 _COMMITS = Counter("headrace_broker_offset_commits_total", "Offsets of partitions committed by consumers.")
@@ -58,6 +54,7 @@ class GroupService:
         self._unique_text = unique_text
         self._coordinator = GroupCoordinator(_settings(broker.config))
         self._offsets = CommittedOffsets()
+        self._log = OffsetsLog(broker)
         self._stored_at_ms: dict[str, int] = {}  # when a group's last record was written, wall time
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._last_request_id = 0
@@ -73,18 +70,17 @@ class GroupService:
         """Rebuild everything from the log; before anything is served.
 
         Raises:
-            VersionError: the topic holds records of a newer version.
+            CorruptError: a partition of the topic cannot be read.
+            VersionError: it holds records of a newer version.
         """
-        topic = self._broker.topic(OFFSETS_TOPIC)
         groups: dict[str, GroupRecord] = {}
         count = 0
-        for partition in range(topic.partitions if topic else 0):
-            for record in self._read(partition):
-                count += 1
-                if isinstance(record, OffsetRecord):
-                    self._offsets.apply(record)
-                else:
-                    groups[record.group_id] = record
+        for record in self._log.read_all():
+            count += 1
+            if isinstance(record, OffsetRecord):
+                self._offsets.apply(record)
+            else:
+                groups[record.group_id] = record
         for record in groups.values():
             self._restore(record)
         for group_id in self._offsets.groups():
@@ -106,18 +102,6 @@ class GroupService:
             task.cancel()
         for future in self._waiting.values():
             future.cancel()
-
-    def _read(self, partition: int) -> Iterator[Record]:
-        log = self._broker.log(OFFSETS_TOPIC, partition)
-        assert log is not None
-        position = log.log_start_offset
-        while position < log.high_watermark:
-            read = log.read(position, _READ_BYTES)
-            if not read.records:
-                raise CorruptError(f"{OFFSETS_TOPIC}-{partition} cannot be read at offset {position} (error {read.error})")
-            for header, batch in batches(read.records):
-                position = header.last_offset + 1
-                yield from _decoded(batch, partition)
 
     def _restore(self, record: GroupRecord) -> None:
         if record.snapshot is not None:
@@ -184,11 +168,11 @@ class GroupService:
         gone = self._tombstones(group_id)
         if not gone:
             return self._coordinator.delete(group_id)
-        error, log, end_offset = self._append(group_id, gone)
-        if error is ErrorCode.none:
-            self._coordinator.delete(group_id)  # before we wait: nobody may join a group whose end is written
-            await self._take_over(gone, log, end_offset)
-        return error
+        appended = self._log.append(group_id, gone)
+        if isinstance(appended, ErrorCode):
+            return appended
+        self._coordinator.delete(group_id)  # before we wait: nobody may join a group whose end is written
+        return await self._take_over(gone, appended)
 
     def _tombstones(self, group_id: str) -> list[Record]:
         gone: list[Record] = [OffsetRecord(group_id, topic, partition, None) for topic, partition in self._offsets.of(group_id)]
@@ -279,18 +263,19 @@ class GroupService:
 
     def _store(self, effect: StoreGroup) -> None:
         now_ms = self._clock.wall_ms()
-        error, log, end_offset = self._append(effect.group_id, [GroupRecord(effect.group_id, effect.snapshot, now_ms)])
-        if error is ErrorCode.none:
-            self._stored_at_ms[effect.group_id] = now_ms
-            _GENERATIONS.inc()
-            if log.high_watermark < end_offset:
-                self._spawn(self._store_later(effect, log, end_offset))
-                return
-        self._stored(effect, error)
+        appended = self._log.append(effect.group_id, [GroupRecord(effect.group_id, effect.snapshot, now_ms)])
+        if isinstance(appended, ErrorCode):
+            self._stored(effect, appended)
+            return
+        self._stored_at_ms[effect.group_id] = now_ms
+        _GENERATIONS.inc()
+        if appended.is_durable:
+            self._stored(effect, ErrorCode.none)
+        else:
+            self._spawn(self._store_later(effect, appended))
 
-    async def _store_later(self, effect: StoreGroup, log: Any, end_offset: int) -> None:
-        await self._broker.committed(log, end_offset)
-        self._stored(effect, ErrorCode.none)
+    async def _store_later(self, effect: StoreGroup, appended: Appended) -> None:
+        self._stored(effect, await self._durable(appended))
 
     def _stored(self, effect: StoreGroup, error: ErrorCode) -> None:
         self._carry_out(self._coordinator.on_stored(effect, error, now_ms=self._clock.monotonic_ms()))
@@ -299,36 +284,21 @@ class GroupService:
         """Append records and take them over once they are durable."""
         if not new:
             return ErrorCode.none
-        error, log, end_offset = self._append(group_id, new)
-        if error is ErrorCode.none:
-            await self._take_over(new, log, end_offset)
-        return error
+        appended = self._log.append(group_id, new)
+        return appended if isinstance(appended, ErrorCode) else await self._take_over(new, appended)
 
-    async def _take_over(self, new: Sequence[Record], log: Any, end_offset: int) -> None:
-        await self._broker.committed(log, end_offset)
-        for record in new:
+    async def _take_over(self, new: Sequence[Record], appended: Appended) -> ErrorCode:
+        error = await self._durable(appended)
+        for record in new if error is ErrorCode.none else ():
             if isinstance(record, OffsetRecord):
                 self._offsets.apply(record)
             else:
                 self._stored_at_ms.pop(record.group_id, None)
+        return error
 
-    def _append(self, group_id: str, new: Sequence[Record]) -> tuple[ErrorCode, Any, int]:
-        """Append to the group's partition: an error that members may be told, the log, and the offset after the records."""
-        try:
-            topic = self._broker.offsets_topic()
-        except StorageError as error:
-            logger.warning("group not stored", extra={"group": group_id, "reason": str(error)})
-            return ErrorCode.coordinator_not_available, None, 0
-        log = self._broker.log(OFFSETS_TOPIC, partition_of(group_id, topic.partitions))
-        assert log is not None
-        now_ms = self._clock.wall_ms()
-        batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
-        result = self._broker.append(log, batch, origin="internal")
-        if result.error == ErrorCode.none:
-            return ErrorCode.none, log, result.base_offset + len(new)
-        logger.warning("group not stored", extra={"group": group_id, "error": int(result.error), "reason": result.message})
-        too_large = result.error in (ErrorCode.message_too_large, ErrorCode.record_list_too_large)
-        return (ErrorCode.unknown_server_error if too_large else ErrorCode.coordinator_not_available), log, 0
+    async def _durable(self, appended: Appended) -> ErrorCode:
+        await self._broker.committed(appended.log, appended.end_offset)  # returns, too, if the disk fails meanwhile
+        return ErrorCode.none if appended.is_durable else ErrorCode.coordinator_not_available
 
     # Time
 
@@ -361,17 +331,6 @@ class GroupService:
         task.add_done_callback(self._tasks.discard)
 
 
-def _decoded(batch: memoryview, partition: int) -> Iterator[Record]:
-    """The records of one batch; what is not such a record is skipped: whoever wrote it, it must not keep the broker down."""
-    try:
-        for stored in records(batch):
-            record = decode(stored.key or b"", stored.value)
-            if record is not None:
-                yield record
-    except CorruptError as error:
-        logger.warning("batch skipped", extra={"topic": OFFSETS_TOPIC, "partition": partition, "reason": str(error)})
-
-
 def _settings(config: BrokerConfig) -> GroupSettings:
     return GroupSettings(
         initial_rebalance_delay_ms=config.group_initial_rebalance_delay_ms,
@@ -379,13 +338,3 @@ def _settings(config: BrokerConfig) -> GroupSettings:
         max_session_timeout_ms=config.group_max_session_timeout_ms,
         max_size=config.group_max_size,
     )
-
-
-def partition_of(group_id: str, partitions: int) -> int:
-    """The partition of `__consumer_offsets` that holds a group: Java's `String.hashCode` modulo their number, as in Kafka."""
-    hashed = 0
-    encoded = group_id.encode("utf-16-be", "surrogatepass")
-    for position in range(0, len(encoded), 2):
-        hashed = (31 * hashed + int.from_bytes(encoded[position : position + 2], "big")) & 0xFFFFFFFF
-    signed = hashed - (1 << 32) if hashed >= 1 << 31 else hashed
-    return 0 if signed == -(1 << 31) else abs(signed) % partitions

@@ -13,8 +13,9 @@ from headrace.broker.broker import Broker
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.messages import GroupState, JoinRequest, LeavingMember, SyncRequest
+from headrace.broker.groups.offsets_log import partition_of
 from headrace.broker.groups.records import CommittedOffset
-from headrace.broker.groups.service import GroupService, partition_of
+from headrace.broker.groups.service import GroupService
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch

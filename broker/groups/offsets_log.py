@@ -1,0 +1,108 @@
+"""The topic `__consumer_offsets`: where a group's records go, how they are appended, and how all are read again."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.broker.groups.records import Record, decode, encode
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.record import Record as LogRecord
+from headrace.broker.log.record import batches, build_batch, records
+from headrace.broker.topics import OFFSETS_TOPIC
+from headrace.broker.wire import ErrorCode
+from headrace.errors import CorruptError, StorageError
+
+if TYPE_CHECKING:
+    from headrace.broker.broker import Broker
+
+logger = logging.getLogger(__name__)
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Records are in the log, and meet its durability when its high watermark reaches `end_offset`."""
+
+    log: PartitionLog
+    end_offset: int
+
+    @property
+    def is_durable(self) -> bool:
+        return self.log.high_watermark >= self.end_offset
+
+
+class OffsetsLog:
+    """Reads and writes `__consumer_offsets` of one broker."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+
+    def read_all(self) -> Iterator[Record]:
+        """Every record, in order within a group.
+
+        Raises:
+            CorruptError: a partition cannot be read.
+            VersionError: a record is of a newer version.
+        """
+        topic = self._broker.topic(OFFSETS_TOPIC)
+        for partition in range(topic.partitions if topic else 0):
+            yield from self._read(partition)
+
+    def _read(self, partition: int) -> Iterator[Record]:
+        log = self._partition(partition)
+        position = log.log_start_offset
+        while position < log.high_watermark:
+            read = log.read(position, _READ_BYTES)
+            if not read.records:
+                raise CorruptError(f"{OFFSETS_TOPIC}-{partition} cannot be read at offset {position} (error {read.error})")
+            for header, batch in batches(read.records):
+                position = header.last_offset + 1
+                yield from _decoded(batch, partition)
+
+    def append(self, group_id: str, new: Sequence[Record]) -> Appended | ErrorCode:
+        """Append one group's records, at least one, as one batch; or an error that its members may be told."""
+        now_ms = self._broker.clock.wall_ms()
+        try:
+            topic = self._broker.offsets_topic()
+        except StorageError as error:
+            return _refused(group_id, ErrorCode.coordinator_not_available, str(error))
+        log = self._partition(partition_of(group_id, topic.partitions))
+        batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
+        result = self._broker.append(log, batch, origin="internal")
+        if result.error == ErrorCode.none:
+            return Appended(log, result.last_offset + 1)
+        too_large = result.error in (ErrorCode.message_too_large, ErrorCode.record_list_too_large)
+        error_code = ErrorCode.unknown_server_error if too_large else ErrorCode.coordinator_not_available
+        return _refused(group_id, error_code, result.message)
+
+    def _partition(self, partition: int) -> PartitionLog:
+        log = self._broker.log(OFFSETS_TOPIC, partition)
+        assert log is not None
+        return log
+
+
+def _refused(group_id: str, error: ErrorCode, reason: str | None) -> ErrorCode:
+    logger.warning("group not stored", extra={"group": group_id, "reason": reason})
+    return error
+
+
+def _decoded(batch: memoryview, partition: int) -> Iterator[Record]:
+    """The records of one batch; what is not such a record is skipped: whoever wrote it, it must not keep the broker down."""
+    try:
+        for stored in records(batch):
+            record = decode(stored.key or b"", stored.value)
+            if record is not None:
+                yield record
+    except CorruptError as error:
+        logger.warning("batch skipped", extra={"topic": OFFSETS_TOPIC, "partition": partition, "reason": str(error)})
+
+
+def partition_of(group_id: str, partitions: int) -> int:
+    """The partition of `__consumer_offsets` that holds a group: Java's `String.hashCode` modulo their number, as in Kafka."""
+    hashed = 0
+    encoded = group_id.encode("utf-16-be", "surrogatepass")
+    for position in range(0, len(encoded), 2):
+        hashed = (31 * hashed + int.from_bytes(encoded[position : position + 2], "big")) & 0xFFFFFFFF
+    signed = hashed - (1 << 32) if hashed >= 1 << 31 else hashed
+    return 0 if signed == -(1 << 31) else abs(signed) % partitions
