@@ -1,7 +1,8 @@
 """The agent's shell: carries out the tailer's effects with real files, clocks, SQLite and librdkafka. One thread.
 
-The loop: word from the broker → positions; a listing when one is due; a round of reading when there is room; an announcement when
-one is due; wait for the broker or a short moment. What blocks the agent is never decided here: the core says what is read and sent.
+The loop: word from the broker → positions; a listing when one is due; a round of reading when there is room; an announcement
+when one is due; wait for the broker or a short moment. What blocks the agent is never decided here: the core says what is
+read and sent.
 """
 
 import json
@@ -34,7 +35,8 @@ from headrace.schemas.framing import header
 
 logger = logging.getLogger(__name__)
 
-LISTING_INTERVAL_MS = 1000
+# A listing every 100 ms, or as seldom as keeps it below a twentieth of the time, but every few seconds.
+LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 20
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
 SAVE_INTERVAL_MS = 200  # how long an acknowledged position may wait to be durable
 PROGRESS_INTERVAL_MS = 1000
@@ -156,7 +158,9 @@ class Agent:
             self._due.retry = now.monotonic_ms + RETRY_AFTER_MS
         if now.monotonic_ms >= self._due.listing:
             self._carry_out(self._tailer.look(list_files(self._inputs, self._tailer.known_paths, now)))
-            self._due.listing = self._now().monotonic_ms + LISTING_INTERVAL_MS
+            done_ms = self._now().monotonic_ms
+            took_ms = done_ms - now.monotonic_ms
+            self._due.listing = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, took_ms * LISTING_SHARE))
             self._observe()
         self._delivery.pump()
         busy = not self._delivery.full and bool(self._carry_out(self._tailer.read(self._now())))
@@ -289,9 +293,11 @@ class Agent:
             self._state.apply(self._pending)
             self._pending.clear()
         said = False
-        while self._clock.monotonic_ms() < deadline and self._announcer.ready:
+        while self._clock.monotonic_ms() < deadline and self._tailer.known_paths:
             self._announcer.settle(self._now())
-            if not self._announcer.busy:
+            if not self._announcer.ready:
+                self._announcer.prepare(self._delivery.producer)
+            elif not self._announcer.busy:
                 if said:
                     break
                 self._say("stopped", self._now())

@@ -1,7 +1,8 @@
 """The agent's messages on `_audit`: what was sent, by windows, and the claim that all is complete up to a moment.
 
-Owns its own producer's topic and order, nothing of the state but the mark that a window was said. `sent/` goes before the `agent/`
-that claims it, to one partition; each is written after the state it describes is durable. Source: audit.md, Messages.
+Owns its own producer's topic and order, nothing of the state but the mark that a window was said. `sent/` goes before the
+`agent/` that claims it, to one partition; each is written after the state it describes is durable. Source: audit.md,
+Messages.
 """
 
 import logging

@@ -1,9 +1,9 @@
 """Records to the broker and word of them back: one librdkafka producer, idempotent, acks=all, with no time limit (design D6).
 
-A chunk is done when each of its records is acknowledged, or was refused for good and is durable in `rejected/`. Refused for good
-means refused for what the record is; whatever else goes wrong (a broker away, a right revoked, a topic deleted) is tried again for
-ever, the failed records of a stream first and in order, and nothing new of that stream is sent meanwhile. A fatal error of the
-producer (its sequence numbers are of no use any more) means a new producer; what it had on its way is sent again.
+A chunk is done when each of its records is acknowledged, or was refused for good and is durable in `rejected/`. Refused for
+good means refused for what the record is; whatever else goes wrong (a broker away, a right revoked, a topic deleted) is tried
+again for ever, the failed records of a stream first and in order, and nothing new of that stream is sent meanwhile. A fatal
+error of the producer (its sequence numbers are of no use any more) means a new producer; what it had on its way is sent again.
 
 librdkafka's queue is bounded: where it is full, the rest of a chunk waits here, and the agent reads nothing more.
 """
@@ -147,7 +147,8 @@ class Delivery:
 
     def _new_producer(self) -> Producer:
         self._fatal = False
-        return Producer({**self._settings, "error_cb": self._on_error}, logger=logging.getLogger("headrace.agents.librdkafka"))
+        settings = {**self._settings, "error_cb": self._on_error}
+        return Producer(settings, logger=logging.getLogger("headrace.agents.librdkafka"))
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -252,7 +253,7 @@ class Delivery:
         return done
 
     def _fail(self, entry: _OnItsWay) -> None:
-        """Nothing of the chunk is on its way and some of it failed: keep what is refused for good, the rest waits for a retry."""
+        """Nothing of the chunk is on its way and some failed: keep what is refused for good, the rest waits for a retry."""
         failed = sorted(entry.failed, key=lambda failure: _identity(failure[1]))
         logger.warning(
             "not delivered", extra={"error": failed[0][0].str(), "records": len(failed), "topic": entry.stream.topic}

@@ -1,7 +1,7 @@
 """What the tailer's core asks of its shell, and what it is told: plain data.
 
-A step of the core is a generator: it yields effects, the shell carries each out and sends its answer back. The core never touches
-a file, a clock or a socket, so the simulator can stop it dead between any two effects.
+A step of the core is a generator: it yields effects, the shell carries each out and sends its answer back. The core never
+touches a file, a clock or a socket, so the simulator can stop it dead between any two effects.
 """
 
 from collections.abc import Generator

@@ -1,8 +1,8 @@
 """A chunk of a file → its events as they go on the wire, and what the audit counts of them. Pure and deterministic.
 
-The hot path of the agent: everything that is the same for all records of a chunk is encoded once, and the rest is put together with
-bytes, without an object or a dict per record where the parser finds no fields. What it writes is what any Avro library writes for
-`schemas/envelope.py` (the tests compare).
+The hot path of the agent: everything that is the same for all records of a chunk is encoded once, and the rest is put
+together with bytes, without an object or a dict per record where the parser finds no fields. What it writes is what any Avro
+library writes for `schemas/envelope.py` (the tests compare).
 """
 
 from dataclasses import dataclass, field

@@ -57,7 +57,7 @@ def digest(data: bytes) -> str:
 def running_hash(data: bytes, before: int) -> int:
     """The hash of all bytes of a stream up to some position, continued by `data`.
 
-    CRC-32, because its state is its value and so can be saved: what it proves is also proved by 64-bit digests of the head and of
-    the bytes before the position.
+    CRC-32, because its state is its value and so can be saved: what it proves is also proved by 64-bit digests of the head
+    and of the bytes before the position.
     """
     return zlib.crc32(data, before)

@@ -1,8 +1,8 @@
 """Where lines and the parts of lines end. Pure.
 
-A line ends at `\\n`; `\\r`, NULs and any other bytes belong to it. A line is UTF-8 if all of it is valid, otherwise ISO-8859-1
-(which every byte string is). A part holds at most so many bytes *of UTF-8*, which is what the event carries: a byte above 0x7f of
-an ISO-8859-1 line counts twice. Source: interfaces.md, A line.
+A line ends at `\\n`; `\\r`, NULs and any other bytes belong to it. A line is UTF-8 if all of it is valid, otherwise
+ISO-8859-1 (which every byte string is). A part holds at most so many bytes *of UTF-8*, which is what the event carries: a
+byte above 0x7f of an ISO-8859-1 line counts twice. Source: interfaces.md, A line.
 """
 
 import codecs

@@ -1,7 +1,8 @@
 """Parsers: what a line says about its time, and its fields. Pure, deterministic, and none changes the line.
 
-A parser is a function of the line's text and its read time (µs) to the event time (µs, or None where the line has none) and fields.
-A parser that does not understand a line says what plain text says. Regular expressions are possessive where they could backtrack.
+A parser is a function of the line's text and its read time (µs) to the event time (µs, or None where the line has none) and
+fields. A parser that does not understand a line says what plain text says. Regular expressions are possessive where they
+could backtrack.
 """
 
 import json
@@ -47,7 +48,7 @@ def json_object(text: str, read_time_us: int) -> Parsed:
 
 def access_log(text: str, read_time_us: int) -> Parsed:
     """The common and the combined log format of web servers."""
-    return _access(text, read_time_us) or plain(text, read_time_us)
+    return _access(text) or plain(text, read_time_us)
 
 
 def syslog(text: str, read_time_us: int) -> Parsed:
@@ -65,7 +66,7 @@ def auto(text: str, read_time_us: int) -> Parsed:
         if parsed is not None:
             return parsed
     if first not in ("[", "<"):
-        parsed = _access(text, read_time_us)
+        parsed = _access(text)
         if parsed is not None:
             return parsed
     return timestamps.at_start(text, read_time_us), {}
@@ -110,7 +111,7 @@ def _time(value: Any, read_time_us: int) -> int | None:
     return timestamps.at_start(value, read_time_us) if isinstance(value, str) else None
 
 
-def _access(text: str, read_time_us: int) -> Parsed | None:
+def _access(text: str) -> Parsed | None:
     match = _ACCESS.match(text)
     if match is None:
         return None

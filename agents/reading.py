@@ -1,11 +1,12 @@
 """Reading one stream on: from the bytes behind what is read, the next chunk of whole lines. Pure steps (effects.py).
 
-Every read begins with the bytes before the position, which must be as they were: a file that was truncated and filled again, even
-beyond the position between two looks, is noticed before a byte of it is taken for the old stream's.
+Every read begins with the bytes before the position, which must be as they were: a file that was truncated and filled again,
+even beyond the position between two looks, is noticed before a byte of it is taken for the old stream's.
 
-A chunk ends with a newline. Bytes behind the last newline wait: they are looked through once (`scan_to`) and read again when their
-newline comes. They are a line without it when nobody will finish it: the stream ends here (one-shot), or its file was rotated
-away and is quiet. If the writer finishes the line after all, the newline alone is skipped, anything else is a line of its own.
+A chunk ends with a newline. Bytes behind the last newline wait: they are looked through once (`scan_to`) and read again when
+their newline comes. They are a line without it when nobody will finish it: the stream ends here (one-shot), or its file was
+rotated away and is quiet. If the writer finishes the line after all, the newline alone is skipped, anything else is a line of
+its own.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool]:
     The stream holds the file if so.
     """
     row = stream.row
-    if stat.size < row.position or (row.birth_ns and stat.birth_ns and row.birth_ns != stat.birth_ns):
+    if stat.size < max(row.position, row.size_seen) or (row.birth_ns and stat.birth_ns and row.birth_ns != stat.birth_ns):
         return False
     head = yield Read(handle, 0, HEAD_BYTES)
     length = min(GUARD_BYTES, row.position)
@@ -84,7 +85,7 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
     if stream.limit is None and once:
         stream.limit = stat.size
     size = stat.size if stream.limit is None else min(stat.size, stream.limit)
-    if stat.size < stream.scan_to:
+    if stat.size < max(stream.scan_to, stream.row.size_seen):  # a log only grows
         return Replaced()
     before, stream.stat = stream.stat, stat
     if before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns):

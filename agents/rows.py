@@ -1,7 +1,7 @@
 """What the agent remembers durably about files: a row per stream, and a row per chunk of lines on its way.
 
-Pure data. Everything that a record's bytes are made from is either in the file or in these rows, and the rows are durable before
-the first record is sent: that is why a repeat after kill -9 is equal byte for byte (audit.md, "The agent repeats").
+Pure data. Everything that a record's bytes are made from is either in the file or in these rows, and the rows are durable
+before the first record is sent: that is why a repeat after kill -9 is equal byte for byte (audit.md, "The agent repeats").
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class LineHead:
 class StreamRow:
     """One incarnation of a file: kept through rename, new after truncation or for a new file.
 
-    `host`, `service`, `source`, `topic` and `partition` are as first seen and never change. `position` is the file's byte up to
-    which everything is acknowledged (or rejected), `crc` the running hash of all bytes before it, `guard` the digest of the last
-    256 of them. `head` is the digest of the first `head_bytes` bytes. `tail_open` says that the record that ends at `position`
-    was a line without its newline. `line` is given where the position is between two parts of a line. `detached` says that its own file was truncated, replaced or removed; only a copy that proves
-    to hold the same bytes may continue it. `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last
-    look that found nothing unread.
+    `host`, `service`, `source`, `topic` and `partition` are as first seen and never change. `position` is the file's byte up
+    to which everything is acknowledged (or rejected), `crc` the running hash of all bytes before it, `guard` the digest of
+    the last 256 of them. `head` is the digest of the first `head_bytes` bytes. `tail_open` says that the record that ends at
+    `position` was a line without its newline. `line` is given where the position is between two parts of a line. `detached`
+    says that its own file was truncated, replaced or removed; only a copy that proves to hold the same bytes may continue it.
+    `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
     """
 
     stream_id: str

@@ -1,11 +1,11 @@
 """The agent's durable state: one SQLite file in `agent.state_dir`, and a lock that one agent at a time holds.
 
-Owns the file's format (version 1; a newer one is refused, design D10) and nothing else. Write-ahead log with synchronous=FULL: a
-transaction that returned survives a power cut, one that did not leaves no trace. What must be one transaction (audit.md): positions,
-the chunks they cover, and the counts of `sent`, which are cumulative over the agent's whole life.
+Owns the file's format (version 1; a newer one is refused, design D10) and nothing else. Write-ahead log with synchronous=FULL:
+a transaction that returned survives a power cut, one that did not leaves no trace. What must be one transaction (audit.md):
+positions, the chunks they cover, and the counts of `sent`, which are cumulative over the agent's whole life.
 
-The state belongs to one host: where the machine id or the host's name differ from the stored ones, the directory was copied, and
-the agent begins anew as another agent (audit.md, Identity).
+The state belongs to one host: where the machine id or the host's name differ from the stored ones, the directory was copied,
+and the agent begins anew as another agent (audit.md, Identity).
 """
 
 import fcntl
@@ -31,24 +31,38 @@ MOST_LOST_WINDOWS = 7 * 24 * 6
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE streams (
-    stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT, device INTEGER,
-    inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT, tail_open INTEGER,
-    line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
+    stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
+    device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
+    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE chunks (
-    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, parser TEXT, split_bytes INTEGER, content TEXT,
-    line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
+    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, parser TEXT, split_bytes INTEGER,
+    content TEXT, line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
     unsaid INTEGER, PRIMARY KEY (topic, window_start_ms)
 ) WITHOUT ROWID;
+CREATE INDEX unsaid_windows ON windows (unsaid) WHERE unsaid;
 CREATE TABLE ends (topic TEXT, partition INTEGER, next_offset INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
-CREATE TABLE schemas (registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)) WITHOUT ROWID;
+CREATE TABLE schemas (
+    registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)
+) WITHOUT ROWID;
 """
 ChunkValues = tuple[str, int, int, int, int, str, int, str]
 _STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
 _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
+_SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id"  # noqa: S608
+_SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)} FROM chunks"  # noqa: S608
+_END = "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"
+_SAID = "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?"
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+_PUT_STREAM, _PUT_CHUNK = _insert("streams", _STREAM_COLUMNS), _insert("chunks", _CHUNK_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +149,12 @@ class AgentState:
 
     def streams(self) -> list[StreamRow]:
         """Every stream that is remembered, the oldest look first."""
-        rows = self._db.execute(f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id")  # noqa: S608
+        rows = self._db.execute(_SELECT_STREAMS)
         return [StreamRow(*_stream_values(row)) for row in rows]
 
     def chunks(self) -> list[ChunkRow]:
         """Every chunk that was on its way."""
-        rows = self._db.execute(f"SELECT {', '.join(_CHUNK_COLUMNS)} FROM chunks")  # noqa: S608
+        rows = self._db.execute(_SELECT_CHUNKS)
         return [ChunkRow(*cast("ChunkValues", row[:8]), _line(row[8]), bool(row[9])) for row in rows]
 
     def apply(self, effects: Sequence[Advance | Save | Lost | Forget]) -> None:
@@ -162,14 +176,10 @@ class AgentState:
                         self._db.execute("DELETE FROM chunks WHERE stream_id = ?", (effect.stream_id,))
 
     def _put_stream(self, row: StreamRow) -> None:
-        values = [_encode_line(value) if isinstance(value, LineHead) else value for value in _values(row)]
-        marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT OR REPLACE INTO streams ({', '.join(_STREAM_COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
+        self._db.execute(_PUT_STREAM, _values(row))
 
     def _put_chunk(self, row: ChunkRow) -> None:
-        values = [_encode_line(value) if isinstance(value, LineHead) else value for value in _values(row)]
-        marks = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT OR REPLACE INTO chunks ({', '.join(_CHUNK_COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
+        self._db.execute(_PUT_CHUNK, _values(row))
 
     def _advance(self, effect: Advance) -> None:
         self._put_stream(effect.stream)
@@ -201,10 +211,7 @@ class AgentState:
                 )
             )
         if result.next_offset:
-            self._db.execute(
-                "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)",
-                (result.topic, result.partition, result.next_offset),
-            )
+            self._db.execute(_END, (result.topic, result.partition, result.next_offset))
 
     def _lost(self, effect: Lost) -> None:
         """Count at least one event as dropped in every window that a lost line may belong to, the last week's at most."""
@@ -243,10 +250,7 @@ class AgentState:
         with self._transaction():
             for row in windows:
                 if self._window(row.topic, row.window_start_ms) == row:
-                    self._db.execute(
-                        "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?",
-                        (row.topic, row.window_start_ms),
-                    )
+                    self._db.execute(_SAID, (row.topic, row.window_start_ms))
 
     def ends(self) -> dict[str, dict[int, int]]:
         """Topic → partition → last acknowledged offset + 1."""
@@ -322,7 +326,9 @@ def streams_of(state_dir: Path, paths: Collection[str]) -> dict[str, str]:
 
 
 def _values(row: StreamRow | ChunkRow) -> list[Any]:
-    return [getattr(row, name) for name in (_STREAM_COLUMNS if isinstance(row, StreamRow) else _CHUNK_COLUMNS)]
+    """A row's columns; the head of a line is kept as JSON."""
+    values = [getattr(row, column.name) for column in fields(row)]
+    return [json.dumps(astuple(value)) if isinstance(value, LineHead) else value for value in values]
 
 
 def _stream_values(row: Sequence[Any]) -> list[Any]:
@@ -331,10 +337,6 @@ def _stream_values(row: Sequence[Any]) -> list[Any]:
         index = _STREAM_COLUMNS.index(name)
         values[index] = read(values[index])
     return values
-
-
-def _encode_line(line: LineHead) -> str:
-    return json.dumps(astuple(line))
 
 
 def _line(text: str | None) -> LineHead | None:

@@ -1,7 +1,8 @@
 """One stream while the agent runs: how far it is read, what is on its way, how far it is acknowledged, when it was complete.
 
-Pure. Owned by the tailer; nobody else changes a stream. Invariants: `row.position` ≤ `read_to` ≤ `scan_to`; the chunks in flight
-cover `[row.position, read_to)` in order, but for newlines that were skipped; `row` moves over a contiguous run of delivered chunks.
+Pure. Owned by the tailer; nobody else changes a stream. Invariants: `row.position` ≤ `read_to` ≤ `scan_to`; the chunks in
+flight cover `[row.position, read_to)` in order, but for newlines that were skipped; `row` moves over a contiguous run of
+delivered chunks.
 """
 
 from collections import deque
@@ -40,9 +41,9 @@ class Stream:
     """The mutable state of one stream; see the module's docstring for its invariants."""
 
     __slots__ = (
-        "changed_ms", "complete", "cost_bytes", "crc", "detached_ms", "goal", "guard", "handle", "head", "in_flight", "input", "limit", "line", "line_end",
-        "listed", "loss_settled", "marks", "path", "read_to", "replay", "rotated", "row", "saved", "scan_guard", "scan_to",
-        "skip", "stat", "tail_open",
+        "changed_ms", "complete", "cost_bytes", "crc", "detached_ms", "goal", "guard", "handle", "head", "in_flight",
+        "input", "limit", "line", "line_end", "listed", "loss_settled", "marks", "path", "read_to", "replay", "rotated",
+        "row", "saved", "scan_guard", "scan_to", "skip", "stat", "tail_open",
     )  # fmt: skip
 
     def __init__(self, row: StreamRow, source: Input | None, *, complete: Now | None, now: Now, saved: bool) -> None:
@@ -187,7 +188,7 @@ class Stream:
             self.row = replace(self.row, size_seen=size)
 
     def reached(self, position: int) -> None:
-        """Everything up to `position` is read or known to be a partial line: the look that waits for it is complete when acked."""
+        """All up to `position` is read, or a partial line: the look that waits for it is complete once that is acknowledged."""
         if self.goal is None or position < self.goal[1]:
             return
         mark = _Mark(self.goal[0], self.read_to)

@@ -4,14 +4,14 @@ Pure: no I/O, no clock, no randomness; steps yield effects (effects.py). It hold
 
 - a stream's row and a chunk's row are durable (Save) before the first record is sent (Send);
 - positions advance over a contiguous run of delivered chunks only;
-- a file is a stream's own only where its bytes prove it; a new file continues a stream only if it bears the stream's name plus a
-  rotation suffix, holds all its bytes up to the position, and the stream's own file is gone or truncated. In doubt a file is a new
-  stream: a repeat under a new identity rather than a loss;
+- a file is a stream's own only where its bytes prove it; a new file continues a stream only if it bears the stream's name
+  plus a rotation suffix, holds all its bytes up to the position, and the stream's own file is gone or truncated. In doubt a
+  file is a new stream: a repeat under a new identity rather than a loss;
 - a file that was rotated away is followed to its end until it is quiet and acknowledged, whatever its name is now;
 - `complete_at` is true: every complete line that was readable then is acknowledged.
 
-Not detectable: a truncated file filled again with the very same bytes up to the position; a file made and destroyed, or rotated out
-of the globs, between two looks; bytes that a writer appends to a rotated, unlisted file after the holding time.
+Not detectable: a truncated file filled again with the very same bytes up to the position; a file made and destroyed, or
+rotated out of the globs, between two looks; bytes that a writer appends to a rotated, unlisted file after the holding time.
 """
 
 from collections.abc import Callable, Iterable
@@ -83,6 +83,9 @@ class Tailer:
         self._met: dict[FileKey, tuple[int, int, int, int]] = {}  # waiting files: size, mtime, since when so, first met (ms)
         self._refused: dict[FileKey, tuple[int, int]] = {}  # files that are nobody's: size, mtime
         self._unreadable: set[FileKey] = set()
+        self._last_keys: set[FileKey] = set()
+        self._appeared: set[FileKey] = set()  # listed now, and not by the listing before
+        self._looked = False
         self._known_names: set[tuple[str, str]] = set()
         self._turn = 0
         self._cost_bytes = 0
@@ -103,6 +106,9 @@ class Tailer:
         """Match a listing with the streams: new files, renamed ones, copies, files rotated away or removed."""
         now = listing.begun
         names = self._names()
+        known_keys, self._last_keys = self._last_keys, {(seen.input.topic, *seen.stat.key) for seen in listing.files}
+        self._appeared = self._last_keys - known_keys if self._looked else set()
+        self._looked = True
         self._known_names = names.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
         present: set[FileKey] = set()
         met, self._met = self._met, {}
@@ -156,9 +162,9 @@ class Tailer:
         """A stream's file is there and not open: after a start, or because too many were open."""
         before = stream.stat
         tail_due = stream.tail_bytes and self._is_rotated(stream, seen.path)
-        if before is not None and stream.idle and not tail_due:
-            if (before.size, before.mtime_ns) == (seen.stat.size, seen.stat.mtime_ns):
-                return self._follow(stream, seen, now)
+        unchanged = before is not None and (before.size, before.mtime_ns) == (seen.stat.size, seen.stat.mtime_ns)
+        if unchanged and stream.idle and not tail_due:
+            return self._follow(stream, seen, now)
         opened = yield from self._open(seen)
         if opened is None:
             return (seen.input.topic, *seen.stat.key) in self._unreadable
@@ -207,15 +213,17 @@ class Tailer:
         opened = yield from self._open(seen)
         if opened is None:
             return key in self._unreadable
-        if origins and not self._once and not self._quiet(seen, key, met, now):
-            if (yield from self._may_be_copy(opened, origins)):
-                yield Close(opened.handle)
-                return not seen.matched
+        in_doubt = origins and not self._once and not self._quiet(seen, key, met, now)
+        if in_doubt and (yield from self._may_be_copy(opened, origins)):
+            yield Close(opened.handle)
+            return not seen.matched
+        # A file beside ours that was not there at the last look and is nobody's copy was made and rotated out between the two.
+        rotated_out = key in self._appeared and not seen.matched
         for stream in reversed(origins):
             if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
                 yield from self._continue(stream, seen, opened, now)
                 return True
-        if seen.matched:
+        if seen.matched or rotated_out:
             self._begin(seen.input, seen.path, opened.handle, opened.stat, self._listed, now)
         else:
             self._refused[key] = (seen.stat.size, seen.stat.mtime_ns)

@@ -1,8 +1,8 @@
 """Times written at the start of a line, or in a parser's field, as µs since the epoch. Pure and deterministic.
 
-A time without a zone is taken to be UTC (an agent's own zone may change between two repeats of a line); one without a year takes
-the year in which it is not later than a day after the read time. Nearly all lines share their second with the line before, so the
-part down to the second is looked up in a small cache.
+A time without a zone is taken to be UTC (an agent's own zone may change between two repeats of a line); one without a year
+takes the year in which it is not later than a day after the read time. Nearly all lines share their second with the line
+before, so the part down to the second is looked up in a small cache.
 """
 
 import calendar
@@ -47,7 +47,7 @@ def at_start(text: str, read_time_us: int) -> int | None:
     return None
 
 
-def iso(text: str, read_time_us: int = 0) -> int | None:
+def iso(text: str, _: int = 0) -> int | None:
     """`2015-07-29T17:41:44.747+02:00`, `2015-07-29 17:41:44,747`, `2017/06/09 20:10:40`."""
     match = _ISO.match(text)
     if match is None:
@@ -56,7 +56,7 @@ def iso(text: str, read_time_us: int = 0) -> int | None:
     return _sum(_iso_second(second), fraction, zone)
 
 
-def common_log(text: str, read_time_us: int = 0) -> int | None:
+def common_log(text: str, _: int = 0) -> int | None:
     """`10/Oct/2000:13:55:36 -0700`, as access logs write it."""
     match = _COMMON_LOG.match(text)
     return None if match is None else _sum(_common_log_second(match[1]), None, match[2])
@@ -68,7 +68,7 @@ def bsd(text: str, read_time_us: int) -> int | None:
     return None if match is None else _with_year(_month_day_second(match[1]), match[2], read_time_us)
 
 
-def number(value: float, read_time_us: int = 0) -> int | None:
+def number(value: float) -> int | None:
     """An epoch time in s, ms, µs or ns, told apart by its size: each unit from 2001 on; None where it is none of them."""
     for scale in (_SECOND_US, 1000, 1):
         if 10**9 <= value * scale / _SECOND_US < 10**11:
@@ -78,25 +78,25 @@ def number(value: float, read_time_us: int = 0) -> int | None:
     return None
 
 
-def _short(text: str, read_time_us: int) -> int | None:
+def _short(text: str, _: int) -> int | None:
     """`17/06/09 20:10:40`: year, month, day, as Spark and Hadoop write it."""
     match = _SHORT.match(text)
     return None if match is None else _sum(_strptime(match[1], "%y/%m/%d %H:%M:%S"), match[2], None)
 
 
-def _compact(text: str, read_time_us: int) -> int | None:
+def _compact(text: str, _: int) -> int | None:
     """`081109 203615`, as HDFS writes it."""
     match = _COMPACT.match(text)
     return None if match is None else _sum(_strptime(match[1], "%y%m%d %H%M%S"), None, None)
 
 
-def _dated(text: str, read_time_us: int) -> int | None:
+def _dated(text: str, _: int) -> int | None:
     """`20171223-22:15:29:606`."""
     match = _MICROSOFT_LIKE.match(text)
     return None if match is None else _sum(_strptime(match[1], "%Y%m%d-%H:%M:%S"), match[2].zfill(3), None)
 
 
-def _epoch(text: str, read_time_us: int) -> int | None:
+def _epoch(text: str, _: int) -> int | None:
     """`1117838570`, `1117838570.363`, `1117838570363`."""
     match = _EPOCH.match(text)
     if match is None:
@@ -104,7 +104,7 @@ def _epoch(text: str, read_time_us: int) -> int | None:
     return int(match[1]) * _SECOND_US + _fraction_us(match[2] or match[3])
 
 
-def _ctime(text: str, read_time_us: int) -> int | None:
+def _ctime(text: str, _: int) -> int | None:
     """`Sun Dec 04 04:47:44 2005`, with a fraction as Apache 2.4 writes it."""
     match = _CTIME.match(text)
     if match is None:

@@ -132,11 +132,10 @@ def rig(directory: Path) -> Iterator[Rig]:
     """Broker and registry, started; everything is stopped at the end."""
     logs = directory / "logs-to-ship"
     logs.mkdir()
-    with broker(directory) as running:
-        with registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
-            parts = Rig(directory, running, schemas, logs)
-            try:
-                yield parts
-            finally:
-                for part in parts.agents:
-                    part.kill()
+    with broker(directory) as running, registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
+        parts = Rig(directory, running, schemas, logs)
+        try:
+            yield parts
+        finally:
+            for part in parts.agents:
+                part.kill()

@@ -1,4 +1,5 @@
-"""The agent as a process, before a real broker: what is in the files is in the log, once by identity, whatever ends the agent."""
+"""The agent as a process, before a real broker: what is in the files is in the log, once by identity, whatever ends the
+agent."""
 
 import os
 import time
@@ -123,7 +124,7 @@ def test_rotation_while_it_runs_loses_and_repeats_nothing(parts: Rig) -> None:
         with file.open("ab") as out:
             out.write(data[:-20])
         if number == 3:
-            until(lambda: parts.count() > 9000)  # noqa: B023 - called in this turn
+            until(lambda: parts.count() > 9000)
             (parts.logs / "a.log.copy").write_bytes(file.read_bytes())
         file.rename(parts.logs / f"a.log.{number}")
         with (parts.logs / f"a.log.{number}").open("ab") as out:  # the writer goes on for a moment

@@ -1,7 +1,7 @@
 """A file system, a disk for the agent's state and a broker, all simulated, for the tailer's core to meet.
 
-Times are ms on the world's one monotonic clock; the wall clock is that plus a base. A file keeps, for the oracle, when each of its
-bytes was written. Everything random is drawn by the scenario.
+Times are ms on the world's one monotonic clock; the wall clock is that plus a base. A file keeps, for the oracle, when each
+of its bytes was written. Everything random is drawn by the scenario.
 """
 
 import io
@@ -11,7 +11,21 @@ from typing import Any
 import fastavro
 
 from headrace.agents.effects import (
-    Advance, Close, Effect, Forget, Input, Listing, Lost, NotOpened, Now, Open, Opened, Read, Save, Seen, Stat,
+    Advance,
+    Close,
+    Effect,
+    Forget,
+    Input,
+    Listing,
+    Lost,
+    NotOpened,
+    Now,
+    Open,
+    Opened,
+    Read,
+    Save,
+    Seen,
+    Stat,
 )  # fmt: skip
 from headrace.agents.events import ChunkEncoder
 from headrace.agents.identity import FileStat, rotated_from
