@@ -52,9 +52,9 @@ def reply(status: int, body: bytes) -> Answer:
 
 
 def test_a_refusal_carries_status_code_and_message_and_is_not_retriable() -> None:
-    with peer(reply(409, b'{"error_code":409,"message":"Schema is incompatible"}')) as url:
-        with pytest.raises(RefusedError, match="Schema is incompatible") as refused:
-            RegistryClient(url).register("a-value", '"string"')
+    answer = reply(409, b'{"error_code":409,"message":"Schema is incompatible"}')
+    with peer(answer) as url, pytest.raises(RefusedError, match="Schema is incompatible") as refused:
+        RegistryClient(url).register("a-value", '"string"')
     assert (refused.value.status, refused.value.code, refused.value.retriable) == (409, 409, False)
 
 

@@ -1,0 +1,124 @@
+"""Compatibility by Avro's rules of schema resolution (Avro specification, Schema Resolution), each way round."""
+
+import json
+from typing import Any
+
+import pytest
+
+from headrace.schemas.compatibility import LEVELS, AvroSchema, InvalidSchemaError, is_compatible, parse
+
+
+def schema(tree: Any) -> AvroSchema:
+    return parse(json.dumps(tree))
+
+
+def record(*fields: Any, **attributes: Any) -> Any:
+    return {"type": "record", "name": "R", "fields": list(fields), **attributes}
+
+
+def field(name: str, kind: Any, **attributes: Any) -> Any:
+    return {"name": name, "type": kind, **attributes}
+
+
+def enum(*symbols: str, **attributes: Any) -> Any:
+    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
+
+
+def fixed(size: int, name: str = "F") -> Any:
+    return {"type": "fixed", "name": name, "size": size}
+
+
+LIST = record(field("next", ["null", "R"]))
+
+READS = [  # (reader, writer): every datum of the writer can be read
+    ("long", "int"),
+    ("float", "long"),
+    ("double", "float"),
+    ("double", "int"),
+    ("bytes", "string"),
+    ("string", "bytes"),
+    (["null", "long"], "int"),
+    (["null", "long"], ["int", "null"]),
+    ("long", ["int", "long"]),
+    ({"type": "array", "items": "long"}, {"type": "array", "items": "int"}),
+    ({"type": "map", "values": "double"}, {"type": "map", "values": "float"}),
+    (enum("A", "B", "C"), enum("A", "B")),
+    (enum("A", default="A"), enum("A", "B")),
+    (fixed(4), fixed(4)),
+    (record(), record(field("a", "int"))),
+    (record(field("a", "int", default=1)), record()),
+    (record(field("a", ["null", "int"], default=None)), record()),
+    (record(field("b", "int", aliases=["a"])), record(field("a", "int"))),
+    (record(field("a", "long"), field("b", "int")), record(field("b", "int"), field("a", "int"))),
+    (LIST, LIST),
+    (record(field("next", ["null", "R"]), field("a", "int", default=1)), LIST),
+]
+READS_NOT = [
+    ("int", "long"),
+    ("string", "int"),
+    ("int", ["int", "string"]),
+    (["null", "int"], "string"),
+    (["null", "int"], ["null", "long"]),
+    ({"type": "array", "items": "int"}, {"type": "array", "items": "string"}),
+    ({"type": "array", "items": "int"}, {"type": "map", "values": "int"}),
+    (enum("A"), enum("A", "B")),
+    (fixed(4), fixed(5)),
+    (fixed(4, "G"), fixed(4, "F")),
+    (record(field("a", "int")), record()),
+    (record(field("a", "int")), record(field("a", "string"))),
+    (record(field("a", record(field("x", "int"), name="N"))), record(field("a", record(name="N")))),
+    (record(name="S"), record()),
+]
+
+
+@pytest.mark.parametrize(("reader", "writer"), READS)
+def test_a_reader_that_can_read_the_writers_data_may_follow_it(reader: Any, writer: Any) -> None:
+    assert is_compatible("BACKWARD", schema(reader), [schema(writer)]) == []
+    assert is_compatible("FORWARD", schema(writer), [schema(reader)]) == []
+
+
+@pytest.mark.parametrize(("reader", "writer"), READS_NOT)
+def test_a_reader_that_cannot_is_refused_with_a_reason(reader: Any, writer: Any) -> None:
+    assert all(is_compatible("BACKWARD", schema(reader), [schema(writer)]))
+    assert len(is_compatible("BACKWARD", schema(reader), [schema(writer)])) == 1
+    assert len(is_compatible("FORWARD", schema(writer), [schema(reader)])) == 1
+    assert is_compatible("FULL", schema(reader), [schema(writer)])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_first_schema_and_the_same_schema_again_are_compatible_at_every_level(level: str) -> None:
+    envelope_like = schema(record(field("a", {"type": "map", "values": ["null", "string"]}), field("b", enum("X"))))
+    assert is_compatible(level, envelope_like, []) == []
+    assert is_compatible(level, envelope_like, [envelope_like, envelope_like]) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('"int"', '{"type":"int"}', True),
+        ('{"type":"record","name":"R","namespace":"n","fields":[]}', '{"fields":[],"name":"n.R","type":"record"}', True),
+        ('{"type":"record","name":"R","fields":[{"name":"a","type":"int","doc":"x"}]}',
+         '{"type":"record","name":"R","fields":[{"doc":"x","type":{"type":"int"},"name":"a"}]}', True),
+        ('{"type":"record","name":"R","fields":[]}', '{"type":"record","name":"R","doc":"d","fields":[]}', False),
+        ('{"type":"int","logicalType":"date"}', '"int"', False),
+        ('["null","int"]', '["int","null"]', False),
+        ('{"type":"enum","name":"E","symbols":["A","B"]}', '{"type":"enum","name":"E","symbols":["B","A"]}', False),
+    ],
+)  # fmt: skip
+def test_two_texts_are_the_same_schema_if_they_mean_the_same(one: str, other: str, same: bool) -> None:
+    assert (parse(one).identity == parse(other).identity) is same
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "3", "null", "[]x", '"no-such-type"', '{"type":"record","name":"R"}',
+        '{"type":"record","name":"a-b","fields":[]}',
+        '{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}',
+        '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}', '["int","int"]', '[["int"]]',
+        '{"type":"enum","name":"E","symbols":["A","A"]}', '{"type":"fixed","name":"F","size":"x"}', '{"type":"array"}',
+    ],
+)  # fmt: skip
+def test_what_is_no_schema_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSchemaError):
+        parse(text)
