@@ -58,9 +58,11 @@ def parse(text: str) -> AvroSchema:
         tree = json.loads(text)
         parsed = avro.schema.make_avsc_object(tree, validate_enum_symbols=True)
         canonical = _canonical(fastavro.parse_schema(tree))
+        compact = json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        compact.encode()  # half of a surrogate pair is no text that others can read
     except _PARSE_ERRORS as error:
         raise InvalidSchemaError(str(error) or repr(error)) from error
-    return AvroSchema(_compact(tree), json.dumps(canonical, sort_keys=True), parsed)
+    return AvroSchema(compact, json.dumps(canonical, sort_keys=True), parsed)
 
 
 def _canonical(schema: Any) -> Any:
@@ -79,10 +81,6 @@ def _canonical(schema: Any) -> Any:
         for key, value in schema.items()
         if not key.startswith("__")
     }
-
-
-def _compact(tree: Any) -> str:
-    return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
 
 
 def is_compatible(level: str, schema: AvroSchema, earlier: Iterable[AvroSchema]) -> list[str]:

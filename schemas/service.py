@@ -68,7 +68,7 @@ async def _until_ready(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(text=json.dumps(body, ensure_ascii=False), status=status, content_type=CONTENT_TYPE)
+    return web.Response(text=json.dumps(body), status=status, content_type=CONTENT_TYPE)
 
 
 def _error(status: int, code: int, message: str) -> web.Response:

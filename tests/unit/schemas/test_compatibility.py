@@ -117,6 +117,7 @@ def test_two_texts_are_the_same_schema_if_they_mean_the_same(one: str, other: st
         '{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}',
         '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}', '["int","int"]', '[["int"]]',
         '{"type":"enum","name":"E","symbols":["A","A"]}', '{"type":"fixed","name":"F","size":"x"}', '{"type":"array"}',
+        '{"type":"record","name":"R","doc":"\\ud800","fields":[]}', '{"type":"string","x":1e999}', '{"type":"string","x":NaN}',
     ],
 )  # fmt: skip
 def test_what_is_no_schema_is_refused(text: str) -> None:

@@ -250,6 +250,7 @@ def test_what_is_no_avro_schema_is_refused_with_42201(body: dict[str, Any], says
         ("GET", "/nothing/here", 404, 404),
         ("PUT", "/subjects", 405, 405),
         ("GET", "/subjects/a%0Ab/versions", 422, 42208),
+        ("GET", "/subjects/%ff/versions", 404, 40401),
         ("GET", f"/subjects/{'a' * 2000}/versions", 422, 42208),
     ],
 )
