@@ -19,7 +19,7 @@ from headrace.sinks.buckets import HOUR_MS, Buckets, Rows
 from headrace.sinks.config import Rotate
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.quarantine import QuarantineFile
-from headrace.sinks.repeats import Repeats, has_identity
+from headrace.sinks.repeats import Repeats, has_identity, runs
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
 from headrace.sinks.values import Decoded, Input, Schemas, decide_input, decode
@@ -254,5 +254,4 @@ def _by_hour(hours: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
     first = int(hours[0])
     if bool(np.all(hours == first)):
         return [(first, None)]
-    order = np.argsort(hours, kind="stable")
-    return [(int(hours[part[0]]), part) for part in np.split(order, np.flatnonzero(np.diff(hours[order])) + 1)]
+    return [(int(hours[part[0]]), part) for part in runs(hours)]

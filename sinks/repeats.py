@@ -57,7 +57,8 @@ class _Events:
     agents: list[str]
     agent_codes: np.ndarray
     streams: list[str]
-    stream_codes: np.ndarray
+    codes: np.ndarray
+    """agent code · number of streams + stream code"""
     position: np.ndarray
     since: np.ndarray
     part: np.ndarray
@@ -77,10 +78,8 @@ class Repeats:
         """A mask of the rows of one partition, in offset order, that have not landed yet; they count as landed from now on."""
         events = _events(rows)
         fresh = np.ones(rows.num_rows, bool)
-        codes = events.agent_codes.astype(np.int64) * len(events.streams) + events.stream_codes
-        order = np.argsort(codes, kind="stable")
-        for of_stream in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-            agent, stream = divmod(int(codes[of_stream[0]]), len(events.streams))
+        for of_stream in runs(events.codes):
+            agent, stream = divmod(int(events.codes[of_stream[0]]), len(events.streams))
             state = self._stream((partition, events.agents[agent], events.streams[stream]))
             self._cover(state, events, of_stream, fresh)
         self._count(events, fresh, event_time_ms // WINDOW_MS * WINDOW_MS)
@@ -161,7 +160,7 @@ def _events(rows: pa.Table) -> _Events:
         agents,
         agent_codes,
         streams,
-        stream_codes,
+        agent_codes.astype(np.int64) * len(streams) + stream_codes,
         position,
         rows.column("since").to_numpy(),
         rows.column("part").to_numpy(),
@@ -178,6 +177,14 @@ def _original(message: bytes, encoding: str) -> bytes:
         return message
 
 
+def runs(codes: np.ndarray) -> list[np.ndarray]:
+    """The indexes of each distinct code, in order."""
+    if np.all(codes == codes[0]):
+        return [np.arange(len(codes))]
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
     coded = column.combine_chunks().dictionary_encode()
     return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
@@ -185,19 +192,12 @@ def _coded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
 
 def _hashes(events: _Events) -> list[int]:
     """`headrace.audit.event_hash` of every row; the prefix is put together once per stream."""
-    prefixes: dict[tuple[int, int], bytes] = {}
     digest = xxhash.xxh64_intdigest
-    hashes = []
-    for agent, stream, position, part, message in zip(
-        events.agent_codes.tolist(),
-        events.stream_codes.tolist(),
-        events.position.tolist(),
-        events.part.tolist(),
-        events.messages,
-        strict=True,
-    ):
-        prefix = prefixes.get((agent, stream))
-        if prefix is None:
-            prefix = prefixes[agent, stream] = f"{events.agents[agent]}/{events.streams[stream]}/".encode("ascii", "replace")
-        hashes.append(digest(b"%b%d/%d\n%b" % (prefix, position, part, message)))
-    return hashes
+    codes = events.codes.tolist()
+    count = len(events.streams)
+    prefixes = {
+        code: f"{events.agents[code // count]}/{events.streams[code % count]}/".encode("ascii", "replace")
+        for code in set(codes)
+    }
+    rest = zip(codes, events.position.tolist(), events.part.tolist(), events.messages, strict=True)
+    return [digest(b"%b%d/%d\n%b" % (prefixes[code], position, part, message)) for code, position, part, message in rest]

@@ -149,20 +149,7 @@ def _why_not_json(value: bytes | None) -> str:
 def _decode_avro(
     messages: Sequence[Message], schemas: Schemas, incarnation: int, partition: int
 ) -> tuple[list[Decoded], list[Bad]]:
-    by_schema: dict[int, tuple[list[Message], list[bytes]]] = {}
-    bad: list[Bad] = []
-    for message in messages:
-        value = message.value()
-        framed = framing.parse(value) if value is not None else None
-        if framed is None:
-            bad.append(Bad(message, "no value (a tombstone)" if value is None else "not in the registry's framing"))
-            continue
-        schema_id, payload = framed
-        group = by_schema.get(schema_id)
-        if group is None:
-            group = by_schema[schema_id] = ([], [])
-        group[0].append(message)
-        group[1].append(payload)
+    by_schema, bad = _by_schema(messages)
     decoded: list[Decoded] = []
     for schema_id, (group_messages, payloads) in by_schema.items():
         schema = schemas.by_id(schema_id)
@@ -177,6 +164,26 @@ def _decode_avro(
         if group_messages:
             decoded.append(_with_own_columns(table, group_messages, incarnation, partition, frozenset({schema_id})))
     return decoded, bad
+
+
+def _by_schema(messages: Sequence[Message]) -> tuple[dict[int, tuple[list[Message], list[bytes]]], list[Bad]]:
+    """Messages and their payloads by schema id, and those that are not framed."""
+    values = [message.value() for message in messages]
+    first = framing.parse(values[0]) if values[0] else None
+    header = values[0][: framing.HEADER_LENGTH] if values[0] else None
+    if first and all(value is not None and value[:5] == header for value in values):  # nearly always: one schema
+        return {first[0]: (list(messages), [value[5:] for value in values if value is not None])}, []
+    by_schema: dict[int, tuple[list[Message], list[bytes]]] = {}
+    bad: list[Bad] = []
+    for message, value in zip(messages, values, strict=True):
+        framed = framing.parse(value) if value is not None else None
+        if framed is None:
+            bad.append(Bad(message, "no value (a tombstone)" if value is None else "not in the registry's framing"))
+            continue
+        group = by_schema.setdefault(framed[0], ([], []))
+        group[0].append(message)
+        group[1].append(framed[1])
+    return by_schema, bad
 
 
 def _with_own_columns(

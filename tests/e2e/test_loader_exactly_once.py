@@ -1,0 +1,77 @@
+"""Loaders that die, race and stop: every record lands once."""
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+from headrace.sinks.table import reader
+from tests.integration.sinks.pipeline import Pipeline, records_of
+
+
+def counted(pipeline: Pipeline, topic: str) -> Counter[tuple[int, int]]:
+    return Counter((row["_partition"], row["_offset"]) for row in pipeline.rows(topic))
+
+
+def test_a_loader_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    rng = random.Random(17)
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.create_topic("blobs", 3)
+        loader = pipeline.loader(rotate={"age": "100ms", "rows": 300})
+        sent: Counter[tuple[int, int]] = Counter()
+        for _ in range(8):
+            for partition in range(3):
+                first = sum(1 for p, _ in sent if p == partition)
+                count = pipeline.produce("blobs", (b"%d" % n for n in range(400)), partition=partition)
+                sent.update((partition, first + n) for n in range(count))
+            loader.start()
+            time.sleep(rng.uniform(0.1, 1.6))
+            loader.kill()
+        pipeline.load_once()
+        assert counted(pipeline, "blobs") == sent
+        pipeline.assert_sound()
+
+
+def test_two_loaders_on_one_root_fence_each_other_and_land_everything_once(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.create_topic("blobs", 2)
+        racers = [pipeline.loader(name=name, rotate={"age": "150ms", "rows": 500}).start() for name in ("one", "two")]
+        for burst in range(8):
+            pipeline.produce("blobs", (b"%d/%d" % (burst, n) for n in range(300)), partition=burst % 2)
+            time.sleep(0.25)
+        pipeline.wait_for_rows("blobs", 2400)
+        assert [racer.stop() for racer in racers] == [0, 0]
+        assert counted(pipeline, "blobs") == Counter((p, n) for p in range(2) for n in range(1200))
+        assert len({record["loader"] for record in records_of(pipeline.root, "blobs")}) == 2
+        pipeline.assert_sound()
+
+
+def test_sigterm_commits_what_was_read_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
+        loader = pipeline.loader(http="127.0.0.1:0").start()
+        assert loader.ports["http"] > 0
+        while '"topic": "blobs"' not in loader.log_tail():
+            time.sleep(0.02)
+        time.sleep(1.5)  # the default age is ten minutes: nothing is due yet
+        assert "blobs" not in reader.tables(pipeline.root)
+        assert loader.stop() == 0
+        assert counted(pipeline, "blobs") == Counter((0, n) for n in range(1000))
+        assert not loader.run_file.exists()
+        pipeline.load_once()
+        assert len(records_of(pipeline.root, "blobs")) == 1
+        pipeline.assert_sound()
+
+
+def test_a_loader_that_finds_files_of_a_dead_one_moves_them_into_place(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.produce("blobs", [b"one", b"two"])
+        pipeline.load_once()
+        (file,) = reader.snapshot(pipeline.root, "blobs").files
+        staged = pipeline.root / "blobs" / "_headrace" / "staging" / file.name
+        staged.parent.mkdir(parents=True)
+        file.path.rename(staged)  # as if it had died between its put and the move
+        assert reader.snapshot(pipeline.root, "blobs").files[0].path == staged
+        pipeline.load_once()
+        assert reader.snapshot(pipeline.root, "blobs").files[0].path == file.path
+        pipeline.assert_sound()

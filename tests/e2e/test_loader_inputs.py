@@ -1,0 +1,93 @@
+"""What a topic may hold, and how it lands: Avro, JSON, bytes, and what cannot be read."""
+
+import base64
+import json
+from pathlib import Path
+
+import duckdb
+import zstandard
+
+from headrace.sinks.table import reader
+from tests.integration.sinks.pipeline import AGENT, STREAM, Line, Pipeline, lines, records_of
+
+
+def test_events_json_and_bytes_land_and_duckdb_reads_them(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        sent = list(lines(500, step_ms=10_000))
+        pipeline.ship("logs", sent)
+        pipeline.produce("clicks", (json.dumps({"click": n}).encode() for n in range(20)), key=b"k")
+        pipeline.produce("blobs", [b"\xff\x00\xfe", b"", b'{"json": 1}'])
+        pipeline.load_once()
+        assert [(row["position"], row["message"]) for row in pipeline.rows("logs")] == [(e.position, e.message) for e in sent]
+        assert [(row["_key"], row["value"]) for row in pipeline.rows("clicks")][3] == (b"k", '{"click": 3}')
+        assert [(row["_key"], row["value"]) for row in pipeline.rows("blobs")] == [
+            (None, b"\xff\x00\xfe"),
+            (None, b""),
+            (None, b'{"json": 1}'),
+        ]
+        query = f"SELECT dt, hour, count(*) FROM read_parquet('{tmp_path}/landed/logs/dt=*/hour=*/*.parquet') GROUP BY ALL"
+        assert sum(count for _, _, count in duckdb.sql(query).fetchall()) == 500
+        assert len(duckdb.sql(query).fetchall()) == 2
+        assert [reader.snapshot(pipeline.root, topic).input for topic in ("logs", "clicks", "blobs")] == [
+            "avro",
+            "json",
+            "bytes",
+        ]
+        pipeline.assert_sound()
+
+
+def test_what_cannot_be_decoded_is_quarantined_whole_in_the_same_commit(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.ship("logs", lines(3))
+        pipeline.produce("logs", [b"not framed", None, b"\0\0\0\x03\xe7no such schema"], key=b"why")
+        pipeline.ship("logs", lines(2, start=3))
+        pipeline.load_once()
+        (record,) = records_of(pipeline.root, "logs")
+        (landed,) = record["ranges"]
+        assert (landed["start"], landed["end"], landed["rows"], landed["quarantined"]) == (0, 8, 5, 3)
+        packed = (pipeline.root / "logs" / record["quarantine"]["path"]).read_bytes()
+        entries = [json.loads(line) for line in zstandard.ZstdDecompressor().decompressobj().decompress(packed).splitlines()]
+        assert sorted(entry["offset"] for entry in entries) == [3, 4, 5]
+        first = next(entry for entry in entries if entry["offset"] == 3)
+        assert (base64.b64decode(first["value"]), base64.b64decode(first["key"])) == (b"not framed", b"why")
+        assert all(entry["reason"] for entry in entries)
+        assert sum(window.count for window in reader.snapshot(pipeline.root, "logs").quarantined) == 3
+        pipeline.assert_sound()
+
+
+def test_a_dead_registry_makes_records_wait_and_quarantines_none(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.ship("logs", lines(10))
+        pipeline.registry.kill()
+        loader = pipeline.loader(rotate={"age": "200ms"}).start()
+        pipeline.produce("clicks", [b'{"a": 1}'])
+        deadline_marker = "records wait"
+        while deadline_marker not in loader.log_tail():
+            assert loader.process is not None
+            assert loader.process.poll() is None
+        assert "logs" not in reader.tables(pipeline.root)
+        pipeline.registry.start()
+        pipeline.wait_for_rows("logs", 10)
+        pipeline.wait_for_rows("clicks", 1)
+        assert loader.stop() == 0
+        assert not reader.snapshot(pipeline.root, "logs").quarantined
+        pipeline.assert_sound()
+
+
+def test_repeats_of_an_agent_land_once_and_the_audit_sums_are_those_of_the_lines(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        sent = [*lines(100), Line(9_000, 9_000, "t" * 10), Line(9_010, 9_010, "appended after an unterminated tail")]
+        pipeline.ship("logs", sent[:60])
+        pipeline.load_once()
+        pipeline.ship("logs", sent[40:])  # what was in flight when the agent was killed, again
+        pipeline.ship("logs", sent[90:])
+        pipeline.load_once()
+        rows = pipeline.rows("logs")
+        assert [row["position"] for row in rows] == [line.position for line in sent]
+        ((key, total),) = reader.snapshot(pipeline.root, "logs").audit.items()
+        assert key == (AGENT, sent[0].event_time_ms // 600_000 * 600_000)
+        assert (total.count, total.duplicates) == (102, 20 + 12)
+        assert total.bytes == sum(len(line.message.encode()) for line in sent)
+        assert total.hash == sum(line.hash for line in sent) % (1 << 64)
+        assert {stream["stream"] for record in records_of(pipeline.root, "logs") for stream in record["streams"]} == {STREAM}
+        pipeline.assert_sound()
