@@ -18,18 +18,18 @@ DYNAMIC_TOPIC_CONFIG, DEFAULT_CONFIG = 1, 5
 
 def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
     names = Counter(topic.name for topic in request.topics)
-    results = []
-    for topic in request.topics:
-        if names[topic.name] > 1:
-            results.append(_refused(topic.name, (ErrorCode.invalid_request, f"topic {topic.name} is named twice")))
-        else:
-            results.append(_create(broker, topic, validate_only=request.validate_only))
-    return {"topics": results}
+    once = [topic for topic in request.topics if names[topic.name] == 1]
+    made = [_create(broker, topic, validate_only=request.validate_only) for topic in once]
+    twice = (ErrorCode.invalid_request, "Duplicate topic name.")  # such a name is answered once, as in Kafka
+    return {"topics": made + [_refused(name, twice) for name, count in names.items() if count > 1]}
 
 
 def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[str, Any]:
     configs = {config.name: config.value for config in topic.configs or ()}
     fault, partitions = _layout(broker, topic)
+    nulls = [name for name, value in configs.items() if value is None]
+    if nulls:
+        fault = fault or (ErrorCode.invalid_config, f"Null value not supported for topic configs: {', '.join(nulls)}")
     fault = fault or creation_fault(broker, topic.name, partitions, configs)
     if fault is not None:
         return _refused(topic.name, fault)

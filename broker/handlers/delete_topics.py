@@ -1,5 +1,6 @@
 """DeleteTopics v1-6. v5 adds messages; v6 names topics by name or by id."""
 
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,15 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         wanted = [(topic.name, topic.topic_id) for topic in request.topics]
     else:
         wanted = [(name, None) for name in request.topic_names]
-    return {"responses": [_delete(broker, name, topic_id) for name, topic_id in wanted]}
+    named = Counter(wanted)
+    return {
+        "responses": [
+            _delete(broker, name, topic_id)
+            if count == 1
+            else _result(name, topic_id, ErrorCode.invalid_request, "Duplicate topic name." if name else "Duplicate topic id.")
+            for (name, topic_id), count in named.items()
+        ]
+    }
 
 
 def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str, Any]:

@@ -9,21 +9,35 @@ from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.handlers.metadata import CLUSTER_OPERATIONS
 from headrace.broker.wire import ErrorCode
 
-_BROKERS = 1
+_BROKERS, _CONTROLLERS = 1, 2
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    known = request.endpoint_type == _BROKERS
+    if request.endpoint_type != _BROKERS:
+        return _refused(request.endpoint_type)
     host, port = context.advertised
     us = {"broker_id": broker.node_id, "host": host, "port": port, "rack": None, "is_fenced": False}
     return {
-        "error_code": ErrorCode.none if known else ErrorCode.mismatched_endpoint_type,
-        "error_message": None if known else "this is a broker",
+        "error_code": ErrorCode.none,
+        "error_message": None,
         "endpoint_type": _BROKERS,
         "cluster_id": broker.cluster_id,
         "controller_id": broker.node_id,
-        "brokers": [us] if known else [],
+        "brokers": [us],
         "cluster_authorized_operations": CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else -(1 << 31),
+    }
+
+
+def _refused(endpoint_type: int) -> Answer:
+    mismatched = endpoint_type == _CONTROLLERS
+    return {
+        "error_code": ErrorCode.mismatched_endpoint_type if mismatched else ErrorCode.unsupported_endpoint_type,
+        "error_message": "this endpoint is a broker's" if mismatched else f"Unsupported endpoint type {endpoint_type}",
+        "endpoint_type": _BROKERS,
+        "cluster_id": "",
+        "controller_id": -1,
+        "brokers": [],
+        "cluster_authorized_operations": -(1 << 31),
     }
 
 

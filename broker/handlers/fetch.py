@@ -97,7 +97,7 @@ class _Reading:
         nothing_yet = self.missing_bytes == self._request.min_bytes
         located = log.locate(asked.fetch_offset, min(asked.partition_max_bytes, self._left), min_one=nothing_yet)
         if located.error:
-            return self._error(asked, located.error, located.high_watermark, located.log_start_offset)
+            return self._error(asked, located.error)
         self.logs.append(log)
         region = located.region
         if region is None:
@@ -106,9 +106,9 @@ class _Reading:
         self.missing_bytes -= region.size
         return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset, Region(region))
 
-    def _error(self, asked: Any, error: int, high_watermark: int = -1, log_start_offset: int = -1) -> Fetched:
+    def _error(self, asked: Any, error: int) -> Fetched:
         self._failed = True
-        return Fetched(asked.partition, error, high_watermark, log_start_offset)
+        return Fetched(asked.partition, error, high_watermark=-1, log_start_offset=-1)
 
 
 FETCH = Api(1, "Fetch", 4, 16, _handle, cancelled_with_connection=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, CloseConnectionError, Encoded, RequestContext
-from headrace.broker.handlers.topic_creation import name_error
+from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
@@ -22,6 +22,8 @@ from headrace.broker.wire.hot import Produced, produce_body
 from headrace.broker.wire.schema import milliseconds
 
 _SERVED = (3, 11)
+_ZSTD_FROM_VERSION, _ZSTD = 7, 4
+_ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
 _Results = list[tuple[str, list[Produced]]]
 
 
@@ -32,7 +34,9 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     for topic in request.topic_data or ():
         done = []
         for data in topic.partition_data or ():
-            produced = fault or _append(broker, topic.name, data, waits if request.acks == -1 else None)
+            produced = (
+                fault or _early_zstd(context, data) or _append(broker, topic.name, data, waits if request.acks == -1 else None)
+            )
             done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
         results.append((topic.name, done))
     if request.acks == 0:
@@ -51,12 +55,20 @@ def _request_fault(request: Any) -> tuple[int, str] | None:
     return None
 
 
+def _early_zstd(context: RequestContext, data: Any) -> tuple[int, str] | None:
+    """Zstandard came with v7 (KIP-110): a client of before would write what its own kind cannot read."""
+    early = context.api_version < _ZSTD_FROM_VERSION and data.records is not None and len(data.records) > _ATTRIBUTES_AT
+    if early and data.records[_ATTRIBUTES_AT] & CODEC_MASK == _ZSTD:
+        return ErrorCode.unsupported_compression_type, "zstd needs Produce v7"
+    return None
+
+
 def _append(
     broker: Broker, topic: str, data: Any, waits: list[tuple[PartitionLog, int]] | None
 ) -> Produced | tuple[int, str | None]:
     log = broker.log(topic, data.index)
     if log is None:
-        return name_error(topic) or ErrorCode.unknown_topic_or_partition, None
+        return ErrorCode.unknown_topic_or_partition, None
     if topic in INTERNAL_TOPICS:
         return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
     if data.records is None:

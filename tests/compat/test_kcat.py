@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -29,15 +28,8 @@ def kcat(part: Part, missing: Callable[[str, str], NoReturn]) -> Kcat:
         missing("kcat", "run make peers")
 
     def run(*arguments: str, input: str = "", fails: bool = False) -> str:  # noqa: A002 - subprocess's word
-        command = [
-            "kcat",
-            *([] if fails else ["-q"]),
-            "-b",
-            f"127.0.0.1:{part.ports['kafka']}",
-            "-X",
-            "linger.ms=20",
-            *arguments,
-        ]
+        address = f"127.0.0.1:{part.ports['kafka']}"
+        command = ["kcat", *([] if fails else ["-q"]), "-b", address, "-X", "linger.ms=20", *arguments]
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=30)
         assert (done.returncode != 0) == fails, done.stderr
         return done.stderr if fails else done.stdout
