@@ -17,7 +17,8 @@ from headrace.broker.coordination.store import CoordinationStore, TopicRecord
 from headrace.broker.flushing import Flusher
 from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directory import LogDirectory
-from headrace.broker.log.partition_log import AppendResult, PartitionLog
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.results import AppendResult
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock

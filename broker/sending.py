@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace.broker.log.partition_log import FileRegion
+from headrace.broker.log.results import FileRegion
 from headrace.broker.metrics import Metrics
 
 logger = logging.getLogger(__name__)

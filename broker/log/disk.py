@@ -103,7 +103,7 @@ class Disk(Protocol):
 
 
 class RealFile:
-    """A file of the operating system."""
+    """A file of the operating system; closed with its last holder: a response being sent keeps a deleted segment alive."""
 
     __slots__ = ("_fd",)
 
@@ -143,6 +143,9 @@ class RealFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class RealDisk:
@@ -221,9 +224,11 @@ def read_whole(disk: Disk, path: str) -> bytes | None:
         file.close()
 
 
-def write_whole(disk: Disk, directory: str, name: str, content: bytes) -> None:
+def write_whole(disk: Disk, directory: str, name: str, content: bytes, *, durable: bool = True) -> None:
     """Put a small file in place at once or not at all, durably: temporary file, fsync, rename, fsync of the directory.
 
+    Args:
+        durable: false leaves out the fsyncs, for what can be made again.
     Source: KAFKA-16541 (checkpoint files torn by a crash because no fsync came before the rename).
     """
     temporary = f"{directory}/{name}.tmp"
@@ -231,8 +236,10 @@ def write_whole(disk: Disk, directory: str, name: str, content: bytes) -> None:
     try:
         file.truncate(0)
         file.pwrite([content], 0)
-        file.sync()
+        if durable:
+            file.sync()
     finally:
         file.close()
     disk.rename(temporary, f"{directory}/{name}")
-    disk.sync_directory(directory)
+    if durable:
+        disk.sync_directory(directory)

@@ -31,10 +31,13 @@ from headrace.broker.log.batch import (
     with_append_time,
 )
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Buffer, Disk, DiskFile
+from headrace.broker.log.disk import Buffer, Disk
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
-from headrace.broker.log.record import first_at_or_after, has_null_key
+from headrace.broker.log.record import has_null_key
+from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
+from headrace.broker.log.retention import Oldest, outlived
 from headrace.broker.log.segment import LOG, Segment, remove_if_there
+from headrace.broker.log.segments import Segments
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.sync import Checkpoint, PartitionSync
 from headrace.broker.wire import ErrorCode
@@ -43,54 +46,6 @@ from headrace.errors import CorruptError
 logger = logging.getLogger(__name__)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class AppendResult:
-    """What became of an append.
-
-    Attributes:
-        error: wire code, 0 if the batch is in the log (or was already: a retry gets its first offsets again).
-        message: why not, for the producer; None if it is.
-        base_offset, last_offset: of the batch; -1 on an error.
-        log_append_time_ms: the broker's time if the topic stamps LogAppendTime, else -1.
-    """
-
-    error: int
-    message: str | None
-    base_offset: int
-    last_offset: int
-    log_append_time_ms: int
-    log_start_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileRegion:
-    """Whole batches as they lie in a segment: `size` bytes from `position` of `file` (for pread in pieces, or sendfile)."""
-
-    file: DiskFile
-    position: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadResult:
-    """What was read: whole batches, the one that holds the asked offset first; empty at the high watermark."""
-
-    error: int
-    records: bytes
-    high_watermark: int
-    log_start_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class LocateResult:
-    """Where it lies: like `ReadResult`, with the region instead of the bytes; None is empty."""
-
-    error: int
-    region: FileRegion | None
-    high_watermark: int
-    log_start_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +73,13 @@ class PartitionLog:
         self.recovery_point = loaded.recovery_point  # all before it is on disk, with its index entries and a snapshot
         self.log_start_offset = loaded.log_start_offset
         self._disk, self._space = disk, space
-        self._segments, self._producers = loaded.segments, loaded.producers
-        self._bases = [segment.base_offset for segment in self._segments]
-        self.log_end_offset = self.high_watermark = self._active.next_offset
-        self._readable = (self._active.base_offset, self._active.size)  # segment and position of the high watermark
-        unsynced = [segment for segment in self._segments if segment.next_offset > loaded.recovery_point]
+        self._segments, self._producers = Segments(loaded.segments), loaded.producers
+        self.log_end_offset = self.high_watermark = self._segments.active.next_offset
+        self._readable = (
+            self._segments.active.base_offset,
+            self._segments.active.size,
+        )  # segment and position of the high watermark
+        unsynced = self._segments.after(loaded.recovery_point)
         self._unsynced = unsynced  # segments with bytes that no fsync has covered
         self._uncheckpointed = list(unsynced)  # segments with bytes after the recovery point
         self._names_unsynced = bool(unsynced)
@@ -133,10 +90,6 @@ class PartitionLog:
         self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
 
     @property
-    def _active(self) -> Segment:
-        return self._segments[-1]
-
-    @property
     def leader_epoch(self) -> int:
         """The epoch that batches appended now carry."""
         return self.epochs[-1][0] if self.epochs else 0
@@ -144,12 +97,12 @@ class PartitionLog:
     @property
     def size_bytes(self) -> int:
         """Bytes of all segments."""
-        return sum(segment.size for segment in self._segments)
+        return self._segments.size_bytes
 
     def configure(self, config: LogConfig) -> None:
         """Other settings from now on; what was exposed stays exposed."""
         if config.flushes and not self.config.flushes:
-            self._readable = (self._active.base_offset, self._active.size)
+            self._readable = (self._segments.active.base_offset, self._segments.active.size)
         self.config = config
         if not config.flushes:
             self.high_watermark = self.log_end_offset
@@ -229,7 +182,7 @@ class PartitionLog:
         return self._accepted(base_offset, last_offset, now_ms)
 
     def _write(self, data: memoryview, header: BatchHeader, base_offset: int) -> None:
-        segment, config = self._active, self.config
+        segment, config = self._segments.active, self.config
         if segment.size:
             last_offset = base_offset + header.last_offset_delta
             room = segment.has_room(
@@ -248,16 +201,15 @@ class PartitionLog:
         segment = Segment.create(
             self._disk, self.path, self.log_end_offset, index_interval_bytes=self.config.index_interval_bytes
         )
-        self._active.seal()
+        self._segments.active.seal()
         self._names_unsynced = True
-        self._segments.append(segment)
-        self._bases.append(segment.base_offset)
+        self._segments.add(segment)
         return segment
 
     def _write_failed(self, error: OSError) -> AppendResult:
         if error.errno in _DISK_FULL:
             try:
-                self._active.cut_back()
+                self._segments.active.cut_back()
                 return self._refused(ErrorCode.kafka_storage_error, "the disk is full; try again")
             except OSError as second:
                 error = second
@@ -306,7 +258,7 @@ class PartitionLog:
             return self._located(ErrorCode.kafka_storage_error)
 
     def _region(self, offset: int, max_bytes: int, min_one: bool) -> FileRegion | None:
-        for segment in self._segments[bisect_right(self._bases, offset) - 1 :]:
+        for segment in self._segments.holding(offset):
             limit = self._limit_in(segment)
             extent = segment.extent(offset, limit, max_bytes, min_one=min_one)
             if extent is not None:
@@ -348,21 +300,12 @@ class PartitionLog:
         Raises:
             StorageError: the log is damaged where the record should be, or the disk fails.
         """
-        for at, segment in enumerate(self._segments):
-            if segment.greatest_timestamp() < timestamp_ms:
-                continue
-            if at + 1 < len(self._segments) and self._bases[at + 1] <= self.log_start_offset:
-                continue
-            for position, header in segment.batches_not_before(timestamp_ms, self.log_start_offset):
-                batch = segment.file.pread(header.size, position)
-                found = first_at_or_after(batch, timestamp_ms, self.log_start_offset)
-                if found is not None:
-                    return (*found, header.leader_epoch) if found[0] < self.high_watermark else None
-        return None
+        found = self._segments.first_not_before(timestamp_ms, self.log_start_offset)
+        return found if found is not None and found[0] < self.high_watermark else None
 
     def max_timestamp_offset(self) -> tuple[int, int, int] | None:
         """The same of the first record that has the greatest timestamp of all; None if there are no records."""
-        greatest = max(segment.greatest_timestamp() for segment in self._segments)
+        greatest = self._segments.greatest_timestamp()
         return None if greatest < 0 else self.offset_for_timestamp(greatest)
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
@@ -414,7 +357,7 @@ class PartitionLog:
             captured = Checkpoint(chunks, lengths, self._producers.encode())
         names, self._names_unsynced = self._names_unsynced or checkpoint, False
         files = [segment.file for segment in segments]
-        limit = (self._active.base_offset, self._active.size)
+        limit = (self._segments.active.base_offset, self._segments.active.size)
         return PartitionSync(
             self._disk, self.path, files, names, self.log_end_offset, limit, self._appended_bytes, captured, self._synced
         )  # fmt: skip
@@ -450,7 +393,7 @@ class PartitionLog:
         if self.fenced:
             return
         try:
-            while (segment := self._segments[0]).size and self._outlived(segment, now_ms):
+            while self._segments.first.size and self._oldest_outlived(now_ms):
                 if len(self._segments) == 1:
                     self._roll()
                 self._delete_first(now_ms)
@@ -459,27 +402,19 @@ class PartitionLog:
         except OSError as error:
             self.fence(error)
 
-    def _outlived(self, segment: Segment, now_ms: int) -> bool:
-        end = self._bases[1] if len(self._bases) > 1 else self.log_end_offset
-        if end > self.high_watermark:
-            return False
-        if end <= self.log_start_offset:
-            return True
-        if not self.config.deletes:
-            return False
-        if self.config.retention_bytes >= 0 and self.size_bytes - segment.size >= self.config.retention_bytes:
-            return True
-        if self.config.retention_ms < 0:
-            return False
-        newest = segment.greatest_timestamp()
-        if newest < 0:
-            newest = self._disk.modified_ms(segment.path(LOG))
-        return now_ms - newest > self.config.retention_ms
+    def _oldest_outlived(self, now_ms: int) -> bool:
+        segment = self._segments.first
+        newest_ms = segment.greatest_timestamp()
+        if newest_ms < 0:
+            newest_ms = self._disk.modified_ms(segment.path(LOG))
+        oldest = Oldest(self._segments.end_of_first(), newest_ms, self.size_bytes - segment.size)
+        return outlived(
+            oldest, self.config, log_start_offset=self.log_start_offset, high_watermark=self.high_watermark, now_ms=now_ms
+        )
 
     def _delete_first(self, now_ms: int) -> None:
-        segment = self._segments.pop(0)
-        del self._bases[0]
-        self.log_start_offset = max(self.log_start_offset, self._bases[0])
+        segment = self._segments.pop_first()
+        self.log_start_offset = max(self.log_start_offset, self._segments.first.base_offset)
         for unsafe in (self._unsynced, self._uncheckpointed):
             if segment in unsafe:
                 unsafe.remove(segment)
@@ -502,7 +437,7 @@ class PartitionLog:
             for name in names:
                 remove_if_there(self._disk, name)
         for segment in self._segments:
-            segment.release(keep=segment is self._active)
+            segment.release(active=segment is self._segments.active)
 
     def close(self) -> None:
         """Write everything and give the files back; a fenced log only gives its files back."""

@@ -268,5 +268,6 @@ def _epochs(disk: Disk, path: str, scan: _Scan, end: int) -> list[tuple[int, int
     if not epochs:
         epochs = [(0, 0)]
     if epochs != stored:
-        write_whole(disk, path, LEADER_EPOCHS, encode_epochs(epochs))
+        known = bool(stored or scan.epochs)  # what a new log begins with goes without saying
+        write_whole(disk, path, LEADER_EPOCHS, encode_epochs(epochs), durable=known)
     return epochs

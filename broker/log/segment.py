@@ -391,18 +391,17 @@ class Segment:
 
     # Leaving
 
-    def release(self, *, keep: bool) -> None:
-        """Give back descriptor and indexes of a segment that was not used since the last call; `keep` says not to."""
-        if not self._used and not keep and not self.unsaved_indexes():
+    def release(self, *, active: bool) -> None:
+        """Give back the descriptor, and for a sealed segment the indexes, if it was not used since the last call."""
+        if not self._used:
             self.close()
-            self._offsets = self._times = None
+            if not active and not self.unsaved_indexes():
+                self._offsets = self._times = None
         self._used = False
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Let go of the file; it is closed when readers and syncs under way have let go of it too."""
+        self._file = None
 
     def remove(self) -> None:
         """Delete the files, the log first: an index without its log is recognized as a stray."""

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
-from headrace.broker.log.partition_log import AppendResult, PartitionLog
+from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch
+from headrace.broker.log.results import AppendResult
 from tests.sim.log.disk import SimDisk
 
 NOW_MS = 1_700_000_123_456

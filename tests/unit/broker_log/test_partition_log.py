@@ -2,10 +2,14 @@
 
 import errno
 import itertools
+import os
+from pathlib import Path
 
 import pytest
 
 from headrace.broker.log.batch import parse_header
+from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch, records
 from headrace.broker.wire import ErrorCode
@@ -273,3 +277,19 @@ def test_below_the_free_space_floor_producers_are_refused_and_the_broker_writes_
     disk.free_bytes = 1 << 40
     directory.maintain(NOW_MS)
     assert append(log, b"two").error == 0
+
+
+def test_a_region_outlives_the_release_of_an_idle_segment(tmp_path: Path) -> None:
+    directory = LogDirectory.open(RealDisk(), str(tmp_path), CONFIG, NOW_MS)
+    log = directory.create("events", 3, TOPIC_ID, {"segment.bytes": "300"})
+    for at in range(9):
+        append(log, b"v%d" % at * 40)
+    region = log.locate(0, 1 << 20).region
+    assert region is not None
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        directory.maintain(NOW_MS)
+    assert len(os.listdir("/proc/self/fd")) < before
+    assert region.file.fileno() > 0
+    assert region.file.pread(region.size, region.position) == log.read(0, 1 << 20).records
+    directory.close(NOW_MS)

@@ -1,0 +1,82 @@
+"""The segments of one partition, oldest first: which holds an offset, and where a time is found."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+from headrace.broker.log.record import first_at_or_after
+from headrace.broker.log.segment import Segment
+
+
+class Segments:
+    """At least one segment; base offsets rise, and the last segment is the active one."""
+
+    __slots__ = ("_bases", "_segments")
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        assert segments
+        self._segments = list(segments)
+        self._bases = [segment.base_offset for segment in segments]
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    @property
+    def active(self) -> Segment:
+        """The one that is written."""
+        return self._segments[-1]
+
+    @property
+    def first(self) -> Segment:
+        """The oldest."""
+        return self._segments[0]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(segment.size for segment in self._segments)
+
+    def add(self, segment: Segment) -> None:
+        """Make a new segment the active one."""
+        assert segment.base_offset > self._bases[-1]
+        self._segments.append(segment)
+        self._bases.append(segment.base_offset)
+
+    def pop_first(self) -> Segment:
+        """Take the oldest away; one remains."""
+        assert len(self._segments) > 1
+        del self._bases[0]
+        return self._segments.pop(0)
+
+    def end_of_first(self) -> int:
+        """The offset at which the oldest segment ends."""
+        return self._bases[1] if len(self._bases) > 1 else self._segments[0].next_offset
+
+    def holding(self, offset: int) -> Sequence[Segment]:
+        """The segment that holds `offset`, and those after it."""
+        at = bisect_right(self._bases, offset) - 1
+        return self._segments[at:] if at < len(self._segments) - 1 else self._segments[-1:]
+
+    def after(self, offset: int) -> list[Segment]:
+        """The segments with records at `offset` or later."""
+        return [segment for segment in self._segments if segment.next_offset > offset]
+
+    def greatest_timestamp(self) -> int:
+        """Of all records, ms; -1 if there are none."""
+        return max(segment.greatest_timestamp() for segment in self._segments)
+
+    def first_not_before(self, timestamp_ms: int, offset: int) -> tuple[int, int, int] | None:
+        """(offset, timestamp ms, leader epoch) of the first record, from `offset` on, that is not before `timestamp_ms`.
+
+        Raises:
+            CorruptError: there is no batch, or no record, where one should be. OSError: the disk fails.
+        """
+        for segment in self.holding(offset):
+            if segment.greatest_timestamp() < timestamp_ms:
+                continue
+            for position, header in segment.batches_not_before(timestamp_ms, offset):
+                found = first_at_or_after(segment.file.pread(header.size, position), timestamp_ms, offset)
+                if found is not None:
+                    return *found, header.leader_epoch
+        return None
