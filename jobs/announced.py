@@ -78,6 +78,8 @@ class _Hearing:
     acked: dict[str, dict[int, int]] = field(default_factory=dict)
     greatest: dict[tuple[str, int], SentMessage] = field(default_factory=dict)
     on_time: dict[tuple[str, int], int] = field(default_factory=dict)
+    """What had been announced of a window when the claimed time passed it; `open` are the windows that it has not passed."""
+    open: set[tuple[str, int]] = field(default_factory=set)
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def on_heartbeat(self, message: AgentMessage, appended_ms: int, lateness_ms: int) -> None:
@@ -88,9 +90,9 @@ class _Hearing:
         if drained_to_ms is None or drained_to_ms <= self.furthest_ms:
             return
         self.furthest_ms = drained_to_ms
-        for window, greatest in self.greatest.items():
-            if window not in self.on_time and _is_past(drained_to_ms, window[1], lateness_ms):
-                self.on_time[window] = greatest.count
+        for window in [window for window in self.open if _is_past(drained_to_ms, window[1], lateness_ms)]:
+            self.open.remove(window)
+            self.on_time[window] = self.greatest[window].count
 
     def on_sent(self, message: SentMessage, lateness_ms: int) -> None:
         window = (message.topic, message.window_start_ms)
@@ -98,6 +100,8 @@ class _Hearing:
         known = self.greatest.get(window)
         if known is None and _is_past(self.furthest_ms, message.window_start_ms, lateness_ms):
             self.on_time[window] = 0
+        elif known is None:
+            self.open.add(window)
         if known is None or message.count >= known.count:
             self.greatest[window] = message
 
