@@ -1,8 +1,9 @@
 """FindCoordinator (10), v0-6: who coordinates a group. On one node: this one, under the address that the client has used.
 
 v0 asks for groups only; v1 adds the kind and an error message; v4 asks for many at once (KIP-699): answers above, not below, v4
-are an array. v6 allows share groups (KIP-932), which are not served, as transactions are not: both are refused as
-INVALID_REQUEST, an error that clients do not retry. Asking for a group makes `__consumer_offsets`, as in Kafka.
+are an array. v6 allows share groups (KIP-932), which are not served, as transactions are not: the first are refused as
+INVALID_REQUEST, the second as TRANSACTIONAL_ID_AUTHORIZATION_FAILED, the one error that librdkafka does not ask again after.
+Asking for a group makes `__consumer_offsets`, as in Kafka.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from headrace.errors import StorageError
 if TYPE_CHECKING:
     from headrace.broker.broker import Broker
 
-_GROUP = 0
+_GROUP, _TRANSACTION = 0, 1
 _MANY_FROM_VERSION = 4
 
 
@@ -22,7 +23,9 @@ def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: 
     nobody = {"key": key, "node_id": -1, "host": "", "port": -1}
     if key_type != _GROUP:
         message = f"this broker coordinates groups only, not keys of type {key_type}"
-        return {**nobody, "error_code": ErrorCode.invalid_request, "error_message": message}
+        of_transaction = key_type == _TRANSACTION
+        error = ErrorCode.transactional_id_authorization_failed if of_transaction else ErrorCode.invalid_request
+        return {**nobody, "error_code": error, "error_message": message}
     try:
         broker.offsets_topic()
     except StorageError as error:

@@ -14,8 +14,8 @@ from headrace.errors import StorageError
 
 def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
     if request.transactional_id is not None:
-        # Not retriable, so that a client fails at once and says so.
-        code = ErrorCode.unsupported_version if request.transactional_id else ErrorCode.invalid_request
+        # Fatal in every client, as FindCoordinator says it too: there is no code for "no transactions here".
+        code = ErrorCode.transactional_id_authorization_failed if request.transactional_id else ErrorCode.invalid_request
         return {"error_code": code, "producer_id": -1, "producer_epoch": -1}
     try:
         producer_id = broker.next_producer_id()

@@ -14,7 +14,6 @@ from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
 IDLE_MS = 1500
-LYING_RECORDS = b"\0\0\1\0\0\0\1\2\2t\2\0\0\0\0\xff\xff\xff\xff\x07"
 
 
 @pytest.fixture(scope="module")

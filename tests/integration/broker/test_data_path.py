@@ -170,7 +170,7 @@ def test_faults_of_a_produce_are_named_by_partition(client: WireClient, topic: s
     assert produce(client, topic, None, acks=acks).error_code == 87
     assert produce(client, topic, batch(b"x" * 200_000), acks=acks).error_code == 10  # MESSAGE_TOO_LARGE
     assert produce(client, topic, good, partition=9, acks=acks).error_code == UNKNOWN_TOPIC
-    assert produce(client, "no such", good, acks=acks).error_code == 17  # INVALID_TOPIC_EXCEPTION
+    assert produce(client, "no such", good, acks=acks).error_code == UNKNOWN_TOPIC
     assert produce(client, topic, good, acks=5).error_code == 21  # INVALID_REQUIRED_ACKS
     assert values(fetch(client, topic, 0)) == []
 

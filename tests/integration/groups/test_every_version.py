@@ -108,12 +108,14 @@ def test_find_coordinator(client: WireClient, part: Part, version: int) -> None:
     assert (found.error_code, found.host, found.port) == (OK, "127.0.0.1", part.ports["kafka"])
 
 
-@pytest.mark.parametrize("key_type", [1, 2])
-def test_coordinators_of_other_kinds_are_refused_for_good(client: WireClient, key_type: int) -> None:
+@pytest.mark.parametrize(
+    ("key_type", "error"), [(1, ErrorCode.transactional_id_authorization_failed), (2, ErrorCode.invalid_request)]
+)
+def test_coordinators_of_other_kinds_are_refused_for_good(client: WireClient, key_type: int, error: ErrorCode) -> None:
     for version in range(1, 7):
         answer = client.call(FIND_COORDINATOR, version, {"key": "k", "key_type": key_type, "coordinator_keys": ["k"]})
         found = answer.coordinators[0] if version >= 4 else answer
-        assert (found.error_code, int(found.node_id)) == (ErrorCode.invalid_request, -1)
+        assert (found.error_code, int(found.node_id)) == (error, -1)
 
 
 @pytest.mark.parametrize("version", range(10))
@@ -247,7 +249,7 @@ def test_list(client: WireClient, version: int) -> None:
 def test_delete(client: WireClient, topic_id: UUID, version: int) -> None:
     lone_member(client, f"busy-{version}")
     client.call(COMMIT, 9, committing(f"idle-{version}", topic_id, 3))
-    names = [f"busy-{version}", f"idle-{version}", "nobody"]
+    names = [f"busy-{version}", f"idle-{version}", "nobody", "nobody"]  # who is named twice is answered once
     results = client.call(DELETE, version, {"groups_names": names}).results
     assert [each.error_code for each in results] == [ErrorCode.non_empty_group, OK, ErrorCode.group_id_not_found]
     assert client.call(FETCH, 9, fetching(f"idle-{version}", topic_id, everything=True)).groups[0].topics == ()
@@ -265,6 +267,10 @@ def test_offsets_are_deleted_but_those_of_topics_that_members_read(client: WireC
     assert topic.partitions[0].error_code is OK
     assert client.call(FETCH, 9, fetching("offset-delete", topic_id, everything=True)).groups[0].topics == ()
     assert client.call(OFFSET_DELETE, 0, {**body, "group_id": "nobody"}).error_code is ErrorCode.group_id_not_found
+    assert client.call(OFFSET_DELETE, 0, {**body, "group_id": ""}).error_code is ErrorCode.invalid_group_id
+    unknown = {"group_id": "offset-delete", "topics": [{"name": TOPIC, "partitions": [{"partition_index": 77}]}]}
+    (topic,) = client.call(OFFSET_DELETE, 0, unknown).topics
+    assert topic.partitions[0].error_code is ErrorCode.unknown_topic_or_partition
 
 
 @pytest.mark.parametrize("session_timeout_ms", [5_999, 1_800_001])
@@ -279,8 +285,13 @@ def test_a_group_needs_a_name(client: WireClient, topic_id: UUID) -> None:
     assert client.call(SYNC, 5, syncing("", "m", 1, {})).error_code is invalid
     assert heartbeat(client, "", "m", 1) is invalid
     assert client.call(LEAVE, 5, {"group_id": "", "members": []}).error_code is invalid
+
+
+def test_offsets_can_be_kept_under_the_empty_group_id_as_old_clients_do(client: WireClient, topic_id: UUID) -> None:
     (topic,) = client.call(COMMIT, 9, committing("", topic_id, 3)).topics
-    assert topic.partitions[0].error_code is invalid
+    assert topic.partitions[0].error_code is OK
+    (group,) = client.call(FETCH, 9, fetching("", topic_id)).groups
+    assert group.topics[0].partitions[0].committed_offset == 3
 
 
 def test_a_member_heartbeats_while_its_join_waits_on_another_connection(client: WireClient, part: Part) -> None:
