@@ -49,5 +49,3 @@ ENVELOPE: Final[dict[str, object]] = {
 }
 
 ENVELOPE_JSON: Final = json.dumps(ENVELOPE)
-
-IDENTITY_FIELDS: Final = ("agent_id", "stream_id", "position", "since", "part")

@@ -8,6 +8,7 @@ back.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from headrace.schemas.registry import LogReader, LogRecord
 
 logger = logging.getLogger(__name__)
 _ACK_MS: Final = 10_000
-_ASK_S: Final = 5.0
+_ASK_S: Final = 2.0
 _RETRY_S: Final = 0.5
+_QUIET_S: Final = 60.0
 _READ_AT_ONCE: Final = 500
 
 
@@ -44,7 +46,13 @@ class KafkaSchemaLog:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._topic_is_there = asyncio.Event()  # until then the producer would make it, with the broker's defaults
-        common: dict[str, Any] = {"log.connection.close": False, "logger": logger, "error_cb": _log_error, **kafka}
+        common: dict[str, Any] = {
+            "logger": logger,
+            "log_level": 2,  # what goes wrong with connections comes to error_cb, once for every try
+            "error_cb": _Complaints(),
+            "reconnect.backoff.max.ms": 1000,
+            **kafka,
+        }
         try:
             self._admin = AdminClient(common)
             self._producer = Producer(
@@ -164,6 +172,10 @@ class KafkaSchemaLog:
         first = self._consumer.poll(0.2)
         return [] if first is None else [first, *self._consumer.consume(_READ_AT_ONCE, timeout=0)]
 
+    def _wait_for_broker(self, error: Exception) -> None:
+        logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
+        self._stopping.wait(_RETRY_S)
+
     def _start_offset(self) -> int | None:
         """Where the log begins: 0, or later where somebody deleted records. None when stopped before the broker answered."""
         while not self._stopping.is_set():
@@ -172,8 +184,7 @@ class KafkaSchemaLog:
                 self._consumer.list_topics(self._topic, timeout=_ASK_S)
                 return self._offset_at(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
             except (KafkaException, TimeoutError) as error:
-                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
-                self._stopping.wait(_RETRY_S)
+                self._wait_for_broker(error)
         return None
 
     def _ensure_topic(self) -> bool:
@@ -192,8 +203,7 @@ class KafkaSchemaLog:
                 self._admin.create_topics([new], operation_timeout=_ASK_S, request_timeout=_ASK_S)[self._topic].result()
                 logger.info("topic created", extra={"topic": self._topic})
             except (KafkaException, TimeoutError) as error:
-                logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
-                self._stopping.wait(_RETRY_S)
+                self._wait_for_broker(error)
         return False
 
     def _check_topic(self, partitions: int) -> None:
@@ -211,8 +221,17 @@ class KafkaSchemaLog:
             raise UnusableTopicError(f"{self._topic} has cleanup.policy={policy}, which deletes schemas; set it to compact")
 
 
-def _log_error(error: KafkaError) -> None:
-    logger.warning("kafka", extra={"reason": error.str()})
+class _Complaints:
+    """librdkafka's errors in the log, the same one once a minute."""
+
+    def __init__(self) -> None:
+        self._said_at: dict[int, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - self._said_at.get(error.code(), -_QUIET_S) >= _QUIET_S:
+            self._said_at[error.code()] = now
+            logger.warning("kafka", extra={"reason": error.str()})
 
 
 def _reason(error: Exception) -> str:

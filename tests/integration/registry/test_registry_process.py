@@ -57,6 +57,15 @@ def test_it_may_start_before_its_broker_and_says_so(tmp_path: Path) -> None:
         kafka.stop()
 
 
+def test_without_a_broker_it_says_so_in_few_lines_and_stops_when_asked(tmp_path: Path) -> None:
+    schemas = registry(tmp_path, f"127.0.0.1:{free_port()}").start(wait=False)
+    until(lambda: "waiting for the broker" in schemas.log_tail())
+    assert schemas.stop(timeout_s=10) == 0
+    lines = [json.loads(line) for line in schemas.log_tail().splitlines()]
+    assert len(lines) < 10
+    assert not schemas.run_file.exists()
+
+
 def _error_of(call: Callable[[], object]) -> str:
     try:
         call()
