@@ -7,6 +7,7 @@ Only tables that the statement names are folded and defined. `dt` and `hour` com
 other hours' rows unread; of these only the footers are, once, for the union of all schemas.
 """
 
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -61,7 +62,7 @@ def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
     with ExitStack() as stack:
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
         with _errors_of_sql(root):
-            topics = _topics_of(sql, tables(root))
+            topics = _named_topics(sql, tables(root))
             for tries_left in reversed(range(_TRIES)):
                 views = {topic: snapshot(root, topic).files for topic in topics}
                 attempt = stack.enter_context(ExitStack())
@@ -102,6 +103,19 @@ def _start(
     reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
     stack.callback(reader.close)
     return reader
+
+
+def _named_topics(sql: str, known: Collection[str]) -> list[str]:
+    """The topics that a statement names; where it cannot be read because such a name was not quoted, that is what is said."""
+    import duckdb
+
+    try:
+        return _topics_of(sql, known)
+    except (UsageError, duckdb.ParserException, duckdb.BinderException) as error:
+        for topic in known:
+            if not re.fullmatch(r"[A-Za-z_]\w*", topic) and re.search(rf'(?<![\w".-]){re.escape(topic)}(?![\w".-])', sql):
+                raise UsageError(f'SQL: {topic} is not a plain name: write it in double quotes, as FROM "{topic}"') from error
+        raise
 
 
 def _topics_of(sql: str, known: Collection[str]) -> list[str]:

@@ -167,6 +167,7 @@ def test_it_only_reads_and_only_the_tables(root, tmp_path, capsys, sql):
     [
         ("SELECT * FROM lgos", "no table 'lgos'; did you mean logs? (tables: logs, my-topic)"),
         ("SELEC 1", 'SQL: Parser Error: syntax error at or near "SELEC"'),
+        ("SELECT * FROM my-topic", 'SQL: my-topic is not a plain name: write it in double quotes, as FROM "my-topic"'),
         ("SELECT nope FROM logs", 'Referenced column "nope" not found'),
         ("SELECT message::INT FROM logs", "Could not convert string 'GET / 200'"),
     ],
@@ -176,6 +177,13 @@ def test_a_mistake_in_the_sql_exits_2_in_one_line(root, capsys, sql, said):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_name_with_a_dot_that_was_not_quoted_is_explained(root, capsys):
+    TableWriter(root, "shop.orders").land_events(EVENTS[:1])
+    assert query(root, "SELECT * FROM shop.orders") == 2
+    assert 'write it in double quotes, as FROM "shop.orders"' in capsys.readouterr().err
+    assert rows(root, 'SELECT count(*) FROM "shop.orders"') == [(1,)]
 
 
 def test_json_is_one_object_a_line(root, capsys):
