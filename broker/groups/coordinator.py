@@ -126,10 +126,8 @@ class GroupCoordinator:
 
         "If the group does not exist and generation id is -1, the request comes from either the admin client or a consumer which
         does not use the group management facility. In this case, a so-called simple group is created and the request is
-        accepted."
+        accepted." The empty id is such a group too: old clients have it by default (KIP-289).
         """
-        if not group_id:
-            return ErrorCode.invalid_group_id
         group = self._groups.get(group_id)
         if group is None:
             return ErrorCode.none if generation < 0 else ErrorCode.illegal_generation
@@ -137,8 +135,6 @@ class GroupCoordinator:
 
     def delete(self, group_id: str) -> ErrorCode:
         """Make an empty group dead and forget it."""
-        if not group_id:
-            return ErrorCode.invalid_group_id
         group = self._groups.get(group_id)
         error = ErrorCode.group_id_not_found if group is None else group.delete()
         if error is ErrorCode.none:

@@ -1,6 +1,6 @@
 """DescribeGroups (15) v0-6, ListGroups (16) v0-5, DeleteGroups (42) v0-2: groups as an administrator sees them.
 
-DescribeGroups: v3 may ask for authorized operations, of which there are none to tell (no ACLs); v4 shows instance ids; a group
+DescribeGroups: v3 may ask for authorized operations, which are all of them (no ACLs); v4 shows instance ids; a group
 that does not exist is `Dead` and no error up to v5, GROUP_ID_NOT_FOUND from v6 on. ListGroups: v4 filters by state, v5 by type;
 all groups here are classic.
 """
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from headrace.broker.broker import Broker
 
 _NOT_FOUND_FROM_VERSION = 6
+_ABSENT = -(1 << 31)
+GROUP_OPERATIONS = sum(1 << operation for operation in (3, 6, 8, 10, 11))  # bits by number of Kafka's AclOperation
 
 
 def describe_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
-    return {"groups": [_described(broker, context, group_id) for group_id in request.groups]}
+    operations = GROUP_OPERATIONS if request.include_authorized_operations else _ABSENT
+    groups = [_described(broker, context, group_id) for group_id in request.groups]
+    return {"groups": [{**group, "authorized_operations": operations} for group in groups]}
 
 
 def _described(broker: "Broker", context: RequestContext, group_id: str) -> dict[str, Any]:
@@ -83,7 +87,7 @@ async def delete_groups(broker: "Broker", _: RequestContext, request: Any) -> Re
     return {
         "results": [
             {"group_id": group_id, "error_code": await broker.groups.delete_group(group_id)}
-            for group_id in request.groups_names
+            for group_id in dict.fromkeys(request.groups_names)
         ]
     }
 

@@ -151,15 +151,17 @@ def _fetched(broker: "Broker", group_id: str, topic: str | None, index: int, err
 
 
 async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Response:
-    group = broker.groups.group(request.group_id)
+    group = broker.groups.group(request.group_id) if request.group_id else None
     if group is None:
-        return {"error_code": ErrorCode.group_id_not_found, "topics": []}
+        return {"error_code": ErrorCode.group_id_not_found if request.group_id else ErrorCode.invalid_group_id, "topics": []}
     subscribed = broker.groups.subscribed(group)
     if group.state is not GroupState.EMPTY and group.protocol_type != CONSUMER_PROTOCOL_TYPE:
         return {"error_code": ErrorCode.non_empty_group, "topics": []}
     wanted = [(topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions]
     kept = {name for name, _ in wanted if subscribed is None or name in subscribed}  # in a rebalance none may go
-    error = await broker.groups.delete_offsets(request.group_id, [each for each in wanted if each[0] not in kept])
+    errors = {each: _deletion_error(broker, *each, kept) for each in wanted}
+    deleted = [each for each, refusal in errors.items() if refusal is ErrorCode.none]
+    error = await broker.groups.delete_offsets(request.group_id, deleted)
     return {
         "error_code": error,
         "topics": [
@@ -168,7 +170,7 @@ async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Re
                 "partitions": [
                     {
                         "partition_index": partition.partition_index,
-                        "error_code": ErrorCode.group_subscribed_to_topic if topic.name in kept else ErrorCode.none,
+                        "error_code": errors[topic.name, partition.partition_index],
                     }
                     for partition in topic.partitions
                 ],
@@ -176,6 +178,12 @@ async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Re
             for topic in request.topics
         ],
     }
+
+
+def _deletion_error(broker: "Broker", topic: str, partition: int, kept: set[str]) -> ErrorCode:
+    if broker.log(topic, partition) is None:
+        return ErrorCode.unknown_topic_or_partition
+    return ErrorCode.group_subscribed_to_topic if topic in kept else ErrorCode.none
 
 
 OFFSET_COMMIT = Api(8, "OffsetCommit", 2, 10, offset_commit)

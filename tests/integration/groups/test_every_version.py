@@ -227,6 +227,13 @@ def test_describe(client: WireClient, version: int) -> None:
     assert unknown.error_code is (ErrorCode.group_id_not_found if version >= 6 else OK)
 
 
+def test_describe_tells_what_one_may_do_only_if_asked(client: WireClient) -> None:
+    for asks, operations in ((True, {3, 6, 8, 10, 11}), (False, {31})):  # by number of AclOperation; INT32_MIN says: not asked
+        body = {"groups": ["nobody"], "include_authorized_operations": asks}
+        (described,) = client.call(DESCRIBE, 5, body).groups
+        assert {bit for bit in range(32) if described.authorized_operations >> bit & 1} == operations
+
+
 @pytest.mark.parametrize("version", range(6))
 def test_list(client: WireClient, version: int) -> None:
     group = f"list-{version}"
