@@ -43,7 +43,7 @@ class Sender:
         self._sent_of_first = 0  # bytes of the region at the head of the queue that are sent
         self._blocked = False  # the transport is full
         self._reading = False  # a thread reads the next piece
-        self._held: list[bytes | memoryview] | None = None  # written at `release`
+        self._held: list[bytes | bytearray | memoryview] | None = None  # written at `release`
         self._held_bytes = 0
 
     @property
@@ -102,7 +102,7 @@ class Sender:
                 return
             self._send_piece(piece)
 
-    def _send_piece(self, piece: bytes) -> None:
+    def _send_piece(self, piece: bytes | bytearray | memoryview) -> None:
         if not piece:
             self._give_up(OSError("the log file is shorter than its index says"))
             return
@@ -133,7 +133,7 @@ class Sender:
         if not self.is_paused:
             self._drained()
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
         self._metrics.bytes_out += len(data)
         if self._held is None:
             self._transport.write(data)
@@ -151,7 +151,7 @@ class Sender:
         self._transport.abort()
 
 
-def read_cached(fd: int, size: int, position: int) -> bytes | None:
+def read_cached(fd: int, size: int, position: int) -> bytes | bytearray | memoryview | None:
     """Read what the page cache has, without waiting; None if it has nothing of it, or the file system cannot tell."""
     buffer = bytearray(size)
     try:
@@ -162,7 +162,7 @@ def read_cached(fd: int, size: int, position: int) -> bytes | None:
         if error.errno in (95, 22):  # EOPNOTSUPP, EINVAL: this file system has no such reads
             return os.pread(fd, size, position)
         raise
-    return bytes(memoryview(buffer)[:count]) if count < size else bytes(buffer)
+    return memoryview(buffer)[:count] if count < size else buffer
 
 
 def _read_and_close(fd: int, size: int, position: int) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from headrace.broker.broker import Broker
 from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.log.config import with_overrides
-from headrace.broker.topics import OFFSETS_TOPIC, colliding_name, name_fault
+from headrace.broker.topics import INTERNAL_TOPICS, OFFSETS_TOPIC, colliding_name, name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.errors import ConfigError, StorageError
 
@@ -42,6 +42,8 @@ def auto_create(broker: Broker, name: str) -> tuple[TopicRecord | None, int]:
     """Make a topic with the broker's defaults because somebody asked for it; the topic, or None and a wire code."""
     if name == OFFSETS_TOPIC:
         return broker.offsets_topic(), ErrorCode.none
+    if name in INTERNAL_TOPICS:
+        return None, ErrorCode.unknown_topic_or_partition
     fault = creation_fault(broker, name, broker.config.num_partitions, {})
     if fault is not None:
         return None, fault[0]
