@@ -76,7 +76,7 @@ class GroupCoordinator:
 
     def sync(self, group_id: str, request: SyncRequest, *, now_ms: int) -> Effects:
         """SyncGroup."""
-        group = self._groups.get(group_id)
+        group = self._groups.get(group_id) if group_id else None
         if group is None:
             return (Answer(request.request_id, SyncAnswer(_missing(group_id))),)
         effects = group.sync(request, now_ms=now_ms)
@@ -96,14 +96,14 @@ class GroupCoordinator:
         self, group_id: str, member_id: str, group_instance_id: str | None, generation: int, *, now_ms: int
     ) -> ErrorCode:
         """Heartbeat."""
-        group = self._groups.get(group_id)
+        group = self._groups.get(group_id) if group_id else None
         if group is None:
             return _missing(group_id)
         return group.heartbeat(member_id, group_instance_id, generation, now_ms=now_ms)
 
     def leave(self, group_id: str, members: tuple[LeavingMember, ...], *, now_ms: int) -> tuple[tuple[ErrorCode, ...], Effects]:
         """LeaveGroup: one error per member."""
-        group = self._groups.get(group_id)
+        group = self._groups.get(group_id) if group_id else None
         if group is None:
             return tuple(_missing(group_id) for _ in members), ()
         errors, effects = group.leave(members, now_ms=now_ms)
@@ -167,7 +167,7 @@ class GroupCoordinator:
 
 
 def _missing(group_id: str) -> ErrorCode:
-    """A group that is not there has no members (Kafka answers so too)."""
+    """A group that is not there has no members (Kafka answers so too); nor has the one with the empty id, which keeps offsets."""
     return ErrorCode.unknown_member_id if group_id else ErrorCode.invalid_group_id
 
 

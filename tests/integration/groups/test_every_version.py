@@ -299,6 +299,7 @@ def test_offsets_can_be_kept_under_the_empty_group_id_as_old_clients_do(client: 
     assert topic.partitions[0].error_code is OK
     (group,) = client.call(FETCH, 9, fetching("", topic_id)).groups
     assert group.topics[0].partitions[0].committed_offset == 3
+    assert heartbeat(client, "", "m", 1) is ErrorCode.invalid_group_id  # it has no members for that
 
 
 def test_a_member_heartbeats_while_its_join_waits_on_another_connection(client: WireClient, part: Part) -> None:
