@@ -11,7 +11,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.wire import ErrorCode
-from headrace.errors import CorruptError
+from headrace.errors import StorageError
 
 _LATEST, _EARLIEST, _MAX_TIMESTAMP, _EARLIEST_LOCAL, _LATEST_TIERED = -1, -2, -3, -4, -5
 _SINCE_VERSION = {_LATEST: 0, _EARLIEST: 0, _MAX_TIMESTAMP: 7, _EARLIEST_LOCAL: 8, _LATEST_TIERED: 9}
@@ -42,7 +42,7 @@ def _partition(broker: Broker, version: int, topic: str, asked: Any) -> dict[str
     else:
         try:
             found = _find(log, asked.timestamp)
-        except (CorruptError, OSError):
+        except StorageError:
             error = ErrorCode.kafka_storage_error
     offset, timestamp, leader_epoch = found
     return {

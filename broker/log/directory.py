@@ -313,7 +313,11 @@ class LogDirectory:
 
     def _remove_deleted(self, now_ms: int) -> None:
         while self._deleted and self._deleted[0][0] <= now_ms:
-            self._remove_directory(self._deleted.pop(0)[1])
+            _, name = self._deleted.pop(0)
+            try:
+                self._remove_directory(name)
+            except OSError as error:  # the next start removes it
+                logger.error("a deleted topic's files remain", extra={"directory": name, "error": str(error)})
 
     def _checkpoint_write(self) -> _CheckpointWrite:
         logs = self._logs.items()
@@ -333,7 +337,7 @@ class LogDirectory:
             raise StorageError(f"{self.path}: {write.error.strerror or write.error}")
 
     def close(self, now_ms: int) -> None:
-        """Write everything and say that it was a clean shutdown; not where a disk error has fenced a log.
+        """Write everything and say that it was a clean shutdown; not where a log could not be written whole.
 
         Raises:
             StorageError: the disk fails; the next start recovers.
@@ -343,7 +347,7 @@ class LogDirectory:
             for log in self.all():
                 log.close()
             self._write_checkpoints()
-            if not any(log.fenced for log in self._logs.values()):
+            if all(log.recovery_point == log.log_end_offset and not log.fenced for log in self._logs.values()):
                 write_whole(self._disk, self.path, checkpoint.CLEAN_SHUTDOWN, checkpoint.CLEAN_SHUTDOWN_CONTENT)
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror or error}") from error

@@ -6,6 +6,7 @@ bytes written are durable after `DiskFile.sync`; a name made, renamed or removed
 directory. Every method raises OSError when the disk fails.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -210,6 +211,11 @@ class RealLock:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk only lacks room: what was written before still stands."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_whole(disk: Disk, path: str) -> bytes | None:

@@ -16,7 +16,6 @@ An I/O error fences the partition (KAFKA-10778): appends and reads answer KAFKA_
 A full disk does not: the half-written batch is cut off and the producer told to retry.
 """
 
-import errno
 import logging
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from headrace.broker.log.batch import (
     with_append_time,
 )
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Buffer, Disk
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.record import has_null_key
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
@@ -41,11 +40,9 @@ from headrace.broker.log.segments import Segments
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.sync import Checkpoint, PartitionSync
 from headrace.broker.wire import ErrorCode
-from headrace.errors import CorruptError
+from headrace.errors import CorruptError, StorageError
 
 logger = logging.getLogger(__name__)
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,8 @@ class PartitionLog:
         unsynced = self._segments.after(loaded.recovery_point)
         self._unsynced = unsynced  # segments with bytes that no fsync has covered
         self._uncheckpointed = list(unsynced)  # segments with bytes after the recovery point
-        self._names_unsynced = bool(unsynced)
+        self._rolls = int(bool(unsynced))  # new segments' names; `_rolls_synced` of them are durable
+        self._rolls_synced = 0
         self._synced_offset = loaded.recovery_point if unsynced else self.log_end_offset
         self._appended_bytes = sum(segment.size for segment in unsynced)
         self._checkpointed_bytes = 0  # `_appended_bytes` at the recovery point
@@ -202,12 +200,12 @@ class PartitionLog:
             self._disk, self.path, self.log_end_offset, index_interval_bytes=self.config.index_interval_bytes
         )
         self._segments.active.seal()
-        self._names_unsynced = True
+        self._rolls += 1
         self._segments.add(segment)
         return segment
 
     def _write_failed(self, error: OSError) -> AppendResult:
-        if error.errno in _DISK_FULL:
+        if is_full(error):
             try:
                 self._segments.active.cut_back()
                 return self._refused(ErrorCode.kafka_storage_error, "the disk is full; try again")
@@ -300,12 +298,20 @@ class PartitionLog:
         Raises:
             StorageError: the log is damaged where the record should be, or the disk fails.
         """
-        found = self._segments.first_not_before(timestamp_ms, self.log_start_offset)
+        try:
+            found = self._segments.first_not_before(timestamp_ms, self.log_start_offset)
+        except OSError as error:
+            self.fence(error)
+            raise StorageError(f"{self.path}: {error.strerror or error}") from error
         return found if found is not None and found[0] < self.high_watermark else None
 
     def max_timestamp_offset(self) -> tuple[int, int, int] | None:
         """The same of the first record that has the greatest timestamp of all; None if there are no records."""
-        greatest = self._segments.greatest_timestamp()
+        try:
+            greatest = self._segments.greatest_timestamp()
+        except OSError as error:
+            self.fence(error)
+            raise StorageError(f"{self.path}: {error.strerror or error}") from error
         return None if greatest < 0 else self.offset_for_timestamp(greatest)
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
@@ -346,7 +352,7 @@ class PartitionLog:
         )
 
     def begin_sync(self, *, checkpoint: bool = False) -> PartitionSync:
-        """Capture what must be made durable; `checkpoint` also moves the recovery point. See `PartitionSync`."""
+        """Capture what must be made durable; `checkpoint` (one at a time) also moves the recovery point."""
         segments = self._uncheckpointed if checkpoint else self._unsynced
         captured = None
         if checkpoint:
@@ -355,12 +361,23 @@ class PartitionLog:
             chunks = [chunk for segment in segments for chunk in segment.unsaved_indexes()]
             lengths = [(segment, segment.index_lengths()) for segment in segments]
             captured = Checkpoint(chunks, lengths, self._producers.encode())
-        names, self._names_unsynced = self._names_unsynced or checkpoint, False
-        files = [segment.file for segment in segments]
-        limit = (self._segments.active.base_offset, self._segments.active.size)
+        files: list[DiskFile] = []
+        try:
+            files = [segment.file for segment in segments]
+        except OSError as error:
+            self.fence(error)
         return PartitionSync(
-            self._disk, self.path, files, names, self.log_end_offset, limit, self._appended_bytes, captured, self._synced
-        )  # fmt: skip
+            disk=self._disk,
+            path=self.path,
+            files=files,
+            rolls=self._rolls,
+            names=self._rolls > self._rolls_synced,
+            end_offset=self.log_end_offset,
+            limit=(self._segments.active.base_offset, self._segments.active.size),
+            appended_bytes=self._appended_bytes,
+            checkpoint=captured,
+            on_complete=self._synced,
+        )
 
     def sync(self, *, checkpoint: bool = False) -> None:
         """Make all that was appended durable, here and now (blocks for an fsync), and expose it."""
@@ -375,6 +392,7 @@ class PartitionLog:
         if step.error is not None:
             self.fence(step.error)  # the kernel may have dropped the pages: another fsync would lie (fsyncgate)
             return
+        self._rolls_synced = max(self._rolls_synced, step.rolls)
         self._unsynced = [segment for segment in self._unsynced if segment.next_offset > step.end_offset]
         if step.end_offset > self._synced_offset:
             self._synced_offset = step.end_offset
@@ -400,7 +418,8 @@ class PartitionLog:
         except CorruptError as error:
             logger.error("retention stopped", extra={"topic": self.topic, "partition": self.partition, "error": str(error)})
         except OSError as error:
-            self.fence(error)
+            if not is_full(error):
+                self.fence(error)
 
     def _oldest_outlived(self, now_ms: int) -> bool:
         segment = self._segments.first
@@ -434,14 +453,18 @@ class PartitionLog:
         while self._deleted and self._deleted[0][0] <= now_ms:
             _, names, segment = self._deleted.pop(0)
             segment.close()
-            for name in names:
-                remove_if_there(self._disk, name)
+            try:
+                for name in names:
+                    remove_if_there(self._disk, name)
+            except OSError as error:  # harmless to the log: the next start removes them
+                logger.error("a deleted segment's files remain", extra={"file": names[0], "error": str(error)})
         for segment in self._segments:
             segment.release(active=segment is self._segments.active)
 
     def close(self) -> None:
         """Write everything and give the files back; a fenced log only gives its files back."""
-        if not self.fenced:
+        changed = self.recovery_point < self.log_end_offset or any(segment.unsaved_indexes() for segment in self._segments)
+        if changed and not self.fenced:
             self.sync(checkpoint=True)
         self.abandon()
 

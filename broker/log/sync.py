@@ -9,7 +9,7 @@ indexes and producer snapshot; only then may the recovery point move.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headrace.broker.log.disk import Disk, DiskFile, write_whole
+from headrace.broker.log.disk import Disk, DiskFile, is_full, write_whole
 from headrace.broker.log.segment import Segment
 from headrace.broker.log.snapshots import KEPT, remove_snapshots, snapshot_name, snapshot_offsets
 
@@ -25,11 +25,15 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class PartitionSync:
-    """One fsync of one partition: everything before `end_offset` is durable once `complete` has been called without `error`."""
+    """One fsync of one partition: all before `end_offset` is durable once `complete` has been called without `error`.
+
+    Several may be under way at once, and end in any order: each covers all that none has covered when it began.
+    """
 
     disk: Disk
     path: str
     files: Sequence[DiskFile]
+    rolls: int
     names: bool
     end_offset: int
     limit: tuple[int, int]
@@ -45,21 +49,28 @@ class PartitionSync:
                 file.sync()
             if self.names:
                 self.disk.sync_directory(self.path)
-            if self.checkpoint is not None:
-                self._write_checkpoint(self.checkpoint)
+            if self.checkpoint is not None and not self._write_checkpoint(self.checkpoint):
+                self.checkpoint = None
         except OSError as error:
             self.error = error
 
-    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        for path, position, data in checkpoint.index_chunks:
-            file = self.disk.open(path, create=True)
-            try:
-                file.pwrite([data], position)
-                file.sync()
-            finally:
-                file.close()
-        write_whole(self.disk, self.path, snapshot_name(self.end_offset), checkpoint.snapshot)
-        remove_snapshots(self.disk, self.path, snapshot_offsets(self.disk.list(self.path))[:-KEPT])
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> bool:
+        """False where the disk is full: the recovery point stays where it is, and the next attempt writes the same again."""
+        try:
+            for path, position, data in checkpoint.index_chunks:
+                file = self.disk.open(path, create=True)
+                try:
+                    file.pwrite([data], position)
+                    file.sync()
+                finally:
+                    file.close()
+            write_whole(self.disk, self.path, snapshot_name(self.end_offset), checkpoint.snapshot)
+            remove_snapshots(self.disk, self.path, snapshot_offsets(self.disk.list(self.path))[:-KEPT])
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return False
+        return True
 
     def complete(self) -> None:
         """Let the log know; on the loop that owns it."""

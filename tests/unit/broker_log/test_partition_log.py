@@ -13,6 +13,7 @@ from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch, records
 from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError
 from tests.unit.broker_log.logs import CONFIG, NOW_MS, PATH, TOPIC_ID, append, new_disk, new_log, open_directory, settings
 
 RETRIABLE = ErrorCode.kafka_storage_error
@@ -293,3 +294,59 @@ def test_a_region_outlives_the_release_of_an_idle_segment(tmp_path: Path) -> Non
     assert region.file.fileno() > 0
     assert region.file.pread(region.size, region.position) == log.read(0, 1 << 20).records
     directory.close(NOW_MS)
+
+
+def test_syncs_that_overlap_each_cover_what_none_has_covered() -> None:
+    disk = new_disk()
+    directory = open_directory(disk, flush_messages="1", segment_bytes="200")
+    log = directory.create("events", 3, TOPIC_ID, settings(flush_messages="1", segment_bytes="200"))
+    append(log, b"one" * 30)
+    log.sync()
+    append(log, b"two" * 30)  # in a segment of its own, whose name must be durable too
+    slow = log.begin_sync()
+    append(log, b"three" * 30)
+    log.sync()
+    assert log.high_watermark == 3
+    for _ in range(20):
+        again = open_directory(disk.crashed(), flush_messages="1", segment_bytes="200").get("events", 3)
+        assert again is not None
+        assert again.log_end_offset == 3
+    slow.run()
+    slow.complete()
+    assert log.high_watermark == 3
+
+
+def test_a_disk_error_while_looking_up_a_time_takes_the_partition_offline() -> None:
+    disk = new_disk()
+    log = new_log(disk)
+    append(log, b"one")
+    disk.fail_next("pread", OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(StorageError, match="Input/output error"):
+        log.offset_for_timestamp(0)
+    assert log.fenced
+
+
+def test_a_disk_too_full_for_a_checkpoint_takes_nothing_offline() -> None:
+    disk = new_disk()
+    directory = open_directory(disk)
+    log = directory.create("events", 3, TOPIC_ID, {})
+    for at in range(9):
+        append(log, b"v%d" % at)
+    disk.fail_next("create", OSError(errno.ENOSPC, "No space left on device"))
+    log.sync(checkpoint=True)
+    assert (log.fenced, log.recovery_point) == (False, 0)
+    log.sync(checkpoint=True)
+    assert log.recovery_point == 9
+
+
+def test_a_stop_on_a_full_disk_is_not_called_clean_and_loses_nothing() -> None:
+    disk = new_disk()
+    directory = open_directory(disk)
+    log = directory.create("events", 3, TOPIC_ID, {})
+    append(log, b"one")
+    disk.fail_next("create", OSError(errno.ENOSPC, "No space left on device"))
+    directory.close(NOW_MS)
+    assert ".kafka_cleanshutdown" not in disk.list(PATH)
+    again = open_directory(disk.crashed()).get("events", 3)
+    assert again is not None
+    assert again.log_end_offset == 1
