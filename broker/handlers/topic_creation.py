@@ -23,7 +23,7 @@ def creation_fault(broker: Broker, name: str, partitions: int, configs: Mapping[
     if fault is not None:
         return ErrorCode.invalid_topic_exception, fault
     if broker.topic(name) is not None:
-        return ErrorCode.topic_already_exists, f"topic {name} exists"
+        return ErrorCode.topic_already_exists, f"Topic '{name}' already exists."
     other = colliding_name(name, [topic.name for topic in broker.topics()])
     if other is not None:
         return ErrorCode.invalid_topic_exception, f"{name} and {other} differ in '.' and '_' only"
