@@ -322,10 +322,10 @@ class Loader:
             return True  # gone: an absent topic proves nothing about what was read
         if ids[name] != table.topic.topic_id:
             return False
-        sights = self._see(table, list(table.loader.partitions))
-        return all(
-            resume(fold, partition, sight).incarnation == fold.incarnation(partition) for partition, sight in sights.items()
-        )
+        for partition, sight in self._see(table, list(table.loader.partitions)).items():
+            if resume(fold, partition, sight).incarnation != table.loader.incarnation(partition):
+                return False
+        return True
 
     def _guarded(self, table: _Table, work: Any) -> None:
         """Do something for one table; what fails and may heal makes that table start over, later."""

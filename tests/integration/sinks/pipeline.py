@@ -77,11 +77,12 @@ class Pipeline:
         self.registry = registry(directory, self.bootstrap).start()
         self.registry_url = f"http://127.0.0.1:{self.registry.ports['http']}"
         self.client = RegistryClient(self.registry_url)
-        self.producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "linger.ms": 5, "message.timeout.ms": 30_000, "log_level": 0}
-        )
+        self.producer = self._new_producer()
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         self.parts: list[Part] = []
+
+    def _new_producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5, "message.timeout.ms": 30_000, "log_level": 0})
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -113,6 +114,7 @@ class Pipeline:
     def delete_topic(self, topic: str) -> None:
         (future,) = self.admin.delete_topics([topic]).values()
         future.result(30)
+        self.producer = self._new_producer()  # the old one remembers the topic's partitions
 
     def ship(self, topic: str, events: Iterable[Line], *, partition: int = 0) -> int:
         """Produce records of the envelope; how many."""
