@@ -28,7 +28,7 @@ _DIRECTORY = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
 _DELETED_SUFFIX = "-delete"
 _LOCK = ".lock"
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
-_MAX_UNCHECKPOINTED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under two seconds of recovery
+_MAX_UNCHECKPOINTED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under three seconds of recovery
 _PROGRESS_INTERVAL = 500
 
 Overrides = Mapping[str, Mapping[str, str | None]]
