@@ -20,7 +20,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import fastavro
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headrace.agents.events import Encoded
@@ -52,7 +51,7 @@ DEFAULTS: Mapping[str, Any] = {
     "linger.ms": 20,
     "batch.size": 900_000,
     "message.max.bytes": 1_000_000,
-    "queue.buffering.max.kbytes": 32 * 1024,
+    "queue.buffering.max.kbytes": 16 * 1024,
     "queue.buffering.max.messages": 100_000,
     "socket.keepalive.enable": True,
     "topic.metadata.refresh.interval.ms": 60_000,
@@ -92,8 +91,8 @@ class _OnItsWay:
 class Rejected:
     """`rejected/<topic>.jsonl` in the state directory: records that were refused for good, one JSON object a line.
 
-    `{"version", "error", "topic", "partition", "timestamp_ms", "value"}`, the value in base64. A record may be there twice after a
-    crash; its identity in the value is the same.
+    `{"version", "error", "topic", "partition", "timestamp_ms", "value"}`, the value in base64. A record may be there twice
+    after a crash; its identity in the value is the same.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -163,6 +162,7 @@ class Delivery:
     def send(self, stream: StreamRow, chunk: ChunkRow, encoded: Encoded) -> None:
         """Take a chunk to be delivered; word of it comes from `take_done`."""
         entry = _OnItsWay(stream, chunk, encoded, encoded.values)
+        encoded.values = []  # librdkafka copies them; one copy is enough
         self._entries[stream.stream_id, chunk.start] = entry
         self._backlog.append(entry)
         self.pump()
@@ -288,8 +288,7 @@ def _identity(value: bytes) -> tuple[int, int]:
 
 
 def _event(value: bytes) -> dict[str, Any]:
-    event: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_LENGTH:]), _ENVELOPE, None)
+    import fastavro  # 3 MB that only an agent with failed records needs
+
+    event: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_LENGTH:]), dict(ENVELOPE), None)
     return dict(event)
-
-
-_ENVELOPE: Any = fastavro.parse_schema(dict(ENVELOPE))

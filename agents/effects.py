@@ -36,8 +36,8 @@ class Input:
 class Seen:
     """One file of a listing.
 
-    `matched` says that an input asks for it; otherwise it only lies beside a known file, under its name plus a rotation suffix.
-    `explicit` says that it was named without a wildcard.
+    `matched` says that an input asks for it; otherwise it is a known file that no input asks for any more, or lies beside a
+    known file, under its name plus a rotation suffix. `explicit` says that it was named without a wildcard.
     """
 
     path: str
@@ -65,10 +65,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class NotOpened:
-    """It cannot be opened: `gone` says that it is not there any more, or not for us to read; otherwise it may be later."""
+    """It cannot be opened: `denied` says that it is not for us to read; otherwise it may have got another name meanwhile."""
 
     reason: str
-    gone: bool
+    denied: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Globs:
 
 
 def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], now: Now) -> Listing:
-    """Find what the inputs match, and what lies beside known files under a rotated name.
+    """Find what the inputs match, and beside it known files and what lies by them under a rotated name.
 
     Args:
         known_paths: (topic, path) of the streams.
@@ -57,9 +57,11 @@ def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], 
 
 
 def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Input]) -> Iterator[Seen]:
-    """Files that bear a known file's name plus a rotation suffix, in its folder, and are not matched themselves."""
+    """Known files, and those that bear a known file's name plus a rotation suffix in its folder, that are not matched."""
     names: dict[str, dict[str, list[str]]] = {}
-    for topic, path in known:
+    for topic, path in sorted(known):
+        if (topic, path) not in seen and (own := stat_of(path)) is not None:
+            yield Seen(path, own, inputs.get(topic, Input(topic)), matched=False)
         if topic in inputs:
             names.setdefault(os.path.dirname(path), {}).setdefault(path, []).append(topic)
     for folder, paths in sorted(names.items()):
@@ -110,12 +112,11 @@ class OpenFiles:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
-            gone = error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
-            return NotOpened(error.strerror or str(error), gone)
+            return NotOpened(error.strerror or str(error), denied=error.errno in (errno.EACCES, errno.EPERM))
         found = os.fstat(descriptor)
         if not stat_module.S_ISREG(found.st_mode):
             os.close(descriptor)
-            return NotOpened("not a regular file", gone=True)
+            return NotOpened("not a regular file", denied=True)
         return Opened(descriptor, _file_stat(found, birth_ns_of(descriptor)))
 
     def stat(self, handle: int) -> FileStat | None:

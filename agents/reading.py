@@ -28,10 +28,10 @@ class Limits:
     """How much is read at once, and how much may be on its way. Costs are memory in the agent and its client library."""
 
     chunk_bytes: int = 256 * 1024
-    chunk_lines: int = 4096
-    round_bytes: int = 4 * 1024 * 1024
-    stream_cost_bytes: int = 8 * 1024 * 1024
-    total_cost_bytes: int = 16 * 1024 * 1024
+    chunk_lines: int = 2048
+    round_bytes: int = 2 * 1024 * 1024
+    stream_cost_bytes: int = 4 * 1024 * 1024
+    total_cost_bytes: int = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,35 @@ class Stream:
     """The mutable state of one stream; see the module's docstring for its invariants."""
 
     __slots__ = (
-        "changed_ms", "complete", "cost_bytes", "crc", "detached_ms", "goal", "guard", "handle", "head", "in_flight",
-        "input", "limit", "line", "line_end", "listed", "loss_settled", "marks", "path", "read_to", "replay", "rotated",
-        "row", "saved", "scan_guard", "scan_to", "skip", "stat", "tail_open",
+        "changed_ms",
+        "complete",
+        "cost_bytes",
+        "crc",
+        "detached_ms",
+        "goal",
+        "guard",
+        "handle",
+        "head",
+        "in_flight",
+        "input",
+        "left",
+        "limit",
+        "line",
+        "line_end",
+        "listed",
+        "loss_settled",
+        "marks",
+        "path",
+        "read_to",
+        "replay",
+        "rotated",
+        "row",
+        "saved",
+        "scan_guard",
+        "scan_to",
+        "skip",
+        "stat",
+        "tail_open",
     )  # fmt: skip
 
     def __init__(self, row: StreamRow, source: Input | None, *, complete: Now | None, now: Now, saved: bool) -> None:
@@ -65,6 +91,7 @@ class Stream:
         self.stat: FileStat | None = None
         self.listed = True
         self.rotated = False
+        self.left = False  # no input asks for its file any more
         self.limit: int | None = None
         self.changed_ms = self.detached_ms = now.monotonic_ms
         self.cost_bytes = 0

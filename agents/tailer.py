@@ -160,6 +160,9 @@ class Tailer:
 
     def _resume(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool]:
         """A stream's file is there and not open: after a start, or because too many were open."""
+        stream.left = not seen.matched and seen.path == stream.row.path
+        if stream.left:
+            return True  # no input asks for it any more; if one does again, it goes on
         before = stream.stat
         tail_due = stream.tail_bytes and self._is_rotated(stream, seen.path)
         unchanged = before is not None and (before.size, before.mtime_ns) == (seen.stat.size, seen.stat.mtime_ns)
@@ -187,7 +190,7 @@ class Tailer:
                 return opened
             yield Close(opened.handle)
         elif key not in self._unreadable:
-            if opened.gone:
+            if opened.denied:
                 self._unreadable.add(key)
             yield Note(f"cannot be read: {opened.reason}", seen.path)
         return None
@@ -417,6 +420,8 @@ class Tailer:
         for stream in self._streams.values():
             if latest is None:
                 return self._claim
+            if stream.left:
+                continue
             if stream.row.detached and not stream.in_flight and (stream.loss_settled or not stream.destroyed_bytes):
                 continue
             if stream.complete is None or stream.complete.monotonic_ms < latest.monotonic_ms:
@@ -443,7 +448,7 @@ class Tailer:
     @property
     def position_bytes(self) -> tuple[int, int]:
         """(acknowledged, known) bytes of all files that are there."""
-        there = [stream for stream in self._streams.values() if not stream.row.detached]
+        there = [stream for stream in self._streams.values() if not stream.row.detached and not stream.left]
         known = sum(max(stream.row.size_seen, stream.row.position) for stream in there)
         return sum(stream.row.position + stream.skip for stream in there), known
 

@@ -1,14 +1,17 @@
 """The agent as a process, before a real broker: what is in the files is in the log, once by identity, whatever ends the
 agent."""
 
+import base64
+import json
 import os
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from headrace.audit import AgentMessage
+from headrace.audit import AgentMessage, SentMessage
 from tests.integration.agents.rig import Rig, rig
 from tests.processes import Part
 
@@ -76,6 +79,18 @@ def test_a_second_run_ships_what_is_new_only(parts: Rig) -> None:
     assert parts.ship() == {"lines": 1, "bytes": 14, "bytes_total": 14}
     assert [event["message"] for event in parts.events()] == ["one", "two", "three"]
     assert [(event["position"], event["since"]) for event in parts.events()] == [(0, 0), (4, 4), (8, 7)]
+
+
+def test_a_file_left_out_of_a_run_is_not_shipped_again(parts: Rig) -> None:
+    first, second = parts.logs / "a.log", parts.logs / "b.log"
+    first.write_bytes(b"one\ntwo\n")
+    second.write_bytes(b"three\n")
+    only_first = [{"tail": [str(first)], "topic": "logs"}]
+    only_second = [{"tail": [str(second)], "topic": "logs"}]
+    assert parts.ship(inputs=only_first)["lines"] == 2
+    assert parts.ship(inputs=only_second) == {"lines": 1, "bytes": 6, "bytes_total": 6}
+    assert parts.ship(inputs=only_first)["lines"] == 0
+    assert len(parts.events()) == 3
 
 
 def test_a_file_named_twice_and_through_a_link_is_one(parts: Rig) -> None:
@@ -151,6 +166,29 @@ def test_truncation_in_place_begins_a_new_stream(parts: Rig) -> None:
     assert agent.stop() == 0
     assert parts.lines() == split(numbered(0, 100) + numbered(500, 200))
     assert len({event["stream_id"] for event in parts.events()}) == 2
+
+
+def test_a_record_refused_for_good_is_kept_and_passed(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(b"one\n" + b"x" * 5000 + b"\nthree\n")
+    kafka = {"bootstrap.servers": parts.bootstrap, "message.max.bytes": 3000, "batch.size": 2000}
+    assert parts.ship(kafka=kafka)["bytes"] == 5011
+    assert parts.lines() == [b"one", b"three"]
+    (row,) = (parts.directory / "agent" / "rejected" / "logs.jsonl").read_text().splitlines()
+    assert json.loads(row)["error"] == "MSG_SIZE_TOO_LARGE"
+    assert b"x" * 5000 in base64.b64decode(json.loads(row)["value"])
+    sent = [message for message in parts.audit() if isinstance(message, SentMessage)]
+    assert [(message.count, message.rejected) for message in sent] == [(2, 1)]
+    parts.check_audit()
+
+
+def test_metrics_say_what_was_shipped(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(b"one\ntwo\n")
+    section = {"state_dir": str(parts.directory / "agent"), "http": "127.0.0.1:0"}
+    agent = parts.agent(agent=section).start()
+    address = f"http://127.0.0.1:{agent.ports['http']}"
+    assert urllib.request.urlopen(f"{address}/healthz").read() == b"ok\n"
+    until(lambda: b'headrace_agent_lines_total{topic="logs"} 2.0' in urllib.request.urlopen(f"{address}/metrics").read())
+    assert agent.stop() == 0
 
 
 def test_sigterm_drains_and_says_stopped(parts: Rig) -> None:

@@ -126,7 +126,7 @@ class Files:
         match effect:
             case Open():
                 if effect.path not in self.names:
-                    return NotOpened("no such file", gone=True)
+                    return NotOpened("no such file", denied=False)
                 handle, self._next_handle = self._next_handle, self._next_handle + 1
                 self.handles[handle] = self.names[effect.path]
                 return Opened(handle, self.stat(self.names[effect.path]))

@@ -1,0 +1,46 @@
+"""What an agent's configuration may say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from headrace.agents.configuration import AgentConfig
+from headrace.config import load_config
+from headrace.errors import ConfigError
+
+GOOD = {
+    "agent": {"state_dir": "/var/lib/agent", "http": "127.0.0.1:9601"},
+    "kafka": {"bootstrap.servers": "b1:9092", "compression.type": "zstd"},
+    "registry": "http://127.0.0.1:8081",
+    "inputs": [{"tail": ["/var/log/*.log"], "topic": "app", "parse": "auto"}],
+}
+
+
+def load(tmp_path: Path, *overrides: str) -> AgentConfig:
+    file = tmp_path / "agent.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    return load_config(AgentConfig, file, overrides=overrides, environment={})
+
+
+def test_librdkafka_s_keys_are_handed_on(tmp_path: Path) -> None:
+    config = load(tmp_path, "kafka.linger.ms=7")
+    assert config.kafka.settings() == {"bootstrap.servers": "b1:9092", "compression.type": "zstd", "linger.ms": 7}
+    assert config.inputs[0].max_line_bytes == 512 * 1024
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inputs.0.topic=_audit", "topic"),
+        ("inputs.0.parse=xml", "parse"),
+        ("inputs.0.max_line_bytes=2000000", "max_line_bytes"),
+        ("registry=127.0.0.1:8081", "http://host:port"),
+        ("kafka.acks=1", "acks is set by the agent"),
+        ("agent.http=localhost", "host:port"),
+        ("agent.state_dri=/x", "state_dir"),
+    ],
+)
+def test_a_wrong_value_names_its_key(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, override)

@@ -1,0 +1,35 @@
+"""Names that rotation gives, and fingerprints that grow."""
+
+import pytest
+
+from headrace.agents.identity import is_compressed_name, rotated_from, running_hash
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "app.log.1",
+        "app.log-20260131",
+        "app.log.2026-01-31_12",
+        "app.log.old",
+        "app.log_3",
+        "app.log.1.2",
+        "app.log.2026-01-31T10:00:00",
+    ],
+)
+def test_a_rotation_suffix_is_found(name: str) -> None:
+    assert "/var/app.log" in rotated_from(f"/var/{name}")
+
+
+@pytest.mark.parametrize("name", ["app.log", "app.log.err", "app.log2", "other.log.1", "app.log.1/x", ".1"])
+def test_other_names_are_no_rotation(name: str) -> None:
+    assert "/var/app.log" not in rotated_from(f"/var/{name}")
+
+
+def test_a_compressed_name() -> None:
+    assert is_compressed_name("a.log.1.gz")
+    assert not is_compressed_name("gz.log")
+
+
+def test_the_running_hash_does_not_depend_on_the_pieces() -> None:
+    assert running_hash(b"cd", running_hash(b"ab", 0)) == running_hash(b"abcd", 0)

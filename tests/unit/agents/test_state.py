@@ -1,0 +1,124 @@
+"""The agent's durable state: what is written together comes back together, and what must not be opened is not."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headrace.agents.effects import Advance, Forget, Lost, Save
+from headrace.agents.events import Tally
+from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.state import FILE_NAME, AgentState, ChunkResult, WindowRow, streams_of
+from headrace.errors import CorruptError, UsageError, VersionError
+
+ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
+CHUNK = ChunkRow("s-1", 0, 20, 0, 1_795_424_400_123, "auto", 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
+
+
+def opened(directory: Path, **changes: str) -> AgentState:
+    return AgentState(directory, **{"machine_id": "m", "host": "h", "new_agent_id": "agent-1", **changes})
+
+
+def result(**windows: Tally) -> ChunkResult:
+    return ChunkResult("logs", 3, 17, {int(start[1:]): tally for start, tally in windows.items()}, {600_000: 1}, 2)
+
+
+def test_rows_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    row = replace(ROW, line=LineHead("iso-8859-1", 5, 1), tail_open=True)
+    state.apply([Save((row,), (CHUNK,))])
+    state.close()
+    again = opened(tmp_path, new_agent_id="agent-2")
+    assert again.agent_id == "agent-1"
+    assert again.streams() == [row]
+    assert again.chunks() == [CHUNK]
+
+
+def test_an_advance_moves_position_chunks_and_counts_together(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    state.apply([Save((ROW,), (CHUNK,))])
+    after = replace(ROW, position=20)
+    top = (1 << 64) - 1
+    state.apply([Advance(after, (CHUNK,), (result(w0=Tally(2, 15, top)),))])
+    state.apply([Advance(after, (), (result(w0=Tally(1, 5, 3)),))])
+    assert (state.streams(), state.chunks()) == ([after], [])
+    assert state.unsaid_windows(10) == [
+        WindowRow("logs", 0, 3, 20, 2, 0, ((3, 17),)),
+        WindowRow("logs", 600_000, 0, 0, 0, 2),
+    ]
+    assert state.ends() == {"logs": {3: 17}}
+
+
+def test_a_window_that_changed_while_it_was_said_stays_unsaid(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    state.apply([Save((ROW,)), Advance(ROW, (), (result(w0=Tally(1, 5, 3)),))])
+    said = state.unsaid_windows(10)
+    state.apply([Advance(ROW, (), (ChunkResult("logs", 3, 18, {0: Tally(1, 5, 3)}, {}, 1),))])
+    state.said(said)
+    assert [window.window_start_ms for window in state.unsaid_windows(10)] == [0]
+    state.said(state.unsaid_windows(10))
+    assert state.unsaid_windows(10) == []
+
+
+def test_lost_bytes_count_as_dropped_in_every_window_they_may_belong_to(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    state.apply([Lost(ROW, 12, 1_000, 1_250_000)])
+    assert [(w.window_start_ms, w.dropped) for w in state.unsaid_windows(10)] == [
+        (start, (("destroyed", 1),)) for start in (0, 600_000, 1_200_000)
+    ]
+
+
+def test_a_forgotten_stream_is_gone(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    state.apply([Save((ROW,), (CHUNK,)), Forget("s-1")])
+    assert (state.streams(), state.chunks()) == ([], [])
+
+
+@pytest.mark.parametrize("changed", [{"machine_id": "m2"}, {"host": "h2"}])
+def test_a_state_of_another_host_begins_anew(tmp_path: Path, changed: dict[str, str]) -> None:
+    state = opened(tmp_path)
+    state.apply([Save((ROW,), (CHUNK,))])
+    state.close()
+    other = opened(tmp_path, new_agent_id="agent-2", **changed)
+    assert (other.agent_id, other.streams(), other.chunks()) == ("agent-2", [], [])
+
+
+def test_a_second_agent_is_refused(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    with pytest.raises(UsageError, match="another agent uses it"):
+        opened(tmp_path)
+    first.close()
+    opened(tmp_path).close()
+
+
+def test_a_newer_state_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.execute("PRAGMA user_version=2")
+    db.close()
+    with pytest.raises(VersionError, match="upgrade"):
+        opened(tmp_path)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    with pytest.raises(CorruptError, match=r"agent\.db"):
+        opened(tmp_path)
+
+
+def test_streams_of_tells_which_stream_a_path_is(tmp_path: Path) -> None:
+    assert streams_of(tmp_path, ["/a.log"]) == {}
+    state = opened(tmp_path)
+    old = replace(ROW, stream_id="s-0", detached=True, complete_ms=9_000)
+    state.apply([Save((ROW, old, replace(ROW, stream_id="s-2", path="/b.log", source="/b.log")))])
+    state.close()
+    assert streams_of(tmp_path, ["/a.log", "/c.log"]) == {"/a.log": "s-1"}
+
+
+def test_schema_ids_are_kept(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    assert state.schema_id("http://r", "logs-value", "{}") is None
+    state.keep_schema_id("http://r", "logs-value", "{}", 7)
+    assert state.schema_id("http://r", "logs-value", "{}") == 7
+    assert state.schema_id("http://other", "logs-value", "{}") is None
