@@ -315,6 +315,15 @@ def test_the_last_member_leaves_an_empty_group_of_the_next_generation() -> None:
     assert driver.group.next_deadline_ms() is None
 
 
+def test_the_last_member_leaves_at_once_even_if_somebody_has_been_given_an_id() -> None:
+    driver = Driver()
+    (member,) = driver.stable_group(1)
+    reserved = driver.joined(driver.join(version=4)).member_id
+    driver.leave(LeavingMember(member, None))
+    assert driver.group.state is GroupState.EMPTY
+    assert driver.joined(driver.join(reserved, version=4)).generation == 3
+
+
 def test_several_leave_at_once_each_with_its_own_error() -> None:
     driver = Driver()
     _, second, third = driver.stable_group(3, instances=("one", None, "three"))

@@ -1,10 +1,13 @@
 """Static membership: a member with an instance id may restart within its session without a rebalance (KIP-345)."""
 
+from dataclasses import replace
+
 from headrace.broker.groups.messages import GroupState, LeavingMember
 from headrace.broker.wire import ErrorCode
-from tests.unit.groups.group_driver import Driver
+from tests.unit.groups.group_driver import NO_DELAY, Driver
 
 OK = ErrorCode.none
+SLOW_START = replace(NO_DELAY, initial_rebalance_delay_ms=20_000)
 
 
 def static_pair() -> tuple[Driver, str, str]:
@@ -110,3 +113,27 @@ def test_a_rebalance_that_begins_while_a_static_member_is_stored_answers_it() ->
 def _only(driver: Driver) -> tuple[str, int, dict[str, bytes]]:
     (member_id,) = driver.group.members
     return member_id, driver.group.generation, {member_id: b"all"}
+
+
+def test_no_generation_begins_without_anybody_who_has_joined() -> None:
+    driver = Driver()
+    driver.stable_group(2, instances=("one", "two"))
+    driver.abandon(driver.join())  # somebody came, and went again
+    generation = driver.group.generation
+    for _ in range(12):
+        driver.pass_time(6_000)
+        for member_id, member in driver.group.members.items():
+            driver.heartbeat(member_id, generation, member.group_instance_id)
+    assert (driver.group.state, driver.group.generation) == (GroupState.PREPARING_REBALANCE, generation)
+    back = [driver.join(each, instance=member.group_instance_id) for each, member in list(driver.group.members.items())]
+    assert {driver.joined(each).generation for each in back} == {generation + 1}
+
+
+def test_a_static_member_that_restarts_before_it_was_ever_answered_waits_like_the_others() -> None:
+    driver = Driver(settings=SLOW_START)
+    driver.join(instance="one")
+    restarted = driver.join(instance="one")
+    driver.pass_time(19_999)
+    assert "one" in {member.group_instance_id for member in driver.group.members.values()}
+    driver.pass_time(1)
+    assert driver.joined(restarted).error is OK
