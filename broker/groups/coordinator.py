@@ -167,7 +167,7 @@ class GroupCoordinator:
 
 
 def _missing(group_id: str) -> ErrorCode:
-    """A group that is not there has no members (Kafka answers so too); nor has the one with the empty id, which keeps offsets."""
+    """A group that is not there has no members (Kafka answers so too), nor has that of the empty id: it keeps offsets."""
     return ErrorCode.unknown_member_id if group_id else ErrorCode.invalid_group_id
 
 
