@@ -25,7 +25,7 @@ from headrace.sinks.config import LoadConfig
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.resume import Resume, Sight, resume
 from headrace.sinks.table_loader import TableLoader
-from headrace.sinks.topics import SpotReader, Topic, Topics, Where
+from headrace.sinks.topics import SpotReader, Topic, Topics, Where, learn_leaders
 from headrace.sinks.values import Schemas
 
 logger = logging.getLogger(__name__)
@@ -178,6 +178,7 @@ class Loader:
                 table.loader.begin(partition, where, sight.topic_id)
                 assigned.append(TopicPartition(table.loader.topic, partition, table.loader.next_offset(partition)))
         if assigned:
+            learn_leaders(self._consumer, [table.loader.topic])
             self._consumer.incremental_assign(assigned)
 
     def _see(self, table: _Table, partitions: list[int]) -> dict[int, Sight]:

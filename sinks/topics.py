@@ -129,6 +129,7 @@ class SpotReader:
         found: dict[Where, Any] = {}
         if not offsets:
             return found
+        learn_leaders(self._consumer, {topic for topic, _ in offsets})
         self._consumer.assign([TopicPartition(*where, offset) for where, offset in offsets.items()])
         deadline = time.monotonic() + TIMEOUT_S
         try:
@@ -150,6 +151,19 @@ class SpotReader:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:
+    """Let a consumer ask at once where topics are: left alone it asks a second after they are assigned.
+
+    Raises:
+        PeerError: no answer.
+    """
+    try:
+        for topic in topics:
+            consumer.list_topics(topic, timeout=TIMEOUT_S)
+    except KafkaException as error:
+        raise PeerError(f"kafka: topics cannot be listed: {_say(error)}") from error
 
 
 def _client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:

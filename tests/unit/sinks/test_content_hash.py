@@ -1,0 +1,66 @@
+"""The content hash: the same for the same rows, whatever their order, their files and their Arrow layout."""
+
+import io
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.sinks.content_hash import content_hash
+
+ROWS = pa.table(
+    {
+        "number": pa.array([1, None, -3, 4] * 50, pa.int32()),
+        "real": pa.array([0.5, -1.25, None, 2.0] * 50, pa.float32()),
+        "flag": pa.array([True, False, None, True] * 50),
+        "text": pa.array([f"text {n}" if n % 7 else None for n in range(200)]),
+        "repeated": pa.array(["same"] * 200),
+        "raw": pa.array([b"\x00", b"", None, b"\xff"] * 50, pa.binary()),
+        "at": pa.array([datetime(2026, 11, 22, 13, n % 60, tzinfo=UTC) for n in range(200)], pa.timestamp("us", "UTC")),
+        "day": pa.array([date(2026, 11, 1 + n % 28) for n in range(200)]),
+        "price": pa.array([Decimal("12.34"), None] * 100, pa.decimal128(10, 2)),
+        "tags": pa.array([["a", "b"], [], None, ["c"]] * 50, pa.list_(pa.string())),
+        "fields": pa.array([[("k", "v"), ("l", None)], [], None, [("k", "w")]] * 50, pa.map_(pa.string(), pa.string())),
+        "inner": pa.array([{"x": 1, "y": "z"}, None, {"x": None, "y": ""}, {"x": 2, "y": None}] * 50),
+    }
+)
+
+
+def test_parts_of_a_table_add_up_to_the_whole() -> None:
+    parts = [ROWS.slice(0, 13), ROWS.slice(13, 101), ROWS.slice(114)]
+    assert sum(map(content_hash, parts)) % (1 << 64) == content_hash(ROWS)
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    assert content_hash(ROWS.take(list(reversed(range(200))))) == content_hash(ROWS)
+
+
+def test_rows_read_back_from_parquet_hash_as_they_were_written() -> None:
+    file = io.BytesIO()
+    pq.write_table(ROWS, file, compression="zstd")
+    assert sum(map(content_hash, pq.ParquetFile(file).iter_batches(17))) % (1 << 64) == content_hash(ROWS)
+
+
+@pytest.mark.parametrize("column", ROWS.column_names)
+def test_a_change_in_one_cell_of_any_column_changes_the_hash(column: str) -> None:
+    at = ROWS.column_names.index(column)
+    values = ROWS.column(column).to_pylist()
+    values[3], values[2] = values[2], values[3]
+    if column == "repeated":
+        values[3] = "other"
+    changed = ROWS.set_column(at, ROWS.field(at), pa.array(values, ROWS.field(at).type))
+    assert content_hash(changed) != content_hash(ROWS)
+
+
+def test_wide_and_narrow_layouts_of_equal_values_hash_alike() -> None:
+    narrow = pa.table({"n": pa.array([1, -2], pa.int8()), "s": pa.array(["a", "b"])})
+    wide = pa.table({"n": pa.array([1, -2], pa.int64()), "s": pa.array(["a", "b"], pa.large_string())})
+    assert content_hash(narrow) == content_hash(wide)
+
+
+def test_null_and_zero_and_empty_are_three_things() -> None:
+    null, empty = pa.table({"s": pa.array([None], pa.string())}), pa.table({"s": pa.array([""])})
+    zero = pa.table({"s": pa.array([0])})
+    assert len({content_hash(null), content_hash(empty), content_hash(zero)}) == 3
