@@ -63,7 +63,7 @@ def _steps(fields: list[Any], flexible: bool) -> list[Writer]:
     steps: list[Writer] = []
     run: list[Any] = []
     for field in fields:
-        if _is_array(field) or field.metadata.get("kafka_type") not in _FIXED:
+        if is_array(field) or field.metadata.get("kafka_type") not in _FIXED:
             if run:
                 steps.append(_run_writer(run))
                 run = []
@@ -133,13 +133,13 @@ def _default(field: Any) -> Any:
 def _value_writer(field: Any, flexible: bool) -> Writer:
     kind = field.metadata.get("kafka_type")
     inner = inner_type(field.type)
-    if _is_array(field):
+    if is_array(field):
         item = _primitive_writer(kind, flexible) if kind else entity_writer(inner)
         return _array_writer(item, flexible)
     if kind:
         return _primitive_writer(kind, flexible)
     write_entity = entity_writer(inner)
-    if not _is_optional(field.type):
+    if not is_optional(field.type):
         return write_entity
 
     def write_nullable(out: bytearray, value: Mapping[str, Any] | None) -> None:  # KIP-893
@@ -216,11 +216,13 @@ def write_unsigned_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def _is_array(field: Any) -> bool:
+def is_array(field: Any) -> bool:
+    """Whether a field of a kio class is an array, nullable or not."""
     return any(typing.get_origin(option) is tuple for option in _options(field.type))
 
 
-def _is_optional(annotation: Any) -> bool:
+def is_optional(annotation: Any) -> bool:
+    """Whether a kio annotation allows None."""
     return type(None) in _options(annotation)
 
 

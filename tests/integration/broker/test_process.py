@@ -161,6 +161,15 @@ def test_flushed_topics_are_acknowledged_and_exposed_after_the_fsync(tmp_path: P
         assert offsets == list(range(1, 201))
 
 
+def test_records_that_are_not_durable_in_time_are_told_so(tmp_path: Path) -> None:
+    with broker(tmp_path) as part, wire(part) as client:
+        create_topic(client, "slow", flush_messages="1000")
+        body = {**produce_body("slow", batch(b"a"), acks=-1), "timeout": 300}
+        (late,) = client.call(0, 9, body).responses[0].partition_responses
+        assert (late.error_code, late.base_offset) == (7, -1)  # REQUEST_TIMED_OUT
+        assert values(fetch(client, "slow", 0)) == []  # and not exposed
+
+
 def test_a_deletion_that_a_crash_cut_short_is_finished_at_the_next_start(tmp_path: Path) -> None:
     part = broker(tmp_path).start()
     with wire(part) as client:
@@ -209,7 +218,7 @@ def test_metrics_count_requests_and_bytes(tmp_path: Path) -> None:
         create_topic(client, "t")
         produce(client, "t", batch(b"x" * 5000))
         fetch(client, "t", 0)
-        with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}/metrics") as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}/metrics", timeout=20) as response:
             lines = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if not line.startswith("#"))
         assert float(lines['headrace_broker_requests_total{api="Produce"}']) == 1
         assert float(lines["headrace_broker_received_bytes_total"]) > 5000

@@ -112,6 +112,20 @@ def test_damaged_bodies_are_malformed(body: bytes) -> None:
         request_codec(3, 1, (0, 12)).decode(body, 0)
 
 
+@pytest.mark.parametrize(
+    ("key", "version", "served", "body"),
+    [
+        pytest.param(19, 2, (2, 7), b"\xff\xff\xff\xff" + bytes(5), id="topics of CreateTopics"),
+        pytest.param(0, 3, (3, 11), b"\xff\xff\0\1" + bytes(4) + b"\0\0\0\1\0\1t\xff\xff\xff\xff", id="partitions of Produce"),
+    ],
+)
+def test_arrays_that_may_not_be_null_are_malformed_when_null(
+    key: int, version: int, served: tuple[int, int], body: bytes
+) -> None:
+    with pytest.raises(MalformedRequestError, match="is null"):
+        request_codec(key, version, served).decode(body, 0)
+
+
 def test_a_required_field_left_out_is_our_fault() -> None:
     with pytest.raises(KeyError, match="brokers"):
         request_codec(3, 1, (0, 12)).encode_body({"controller_id": 1, "topics": []})
