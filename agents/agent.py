@@ -71,13 +71,13 @@ class Agent:
         self._files = OpenFiles()
         settings = config.kafka.settings()
         self._delivery = Delivery(settings, state.agent_id, Rejected(config.agent.state_dir / "rejected"))
-        self._announcer = Announcer(settings, state, host=host, run=uuid.uuid4().hex)
         self._registry = RegistryClient(config.registry, timeout_s=3)
         self._inputs = [
             Globs(tuple(each.tail), tuple(each.exclude), Input(each.topic, each.parse, each.service, each.max_line_bytes))
             for each in config.inputs
         ]
         self._topics = sorted({each.topic for each in config.inputs})
+        self._announcer = Announcer(settings, state, self._topics, host=host, run=uuid.uuid4().hex)
         self._partitions: dict[str, int] = {}
         self._encoders: dict[str, ChunkEncoder] = {}
         self._pending: list[Advance | Save | Lost | Forget] = []

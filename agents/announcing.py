@@ -7,6 +7,7 @@ Messages.
 
 import logging
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -39,11 +40,12 @@ class Announcer:
     """Writes one agent's messages of one run.
 
     Args:
+        topics: all that the agent is configured for; each is named in every heartbeat, acknowledged or not.
         run: a random name of this start.
     """
 
-    def __init__(self, settings: dict[str, Any], state: AgentState, *, host: str, run: str) -> None:
-        self._settings, self._state, self._host, self._run = settings, state, host, run
+    def __init__(self, settings: dict[str, Any], state: AgentState, topics: Sequence[str], *, host: str, run: str) -> None:
+        self._settings, self._state, self._topics, self._host, self._run = settings, state, topics, host, run
         self._partition: int | None = None
         self._producer: Producer | None = None
         self._round: _Round | None = None
@@ -121,7 +123,8 @@ class Announcer:
             if self._more:
                 return  # the rest follows before anything is claimed
             claim = None if state == "finished" or complete is None else self.bounded(complete, now)
-            heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, self._state.ends())
+            acked: dict[str, dict[int, int]] = {topic: {} for topic in self._topics} | self._state.ends()
+            heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, acked)
             current.final = state == "finished"
             self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)
         except BufferError:

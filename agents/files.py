@@ -8,6 +8,7 @@ import errno
 import fnmatch
 import glob
 import os
+import re
 import stat as stat_module
 import struct
 from collections.abc import Iterable, Iterator
@@ -43,17 +44,23 @@ def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], 
     for globs in inputs:
         by_topic.setdefault(globs.input.topic, globs.input)
         for pattern in globs.patterns:
-            explicit = not glob.has_magic(pattern)
-            for path in (pattern,) if explicit else sorted(glob.iglob(pattern, recursive=True)):
-                path = os.path.abspath(path)
-                if (globs.input.topic, path) in seen or any(fnmatch.fnmatch(path, pattern) for pattern in globs.excluded):
+            name = _literal(pattern)
+            for match in sorted(glob.iglob(pattern, recursive=True)) if name is None else (name,):
+                path = os.path.abspath(match)  # as it is named: a symbolic link keeps its name
+                if (globs.input.topic, path) in seen or any(fnmatch.fnmatch(path, each) for each in globs.excluded):
                     continue
                 seen.add((globs.input.topic, path))
                 file_stat = stat_of(path)
                 if file_stat is not None:
-                    found.append(Seen(path, file_stat, globs.input, matched=True, explicit=explicit))
+                    found.append(Seen(path, file_stat, globs.input, matched=True, explicit=name is not None))
     found.extend(_beside(known_paths, seen, by_topic))
     return Listing(now, tuple(found))
+
+
+def _literal(pattern: str) -> str | None:
+    """The one name that a pattern stands for, where it has no wildcard or all are escaped; otherwise None."""
+    name = re.sub(r"\[([*?[])\]", r"\1", pattern)
+    return name if pattern in (name, glob.escape(name)) and (pattern != name or not glob.has_magic(name)) else None
 
 
 def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Input]) -> Iterator[Seen]:
