@@ -36,7 +36,7 @@ STORAGE_RETRY_MS: Final = 5000
 PATIENCE_MS: Final = 30_000
 """How long `--once` waits for a cluster that does not answer."""
 BATCH_RECORDS: Final = 20_000
-HELD_BYTES: Final = 192 << 20
+HELD_BYTES: Final = 96 << 20
 """Rows in memory, over all tables; past this the fullest hour is spilled."""
 GROUP: Final = "headrace-load"
 
