@@ -1,0 +1,30 @@
+"""Apache Kafka's own command-line tools, from the jars that `make peers` fetches."""
+
+import subprocess
+from pathlib import Path
+
+LIBS = Path(__file__).parents[2] / ".peers" / "kafka" / "libs"
+# Short runs: no optimizing compiler, and the simplest collector.
+JAVA = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-cp", f"{LIBS}/*"]
+TOOLS = "org.apache.kafka.tools"
+
+
+class JavaTools:
+    """Runs tools against one broker. Names are classes under `org.apache.kafka.tools`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+    def command(self, tool: str, *arguments: str) -> list[str]:
+        return self.bare_command(tool, "--bootstrap-server", self.bootstrap, *arguments)
+
+    def bare_command(self, tool: str, *arguments: str) -> list[str]:
+        """Without the broker's address, which ProducerPerformance takes from its file."""
+        return [*JAVA, f"{TOOLS}.{tool}", *arguments]
+
+    def run(self, tool: str, *arguments: str, stdin: str = "", exit_status: int | None = 0) -> str:
+        """Its standard output; with an exit status other than 0 (None: any) expected, standard error after it."""
+        done = subprocess.run(self.command(tool, *arguments), input=stdin, capture_output=True, text=True, timeout=60)
+        said = done.stdout + done.stderr
+        assert exit_status is None or done.returncode == exit_status, said
+        return done.stdout if exit_status == 0 else said
