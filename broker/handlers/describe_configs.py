@@ -7,12 +7,23 @@ from typing import Any
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.log.config import describe, with_overrides
+from headrace.broker.topics import name_fault
 from headrace.broker.wire import ErrorCode
 
 _TOPIC, _BROKER = 2, 4
 _DYNAMIC_TOPIC, _STATIC_BROKER, _DEFAULT = 1, 4, 5
 _BOOLEAN, _STRING, _INT, _LONG, _DOUBLE, _LIST = 1, 2, 3, 5, 6, 7
-_INTS = {"index.interval.bytes", "max.message.bytes", "min.insync.replicas", "segment.bytes", "segment.index.bytes"}
+# Kafka's types: other numbers are LONG. Tools that write settings down (Terraform's provider, say) compare them.
+_INT_NAMES = """
+    index.interval.bytes max.message.bytes min.insync.replicas segment.bytes segment.index.bytes
+    default.replication.factor fetch.max.bytes group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
+    group.min.session.timeout.ms log.flush.offset.checkpoint.interval.ms log.index.interval.bytes log.index.size.max.bytes
+    log.retention.hours log.retention.minutes log.roll.hours log.segment.bytes max.in.flight.requests.per.connection
+    message.max.bytes node.id num.partitions offset.metadata.max.bytes offsets.retention.minutes offsets.topic.num.partitions
+    offsets.topic.segment.bytes producer.id.expiration.ms socket.request.max.bytes transaction.max.timeout.ms
+"""
+_INTS = frozenset(_INT_NAMES.split())
+_LONGS_WITHOUT_DEFAULT = frozenset({"log.dirs.free.bytes.min", "log.flush.interval.ms", "log.retention.ms", "log.roll.ms"})
 
 
 def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
@@ -23,7 +34,10 @@ def _resource(broker: Broker, asked: Any, request: Any) -> dict[str, Any]:
     error, message, configs = int(ErrorCode.none), None, []
     if asked.resource_type == _TOPIC:
         topic = broker.topic(asked.resource_name)
-        if topic is None:
+        fault = name_fault(asked.resource_name)
+        if fault is not None:
+            error, message = ErrorCode.invalid_topic_exception, fault
+        elif topic is None:
             error, message = ErrorCode.unknown_topic_or_partition, f"there is no topic {asked.resource_name}"
         else:
             configs = _of_topic(broker, topic.configs, with_synonyms=request.include_synonyms)
@@ -87,7 +101,7 @@ def _type(name: str, value: str | None) -> int:
     if name in _INTS:
         return _INT
     text = (value or "").lstrip("-")
-    if text.isdigit():
+    if text.isdigit() or name in _LONGS_WITHOUT_DEFAULT:
         return _LONG
     return _DOUBLE if text.replace(".", "", 1).isdigit() else _STRING
 
