@@ -107,15 +107,16 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
         The header, each of whose fields has been checked against the others, or the reason to refuse.
     """
     if len(data) < LOG_OVERHEAD + 5:
-        return Rejection(ErrorCode.corrupt_message, f"{len(data)} bytes are too few for a record batch")
+        return Rejection(ErrorCode.invalid_record, f"{len(data)} bytes are too few for a record batch")
     if data[16] != MAGIC:
         return _wrong_magic(data[16])
     if len(data) < HEADER_SIZE:
-        return Rejection(ErrorCode.corrupt_message, f"{len(data)} bytes are too few for a record batch header")
+        return Rejection(ErrorCode.invalid_record, f"{len(data)} bytes are too few for a record batch header")
     header = BatchHeader._make(HEADER.unpack_from(data))
     size = header.length + LOG_OVERHEAD
     if size < HEADER_SIZE or size > len(data):
-        return Rejection(ErrorCode.corrupt_message, f"the batch says that it has {size} bytes, there are {len(data)}")
+        error = ErrorCode.corrupt_message if size < HEADER_SIZE else ErrorCode.invalid_record  # as Kafka tells them apart
+        return Rejection(error, f"the batch says that it has {size} bytes, there are {len(data)}")
     if origin == "client" and size > config.max_message_bytes:
         return Rejection(
             ErrorCode.message_too_large, f"the batch has {size} bytes, max.message.bytes is {config.max_message_bytes}"
@@ -128,7 +129,7 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
 def _wrong_magic(magic: int) -> Rejection:
     if magic < MAGIC:  # what Kafka answers to Produce v3 and later
         return Rejection(ErrorCode.invalid_record, f"record batches have magic 2; these are messages of magic {magic}")
-    return Rejection(ErrorCode.unsupported_for_message_format, f"magic {magic} is unknown")
+    return Rejection(ErrorCode.corrupt_message, f"magic {magic} is unknown")
 
 
 def _check_counts(header: BatchHeader) -> Rejection | None:
@@ -166,13 +167,18 @@ def _check_times(header: BatchHeader, config: LogConfig, now_ms: int) -> Rejecti
     first, last = header.base_timestamp, header.max_timestamp
     if first < NO_TIMESTAMP or last < NO_TIMESTAMP:
         return Rejection(ErrorCode.invalid_timestamp, f"timestamps {first} to {last} are negative")
-    if last < first:
+    if last < first and last != NO_TIMESTAMP:
         return Rejection(ErrorCode.invalid_timestamp, f"the batch's max timestamp {last} is before its base timestamp {first}")
     if last - now_ms > config.message_timestamp_after_max_ms:
         return Rejection(ErrorCode.invalid_timestamp, f"timestamp {last} is too far after the broker's time {now_ms}")
     if first != NO_TIMESTAMP and now_ms - first > config.message_timestamp_before_max_ms:
         return Rejection(ErrorCode.invalid_timestamp, f"timestamp {first} is too far before the broker's time {now_ms}")
     return None
+
+
+def lacks_max_timestamp(header: BatchHeader) -> bool:
+    """Whether records have times and the header does not say the latest: Sarama did so before 1.23."""
+    return header.max_timestamp == NO_TIMESTAMP < header.base_timestamp
 
 
 def stamped(data: memoryview, header: BatchHeader, base_offset: int, leader_epoch: int) -> tuple[Buffer, Buffer]:
@@ -182,8 +188,16 @@ def stamped(data: memoryview, header: BatchHeader, base_offset: int, leader_epoc
 
 def with_append_time(data: memoryview, header: BatchHeader, now_ms: int) -> tuple[memoryview, BatchHeader]:
     """A copy whose timestamp type is LogAppendTime and whose max timestamp is `now_ms`; this changes the CRC."""
-    copy = bytearray(data[: header.size])
-    changed = header._replace(attributes=header.attributes | LOG_APPEND_TIME, max_timestamp=now_ms)
+    return _with_header(data, header._replace(attributes=header.attributes | LOG_APPEND_TIME, max_timestamp=now_ms))
+
+
+def with_max_timestamp(data: memoryview, header: BatchHeader, max_timestamp_ms: int) -> tuple[memoryview, BatchHeader]:
+    """A copy that says its latest time; this changes the CRC."""
+    return _with_header(data, header._replace(max_timestamp=max_timestamp_ms))
+
+
+def _with_header(data: memoryview, changed: BatchHeader) -> tuple[memoryview, BatchHeader]:
+    copy = bytearray(data[: changed.size])
     HEADER.pack_into(copy, 0, *changed)
     changed = changed._replace(crc=crc32c(memoryview(copy)[CRC_START:]))
     HEADER.pack_into(copy, 0, *changed)

@@ -26,13 +26,17 @@ from headrace.broker.log.batch import (
     Origin,
     Rejection,
     check_batch,
+    lacks_max_timestamp,
+    parse_header,
     stamped,
     with_append_time,
+    with_max_timestamp,
 )
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.record import has_null_key
+from headrace.broker.log.record import records as records_of
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Oldest, outlived
 from headrace.broker.log.segment import LOG, Segment, remove_if_there
@@ -131,6 +135,11 @@ class PartitionLog:
                 refusal = self._check_client(rest, header)
                 if refusal is not None:
                     return self._refused(refusal.error, refusal.message)
+                if lacks_max_timestamp(header) and not self.config.stamps_append_time:
+                    told = self._with_max_timestamp(rest, header, now_ms)
+                    if isinstance(told, Rejection):
+                        return self._refused(told.error, told.message)
+                    rest, header = told, parse_header(told)
             result = self._append_checked(rest[: header.size], header, now_ms)
             first = result.base_offset if first < 0 else first
             rest = rest[header.size :]
@@ -151,6 +160,16 @@ class PartitionLog:
             except CorruptError as error:
                 return Rejection(ErrorCode.corrupt_message, str(error))
         return None
+
+    def _with_max_timestamp(self, data: memoryview, header: BatchHeader, now_ms: int) -> memoryview | Rejection:
+        """The batch with the latest of its records' times, which the client has left to us, if that is in bounds."""
+        try:
+            latest = max(record.timestamp_ms for record in records_of(data))
+        except CorruptError as error:
+            return Rejection(ErrorCode.corrupt_message, str(error))
+        data, header = with_max_timestamp(data, header, latest)
+        checked = check_batch(data, config=self.config, now_ms=now_ms, origin="client")
+        return checked if isinstance(checked, Rejection) else data
 
     def _append_checked(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
         if header.producer_id >= 0:

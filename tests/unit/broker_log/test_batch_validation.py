@@ -28,19 +28,19 @@ NO_PRODUCER = {"producer_id": 9, "producer_epoch": 0, "base_sequence": -1}
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"", ErrorCode.corrupt_message),
-        (GOOD[:16], ErrorCode.corrupt_message),
-        (GOOD[:40], ErrorCode.corrupt_message),
-        (GOOD[:-1], ErrorCode.corrupt_message),
+        (b"", ErrorCode.invalid_record),
+        (GOOD[:16], ErrorCode.invalid_record),
+        (GOOD[:40], ErrorCode.invalid_record),
+        (GOOD[:-1], ErrorCode.invalid_record),
         (GOOD + b"\0", ErrorCode.invalid_record),
         (GOOD + GOOD, ErrorCode.invalid_record),
         (GOOD[:-1] + b"?", ErrorCode.corrupt_message),
         (lying(crc=77), ErrorCode.corrupt_message),
         (lying(length=-5), ErrorCode.corrupt_message),
-        (lying(length=1 << 30), ErrorCode.corrupt_message),
+        (lying(length=1 << 30), ErrorCode.invalid_record),
         (lying(magic=1), ErrorCode.invalid_record),
         (lying(magic=0), ErrorCode.invalid_record),
-        (lying(magic=3), ErrorCode.unsupported_for_message_format),
+        (lying(magic=3), ErrorCode.corrupt_message),
         (lying(record_count=0, last_offset_delta=-1), ErrorCode.invalid_record),
         (lying(record_count=2), ErrorCode.invalid_record),
         (lying(record_count=5, last_offset_delta=3), ErrorCode.invalid_record),
@@ -76,6 +76,22 @@ def test_a_record_too_old_for_the_topic_is_refused() -> None:
     log = new_log(message_timestamp_before_max_ms="1000")
     assert append(log, b"old", time_ms=NOW_MS - 1001).error == ErrorCode.invalid_timestamp
     assert append(log, b"just", time_ms=NOW_MS - 1000).error == 0
+
+
+@pytest.mark.parametrize("codec", range(5))
+def test_a_max_timestamp_that_an_old_client_leaves_out_is_found_among_the_records(codec: int) -> None:
+    times = (NOW_MS - 9_000, NOW_MS - 2_000, NOW_MS - 5_000)
+    batch = bytearray(build_batch([Record(None, b"v", time_ms) for time_ms in times], codec=codec))
+    HEADER.pack_into(batch, 0, *parse_header(batch)._replace(max_timestamp=-1))
+    struct.pack_into(">I", batch, 17, crc32c(bytes(batch[CRC_START:])))
+    log = new_log()
+    assert log.append(bytes(batch), now_ms=NOW_MS).error == 0
+    stored = bytes(log.read(0, 1 << 20).records)
+    assert parse_header(stored).max_timestamp == NOW_MS - 2_000
+    assert [record.timestamp_ms for record in records(stored)] == list(times)
+    assert crc32c(stored[CRC_START:]) == parse_header(stored).crc
+    late = new_log(message_timestamp_after_max_ms="1000")
+    assert late.append(bytes(batch), now_ms=NOW_MS - 4_000).error == ErrorCode.invalid_timestamp
 
 
 def test_a_record_without_key_is_refused_by_a_compacted_topic() -> None:
