@@ -1,10 +1,18 @@
-"""What every test may ask for: `require(name)`, which skips, or fails where HEADRACE_REQUIRE says that a peer must be there."""
+"""What every test may ask for, and how generated tests draw.
+
+`missing(name, remedy)` skips, or fails where HEADRACE_REQUIRE says that a peer must be there. Hypothesis draws the same examples in
+every run, so that a red build can be repeated; HEADRACE_RANDOM=1 draws new ones.
+"""
 
 import os
 from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=not os.environ.get("HEADRACE_RANDOM"), deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
