@@ -177,7 +177,7 @@ def _check_times(header: BatchHeader, config: LogConfig, now_ms: int) -> Rejecti
 
 
 def lacks_max_timestamp(header: BatchHeader) -> bool:
-    """Whether records have times and the header does not say the latest: Sarama did so before 1.23."""
+    """Whether records have times and the header does not say the latest: all Sarama before 1.45.1."""
     return header.max_timestamp == NO_TIMESTAMP < header.base_timestamp
 
 

@@ -35,8 +35,7 @@ from headrace.broker.log.batch import (
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
-from headrace.broker.log.record import has_null_key
-from headrace.broker.log.record import records as records_of
+from headrace.broker.log.record import has_null_key, latest_timestamp
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Oldest, outlived
 from headrace.broker.log.segment import LOG, Segment, remove_if_there
@@ -164,10 +163,9 @@ class PartitionLog:
     def _with_max_timestamp(self, data: memoryview, header: BatchHeader, now_ms: int) -> memoryview | Rejection:
         """The batch with the latest of its records' times, which the client has left to us, if that is in bounds."""
         try:
-            latest = max(record.timestamp_ms for record in records_of(data))
+            data, _ = with_max_timestamp(data, header, latest_timestamp(data))
         except CorruptError as error:
             return Rejection(ErrorCode.corrupt_message, str(error))
-        data, header = with_max_timestamp(data, header, latest)
         checked = check_batch(data, config=self.config, now_ms=now_ms, origin="client")
         return checked if isinstance(checked, Rejection) else data
 

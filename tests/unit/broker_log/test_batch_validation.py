@@ -90,6 +90,15 @@ def test_a_max_timestamp_that_an_old_client_leaves_out_is_found_among_the_record
     assert parse_header(stored).max_timestamp == NOW_MS - 2_000
     assert [record.timestamp_ms for record in records(stored)] == list(times)
     assert crc32c(stored[CRC_START:]) == parse_header(stored).crc
+    HEADER.pack_into(batch, 0, *parse_header(batch)._replace(base_timestamp=(1 << 63) - 1))
+    struct.pack_into(">I", batch, 17, crc32c(bytes(batch[CRC_START:])))
+    assert log.append(bytes(batch), now_ms=NOW_MS).error == ErrorCode.corrupt_message
+
+
+def test_a_max_timestamp_that_had_to_be_found_is_bounded_like_any_other() -> None:
+    batch = bytearray(build_batch([Record(None, b"v", NOW_MS - 2_000)]))
+    HEADER.pack_into(batch, 0, *parse_header(batch)._replace(max_timestamp=-1))
+    struct.pack_into(">I", batch, 17, crc32c(bytes(batch[CRC_START:])))
     late = new_log(message_timestamp_after_max_ms="1000")
     assert late.append(bytes(batch), now_ms=NOW_MS - 4_000).error == ErrorCode.invalid_timestamp
 
