@@ -1,7 +1,7 @@
 """What every test may ask for, and how generated tests draw.
 
-`missing(name, remedy)` skips, or fails where HEADRACE_REQUIRE says that a peer must be there. Hypothesis draws the same examples
-in every run, so that a red build can be repeated; HEADRACE_RANDOM=1 draws new ones.
+`missing(name, remedy)` skips, or fails where HEADRACE_REQUIRE says that a peer must be there. Hypothesis draws the same
+examples in every run, so that a red build can be repeated; HEADRACE_RANDOM=1 draws new ones.
 """
 
 import os
