@@ -3,6 +3,9 @@ SHELL := /bin/bash
 # The newest Python that runs and can make environments.
 PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c 'import ensurepip, venv' 2>/dev/null && echo python$$v && exit; done; echo python3)
 BIN := .venv/bin
+# uv and node bring certificates of their own; the system's are those that pip trusts, and know a site's own authority.
+export UV_NATIVE_TLS := 1
+export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 .PHONY: demo test check wheel bench sim peers constraints clean
 
