@@ -69,7 +69,7 @@ class Agent:
     def __init__(self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, once: bool, progress: bool) -> None:
         self._config, self._state, self._clock, self._once, self._progress = config, state, clock, once, progress
         self._files = OpenFiles()
-        settings = config.kafka.settings()
+        settings = config.kafka
         self._delivery = Delivery(settings, state.agent_id, Rejected(config.agent.state_dir / "rejected"))
         self._registry = RegistryClient(config.registry, timeout_s=3)
         self._inputs = [

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from headrace.config import Section
+from headrace.config_values import HostPort, KafkaKeys, RegistryUrl
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
 _OURS = {
@@ -20,32 +20,9 @@ class AgentSection(Section):
     """The agent itself."""
 
     state_dir: Path = Field(description="where positions are kept; one agent at a time uses it")
-    http: str | None = Field(None, description="address of /healthz and /metrics, host:port")
+    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
     host: str | None = Field(None, min_length=1, description="the name of this host in events; by default the system's")
     grace_ms: int = Field(25_000, ge=0, description="how long a stop waits for what is on its way to be acknowledged")
-
-    @field_validator("http")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None:
-            host_and_port(value)
-        return value
-
-
-class KafkaSection(Section):
-    """librdkafka's own settings, by its own names."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
-
-    bootstrap_servers: str = Field(alias="bootstrap.servers", min_length=1)
-
-    def settings(self) -> dict[str, Any]:
-        """What is handed to librdkafka."""
-        return {"bootstrap.servers": self.bootstrap_servers, **(self.model_extra or {})}
-
-    def forbidden(self) -> list[str]:
-        """The keys given that the agent sets itself."""
-        return sorted(_OURS & (self.model_extra or {}).keys())
 
 
 class TailInput(Section):
@@ -63,33 +40,13 @@ class AgentConfig(Section):
     """One agent's configuration."""
 
     agent: AgentSection
-    kafka: KafkaSection
-    registry: str
+    kafka: KafkaKeys
+    registry: RegistryUrl
     inputs: list[TailInput] = Field(min_length=1)
-
-    @field_validator("registry")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it as http://host:port")
-        return value
 
     @field_validator("kafka")
     @classmethod
-    def _not_ours(cls, value: KafkaSection) -> KafkaSection:
-        if value.forbidden():
-            raise ValueError(f"{', '.join(value.forbidden())} is set by the agent; remove it")
-        return value
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """`host:port` → (host, port).
-
-    Raises:
-        ValueError: it is not of that form.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("write it as host:port")
-    return host.strip("[]"), int(port)
+    def _not_ours(cls, kafka: dict[str, Any]) -> dict[str, Any]:
+        if forbidden := sorted(_OURS & kafka.keys()):
+            raise ValueError(f"{', '.join(forbidden)} is set by the agent; remove it")
+        return kafka

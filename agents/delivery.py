@@ -27,6 +27,7 @@ from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import ChunkResult
 from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
 from headrace.errors import StorageError
+from headrace.librdkafka import checked_keys
 from headrace.schemas.envelope import ENVELOPE
 from headrace.schemas.framing import HEADER_LENGTH
 
@@ -147,7 +148,8 @@ class Delivery:
     def _new_producer(self) -> Producer:
         self._fatal = False
         settings = {**self._settings, "error_cb": self._on_error}
-        return Producer(settings, logger=logging.getLogger("headrace.agents.librdkafka"))
+        with checked_keys():
+            return Producer(settings, logger=logging.getLogger("headrace.agents.librdkafka"))
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():

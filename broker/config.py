@@ -4,7 +4,6 @@ Where a default differs from Kafka's, the field says why. Only keys that do some
 names the nearest one.
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from headrace.broker.log.config import BROKER_KEYS, broker_defaults
 from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.config import Section
+from headrace.config_values import HostPort, is_loopback
 
 _DAY_MS = 86_400_000
 _MAX_LONG = (1 << 63) - 1
@@ -31,10 +31,7 @@ class Listener(BaseModel, frozen=True):
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 class CoordinationSection(Section):
@@ -51,7 +48,7 @@ class BrokerConfig(Section):
     listeners: str = Field("PLAINTEXT://127.0.0.1:9092", description="loopback unless told otherwise")
     advertised_listeners: str | None = Field(None, alias="advertised.listeners")
     log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory")
-    http: str | None = None
+    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
     coordination: CoordinationSection = Field(default_factory=CoordinationSection)
 
     num_partitions: Positive = Field(1, alias="num.partitions")

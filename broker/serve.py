@@ -26,7 +26,7 @@ from headrace.broker.log.disk import RealDisk
 from headrace.broker.metrics import Metrics
 from headrace.broker.server import Server
 from headrace.clock import SystemClock
-from headrace.errors import ConfigError, UsageError
+from headrace.errors import UsageError
 from headrace.http import serve_http
 from headrace.process import async_stop_event, run_file, writable_directory
 
@@ -46,7 +46,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         sockets = [(listener, stack.enter_context(_bound(listener))) for listener in parse_listeners(config.listeners)]
         ports = {"kafka": sockets[0][1].getsockname()[1]}
         if config.http is not None:
-            ports["http"] = serve_http(*_http_address(config.http))
+            ports["http"] = serve_http(config.http)
         directory = writable_directory(config.log_dirs, "log.dirs").resolve()
         _warn_if_exposed(sockets)
         uvloop.run(_serve(config, sockets, directory, run_file_path, ports))
@@ -131,13 +131,6 @@ def _bound(listener: Listener) -> Iterator[socket.socket]:
             where = f"{listener.host}:{listener.port}"
             raise UsageError(f"listeners {where}: {error.strerror or error}; is another broker running there?") from error
         yield sock
-
-
-def _http_address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
-        raise ConfigError(f"http {text}: write it as host:port")
-    return host, int(port)
 
 
 def _warn_if_exposed(sockets: list[tuple[Listener, socket.socket]]) -> None:

@@ -153,9 +153,6 @@ def _match_field(model: type[BaseModel], rest: list[str], from_environment: bool
             same = key.lower().replace(".", "_") == wanted.lower().replace(".", "_") if from_environment else key == wanted
             if same:
                 return key, used, annotation
-    if model.model_config.get("extra") == "allow":  # a section of Kafka's own keys
-        key = "_".join(rest).replace("_", ".") if from_environment else ".".join(rest)
-        return key, len(rest), Any
     raise ConfigError(f"{where}: unknown key{_nearest(rest[0], list(keys))}")
 
 

@@ -1,6 +1,7 @@
 """The small HTTP port that every part may have: `/healthz` and `/metrics` (Prometheus text format), on a thread of its own."""
 
 import logging
+import socket
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -9,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from headrace.config_values import Address
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,10 @@ _metrics = make_wsgi_app()
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -36,15 +42,16 @@ def _application(environ: dict[str, Any], start_response: Callable[..., Any]) ->
     return [b"not found: /healthz or /metrics\n"]
 
 
-def serve_http(host: str, port: int) -> int:
-    """Serve until the process ends, and return the port that was bound (useful where `port` is 0).
+def serve_http(address: Address) -> int:
+    """Serve until the process ends, and return the port that was bound (useful where the address says 0).
 
     Raises:
         UsageError: the port is taken or the address is not ours.
     """
     try:
-        server = make_server(host, port, _application, server_class=_Server, handler_class=_QuietHandler)
+        kind = _ServerV6 if ":" in address.host else _Server
+        server = make_server(address.host, address.port, _application, server_class=kind, handler_class=_QuietHandler)
     except OSError as error:
-        raise UsageError(f"http {host}:{port}: {error.strerror or error}; choose another port") from error
+        raise UsageError(f"http {address}: {error.strerror or error}; choose another port") from error
     Thread(target=server.serve_forever, name="http", daemon=True).start()
     return int(server.server_port)

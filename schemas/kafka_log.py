@@ -15,7 +15,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
-from headrace.errors import ConfigError, HeadraceError, PeerError
+from headrace.errors import HeadraceError, PeerError
+from headrace.librdkafka import checked_keys, reason
 from headrace.schemas.registry import LogReader, LogRecord
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class KafkaSchemaLog:
             "reconnect.backoff.max.ms": 1000,
             **kafka,
         }
-        try:
+        with checked_keys():
             self._admin = AdminClient(common)
             self._producer = Producer(
                 {**common, "acks": "all", "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": _ACK_MS}
@@ -69,8 +70,6 @@ class KafkaSchemaLog:
                     "fetch.wait.max.ms": 100,
                 }
             )
-        except (KafkaException, TypeError, ValueError) as error:
-            raise ConfigError(f"kafka: {_reason(error)}; see librdkafka's CONFIGURATION.md") from error
 
     def follow(self, reader: LogReader) -> None:
         """Begin to give the log to `reader`; call it once, on the event loop."""
@@ -107,7 +106,7 @@ class KafkaSchemaLog:
         try:
             self._producer.produce(self._topic, key=key, value=value, partition=0, on_delivery=on_delivery)
         except (KafkaException, BufferError) as error:
-            raise PeerError(f"{self._topic}: {_reason(error)}; try again later") from error
+            raise PeerError(f"{self._topic}: {reason(error)}; try again later") from error
         return await acknowledged
 
     async def end_offset(self) -> int:
@@ -118,7 +117,7 @@ class KafkaSchemaLog:
         try:
             return self._offset_at(OffsetSpec.latest())  # type: ignore[no-untyped-call]
         except (KafkaException, TimeoutError) as error:
-            raise PeerError(f"{self._topic}: {_reason(error)}; is the broker running?") from error
+            raise PeerError(f"{self._topic}: {reason(error)}; is the broker running?") from error
 
     def _offset_at(self, which: OffsetSpec) -> int:
         # By the administrator's client: the consumer's own question waits for ever while another thread consumes.
@@ -160,8 +159,9 @@ class KafkaSchemaLog:
                     loop.call_soon_threadsafe(reader.on_end, offset)
                     records = []
                 elif error.code() == KafkaError._AUTO_OFFSET_RESET or error.fatal():
-                    reason = f"{self._topic}: {error.str()}; it was made again, or cut: start the registry again"
-                    raise UnusableTopicError(reason)
+                    raise UnusableTopicError(
+                        f"{self._topic}: {error.str()}; it was made again, or cut: start the registry again"
+                    )
                 else:
                     logger.warning("reading schemas failed, trying on", extra={"topic": self._topic, "reason": error.str()})
             if records:
@@ -173,7 +173,7 @@ class KafkaSchemaLog:
         return [] if first is None else [first, *self._consumer.consume(_READ_AT_ONCE, timeout=0)]
 
     def _wait_for_broker(self, error: Exception) -> None:
-        logger.info("waiting for the broker", extra={"topic": self._topic, "reason": _reason(error)})
+        logger.info("waiting for the broker", extra={"topic": self._topic, "reason": reason(error)})
         self._stopping.wait(_RETRY_S)
 
     def _start_offset(self) -> int | None:
@@ -215,7 +215,7 @@ class KafkaSchemaLog:
         try:
             policy = self._admin.describe_configs([resource], request_timeout=_ASK_S)[resource].result()["cleanup.policy"].value
         except (KafkaException, KeyError, TimeoutError) as error:  # a broker may not serve it, or not to us
-            logger.info("cleanup.policy cannot be read", extra={"topic": self._topic, "reason": _reason(error)})
+            logger.info("cleanup.policy cannot be read", extra={"topic": self._topic, "reason": reason(error)})
             return
         if policy != "compact":
             raise UnusableTopicError(f"{self._topic} has cleanup.policy={policy}, which deletes schemas; set it to compact")
@@ -232,9 +232,3 @@ class _Complaints:
         if now - self._said_at.get(error.code(), -_QUIET_S) >= _QUIET_S:
             self._said_at[error.code()] = now
             logger.warning("kafka", extra={"reason": error.str()})
-
-
-def _reason(error: Exception) -> str:
-    """What librdkafka says of it."""
-    detail = error.args[0] if error.args else None
-    return str(detail.str()) if isinstance(detail, KafkaError) else str(error) or type(error).__name__

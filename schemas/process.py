@@ -62,10 +62,10 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
 
 async def _listen(runner: web.AppRunner, config: RegistryConfig) -> int:
     try:
-        await web.TCPSite(runner, config.host, config.port).start()
+        await web.TCPSite(runner, config.listen.host, config.listen.port).start()
     except OSError as error:
         raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
-    if not config.is_loopback:
+    if not config.listen.is_loopback:
         logger.warning("listening beyond loopback without TLS or authentication", extra={"listen": config.listen})
     return int(runner.addresses[0][1])
 

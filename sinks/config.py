@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from headrace.config import Section
+from headrace.config_values import HostPort, KafkaKeys, RegistryUrl
 
 _SIZES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
@@ -47,8 +48,7 @@ class Load(Section):
     """Regular expressions that a topic's whole name matches; names that begin with `_` are skipped, except `_audit`."""
     format: Literal["parquet"] = "parquet"
     rotate: Rotate = Rotate()
-    http: str | None = None
-    """`host:port` of /healthz and /metrics."""
+    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
 
     @field_validator("topics")
     @classmethod
@@ -67,13 +67,6 @@ class Load(Section):
             raise ValueError("a local directory is needed; other stores cannot be landed on yet")
         return root.removeprefix("file://")
 
-    @field_validator("http")
-    @classmethod
-    def _is_address(cls, http: str | None) -> str | None:
-        if http is not None and not re.fullmatch(r".+:\d{1,5}", http):
-            raise ValueError("write it like 127.0.0.1:9602")
-        return http
-
     @property
     def directory(self) -> Path:
         return Path(self.root)
@@ -83,14 +76,7 @@ class LoadConfig(Section):
     """One `headrace load`."""
 
     load: Load
-    kafka: dict[str, Any]
-    """librdkafka's keys; `bootstrap.servers` is needed."""
-    registry: str | None = None
-    """URL of a Confluent-compatible schema registry."""
-
-    @field_validator("kafka")
-    @classmethod
-    def _names_servers(cls, kafka: dict[str, Any]) -> dict[str, Any]:
-        if not kafka.get("bootstrap.servers"):
-            raise ValueError("bootstrap.servers is missing")
-        return kafka
+    kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
+    registry: RegistryUrl | None = Field(
+        None, description="URL of a Confluent-compatible schema registry; without one no topic is Avro"
+    )

@@ -7,7 +7,6 @@ assigned from the folds; the group's committed offsets are written for lag tools
 import logging
 import random
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -19,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.clock import Clock
 from headrace.errors import CorruptError, PeerError, StorageError
+from headrace.librdkafka import checked_keys
 from headrace.schemas.client import RegistryClient
 from headrace.sinks import metrics
 from headrace.sinks.config import LoadConfig
@@ -62,28 +62,29 @@ class Loader:
         self._rotate = config.load.rotate
         self._clock = clock
         self._once = once
-        self._topics = Topics(config.kafka, config.load.topics)
-        self._spot = SpotReader(config.kafka)
         self._schemas = Schemas(RegistryClient(config.registry) if config.registry else None)
         self._tables: dict[str, _Table] = {}
         self._goals: dict[Where, int] | None = None
         self._looked_ms = -LOOK_INTERVAL_MS
         self._retried_ms = 0
         self._heard_ms = clock.monotonic_ms()
-        self._consumer = Consumer(
-            {
-                "group.id": GROUP,
-                "queued.max.messages.kbytes": 65536,
-                "fetch.wait.max.ms": 100,
-                **config.kafka,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "isolation.level": "read_committed",
-            },
-            logger=logger,
-        )
+        with checked_keys():
+            self._topics = Topics(config.kafka, config.load.topics)
+            self._spot = SpotReader(config.kafka)
+            self._consumer = Consumer(
+                {
+                    "group.id": GROUP,
+                    "queued.max.messages.kbytes": 65536,
+                    "fetch.wait.max.ms": 100,
+                    **config.kafka,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                },
+                logger=logger,
+            )
 
     def run(self, stop: Event) -> None:
         """Until `stop`, or with `once` until all is landed; then commits what it has read.
@@ -385,13 +386,3 @@ class Loader:
 
 def _where(message: Any) -> Where:
     return message.topic(), message.partition()
-
-
-def kafka_problem(kafka: Mapping[str, Any]) -> str | None:
-    """Why librdkafka refuses a configuration; None if it does not."""
-    try:
-        Consumer({"group.id": GROUP, **kafka}).close()
-    except (KafkaException, ValueError, TypeError) as error:
-        cause = error.args[0] if error.args else error
-        return str(cause.str()) if isinstance(cause, KafkaError) else str(cause)
-    return None

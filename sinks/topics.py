@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError
+from headrace.librdkafka import reason
 
 Where = tuple[str, int]  # (topic, partition)
 TIMEOUT_S: Final = 10.0
@@ -49,7 +50,7 @@ class Topics:
         try:
             listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
         except KafkaException as error:
-            raise PeerError(f"kafka: topics cannot be listed: {_say(error)}") from error
+            raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
         names = sorted(name for name, topic in listed.items() if topic.error is None and is_wanted(name, self._patterns))
         ids = self.ids(names)
         return {name: Topic(ids[name], tuple(sorted(listed[name].partitions))) for name in names if name in ids}
@@ -65,7 +66,7 @@ class Topics:
                 found[name] = _id(future.result().topic_id)
             except KafkaException as error:
                 if error.args[0].code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                    raise PeerError(f"kafka: topic {name} cannot be described: {_say(error)}") from error
+                    raise PeerError(f"kafka: topic {name} cannot be described: {reason(error)}") from error
         return found
 
     def bounds(self, where: Iterable[Where]) -> dict[Where, tuple[int, int]]:
@@ -163,7 +164,7 @@ def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:
         for topic in topics:
             consumer.list_topics(topic, timeout=TIMEOUT_S)
     except KafkaException as error:
-        raise PeerError(f"kafka: topics cannot be listed: {_say(error)}") from error
+        raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
 
 
 def _client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +176,3 @@ def _id(topic_id: Any) -> str | None:
         return None
     bits = (topic_id.get_most_significant_bits() % (1 << 64)) << 64 | topic_id.get_least_significant_bits() % (1 << 64)
     return str(uuid.UUID(int=bits)) if bits else None
-
-
-def _say(error: KafkaException) -> str:
-    return str(error.args[0].str()) if error.args and isinstance(error.args[0], KafkaError) else str(error)

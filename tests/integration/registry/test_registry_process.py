@@ -134,7 +134,7 @@ def test_an_incompatible_schema_is_refused_and_not_worth_trying_again(tmp_path: 
         ({"kafka": {"bootstrap.servers": ""}}, "bootstrap.servers is missing"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1", "acks.of": 3}}, "acks.of"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "lisen": "127.0.0.1:0"}, "did you mean listen?"),
-        ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "listen": "8081"}, "write it like 127.0.0.1:8081"),
+        ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "listen": "8081"}, "write it as host:port"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "topic": "a b"}, "no legal topic name"),
     ],
 )

@@ -25,7 +25,7 @@ def load(tmp_path: Path, *overrides: str) -> AgentConfig:
 
 def test_librdkafka_s_keys_are_handed_on(tmp_path: Path) -> None:
     config = load(tmp_path, "kafka.linger.ms=7")
-    assert config.kafka.settings() == {"bootstrap.servers": "b1:9092", "compression.type": "zstd", "linger.ms": 7}
+    assert config.kafka == {"bootstrap.servers": "b1:9092", "compression.type": "zstd", "linger.ms": 7}
     assert config.inputs[0].max_line_bytes == 512 * 1024
 
 
