@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from headrace.errors import UsageError
-from headrace.sinks.table.reader import local_path, tables
 
 DATA_VARIABLE = "HEADRACE_DATA"
 DEFAULT_DATA = "headrace-data"
@@ -26,6 +25,8 @@ def landed_root(args: argparse.Namespace) -> Path:
     Raises:
         UsageError: there is none.
     """
+    from headrace.sinks.table.reader import local_path
+
     if args.root is not None:
         root = local_path(args.root)
         remedy = "name the directory that `headrace load` writes to"
@@ -39,6 +40,8 @@ def landed_root(args: argparse.Namespace) -> Path:
 
 def landed_topics(root: Path) -> list[str]:
     """The topics that have a table, internal ones left out."""
+    from headrace.sinks.table.reader import tables
+
     return [topic for topic in tables(root) if not topic.startswith("_")]
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,49 @@ def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture
         main(words)
     assert end.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+_WITHOUT_EXTRAS = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from headrace.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+_EXTRAS = {
+    "aiohttp", "apache_beam", "avro", "crc32c", "cramjam", "duckdb", "fsspec", "hdfs_native", "kazoo", "kio", "numpy",
+    "pyarrow", "pyruhvro", "uvloop", "zstandard",
+}  # fmt: skip
+
+
+def without_extras(*words: str) -> "subprocess.CompletedProcess[str]":
+    code = _WITHOUT_EXTRAS.replace("{EXTRAS}", repr(_EXTRAS))
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_without_its_extra(command: str) -> None:
+    done = without_extras(command, "--help")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_command_without_its_extra_says_how_to_install_it(tmp_path: Path) -> None:
+    (tmp_path / "landed").mkdir()
+    for words, extra in (
+        (["demo"], "demo"),
+        (["up"], "demo"),
+        (["query", "SELECT 1", "--data", str(tmp_path)], "query"),
+        (["job", "run", "counts", "--data", str(tmp_path)], "jobs"),
+        (["audit", "--data", str(tmp_path)], "sinks"),
+        (["check", str(tmp_path / "landed")], "sinks"),
+    ):
+        done = without_extras(*words)
+        assert done.returncode == 2, done.stderr
+        assert f"pip install 'headrace[{extra}]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_command_line_imports_no_heavy_library() -> None:
