@@ -140,7 +140,7 @@ def test_verifiable_pair_with_the_broker_killed(java: JavaTools, tmp_path: Path)
         tools = JavaTools(f"127.0.0.1:{part.ports['kafka']}")
         group = ("--topic", "verified", "--group-id", "pair", "--session-timeout", "10000", "--verbose")
         readers = [_Verifiable(tools.command("VerifiableConsumer", *group), tmp_path / f"{name}.json") for name in "ab"]
-        load = ("--topic", "verified", "--max-messages", str(total), "--throughput", "3000")
+        load = ("--topic", "verified", "--max-messages", str(total), "--throughput", "3000", "--repeating-keys", "16")
         command = tools.command("VerifiableProducer", *load, "--producer.config", str(settings))
         writer = _Verifiable(command, tmp_path / "producer.json")
         try:
