@@ -82,9 +82,7 @@ class Agent:
         self._encoders: dict[str, ChunkEncoder] = {}
         self._pending: list[Advance | Save | Lost | Forget] = []
         self._due = _Due()
-        self._claimed_ms = -1
         self._lines = 0
-        self._bytes_before = 0
         self._stop = Event()
         self.metrics = Metrics()
         self._tailer = Tailer(

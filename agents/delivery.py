@@ -141,8 +141,6 @@ class Delivery:
         self._backlog: deque[_OnItsWay] = deque()
         self._fatal = False
         self.full = False
-        self.retries = 0
-        self.rejections = 0
         self.producer = self._new_producer()
 
     def _new_producer(self) -> Producer:
@@ -209,7 +207,6 @@ class Delivery:
         logger.error(
             "record refused for good; it is in rejected/", extra={"error": error.name(), "source": entry.stream.source}
         )
-        self.rejections += 1
         self._uncount(entry, value)
 
     def _uncount(self, entry: _OnItsWay, value: bytes) -> None:
@@ -274,7 +271,6 @@ class Delivery:
         for entry in self._entries.values():
             if entry.retry:
                 entry.retry = False
-                self.retries += 1
         self._backlog = deque(sorted(self._backlog, key=lambda entry: (entry.stream.stream_id, entry.chunk.start)))
         self.pump()
 

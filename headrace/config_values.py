@@ -67,7 +67,7 @@ def _is_url(text: str) -> str:
 HostPort = Annotated[
     Address,
     PlainValidator(Address.parse),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(Address.__str__),
     WithJsonSchema({"type": "string", "format": "host:port"}),
 ]
 """An address, written `host:port`; an IPv6 host stands in brackets."""

@@ -51,7 +51,6 @@ class _Shipment:
     lines: int
     size_bytes: int
     acked_lines: int = 0
-    acked_bytes: int = 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -167,8 +166,7 @@ def _follow(agent: "subprocess.Popen[bytes]", shipment: _Shipment) -> None:
     assert agent.stdout is not None
     for line in agent.stdout:
         with contextlib.suppress(ValueError, KeyError):
-            said = json.loads(line)
-            shipment.acked_lines, shipment.acked_bytes = said["lines"], said["bytes"]
+            shipment.acked_lines = json.loads(line)["lines"]
 
 
 def _progress(console: "Console") -> "Progress":

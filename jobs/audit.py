@@ -17,7 +17,7 @@ from headrace.jobs.announced import LATENESS_MS, Agent, Announcement, fold
 from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
 from headrace.jobs.places import landed_topics
-from headrace.jobs.verdict import TopicVerdict, Verdict, excesses, judge, worst
+from headrace.jobs.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
 
 if TYPE_CHECKING:
@@ -141,8 +141,3 @@ class Auditor:
 
 def _lost(table: TableSnapshot) -> tuple[Trouble, ...]:
     return tuple(Trouble(lost.end - lost.start, lost.after_ms, lost.before_ms) for lost in table.lost)
-
-
-def overall(verdicts: list[TopicVerdict]) -> Verdict:
-    """The state of several topics together."""
-    return worst(verdict.state for verdict in verdicts)

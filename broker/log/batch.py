@@ -32,7 +32,6 @@ CODEC_MASK = 0x07
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
-KNOWN_ATTRIBUTES = 0x7F
 MAX_CODEC = 4  # none, gzip, snappy, lz4, zstd
 MIN_RECORD_SIZE = 7  # length, attributes, two deltas, key length, value length, header count: a byte each
 

@@ -52,7 +52,6 @@ class _Scan:
 
     producer_batches: list[BatchHeader] = field(default_factory=list)
     epochs: list[tuple[int, int]] = field(default_factory=list)
-    scanned_bytes: int = 0
 
     def see(self, header: BatchHeader) -> None:
         if header.producer_id != NO_PRODUCER_ID:
@@ -188,7 +187,6 @@ def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan)
         expected = segment.next_offset
         if segment.size == before:
             break
-        scan.scanned_bytes += segment.size - before
 
 
 def _read_valid(segment: Segment, position: int, size: int, expected: int) -> list[BatchHeader]:
