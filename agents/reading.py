@@ -5,15 +5,15 @@ even beyond the position between two looks, is noticed before a byte of it is ta
 
 A chunk ends with a newline. Bytes behind the last newline wait: they are looked through once (`scan_to`) and read again when
 their newline comes. They are a line without it when nobody will finish it: the stream ends here (one-shot), or its file was
-rotated away and is quiet. If the writer finishes the line after all, the newline alone is skipped, anything else is a line of
-its own.
+rotated away and is quiet. If the writer goes on after all, a newline alone is skipped, and what comes before one is a later
+part of the same line: as many lines begin in the records as in the file.
 """
 
 from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Now, Read, Stat, Steps
 from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
-from headrace.agents.lines import EncodingScan, part_length
+from headrace.agents.lines import UTF_8, EncodingScan, part_length
 from headrace.agents.parse import time_of_line_start
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.stream import RECORD_COST_BYTES, Stream
@@ -91,10 +91,10 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
     if before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns):
         stream.changed_ms = now.monotonic_ms
     elif size == stream.scan_to and stream.line_end < 0:
-        stream.looked(now, size)
+        stream.looked(now, stat.size)
         stream.reached(size)
         return (yield from _finish_tail(stream, now, limits, once=once))
-    stream.looked(now, size)
+    stream.looked(now, stat.size)
     outcome = yield from _next_chunk(stream, now, limits, size)
     if isinstance(outcome, Replaced):
         return outcome
@@ -118,7 +118,7 @@ def _repeat(stream: Stream) -> Steps[Outcome]:
 
 
 def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int) -> Steps[Outcome]:
-    if stream.line is not None or stream.line_end >= 0:
+    if stream.line is not None and (stream.line_end >= 0 or not stream.tail_open):
         return (yield from _next_part(stream, now, size))
     assert stream.handle is not None
     assert stream.input is not None
@@ -133,18 +133,20 @@ def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int) -> Steps[Ou
     fresh = data[len(guard) :]
     if not scanning:
         stream.skip = 1 if stream.tail_open and fresh.startswith(b"\n") else 0
-    newline = fresh.find(b"\n") if scanning else fresh.rfind(b"\n", stream.skip)
+    newline = fresh.find(b"\n") if scanning or stream.within_line else fresh.rfind(b"\n", stream.skip)
     if newline < 0:
         stream.scan_to += len(fresh)
         stream.scan_guard = data[-GUARD_BYTES:]
         return None
+    end = stream.scan_to + newline + 1
+    if stream.within_line:
+        return (yield from _begin_parts(stream, now, end, size, terminated=True))
     if not scanning:
         return _plan(stream, now, fresh[stream.skip : newline + 1], limits.chunk_lines)
-    end = stream.scan_to + newline + 1
     if end - stream.read_to <= chunk_bytes:  # short enough to be read as a whole
         stream.rewind()
         return (yield from _next_chunk(stream, now, limits, size))
-    return (yield from _begin_long_line(stream, now, end, size, terminated=True))
+    return (yield from _begin_parts(stream, now, end, size, terminated=True))
 
 
 def _plan(stream: Stream, now: Now, data: bytes, most_lines: int) -> Planned:
@@ -185,8 +187,8 @@ def _finish_tail(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Ste
     finished = once or (stream.rotated and now.monotonic_ms - stream.changed_ms >= QUIET_MS)
     if not finished or stream.scan_to <= start or stream.handle is None or stream.input is None:
         return None
-    if stream.scan_to - start > max(limits.chunk_bytes, stream.input.split_bytes + 1):
-        return (yield from _begin_long_line(stream, now, stream.scan_to, stream.scan_to, terminated=False))
+    if stream.within_line or stream.scan_to - start > max(limits.chunk_bytes, stream.input.split_bytes + 1):
+        return (yield from _begin_parts(stream, now, stream.scan_to, stream.scan_to, terminated=False))
     length = len(stream.guard) + stream.scan_to - stream.read_to
     data = yield Read(stream.handle, stream.read_to - len(stream.guard), length)
     if data is None:
@@ -197,8 +199,8 @@ def _finish_tail(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Ste
     return _planned(stream, now, start, tail, None, more=False)
 
 
-def _begin_long_line(stream: Stream, now: Now, end: int, size: int, *, terminated: bool) -> Steps[Outcome]:
-    """Look through a long line for its encoding and its time, then send its first part."""
+def _begin_parts(stream: Stream, now: Now, end: int, size: int, *, terminated: bool) -> Steps[Outcome]:
+    """Look through a long line, or the rest of one whose beginning was sent, for its encoding; then send its first part."""
     assert stream.handle is not None
     assert stream.input is not None
     start = stream.read_to + stream.skip
@@ -214,8 +216,12 @@ def _begin_long_line(stream: Stream, now: Now, end: int, size: int, *, terminate
         first = first or block[:_LINE_HEAD_BYTES]
         at += len(block)
         scan.feed(block, final=at == text_end)
-    event_time_us = time_of_line_start(first, scan.encoding, now.wall_ms * 1000)
-    stream.line = LineHead(scan.encoding, event_time_us, 0)
+    if stream.within_line:
+        assert stream.line is not None
+        stream.line = stream.line if scan.encoding == UTF_8 else replace(stream.line, encoding=scan.encoding)
+    else:
+        event_time_us = time_of_line_start(first, scan.encoding, now.wall_ms * 1000)
+        stream.line = LineHead(scan.encoding, event_time_us, 0)
     stream.line_end = end
     return (yield from _next_part(stream, now, size))
 

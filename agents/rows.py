@@ -25,8 +25,8 @@ class StreamRow:
 
     `host`, `service`, `source`, `topic` and `partition` are as first seen and never change. `position` is the file's byte up
     to which everything is acknowledged (or rejected), `crc` the running hash of all bytes before it, `guard` the digest of
-    the last 256 of them. `head` is the digest of the first `head_bytes` bytes. `tail_open` says that the record that ends at
-    `position` was a line without its newline. `line` is given where the position is between two parts of a line. `detached`
+    the last 256 of them. `head` is the digest of the first `head_bytes` bytes. `line` is given where the position is within
+    a line; `tail_open` says that the file ended there when it was sent, so that the line may be over or go on. `detached`
     says that its own file was truncated, replaced or removed; only a copy that proves to hold the same bytes may continue it.
     `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
     """

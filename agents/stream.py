@@ -11,7 +11,9 @@ from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now
 from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
-from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.lines import cut, encoding_of
+from headrace.agents.parse import time_of_line
+from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 
 # What a record costs in memory on its way beside its message: the envelope (about 250 B) and librdkafka's own (about 220 B).
 RECORD_COST_BYTES = 500
@@ -106,6 +108,11 @@ class Stream:
         return not self.in_flight and not self.replay
 
     @property
+    def within_line(self) -> bool:
+        """Whether what comes next goes on with a line that was sent without its newline (that newline alone is no part)."""
+        return self.tail_open and not self.skip
+
+    @property
     def tail_bytes(self) -> int:
         """Bytes behind the last newline, as far as they were looked at."""
         return self.scan_to - self.read_to - self.skip
@@ -156,6 +163,7 @@ class Stream:
         passed = skipped + data
         head = self.head if len(self.head) >= HEAD_BYTES else (self.head + passed)[:HEAD_BYTES]
         guard = (self.guard + passed)[-GUARD_BYTES:]
+        tail_open = not data.endswith(b"\n") and not chunk.more
         return replace(
             self.row,
             position=chunk.end,
@@ -163,8 +171,8 @@ class Stream:
             guard=digest(guard),
             head=digest(head),
             head_bytes=len(head),
-            tail_open=not data.endswith(b"\n") and not chunk.more,
-            line=replace(chunk.line, part=chunk.line.part + 1) if chunk.line and chunk.more else None,
+            tail_open=tail_open,
+            line=_line_behind(chunk, data) if tail_open or chunk.more else None,
         )
 
     def sent(self, chunk: ChunkRow, data: bytes, after: StreamRow, cost_bytes: int) -> None:
@@ -176,7 +184,7 @@ class Stream:
         self.crc = after.crc
         self.read_to = chunk.end
         self.tail_open, self.line = after.tail_open, after.line
-        if self.line is None:
+        if self.line is None or self.tail_open:
             self.line_end = -1
         self.rewind()
         self.cost_bytes += cost_bytes
@@ -229,3 +237,13 @@ class Stream:
         while self.marks and self.marks[0].position <= self.row.position and not self.replay:
             self.complete = self.marks.popleft().at
             self.row = replace(self.row, complete_ms=self.complete.wall_ms)
+
+
+def _line_behind(chunk: ChunkRow, data: bytes) -> LineHead:
+    """What the next part of the line shares that a chunk ends within; `data` is the chunk's bytes."""
+    if chunk.line is not None:
+        return replace(chunk.line, part=chunk.line.part + 1)
+    tail = data[data.rfind(b"\n") + 1 :]
+    encoding = encoding_of(tail)
+    event_time_us = time_of_line(tail.decode(encoding), chunk.parser, chunk.read_time_ms * 1000)
+    return LineHead(encoding, event_time_us, len(cut(tail, encoding, chunk.split_bytes)))

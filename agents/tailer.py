@@ -226,8 +226,10 @@ class Tailer:
             if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
                 yield from self._continue(stream, seen, opened, now)
                 return True
-        if seen.matched or rotated_out:
+        if seen.matched:
             self._begin(seen.input, seen.path, opened.handle, opened.stat, self._listed, now)
+        elif rotated_out:  # under the name that it was written under, as if it had been seen in time
+            self._begin(seen.input, origins[0].row.path, opened.handle, opened.stat, self._listed, now)
         else:
             self._refused[key] = (seen.stat.size, seen.stat.mtime_ns)
             yield Close(opened.handle)

@@ -1,10 +1,10 @@
 """Repeats are dropped by identity, and what lands is summed for the audit (audit.md, One row per line). No I/O.
 
 A record of ours covers the positions from its `since` to the end of its source bytes. What ended a line is not in the record:
-its `\\n`, or nothing (the unterminated tail of a finite input, a part that is not the last). So a record covers
+its `\\n`, or nothing (a part that is not the last, a line that was sent before its newline was written). So a record covers
 [since, position + bytes of `message`), at least one byte, and the byte of the newline is added by the record after it, whose
-`since` says that the line before had one. Taking it for granted would swallow what is appended after an unterminated tail,
-and the later parts of every long line. (Streams whose positions are a spool's sequence numbers need a mark of their own.)
+`since` says that the line before had one. Taking it for granted would swallow the part that comes next. (Streams whose
+positions are a spool's sequence numbers need a mark of their own.)
 """
 
 from collections.abc import Mapping

@@ -81,6 +81,20 @@ def test_a_second_run_ships_what_is_new_only(parts: Rig) -> None:
     assert [(event["position"], event["since"]) for event in parts.events()] == [(0, 0), (4, 4), (8, 7)]
 
 
+def test_a_line_that_grows_after_a_run_sent_it_goes_on_as_a_part(parts: Rig) -> None:
+    file = parts.logs / "a.log"
+    whole = "one\n2026-11-23 08:00:00 grüezi und adieu\nthree\n".encode()
+    for end in (whole.index(b"\xbc"), whole.index(b" und"), len(whole)):  # the first cut is in the middle of a character
+        file.write_bytes(whole[:end])
+        parts.ship()
+    events = parts.distinct()
+    assert [event["part"] for event in events] == [0, 0, 1, 2, 0]
+    assert b"".join(event["message"].encode(event["encoding"]) for event in events) == whole.replace(b"\n", b"")
+    assert len({event["event_time"] for event in events[1:4]}) == 1
+    assert sum(len(event["message"].encode(event["encoding"])) for event in events[1:4]) == len(whole.splitlines()[1])
+    parts.check_audit()
+
+
 def test_a_file_left_out_of_a_run_is_not_shipped_again(parts: Rig) -> None:
     first, second = parts.logs / "a.log", parts.logs / "b.log"
     first.write_bytes(b"one\ntwo\n")

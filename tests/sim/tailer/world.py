@@ -213,6 +213,11 @@ class Broker:
         assert self._values.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
         self.events[identity] = event
 
+    def of_stream(self, stream_id: str) -> list[tuple[int, int, dict[str, Any]]]:
+        """(position, part, event) of a stream, in order."""
+        mine = sorted(identity for identity in self.events if identity[0] == stream_id)
+        return [(position, part, self.events[stream_id, position, part]) for _, position, part in mine]
+
     def delivered_lines(self) -> set[bytes]:
         """Whole lines, put together from their parts."""
         lines: list[bytes] = []

@@ -56,7 +56,22 @@ def test_terminated_lines_of_a_stream_make_one_interval_however_they_are_batched
 
 
 def test_what_is_appended_after_an_unterminated_tail_is_no_repeat() -> None:
-    assert kept(Repeats({}), (0, 0, 0, "tail"), (4, 4, 0, "appended"), (13, 13, 0, "")) == [True] * 3
+    fold = Fold()
+    repeats = Repeats(fold.streams)
+    assert kept(repeats, (0, 0, 0, "tail")) == [True]
+    repeats = committed(fold, repeats)
+    assert kept(repeats, (0, 0, 0, "tail"), (4, 4, 1, "appended"), (13, 13, 0, "")) == [False, True, True]
+
+
+def test_a_newline_that_came_after_its_line_was_sent_is_covered_by_the_next_line() -> None:
+    fold = Fold()
+    repeats = Repeats(fold.streams)
+    kept(repeats, (0, 0, 0, "tail"))
+    repeats = committed(fold, repeats)
+    assert kept(repeats, (5, 4, 0, "next"), (0, 0, 0, "tail"), (5, 4, 0, "next")) == [True, False, False]
+    committed(fold, repeats)
+    (stream,) = fold.streams.values()
+    assert list(stream.landed) == [(0, 9)]
 
 
 def test_parts_of_one_line_are_different_records() -> None:
