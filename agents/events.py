@@ -64,11 +64,8 @@ def _string(text: str) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """UTF-8; half of a surrogate pair (JSON can escape one) becomes a question mark, as no UTF-8 can hold it."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
+    r"""UTF-8; what no UTF-8 can hold (half of a surrogate pair, a foreign byte in a file name) is escaped, as `\udcff`."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _map(fields: dict[str, str]) -> bytes:

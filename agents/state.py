@@ -322,17 +322,37 @@ def streams_of(state_dir: Path, paths: Collection[str]) -> dict[str, str]:
         rows = db.execute("SELECT path, stream_id FROM streams ORDER BY detached DESC, complete_ms").fetchall()
     finally:
         db.close()
-    return {path: stream_id for path, stream_id in rows if path in paths}
+    return {path: stream_id for path, stream_id in ((_text(path), stream_id) for path, stream_id in rows) if path in paths}
 
 
 def _values(row: StreamRow | ChunkRow) -> list[Any]:
     """A row's columns; the head of a line is kept as JSON."""
-    values = [getattr(row, column.name) for column in fields(row)]
-    return [json.dumps(astuple(value)) if isinstance(value, LineHead) else value for value in values]
+    return [_value(getattr(row, column.name)) for column in fields(row)]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, LineHead):
+        return json.dumps(astuple(value))
+    if isinstance(value, str) and not value.isascii():
+        return _blob_unless_utf8(value)
+    return value
+
+
+def _blob_unless_utf8(text: str) -> str | bytes:
+    """SQLite's text is UTF-8, a file's name is any bytes: one that is not UTF-8 is kept as the bytes that it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return text
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def _stream_values(row: Sequence[Any]) -> list[Any]:
-    values = list(row)
+    values = [_text(value) for value in row]
     for name, read in (("tail_open", bool), ("detached", bool), ("line", _line)):
         index = _STREAM_COLUMNS.index(name)
         values[index] = read(values[index])

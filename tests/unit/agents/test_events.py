@@ -1,6 +1,7 @@
 """A chunk's events on the wire are what an Avro library writes for the envelope, and are counted as the audit says."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -45,10 +46,17 @@ def test_every_kind_of_line_keeps_its_bytes_and_its_place() -> None:
     for event, line in zip(found, lines, strict=True):
         assert (event["position"], event["since"], event["part"]) == (position, position, 0)
         position += len(line) + 1
-    assert found[5]["fields"] == {"a": "?"}
+    assert found[5]["fields"] == {"a": r"\ud800"}
     assert [event["event_time_source"] for event in found] == ["read"] * 6 + ["line"]
     assert found[0]["host"] == "höst"
     assert found[0]["event_time"] == found[0]["read_time"]
+
+
+def test_a_file_name_that_is_not_utf8_is_shown_with_escapes() -> None:
+    stream = replace(STREAM, service="bad\udcff", source="/var/log/bad\udcff.log")
+    (value,) = ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(stream, chunk(b"x\n"), b"x\n").values
+    event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+    assert (event["service"], event["source"]) == (r"bad\udcff", r"/var/log/bad\udcff.log")
 
 
 def test_a_skipped_newline_is_in_since() -> None:

@@ -35,6 +35,15 @@ def test_rows_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert again.chunks() == [CHUNK]
 
 
+def test_a_file_name_that_is_not_utf8_is_kept_and_found(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    row = replace(ROW, service="bad\udcff", source="/bad\udcff.log", path="/bad\udcff.log")
+    state.apply([Save((row,))])
+    assert state.streams() == [row]
+    state.close()
+    assert streams_of(tmp_path, [row.path]) == {row.path: "s-1"}
+
+
 def test_an_advance_moves_position_chunks_and_counts_together(tmp_path: Path) -> None:
     state = opened(tmp_path)
     state.apply([Save((ROW,), (CHUNK,))])
