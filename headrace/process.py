@@ -20,6 +20,8 @@ from headrace.errors import UsageError
 
 _PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "HEADRACE_PARENT"
+DATA_VARIABLE = "HEADRACE_DATA"
+DEFAULT_DATA = "headrace-data"
 
 
 def die_with_parent() -> None:
@@ -66,6 +68,11 @@ def async_stop_event() -> asyncio.Event:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     return stop
+
+
+def data_directory(given: str | None) -> Path:
+    """Where one machine's pipeline keeps everything: `--data`, or `$HEADRACE_DATA`, or `./headrace-data`; absolute."""
+    return Path(given or os.environ.get(DATA_VARIABLE) or DEFAULT_DATA).absolute()
 
 
 def writable_directory(path: Path, what: str) -> Path:

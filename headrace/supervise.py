@@ -55,11 +55,6 @@ class Layout:
             writable_directory(folder, "data directory")
 
 
-def data_directory(given: str | None) -> Path:
-    """`--data`, or `$HEADRACE_DATA`, or `./headrace-data`, as an absolute path."""
-    return Path(given or os.environ.get("HEADRACE_DATA") or "headrace-data").absolute()
-
-
 def free_port() -> int:
     """A loopback port that nobody listens on now."""
     with socket.socket() as probe:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.process import stop_event
-from headrace.supervise import Layout, Supervisor, check_port_free, data_directory, only_supervisor
+from headrace.process import DATA_VARIABLE, DEFAULT_DATA, data_directory, stop_event
+from headrace.supervise import Layout, Supervisor, check_port_free, only_supervisor
 
 _READY_TIMEOUT_S = 60.0
 _WATCH_INTERVAL_S = 0.1
@@ -20,12 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "globs", nargs="*", metavar="GLOB", help="files to ship to topic `logs`; quote it, so that new files match too"
     )
-    parser.add_argument("--data", metavar="DIR", help="where everything is kept (default: $HEADRACE_DATA or ./headrace-data)")
-    parser.add_argument("--port", type=_port, default=9092, help="the broker's port (default: 9092)")
-    parser.add_argument("--registry-port", type=_port, default=8081, help="the schema registry's port (default: 8081)")
     parser.add_argument(
-        "--http-port", type=_port, default=9600, help="the port of the broker's /healthz and /metrics (default: 9600)"
+        "--data", metavar="DIR", help=f"where everything is kept (default: ${DATA_VARIABLE} or ./{DEFAULT_DATA})"
     )
+    for option, port, of in (
+        ("--port", 9092, "the broker's port"),
+        ("--registry-port", 8081, "the schema registry's port"),
+        ("--http-port", 9600, "the port of the broker's /healthz and /metrics"),
+    ):
+        parser.add_argument(option, type=_port, metavar="PORT", default=port, help=f"{of} (default: {port})")
 
 
 def _port(text: str) -> int:

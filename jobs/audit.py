@@ -16,8 +16,8 @@ from headrace.errors import CorruptError, StorageError
 from headrace.jobs.announced import LATENESS_MS, Agent, Announcement, fold
 from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
-from headrace.jobs.places import landed_topics
 from headrace.jobs.verdict import TopicVerdict, Verdict, excesses, judge
+from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
 
 if TYPE_CHECKING:

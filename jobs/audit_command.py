@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UsageError
-from headrace.jobs.places import add_place_arguments, landed_root, unknown_table
+from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
 
 if TYPE_CHECKING:
     from headrace.jobs.audit import Auditor

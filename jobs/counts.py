@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.jobs.places import landed_topics
+from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import locate, snapshot
 
 NAMES: Final = ("topic", "host", "hour", "events")

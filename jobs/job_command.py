@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.errors import UsageError
-from headrace.jobs.places import add_place_arguments, landed_root
+from headrace.sinks.places import add_place_arguments, landed_root
 
 JOBS: Final = {"counts": "events per topic, host and hour"}
 _SUFFIXES: Final = (".parquet", ".csv", ".json", ".jsonl")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.output import escaped
-from headrace.jobs.places import unknown_table
+from headrace.sinks.places import unknown_table
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 
 if TYPE_CHECKING:

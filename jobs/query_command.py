@@ -3,7 +3,7 @@
 import argparse
 
 from headrace.errors import UsageError
-from headrace.jobs.places import add_place_arguments, landed_root
+from headrace.sinks.places import add_place_arguments, landed_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,25 +2,26 @@
 
 import argparse
 import json
-import os
-from pathlib import Path
 from typing import Any
+
+from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("topic", metavar="TOPIC")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--data", type=Path, metavar="DIR", help="DIR of `headrace up`; means --root DIR/landed")
-    where.add_argument("--root", metavar="PATH", help="the directory that `headrace load` writes to")
+    """Define the options of `headrace files`."""
+    parser.add_argument("topic", metavar="TOPIC", help="the table's name")
+    add_place_arguments(parser)
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a file: path, hour, rows, bytes, event times."""
-    from headrace.sinks.table.reader import snapshot
+    from headrace.sinks.table.reader import snapshot, tables
 
-    table = snapshot(root_of(args), args.topic)
+    root = landed_root(args)
+    if args.topic not in (known := tables(root)):
+        raise unknown_table(args.topic, known)
+    table = snapshot(root, args.topic)
     rows: list[dict[str, Any]] = [
         {
             "path": str(file.path),
@@ -41,13 +42,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_table(args.topic, rows)
     return 0
-
-
-def root_of(args: argparse.Namespace) -> str:
-    """`--root`, or `landed` below `--data`, `$HEADRACE_DATA` or `./headrace-data`."""
-    if args.root:
-        return str(args.root)
-    return str((args.data or Path(os.environ.get("HEADRACE_DATA") or "headrace-data")) / "landed")
 
 
 _COLUMNS = ("path", "dt", "hour", "rows", "bytes", "min_event_time_ms", "max_event_time_ms")

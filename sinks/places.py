@@ -2,14 +2,11 @@
 
 import argparse
 import difflib
-import os
 from collections.abc import Collection
 from pathlib import Path
 
 from headrace.errors import UsageError
-
-DATA_VARIABLE = "HEADRACE_DATA"
-DEFAULT_DATA = "headrace-data"
+from headrace.process import DATA_VARIABLE, DEFAULT_DATA, data_directory
 
 
 def add_place_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +28,7 @@ def landed_root(args: argparse.Namespace) -> Path:
         root = local_path(args.root)
         remedy = "name the directory that `headrace load` writes to"
     else:
-        root = Path(args.data or os.environ.get(DATA_VARIABLE) or DEFAULT_DATA) / "landed"
+        root = data_directory(args.data) / "landed"
         remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {root.parent}"
     if not root.is_dir():
         raise UsageError(f"{root}: no landed tables there; {remedy}")
