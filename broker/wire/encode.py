@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Writer = Callable[[bytearray, Any], None]
-_FIXED = {
+FIXED = {  # kafka_type of a fixed-width field → its struct format
     "int8": "b",
     "int16": "h",
     "int32": "i",
@@ -63,7 +63,7 @@ def _steps(fields: list[Any], flexible: bool) -> list[Writer]:
     steps: list[Writer] = []
     run: list[Any] = []
     for field in fields:
-        if is_array(field) or field.metadata.get("kafka_type") not in _FIXED:
+        if is_array(field) or field.metadata.get("kafka_type") not in FIXED:
             if run:
                 steps.append(_run_writer(run))
                 run = []
@@ -77,7 +77,7 @@ def _steps(fields: list[Any], flexible: bool) -> list[Writer]:
 
 def _run_writer(fields: list[Any]) -> Writer:
     """Fixed-width fields in a row, as one pack."""
-    pack = struct.Struct(">" + "".join(_FIXED[field.metadata["kafka_type"]] for field in fields)).pack
+    pack = struct.Struct(">" + "".join(FIXED[field.metadata["kafka_type"]] for field in fields)).pack
     plan = [(field.name, _default(field)) for field in fields]
     required = frozenset(name for name, default in plan if default is _REQUIRED)
 
@@ -164,8 +164,8 @@ def _array_writer(write_item: Writer, flexible: bool) -> Writer:
 
 
 def _primitive_writer(kind: str, flexible: bool) -> Writer:
-    if kind in _FIXED:
-        pack = struct.Struct(">" + _FIXED[kind]).pack
+    if kind in FIXED:
+        pack = struct.Struct(">" + FIXED[kind]).pack
 
         def write_fixed(out: bytearray, value: int) -> None:
             out += pack(value)

@@ -54,17 +54,22 @@ def skip_tagged_fields(frame: bytes | memoryview, position: int) -> int:
     Raises:
         MalformedRequestError: they run past the frame.
     """
-    count, position = _unsigned_varint(frame, position)
+    count, position = unsigned_varint(frame, position)
     for _ in range(count):
-        _, position = _unsigned_varint(frame, position)
-        length, position = _unsigned_varint(frame, position)
+        _, position = unsigned_varint(frame, position)
+        length, position = unsigned_varint(frame, position)
         position += length
         if position > len(frame):
             raise MalformedRequestError("tagged fields run past the request")
     return position
 
 
-def _unsigned_varint(frame: bytes | memoryview, position: int) -> tuple[int, int]:
+def unsigned_varint(frame: bytes | memoryview, position: int) -> tuple[int, int]:
+    """(value, position after it); seven bits a byte, least significant first.
+
+    Raises:
+        MalformedRequestError: it runs past the frame, or past 32 bits.
+    """
     value = 0
     for shift in range(0, 35, 7):
         if position >= len(frame):

@@ -8,7 +8,7 @@ Loading all versions of twenty APIs would cost 0.55 s and 49 MB, so each is load
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,8 @@ from kio.index import load_request_schema, load_response_schema
 from kio.serial import entity_reader
 from kio.serial.errors import SerialError
 
-from headrace.broker.wire.encode import entity_writer, inner_type, is_array, is_optional
+from headrace.broker.wire.claims import claims_check
+from headrace.broker.wire.encode import entity_writer, inner_type
 from headrace.broker.wire.header import MalformedRequestError, response_header, skip_tagged_fields
 
 _API_VERSIONS = 18
@@ -32,7 +33,7 @@ _ZERO = {
 class RequestCodec:
     """Decodes the requests and encodes the answers of one API in one version."""
 
-    __slots__ = ("_flexible_request", "_flexible_response", "_read", "_refuse_nulls", "_write")
+    __slots__ = ("_check_claims", "_flexible_request", "_flexible_response", "_read", "_write")
 
     def __init__(self, api_key: int, version: int, served: tuple[int, int]) -> None:
         """`served` is the lowest and the highest version that the handler serves."""
@@ -43,7 +44,7 @@ class RequestCodec:
         self._flexible_request: bool = request.__flexible__
         self._flexible_response: bool = response.__flexible__ and api_key != _API_VERSIONS
         self._read = entity_reader(request)
-        self._refuse_nulls = _null_check(request)
+        self._check_claims = claims_check(request)
         self._write = entity_writer(response)
 
     @property
@@ -60,11 +61,11 @@ class RequestCodec:
         if self._flexible_request:
             body_position = skip_tagged_fields(frame, body_position)
         try:
+            if self._check_claims is not None:
+                frame = self._check_claims(frame, body_position)
             request, _ = self._read(frame, body_position)
-        except (SerialError, ValueError, OverflowError) as error:
+        except (SerialError, ValueError, OverflowError, LookupError) as error:
             raise MalformedRequestError(f"{type(error).__name__}: {error}") from error
-        if self._refuse_nulls is not None:
-            self._refuse_nulls(request)
         return request
 
     def encode(self, correlation_id: int, response: Mapping[str, Any]) -> bytes:
@@ -93,29 +94,6 @@ def request_codec(api_key: int, version: int, served: tuple[int, int]) -> Reques
 def milliseconds(duration: datetime.timedelta) -> int:
     """A decoded duration in ms (kio turns wire integers into timedelta)."""
     return duration.days * 86_400_000 + duration.seconds * 1000 + duration.microseconds // 1000
-
-
-def _null_check(entity: Any) -> Callable[[Any], None] | None:
-    """A check that arrays which may not be null are not, at every depth (kio reads any as null); None without arrays."""
-    plan: list[tuple[str, bool, Callable[[Any], None] | None]] = []
-    for field in dataclasses.fields(entity):
-        if is_array(field):
-            inner = inner_type(field.type)
-            plan.append((field.name, is_optional(field.type), _null_check(inner) if dataclasses.is_dataclass(inner) else None))
-    if not plan:
-        return None
-
-    def check(value: Any) -> None:
-        for name, may_be_null, check_item in plan:
-            items = getattr(value, name)
-            if items is None:
-                if not may_be_null:
-                    raise MalformedRequestError(f"{name} is null")
-            elif check_item is not None:
-                for item in items:
-                    check_item(item)
-
-    return check
 
 
 def _complete(entity: Any, other: Any) -> None:

@@ -71,11 +71,16 @@ def frame(api_key: int, version: int, body: bytes, *, flexible: bool = False) ->
         pytest.param(frame(3, 99, b""), "API key 3 (Metadata) version 99", id="unknown version"),
         pytest.param(frame(1, 3, b""), "API key 1 (Fetch) version 3", id="a version that is gone"),
         pytest.param(frame(0, -1, b""), "API key 0 (Produce) version -1", id="negative version"),
-        pytest.param(frame(3, 1, b"\x7f\xff\xff\xff"), "BufferUnderflow", id="lying array count"),
+        pytest.param(frame(3, 1, b"\x7f\xff\xff\xff"), "topics claims 2147483647 items", id="lying array count"),
+        pytest.param(
+            frame(10, 4, b"\0\xff\xff\xff\xff\x0f", flexible=True),
+            "coordinator_keys claims 4294967294 items",
+            id="a claim that no memory has room for",
+        ),
         pytest.param(frame(3, 1, b"\0\0\0\1\0\xff"), "BufferUnderflow", id="lying string length"),
         pytest.param(
             frame(0, 9, b"\0\0\1\0\0\0\1\2\2t\2\0\0\0\0\xff\xff\xff\xff\x07", flexible=True),
-            "BufferUnderflow",
+            "ends in the middle of a field",
             id="lying records",
         ),
         pytest.param(frame(0, 2, b"\0\1\0\0\0\1\0\0\xff\xff"), "Produce v2", id="half an old produce"),

@@ -1,5 +1,6 @@
 """Every served message in every served version: our encoder gives kio's bytes, and older requests read like the newest."""
 
+import contextlib
 import dataclasses
 import datetime
 import io
@@ -124,6 +125,56 @@ def test_arrays_that_may_not_be_null_are_malformed_when_null(
 ) -> None:
     with pytest.raises(MalformedRequestError, match="is null"):
         request_codec(key, version, served).decode(body, 0)
+
+
+def encoded_request(key: int, version: int) -> bytes:
+    """A request with a value in every field, two items in every array."""
+    entity = load_request_schema(key, version)
+    body = io.BytesIO()
+    entity_writer(entity)(body, as_kio(entity, sample(entity)))
+    return body.getvalue()
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+def test_full_requests_of_every_version_are_decoded(key: int, version: int) -> None:
+    entity = load_request_schema(key, version)
+    codec = request_codec(key, version, (APIS[key].min_version, APIS[key].max_version))
+    header = b"\0" if entity.__flexible__ else b""
+    assert codec.decode(header + encoded_request(key, version), 0) == as_kio(entity, sample(entity))
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+@pytest.mark.parametrize("claim", [b"\xff\xff\xff\xff\x0f", b"\x7f\xff\xff\xff", b"\x00\x20\x00\x00"])
+def test_claims_of_any_size_at_any_place_end_no_process(key: int, version: int, claim: bytes) -> None:
+    """kio gives room before it reads: a claim of 2³² items would be an allocation that fails, and the end of the broker."""
+    codec = request_codec(key, version, (APIS[key].min_version, APIS[key].max_version))
+    body = (b"\0" if load_request_schema(key, version).__flexible__ else b"") + encoded_request(key, version)
+    for at in range(len(body)):
+        with contextlib.suppress(MalformedRequestError):
+            codec.decode(body[:at] + claim + body[at:], 0)
+
+
+def test_an_array_claims_no_more_items_than_there_are_bytes_for() -> None:
+    names = b"\0\0\0\3" + 3 * b"\0\1t"
+    assert len(request_codec(3, 1, (0, 12)).decode(names, 0).topics) == 3
+    with pytest.raises(MalformedRequestError, match="topics claims 3 items, and 5 bytes are left"):
+        request_codec(3, 1, (0, 12)).decode(names[:9], 0)
+
+
+def test_tagged_fields_that_nobody_knows_are_ignored_at_every_depth() -> None:
+    """KIP-482: they may be added to a version that is out already."""
+    unknown = b"\2\x05\3abc\x85\7\0"  # tags 5 and 901
+    partition = b"\0\0\0\7" + b"\4abc" + unknown
+    body = b"\0" + b"\0\0\1\0\0\0\1" + b"\2" + b"\2t" + b"\2" + partition + unknown + unknown
+    (topic,) = request_codec(0, 9, (3, 11)).decode(body, 0).topic_data
+    assert topic.name == "t"
+    assert [(data.index, bytes(data.records)) for data in topic.partition_data] == [(7, b"abc")]
+
+
+def test_tagged_fields_that_are_known_stay_beside_those_that_are_not() -> None:
+    fetch = b"\0" + bytes(4 + 4 + 4) + b"\0" + bytes(4 + 4) + b"\1" + b"\1" + b"\1"  # v15 of no topics, before its tags
+    request = request_codec(1, 15, (4, 16)).decode(fetch + b"\2" + b"\0\2\2c" + b"\x09\1?", 0)
+    assert request.cluster_id == "c"
 
 
 def test_a_required_field_left_out_is_our_fault() -> None:
