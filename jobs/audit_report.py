@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from rich import box
@@ -46,7 +45,7 @@ def reasons_of(verdicts: Sequence[TopicVerdict]) -> Iterator[str]:
 
 
 def _values(row: Row) -> list[Any]:
-    start = datetime.fromtimestamp(row.window_start_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    start = when(row.window_start_ms).replace(" ", "T")
     return [start if name == "window_start_ms" else value for name, value in asdict(row).items()]
 
 

@@ -17,8 +17,8 @@ every partition, and that nothing in it was lost.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
 
 from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
 from headrace.jobs.announced import LATENESS_MS, Agent
@@ -26,6 +26,9 @@ from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +297,9 @@ class _Judging:
 
 
 def when(at_ms: float) -> str:
-    """A time as people read it: `2026-11-22 13:40:00Z`."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """A time as people read it: `2026-11-22 13:40:00Z`; one that no calendar knows is the calendar's first or last."""
+    at = _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
+    return f"{at.replace(tzinfo=None).isoformat(' ', 'seconds')}Z"
 
 
 def _name(agent: Agent) -> str:

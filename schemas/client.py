@@ -19,6 +19,7 @@ CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 SUBJECT_NOT_FOUND: Final = 40401
 VERSION_NOT_FOUND: Final = 40402
+SCHEMA_NOT_FOUND: Final = 40403
 _PIECE_BYTES: Final = 64 * 1024
 # A registry is named by its URL and nothing else: an http_proxy of the environment would catch loopback addresses too.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -7,7 +7,7 @@ record comes out.
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.repeats import Repeats, has_identity, runs
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
 from headrace.sinks.values import Decoded, Input, Schemas, decide_input, decode
 
 MAX_AGE_MS: Final = 1_800_000
@@ -123,6 +123,8 @@ class Attempt:
     @staticmethod
     def _note_holes(progress: Progress, messages: Sequence[Any], why: Callable[[int, int], str]) -> None:
         first, last = messages[0], messages[-1]
+        if progress.gaps and progress.gaps[-1].before_ms is None and progress.gaps[-1].end == first.offset():
+            progress.gaps[-1] = replace(progress.gaps[-1], before_ms=first.timestamp()[1])
         if first.offset() == progress.next and last.offset() - first.offset() + 1 == len(messages):
             progress.next = last.offset() + 1
         else:
@@ -222,6 +224,11 @@ class Attempt:
     def closed_files(self) -> tuple[DataFile, ...]:
         """Files that are finished already: the commit protocol's to delete."""
         return self._buckets.closed
+
+    @property
+    def closed_quarantine(self) -> Quarantine | None:
+        """The quarantine file if it is finished already: the commit protocol's to delete."""
+        return self._quarantine.closed
 
     @property
     def counts(self) -> tuple[int, int, int]:

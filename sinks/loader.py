@@ -34,7 +34,7 @@ LOOK_INTERVAL_MS: Final = 1000
 RETRY_INTERVAL_MS: Final = 1000
 STORAGE_RETRY_MS: Final = 5000
 PATIENCE_MS: Final = 30_000
-"""How long `--once` waits for a cluster that does not answer."""
+"""How long `--once` waits for a cluster or a registry that does not answer."""
 BATCH_RECORDS: Final = 20_000
 HELD_BYTES: Final = 96 << 20
 """Rows in memory, over all tables; past this the fullest hour is spilled."""
@@ -274,6 +274,12 @@ class Loader:
         for table in self._tables.values():
             if table.is_open and table.loader.is_blocked:
                 self._guarded(table, partial(self._take_waiting, table))
+            if self._once and (blocked := table.loader.blocked):
+                error, since_ms = blocked
+                if self._clock.monotonic_ms() - since_ms > PATIENCE_MS:
+                    for each in self._tables.values():
+                        self._finish(each)
+                    raise error
 
     def _take_waiting(self, table: _Table) -> None:
         table.loader.take_waiting(self._cause(table))

@@ -1,5 +1,6 @@
 """One landed Parquet file: written in staging, counted and hashed on its way, durable when closed."""
 
+import contextlib
 import io
 import os
 from collections.abc import Iterable
@@ -133,6 +134,8 @@ class ParquetFile:
         )
 
     def discard(self) -> None:
-        """Give the file up; it is deleted."""
-        self._sink.close()
-        self._staged.unlink(missing_ok=True)
+        """Give the file up; it is deleted, unless the disk refuses even that."""
+        with contextlib.suppress(OSError):  # a full disk refuses what is still buffered
+            self._sink.close()
+        with contextlib.suppress(OSError):
+            self._staged.unlink(missing_ok=True)

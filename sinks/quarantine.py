@@ -1,6 +1,7 @@
 """The quarantine file of one attempt: undecodable records, whole, so that they can be looked at and replayed."""
 
 import base64
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -28,6 +29,7 @@ class QuarantineFile:
         self._stream: Any = None
         self._windows: dict[int, int] = {}
         self.count = 0
+        self.closed: Quarantine | None = None
 
     def add(self, incarnation: int, partition: int, bad: Bad) -> None:
         """Append one record.
@@ -64,7 +66,7 @@ class QuarantineFile:
         self._stream = zstandard.ZstdCompressor().stream_writer(self._raw, closefd=False)
 
     def close(self) -> Quarantine | None:
-        """Make it durable; None if nothing was quarantined."""
+        """Make it durable; None if nothing was quarantined. From now on it is the commit protocol's to delete."""
         if self._raw is None:
             return None
         try:
@@ -76,13 +78,17 @@ class QuarantineFile:
         except OSError as error:
             raise StorageError(f"{self._table / self.path}: {error.strerror or error}") from error
         windows = tuple(WindowCount(start, count) for start, count in sorted(self._windows.items()))
-        return Quarantine(self.path, self.count, windows)
+        self._raw = None
+        self.closed = Quarantine(self.path, self.count, windows)
+        return self.closed
 
     def discard(self) -> None:
-        """Give the file up; it is deleted."""
+        """Give up the file that is still open; it is deleted, unless the disk refuses even that."""
         if self._raw is not None:
-            self._raw.close()
-            (self._table / self.path).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a full disk refuses what is still buffered
+                self._raw.close()
+            with contextlib.suppress(OSError):
+                (self._table / self.path).unlink(missing_ok=True)
 
 
 def _text(data: bytes | None) -> str | None:

@@ -44,6 +44,8 @@ class TableLoader:
         self._incarnations: dict[int, int] = {}
         self._ids: dict[int, str | None] = {}
         self._waiting: deque[tuple[int, list[Any]]] = deque()
+        self.blocked: tuple[PeerError, int] | None = None
+        """Why records wait for the registry, and since when (monotonic ms)."""
         self._swept_ms: int | None = None
         self.fold = Fold()
         self.attempt = self._new_attempt(self.fold)
@@ -51,6 +53,7 @@ class TableLoader:
     def open(self) -> None:
         """Fold to the head, and finish moves that a crash left undone."""
         self._waiting.clear()
+        self.blocked = None
         self._incarnations.clear()
         self.fold = carry_out(read_head(), self._store)
         self.attempt = self._new_attempt(self.fold)
@@ -107,7 +110,9 @@ class TableLoader:
                 self.attempt.take(partition, messages, self._schemas, why=why, now_ms=self._clock.monotonic_ms())
             except PeerError as error:
                 logger.warning("records wait: %s", error, extra={"topic": self.topic})
+                self.blocked = self.blocked or (error, self._clock.monotonic_ms())
                 return
+            self.blocked = None
             self._waiting.popleft()
 
     def skip(self, partition: int, end: int, why: str) -> None:
@@ -184,9 +189,20 @@ class TableLoader:
 
     def give_up(self, why: str) -> None:
         """Drop what has been read and not committed."""
-        draft = CommitRecord("load", self.attempt.name, "", 0, add=self.attempt.closed_files, generation=self.fold.generation)
-        self.attempt.discard()
-        self._abandon(draft, why)
+        attempt, generation = self.attempt, self.fold.generation
+        attempt.discard()
+        self._abandon(
+            CommitRecord(
+                "load",
+                attempt.name,
+                "",
+                0,
+                add=attempt.closed_files,
+                quarantine=attempt.closed_quarantine,
+                generation=generation,
+            ),
+            why,
+        )
 
     def _abandon(self, draft: CommitRecord, why: str) -> None:
         metrics.COMMITS.labels(self.topic, "failed").inc()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing
-from headrace.schemas.client import RegistryClient
+from headrace.schemas.client import SCHEMA_NOT_FOUND, RegistryClient
 from headrace.sinks.buckets import FIRST_HOUR, HOUR_MS, LAST_HOUR
 
 Input = Literal["avro", "json", "bytes"]
@@ -68,15 +68,17 @@ class Schemas:
         """A schema; None if the registry says that there is none.
 
         Raises:
-            PeerError: the registry cannot be asked.
+            PeerError: the registry cannot be asked, or refuses to say.
         """
         if schema_id not in self._by_id:
             if self._client is None:
                 raise PeerError("the table holds Avro and no registry is configured; set registry: http://host:port")
             try:
                 self._by_id[schema_id] = self._client.schema_by_id(schema_id)
-            except RefusedError:
-                return None
+            except RefusedError as error:
+                if error.code == SCHEMA_NOT_FOUND:
+                    return None
+                raise  # not allowed, or not this registry: says nothing about the record
         return self._by_id[schema_id]
 
 
@@ -192,6 +194,8 @@ def _with_own_columns(
     count = len(messages)
     offsets = np.fromiter((message.offset() for message in messages), np.int64, count)
     times = np.fromiter((message.timestamp()[1] for message in messages), np.int64, count)
+    # Kafka takes any int64; what no calendar knows would break every query of the table, and lands at the calendar's end.
+    times = np.clip(times, FIRST_HOUR * HOUR_MS, (LAST_HOUR + 1) * HOUR_MS - 1)
     # A user's column of one of our names would be ambiguous in every query: it is landed under a longer name.
     table = table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
     table = table.append_column(

@@ -37,7 +37,7 @@ def encode(fold: Fold) -> bytes:
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
         "quarantined": [as_json(quarantine) for quarantine in fold.quarantined],
     }
-    return zstandard.compress(json.dumps(body, separators=(",", ":")).encode())
+    return zstandard.ZstdCompressor(write_checksum=True).compress(json.dumps(body, separators=(",", ":")).encode())
 
 
 def decode(data: bytes, where: str) -> Fold:
@@ -48,7 +48,7 @@ def decode(data: bytes, where: str) -> Fold:
         CorruptError: not a checkpoint.
     """
     try:
-        body: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompressobj().decompress(data))
+        body: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(data))
         check_version(body, where)
         fold = Fold(body["generation"], body["seq"], body["attempt"], body["created_ms"], body["input"])
         fold.files = {file["path"]: from_json(DataFile, file) for file in body["files"]}

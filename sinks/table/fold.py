@@ -4,7 +4,7 @@ A fold has one owner, who applies records to it in order. `prev` names the recor
 went on from a record which is no longer history is noticed instead of believed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from headrace.audit import HASH_MODULUS
@@ -13,6 +13,8 @@ from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
 
 FORGET_STREAM_MS: Final = 7 * 24 * 3_600_000
+LONGEST_STEP_MS: Final = 24 * 3_600_000
+"""How far one record moves the table's time: a loader whose clock is years ahead must not make us forget every stream."""
 
 PartitionKey = tuple[int, int]  # (incarnation, partition)
 StreamKey = tuple[int, str, str]  # (partition, agent_id, stream_id)
@@ -66,7 +68,7 @@ class Fold:
     seq: int = -1
     attempt: str | None = None
     created_ms: int = 0
-    """When the head was made, by its loader's clock."""
+    """The table's time, by its loaders' clocks: when the head was made, never back, at most a day on with each record."""
     input: str | None = None
     files: dict[str, DataFile] = field(default_factory=dict)
     ends: dict[PartitionKey, PartitionEnd] = field(default_factory=dict)
@@ -106,8 +108,7 @@ class Fold:
         if record.prev != self.attempt:
             raise CorruptError(f"{where} follows attempt {record.prev}, but record {self.seq} is attempt {self.attempt}")
         self._check(record, where)
-        if self.seq < 0:
-            self.checkpoint_ms = record.created_ms  # counts as the time of the last checkpoint, as long as there is none
+        self._tick(record)
         for landed in record.ranges:
             self._advance(landed)
         for path in record.remove:
@@ -118,9 +119,14 @@ class Fold:
         self._sum(record)
         self._cover(record)
         self.seq, self.attempt = record.seq, record.attempt
-        self.created_ms = max(self.created_ms, record.created_ms)
         self.input = record.input or self.input
         self.attempts[record.seq] = record.attempt
+
+    def _tick(self, record: CommitRecord) -> None:
+        if self.seq < 0:
+            self.created_ms = self.checkpoint_ms = record.created_ms  # counts as a checkpoint's time while there is none
+        else:
+            self.created_ms = max(self.created_ms, min(record.created_ms, self.created_ms + LONGEST_STEP_MS))
 
     def _check(self, record: CommitRecord, where: str) -> None:
         for landed in record.ranges:
@@ -156,6 +162,8 @@ class Fold:
             last.last_fingerprint,
             topic_id,
         )
+        if landed.last_timestamp_ms is not None:
+            self.lost = [_bounded(lost, key, landed.start, landed.last_timestamp_ms) for lost in self.lost]
         self.lost += [LostGap(landed.incarnation, landed.partition, gap) for gap in landed.gaps if gap.why == "lost"]
 
     def _sum(self, record: CommitRecord) -> None:
@@ -172,12 +180,19 @@ class Fold:
     def _cover(self, record: CommitRecord) -> None:
         for stream in record.streams:
             key = (stream.partition, stream.agent, stream.stream)
-            known = self.streams.setdefault(key, LandedStream(IntervalSet(), record.created_ms))
+            known = self.streams.setdefault(key, LandedStream(IntervalSet(), self.created_ms))
             for start, end in stream.landed:
                 known.landed.add(start, end)
-            known.touched_ms = max(known.touched_ms, record.created_ms)
+            known.touched_ms = self.created_ms
 
     def forget_old_streams(self) -> None:
         """Drop what has landed of streams that no record has touched for 7 days before the head."""
         oldest = self.created_ms - FORGET_STREAM_MS
         self.streams = {key: stream for key, stream in self.streams.items() if stream.touched_ms >= oldest}
+
+
+def _bounded(lost: LostGap, key: PartitionKey, start: int, before_ms: int) -> LostGap:
+    """A gap that a range ended with, once the next range, from `start` on, tells what came after it."""
+    if (lost.incarnation, lost.partition) != key or lost.gap.end != start or lost.gap.before_ms is not None:
+        return lost
+    return replace(lost, gap=replace(lost.gap, before_ms=before_ms))

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A listed file: path relative to the listed directory, size, and when the store last changed it (its clock, ms)."""
+    """A listed file: path relative to the listed directory, size, when it was written or moved (the store's clock, ms)."""
 
     name: str
     size_bytes: int
@@ -179,8 +179,7 @@ class LocalStore:
                 elif name > after:
                     with contextlib.suppress(FileNotFoundError):  # moved since it was listed
                         status = item.stat(follow_symlinks=False)
-                        # A rename does not touch the modification time, but does touch the change time.
-                        yield Entry(name, status.st_size, status.st_ctime_ns // 1_000_000)
+                        yield Entry(name, status.st_size, status.st_mtime_ns // 1_000_000)
 
     def get(self, paths: tuple[str, ...]) -> tuple[bytes | None, ...]:
         return tuple(self._get(self.root / path) for path in paths)
@@ -220,6 +219,7 @@ class LocalStore:
                 return
             make_directory(to.parent, self.root)
             try:
+                os.utime(from_)
                 os.link(from_, to)
                 sync_directory(to.parent)
             except FileNotFoundError:
@@ -254,7 +254,7 @@ class LocalStore:
             make_directory(probe.parent, self.root)
             try:
                 probe.touch()
-                return probe.stat().st_ctime_ns // 1_000_000
+                return probe.stat().st_mtime_ns // 1_000_000
             except FileNotFoundError:
                 return time.time_ns() // 1_000_000
             finally:

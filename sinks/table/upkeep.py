@@ -78,16 +78,17 @@ def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
 
 def _old_history(generation: int, now_ms: int) -> Steps[tuple[str, ...]]:
     """Records and checkpoints that a checkpoint covers which itself is older than 30 days, and old temporaries."""
-    checkpoints: tuple[Entry, ...] = yield List(names.checkpoint_directory(generation))
-    directory = names.log_directory(generation)
-    records: tuple[Entry, ...] = yield List(directory)
+    log, kept = names.log_directory(generation), names.checkpoint_directory(generation)
+    checkpoints: tuple[Entry, ...] = yield List(kept)
+    records: tuple[Entry, ...] = yield List(log)
+    hidden: tuple[Entry, ...] = yield List(names.HIDDEN)  # probes of a store's clock that a crash has left
     old = [_checkpoint_seq(entry) for entry in _older(checkpoints, now_ms - KEEP_RECORDS_MS)]
     covering = max((seq for seq in old if seq is not None), default=-1)
-    temporaries = [entry for entry in _older(records, now_ms - SWEEP_UNNAMED_MS) if entry.name.endswith(".tmp")]
-    covered = [entry for entry in records if _is_below(entry, names.RECORD_SUFFIX, covering + 1)]
-    doomed = [f"{directory}/{entry.name}" for entry in covered + temporaries]
-    directory = names.checkpoint_directory(generation)
-    doomed += [f"{directory}/{entry.name}" for entry in checkpoints if _is_below(entry, names.CHECKPOINT_SUFFIX, covering)]
+    doomed = [f"{log}/{entry.name}" for entry in records if _is_below(entry, names.RECORD_SUFFIX, covering + 1)]
+    doomed += [f"{kept}/{entry.name}" for entry in checkpoints if _is_below(entry, names.CHECKPOINT_SUFFIX, covering)]
+    for directory, entries in ((log, records), (kept, checkpoints), (names.HIDDEN, hidden)):
+        temporaries = [entry for entry in _older(entries, now_ms - SWEEP_UNNAMED_MS) if entry.name.endswith(".tmp")]
+        doomed += [f"{directory}/{entry.name}" for entry in temporaries]
     return tuple(doomed)
 
 

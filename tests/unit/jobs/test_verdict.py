@@ -7,7 +7,7 @@ import pytest
 from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
 from headrace.jobs.announced import Announcement, fold
 from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
-from headrace.jobs.verdict import excesses, judge, worst
+from headrace.jobs.verdict import excesses, judge, when, worst
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 PAST = WINDOW + WINDOW_MS + 300_000 + 1
@@ -217,3 +217,8 @@ def test_worst_puts_unknown_before_incomplete_before_complete():
     assert worst(["complete", "unknown", "incomplete"]) == "unknown"
     assert worst(["complete", "incomplete"]) == "incomplete"
     assert worst([]) == "complete"
+
+
+@pytest.mark.parametrize(("at_ms", "said"), [(-(2**63), "0001-01-01 00:00:00Z"), (2**63, "9999-12-31 23:59:59Z")])
+def test_a_time_that_no_calendar_knows_is_said_and_raises_nothing(at_ms, said):
+    assert when(at_ms) == said

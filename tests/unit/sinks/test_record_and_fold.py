@@ -166,10 +166,40 @@ def test_bytes_that_are_no_checkpoint_are_corruption(data: bytes) -> None:
 
 
 def test_a_stream_untouched_for_a_week_is_forgotten_by_the_checkpoint(fold: Fold) -> None:
-    fold.apply(after(fold, created_ms=5_000 + FORGET_STREAM_MS, streams=(StreamLanded("agent", "young", 3, ((0, 9),)),)))
+    for day in range(1, 8):
+        young = StreamLanded("agent", "young", 3, ((0, day),))
+        fold.apply(after(fold, attempt=f"day-{day}", created_ms=5_000 + day * FORGET_STREAM_MS // 7, streams=(young,)))
     assert len(checkpoint.decode(checkpoint.encode(fold), "c").streams) == 2
     fold.apply(after(fold, attempt="later", created_ms=5_001 + FORGET_STREAM_MS))
     assert list(checkpoint.decode(checkpoint.encode(fold), "c").streams) == [(3, "agent", "young")]
+
+
+def test_a_loader_whose_clock_is_years_ahead_makes_no_stream_forgotten(fold: Fold) -> None:
+    fold.apply(after(fold, created_ms=5_000 + 500 * FORGET_STREAM_MS))
+    fold.apply(after(fold, attempt="sane", created_ms=6_000, streams=(StreamLanded("agent", "young", 3, ((0, 9),)),)))
+    assert {stream for _, _, stream in checkpoint.decode(checkpoint.encode(fold), "c").streams} == {"stream", "young"}
+
+
+def test_a_lost_gap_at_the_end_of_a_range_is_bounded_by_the_next_range(fold: Fold) -> None:
+    gap = Gap(200, 300, "lost", 1_999)
+    fold.apply(after(fold, ranges=(LandedRange(0, 3, 200, 300, 0, 0, 0, (gap,)),)))
+    assert fold.lost[-1].gap.before_ms is None
+    fold.apply(
+        after(fold, attempt="more", ranges=(LandedRange(0, 3, 300, 310, 10, 0, 0, last_offset=309, last_timestamp_ms=7_000),))
+    )
+    assert fold.lost[-1].gap == replace(gap, before_ms=7_000)
+
+
+def test_a_checkpoint_that_was_damaged_is_never_another_fold(fold: Fold) -> None:
+    sound = checkpoint.encode(fold)
+    damaged = [sound[:at] + bytes([sound[at] ^ bit]) + sound[at + 1 :] for at in range(len(sound)) for bit in (1, 16, 128)]
+    damaged += [sound[:at] for at in range(len(sound))]
+    for data in damaged:
+        try:
+            again = checkpoint.decode(data, "checkpoint 0")
+        except CorruptError:
+            continue
+        assert (again.files, again.ends, again.audit, again.streams) == (fold.files, fold.ends, fold.audit, fold.streams)
 
 
 def test_a_record_balances_only_if_rows_quarantine_duplicates_and_gaps_fill_its_range() -> None:

@@ -1,0 +1,125 @@
+"""One attempt: gaps get their neighbours, any timestamp finds a directory, and what is closed is not its own to delete."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import PeerError, RefusedError
+from headrace.schemas.framing import frame
+from headrace.sinks.attempt import Attempt
+from headrace.sinks.table import names
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.values import Schemas
+
+
+@dataclass(frozen=True)
+class Message:
+    at: int
+    data: bytes | None
+    time_ms: int = 1_790_000_000_000
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> bytes | None:
+        return None
+
+    def value(self) -> bytes | None:
+        return self.data
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.time_ms
+
+    def headers(self) -> None:
+        return None
+
+    def leader_epoch(self) -> int:
+        return 0
+
+
+class Registry:
+    """A registry with one topic's subject, which answers for every id as it is told."""
+
+    url = "http://registry"
+
+    def __init__(self, error: PeerError) -> None:
+        self._error = error
+
+    def latest(self, subject: str) -> tuple[int, int, str]:
+        return 1, 1, "{}"
+
+    def schema_by_id(self, schema_id: int) -> str:
+        raise self._error
+
+
+def begun(tmp_path: Path) -> Attempt:
+    attempt = Attempt("t", tmp_path, Fold(), name="one", started_ms=0)  # type: ignore[arg-type]
+    attempt.start(0, 0, "id")
+    return attempt
+
+
+def take(attempt: Attempt, *messages: Message, schemas: Schemas | None = None) -> None:
+    attempt.take(0, messages, schemas or Schemas(None), why=lambda *_: "control", now_ms=5)  # type: ignore[arg-type]
+
+
+def test_a_lost_gap_is_bounded_by_the_record_read_after_it(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    take(attempt, Message(0, b"x", 1_000))
+    attempt.skip(0, 40, "lost", now_ms=5)  # type: ignore[arg-type]
+    take(attempt, Message(40, b"x", 9_000))
+    (gap,) = attempt.close(7).ranges[0].gaps  # type: ignore[arg-type]
+    assert (gap.start, gap.end, gap.after_ms, gap.before_ms) == (1, 40, 1_000, 9_000)
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "directory"),
+    [
+        (2**63 - 1, "dt=9999-12-31/hour=23"),
+        (253_402_300_800_000, "dt=9999-12-31/hour=23"),
+        (32_503_680_000_000, "dt=3000-01-01/hour=00"),
+        (1, "dt=1970-01-01/hour=00"),
+        (-1, "dt=1969-12-31/hour=23"),
+        (-(2**63), "dt=0001-01-01/hour=00"),
+    ],
+)
+def test_a_record_of_any_timestamp_lands(tmp_path: Path, time_ms: int, directory: str) -> None:
+    attempt = begun(tmp_path)
+    take(attempt, Message(0, b"x", time_ms))
+    (file,) = attempt.close(7).add  # type: ignore[arg-type]
+    assert file.path.rpartition("/")[0] == directory
+
+
+def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    take(attempt, Message(0, frame(7, b"x")), schemas=absent)
+    assert attempt.counts == (0, 1, 0)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 401), (403, 40301), (404, 404), (422, 42201)])
+def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, status: int, code: int) -> None:
+    attempt = begun(tmp_path)
+    refusing = Schemas(Registry(RefusedError("no", status=status, code=code)))  # type: ignore[arg-type]
+    with pytest.raises(PeerError):
+        take(attempt, Message(0, frame(7, b"x")), schemas=refusing)
+    assert (attempt.counts, attempt.next_offset(0)) == ((0, 0, 0), 0)
+
+
+def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    take(attempt, Message(0, frame(7, b"x")), schemas=absent)
+    draft = attempt.close(7)  # type: ignore[arg-type]
+    attempt.discard()  # the record may be in the log already
+    assert draft.quarantine is not None
+    assert (tmp_path / draft.quarantine.path).exists()
+    assert attempt.closed_quarantine == draft.quarantine
+
+
+def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    take(attempt, Message(0, frame(7, b"x")), schemas=absent)
+    attempt.discard()
+    assert not list((tmp_path / names.QUARANTINE).iterdir())
