@@ -62,5 +62,8 @@ class Flusher:
         if log.fenced or log.closed:
             self._waiters.gone(log)
             return
+        if log.high_watermark < step.end_offset:  # not this time; `look_again` tries once a second
+            self._unsynced_bytes[log] = self._unsynced_bytes.get(log, 0) + exposed_bytes
+            return
         self._waiters.grown(log, exposed_bytes)
         self._look(log)

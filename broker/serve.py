@@ -7,6 +7,7 @@ trace; the lock is taken before any log is read; nothing is accepted before ever
 import asyncio
 import contextlib
 import logging
+import resource
 import secrets
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     Raises:
         UsageError: a busy port, an unwritable directory, or one that another broker has: nothing was started.
     """
+    _raise_descriptor_limit()
     with contextlib.ExitStack() as stack:
         sockets = [(listener, stack.enter_context(_bound(listener))) for listener in parse_listeners(config.listeners)]
         ports = {"kafka": sockets[0][1].getsockname()[1]}
@@ -102,8 +104,19 @@ async def _maintain(broker: Broker, server: Server) -> None:
     """Once a second: idle connections, and what the logs have to do (retention, fsync, checkpoints)."""
     while True:
         await asyncio.sleep(_MAINTENANCE_INTERVAL_S)
-        server.close_idle()
-        await broker.maintain()
+        try:
+            server.close_idle()
+            await broker.maintain()
+        except Exception:  # a supervisor: without maintenance nothing is fsynced or retained, so it goes on
+            logger.exception("maintenance failed")
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as we may: every partition that is written holds one, and every connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # refused: then what we have must do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _told(listener: Listener, advertised: Listener | None, sock: socket.socket) -> tuple[str, int]:

@@ -218,6 +218,11 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_out_of_descriptors(error: OSError) -> bool:
+    """Whether a file could not be opened because too many are: nothing was done, and later it will be."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def read_whole(disk: Disk, path: str) -> bytes | None:
     """A small file's bytes, or None where there is none."""
     try:

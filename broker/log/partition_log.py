@@ -13,7 +13,7 @@ then must:
 - wake fetches that wait when the high watermark has moved.
 
 An I/O error fences the partition (KAFKA-10778): appends and reads answer KAFKA_STORAGE_ERROR until the broker starts again.
-A full disk does not: the half-written batch is cut off and the producer told to retry.
+A full disk does not: the half-written batch is cut off and the producer told to retry. Nor does a lack of descriptors.
 """
 
 import logging
@@ -33,7 +33,7 @@ from headrace.broker.log.batch import (
     with_max_timestamp,
 )
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.record import has_null_key, latest_timestamp
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
@@ -232,8 +232,11 @@ class PartitionLog:
         return self._refused(ErrorCode.kafka_storage_error, f"disk error: {error.strerror or error}")
 
     def fence(self, error: OSError) -> None:
-        """Take this partition offline after an I/O error: what its files hold is not known any more."""
-        if not self.fenced:
+        """Take this partition offline after an I/O error: what its files hold is not known any more.
+
+        An open that found no descriptor has touched nothing: the caller answers retriably, and the partition stays.
+        """
+        if not self.fenced and not is_out_of_descriptors(error):
             self.fenced = True
             logger.error(
                 "partition offline after a disk error",
@@ -379,10 +382,11 @@ class PartitionLog:
             lengths = [(segment, segment.index_lengths()) for segment in segments]
             captured = Checkpoint(chunks, lengths, self._producers.encode())
         files: list[DiskFile] = []
+        failed = None
         try:
             files = [segment.file for segment in segments]
         except OSError as error:
-            self.fence(error)
+            failed = error
         return PartitionSync(
             disk=self._disk,
             path=self.path,
@@ -394,6 +398,7 @@ class PartitionLog:
             appended_bytes=self._appended_bytes,
             checkpoint=captured,
             on_complete=self._synced,
+            error=failed,
         )
 
     def sync(self, *, checkpoint: bool = False) -> None:

@@ -7,7 +7,7 @@ indexes and producer snapshot; only then may the recovery point move.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from headrace.broker.log.disk import Disk, DiskFile, is_full, write_whole
 from headrace.broker.log.segment import Segment
@@ -40,10 +40,12 @@ class PartitionSync:
     appended_bytes: int
     checkpoint: Checkpoint | None
     on_complete: Callable[["PartitionSync"], None]
-    error: OSError | None = field(default=None, init=False)
+    error: OSError | None = None
 
     def run(self) -> None:
         """Write and fsync; blocks, raises nothing, may run on any thread."""
+        if self.error is not None:
+            return
         try:
             for file in self.files:
                 file.sync()

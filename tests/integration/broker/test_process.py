@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -95,6 +96,20 @@ def test_port_0_is_some_port_and_the_run_file_and_clients_are_told_which(tmp_pat
         assert json.loads(part.run_file.read_text())["pid"] == part.process.pid if part.process else False
         with wire(part) as client:
             assert metadata(client).brokers[0].port == part.ports["kafka"] > 0
+
+
+def test_more_partitions_are_written_than_descriptors_are_allowed_by_default(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    part = broker(tmp_path)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        part.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with wire(part) as client:
+        create_topic(client, "many", 150)
+        assert {produce(client, "many", batch(b"x"), partition=at).error_code for at in range(150)} == {0}
+    assert part.stop() == 0
 
 
 def test_sigterm_ends_quickly_and_cleanly_and_all_is_there_again(tmp_path: Path) -> None:

@@ -253,6 +253,31 @@ def test_an_io_error_takes_the_partition_offline_and_the_next_start_recovers() -
     assert [record.value for record in records(again.read(0, 1000).records)] == [b"one"]
 
 
+def test_a_lack_of_descriptors_is_answered_retriably_and_takes_nothing_offline() -> None:
+    disk = new_disk()
+    directory = open_directory(disk, flush_messages="1")
+    log = directory.create("events", 3, TOPIC_ID, settings(flush_messages="1"))
+    append(log, b"one")
+    log.sync()
+    too_many = OSError(errno.EMFILE, "Too many open files")
+    for _ in range(2):
+        directory.maintain(NOW_MS)  # an idle segment gives its descriptor back
+    disk.fail_next("open", too_many)
+    assert log.read(0, 1000).error == RETRIABLE
+    for _ in range(2):
+        directory.maintain(NOW_MS)
+    disk.fail_next("open", too_many)
+    assert append(log, b"two").error == RETRIABLE
+    assert append(log, b"two").base_offset == 1
+    for _ in range(2):
+        log.tidy(NOW_MS, producer_expiration_ms=1 << 40)
+    disk.fail_next("open", too_many)
+    log.sync()
+    assert (log.fenced, log.high_watermark) == (False, 1)
+    log.sync()
+    assert [record.value for record in records(log.read(0, 1000).records)] == [b"one", b"two"]
+
+
 def test_a_failed_fsync_takes_the_partition_offline_and_exposes_nothing() -> None:
     disk = new_disk()
     log = new_log(disk, flush_messages="1")
