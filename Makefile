@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_NATIVE_TLS := 1
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-.PHONY: demo test check wheel bench sim peers constraints clean
+.PHONY: demo test check docs wheel sim peers constraints clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
@@ -29,6 +29,9 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/ready
+	$(BIN)/headrace config reference > docs/configuration.md
 
 sim: .venv/ready
 	HEADRACE_SIM_SEEDS=$${HEADRACE_SIM_SEEDS:-2000} $(BIN)/python -m pytest tests/sim -q --timeout=0

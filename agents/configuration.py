@@ -1,7 +1,7 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,20 +28,25 @@ class AgentSection(Section):
 class TailInput(Section):
     """Files to ship, by globs (`**` for any depth of folders)."""
 
-    tail: list[str] = Field(min_length=1)
-    exclude: list[str] = []
-    topic: str = Field(pattern=r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$", description="`_` at its start is for internal topics")
-    parse: Literal["auto", "json", "access", "syslog", "plain"] = "auto"
-    service: str | None = Field(None, min_length=1, description="by default the stem of the file's name")
-    max_line_bytes: Annotated[int, Field(ge=16, le=800_000)] = 512 * 1024
+    tail: list[str] = Field(min_length=1, description="globs of the files to ship; `**` is any depth of folders")
+    exclude: list[str] = Field([], description="globs of those to leave out")
+    topic: str = Field(
+        pattern=r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$",
+        description="where their lines go; `_` at its start is for internal topics",
+    )
+    parse: Literal["auto", "json", "access", "syslog", "plain"] = Field(
+        "auto", description="auto, json, access, syslog or plain; auto tries them line by line"
+    )
+    service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
+    max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
 
 
 class AgentConfig(Section):
     """One agent's configuration."""
 
     agent: AgentSection
-    kafka: KafkaKeys
-    registry: RegistryUrl
+    kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
+    registry: RegistryUrl = Field(description="URL of a Confluent-compatible schema registry")
     inputs: list[TailInput] = Field(min_length=1)
 
     @field_validator("kafka")

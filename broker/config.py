@@ -37,75 +37,154 @@ class Listener(BaseModel, frozen=True):
 class CoordinationSection(Section):
     """Where topics are kept; a cluster's store comes later."""
 
-    store: Literal["embedded"] = "embedded"
-    path: Path | None = Field(default=None, description="the store's file; <log.dirs>/coordination.db by default")
+    store: Literal["embedded"] = Field(default="embedded", description="a file beside the logs")
+    path: Path | None = Field(default=None, description="the store's file; by default coordination.db in log.dirs")
 
 
 class BrokerConfig(Section):
     """One broker."""
 
-    node_id: NotNegative = Field(1, alias="node.id")
-    listeners: str = Field("PLAINTEXT://127.0.0.1:9092", description="loopback unless told otherwise")
-    advertised_listeners: str | None = Field(None, alias="advertised.listeners")
-    log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory")
+    node_id: NotNegative = Field(1, alias="node.id", description="this broker's id")
+    listeners: str = Field(
+        "PLAINTEXT://127.0.0.1:9092", description="where it listens, `PLAINTEXT://host:port`; loopback unless told otherwise"
+    )
+    advertised_listeners: str | None = Field(
+        None,
+        alias="advertised.listeners",
+        description="what clients are told instead, by the same names; by default what is bound",
+    )
+    log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory, where the logs are kept")
     http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
     coordination: CoordinationSection = Field(default_factory=CoordinationSection)
 
-    num_partitions: Positive = Field(1, alias="num.partitions")
-    auto_create_topics_enable: bool = Field(True, alias="auto.create.topics.enable")
-    delete_topic_enable: bool = Field(True, alias="delete.topic.enable")
-    default_replication_factor: Literal[1] = Field(1, alias="default.replication.factor")
-
-    message_max_bytes: Positive = Field(1_048_588, alias="message.max.bytes")
-    socket_request_max_bytes: Positive = Field(104_857_600, alias="socket.request.max.bytes")
-    connections_max_idle_ms: Positive = Field(600_000, alias="connections.max.idle.ms")
-    max_in_flight_requests_per_connection: Positive = Field(
-        64, alias="max.in.flight.requests.per.connection", description="ours: reading pauses beyond it"
+    num_partitions: Positive = Field(1, alias="num.partitions", description="of a topic that is made without saying how many")
+    auto_create_topics_enable: bool = Field(
+        True, alias="auto.create.topics.enable", description="whether a topic that is asked for or produced to is made"
     )
-    fetch_max_bytes: Positive = Field(57_671_680, alias="fetch.max.bytes")
+    delete_topic_enable: bool = Field(True, alias="delete.topic.enable", description="whether topics may be deleted")
+    default_replication_factor: Literal[1] = Field(
+        1, alias="default.replication.factor", description="one broker keeps one copy"
+    )
 
-    log_retention_hours: int = Field(168, alias="log.retention.hours", ge=-1)
-    log_retention_minutes: int | None = Field(None, alias="log.retention.minutes", ge=-1)
-    log_retention_ms: int | None = Field(None, alias="log.retention.ms", ge=-1)
-    log_retention_bytes: MinusOneOrMore = Field(-1, alias="log.retention.bytes")
-    log_retention_check_interval_ms: Positive = Field(300_000, alias="log.retention.check.interval.ms")
-    log_segment_bytes: int = Field(1 << 30, alias="log.segment.bytes", ge=1024, le=(1 << 31) - 1)
-    log_roll_hours: Positive = Field(168, alias="log.roll.hours")
-    log_roll_ms: Positive | None = Field(None, alias="log.roll.ms")
-    log_index_interval_bytes: NotNegative = Field(4096, alias="log.index.interval.bytes")
-    log_index_size_max_bytes: int = Field(10 << 20, alias="log.index.size.max.bytes", ge=4096)
-    log_segment_delete_delay_ms: NotNegative = Field(60_000, alias="log.segment.delete.delay.ms")
-    log_flush_interval_messages: Positive = Field(_MAX_LONG, alias="log.flush.interval.messages")
-    log_flush_interval_ms: NotNegative | None = Field(None, alias="log.flush.interval.ms")
-    log_flush_offset_checkpoint_interval_ms: Positive = Field(60_000, alias="log.flush.offset.checkpoint.interval.ms")
-    log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field("CreateTime", alias="log.message.timestamp.type")
-    log_message_timestamp_before_max_ms: NotNegative = Field(_MAX_LONG, alias="log.message.timestamp.before.max.ms")
-    log_message_timestamp_after_max_ms: NotNegative = Field(3_600_000, alias="log.message.timestamp.after.max.ms")
+    message_max_bytes: Positive = Field(1_048_588, alias="message.max.bytes", description="largest record batch, as sent")
+    socket_request_max_bytes: Positive = Field(
+        104_857_600, alias="socket.request.max.bytes", description="largest request; a larger one closes its connection"
+    )
+    connections_max_idle_ms: Positive = Field(
+        600_000, alias="connections.max.idle.ms", description="a connection that is silent for so long is closed"
+    )
+    max_in_flight_requests_per_connection: Positive = Field(
+        64,
+        alias="max.in.flight.requests.per.connection",
+        description="ours: a connection with more unanswered requests is not read",
+    )
+    fetch_max_bytes: Positive = Field(
+        57_671_680, alias="fetch.max.bytes", description="largest answer to a fetch, but for one batch that is larger"
+    )
+
+    log_retention_hours: int = Field(
+        168, alias="log.retention.hours", ge=-1, description="age at which a sealed segment is deleted; -1 never"
+    )
+    log_retention_minutes: int | None = Field(
+        None, alias="log.retention.minutes", ge=-1, description="the same, finer; goes before the hours"
+    )
+    log_retention_ms: int | None = Field(
+        None, alias="log.retention.ms", ge=-1, description="the same, finer still; goes before both"
+    )
+    log_retention_bytes: MinusOneOrMore = Field(
+        -1, alias="log.retention.bytes", description="size of a partition above which its oldest segments are deleted; -1 any"
+    )
+    log_retention_check_interval_ms: Positive = Field(
+        300_000, alias="log.retention.check.interval.ms", description="how often that is looked at"
+    )
+    log_segment_bytes: int = Field(
+        1 << 30, alias="log.segment.bytes", ge=1024, le=(1 << 31) - 1, description="size at which a segment is sealed"
+    )
+    log_roll_hours: Positive = Field(168, alias="log.roll.hours", description="age at which a segment is sealed")
+    log_roll_ms: Positive | None = Field(None, alias="log.roll.ms", description="the same, finer; goes before the hours")
+    log_index_interval_bytes: NotNegative = Field(
+        4096, alias="log.index.interval.bytes", description="bytes of log between two entries of an index"
+    )
+    log_index_size_max_bytes: int = Field(
+        10 << 20, alias="log.index.size.max.bytes", ge=4096, description="size of an index at which its segment is sealed"
+    )
+    log_segment_delete_delay_ms: NotNegative = Field(
+        60_000, alias="log.segment.delete.delay.ms", description="how long a deleted segment's files stay for who reads them"
+    )
+    log_flush_interval_messages: Positive = Field(
+        _MAX_LONG,
+        alias="log.flush.interval.messages",
+        description="fsync after so many records; consumers see and acks=all waits for what is synced only",
+    )
+    log_flush_interval_ms: NotNegative | None = Field(
+        None, alias="log.flush.interval.ms", description="the same after so long; by default the page cache is trusted"
+    )
+    log_flush_offset_checkpoint_interval_ms: Positive = Field(
+        60_000,
+        alias="log.flush.offset.checkpoint.interval.ms",
+        description="how often the point is written from which recovery scans",
+    )
+    log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field(
+        "CreateTime",
+        alias="log.message.timestamp.type",
+        description="whose time a record bears: the producer's or the broker's",
+    )
+    log_message_timestamp_before_max_ms: NotNegative = Field(
+        _MAX_LONG, alias="log.message.timestamp.before.max.ms", description="how far a producer's time may lie in the past"
+    )
+    log_message_timestamp_after_max_ms: NotNegative = Field(
+        3_600_000, alias="log.message.timestamp.after.max.ms", description="how far it may lie in the future"
+    )
     log_dirs_free_bytes_min: NotNegative | None = Field(
         None,
         alias="log.dirs.free.bytes.min",
         description="ours: produce is refused when the disk has less free space; by default 256 MiB, or 5 % where that is less",
     )
 
-    log_cleanup_policy: str = Field("delete", alias="log.cleanup.policy")
-    compression_type: Literal["producer"] = Field("producer", alias="compression.type")
-    min_insync_replicas: Positive = Field(1, alias="min.insync.replicas")
+    log_cleanup_policy: str = Field(
+        "delete",
+        alias="log.cleanup.policy",
+        description="`delete`, `compact` or both; `compact` keeps all, as compaction is not built yet",
+    )
+    compression_type: Literal["producer"] = Field(
+        "producer", alias="compression.type", description="batches are stored as they came"
+    )
+    min_insync_replicas: Positive = Field(
+        1, alias="min.insync.replicas", description="replicas that acks=all wants in sync; there is one"
+    )
 
     # Kafka's default of 50 spreads groups over many brokers; one broker gains nothing from it, and pays 50 open logs.
-    offsets_topic_num_partitions: Positive = Field(4, alias="offsets.topic.num.partitions")
-    offsets_topic_segment_bytes: int = Field(100 << 20, alias="offsets.topic.segment.bytes", ge=1024)
-    offsets_retention_minutes: Positive = Field(10_080, alias="offsets.retention.minutes")
-    offsets_retention_check_interval_ms: Positive = Field(600_000, alias="offsets.retention.check.interval.ms")
-    offset_metadata_max_bytes: NotNegative = Field(4096, alias="offset.metadata.max.bytes")
-    group_min_session_timeout_ms: Positive = Field(6000, alias="group.min.session.timeout.ms")
-    group_max_session_timeout_ms: Positive = Field(1_800_000, alias="group.max.session.timeout.ms")
+    offsets_topic_num_partitions: Positive = Field(
+        4, alias="offsets.topic.num.partitions", description="of `__consumer_offsets`, when it is made"
+    )
+    offsets_topic_segment_bytes: int = Field(
+        100 << 20, alias="offsets.topic.segment.bytes", ge=1024, description="size of its segments"
+    )
+    offsets_retention_minutes: Positive = Field(
+        10_080, alias="offsets.retention.minutes", description="how long the offsets of a group without members are kept"
+    )
+    offsets_retention_check_interval_ms: Positive = Field(
+        600_000, alias="offsets.retention.check.interval.ms", description="how often that is looked at"
+    )
+    offset_metadata_max_bytes: NotNegative = Field(
+        4096, alias="offset.metadata.max.bytes", description="largest text that a commit may bring along"
+    )
+    group_min_session_timeout_ms: Positive = Field(
+        6000, alias="group.min.session.timeout.ms", description="shortest time that a member may ask for"
+    )
+    group_max_session_timeout_ms: Positive = Field(
+        1_800_000, alias="group.max.session.timeout.ms", description="longest time that a member may ask for"
+    )
     # Kafka's 3000 spares rebalances while dozens of members start; here few do, and every first reader would wait. Not 0:
     # kafka-python 3.0 answered at once may assign before it knows the topic, and stays without partitions (6 of 40 tries).
-    group_initial_rebalance_delay_ms: NotNegative = Field(250, alias="group.initial.rebalance.delay.ms")
-    group_max_size: Positive = Field((1 << 31) - 1, alias="group.max.size")
+    group_initial_rebalance_delay_ms: NotNegative = Field(
+        250, alias="group.initial.rebalance.delay.ms", description="how long an empty group waits for more members"
+    )
+    group_max_size: Positive = Field((1 << 31) - 1, alias="group.max.size", description="members of a group")
 
-    transaction_max_timeout_ms: Positive = Field(900_000, alias="transaction.max.timeout.ms")
-    producer_id_expiration_ms: Positive = Field(_DAY_MS, alias="producer.id.expiration.ms")
+    producer_id_expiration_ms: Positive = Field(
+        _DAY_MS, alias="producer.id.expiration.ms", description="how long an idempotent producer's sequence is remembered"
+    )
 
     @field_validator("listeners", "advertised_listeners")
     @classmethod

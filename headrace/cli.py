@@ -37,7 +37,7 @@ COMMANDS = {
     "job": _Command("headrace.jobs.job_command", "run a batch job over landed tables", "jobs"),
     "files": _Command("headrace.sinks.files_command", "list a landed table's live files", "sinks"),
     "check": _Command("headrace.sinks.check_command", "verify every invariant of landed tables, offline", "sinks"),
-    "config": _Command("headrace.config_command", "print the JSON Schema of a part's configuration"),
+    "config": _Command("headrace.config_command", "explain configurations: every key, or a part's JSON Schema", "broker"),
 }
 
 

@@ -129,7 +129,7 @@ def _resolve(model: type[BaseModel], words: Sequence[str], *, from_environment: 
     kind: Any = model
     rest = list(words)
     while rest:
-        kind = _without_none(kind)
+        kind = without_none(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             key, used, kind = _match_field(kind, rest, from_environment, where)
             path.append(key)
@@ -156,7 +156,8 @@ def _match_field(model: type[BaseModel], rest: list[str], from_environment: bool
     raise ConfigError(f"{where}: unknown key{_nearest(rest[0], list(keys))}")
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
+    """The type of a field, without what pydantic is told beside it and without its None."""
     if get_origin(kind) is typing.Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) in (typing.Union, types.UnionType):
@@ -203,14 +204,14 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
 def _keys_at(model: type[BaseModel], path: Path_) -> list[str]:
     kind: Any = model
     for step in path:
-        kind = _without_none(kind)
+        kind = without_none(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
             kind = fields.get(str(step))
         else:
             arguments = get_args(kind)
             kind = arguments[-1] if get_origin(kind) in (dict, Mapping) else arguments[0] if arguments else None
-    kind = _without_none(kind)
+    kind = without_none(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [field.alias or name for name, field in kind.model_fields.items()]
     return []

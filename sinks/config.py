@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from headrace.config import Section
 from headrace.config_values import HostPort, KafkaKeys, RegistryUrl
@@ -27,26 +27,34 @@ def _size(value: Any) -> Any:
     return int(measured) if isinstance(measured, float) else measured
 
 
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-Duration = Annotated[float, BeforeValidator(lambda value: _measure(value, _SECONDS, "10m")), Field(gt=0)]
+def _schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["number", "string"], "examples": [example]})
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0), _schema("128MiB")]
+"""Bytes; in a file a number or a text with a unit."""
+Duration = Annotated[float, BeforeValidator(lambda value: _measure(value, _SECONDS, "10m")), Field(gt=0), _schema("10m")]
+"""Seconds; in a file a number or a text with a unit."""
 
 
 class Rotate(Section):
     """When a file closes, and with it the commit of all that was read: whichever comes first."""
 
-    bytes: Size = 128 << 20
-    age: Duration = 600.0
-    """Seconds. A commit is made within half an hour in any case: an attempt lives an hour."""
-    rows: int = Field(default=1_000_000, gt=0)
+    bytes: Size = Field(default="128MiB", validate_default=True, description="size of an hour's file at which it closes")
+    age: Duration = Field(
+        default="10m", validate_default=True, description="time since its first row; after half an hour it closes in any case"
+    )
+    rows: int = Field(default=1_000_000, gt=0, description="rows of an hour's file at which it closes")
 
 
 class Load(Section):
     """What lands, and where."""
 
-    root: str
-    topics: tuple[str, ...] = (".*",)
-    """Regular expressions that a topic's whole name matches; names that begin with `_` are skipped, except `_audit`."""
-    format: Literal["parquet"] = "parquet"
+    root: str = Field(description="the directory of the tables")
+    topics: tuple[str, ...] = Field(
+        (".*",), description="regular expressions of whole names; of those with `_` at their start only `_audit` lands, always"
+    )
+    format: Literal["parquet"] = Field("parquet", description="of the files")
     rotate: Rotate = Rotate()
     http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
 
