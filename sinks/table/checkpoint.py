@@ -48,7 +48,10 @@ def decode(data: bytes, where: str) -> Fold:
         CorruptError: not a checkpoint.
     """
     try:
-        body: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(data))
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        body: dict[str, Any] = json.loads(frame.decompress(data))
+        if not frame.eof:  # with the whole frame its checksum has been compared
+            raise ValueError("it has no end")
         check_version(body, where)
         fold = Fold(body["generation"], body["seq"], body["attempt"], body["created_ms"], body["input"])
         fold.files = {file["path"]: from_json(DataFile, file) for file in body["files"]}
