@@ -48,7 +48,7 @@ class Rows:
     @property
     def held_bytes(self) -> int:
         """What holding it takes: for few rows, far more than their values."""
-        return int(self.rows.nbytes) + self.rows.num_columns * _COLUMN_BYTES
+        return int(self.rows.nbytes) + int(self.rows.num_columns) * _COLUMN_BYTES
 
     def takes(self, later: "Rows") -> bool:
         """Whether `later` rows of the same bucket and partition are worth joining to these: these are few."""

@@ -12,7 +12,7 @@ from headrace.errors import CorruptError, StorageError, VersionError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import local_path, locate, tables
-from headrace.sinks.table.record import CAUSES, CommitRecord, DataFile
+from headrace.sinks.table.record import CAUSES, CommitRecord, DataFile, LandedRange
 from headrace.sinks.table.store import LocalStore
 
 
@@ -50,9 +50,13 @@ def check_table(root: Path, topic: str, *, deep: bool) -> Report:
     report = Report(topic)
     table = root / topic
     store = LocalStore(table)
+    placed = _data_files(table)  # before the log: what a running loader lands meanwhile is not held against it
     try:
         fold = _check_history(store, report)
         _check_files(root, topic, fold, report)
+        report.broken += [
+            f"{table / name} lies among the data, and the log does not name it" for name in placed - fold.files.keys()
+        ]
         if deep:
             _check_contents(root, topic, fold, report)
     except (CorruptError, VersionError, StorageError) as error:
@@ -63,9 +67,10 @@ def check_table(root: Path, topic: str, *, deep: bool) -> Report:
 def _check_history(store: LocalStore, report: Report) -> Fold:
     """Fold all kept records, and compare with every checkpoint passed on the way."""
     generation = 1
-    seqs = _seqs(store, names.log_directory(generation), names.RECORD_SUFFIX)
     checkpoints = _seqs(store, names.checkpoint_directory(generation), names.CHECKPOINT_SUFFIX)
+    seqs = _seqs(store, names.log_directory(generation), names.RECORD_SUFFIX)  # listed later: none is newer than these
     fold = Fold(generation)
+    report.broken += _holes(seqs, checkpoints)
     if checkpoints and (not seqs or seqs[0] > 0):  # the first records have been swept
         covering = [seq for seq in checkpoints if not seqs or seq >= seqs[0] - 1]
         if not covering:
@@ -87,6 +92,21 @@ def _check_history(store: LocalStore, report: Report) -> Fold:
         if seq in checkpoints:
             report.broken += _compare(_checkpoint(store, generation, seq), fold)
     return fold
+
+
+def _holes(seqs: list[int], checkpoints: list[int]) -> Iterator[str]:
+    """Records that are gone though nothing sweeps them: sweeping takes the oldest first, and never the head."""
+    if seqs:
+        yield from (f"record {seq} is missing" for seq in sorted(set(range(seqs[0], seqs[-1])).difference(seqs)))
+    newest = checkpoints[-1] if checkpoints else -1
+    if seqs and newest > seqs[-1]:
+        yield f"records {seqs[-1] + 1} to {newest} are missing: a checkpoint covers them, and older ones are there"
+
+
+def _data_files(table: Path) -> set[str]:
+    """What engines that read the directory take for data: every file below it whose path has no name with `_` or `.` first."""
+    found = (path.relative_to(table) for path in table.rglob("*") if path.is_file())
+    return {str(path) for path in found if not any(part.startswith(("_", ".")) for part in path.parts)}
 
 
 def _seqs(store: LocalStore, directory: str, suffix: str) -> list[int]:
@@ -118,29 +138,43 @@ def _compare(stored: Fold, fold: Fold) -> list[str]:
 
 def _broken_in(one: CommitRecord, before: Fold) -> Iterator[str]:
     for landed in one.ranges:
-        where = f"partition {landed.partition} [{landed.start}, {landed.end})"
-        if not landed.balances:
-            yield f"{where}: rows + quarantined + duplicates + gaps are not its length"
-        at = landed.start
-        for gap in landed.gaps:
-            if gap.start < at or gap.end <= gap.start or gap.end > landed.end:
-                yield f"{where}: gap [{gap.start}, {gap.end}) is not inside it, in order"
-            if gap.why not in CAUSES:
-                yield f"{where}: a gap's cause is {gap.why!r}"
-            at = gap.end
-    added = sum(file.rows for file in one.add)
+        yield from _broken_range(landed)
     if one.kind == "load":
-        if sum(landed.rows for landed in one.ranges) != added:
-            yield "rows of its ranges and of its files differ"
-        quarantined = one.quarantine.count if one.quarantine else 0
-        if sum(landed.quarantined for landed in one.ranges) != quarantined:
-            yield "quarantined records of its ranges and of its file differ"
-        if one.audit and sum(total.count for total in one.audit) > added:
-            yield "the audit counts more rows than land"
+        yield from _broken_load(one)
     elif one.ranges:
         yield f"a {one.kind} record has ranges"
     if one.kind == "compact":
         yield from _broken_compaction(one, before)
+
+
+def _broken_range(landed: LandedRange) -> Iterator[str]:
+    where = f"partition {landed.partition} [{landed.start}, {landed.end})"
+    if not landed.balances:
+        yield f"{where}: rows + quarantined + duplicates + gaps are not its length"
+    at = landed.start
+    for gap in landed.gaps:
+        if gap.start < at or gap.end <= gap.start or gap.end > landed.end:
+            yield f"{where}: gap [{gap.start}, {gap.end}) is not inside it, in order"
+        if gap.why not in CAUSES:
+            yield f"{where}: a gap's cause is {gap.why!r}"
+        at = gap.end
+
+
+def _broken_load(one: CommitRecord) -> Iterator[str]:
+    added = sum(file.rows for file in one.add)
+    if sum(landed.rows for landed in one.ranges) != added:
+        yield "rows of its ranges and of its files differ"
+    quarantined = one.quarantine.count if one.quarantine else 0
+    if sum(landed.quarantined for landed in one.ranges) != quarantined:
+        yield "quarantined records of its ranges and of its file differ"
+    if one.audit and sum(total.count for total in one.audit) > added:
+        yield "the audit counts more rows than land"
+    covered = {(landed.incarnation, landed.partition): landed for landed in one.ranges}
+    for file in one.add:
+        for span in file.ranges:
+            of = covered.get((span.incarnation, span.partition))
+            if of is None or span.start < of.start or span.end > of.end:
+                yield f"{file.path}: [{span.start}, {span.end}) of partition {span.partition} is not in its ranges"
 
 
 def _broken_compaction(one: CommitRecord, before: Fold) -> Iterator[str]:
@@ -166,9 +200,6 @@ def _check_files(root: Path, topic: str, fold: Fold, report: Report) -> None:
     report.broken += [
         f"{quarantine.path} is missing" for quarantine in fold.quarantined if not (root / topic / quarantine.path).exists()
     ]
-    for path in sorted((root / topic).glob("dt=*/hour=*/*")):
-        if str(path.relative_to(root / topic)) not in fold.files:
-            report.broken.append(f"{path} lies among the data, and the log does not name it")
     if waiting:
         report.remarks.append(f"{waiting} live files are still in staging; the next loader moves them")
     report.remarks += [
@@ -178,8 +209,23 @@ def _check_files(root: Path, topic: str, fold: Fold, report: Report) -> None:
 
 
 def _check_contents(root: Path, topic: str, fold: Fold, report: Report) -> None:
+    for quarantine in fold.quarantined:
+        report.broken += _broken_quarantine(root / topic / quarantine.path, quarantine.count)
     for file in fold.files.values():
         report.broken += [f"{file.path}: {what}" for what in _broken_contents(locate(root, topic, file.path), file)]
+
+
+def _broken_quarantine(path: Path, count: int) -> Iterator[str]:
+    import zstandard
+
+    try:
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
+            found = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
+    except (OSError, zstandard.ZstdError) as error:
+        yield f"{path} cannot be read: {error}"
+        return
+    if found != count:
+        yield f"{path} has {found} records, the log says {count}"
 
 
 def _broken_contents(path: Path, file: DataFile) -> Iterator[str]:

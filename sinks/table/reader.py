@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.audit import window_start_ms
-from headrace.errors import StorageError, UsageError
+from headrace.errors import CorruptError, StorageError, UsageError
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd
@@ -136,10 +136,20 @@ def _find(table: Path, name: str) -> Path:
     raise StorageError(f"{table / name}: the log names this file, and it is missing; run: headrace check {table.parent}")
 
 
+def _sized(path: Path, size_bytes: int) -> Path:
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        return path  # moved on since; a file never changes on its way
+    if found != size_bytes:
+        raise CorruptError(f"{path} has {found} bytes, the log says {size_bytes}; a landed file was changed; restore it")
+    return path
+
+
 def _live_file(table: Path, file: DataFile) -> LiveFile:
     keys = dict(part.split("=", 1) for part in file.path.split("/")[:-1] if "=" in part)
     return LiveFile(
-        _find(table, file.path),
+        _sized(_find(table, file.path), file.bytes),
         file.path,
         file.rows,
         file.bytes,

@@ -178,7 +178,8 @@ def decode(data: bytes, where: str) -> CommitRecord:
         record: CommitRecord = from_json(CommitRecord, {key: value for key, value in body.items() if key != "version"})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptError(f"{where} is not a commit record: {error!r}") from error
-    for path in (*(file.path for file in record.add), *record.remove):
+    quarantined = (record.quarantine.path,) if record.quarantine else ()
+    for path in (*(file.path for file in record.add), *record.remove, *quarantined):
         names.checked_path(path)
     return record
 
