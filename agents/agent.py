@@ -40,7 +40,7 @@ LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 20
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
 SAVE_INTERVAL_MS = 200  # how long an acknowledged position may wait to be durable
 PROGRESS_INTERVAL_MS = 1000
-TOPIC_RETRY_MS = 1000
+TOPIC_RETRY_MS = 250
 NEWS_INTERVAL_MS = 2000  # the least time between heartbeats that say that all is drained again
 
 
@@ -126,7 +126,7 @@ class Agent:
             return False
         if not self._announcer.ready and now.monotonic_ms >= self._due.topics:
             self._announcer.prepare(self._delivery.producer)
-            self._due.topics = self._now().monotonic_ms + TOPIC_RETRY_MS // 4
+            self._due.topics = self._now().monotonic_ms + TOPIC_RETRY_MS
         return True
 
     def _learn(self, topic: str) -> None:
@@ -142,9 +142,17 @@ class Agent:
             if count:
                 self._partitions[topic] = count
         except (PeerError, StorageError) as error:
-            logger.warning("waiting for the registry", extra={"error": str(error)})
+            self._complain("waiting for the registry", str(error))
         except KafkaException as error:
-            logger.warning("waiting for the broker", extra={"topic": topic, "error": error.args[0].str()})
+            self._complain("waiting for the broker", error.args[0].str())
+
+    _complaint = ("", "")
+
+    def _complain(self, message: str, error: str) -> None:
+        """Log what is waited for, once as long as it stays the same."""
+        if (message, error) != self._complaint:
+            self._complaint = (message, error)
+            logger.warning(message, extra={"error": error})
 
     # ---- one turn of the loop
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import HeadraceError, UsageError
 from headrace.process import stop_event
-from headrace.supervise import Layout, Supervisor, free_port, only_supervisor
+from headrace.supervise import Layout, Supervisor, free_ports, only_supervisor
 from headrace.up import require_extra
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MADE_UP_EVENTS = 50_000
 _SEED = 2011
 _POLL_S = 0.1
-_READY_TIMEOUT_S = 60.0
 _COUNT_CHUNK_BYTES = 1 << 20
 
 
@@ -133,7 +132,7 @@ def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: 
     """
     from headrace import pipeline
 
-    broker_port, registry_port = free_port(), free_port()
+    broker_port, registry_port = free_ports(2)
     supervisor = Supervisor(layout)
     supervisor.configure("broker", pipeline.broker_config(layout, port=broker_port, http_port=None))
     supervisor.configure("registry", pipeline.registry_config(port=registry_port, broker_port=broker_port))
@@ -141,10 +140,8 @@ def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: 
     literal = [_as_glob(path) for path in shipment.files]
     supervisor.configure("agent", pipeline.agent_config(layout, literal, broker_port=broker_port, registry_port=registry_port))
     try:
-        supervisor.start("broker")
-        supervisor.wait_ready(["broker"], timeout_s=_READY_TIMEOUT_S, stop=stop)
-        supervisor.start("registry")
-        supervisor.start("load")
+        for part in ("broker", "registry", "load"):
+            supervisor.start(part)
         agent = supervisor.start("agent", "--once", "--progress", stdout=subprocess.PIPE, finite=True)
         threading.Thread(target=_follow, args=(agent, shipment), daemon=True).start()
         with _progress(console) as progress:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ STOP_ORDER = ("agent", "load", "registry", "broker")
 ORPHAN_WAIT_S = 10.0
 RESTART_DELAY_S = 0.5
 _POLL_S = 0.02
+_OVERRIDES = "HEADRACE__"  # as config.py has it, whose import would take a tenth of a second here
 
 
 class Layout:
@@ -55,11 +57,27 @@ class Layout:
             writable_directory(folder, "data directory")
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody listens on now.
+
+    They lie below those that the system gives to clients, where there is room: one of those may be taken by any connection
+    while its part is away, even by the connection to it that a client tries.
+    """
+    try:
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        end = 32768
+    candidates = random.sample(range(10_000, end), k=end - 10_000) if end > 11_000 else [0] * count
+    ports: list[int] = []
+    with contextlib.ExitStack() as held:
+        for candidate in candidates:
+            probe = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", candidate))
+                ports.append(int(probe.getsockname()[1]))
+            if len(ports) == count:
+                return ports
+    raise HeadraceError("no free port on 127.0.0.1; stop what listens there")
 
 
 def check_port_free(port: int, what: str, option: str) -> None:
@@ -152,7 +170,9 @@ class Supervisor:
         run_file.unlink(missing_ok=True)
         config = self.layout.etc / f"{part}.yaml"
         command = [sys.executable, "-m", "headrace", part, "--config", str(config), "--run-file", str(run_file), *arguments]
-        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        # A user's overrides are for parts that he starts: here each would reach every part, and most would refuse it.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OVERRIDES)}
+        environment[PARENT_VARIABLE] = str(os.getpid())
         with (self.layout.logs / f"{part}.log").open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, env=environment)
 

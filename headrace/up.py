@@ -95,13 +95,9 @@ def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace
         )
         parts.append("agent")
     try:
-        supervisor.start("broker")
-        supervisor.wait_ready(["broker"], timeout_s=_READY_TIMEOUT_S, stop=stop)
-        for part in parts[1:]:
-            if not stop.is_set():
-                supervisor.start(part)
-        if not stop.is_set():
-            supervisor.wait_ready(parts, timeout_s=_READY_TIMEOUT_S, stop=stop)
+        for part in parts:  # at once: each waits for those that it needs
+            supervisor.start(part)
+        supervisor.wait_ready(parts, timeout_s=_READY_TIMEOUT_S, stop=stop)
         if not stop.is_set():
             _announce(layout, globs, args)
         while not stop.wait(_WATCH_INTERVAL_S):

@@ -168,7 +168,8 @@ def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:
 
 
 def _client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in kafka.items() if key != "group.id"}
+    """For the clients beside the loader's consumer, which logs what is wrong with connections for all of them."""
+    return {"log_level": 2} | {key: value for key, value in kafka.items() if key != "group.id"}
 
 
 def _id(topic_id: Any) -> str | None:

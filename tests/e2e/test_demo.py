@@ -111,6 +111,19 @@ def test_an_empty_file_is_no_lines_and_status_0(tmp_path: Path) -> None:
     assert (result["lines"], result["landed"], result["files"], result["audit"]) == (0, 0, [], "complete")
 
 
+def test_overrides_for_a_users_own_parts_do_not_reach_the_demos(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"one\n")
+    result = outcome(demo(tmp_path / "a.log", "--data", tmp_path / "data", "--json", HEADRACE__INPUTS__0__TOPIC="mine"))
+    assert result["landed"] == 1
+
+
+def test_a_file_name_that_is_not_utf8_is_shipped(tmp_path: Path) -> None:
+    file = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.log")
+    Path(file).write_bytes(b"one\n")
+    result = outcome(demo(file, "--data", tmp_path / "data", "--json"))
+    assert result["landed"] == 1
+
+
 def test_a_file_named_twice_is_shipped_once(tmp_path: Path) -> None:
     (tmp_path / "a [1]*.log").write_bytes(b"one\ntwo\n")
     (tmp_path / "link.log").symlink_to(tmp_path / "a [1]*.log")
