@@ -94,7 +94,8 @@ class Attempt:
             StorageError: the disk failed; the attempt is to be given up.
         """
         progress = self._progress[partition]
-        messages = [message for message in messages if message.offset() >= progress.next]
+        if messages and messages[0].offset() < progress.next:
+            messages = [message for message in messages if message.offset() >= progress.next]
         if not messages:
             return
         if not self._decided:

@@ -64,6 +64,7 @@ class _Events:
     part: np.ndarray
     end: np.ndarray
     messages: list[bytes]
+    lengths: np.ndarray
 
 
 class Repeats:
@@ -110,22 +111,17 @@ class Repeats:
                 state.add(min(start, at), stop, number)
 
     def _count(self, events: _Events, fresh: np.ndarray, windows: np.ndarray) -> None:
-        keys = np.stack([events.agent_codes.astype(np.int64), windows], axis=1)
-        groups, of_row = np.unique(keys, axis=0, return_inverse=True)
-        of_row = of_row.reshape(-1)
+        coded = pa.array(windows).dictionary_encode()
         hashes = np.array(_hashes(events), np.uint64)
-        lengths = np.fromiter(map(len, events.messages), np.int64, len(events.messages))
-        for group, (agent, window) in enumerate(groups.tolist()):
-            mine = of_row == group
-            landed = mine & fresh
-            key = (events.agents[agent], window)
+        for mine in runs(events.agent_codes.astype(np.int64) * len(coded.dictionary) + coded.indices.to_numpy()):
+            landed = mine[fresh[mine]]
+            key = (events.agents[events.agent_codes[mine[0]]], int(windows[mine[0]]))
             so_far = self._sums.get(key, AuditTotal())
-            count = int(landed.sum())
             self._sums[key] = AuditTotal(
-                so_far.count + count,
-                so_far.bytes + int(lengths[landed].sum()),
+                so_far.count + len(landed),
+                so_far.bytes + int(events.lengths[landed].sum()),
                 (so_far.hash + int(hashes[landed].sum(dtype=np.uint64))) % HASH_MODULUS,
-                so_far.duplicates + int(mine.sum()) - count,
+                so_far.duplicates + len(mine) - len(landed),
             )
 
     def audit(self) -> tuple[AuditSum, ...]:
@@ -166,6 +162,7 @@ def _events(rows: pa.Table) -> _Events:
         rows.column("part").to_numpy(),
         position + np.maximum(lengths, 1),
         texts,
+        lengths,
     )
 
 
