@@ -61,6 +61,7 @@ class Stream:
         "listed",
         "loss_settled",
         "marks",
+        "matched",
         "path",
         "read_to",
         "replay",
@@ -91,7 +92,7 @@ class Stream:
         self.replay: deque[ChunkRow] = deque()
         self.in_flight: deque[InFlight] = deque()
         self.stat: FileStat | None = None
-        self.listed = True
+        self.listed = self.matched = True
         self.rotated = False
         self.left = False  # no input asks for its file any more
         self.limit: int | None = None

@@ -83,10 +83,11 @@ class Tailer:
         self._met: dict[FileKey, tuple[int, int, int, int]] = {}  # waiting files: size, mtime, since when so, first met (ms)
         self._refused: dict[FileKey, tuple[int, int]] = {}  # files that are nobody's: size, mtime
         self._unreadable: set[FileKey] = set()
-        self._last_keys: set[FileKey] = set()
-        self._appeared: set[FileKey] = set()  # listed now, and not by the listing before
-        self._looked = False
+        self._last_keys: set[FileKey] | None = None  # the files that the last look took in, and the names it knew
+        self._last_names: set[tuple[str, str]] = set()
+        self._unseen: set[FileKey] = set()  # files that were made and rotated away between two looks, as it seems
         self._known_names: set[tuple[str, str]] = set()
+        self._started_ms = now.wall_ms
         self._turn = 0
         self._cost_bytes = 0
         self._listed: Now | None = None  # the last listing of which every file was taken in
@@ -106,13 +107,10 @@ class Tailer:
         """Match a listing with the streams: new files, renamed ones, copies, files rotated away or removed."""
         now = listing.begun
         names = self._names()
-        known_keys, self._last_keys = self._last_keys, {(seen.input.topic, *seen.stat.key) for seen in listing.files}
-        self._appeared = self._last_keys - known_keys if self._looked else set()
-        self._looked = True
         self._known_names = names.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
         present: set[FileKey] = set()
+        taken: set[FileKey] = set()
         met, self._met = self._met, {}
-        all_taken_in = True
         for seen in listing.files:
             key = (seen.input.topic, *seen.stat.key)
             if key in present:
@@ -122,17 +120,20 @@ class Tailer:
             if stream is None:
                 taken_in = yield from self._meet(seen, key, met.get(key), names, now)
             elif stream.handle is None:
-                taken_in = yield from self._resume(stream, seen, now)
+                taken_in = yield from self._resume(stream, seen, key, met.get(key), names, now)
             else:
                 taken_in = self._follow(stream, seen, now)
-            all_taken_in = all_taken_in and taken_in
+            if taken_in:
+                taken.add(key)
         for stream in list(self._streams.values()):
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
+        self._last_keys, self._last_names = taken, set(names)
+        self._unseen &= present
         self._refused = {key: at for key, at in self._refused.items() if key in present}
         self._unreadable &= present
         yield from self._shed()
-        if all_taken_in:
+        if taken == present:
             self._listed = now
 
     def _names(self) -> dict[tuple[str, str], list[Stream]]:
@@ -148,7 +149,8 @@ class Tailer:
 
     def _follow(self, stream: Stream, seen: Seen, now: Now) -> bool:
         """A file that is held open is listed, under its own name or another."""
-        stream.input, stream.path, stream.listed = seen.input, seen.path, True
+        stream.input, stream.listed = seen.input, True
+        stream.path, stream.matched = seen.path, seen.matched
         stream.rotated = self._is_rotated(stream, seen.path)
         stat = stream.stat
         if stat is None or (stat.size, stat.mtime_ns) != (seen.stat.size, seen.stat.mtime_ns):
@@ -158,7 +160,15 @@ class Tailer:
             stream.reached(stream.scan_to)
         return True
 
-    def _resume(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool]:
+    def _resume(
+        self,
+        stream: Stream,
+        seen: Seen,
+        key: FileKey,
+        met: tuple[int, int, int, int] | None,
+        names: dict[tuple[str, str], list[Stream]],
+        now: Now,
+    ) -> Steps[bool]:
         """A stream's file is there and not open: after a start, or because too many were open."""
         stream.left = not seen.matched and seen.path == stream.row.path
         if stream.left:
@@ -170,15 +180,12 @@ class Tailer:
             return self._follow(stream, seen, now)
         opened = yield from self._open(seen)
         if opened is None:
-            return (seen.input.topic, *seen.stat.key) in self._unreadable
+            return key in self._unreadable
         if (yield from verify(stream, opened.handle, opened.stat)):
             return self._follow(stream, seen, now)
+        yield Close(opened.handle)
         yield from self._detach(stream, now, "the file does not hold the stream's bytes any more")
-        if seen.matched:
-            self._begin(seen.input, seen.path, opened.handle, opened.stat, stream.complete, now)
-        else:
-            yield Close(opened.handle)
-        return True
+        return (yield from self._meet(seen, key, met, names, now))
 
     def _open(self, seen: Seen) -> Steps[Opened | None]:
         """Open a listed file; None where it is another one meanwhile, or cannot be opened (said once)."""
@@ -216,12 +223,13 @@ class Tailer:
         opened = yield from self._open(seen)
         if opened is None:
             return key in self._unreadable
-        in_doubt = origins and not self._once and not self._quiet(seen, key, met, now)
-        if in_doubt and (yield from self._may_be_copy(opened, origins)):
-            yield Close(opened.handle)
-            return not seen.matched
-        # A file beside ours that was not there at the last look and is nobody's copy was made and rotated out between the two.
-        rotated_out = key in self._appeared and not seen.matched
+        rotated_out = not seen.matched and self._is_unseen(key, opened.stat, origins)
+        waits = bool(origins) and not self._once and not self._quiet(seen, key, met, now)
+        if (waits or rotated_out) and (yield from self._may_be_copy(opened, origins)):
+            rotated_out = False
+            if waits:
+                yield Close(opened.handle)
+                return not seen.matched
         for stream in reversed(origins):
             if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
                 yield from self._continue(stream, seen, opened, now)
@@ -230,10 +238,30 @@ class Tailer:
             self._begin(seen.input, seen.path, opened.handle, opened.stat, self._listed, now)
         elif rotated_out:  # under the name that it was written under, as if it had been seen in time
             self._begin(seen.input, origins[0].row.path, opened.handle, opened.stat, self._listed, now)
+            begun = self._by_key[key]
+            yield Save((begun.row,))  # at once: its name does not bring it back
+            begun.saved = True
         else:
             self._refused[key] = (seen.stat.size, seen.stat.mtime_ns)
             yield Close(opened.handle)
         return True
+
+    def _is_unseen(self, key: FileKey, stat: FileStat, origins: list[Stream]) -> bool:
+        """Whether a file beside ours was made since the last look; unless it is a copy, it was rotated away between two looks.
+
+        At the first look for such files: one that was written to since this agent started, or, where an agent knew the log
+        before, since its last durable look (or a little before: it may have waited then).
+        """
+        written_ms = stat.mtime_ns // 1_000_000
+        if self._last_keys is None:
+            unseen = written_ms > max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
+        elif any((stream.row.topic, stream.row.path) in self._last_names for stream in origins):
+            unseen = key not in self._last_keys
+        else:
+            unseen = written_ms >= self._started_ms
+        if unseen:
+            self._unseen.add(key)
+        return key in self._unseen
 
     def _quiet(self, seen: Seen, key: FileKey, met: tuple[int, int, int, int] | None, now: Now) -> bool:
         """Whether a file has not changed for a while, or has been changing for so long that it is nobody's copy."""
@@ -403,7 +431,8 @@ class Tailer:
         if stat is None:
             yield Close(handle)
             return
-        self._begin(source, stream.path, handle, stat, stream.complete, now)
+        name = stream.path if stream.matched else stream.row.path  # a name that an input asks for, so that it is found again
+        self._begin(source, name, handle, stat, stream.complete, now)
 
     def delivered(self, stream_id: str, start: int, result: Any) -> Steps[None]:
         """All records of a chunk are acknowledged, or durable among the rejected; `result` is handed on to Advance."""

@@ -168,6 +168,28 @@ def test_rotation_while_it_runs_loses_and_repeats_nothing(parts: Rig) -> None:
     parts.check_audit()
 
 
+def test_rotations_while_it_is_down_are_found_and_older_ones_are_left(parts: Rig) -> None:
+    file, first, second = (parts.logs / name for name in ("a.log", "a.log.1", "a.log.2"))
+    first.write_bytes(b"rotated before anybody asked for these logs\n")
+    os.utime(first, (1_700_000_000, 1_700_000_000))
+    file.write_bytes(numbered(0, 100))
+    agent = parts.agent().start()
+    until(lambda: parts.count() == 100)
+    time.sleep(0.5)
+    assert agent.stop() == 0
+    with file.open("ab") as out:
+        out.write(numbered(100, 50))
+    file.rename(second)
+    first.write_bytes(numbered(150, 70))  # made, written and rotated, and nobody looked
+    file.write_bytes(numbered(220, 30))
+    agent.start()
+    until(lambda: parts.count() >= 250)
+    assert agent.stop() == 0
+    assert parts.lines() == split(numbered(0, 250))
+    assert {event["source"] for event in parts.events()} == {str(file)}
+    parts.check_audit()
+
+
 def test_truncation_in_place_begins_a_new_stream(parts: Rig) -> None:
     file = parts.logs / "a.log"
     file.write_bytes(numbered(0, 100))

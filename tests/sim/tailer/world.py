@@ -39,7 +39,7 @@ Identity = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Inode:
-    """A file's content and stat. `dead` once nobody can read it any more."""
+    """A file's content and stat."""
 
     number: int
     birth_ns: int
@@ -77,7 +77,7 @@ class Files:
             number = self.free.pop()
         else:
             number, self._next_inode = self._next_inode, self._next_inode + 1
-        inode = Inode(number, self.now_ms * 1_000_000 if self._births else 0, mtime_ms=self.now_ms)
+        inode = Inode(number, (BASE_MS + self.now_ms) * 1_000_000 if self._births else 0, mtime_ms=self.now_ms)
         self.kept.append(inode)
         self.lines[id(inode)], self._begun[id(inode)] = [], b""
         self.names[name] = inode
