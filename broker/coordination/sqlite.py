@@ -76,9 +76,9 @@ class SqliteStore:
     def allocate_producer_ids(self, count: int) -> int:
         with self._errors():
             (end,) = self._connection.execute(
-                "INSERT INTO facts VALUES ('next_producer_id', ?1)"
-                " ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
-                (count,),
+                "INSERT INTO facts VALUES ('next_producer_id', :count)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + :count RETURNING value",
+                {"count": count},
             ).fetchone()
         return int(end) - count
 
