@@ -17,12 +17,15 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
 from headrace.broker.metrics import Metrics
 from headrace.broker.sending import Sender
-from headrace.broker.wire.frames import FrameReader
+from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
 from headrace.broker.wire.header import RequestHeader, parse_header
 from headrace.broker.wire.schema import RequestCodec, request_codec
 from headrace.errors import HeadraceError, PeerError
 
 logger = logging.getLogger(__name__)
+
+
+_BACKLOG = 1024  # connections that wait to be taken; a client beyond them tries again after a second
 
 
 class UnsupportedRequestError(PeerError):
@@ -45,7 +48,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: "Server", advertised: tuple[str, int]) -> None:
         self._server = server
         self._advertised = advertised
-        self._reader = FrameReader(server.broker.config.socket_request_max_bytes)
+        self._reader = FrameReader(server.broker.config.socket_request_max_bytes, server.receive_buffer)
         self._backlog: deque[bytes | memoryview] = deque()  # frames beyond the bound; at most one buffer of them
         self._slots: deque[_Slot] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -240,13 +243,14 @@ class Server:
         self.apis = broker.apis
         self.metrics = metrics
         self.connections: set[Connection] = set()
+        self.receive_buffer = bytearray(RECEIVE_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server] = []
 
     async def listen(self, sock: socket.socket, advertised: tuple[str, int]) -> None:
         """Serve a bound socket; `advertised` is the address that clients are told."""
         loop = asyncio.get_running_loop()
-        self._listening.append(await loop.create_server(lambda: Connection(self, advertised), sock=sock))
+        self._listening.append(await loop.create_server(lambda: Connection(self, advertised), sock=sock, backlog=_BACKLOG))
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

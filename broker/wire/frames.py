@@ -2,7 +2,7 @@
 
 A frame is a big-endian int32 size and that many bytes. The size is the peer's claim: it is checked against the bound before
 anything is allocated, and memory is given as bytes arrive, not as they are promised, so that many half-sent giant frames cost
-what was sent.
+what was sent, and a silent connection nothing.
 """
 
 import struct
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from headrace.errors import PeerError
 
 _SIZE = struct.Struct(">i")
-_SHARED_BYTES = 256 * 1024
-_TRUSTED_BYTES = 1024 * 1024
+RECEIVE_BYTES = 256 * 1024
+_FIRST_BYTES = 16 * 1024  # of a frame whose begin has come: at least so much room, and thrice what is there
+_GROWTH = 4
 
 
 class FrameError(PeerError):
@@ -22,73 +23,63 @@ class FrameError(PeerError):
 class FrameReader:
     """Cuts a byte stream into frames; fed through `buffer()` and `received(count)` (the shape of asyncio's BufferedProtocol).
 
-    Small frames are cut out of one shared buffer; a frame that does not fit there gets a buffer of its own, so that its bytes
-    are received where they stay.
+    Bytes are received in a buffer that all connections share: between `buffer()` and `received()` no other is read. Whole
+    frames are cut out of it; a frame of which a part has come gets its own buffer, so that the rest is received where it stays.
     """
 
-    __slots__ = ("_end", "_large", "_large_size", "_max_bytes", "_shared", "_start")
+    __slots__ = ("_end", "_max_bytes", "_own", "_own_size", "_rest", "_shared")
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`)."""
+    def __init__(self, max_bytes: int, shared: bytearray) -> None:
+        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`); `shared` is RECEIVE_BYTES long."""
         self._max_bytes = max_bytes
-        self._shared = bytearray(_SHARED_BYTES)
-        self._start = self._end = 0  # the unread bytes of the shared buffer
-        self._large: bytearray | None = None  # of the size allowed so far; the first _end bytes are there
-        self._large_size = 0
+        self._shared = memoryview(shared)
+        self._rest = b""  # up to three bytes of a size
+        self._own: bytearray | None = None  # of the size allowed so far; the first _end bytes are there
+        self._own_size = self._end = 0
 
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        if self._large is None:
-            return memoryview(self._shared)[self._end :]
-        if self._end == len(self._large):
-            grown = bytearray(min(self._large_size, 2 * len(self._large)))
-            grown[: self._end] = self._large  # not resized in place: somebody may still look at the old one
-            self._large = grown
-        return memoryview(self._large)[self._end :]
+        if self._own is None:
+            count = len(self._rest)
+            self._shared[:count] = self._rest
+            return self._shared[count:]
+        if self._end == len(self._own):
+            grown = bytearray(min(self._own_size, _GROWTH * len(self._own)))
+            grown[: self._end] = self._own  # not resized in place: somebody may still look at the old one
+            self._own = grown
+        return memoryview(self._own)[self._end :]
 
     def received(self, count: int) -> Iterator[bytes | memoryview]:
-        """Yield the frames that `count` more bytes complete; to be used up before `buffer()` is called again.
+        """Yield the frames that `count` more bytes complete; to be used up before any `buffer()` is called again.
 
         Raises:
             FrameError: the size is negative, or over the bound.
         """
-        self._end += count
-        if self._large is not None:
-            if self._end == self._large_size:
-                large, self._large = self._large, None
-                self._start = self._end = 0
-                yield memoryview(large).toreadonly()
+        if self._own is None:
+            yield from self._cut(len(self._rest) + count)
             return
-        yield from self._cut()
+        self._end += count
+        if self._end == self._own_size:
+            own, self._own = self._own, None
+            yield memoryview(own).toreadonly()
 
-    def _cut(self) -> Iterator[bytes]:
-        while self._end - self._start >= _SIZE.size:
-            (size,) = _SIZE.unpack_from(self._shared, self._start)
+    def _cut(self, end: int) -> Iterator[bytes]:
+        """The frames in the first `end` bytes of the shared buffer; what is left of them is kept."""
+        self._rest = b""
+        position = 0
+        while end - position >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(self._shared, position)
             if not 0 <= size <= self._max_bytes:
                 raise FrameError(f"frame of {size} bytes, allowed are 0 to {self._max_bytes}")
-            begin = self._start + _SIZE.size
-            if begin + size > self._end:
-                if begin + size > _SHARED_BYTES:
-                    self._make_room(begin, size)
+            begin = position + _SIZE.size
+            position = begin + size
+            if position > end:
+                self._begin_own(self._shared[begin:end], size)
                 return
-            self._start = begin + size
-            yield bytes(memoryview(self._shared)[begin : begin + size])
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif self._start > _SHARED_BYTES - _SIZE.size:
-            self._move_to_front()
+            yield bytes(self._shared[begin:position])
+        self._rest = bytes(self._shared[position:end])
 
-    def _make_room(self, begin: int, size: int) -> None:
-        """The frame does not fit behind `begin`: move it to the front, or out into a buffer of its own."""
-        if size + _SIZE.size <= _SHARED_BYTES:
-            self._move_to_front()
-            return
-        there = memoryview(self._shared)[begin : self._end]
-        self._large = bytearray(min(size, _TRUSTED_BYTES))
-        self._large[: len(there)] = there
-        self._large_size, self._start, self._end = size, 0, len(there)
-
-    def _move_to_front(self) -> None:
-        length = self._end - self._start
-        self._shared[:length] = self._shared[self._start : self._end]
-        self._start, self._end = 0, length
+    def _begin_own(self, there: memoryview, size: int) -> None:
+        self._own = bytearray(min(size, max(_FIRST_BYTES, _GROWTH * len(there))))
+        self._own[: len(there)] = there
+        self._own_size, self._end = size, len(there)

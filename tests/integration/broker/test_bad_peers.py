@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.broker.requests import FETCH, batch, create_topic, fetch, fetch_body, produce, values
+from tests.integration.broker.requests import FETCH, batch, create_topic, fetch, fetch_body, metadata, produce, values
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
@@ -153,6 +153,22 @@ def test_a_client_that_never_reads_costs_no_memory_and_is_closed(part: Part) -> 
     while _connections(part) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _connections(part) <= 1  # the bystander's
+
+
+def test_many_connections_with_half_a_frame_cost_little(part: Part) -> None:
+    assert part.process is not None
+    before = _resident_bytes(part.process.pid)
+    begin = time.monotonic()
+    sockets = [socket.create_connection(("127.0.0.1", part.ports["kafka"]), timeout=10) for _ in range(500)]
+    for sock in sockets:
+        sock.sendall(struct.pack(">i", 900_000) + b"half")
+    with WireClient(part.ports["kafka"]) as client:
+        assert metadata(client, "safe").topics[0].error_code == 0
+    grown = _resident_bytes(part.process.pid) - before
+    for sock in sockets:
+        sock.close()
+    assert grown < 500 * 40_000, grown
+    assert time.monotonic() - begin < 10
 
 
 def _resident_bytes(pid: int) -> int:

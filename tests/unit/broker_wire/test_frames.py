@@ -1,12 +1,13 @@
 """Frames come out whole and in order, however the bytes were cut; lying sizes are errors before memory is spent."""
 
+import random
 import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.broker.wire.frames import FrameError, FrameReader
+from headrace.broker.wire.frames import RECEIVE_BYTES, FrameError, FrameReader
 
 MAX_BYTES = 3_000_000
 
@@ -23,6 +24,10 @@ def feed(reader: FrameReader, data: bytes) -> list[bytes]:
     return frames
 
 
+def new_reader(max_bytes: int = MAX_BYTES) -> FrameReader:
+    return FrameReader(max_bytes, bytearray(RECEIVE_BYTES))
+
+
 def framed(*bodies: bytes) -> bytes:
     return b"".join(struct.pack(">i", len(body)) + body for body in bodies)
 
@@ -34,29 +39,41 @@ def framed(*bodies: bytes) -> bytes:
 )
 def test_frames_are_the_same_however_the_bytes_were_cut(sizes: list[int], chunks: list[int]) -> None:
     bodies = [bytes([index % 251]) * size for index, size in enumerate(sizes, 1)]
-    data, reader, frames, turn = framed(*bodies), FrameReader(MAX_BYTES), [], 0
-    least = 1 if len(data) < 1000 else 5000  # megabytes byte by byte show no more, and take half a minute
-    while data:
-        chunk = max(least, chunks[turn % len(chunks)])
-        turn += 1
-        frames += feed(reader, data[:chunk])
+    data, reader, frames = memoryview(framed(*bodies)), new_reader(), []
+    for chunk in chunks:
+        frames += feed(reader, bytes(data[:chunk]))
         data = data[chunk:]
+    frames += feed(reader, bytes(data))
+    assert frames == bodies
+
+
+def test_connections_that_share_a_buffer_do_not_mix() -> None:
+    rng, shared = random.Random(3), bytearray(RECEIVE_BYTES)
+    readers = [FrameReader(MAX_BYTES, shared) for _ in range(3)]
+    bodies = [[bytes([name]) * size for size in (5, 70_000, 0, 3, 300_000)] for name in range(3)]
+    left = [framed(*bodies[name]) for name in range(3)]
+    frames: list[list[bytes]] = [[], [], []]
+    while any(left):
+        turn = rng.choice([name for name in range(3) if left[name]])
+        size = rng.choice([1, 2, 5, 9, 30_000, 80_000])
+        frames[turn] += feed(readers[turn], left[turn][:size])
+        left[turn] = left[turn][size:]
     assert frames == bodies
 
 
 def test_many_frames_in_one_read_all_come_out() -> None:
     bodies = [b"x" * (index % 7) for index in range(5000)]
-    assert feed(FrameReader(MAX_BYTES), framed(*bodies)) == bodies
+    assert feed(new_reader(), framed(*bodies)) == bodies
 
 
 @pytest.mark.parametrize("size", [-1, -(1 << 31), MAX_BYTES + 1, (1 << 31) - 1])
 def test_size_out_of_bounds_is_an_error(size: int) -> None:
     with pytest.raises(FrameError, match=str(size)):
-        feed(FrameReader(MAX_BYTES), struct.pack(">i", size))
+        feed(new_reader(), struct.pack(">i", size))
 
 
 def test_frames_before_a_bad_size_still_come_out() -> None:
-    reader, frames = FrameReader(MAX_BYTES), []
+    reader, frames = new_reader(), []
     data = framed(b"good") + struct.pack(">i", -2)
     reader.buffer()[: len(data)] = data
     with pytest.raises(FrameError):
@@ -65,6 +82,6 @@ def test_frames_before_a_bad_size_still_come_out() -> None:
 
 
 def test_promised_bytes_cost_nothing_until_they_arrive() -> None:
-    reader = FrameReader(1 << 30)
+    reader = new_reader(1 << 30)
     feed(reader, struct.pack(">i", 1 << 30) + b"only this")
-    assert len(reader.buffer()) <= 1 << 20
+    assert len(reader.buffer()) <= 1 << 14
