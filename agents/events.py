@@ -180,7 +180,7 @@ class _Encoding:
             encoding = ISO_8859_1
         message = part.decode(encoding).encode()
         self._add(part, message, encoding, head.event_time_us, _NO_FIELDS, chunk.start, chunk.since, head.part)
-        if not chunk.more:
+        if not head.part:
             self._encoded.lines += 1
 
     def _add(
