@@ -72,6 +72,14 @@ def test_the_console_pair_and_the_tools_for_groups_and_offsets(java: JavaTools) 
     assert "GroupIdNotFoundException" in java.run(GROUPS, "--delete", "--group", "readers", exit_status=None)
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy"])
+def test_the_other_codecs_go_through(java: JavaTools, codec: str) -> None:
+    """The chain above writes zstd, and the performance tools lz4."""
+    lines = [f"{number} of {codec}" for number in range(300)]
+    java.run("ConsoleProducer", "--topic", codec, "--compression-codec", codec, stdin="\n".join(lines) + "\n")
+    assert java.run(CONSUMER, "--topic", codec, "--from-beginning", "--max-messages", "300").splitlines() == lines
+
+
 def test_offsets_are_told_for_every_way_of_asking(java: JavaTools) -> None:
     java.run("ConsoleProducer", "--topic", "asked", stdin="a\nb\nc\n")
     told = {
