@@ -54,6 +54,8 @@ GUARDS = {
     "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),
     "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
     "the topic is still what was read": (commit, "commit", "if not (yield Verify()):", "if not ((yield Verify()) or True):"),
+    "no file is young enough to be an attempt's": (upkeep, "_old_files", "now_ms - SWEEP_UNNAMED_MS", "now_ms"),
+    "history outlives every attempt": (upkeep, "_old_history", "_older(checkpoints, now_ms - KEEP_RECORDS_MS)", "checkpoints"),
     "fold before deleting": (upkeep, "sweep", "if not fold.names(named_as)", "if True"),
     "sync the log before acting on it": (
         upkeep,
@@ -62,6 +64,15 @@ GUARDS = {
         "yield from ()",
     ),
 }
+
+
+def test_without_both_looks_for_an_earlier_win_some_seed_deletes_what_has_landed() -> None:
+    held = "return held is not None and record.decode(held, path).attempt == mine.attempt"
+    with (
+        mutated(commit, "_put", held, "return False"),
+        mutated(commit, "give_up", "if _names_file_of(draft, fold):", "if False:"),
+    ):
+        assert first_failing_seed(table_log, count=400) is not None
 
 
 @pytest.mark.parametrize("guard", GUARDS)

@@ -250,6 +250,9 @@ class World:
         if fate == "late":
             self.late.append((self.store.clock_ms + self.rng.randint(1, 6 * HOUR), put))
             return Put.UNKNOWN, None
+        if fate == "answer lost" and self.rng.random() < 0.5:  # the name is there, and a power cut may still take it
+            self.store.begin_put(put.path, put.data)
+            return Put.UNKNOWN, None
         if fate == "unsynced" and self.store.begin_put(put.path, put.data) is Put.CREATED:
             if self.rng.random() < 0.3:  # a slow disk: others see the name long before it is safe
                 process.sleeps_until_ms = self.store.clock_ms + 60_000

@@ -1,11 +1,12 @@
 """One attempt: gaps get their neighbours, any timestamp finds a directory, and what is closed is not its own to delete."""
 
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from headrace.errors import PeerError, RefusedError
+from headrace.errors import PeerError, RefusedError, StorageError
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.table import names
@@ -123,3 +124,22 @@ def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     attempt.discard()
     assert not list((tmp_path / names.QUARANTINE).iterdir())
+
+
+def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    take(attempt, *(Message(n, frame(7, bytes([n]) * 999)) for n in range(9)), schemas=absent)
+    blobs = Attempt("t", tmp_path, Fold(), name="two", started_ms=0)  # type: ignore[arg-type]
+    blobs.start(0, 0, "id")
+    take(blobs, *(Message(n, b"x" * 999) for n in range(9)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        for one in (attempt, blobs):
+            with pytest.raises(StorageError):
+                one.close(7)  # type: ignore[arg-type]
+            one.discard()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
