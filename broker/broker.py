@@ -180,12 +180,12 @@ class Broker:
             await self.waiters.high_watermark_reaches(log, offset)
 
     async def maintain(self) -> None:
-        """Let the logs do what is due (fsyncs and checkpoints in a thread, retention here); once a second."""
+        """Let the logs do what is due (what may block, in a thread; retention here); once a second."""
         loop = asyncio.get_running_loop()
         for step in self.logs.due_steps(self.clock.wall_ms()):
             await loop.run_in_executor(self._executor, step.run)
             step.complete()
-        self.logs.maintain(self.clock.wall_ms())
+        self.logs.keep_house(self.clock.wall_ms())
         self.flusher.look_again()
 
     # producers

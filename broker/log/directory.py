@@ -7,7 +7,7 @@ The marker of a clean shutdown is removed, durably, before anything is loaded an
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -19,6 +19,7 @@ from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, Lock, read_whole, write_whole
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.recovery import Facts, load_log
+from headrace.broker.log.segment import remove_if_there
 from headrace.broker.log.space import FreeSpace
 from headrace.errors import CorruptError, StorageError, UsageError
 
@@ -90,6 +91,34 @@ class _CheckpointWrite:
             logger.error("checkpoints could not be written", extra={"path": self.path, "error": str(self.error)})
 
 
+@dataclass(slots=True)
+class _Removal:
+    """Files and directories that were taken away before, and whose delay is over; a large file may take a while."""
+
+    disk: Disk
+    files: Sequence[str]
+    directories: Sequence[str]
+    errors: list[tuple[str, OSError]] = field(default_factory=list)
+
+    def run(self) -> None:
+        for remove, paths in ((remove_if_there, self.files), (_remove_directory, self.directories)):
+            for path in paths:
+                try:
+                    remove(self.disk, path)
+                except OSError as error:
+                    self.errors.append((path, error))
+
+    def complete(self) -> None:
+        for path, error in self.errors:  # harmless: the next start removes it
+            logger.error("deleted files remain", extra={"path": path, "error": str(error)})
+
+
+def _remove_directory(disk: Disk, path: str) -> None:
+    for entry in disk.list(path):
+        disk.remove(f"{path}/{entry}")
+    disk.remove_directory(path)
+
+
 class LogDirectory:
     """The logs of one broker; `LogDirectory.open` makes it."""
 
@@ -144,7 +173,7 @@ class LogDirectory:
         found = []
         for name in names:
             if name.endswith(_DELETED_SUFFIX):
-                self._remove_directory(name)
+                _remove_directory(self._disk, f"{self.path}/{name}")
             elif match := _DIRECTORY.fullmatch(name):
                 found.append((name, match["topic"], int(match["partition"])))
         for count, (name, topic, partition) in enumerate(found, 1):
@@ -163,7 +192,7 @@ class LogDirectory:
         metadata = read_whole(self._disk, f"{path}/{checkpoint.PARTITION_METADATA}")
         if metadata is None:  # a crash in the middle of `create`, before anything was acknowledged
             logger.warning("removing a log that was never completely made", extra={"log": path})
-            self._remove_directory(name)
+            _remove_directory(self._disk, path)
             return
         topic_id = checkpoint.decode_partition_metadata(metadata, f"{path}/{checkpoint.PARTITION_METADATA}")
         config = with_overrides(self.config.defaults, overrides)
@@ -251,18 +280,12 @@ class LogDirectory:
             self._deleted.append((self._now_ms + log.config.file_delete_delay_ms, gone))
             log.abandon()
 
-    def _remove_directory(self, name: str) -> None:
-        path = f"{self.path}/{name}"
-        for entry in self._disk.list(path):
-            self._disk.remove(f"{path}/{entry}")
-        self._disk.remove_directory(path)
-
     # Housekeeping
 
     def due_steps(self, now_ms: int) -> list[BackgroundStep]:
-        """Disk work that is due: logs to fsync so that recovery has little to scan, and the checkpoints.
+        """Disk work that is due: fsyncs (for `flush.ms`, or so that recovery has little to scan), checkpoints, files to remove.
 
-        The shell runs each and completes it before it asks again; `maintain` does whatever is due then.
+        The shell runs each and completes it before it asks again, and then calls `keep_house`.
         """
         logs = [log for log in self._logs.values() if not log.fenced]
         due = [
@@ -281,43 +304,46 @@ class LogDirectory:
                 due.append(log)
                 rest -= log.uncheckpointed_bytes
         steps: list[BackgroundStep] = [log.begin_sync(checkpoint=True) for log in due]
+        steps += [log.begin_sync() for log in logs if log.sync_due(now_ms) and log not in due]
         if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
             self._checkpointed_ms = now_ms
             write = self._checkpoint_write()
             steps += [write] if write.files else []
-        return steps
+        return [*steps, *self._due_removals(now_ms)]
 
     def maintain(self, now_ms: int) -> None:
-        """Everything that is due: fsyncs and checkpoints (here and now), `flush.ms`, retention, delayed removals.
-
-        Call it about once a second. Blocks on the disk, unless the shell has taken care of `due_steps` before.
-        """
-        self._now_ms = now_ms
-        try:
-            self._space.refresh()
-        except OSError as error:
-            logger.error("free space is not known", extra={"path": self.path, "error": str(error)})
-        for log in self._logs.values():
-            if log.sync_due(now_ms):
-                log.sync()
+        """Everything that is due, here and now; blocks on the disk."""
         for step in self.due_steps(now_ms):
             step.run()
             step.complete()
+        self.keep_house(now_ms)
+
+    def keep_house(self, now_ms: int) -> None:
+        """What is quick: free space, retention (which renames), old producers, idle files; about once a second."""
+        self._now_ms = now_ms
+        self._look_at_space()
         if now_ms - self._retained_ms >= self.config.retention_check_interval_ms:
             self._retained_ms = now_ms
             for log in self._logs.values():
                 log.retain(now_ms)
         for log in self._logs.values():
             log.tidy(now_ms, producer_expiration_ms=self.config.producer_id_expiration_ms)
-        self._remove_deleted(now_ms)
 
-    def _remove_deleted(self, now_ms: int) -> None:
-        while self._deleted and self._deleted[0][0] <= now_ms:
-            _, name = self._deleted.pop(0)
-            try:
-                self._remove_directory(name)
-            except OSError as error:  # the next start removes it
-                logger.error("a deleted topic's files remain", extra={"directory": name, "error": str(error)})
+    def _look_at_space(self) -> None:
+        was_nearly_full = self._space.is_nearly_full
+        try:
+            self._space.refresh()
+        except OSError as error:
+            logger.error("free space is not known", extra={"path": self.path, "error": str(error)})
+        if self._space.is_nearly_full is not was_nearly_full:
+            said = "disk nearly full: produce is refused" if not was_nearly_full else "disk has room again: produce is taken"
+            logger.warning(said, extra={"path": self.path, "floor_bytes": self._space.floor_bytes})
+
+    def _due_removals(self, now_ms: int) -> list[_Removal]:
+        files = [name for log in self._logs.values() for name in log.take_deleted(now_ms)]
+        directories = [f"{self.path}/{name}" for due_ms, name in self._deleted if due_ms <= now_ms]
+        self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
+        return [_Removal(self._disk, files, directories)] if files or directories else []
 
     def _checkpoint_write(self) -> _CheckpointWrite:
         logs = self._logs.items()
@@ -343,7 +369,9 @@ class LogDirectory:
             StorageError: the disk fails; the next start recovers.
         """
         try:
-            self._remove_deleted(now_ms)
+            for removal in self._due_removals(now_ms):
+                removal.run()
+                removal.complete()
             for log in self.all():
                 log.close()
             self._write_checkpoints()

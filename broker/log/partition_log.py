@@ -38,7 +38,7 @@ from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.record import has_null_key, latest_timestamp
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Oldest, outlived
-from headrace.broker.log.segment import LOG, Segment, remove_if_there
+from headrace.broker.log.segment import LOG, Segment
 from headrace.broker.log.segments import Segments
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.sync import Checkpoint, PartitionSync
@@ -469,17 +469,17 @@ class PartitionLog:
         """Records before `offset` are no longer to be read; at most the high watermark."""
         self.log_start_offset = max(self.log_start_offset, min(offset, self.high_watermark))
 
-    def tidy(self, now_ms: int, *, producer_expiration_ms: int) -> None:
-        """Forget old producers, remove files whose delay is over, give back what idle segments hold."""
-        self._producers.expire(now_ms, producer_expiration_ms)
-        while self._deleted and self._deleted[0][0] <= now_ms:
-            _, names, segment = self._deleted.pop(0)
+    def take_deleted(self, now_ms: int) -> list[str]:
+        """The files of deleted segments whose delay is over: to be removed by the caller, who need not hurry."""
+        due = [entry for entry in self._deleted if entry[0] <= now_ms]
+        self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
+        for _, _, segment in due:
             segment.close()
-            try:
-                for name in names:
-                    remove_if_there(self._disk, name)
-            except OSError as error:  # harmless to the log: the next start removes them
-                logger.error("a deleted segment's files remain", extra={"file": names[0], "error": str(error)})
+        return [name for _, names, _ in due for name in names]
+
+    def tidy(self, now_ms: int, *, producer_expiration_ms: int) -> None:
+        """Forget old producers, give back what idle segments hold."""
+        self._producers.expire(now_ms, producer_expiration_ms)
         for segment in self._segments:
             segment.release(active=segment is self._segments.active)
 

@@ -24,6 +24,11 @@ class FreeSpace:
         default = min(DEFAULT_FLOOR_BYTES, int(total * DEFAULT_FLOOR_FRACTION))
         self.floor_bytes = default if floor_bytes is None else floor_bytes
 
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether, when the disk was last asked, it had less room than the floor."""
+        return self._free < self.floor_bytes
+
     def refresh(self) -> None:
         """Ask the disk; once a second is enough, as other programs fill disks too. Raises OSError."""
         self._free, _ = self._disk.space(self._path)

@@ -260,3 +260,27 @@ def test_due_steps_are_few_and_done_once() -> None:
     assert log is not None
     assert (log.recovery_point, log.uncheckpointed_bytes) == (5, 0)
     assert len(directory.due_steps(late + CONFIG.high_watermark_checkpoint_interval_ms)) == 1, "the moved recovery point"
+
+
+def test_what_may_block_is_a_step_and_the_loop_does_none_of_it() -> None:
+    disk = new_disk()
+    directory = open_directory(disk, flush_ms="500", segment_bytes="200", retention_bytes="0")
+    log = directory.create("events", 3, TOPIC_ID, settings(flush_ms="500", segment_bytes="200", retention_bytes="0"))
+    append(log, b"one" * 30)
+    directory.keep_house(NOW_MS + 500)
+    assert log.high_watermark == 0, "no fsync"
+    (sync,) = directory.due_steps(NOW_MS + 500)
+    sync.run()
+    sync.complete()
+    assert log.high_watermark == 1
+    later = NOW_MS + CONFIG.retention_check_interval_ms
+    directory.keep_house(later)
+    deleted = [name for name in disk.list(log.path) if name.endswith(".deleted")]
+    assert deleted, "retention renames"
+    directory.keep_house(later + 60_000)
+    assert set(deleted) <= set(disk.list(log.path)), "no removal"
+    for step in directory.due_steps(later + 60_000):
+        step.run()
+        step.complete()
+    assert not set(deleted) & set(disk.list(log.path))
+    assert append(log, b"two", now_ms=later).base_offset == 1
