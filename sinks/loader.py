@@ -17,7 +17,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.clock import Clock
-from headrace.errors import CorruptError, PeerError, StorageError
+from headrace.errors import CorruptError, PeerError, StorageError, VersionError
 from headrace.librdkafka import checked_keys
 from headrace.schemas.client import RegistryClient
 from headrace.sinks import metrics
@@ -339,8 +339,11 @@ class Loader:
         """Do something for one table; what fails and may heal makes that table start over, later."""
         try:
             work()
-        except CorruptError:
-            raise
+        except CorruptError as error:
+            name = table.loader.topic
+            raise CorruptError(f"table {self._root / name}: {error}; run: headrace check {self._root}") from error
+        except VersionError as error:
+            raise VersionError(f"table {self._root / table.loader.topic}: {error}") from error
         except PeerError as error:
             self._start_over(table, str(error), rest_ms=RETRY_INTERVAL_MS)
             if self._once and self._clock.monotonic_ms() - self._heard_ms > PATIENCE_MS:

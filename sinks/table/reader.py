@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.audit import window_start_ms
-from headrace.errors import CorruptError, StorageError, UsageError
+from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd
@@ -102,7 +102,12 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
     if not topic or "/" in topic or topic in (".", "..") or not (table / names.LOG).is_dir():
         known = ", ".join(tables(root)) or "none"
         raise UsageError(f"{root}: no table {topic!r}; tables there: {known}")
-    fold = carry_out(read_head(), LocalStore(table))
+    try:
+        fold = carry_out(read_head(), LocalStore(table))
+    except CorruptError as error:
+        raise CorruptError(f"table {table}: {error}; run: headrace check {root}") from error
+    except VersionError as error:
+        raise VersionError(f"table {table}: {error}") from error
     return TableSnapshot(
         topic,
         fold.generation,

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.clock import SystemClock
+from headrace.errors import CorruptError
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.check import check_table
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import commit, read_head
+from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.store import LocalStore, carry_out
 from headrace.sinks.values import Schemas
 from tests.unit.sinks.test_attempt import Message
@@ -145,3 +147,15 @@ def test_a_checkpoint_that_says_something_else_is_named(table: Path) -> None:
 def test_files_that_engines_skip_are_no_strangers(table: Path) -> None:
     (data_file(table, 1).parent / "_SUCCESS").touch()
     assert not broken(table)
+
+
+def test_a_reader_says_which_table_is_damaged(table: Path) -> None:
+    record(table, 4).write_bytes(b"")
+    with pytest.raises(CorruptError, match=f"^table {table}: .*; run: headrace check {table.parent}$"):
+        snapshot(table.parent, "t")
+
+
+def test_a_reader_refuses_a_file_of_another_size(table: Path) -> None:
+    data_file(table, 1).write_bytes(b"PAR1")
+    with pytest.raises(CorruptError, match="has 4 bytes"):
+        snapshot(table.parent, "t")
