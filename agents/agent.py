@@ -40,7 +40,7 @@ LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 20
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
 SAVE_INTERVAL_MS = 200  # how long an acknowledged position may wait to be durable
 PROGRESS_INTERVAL_MS = 1000
-TOPIC_RETRY_MS = 250
+TOPIC_RETRY_MS, TOPIC_SHARE = 100, 5  # topics that are not ready are asked for so often, or for a fifth of the time
 NEWS_INTERVAL_MS = 2000  # the least time between heartbeats that say that all is drained again
 
 
@@ -91,6 +91,7 @@ class Agent:
             host=host,
             mint=lambda: str(uuid.uuid4()),
             place=lambda topic, stream_id: uuid.UUID(stream_id).int % self._partitions[topic],
+            ready=self._is_ready,
             once=once,
             max_open=_max_open(),
             limits=Limits(),
@@ -115,19 +116,21 @@ class Agent:
 
     # ---- before anything can be shipped
 
+    def _is_ready(self, topic: str) -> bool:
+        """Whether a topic's partitions and schema id are known."""
+        return topic in self._encoders and topic in self._partitions
+
     def _prepare(self, now: Now) -> bool:
-        """Whether every topic's partitions and schema id are known; asks for those that are not, again and again."""
-        missing = [topic for topic in self._topics if topic not in self._encoders or topic not in self._partitions]
-        if missing and now.monotonic_ms >= self._due.topics:
+        """Whether any topic is ready; asks for those that are not, and for `_audit`, again and again."""
+        if now.monotonic_ms >= self._due.topics:
+            missing = [topic for topic in self._topics if not self._is_ready(topic)]
             for topic in missing:
                 self._learn(topic)
-            self._due.topics = self._now().monotonic_ms + (TOPIC_RETRY_MS if len(self._encoders) < len(self._topics) else 0)
-        if self._partitions.keys() != set(self._topics) or self._encoders.keys() != set(self._topics):
-            return False
-        if not self._announcer.ready and now.monotonic_ms >= self._due.topics:
-            self._announcer.prepare(self._delivery.producer)
-            self._due.topics = self._now().monotonic_ms + TOPIC_RETRY_MS
-        return True
+            if not self._announcer.ready and len(missing) < len(self._topics):
+                self._announcer.prepare(self._delivery.producer)
+            done_ms = self._now().monotonic_ms
+            self._due.topics = done_ms + max(TOPIC_RETRY_MS, TOPIC_SHARE * (done_ms - now.monotonic_ms))
+        return any(self._is_ready(topic) for topic in self._topics)
 
     def _learn(self, topic: str) -> None:
         """Ask for a topic, which makes it where the broker allows that, and for the id of the envelope's schema."""
@@ -138,9 +141,11 @@ class Agent:
                 schema_id = self._registry.register(subject, ENVELOPE_JSON)
                 self._state.keep_schema_id(self._config.registry, subject, ENVELOPE_JSON, schema_id)
             self._encoders[topic] = ChunkEncoder(self._state.agent_id, header(schema_id))
-            count = len(self._delivery.producer.list_topics(topic, timeout=1).topics[topic].partitions)
-            if count:
-                self._partitions[topic] = count
+            found = self._delivery.producer.list_topics(topic, timeout=1).topics[topic]
+            if found.partitions:
+                self._partitions[topic] = len(found.partitions)
+            elif found.error is not None:
+                self._complain(f"waiting for topic {topic}", found.error.str())
         except (PeerError, StorageError) as error:
             self._complain("waiting for the registry", str(error))
         except KafkaException as error:

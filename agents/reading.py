@@ -117,12 +117,13 @@ def _repeat(stream: Stream) -> Steps[Outcome]:
     return Planned(chunk, data, stream.row_after(chunk, data), _cost_bytes(chunk, data), repeat=True)
 
 
-def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int) -> Steps[Outcome]:
+def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int, *, whole_bytes: int = 0) -> Steps[Outcome]:
+    """Whole lines from what is unread; `whole_bytes` is given where a line of that length is known to come next."""
     if stream.line is not None and (stream.line_end >= 0 or not stream.tail_open):
         return (yield from _next_part(stream, now, size))
     assert stream.handle is not None
     assert stream.input is not None
-    chunk_bytes = max(limits.chunk_bytes, stream.input.split_bytes + 1)
+    chunk_bytes = whole_bytes or limits.chunk_bytes
     scanning = stream.scan_to > stream.read_to
     guard = stream.scan_guard
     data = yield Read(stream.handle, stream.scan_to - len(guard), len(guard) + min(chunk_bytes, size - stream.scan_to))
@@ -143,9 +144,10 @@ def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int) -> Steps[Ou
         return (yield from _begin_parts(stream, now, end, size, terminated=True))
     if not scanning:
         return _plan(stream, now, fresh[stream.skip : newline + 1], limits.chunk_lines)
-    if end - stream.read_to <= chunk_bytes:  # short enough to be read as a whole
+    if end - stream.read_to <= max(limits.chunk_bytes, stream.input.split_bytes + 1):  # short enough to be read as a whole
+        whole_bytes = end - stream.read_to
         stream.rewind()
-        return (yield from _next_chunk(stream, now, limits, size))
+        return (yield from _next_chunk(stream, now, limits, size, whole_bytes=whole_bytes))
     return (yield from _begin_parts(stream, now, end, size, terminated=True))
 
 

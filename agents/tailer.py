@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from headrace.agents.budget import Budget
 from headrace.agents.effects import (
     Close,
     Forget,
@@ -58,6 +59,7 @@ class Tailer:
         rows, chunks: what was durable when the agent ended.
         host: the name that new streams' events carry.
         mint: makes a new stream id. place: chooses the partition of a new stream (topic, stream id), asked once per stream.
+        ready: whether a topic can be sent to; the files of one that cannot yet wait, and nothing is claimed meanwhile.
         once: a finite run: unterminated tails are lines, nothing is waited for.
         max_open: how many files are held open at most, but for those that can no longer be found by a name.
         now: the moment of the start.
@@ -71,25 +73,27 @@ class Tailer:
         host: str,
         mint: Callable[[], str],
         place: Callable[[str, str], int],
+        ready: Callable[[str], bool],
         once: bool,
         max_open: int,
         limits: Limits,
         now: Now,
     ) -> None:
-        self._host, self._mint, self._place = host, mint, place
+        self._host, self._mint, self._place, self._ready = host, mint, place, ready
         self._once, self._max_open, self._limits = once, max_open, limits
         self._streams: dict[str, Stream] = {}
         self._by_key: dict[FileKey, Stream] = {}
         self._met: dict[FileKey, tuple[int, int, int, int]] = {}  # waiting files: size, mtime, since when so, first met (ms)
         self._refused: dict[FileKey, tuple[int, int]] = {}  # files that are nobody's: size, mtime
         self._unreadable: set[FileKey] = set()
-        self._last_keys: set[FileKey] | None = None  # the files that the last look took in, and the names it knew
+        self._looked: set[str] = set()  # topics whose files were looked at since the start
+        self._last_keys: set[FileKey] = set()  # the files that the last look took in, and the names it knew
         self._last_names: set[tuple[str, str]] = set()
         self._unseen: set[FileKey] = set()  # files that were made and rotated away between two looks, as it seems
         self._known_names: set[tuple[str, str]] = set()
         self._started_ms = now.wall_ms
         self._turn = 0
-        self._cost_bytes = 0
+        self._budget = Budget(limits)
         self._listed: Now | None = None  # the last listing of which every file was taken in
         self._claim: Now | None = None
         for row in rows:
@@ -116,6 +120,8 @@ class Tailer:
             if key in present:
                 continue  # the same file by another name
             present.add(key)
+            if not self._ready(seen.input.topic):
+                continue
             stream = self._by_key.get(key)
             if stream is None:
                 taken_in = yield from self._meet(seen, key, met.get(key), names, now)
@@ -129,6 +135,7 @@ class Tailer:
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
         self._last_keys, self._last_names = taken, set(names)
+        self._looked.update(topic for topic, _, _ in taken)
         self._unseen &= present
         self._refused = {key: at for key, at in self._refused.items() if key in present}
         self._unreadable &= present
@@ -253,7 +260,7 @@ class Tailer:
         before, since its last durable look (or a little before: it may have waited then).
         """
         written_ms = stat.mtime_ns // 1_000_000
-        if self._last_keys is None:
+        if key[0] not in self._looked:
             unseen = written_ms > max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
         elif any((stream.row.topic, stream.row.path) in self._last_names for stream in origins):
             unseen = key not in self._last_keys
@@ -382,22 +389,28 @@ class Tailer:
         Returns whether anything was sent, so that another round is worth it at once.
         """
         planned: list[tuple[Stream, Planned]] = []
-        spent = cost = 0
+        spent = 0
         order = [stream for stream in self._streams.values() if stream.handle is not None]
         turn = self._turn % len(order) if order else 0
+        turned_away: int | None = None
         for index, stream in enumerate(order[turn:] + order[:turn]):
-            if spent >= self._limits.round_bytes or self._cost_bytes + cost >= self._limits.total_cost_bytes:
-                self._turn = turn + index
+            if spent >= self._limits.round_bytes:
+                turned_away = index if turned_away is None else turned_away
                 break
-            if stream.cost_bytes >= self._limits.stream_cost_bytes or not self._due(stream, now):
+            if not self._due(stream, now):
                 continue
-            outcome = yield from read_on(stream, now, self._limits, once=self._once)
+            limits = self._budget.limits_for(stream.row)
+            if limits is None or stream.cost_bytes >= limits.stream_cost_bytes:
+                turned_away = index if turned_away is None else turned_away
+                continue
+            outcome = yield from read_on(stream, now, limits, once=self._once)
             if isinstance(outcome, Replaced):
                 yield from self._replace(stream, now)
             elif outcome is not None:
                 planned.append((stream, outcome))
                 spent += len(outcome.data)
-                cost += outcome.cost_bytes
+                self._budget.take(stream.row, outcome.cost_bytes)
+        self._turn = turn + (turned_away or 0)  # whoever found no room is asked first
         if not planned:
             return False
         fresh = [(stream, plan) for stream, plan in planned if not plan.repeat]
@@ -409,7 +422,6 @@ class Tailer:
         for stream, plan in planned:
             if plan.repeat:
                 stream.replay.popleft()
-            self._cost_bytes += plan.cost_bytes
             stream.sent(plan.chunk, plan.data, plan.after, plan.cost_bytes)
             stream.reached(stream.read_to)
             yield Send(stream.row, plan.chunk, plan.data)
@@ -439,7 +451,7 @@ class Tailer:
         stream = self._streams[stream_id]
         before = stream.cost_bytes
         advance = stream.delivered(start, result)
-        self._cost_bytes += stream.cost_bytes - before
+        self._budget.take(stream.row, stream.cost_bytes - before)
         if advance is not None:
             yield advance
 
@@ -469,7 +481,7 @@ class Tailer:
     @property
     def caught_up(self) -> bool:
         """Whether nothing is on its way."""
-        return not self._cost_bytes
+        return not self._budget.used_bytes
 
     @property
     def ended(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from headrace.audit import AgentMessage, SentMessage, event_hash, parse_message, window_start_ms
 from headrace.schemas.envelope import ENVELOPE
@@ -52,6 +53,12 @@ class Rig:
         assert part.start(wait=False).wait() == 0, part.log_tail()
         lines = [line for line in part.log_file.read_text().splitlines() if line.startswith('{"lines"')]
         return dict(json.loads(lines[-1]))
+
+    def make_topic(self, *topics: str, partitions: int = 1) -> None:
+        """Make topics, and wait until they are there."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for made in admin.create_topics([NewTopic(topic, partitions) for topic in topics]).values():
+            made.result()
 
     def records(self, topic: str) -> list[tuple[bytes | None, bytes, int]]:
         """(key, value, timestamp) of every record of a topic's first partition."""
@@ -128,11 +135,11 @@ class Rig:
 
 
 @contextmanager
-def rig(directory: Path) -> Iterator[Rig]:
-    """Broker and registry, started; everything is stopped at the end."""
+def rig(directory: Path, **config: Any) -> Iterator[Rig]:
+    """Broker (`config` adds Kafka keys) and registry, started; everything is stopped at the end."""
     logs = directory / "logs-to-ship"
     logs.mkdir()
-    with broker(directory) as running, registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
+    with broker(directory, **config) as running, registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
         parts = Rig(directory, running, schemas, logs)
         try:
             yield parts

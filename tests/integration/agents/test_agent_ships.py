@@ -270,3 +270,24 @@ def test_the_second_agent_on_a_state_directory_is_refused(parts: Rig) -> None:
     assert second.start(wait=False).wait() == 2
     assert "another agent uses it" in second.log_tail()
     assert first.stop() == 0
+
+
+def test_a_topic_that_cannot_be_had_stops_no_other(tmp_path: Path) -> None:
+    with rig(tmp_path, auto_create_topics_enable=False) as parts:
+        parts.make_topic("logs", "_audit")
+        (parts.logs / "a.log").write_bytes(numbered(0, 100))
+        (parts.logs / "b.txt").write_bytes(numbered(0, 10))
+        agent = parts.agent(
+            inputs=[
+                {"tail": [str(parts.logs / "*.txt")], "topic": "later"},
+                {"tail": [str(parts.logs / "*.log")], "topic": "logs"},
+            ]
+        )
+        agent.start()
+        until(lambda: parts.count() == 100)
+        until(lambda: len(parts.audit()) > 1)
+        assert {message.drained_to_ms for message in parts.audit() if isinstance(message, AgentMessage)} == {None}
+        parts.make_topic("later")
+        until(lambda: len(parts.records("later")) == 10)
+        assert agent.stop() == 0
+        assert "waiting for topic later" in agent.log_tail()

@@ -138,12 +138,14 @@ class Simulation:
                 self.broker.append(sent)
         self.broker.under_way = []
         rng = self.rng
+        ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
         return Tailer(
             self.disk.streams.values(),
             self.disk.chunks.values(),
             host="h",
             mint=lambda: f"{rng.getrandbits(64):016x}",
             place=lambda _, stream_id: int(stream_id, 16) % 3,
+            ready=lambda _: self.healing or self.files.now_ms >= ready_ms,
             once=self.once(),
             max_open=rng.choice((1, 3, 100)),
             limits=self.limits,
