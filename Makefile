@@ -36,6 +36,10 @@ docs: .venv/ready
 sim: .venv/ready
 	HEADRACE_SIM_SEEDS=$${HEADRACE_SIM_SEEDS:-2000} $(BIN)/python -m pytest tests/sim -q --timeout=0
 
+bench: .venv/ready
+	$(BIN)/python bench/pipeline.py
+	$(BIN)/python bench/fetch_path.py
+
 wheel: .venv/ready
 	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .
 
