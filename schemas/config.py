@@ -5,13 +5,15 @@ import re
 from pydantic import Field, field_validator
 
 from headrace.config import Section
-from headrace.config_values import Address, HostPort, KafkaKeys
+from headrace.config_values import HostPort, KafkaKeys
 
 
 class RegistryConfig(Section):
     """One `headrace registry`."""
 
-    listen: HostPort = Field(Address("127.0.0.1", 8081), description="host:port of the REST API, /healthz and /metrics")
+    listen: HostPort = Field(
+        default="127.0.0.1:8081", validate_default=True, description="host:port of the REST API, /healthz and /metrics"
+    )
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
     topic: str = Field("_schemas", description="where schemas are kept; created if missing: one partition, compacted")
 
