@@ -128,7 +128,7 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
         _check_counts(header)
         or _check_attributes(header, origin)
         or _check_times(header, config, now_ms)
-        or _check_records(data, header)
+        or _check_records(data[HEADER_SIZE:size], header)
         or header
     )
 
@@ -151,11 +151,11 @@ def _check_counts(header: BatchHeader) -> Rejection | None:
     return None
 
 
-def _check_records(data: memoryview, header: BatchHeader) -> Rejection | None:
+def _check_records(records: memoryview, header: BatchHeader) -> Rejection | None:
     """That as many records are there as the header says: else every reader of the partition would stop at this batch."""
     if header.attributes & CODEC_MASK:
         return None
-    found = count_records(bytes(data[HEADER_SIZE : header.size]))
+    found = count_records(bytes(records))
     if found == header.record_count:
         return None
     what = "its records do not end where it ends" if found is None else f"it has {found}"

@@ -115,8 +115,11 @@ def _array(field: Any, flexible: bool) -> _Walk:
 
     def walk(frame: Frame, position: int, cuts: _Cuts) -> int:
         if flexible:
-            count, position = unsigned_varint(frame, position)
-            count -= 1
+            count = frame[position] - 1
+            position += 1
+            if count >= 0x7F:
+                count, position = unsigned_varint(frame, position - 1)
+                count -= 1
         else:
             (count,) = _INT32.unpack_from(frame, position)
             position += 4
