@@ -87,7 +87,7 @@ class Loader:
             )
 
     def run(self, stop: Event) -> None:
-        """Until `stop`, or with `once` until all is landed; then commits what it has read.
+        """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka is away.
 
         Raises:
             CorruptError: a table's log is damaged.
@@ -96,8 +96,7 @@ class Loader:
         try:
             while not stop.is_set() and not self._is_done():
                 self._turn()
-            for table in self._tables.values():
-                self._finish(table)
+            self._finish_all()
         finally:
             self._spot.close()
             self._consumer.close()
@@ -385,6 +384,16 @@ class Loader:
         for table in self._tables.values():
             self._finish(table)
         return all(table.is_open or table.misses >= 2 for table in self._tables.values())
+
+    def _finish_all(self) -> None:
+        """Commit what was read; if Kafka is away it cannot be verified, and is read again at the next start."""
+        try:
+            self._topics.find()
+        except PeerError as error:
+            for table in self._tables.values():
+                self._start_over(table, str(error))
+        for table in self._tables.values():
+            self._finish(table)
 
     def _finish(self, table: _Table) -> None:
         if table.is_open and not table.loader.attempt.is_empty:

@@ -20,6 +20,8 @@ from headrace.librdkafka import reason
 
 Where = tuple[str, int]  # (topic, partition)
 TIMEOUT_S: Final = 10.0
+# Asked every second or two, and what a loader that is told to stop may have to wait for.
+LISTING_TIMEOUT_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Topics:
     def find(self) -> dict[str, Topic]:
         """All wanted topics, by name."""
         try:
-            listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
+            listed = self._admin.list_topics(timeout=LISTING_TIMEOUT_S).topics
         except KafkaException as error:
             raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
         names = sorted(name for name, topic in listed.items() if topic.error is None and is_wanted(name, self._patterns))

@@ -64,6 +64,24 @@ def test_sigterm_commits_what_was_read_and_a_second_run_adds_nothing(tmp_path: P
         pipeline.assert_sound()
 
 
+def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
+        loader = pipeline.loader().start()
+        while '"topic": "blobs"' not in loader.log_tail():
+            time.sleep(0.02)
+        time.sleep(1.0)
+        pipeline.broker.kill()
+        began = time.monotonic()
+        assert loader.stop() == 0
+        assert time.monotonic() - began < 9  # `headrace up` waits ten seconds for what its forerunner left
+        assert not [file for file in pipeline.root.rglob("*") if file.is_file()]
+        pipeline.broker.start()
+        pipeline.load_once()
+        assert counted(pipeline, "blobs") == Counter((0, n) for n in range(1000))
+        pipeline.assert_sound()
+
+
 def test_a_loader_that_finds_files_of_a_dead_one_moves_them_into_place(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", [b"one", b"two"])
