@@ -3,7 +3,7 @@
     python bench/fetch_path.py [gigabytes]
 
 One server process, one reader process, loopback, a file in the page cache, sent as regions of 1 MiB with 100 bytes of header
-each. Prints throughput and the server's CPU seconds per 200 MB. The numbers behind docs/adr/0003.
+each. Prints throughput and the server's CPU seconds per 200 MB. The numbers behind docs/adr/0006.
 """
 
 import asyncio
