@@ -22,6 +22,9 @@ NotNegative = Annotated[int, Field(ge=0)]
 MinusOneOrMore = Annotated[int, Field(ge=-1)]
 
 
+EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
 class Listener(BaseModel, frozen=True):
     """An address, as in `PLAINTEXT://127.0.0.1:9092`."""
 
@@ -198,6 +201,16 @@ class BrokerConfig(Section):
     def _one_directory(cls, value: object) -> object:
         if isinstance(value, str) and "," in value:
             raise ValueError("one directory is supported")
+        if value == "":
+            raise ValueError("name a directory")
+        return value
+
+    @field_validator("advertised_listeners")
+    @classmethod
+    def _can_be_reached(cls, value: str | None) -> str | None:
+        for listener in parse_listeners(value) if value is not None else ():
+            if listener.host in EVERY_INTERFACE or listener.port == 0:
+                raise ValueError("clients need a host and a port that they can reach")
         return value
 
     @model_validator(mode="after")
@@ -206,6 +219,12 @@ class BrokerConfig(Section):
         unknown = {listener.name for listener in parse_listeners(self.advertised_listeners or self.listeners)} - names
         if unknown:
             raise ValueError(f"advertised.listeners names {', '.join(sorted(unknown))}, which listeners does not")
+        return self
+
+    @model_validator(mode="after")
+    def _session_timeouts_have_room(self) -> "BrokerConfig":
+        if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms:
+            raise ValueError("group.min.session.timeout.ms is above group.max.session.timeout.ms: no member could join")
         return self
 
     def log_keys(self) -> dict[str, object]:

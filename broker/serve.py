@@ -6,6 +6,7 @@ trace; the lock is taken before any log is read; nothing is accepted before ever
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import secrets
@@ -18,7 +19,7 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from headrace.broker.broker import Broker, random_cluster_id
-from headrace.broker.config import BrokerConfig, Listener, parse_listeners
+from headrace.broker.config import EVERY_INTERFACE, BrokerConfig, Listener, parse_listeners
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
@@ -123,7 +124,7 @@ def _told(listener: Listener, advertised: Listener | None, sock: socket.socket) 
     """The address that clients are told: the advertised one, else the one that is bound, with the real port."""
     if advertised is not None:
         return advertised.host, advertised.port
-    host = socket.gethostname() if listener.host in ("0.0.0.0", "::") else listener.host  # noqa: S104 - compared, not bound
+    host = socket.gethostname() if listener.host in EVERY_INTERFACE else listener.host
     return host, int(sock.getsockname()[1])
 
 
@@ -142,7 +143,8 @@ def _bound(listener: Listener) -> Iterator[socket.socket]:
             sock.listen(1024)
         except OSError as error:
             where = f"{listener.host}:{listener.port}"
-            raise UsageError(f"listeners {where}: {error.strerror or error}; is another broker running there?") from error
+            hint = "is another broker running there?" if error.errno == errno.EADDRINUSE else "name an address of this machine"
+            raise UsageError(f"listeners {where}: {error.strerror or error}; {hint}") from error
         yield sock
 
 

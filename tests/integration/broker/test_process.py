@@ -70,6 +70,10 @@ def test_a_directory_in_use_is_exit_2(tmp_path: Path) -> None:
         ("log.dirs", "/proc/nowhere", "log.dirs"),
         ("log.cleanup.policy", "burn", "log.cleanup.policy"),
         ("advertised.listeners", "PLAINTEXT:9", "advertised.listeners"),
+        ("advertised.listeners", "PLAINTEXT://:9092", "that they can reach"),
+        ("advertised.listeners", "PLAINTEXT://here:0", "that they can reach"),
+        ("log.dirs", "", "name a directory"),
+        ("group.min.session.timeout.ms", 1_800_001, "no member could join"),
         ("http", "9600", "host:port"),
     ],
 )
