@@ -308,21 +308,21 @@ class _Transaction:
             self._db.execute("ROLLBACK")
 
 
-def streams_of(state_dir: Path, paths: Collection[str]) -> dict[str, str]:
-    """Which stream each file was last shipped as, by the path it was first seen under; read-only, while no agent runs.
+def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """Which stream each file was last shipped as; read-only, while no agent runs.
 
     Args:
-        paths: absolute paths, as the agent's inputs name them; those of which nothing was shipped are left out.
+        keys: the files' devices and inodes; those of which nothing was shipped are left out.
     """
     file = state_dir / FILE_NAME
     if not file.exists():
         return {}
     db = sqlite3.connect(file)
     try:
-        rows = db.execute("SELECT path, stream_id FROM streams ORDER BY detached DESC, complete_ms").fetchall()
+        rows = db.execute("SELECT device, inode, stream_id FROM streams ORDER BY detached DESC, complete_ms").fetchall()
     finally:
         db.close()
-    return {path: stream_id for path, stream_id in ((_text(path), stream_id) for path, stream_id in rows) if path in paths}
+    return {(device, inode): stream_id for device, inode, stream_id in rows if (device, inode) in keys}
 
 
 def _values(row: StreamRow | ChunkRow) -> list[Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.process import stop_event
+from headrace.process import data_directory, stop_event
 from headrace.supervise import Layout, Supervisor, free_ports, only_supervisor
 from headrace.up import require_extra
 
@@ -47,19 +47,23 @@ class _Shipment:
     """What is to be shipped, and how far it has come."""
 
     files: list[Path]
+    ends: dict[tuple[int, int], int]  # by device and inode: up to which byte lines were counted (files may grow meanwhile)
     lines: int
-    size_bytes: int
     acked_lines: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.ends.values())
 
 
 def run(args: argparse.Namespace) -> int:
     """Ship, wait, stop, show; 0 only when everything has provably landed."""
-    if args.timeout <= 0:
+    if not args.timeout > 0:  # nor is nan
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds above 0")
     files = _checked(args.files)
     require_extra()
     stop = stop_event()
-    root = Path(args.data).absolute() if args.data else Path(tempfile.mkdtemp(prefix="headrace-demo-"))
+    root = Path(tempfile.mkdtemp(prefix="headrace-demo-")) if args.data is None else data_directory(args.data)
     layout = Layout(root)
     layout.make()
     with only_supervisor(layout):
@@ -86,7 +90,9 @@ def _checked(names: Sequence[str]) -> list[Path]:
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
-                raise UsageError(f"{name} is a directory; name its files, as {name.rstrip('/')}/*.log")
+                raise UsageError(
+                    f"{name or 'an empty name'} is a directory; name its files, as {name.rstrip('/') or '.'}/*.log"
+                )
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"{name} is not a regular file; the demo ships files that have an end")
             path.open("rb").close()
@@ -112,16 +118,20 @@ def _made_up(layout: Layout) -> Path:
 
 def _count(files: list[Path]) -> _Shipment:
     """Count lines as interfaces.md defines them: each ends at a newline, and what follows the last newline is a line too."""
-    lines = size_bytes = 0
+    from headrace.agents.files import stat_of
+
+    shipment = _Shipment(files, {}, 0)
     for path in files:
-        last = b"\n"
+        size_bytes, last = 0, b"\n"
         with path.open("rb") as file:
             while chunk := file.read(_COUNT_CHUNK_BYTES):
-                lines += chunk.count(b"\n")
+                shipment.lines += chunk.count(b"\n")
                 size_bytes += len(chunk)
                 last = chunk[-1:]
-        lines += last != b"\n"
-    return _Shipment(files, lines, size_bytes)
+        shipment.lines += last != b"\n"
+        if (found := stat_of(str(path))) is not None:
+            shipment.ends[found.key] = size_bytes
+    return shipment
 
 
 def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: float, stop: threading.Event) -> None:
@@ -232,15 +242,26 @@ def _result(layout: Layout, shipment: _Shipment) -> _Result:
 
 
 def _landed_lines(layout: Layout, shipment: _Shipment, files: list[str]) -> int:
-    """How many lines of the shipped files are in the table, whichever run landed them: the rows that begin a line."""
+    """How many of the lines that were counted are in the table, whichever run landed them.
+
+    They are the rows that begin a line before the end to which its file was counted.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
     from headrace.agents.state import streams_of
 
-    streams = list(streams_of(layout.agent, [str(path) for path in shipment.files]).values())
-    if not files or not streams:
+    ends = {stream_id: shipment.ends[key] for key, stream_id in streams_of(layout.agent, shipment.ends).items()}
+    if not files or not ends:
         return 0
-    return int(ds.dataset(files).count_rows(filter=(ds.field("part") == 0) & ds.field("stream_id").isin(streams)))
+    streams, bounds = pa.array(ends.keys()), pa.array(ends.values(), pa.int64())
+    ours = (ds.field("part") == 0) & ds.field("stream_id").isin(streams)
+    landed = 0
+    for batch in ds.dataset(files).to_batches(columns=["stream_id", "position"], filter=ours):
+        end = bounds.take(pc.index_in(batch.column("stream_id"), streams))
+        landed += pc.sum(pc.less(batch.column("position"), end)).as_py() or 0
+    return landed
 
 
 def _show(layout: Layout, shipment: _Shipment, args: argparse.Namespace, *, elapsed_s: float) -> int:

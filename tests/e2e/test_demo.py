@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,47 @@ def test_overrides_for_a_users_own_parts_do_not_reach_the_demos(tmp_path: Path) 
     (tmp_path / "a.log").write_bytes(b"one\n")
     result = outcome(demo(tmp_path / "a.log", "--data", tmp_path / "data", "--json", HEADRACE__INPUTS__0__TOPIC="mine"))
     assert result["landed"] == 1
+
+
+def test_a_run_counts_the_file_that_is_there_now(tmp_path: Path) -> None:
+    file, rotated = tmp_path / "a.log", tmp_path / "a.log.1"
+
+    def again(*files: Path) -> tuple[int, int]:
+        result = outcome(demo(*files, "--data", tmp_path / "data", "--json"))
+        return result["lines"], result["landed"]
+
+    file.write_bytes(b"one\ntwo")
+    assert again(file) == (2, 2)
+    with file.open("ab") as more:
+        more.write(b" and more\nthree\n")
+    assert again(file) == (3, 3)
+    file.rename(rotated)
+    file.write_bytes(b"four\n")
+    assert again(file) == (1, 1)
+    assert again(rotated, file) == (4, 4)
+    file.write_bytes(b"")
+    assert again(file) == (0, 0)
+
+
+def test_lines_that_come_while_it_runs_are_not_counted(tmp_path: Path) -> None:
+    file = tmp_path / "busy.log"
+    stop = threading.Event()
+
+    def write() -> None:
+        with file.open("ab", buffering=0) as log:
+            while not stop.wait(0.001):
+                log.write(b"a line that goes on\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not file.exists():
+            stop.wait(0.01)
+        result = outcome(demo(file, "--data", tmp_path / "data", "--json"))
+    finally:
+        stop.set()
+        writer.join()
+    assert result["lines"] == result["landed"] > 0
 
 
 def test_a_file_name_that_is_not_utf8_is_shipped(tmp_path: Path) -> None:
