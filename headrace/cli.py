@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from typing import NoReturn
 
 from headrace import __version__
 from headrace.errors import HeadraceError
@@ -41,27 +42,41 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and its subparsers, that say in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="headrace", description="Logs from app hosts to SQL rows, with proof that all arrived."
-    )
+    parser = _Parser(prog="headrace", description="Logs from app hosts to SQL rows, with proof that all arrived.")
     parser.add_argument("--version", action="version", version=f"headrace {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(name, help=command.summary, description=command.summary)
         if name == chosen:
+            subparser.set_defaults(parser=subparser)
             importlib.import_module(command.module).add_arguments(subparser)
             subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     command = COMMANDS[args.command]
     try:
         status: int = importlib.import_module(command.module).run(args)
     except HeadraceError as error:
         _say(args, error)
         return error.exit_status
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # a disk that is full, a folder that was taken away while we worked
+        _say(args, error)
+        return 1
     except ModuleNotFoundError as error:
         if command.extra is None or not _is_of_extra(error.name or "", command.extra):
             raise
@@ -72,13 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     return status
 
 
-def _say(args: argparse.Namespace, error: HeadraceError) -> None:
+def _say(args: argparse.Namespace, error: Exception) -> None:
     if args.debug:
         import traceback
 

@@ -71,7 +71,13 @@ def async_stop_event() -> asyncio.Event:
 
 
 def data_directory(given: str | None) -> Path:
-    """Where one machine's pipeline keeps everything: `--data`, or `$HEADRACE_DATA`, or `./headrace-data`; absolute."""
+    """Where one machine's pipeline keeps everything: `--data`, or `$HEADRACE_DATA`, or `./headrace-data`; absolute.
+
+    Raises:
+        UsageError: an empty name, as an unset variable of the shell gives.
+    """
+    if given == "":
+        raise UsageError("--data is empty; name a directory")
     return Path(given or os.environ.get(DATA_VARIABLE) or DEFAULT_DATA).absolute()
 
 

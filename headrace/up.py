@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import glob
 import os
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
     return number
@@ -45,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"two of {', '.join(f'{option} {port}' for option, port in ports.items())} are the same; give each its own"
         )
-    globs = [os.path.abspath(glob) for glob in args.globs]
-    _check_globs(globs)
+    globs = _checked(args.globs)
     require_extra()
     layout = Layout(data_directory(args.data))
     layout.make()
@@ -69,15 +69,28 @@ def require_extra() -> None:
             raise ModuleNotFoundError(name=module)
 
 
-def _check_globs(globs: Sequence[str]) -> None:
-    for glob in globs:
-        path = Path(glob)
-        if path.is_dir():
-            raise UsageError(f"{glob} is a directory; name its files, as {glob}/*.log")
-        if not any(letter in glob for letter in "*?[") and path.exists() and not os.access(path, os.R_OK):
-            raise UsageError(f"{glob} cannot be read; check its permissions")
-        if not any(letter in glob for letter in "*?[") and not path.exists():
-            print(f"headrace up: {glob} does not exist yet; it will be shipped when it does", file=sys.stderr)
+def _checked(globs: Sequence[str]) -> list[str]:
+    """The GLOBs as absolute patterns; one that is also a file's very name stands for that file too.
+
+    Raises:
+        UsageError: one names what can never be shipped.
+    """
+    patterns = []
+    for given in globs:
+        path = Path(given).absolute()
+        patterns.append(os.path.abspath(given))
+        if not given or path.is_dir():
+            raise UsageError(f"{given or 'an empty GLOB'} is a directory; name its files, as {given.rstrip('/') or '.'}/*.log")
+        if path.exists():
+            if not path.is_file():
+                raise UsageError(f"{given} is not a regular file; name log files")
+            if not os.access(path, os.R_OK):
+                raise UsageError(f"{given} cannot be read; check its permissions")
+            if glob.has_magic(patterns[-1]):
+                patterns.append(glob.escape(patterns[-1]))
+        elif not glob.has_magic(given):
+            print(f"headrace up: {given} does not exist yet; it will be shipped when it does", file=sys.stderr)
+    return patterns
 
 
 def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace) -> int:

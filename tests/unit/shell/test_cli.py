@@ -30,7 +30,9 @@ def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(" ".join(["headrace", *(word for word in words[:1] if word != "nonsense")]))
+    assert len(said.splitlines()) == 1
 
 
 _WITHOUT_EXTRAS = """
