@@ -49,7 +49,7 @@ class _Shipment:
     files: list[Path]
     ends: dict[tuple[int, int], int]  # by device and inode: up to which byte lines were counted (files may grow meanwhile)
     lines: int
-    acked_lines: int = 0
+    acked_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +158,7 @@ def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: 
             _watch(layout, supervisor, shipment, progress, deadline=deadline, stop=stop)
     finally:
         for line in supervisor.stop():
-            console.print(f"headrace demo: {line}", style="yellow", highlight=False)
+            _tell(console, line)
     if stop.is_set():
         raise HeadraceError(f"stopped; run it again with --data {layout.root} to go on")
 
@@ -173,20 +173,18 @@ def _follow(agent: "subprocess.Popen[bytes]", shipment: _Shipment) -> None:
     assert agent.stdout is not None
     for line in agent.stdout:
         with contextlib.suppress(ValueError, KeyError):
-            shipment.acked_lines = json.loads(line)["lines"]
+            shipment.acked_bytes = json.loads(line)["bytes"]
 
 
 def _progress(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-    )
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), TextColumn("{task.fields[so_far]:>16}"), TimeElapsedColumn())
     return Progress(*columns, console=console)
+
+
+def _tell(console: "Console", message: str, style: str = "yellow") -> None:
+    console.print(f"headrace demo: {message}", style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _watch(
@@ -195,23 +193,21 @@ def _watch(
     from headrace.jobs.audit import overall_verdict
     from headrace.sinks.table.reader import snapshot, tables
 
-    shipped = progress.add_task("shipped", total=shipment.lines, unit="lines")
-    landed = progress.add_task("landed", total=shipment.lines, unit="rows")
+    shipped = progress.add_task("shipped", total=shipment.size_bytes, so_far="")
+    landed = progress.add_task("landed", total=shipment.lines, so_far="")
     agent = supervisor.children["agent"]
     while not stop.wait(_POLL_S):
         if refusal := supervisor.refusal():
             raise HeadraceError(refusal)
         for line in supervisor.revive():
-            progress.console.print(f"headrace demo: {line}", style="yellow", highlight=False)
-        progress.update(shipped, completed=shipment.acked_lines)
-        if "logs" in tables(layout.landed):
-            progress.update(landed, completed=sum(file.rows for file in snapshot(layout.landed, "logs").files))
+            _tell(progress.console, line)
+        progress.update(shipped, completed=shipment.acked_bytes, so_far=f"{shipment.acked_bytes / 1e6:,.1f} MB")
+        rows = sum(file.rows for file in snapshot(layout.landed, "logs").files) if "logs" in tables(layout.landed) else 0
+        progress.update(landed, completed=min(rows, shipment.lines), so_far=f"{rows:,} rows")
         if agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete":
             return
         if time.monotonic() > deadline:
-            progress.console.print(
-                "headrace demo: the time is over (--timeout); what has not landed yet goes on at the next start", style="red"
-            )
+            _tell(progress.console, "the time is over (--timeout); run it again with the same --data to go on", "red")
             return
 
 
@@ -272,7 +268,7 @@ def _show(layout: Layout, shipment: _Shipment, args: argparse.Namespace, *, elap
     if result.landed:
         demo_report.print_answer(layout, made_up=not args.files)
     demo_report.print_audit(layout)
-    pace = f"{shipment.size_bytes / 1e6:,.1f} MB in {elapsed_s:.1f} s, {shipment.lines / elapsed_s:,.0f} lines/s"
+    pace = f"{shipment.size_bytes / 1e6:,.1f} MB in {elapsed_s:.1f} s, {result.landed / elapsed_s:,.0f} lines/s"
     print(f"\n{result.landed:,} of {result.lines:,} lines landed ({pace}); audit: {result.audit}")
     print(f"everything is kept in {layout.root}")
     if args.json:

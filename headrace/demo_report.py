@@ -20,14 +20,17 @@ _HOURS_SHOWN: Final = 12
 _PERIODS_SHOWN: Final = 24
 # The finest period that fits is shown: ten minutes (the audit's own), an hour, a day, a month, a year.
 _PERIODS: Final = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:00", "%Y-%m-%d", "%Y-%m", "%Y")
+_COUNTED: Final = ("sent", "rejected", "dropped", "landed", "quarantined", "duplicates", "lost")
+_ALWAYS_SHOWN: Final = ("sent", "landed")
 _COLORS: Final = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
 _MADE_UP_QUESTION: Final = (
     "SELECT hour, count(*) AS requests, count(*) FILTER (fields['status'] >= '500') AS errors, "
     "bar(count(*), 0, 6000, 40) AS traffic FROM logs GROUP BY hour ORDER BY hour"
 )
 _QUESTION: Final = (
-    "SELECT service, count(*) AS rows, min(event_time) AS first, max(event_time) AS last, "
-    "max(length(message)) AS longest FROM logs GROUP BY service ORDER BY rows DESC, service"
+    "SELECT service, count(*) AS rows, date_trunc('second', min(event_time)) AS first, "
+    "date_trunc('second', max(event_time)) AS last, max(length(message)) AS longest "
+    "FROM logs GROUP BY service ORDER BY rows DESC, service"
 )
 
 
@@ -73,27 +76,25 @@ def print_audit(layout: Layout) -> None:
     verdict = auditor.judge("logs", now_ms=now_ms)
     print(f"\n$ headrace audit --data {layout.root}   # in brief", flush=True)
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    for name in (
-        "from (UTC)",
-        "windows",
-        "sent",
-        "rejected",
-        "dropped",
-        "landed",
-        "quarantined",
-        "duplicates",
-        "lost",
-        "state",
-    ):
+    rows_of_all = [row for window in verdict.windows for row in window.rows]
+    shown = [name for name in _COUNTED if name in _ALWAYS_SHOWN or _sum(rows_of_all, name)]
+    for name in ("from (UTC)", "windows", *shown, "state"):
         table.add_column(name, justify="left" if name in ("from (UTC)", "state") else "right", no_wrap=True)
-    periods = _by_period([row for window in verdict.windows for row in window.rows])
+    periods = _by_period(rows_of_all)
     for period, rows in list(periods.items())[:_PERIODS_SHOWN]:
         state = worst(row.state for row in rows)
-        table.add_row(period, *_sums(rows), f"[{_COLORS[state]}]{state}[/]")
+        windows = len({row.window_start_ms for row in rows})
+        counts = [f"{_sum(rows, name):,}" for name in shown]
+        table.add_row(period, f"{windows:,}", *counts, f"[{_COLORS[state]}]{state}[/]")
     console = output.console_on(sys.stdout)
     console.print(table)
     if len(periods) > _PERIODS_SHOWN:
         console.print(f"… and {len(periods) - _PERIODS_SHOWN} more", style="dim")
+    absent = [name for name in _COUNTED if name not in shown]
+    if rows_of_all and absent:
+        console.print(
+            f"nothing {', '.join(absent[:-1])} or {absent[-1]}" if absent[1:] else f"nothing {absent[0]}", style="dim"
+        )
     for reason in verdict.reasons or [reason for window in verdict.windows for reason in window.reasons][:3]:
         console.print(f"  {reason}", markup=False, highlight=False)
 
@@ -110,7 +111,5 @@ def _by_period(rows: list[Row]) -> dict[str, list[Row]]:
     return periods
 
 
-def _sums(rows: list[Row]) -> list[str]:
-    windows = len({row.window_start_ms for row in rows})
-    columns = [[row.sent, row.rejected, row.dropped, row.landed, row.quarantined, row.duplicates, row.lost] for row in rows]
-    return [f"{windows:,}", *(f"{sum(value or 0 for value in column):,}" for column in zip(*columns, strict=True))]
+def _sum(rows: list[Row], name: str) -> int:
+    return sum(getattr(row, name) or 0 for row in rows)

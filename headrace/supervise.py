@@ -245,6 +245,6 @@ class Supervisor:
                 child.process.wait()
                 said.append(f"{part} did not stop within {timeout_s:.0f} s and was killed (see {self.layout.logs / part}.log)")
                 continue
-            if status != 0:
+            if status not in (0, -signal.SIGTERM):  # the latter had not got as far as asking for the signal
                 said.append(f"{part} stopped with status {status} (see {self.layout.logs / part}.log)")
         return said
