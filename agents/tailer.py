@@ -46,6 +46,7 @@ LONGEST_WAIT_MS = 60_000  # how long a rotated-name copy may go on changing befo
 HOLD_UNLINKED_MS = 60_000  # how long a quiet, removed file is held open for a writer that has it open too
 HOLD_RENAMED_MS = 300_000  # the same for one that was renamed out of sight; it costs no disk space
 LOSS_AFTER_MS = 60_000  # how long the copy of a truncated file is waited for before its unread bytes count as lost
+COMPARED_BYTES = 64 * 1024  # how much of a file's end tells whether it is a copy of a log that is still written
 FORGET_AFTER_MS = 7 * 24 * 3_600_000  # as long as the loader remembers a stream (audit.md)
 IDLE_MS = 10_000  # a file that did not change for so long is looked at by the listing only
 
@@ -232,18 +233,17 @@ class Tailer:
             return key in self._unreadable
         rotated_out = not seen.matched and self._is_unseen(key, opened.stat, origins)
         waits = bool(origins) and not self._once and not self._quiet(seen, key, met, now)
-        if (waits or rotated_out) and (yield from self._may_be_copy(opened, origins)):
-            rotated_out = False
-            if waits:
-                yield Close(opened.handle)
-                return not seen.matched
+        if waits and (yield from self._may_be_copy(opened, origins)):
+            yield Close(opened.handle)
+            return not seen.matched
         for stream in reversed(origins):
             if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
                 yield from self._continue(stream, seen, opened, now)
                 return True
         if seen.matched:
             self._begin(seen.input, seen.path, opened.handle, opened.stat, self._listed, now)
-        elif rotated_out:  # under the name that it was written under, as if it had been seen in time
+        elif rotated_out and not (yield from self._is_copy(opened, origins)):
+            # Under the name that it was written under, as if it had been seen in time.
             self._begin(seen.input, origins[0].row.path, opened.handle, opened.stat, self._listed, now)
             begun = self._by_key[key]
             yield Save((begun.row,))  # at once: its name does not bring it back
@@ -289,6 +289,15 @@ class Tailer:
             for stream in origins
             if stream.row.head_bytes
         )
+
+    def _is_copy(self, opened: Opened, origins: list[Stream]) -> Steps[bool]:
+        """Whether a file ends with what an open log holds in the same place; of an empty one nothing is to be shipped yet."""
+        start = max(0, opened.stat.size - COMPARED_BYTES)
+        end = yield Read(opened.handle, start, opened.stat.size - start)
+        for stream in origins:
+            if end and stream.handle is not None and (yield Read(stream.handle, start, len(end))) == end:
+                return True
+        return not end
 
     def _begin(self, source: Input, path: str, handle: int, stat: FileStat, complete: Now | None, now: Now) -> None:
         """A new stream, from the file's first byte. It is durable with its first chunk."""
@@ -358,7 +367,6 @@ class Tailer:
         if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.in_flight:
             yield Lost(stream.row, stream.destroyed_bytes, stream.row.complete_ms, now.wall_ms)
             stream.row = replace(stream.row, size_seen=0)
-            stream.replay.clear()
         stream.loss_settled = stream.loss_settled or waited
         if not stream.saved and stream.loss_settled and not stream.in_flight:
             del self._streams[stream.row.stream_id]
