@@ -267,20 +267,23 @@ def _find_line_end(stream: Stream, size: int) -> Steps[int]:
 def copies(stream: Stream, handle: int, size: int) -> Steps[bool]:
     """Whether an open file holds all the stream's bytes up to where it is read, and may continue it.
 
-    The stream holds the file if so. A stream of which nothing is read is not continued: a new one says the same.
+    The stream holds the file if so. A stream of which nothing was sent is not continued: a new one says the same. One of which
+    nothing is known to have arrived is, by its head alone: what was on its way is compared before it is sent again.
     """
-    if size < stream.read_to or stream.read_to == 0:
+    if size < stream.read_to or not (stream.read_to or stream.replay):
         return False
-    at, crc, guard, head = 0, 0, b"", b""
+    head = yield Read(handle, 0, HEAD_BYTES)
+    if head is None or digest(head[: stream.row.head_bytes]) != stream.row.head:
+        return False
+    at, crc, guard = 0, 0, b""
     while at < stream.read_to:
         block = yield Read(handle, at, min(_BLOCK_BYTES, stream.read_to - at))
         if not block:
             return False
-        head = head or block[:HEAD_BYTES]
         crc = running_hash(block, crc)
         guard = (guard + block)[-GUARD_BYTES:]
         at += len(block)
-    if crc != stream.crc or digest(head[: stream.row.head_bytes]) != stream.row.head:
+    if crc != stream.crc:
         return False
     stream.hold(handle, guard, head[: min(HEAD_BYTES, stream.read_to)])
     return True
