@@ -174,7 +174,10 @@ class Supervisor:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OVERRIDES)}
         environment[PARENT_VARIABLE] = str(os.getpid())
         with (self.layout.logs / f"{part}.log").open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, env=environment)
+            # A group of its own: Ctrl-C reaches the supervisor alone, which stops the parts in order.
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log, env=environment, process_group=0
+            )
 
     def is_ready(self, part: str) -> bool:
         """Whether the part has written its run file."""
@@ -217,17 +220,14 @@ class Supervisor:
         return next((self.obituary(part) for part, child in self.children.items() if child.process.poll() == 2), None)
 
     def obituary(self, part: str) -> str:
-        """One line on how a part ended, with the last thing it said."""
+        """One line on how a part ended, with the last thing it said if it ended by itself."""
         status = self.children[part].process.poll()
-        how = (
-            f"was killed by {signal.Signals(-status).name}"
-            if status is not None and status < 0
-            else f"ended with status {status}"
-        )
         log = self.layout.logs / f"{part}.log"
+        if status is not None and status < 0:
+            return f"{part} was killed by {signal.Signals(-status).name} (see {log})"
         lines = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
         last = f": {lines[0][:300]}" if lines else ""
-        return f"{part} {how} (see {log}){last}"
+        return f"{part} ended with status {status} (see {log}){last}"
 
     def stop(self, *, timeout_s: float = 60) -> list[str]:
         """Stop all parts in order, each drained before the next is asked; say (for people) what did not end well."""

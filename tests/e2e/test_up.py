@@ -33,7 +33,9 @@ class Up:
         return [sys.executable, "-m", "headrace", "up", str(self.log.parent / "*.log*"), "--data", str(self.data), *ports]
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line == "ready\n":
@@ -87,6 +89,16 @@ def test_a_line_lands_within_five_seconds_and_all_stops_on_sigterm(up: Up) -> No
     eventually(lambda: up.row_count() == 2, within_s=5)
     assert up.end() == 0
     assert not any(alive(pid) for pid in pids)
+    assert not list((up.data / "run").glob("*.json"))
+
+
+def test_ctrl_c_stops_the_parts_in_order(up: Up) -> None:
+    up.start()
+    assert up.process is not None
+    up.log.write_bytes(b"a line that has only just been written\n")
+    os.killpg(up.process.pid, signal.SIGINT)  # as a terminal does
+    _, said = up.process.communicate(timeout=60)
+    assert (up.process.returncode, said) == (0, "")
     assert not list((up.data / "run").glob("*.json"))
 
 
