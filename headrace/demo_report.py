@@ -30,7 +30,7 @@ _MADE_UP_QUESTION: Final = (
 _QUESTION: Final = (
     "SELECT service, count(*) AS rows, date_trunc('second', min(event_time)) AS first, "
     "date_trunc('second', max(event_time)) AS last, max(length(message)) AS longest "
-    "FROM logs GROUP BY service ORDER BY rows DESC, service"
+    "FROM logs GROUP BY service ORDER BY rows DESC, service LIMIT 20"
 )
 
 
