@@ -6,10 +6,9 @@ stopped, in order. What counts is read back from the table and the audit, never 
 """
 
 import argparse
-import contextlib
 import json
+import os
 import stat
-import subprocess
 import tempfile
 import threading
 import time
@@ -49,7 +48,6 @@ class _Shipment:
     files: list[Path]
     ends: dict[tuple[int, int], int]  # by device and inode: up to which byte lines were counted (files may grow meanwhile)
     lines: int
-    acked_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -152,9 +150,8 @@ def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: 
     try:
         for part in ("broker", "registry", "load"):
             supervisor.start(part)
-        agent = supervisor.start("agent", "--once", "--progress", stdout=subprocess.PIPE, finite=True)
-        threading.Thread(target=_follow, args=(agent, shipment), daemon=True).start()
-        with _progress(console) as progress:
+        with _progress_file(layout).open("wb") as said, _progress(console) as progress:
+            supervisor.start("agent", "--once", "--progress", stdout=said, finite=True)
             _watch(layout, supervisor, shipment, progress, deadline=deadline, stop=stop)
     finally:
         for line in supervisor.stop():
@@ -168,12 +165,19 @@ def _as_glob(path: Path) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
-def _follow(agent: "subprocess.Popen[bytes]", shipment: _Shipment) -> None:
-    """Read the agent's own account of its progress; for the bar only."""
-    assert agent.stdout is not None
-    for line in agent.stdout:
-        with contextlib.suppress(ValueError, KeyError):
-            shipment.acked_bytes = json.loads(line)["bytes"]
+def _progress_file(layout: Layout) -> Path:
+    return layout.logs / "agent.progress"
+
+
+def _acked_bytes(layout: Layout) -> int:
+    """What the agent says of its own progress, whichever run of it spoke last; for the bar only."""
+    with _progress_file(layout).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1000))
+        lines = file.read().split(b"\n")[:-1]  # a last line without its newline is still being written
+    try:
+        return int(json.loads(lines[-1])["bytes"])
+    except (IndexError, ValueError, KeyError):
+        return 0
 
 
 def _progress(console: "Console") -> "Progress":
@@ -201,7 +205,8 @@ def _watch(
             raise HeadraceError(refusal)
         for line in supervisor.revive():
             _tell(progress.console, line)
-        progress.update(shipped, completed=shipment.acked_bytes, so_far=f"{shipment.acked_bytes / 1e6:,.1f} MB")
+        acked_bytes = _acked_bytes(layout)
+        progress.update(shipped, completed=acked_bytes, so_far=f"{acked_bytes / 1e6:,.1f} MB")
         rows = sum(file.rows for file in snapshot(layout.landed, "logs").files) if "logs" in tables(layout.landed) else 0
         progress.update(landed, completed=min(rows, shipment.lines), so_far=f"{rows:,} rows")
         if agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete":
