@@ -304,7 +304,7 @@ class Agent:
             self._state.apply(self._pending)
             self._pending.clear()
         said = False
-        while self._clock.monotonic_ms() < deadline and self._tailer.known_paths:
+        while self._clock.monotonic_ms() < deadline and (self._tailer.known_paths or self._announcer.ready):
             self._announcer.settle(self._now())
             if not self._announcer.ready:
                 self._announcer.prepare(self._delivery.producer)

@@ -239,6 +239,14 @@ def test_sigterm_drains_and_says_stopped(parts: Rig) -> None:
     parts.check_audit()
 
 
+def test_an_agent_without_files_says_that_it_is_there_and_that_it_stopped(parts: Rig) -> None:
+    agent = parts.agent().start()
+    until(lambda: parts.audit() != [])
+    assert agent.stop() == 0
+    said = [message.state for message in parts.audit() if isinstance(message, AgentMessage)]
+    assert (said[0], said[-1]) == ("active", "stopped")
+
+
 def test_sigterm_with_the_broker_away_ends_within_the_grace(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(numbered(0, 100))
     agent = parts.agent().start()

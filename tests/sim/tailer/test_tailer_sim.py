@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from headrace.agents import reading, stream, tailer
-from headrace.agents.effects import Advance, Forget, Input, Lost, Now, Save, Send
+from headrace.agents.effects import Advance, Close, Forget, Input, Lost, Now, Read, Save, Send
 from headrace.agents.reading import Limits
 from headrace.agents.rows import StreamRow
 from headrace.agents.stream import Stream
@@ -50,6 +50,8 @@ class Simulation:
         self.count = 0
         self.generation = 0
         self.healing = False
+        self.read_from: list[Inode] = []  # files that this run has begun to ship
+        self.shipping = False
         self.acts_left = 0  # how much others may do within one turn of the agent
         self.lost = False
         self.tailer = self.start()
@@ -87,8 +89,7 @@ class Simulation:
         elif what < 0.94:
             self.files.unlink(name)
         elif what < 0.97:
-            self.files.truncate(inode)
-            self.files.append(inode, self.banner + self.text() * self.rng.randint(0, 4))
+            self.refill(inode, self.rng.randint(0, 4))
         else:
             self.tick(15_000)
 
@@ -109,9 +110,17 @@ class Simulation:
         to = self.rotated_name(name)
         self.files.copy(name, to, reuse=self.rng.random() < 0.5)
         self.tick()
-        self.files.truncate(self.files.names[name])
-        if self.rng.random() < 0.5:
-            self.files.append(self.files.names[name], self.banner + self.text() * self.rng.randint(1, 6))
+        self.refill(self.files.names[name], self.rng.choice((0, 1, 3, 6)))
+
+    def refill(self, inode: Inode, texts: int) -> None:
+        """Truncate in place, and write anew: a little, or at once more than there was."""
+        size = len(inode.data)
+        self.files.truncate(inode)
+        if not texts:
+            return
+        self.files.append(inode, self.banner + self.text() * texts)
+        while self.rng.random() < 0.9 and len(inode.data) <= size:
+            self.files.append(inode, self.text())
 
     def down(self) -> None:
         """No agent runs for a while."""
@@ -131,10 +140,6 @@ class Simulation:
 
     # ---- the agent
 
-    def once(self) -> bool:
-        """Some runs are finite: they take unterminated tails for lines, and the next run finds them longer."""
-        return not self.healing and self.rng.random() < self.once_rate
-
     def start(self) -> Tailer:
         self.files.close_all()
         self.disk.pending.clear()
@@ -143,6 +148,9 @@ class Simulation:
                 self.broker.append(sent)
         self.broker.under_way = []
         rng = self.rng
+        # Some runs are finite: they take unterminated tails for lines, and the next run finds them longer.
+        self.finite = not self.healing and rng.random() < self.once_rate
+        self.read_from.clear()
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
         return Tailer(
             self.disk.streams.values(),
@@ -151,7 +159,7 @@ class Simulation:
             mint=lambda: f"{rng.getrandbits(64):016x}",
             place=lambda _, stream_id: int(stream_id, 16) % 3,
             ready=lambda _: self.healing or self.files.now_ms >= ready_ms,
-            once=self.once(),
+            once=self.finite,
             max_open=rng.choice((1, 3, 100)),
             limits=self.limits,
             now=self.now(),
@@ -191,9 +199,24 @@ class Simulation:
                     "sent before it was durable"
                 )
                 self.broker.under_way.append(encode(effect.stream, effect.chunk, effect.data))
+            case Read() if self.shipping:
+                self.read_from.append(self.files.handles[effect.handle])
+                return self.files.do(effect)
+            case Close():
+                self.check_close(effect.handle)
+                self.files.do(effect)
             case _:
                 return self.files.do(effect)
         return None
+
+    def check_close(self, handle: int) -> None:
+        """What no name leads to any more is let go once all its lines are delivered (a finite run stops at what it found)."""
+        inode = self.files.handles[handle]
+        if inode.links or self.finite or not any(inode is each for each in self.read_from):
+            return
+        delivered = self.broker.delivered_lines()
+        for line in bytes(inode.data).split(b"\n")[:-1]:
+            assert line in delivered, f"a removed file was closed, and nobody delivered {line!r}"
 
     def broker_turn(self) -> None:
         for sent in list(self.broker.under_way):
@@ -206,13 +229,14 @@ class Simulation:
     def turn(self) -> None:
         self.tick()
         what = self.rng.random()
-        self.acts_left = 20
+        self.acts_left, self.shipping = 20, False
         try:
             if what < 0.3:
                 now = self.now()
                 listing = self.files.listing(now, self.input, self.tailer.known_paths, all_names=self.all_names)
                 self.carry_out(self.tailer.look(listing))
             elif what < 0.75:
+                self.shipping = True
                 self.carry_out(self.tailer.read(self.now()))
             elif what < 0.95:
                 self.broker_turn()
@@ -239,7 +263,8 @@ class Simulation:
     def heal(self) -> None:
         """Nobody writes and nothing crashes any more: everything must arrive."""
         self.healing = True
-        self.tailer = self.start()
+        if self.finite:
+            self.tailer = self.start()
         for _ in range(60):
             self.files.now_ms += 2000
             now = self.now()
@@ -321,7 +346,12 @@ def test_every_readable_line_is_delivered_once_by_identity() -> None:
         (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
         (reading, "_repeat", "digest(data) != chunk.content", "False"),
         (Stream, "delivered", "while self.in_flight and self.in_flight[0].delivered:", "while self.in_flight:"),
-        (reading, "_finish_tail", 'or b"\\n" in tail', ""),
+        (reading, "_next_chunk", "if stream.within_line:", "if False:"),
+        (Stream, "_settle_marks", "self.marks[0].position <= self.row.position and", ""),
+        (Tailer, "look", "if taken == present:", "if True:"),
+        (Tailer, "_absent", "and stream.idle and stream.ended", ""),
+        (Tailer, "_meet", "rotated_out = not seen.matched and", "rotated_out = False and"),
+        (Tailer, "complete_at", "and not stream.in_flight and (stream.loss_settled or not stream.destroyed_bytes)", ""),
     ],
 )
 def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
