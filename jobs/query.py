@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.output import escaped
+from headrace.jobs.pinned import Pinned, pin
 from headrace.sinks.places import unknown_table
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS: Final = 10_000
-_TRIES: Final = 5
 _QUERY_KINDS: Final = {"SELECT", "EXPLAIN", "MULTI"}
 _WRITING_WORDS: Final = {
     "copy",
@@ -57,49 +57,34 @@ def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
         StorageError: a table's log or a live file cannot be read.
         KeyboardInterrupt: SIGINT came while it ran.
     """
-    import duckdb
-
     with ExitStack() as stack:
-        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-")))
         with _errors_of_sql(root):
-            topics = _named_topics(sql, tables(root))
-            for tries_left in reversed(range(_TRIES)):
-                views = {topic: snapshot(root, topic).files for topic in topics}
-                attempt = stack.enter_context(ExitStack())
-                try:
-                    reader = _start(attempt, root, sql, views, spill)
-                    break
-                except duckdb.Error:
-                    attempt.close()
-                    if not tries_left or not _has_moved(views):
-                        raise
-            yield reader
+            views = {
+                topic: pin(stack, folder / "pinned", root, topic, snapshot(root, topic).files)
+                for topic in _named_topics(sql, tables(root))
+            }
+            yield _start(stack, root, sql, views, folder / "spill")
 
 
-def _has_moved(views: Mapping[str, tuple[LiveFile, ...]]) -> bool:
-    """Whether a file has moved since the fold, to its place or out of the table: then a new fold names it rightly."""
-    return any(not file.path.exists() for files in views.values() for file in files)
-
-
-def _start(
-    stack: ExitStack, root: Path, sql: str, views: Mapping[str, tuple[LiveFile, ...]], spill: str
-) -> "pa.RecordBatchReader":
+def _start(stack: ExitStack, root: Path, sql: str, views: Mapping[str, Pinned], spill: Path) -> "pa.RecordBatchReader":
     import duckdb
 
     connection = stack.enter_context(
         duckdb.connect(
             ":memory:",
-            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": spill},
+            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": str(spill)},
         )
     )
     for setting in _LOCKED_SETTINGS:
         connection.execute(setting)
-    paths = [str(file.path) for files in views.values() for file in files]
+    paths = [path for view in views.values() for path in view.allowed]
     connection.execute(f"SET allowed_paths = [{', '.join(map(_literal, paths))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    for topic, files in views.items():
-        connection.execute(f"CREATE VIEW {_identifier(topic)} AS {_definition(root, files)}")
+    for topic, view in views.items():
+        view.link()
+        connection.execute(f"CREATE VIEW {_identifier(topic)} AS {_definition(root, view.files)}")
     reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
     stack.callback(reader.close)
     return reader

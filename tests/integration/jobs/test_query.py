@@ -12,6 +12,7 @@ import pytest
 from headrace.cli import main
 from headrace.jobs.query import ask
 from headrace.sinks.table import names
+from headrace.sinks.table.store import LocalStore
 from tests.landed_tables import ENVELOPE, TEXT, Event, TableWriter
 
 T0 = 1_763_900_400_000  # 2025-11-23 12:20:00 UTC
@@ -244,7 +245,6 @@ def test_the_place_is_data_or_its_landed_root_or_the_environments(root, capsys, 
 def test_a_file_that_has_moved_into_place_since_the_fold_is_found(root, monkeypatch):
     """The loader's move lands between the fold and DuckDB's opening: the fold is made again."""
     from headrace.jobs import query as module
-    from headrace.sinks.table.store import LocalStore
 
     folded = module.snapshot
     staged = root / "my-topic" / names.STAGING
@@ -257,3 +257,46 @@ def test_a_file_that_has_moved_into_place_since_the_fold_is_found(root, monkeypa
 
     monkeypatch.setattr(module, "snapshot", fold_and_move)
     assert rows(root, 'SELECT count(*) FROM "my-topic"') == [(12,)]
+
+
+@pytest.fixture(params=["root", "a link to root"])
+def root_of_many_staged_files(tmp_path, request):
+    """More rows than are read ahead, over many files that still lie in staging."""
+    root = tmp_path / "data" / "landed"
+    root.mkdir(parents=True)
+    events = [Event("a", n * 30, T0 + n // 8 * HOUR, message=f"{n}" * 6_000) for n in range(800)]
+    TableWriter(root, "logs").land_events(events, staged=True)
+    if request.param == "root":
+        return root
+    (tmp_path / "link").symlink_to(root)
+    return tmp_path / "link"
+
+
+def test_files_may_move_on_while_the_answer_is_read(root_of_many_staged_files):
+    root = root_of_many_staged_files
+    staged = root / "logs" / names.STAGING
+    with ask(root, "SELECT position, hour, message FROM logs") as reader:
+        first = next(iter(reader))
+        for file in list(staged.rglob("*.parquet")):
+            LocalStore(root / "logs").move(names.staged(str(file.relative_to(staged))), str(file.relative_to(staged)))
+        rest = reader.read_all()
+    assert sorted([*first["position"].to_pylist(), *rest["position"].to_pylist()]) == [n * 30 for n in range(800)]
+    assert set(rest["hour"].to_pylist()) == set(range(24))
+
+
+def test_files_that_move_on_for_longer_than_anyone_tries_are_found(root, monkeypatch):
+    """Each time the tables are looked at, another file is just being moved, as by a loader that commits without end."""
+    from headrace.jobs import query as module
+
+    folded, table, landed = module.snapshot, TableWriter(root, "my-topic"), list(EVENTS)
+
+    def fold_move_and_land(place, topic):
+        landed.append(Event("a", len(landed) * 30, T0 + len(landed) * HOUR))
+        (path,) = table.land_events(landed[-1:], staged=True)
+        before = folded(place, topic)
+        name = str(path.relative_to(root / "my-topic" / names.STAGING))
+        table.store.move(names.staged(name), name)
+        return before
+
+    monkeypatch.setattr(module, "snapshot", fold_move_and_land)
+    assert rows(root, 'SELECT count(*) FROM "my-topic"') == [(len(landed),)]
