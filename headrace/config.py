@@ -153,7 +153,7 @@ def _match_field(model: type[BaseModel], rest: list[str], from_environment: bool
             same = key.lower().replace(".", "_") == wanted.lower().replace(".", "_") if from_environment else key == wanted
             if same:
                 return key, used, annotation
-    raise ConfigError(f"{where}: unknown key{_nearest(rest[0], list(keys))}")
+    raise ConfigError(f"{where}: unknown key{_nearest(list(keys), '.'.join(rest), rest[0])}")
 
 
 def without_none(kind: Any) -> Any:
@@ -188,13 +188,14 @@ def _put(tree: dict[str, Any], path: Path_, value: Any, where: str) -> None:
 
 
 def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) -> str:
-    """The first fault, in one line (a file with several is mended one after another)."""
-    first = error.errors()[0]
+    """One fault, in one line (several are mended one after another): a mistyped key before the one that is missing for it."""
+    faults = error.errors()
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path: Path_ = tuple(first["loc"])
     key = ".".join(map(str, path))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{origin.of(path)}: unknown key {key}{_nearest(str(path[-1]), _keys_at(model, path[:-1]))}{more}"
+        return f"{origin.of(path)}: unknown key {key}{_nearest(_keys_at(model, path[:-1]), str(path[-1]))}{more}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
@@ -217,8 +218,9 @@ def _keys_at(model: type[BaseModel], path: Path_) -> list[str]:
     return []
 
 
-def _nearest(key: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(key, valid, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
+def _nearest(valid: list[str], *keys: str) -> str:
+    """What to say of a key that is none; `keys` are the readings of what was written, the likeliest first."""
+    for key in keys:
+        if close := difflib.get_close_matches(key, valid, n=1):
+            return f"; did you mean {close[0]}?"
     return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""

@@ -79,6 +79,11 @@ def test_an_unknown_key_in_a_list_names_its_line(tmp_path: Path) -> None:
     assert "did you mean tail?" in said
 
 
+def test_a_mistyped_key_is_named_and_not_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "inputs:\n  - tail: [x]\n    topik: a\n")
+    assert "x.yaml:3: unknown key inputs.0.topik; did you mean topic?" in said
+
+
 def test_a_wrong_value_names_line_key_and_value(tmp_path: Path) -> None:
     said = refusal(tmp_path, "\nrotate:\n  rows: many\n")
     assert "x.yaml:3" in said
@@ -91,7 +96,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_override_is_named(tmp_path: Path) -> None:
-    assert "--set rotat.rows" in refusal(tmp_path, "", "rotat.rows=1")
+    assert "--set rotat.rows: unknown key; did you mean rotate?" in refusal(tmp_path, "", "rotat.rows=1")
+    assert "--set log.dir: unknown key; did you mean log.dirs?" in refusal(tmp_path, "", "log.dir=x")
     assert "HEADRACE__ROTAT__ROWS" in refusal(tmp_path, "", environment={"HEADRACE__ROTAT__ROWS": "1"})
     assert "write it as" in refusal(tmp_path, "", "rotate.rows")
 
