@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import CorruptError, StorageError, VersionError
+from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import local_path, locate, tables
@@ -39,9 +39,14 @@ def check_root(root: str, *, deep: bool) -> Iterator[Report]:
     """Check every table below a root, one report each.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: there is no such directory, or no table in it.
     """
-    for topic in tables(root):
+    topics = tables(root)
+    if not topics:
+        below = local_path(root) / "landed"
+        meant = f"did you mean {below}?" if below.is_dir() else "name the directory that `headrace load` writes to"
+        raise UsageError(f"{root}: no landed tables there; {meant}")
+    for topic in topics:
         yield check_table(local_path(root), topic, deep=deep)
 
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.clock import SystemClock
-from headrace.errors import CorruptError
+from headrace.errors import CorruptError, UsageError
 from headrace.sinks.attempt import Attempt
-from headrace.sinks.check import check_table
+from headrace.sinks.check import check_root, check_table
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.reader import snapshot
@@ -38,6 +38,17 @@ def table(tmp_path: Path) -> Path:
         attempt.take(0, messages, Schemas(None), why=lambda *_: "control", now_ms=clock.monotonic_ms())
         carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
     return directory
+
+
+def test_a_place_without_tables_is_refused_and_not_found_in_order(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UsageError, match="no landed tables there; name the directory"):
+        list(check_root(str(tmp_path / "data"), deep=False))
+    table.parent.joinpath("t").rename(tmp_path / "data" / "t")
+    (tmp_path / "data").rename(tmp_path / "landed")
+    with pytest.raises(UsageError, match=r"did you mean .*/landed\?"):
+        list(check_root(str(tmp_path), deep=False))
+    assert [report.rows for report in check_root(str(tmp_path / "landed"), deep=False)] == [3 * RECORDS]
 
 
 def broken(table: Path, *, deep: bool = True) -> list[str]:
