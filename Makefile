@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_NATIVE_TLS := 1
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-.PHONY: demo test check docs wheel sim peers constraints clean
+.PHONY: demo test check docs wheel bench sim peers constraints clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
