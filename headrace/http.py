@@ -60,5 +60,11 @@ def serve_http(address: Address) -> int:
         server = make_server(address.host, address.port, _application, server_class=kind, handler_class=_QuietHandler)
     except OSError as error:
         raise UsageError(f"http {address}: {error.strerror or error}; choose another port") from error
+    if not address.is_loopback:
+        logger.warning(
+            "LISTENING BEYOND THIS MACHINE WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches "
+            "http %s can read the metrics; use loopback or a firewall",
+            address,
+        )
     Thread(target=server.serve_forever, name="http", daemon=True).start()
     return int(server.server_port)

@@ -66,7 +66,11 @@ async def _listen(runner: web.AppRunner, config: RegistryConfig) -> int:
     except OSError as error:
         raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
     if not config.listen.is_loopback:
-        logger.warning("listening beyond loopback without TLS or authentication", extra={"listen": config.listen})
+        logger.warning(
+            "LISTENING BEYOND THIS MACHINE WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches "
+            "%s can read and write every schema; use loopback or a firewall",
+            config.listen,
+        )
     return int(runner.addresses[0][1])
 
 
