@@ -207,9 +207,11 @@ def _watch(
             _tell(progress.console, line)
         acked_bytes = _acked_bytes(layout)
         progress.update(shipped, completed=acked_bytes, so_far=f"{acked_bytes / 1e6:,.1f} MB")
+        # Judged before the rows are counted, so that the bar ends with all of them.
+        all_landed = agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete"
         rows = sum(file.rows for file in snapshot(layout.landed, "logs").files) if "logs" in tables(layout.landed) else 0
         progress.update(landed, completed=min(rows, shipment.lines), so_far=f"{rows:,} rows")
-        if agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete":
+        if all_landed:
             return
         if time.monotonic() > deadline:
             _tell(progress.console, "the time is over (--timeout); run it again with the same --data to go on", "red")

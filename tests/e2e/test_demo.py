@@ -102,6 +102,7 @@ def test_without_files_it_ships_made_up_events_and_shows_them() -> None:
     done = demo("--json")
     result = outcome(done)
     assert result["lines"] == result["landed"] >= 20_000
+    assert f"{result['lines']:,} rows" in done.stderr
     assert "headrace query" in done.stdout
     assert "dt=" in done.stdout
 
