@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.broker.config import BrokerConfig
@@ -19,6 +20,7 @@ from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
+from headrace.broker.security.access import Authorizer, EverybodyMay
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
@@ -56,6 +58,7 @@ class Broker:
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
+        self.authorizer: Authorizer = EverybodyMay()
         self.groups: Any = None  # set by the command, once the groups are loaded
         self._topics: dict[str, TopicRecord] = {}
         self._names_by_id: dict[uuid.UUID, str] = {}
@@ -101,6 +104,17 @@ class Broker:
         self._learn(topic)
         logger.info("topic created", extra={"topic": name, "partitions": partitions})
         return topic
+
+    def configure_topic(self, topic: TopicRecord, configs: Mapping[str, str]) -> None:
+        """Give a topic these settings of its own, and no others, durably and at once; they have been checked.
+
+        Raises:
+            StorageError: the store fails; nothing has changed.
+        """
+        self.store.configure_topic(topic.topic_id, configs)
+        self._learn(replace(topic, configs=dict(configs)))
+        self.logs.configure(topic.name, configs)
+        logger.info("topic configured", extra={"topic": topic.name, "configs": dict(configs)})
 
     def delete_topic(self, topic: TopicRecord) -> None:
         """Delete a topic and its files; a crash in between is finished by the next `load`."""

@@ -19,10 +19,11 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from headrace.broker.broker import Broker, random_cluster_id
-from headrace.broker.config import EVERY_INTERFACE, BrokerConfig, Listener, parse_listeners
+from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
+from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.metrics import Metrics
@@ -86,7 +87,7 @@ async def _serve(
     told = parse_listeners(config.advertised_listeners) if config.advertised_listeners else []
     advertised = {listener.name: listener for listener in told}
     for listener, sock in sockets:
-        await server.listen(sock, _told(listener, advertised.get(listener.name), sock))
+        await server.listen(listener.name, sock, _told(listener, advertised.get(listener.name), sock))
     maintenance = asyncio.create_task(_maintain(broker, server))
     with run_file(run_file_path, ports):
         logger.info("broker ready", extra={"ports": ports, "topics": len(broker.topics()), "cluster_id": broker.cluster_id})

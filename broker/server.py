@@ -17,6 +17,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
 from headrace.broker.metrics import Metrics
 from headrace.broker.sending import Sender
+from headrace.broker.session import Session
 from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
 from headrace.broker.wire.header import RequestHeader, parse_header
 from headrace.broker.wire.schema import RequestCodec, request_codec
@@ -45,16 +46,15 @@ class _Slot:
 class Connection(asyncio.BufferedProtocol):
     """One client's connection."""
 
-    def __init__(self, server: "Server", advertised: tuple[str, int]) -> None:
+    def __init__(self, server: "Server", listener: str, advertised: tuple[str, int]) -> None:
         self._server = server
-        self._advertised = advertised
+        self._session = Session(listener, advertised, "?", server.broker.authorizer)
         self._reader = FrameReader(server.broker.config.socket_request_max_bytes, server.receive_buffer)
         self._backlog: deque[bytes | memoryview] = deque()  # frames beyond the bound; at most one buffer of them
         self._slots: deque[_Slot] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = server.broker.config.max_in_flight_requests_per_connection
         self._reading = True
-        self._peer = "?"
         self.last_active_ms = server.broker.clock.monotonic_ms()
 
     # what the loop calls
@@ -63,7 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not say so
         self._sender = Sender(self._transport, self._server.metrics, self._go_on)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) else "?"
+        self._session.client_host = peer[0] if isinstance(peer, tuple) else "?"
         self._peer_port = peer[1] if isinstance(peer, tuple) else 0
         self._server.connections.add(self)
         self._server.metrics.connections += 1
@@ -150,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server.metrics.requests[api.name] += 1
         codec = request_codec(header.api_key, header.api_version, (api.min_version, api.max_version))
         request = codec.decode(frame, header.body_position)
-        context = RequestContext(header.api_version, codec.flexible, header.client_id, self._peer, self._advertised)
+        context = RequestContext(header.api_version, codec.flexible, header.client_id, self._session)
         answer = self._supervised(api, context, request)
         if isinstance(answer, Awaitable):
             slot = _Slot()
@@ -181,7 +181,9 @@ class Connection(asyncio.BufferedProtocol):
         except PeerError:
             raise
         except Exception as error:
-            logger.exception("handler failed", extra={"api": api.name, "version": context.api_version, "client": self._peer})
+            logger.exception(
+                "handler failed", extra={"api": api.name, "version": context.api_version, "client": self._session.client_host}
+            )
             raise PeerError(f"{api.name} failed: {error!r}") from error
 
     async def _finish(
@@ -194,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(error)
             return
         except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
-            logger.error("handler failed", exc_info=error, extra={"api": api.name, "client": self._peer})
+            logger.error("handler failed", exc_info=error, extra={"api": api.name, "client": self._session.client_host})
             self._refuse(PeerError(f"{api.name} failed: {error!r}"))
             return
         slot.answered = True
@@ -220,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         self._server.metrics.connections_refused += 1
-        logger.warning("connection closed: %s", error, extra={"client": f"{self._peer}:{self._peer_port}"})
+        logger.warning("connection closed: %s", error, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
         self._transport.close()
 
 
@@ -247,10 +249,12 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server] = []
 
-    async def listen(self, sock: socket.socket, advertised: tuple[str, int]) -> None:
-        """Serve a bound socket; `advertised` is the address that clients are told."""
+    async def listen(self, name: str, sock: socket.socket, advertised: tuple[str, int]) -> None:
+        """Serve a bound socket as the listener `name`; `advertised` is the address that clients are told."""
         loop = asyncio.get_running_loop()
-        self._listening.append(await loop.create_server(lambda: Connection(self, advertised), sock=sock, backlog=_BACKLOG))
+        self._listening.append(
+            await loop.create_server(lambda: Connection(self, name, advertised), sock=sock, backlog=_BACKLOG)
+        )
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

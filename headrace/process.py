@@ -27,11 +27,15 @@ DEFAULT_DATA = "headrace-data"
 def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the supervisor dies; does nothing for a part that was started by hand."""
     parent = os.environ.pop(PARENT_VARIABLE, "")
-    if not parent:
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(parent):  # it died before we asked
-        os.kill(os.getpid(), signal.SIGTERM)
+    if parent:
+        bind_to_parent(int(parent), signal.SIGTERM)
+
+
+def bind_to_parent(parent: int, signum: signal.Signals) -> None:
+    """Ask the kernel for a signal when the process `parent`, which started this one, dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(os.getpid(), signum)
 
 
 @contextlib.contextmanager

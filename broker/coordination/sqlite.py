@@ -1,26 +1,29 @@
 """The store of a single node: one SQLite file, write-ahead logged, synced at every commit.
 
-Its format's version is SQLite's `user_version`; a newer one is refused (design D10). Version 1: the schema below.
+Its format's version is SQLite's `user_version`; a newer one is refused, an older one brought up (design D10). Version 1 had no
+entries.
 """
 
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
 from headrace.broker.coordination.store import TopicExistsError, TopicRecord
 from headrace.errors import StorageError, VersionError
 
-VERSION = 1
-_SCHEMA = """
+VERSION = 2
+_ENTRIES = "CREATE TABLE entries (kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (kind, key));"
+_SCHEMA = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE topics (
     topic_id TEXT PRIMARY KEY, name TEXT NOT NULL, partitions INTEGER NOT NULL, configs TEXT NOT NULL,
     deleting INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX live_topics ON topics (name) WHERE NOT deleting;
+{_ENTRIES}
 """
 
 
@@ -42,8 +45,9 @@ class SqliteStore:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise VersionError(f"{path} has version {version}; this headrace reads up to {VERSION}: upgrade it")
-            if version == 0:
-                self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+            if version < VERSION:
+                missing = _SCHEMA if version == 0 else _ENTRIES
+                self._connection.executescript(f"BEGIN; {missing} PRAGMA user_version={VERSION}; COMMIT;")
 
     def cluster_id(self, proposed: str) -> str:
         with self._errors():
@@ -61,6 +65,12 @@ class SqliteStore:
                 self._connection.execute("INSERT INTO topics VALUES (?, ?, ?, ?, 0)", row)
             except sqlite3.IntegrityError as error:
                 raise TopicExistsError(f"topic {topic.name} exists") from error
+
+    def configure_topic(self, topic_id: UUID, configs: Mapping[str, str]) -> None:
+        with self._errors():
+            self._connection.execute(
+                "UPDATE topics SET configs = ? WHERE topic_id = ?", (json.dumps(dict(configs)), str(topic_id))
+            )
 
     def begin_deletion(self, topic_id: UUID) -> None:
         with self._errors():
@@ -81,6 +91,27 @@ class SqliteStore:
                 {"count": count},
             ).fetchone()
         return int(end) - count
+
+    def entries(self, kind: str) -> Mapping[str, str]:
+        with self._errors():
+            return dict(
+                self._connection.execute("SELECT key, text FROM entries WHERE kind = ? ORDER BY key", (kind,)).fetchall()
+            )
+
+    def change_entries(self, kind: str, changes: Mapping[str, str | None]) -> None:
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for key, text in changes.items():
+                    if text is None:
+                        self._connection.execute("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key))
+                    else:
+                        self._connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (kind, key, text))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         with self._errors():

@@ -48,6 +48,10 @@ class CoordinationStore(Protocol):
         """
         ...
 
+    def configure_topic(self, topic_id: UUID, configs: Mapping[str, str]) -> None:
+        """Replace a topic's own settings; does nothing for one that is unknown."""
+        ...
+
     def begin_deletion(self, topic_id: UUID) -> None:
         """Mark a topic as being deleted; does nothing for one that is unknown or marked."""
         ...
@@ -62,6 +66,14 @@ class CoordinationStore(Protocol):
 
     def allocate_producer_ids(self, count: int) -> int:
         """The first of `count` consecutive producer ids that nobody ever had; ids begin at 0 or above."""
+        ...
+
+    def entries(self, kind: str) -> Mapping[str, str]:
+        """What is kept of one kind (users, access rules, quotas …): key → text, by key; the owner of a kind knows its form."""
+        ...
+
+    def change_entries(self, kind: str, changes: Mapping[str, str | None]) -> None:
+        """Put, or with None remove, entries of one kind: all of the changes or, on an error, none."""
         ...
 
     def close(self) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.broker.security.access import CLUSTER_NAME, Operation, ResourceType
+from headrace.broker.session import Session
 from headrace.broker.wire.header import RequestHeader
 from headrace.errors import PeerError
 
@@ -41,15 +43,23 @@ class Encoded:
 class RequestContext:
     """What a handler may know of who asks.
 
-    `flexible` says whether this version answers in the flexible encoding; `client_host` is the peer's address, as
-    DescribeGroups shows it; `advertised` is the address of the listener through which the request came.
+    `flexible` says whether this version answers in the flexible encoding. Every handler asks `may` before it does or tells
+    anything.
     """
 
     api_version: int
     flexible: bool
     client_id: str | None
-    client_host: str
-    advertised: tuple[str, int]
+    session: Session
+
+    def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
+        """Whether this client may do this to that resource."""
+        session = self.session
+        return session.authorizer.allows(session.principal, session.client_host, operation, kind, name)
+
+    def may_cluster(self, operation: Operation) -> bool:
+        """The same of the cluster itself."""
+        return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME)
 
 
 Response = Mapping[str, Any] | Encoded | None

@@ -15,7 +15,7 @@ _BROKERS, _CONTROLLERS = 1, 2
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.endpoint_type != _BROKERS:
         return _refused(request.endpoint_type)
-    host, port = context.advertised
+    host, port = context.session.advertised
     us = {"broker_id": broker.node_id, "host": host, "port": port, "rack": None, "is_fenced": False}
     return {
         "error_code": ErrorCode.none,

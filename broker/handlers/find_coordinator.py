@@ -30,7 +30,7 @@ def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: 
         broker.offsets_topic()
     except StorageError as error:
         return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": str(error)}
-    host, port = context.advertised
+    host, port = context.session.advertised
     return {
         "key": key,
         "node_id": broker.node_id,

@@ -39,7 +39,7 @@ async def join_group(broker: "Broker", context: RequestContext, request: Any) ->
             member_id=request.member_id,
             group_instance_id=request.group_instance_id,
             client_id=context.client_id or "",
-            client_host=f"/{context.client_host}",  # as Kafka shows addresses
+            client_host=f"/{context.session.client_host}",  # as Kafka shows addresses
             session_timeout_ms=session_timeout_ms,
             rebalance_timeout_ms=rebalance_timeout_ms,
             protocol_type=request.protocol_type,

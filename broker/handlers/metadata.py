@@ -26,7 +26,7 @@ CLUSTER_OPERATIONS = sum(1 << operation for operation in (5, 7, 8, 9, 10, 11, 12
 
 def _all_topics(broker: Broker, context: RequestContext) -> bytes:
     """The encoded answer "all topics", kept while no topic changes: consumers with patterns ask it again and again."""
-    key = (_KEY, context.api_version, context.advertised)
+    key = (_KEY, context.api_version, context.session.advertised)
     if key not in broker.encoded:
         topics = [_described(broker, topic, _ABSENT) for topic in broker.topics()]
         codec = request_codec(_KEY, context.api_version, _SERVED)
@@ -49,7 +49,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
 
 
 def _response(broker: Broker, context: RequestContext, topics: list[dict[str, Any]], operations: int) -> dict[str, Any]:
-    host, port = context.advertised
+    host, port = context.session.advertised
     return {
         "brokers": [{"node_id": broker.node_id, "host": host, "port": port}],
         "cluster_id": broker.cluster_id,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from headrace.broker.config import BrokerConfig, parse_listeners
+from headrace.broker.config import BrokerConfig
+from headrace.broker.keys.network import parse_listeners
 from headrace.config import load_config
 from headrace.errors import ConfigError
 

@@ -92,6 +92,41 @@ def test_producer_ids_are_never_given_twice(opened: Opener) -> None:
     assert first >= 0
 
 
+def test_a_topic_s_settings_are_replaced_as_a_whole(opened: Opener) -> None:
+    store = opened()
+    store.create_topic(topic("a", 1, retention_ms="7", segment_bytes="99"))
+    store.create_topic(topic("b", 2, retention_ms="8"))
+    store.configure_topic(uuid.UUID(int=1), {"flush.ms": "3"})
+    store.configure_topic(uuid.UUID(int=5), {"flush.ms": "4"})
+    store.close()
+    assert opened().topics() == [topic("a", 1, flush_ms="3"), topic("b", 2, retention_ms="8")]
+
+
+def test_entries_are_kept_by_kind_and_changed_all_or_none(opened: Opener) -> None:
+    store = opened()
+    store.change_entries("acl", {"2": "two", "1": "one"})
+    store.change_entries("user", {"1": "alice"})
+    store.change_entries("acl", {"1": None, "3": "three", "2": "TWO", "absent": None})
+    store.close()
+    store = opened()
+    assert list(store.entries("acl").items()) == [("2", "TWO"), ("3", "three")]
+    assert store.entries("user") == {"1": "alice"}
+    assert store.entries("quota") == {}
+
+
+def test_a_store_of_version_1_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "coordination.db"
+    store = SqliteStore(path)
+    store.create_topic(topic("a", 1))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE entries; PRAGMA user_version=1;")
+    connection.close()
+    store = SqliteStore(path)
+    store.change_entries("acl", {"1": "one"})
+    assert (store.topics(), store.entries("acl")) == ([topic("a", 1)], {"1": "one"})
+
+
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "coordination.db"
     SqliteStore(path).close()

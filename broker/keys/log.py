@@ -1,0 +1,99 @@
+"""What a log keeps, how it is cut into segments and made durable: the defaults of topics, and where their files lie."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from headrace.broker.keys.numbers import DAY_MS, MAX_LONG, MinusOneOrMore, NotNegative, Positive
+from headrace.config import Section
+
+
+class LogKeys(Section):
+    """The log's keys."""
+
+    log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory, where the logs are kept")
+    message_max_bytes: Positive = Field(1_048_588, alias="message.max.bytes", description="largest record batch, as sent")
+    log_retention_hours: int = Field(
+        168, alias="log.retention.hours", ge=-1, description="age at which a sealed segment is deleted; -1 never"
+    )
+    log_retention_minutes: int | None = Field(
+        None, alias="log.retention.minutes", ge=-1, description="the same, finer; goes before the hours"
+    )
+    log_retention_ms: int | None = Field(
+        None, alias="log.retention.ms", ge=-1, description="the same, finer still; goes before both"
+    )
+    log_retention_bytes: MinusOneOrMore = Field(
+        -1, alias="log.retention.bytes", description="size of a partition above which its oldest segments are deleted; -1 any"
+    )
+    log_retention_check_interval_ms: Positive = Field(
+        300_000, alias="log.retention.check.interval.ms", description="how often that is looked at"
+    )
+    log_segment_bytes: int = Field(
+        1 << 30, alias="log.segment.bytes", ge=1024, le=(1 << 31) - 1, description="size at which a segment is sealed"
+    )
+    log_roll_hours: Positive = Field(168, alias="log.roll.hours", description="age at which a segment is sealed")
+    log_roll_ms: Positive | None = Field(None, alias="log.roll.ms", description="the same, finer; goes before the hours")
+    log_index_interval_bytes: NotNegative = Field(
+        4096, alias="log.index.interval.bytes", description="bytes of log between two entries of an index"
+    )
+    log_index_size_max_bytes: int = Field(
+        10 << 20, alias="log.index.size.max.bytes", ge=4096, description="size of an index at which its segment is sealed"
+    )
+    log_segment_delete_delay_ms: NotNegative = Field(
+        60_000, alias="log.segment.delete.delay.ms", description="how long a deleted segment's files stay for who reads them"
+    )
+    log_flush_interval_messages: Positive = Field(
+        MAX_LONG,
+        alias="log.flush.interval.messages",
+        description="fsync after so many records; consumers see and acks=all waits for what is synced only",
+    )
+    log_flush_interval_ms: NotNegative | None = Field(
+        None, alias="log.flush.interval.ms", description="the same after so long; by default the page cache is trusted"
+    )
+    log_flush_offset_checkpoint_interval_ms: Positive = Field(
+        60_000,
+        alias="log.flush.offset.checkpoint.interval.ms",
+        description="how often the point is written from which recovery scans",
+    )
+    log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field(
+        "CreateTime",
+        alias="log.message.timestamp.type",
+        description="whose time a record bears: the producer's or the broker's",
+    )
+    log_message_timestamp_before_max_ms: NotNegative = Field(
+        MAX_LONG, alias="log.message.timestamp.before.max.ms", description="how far a producer's time may lie in the past"
+    )
+    log_message_timestamp_after_max_ms: NotNegative = Field(
+        3_600_000, alias="log.message.timestamp.after.max.ms", description="how far it may lie in the future"
+    )
+    log_dirs_free_bytes_min: NotNegative | None = Field(
+        None,
+        alias="log.dirs.free.bytes.min",
+        description="ours: produce is refused when the disk has less free space; by default 256 MiB, or 5 % where that is less",
+    )
+
+    log_cleanup_policy: str = Field(
+        "delete",
+        alias="log.cleanup.policy",
+        description="`delete`, `compact` or both; `compact` keeps all, as compaction is not built yet",
+    )
+    compression_type: Literal["producer"] = Field(
+        "producer", alias="compression.type", description="batches are stored as they came"
+    )
+    min_insync_replicas: Positive = Field(
+        1, alias="min.insync.replicas", description="replicas that acks=all wants in sync; there is one"
+    )
+
+    producer_id_expiration_ms: Positive = Field(
+        DAY_MS, alias="producer.id.expiration.ms", description="how long an idempotent producer's sequence is remembered"
+    )
+
+    @field_validator("log_dirs", mode="before")
+    @classmethod
+    def _one_directory(cls, value: object) -> object:
+        if isinstance(value, str) and "," in value:
+            raise ValueError("one directory is supported")
+        if value == "":
+            raise ValueError("name a directory")
+        return value

@@ -1,0 +1,93 @@
+"""Where a broker listens, what clients are told, and what a connection may take."""
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from headrace.broker.keys.numbers import Port, Positive
+from headrace.config import Section
+from headrace.config_values import HostPort, is_loopback
+
+EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+class Listener(BaseModel, frozen=True):
+    """An address, as in `PLAINTEXT://127.0.0.1:9092`."""
+
+    name: str
+    host: str
+    port: Port
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.host)
+
+
+class NetworkKeys(Section):
+    """Listeners, and the bounds of connections and requests."""
+
+    listeners: str = Field(
+        "PLAINTEXT://127.0.0.1:9092", description="where it listens, `PLAINTEXT://host:port`; loopback unless told otherwise"
+    )
+    advertised_listeners: str | None = Field(
+        None,
+        alias="advertised.listeners",
+        description="what clients are told instead, by the same names; by default what is bound",
+    )
+    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
+
+    socket_request_max_bytes: Positive = Field(
+        104_857_600, alias="socket.request.max.bytes", description="largest request; a larger one closes its connection"
+    )
+    connections_max_idle_ms: Positive = Field(
+        600_000, alias="connections.max.idle.ms", description="a connection that is silent for so long is closed"
+    )
+    max_in_flight_requests_per_connection: Positive = Field(
+        64,
+        alias="max.in.flight.requests.per.connection",
+        description="ours: a connection with more unanswered requests is not read",
+    )
+    fetch_max_bytes: Positive = Field(
+        57_671_680, alias="fetch.max.bytes", description="largest answer to a fetch, but for one batch that is larger"
+    )
+
+    @field_validator("listeners", "advertised_listeners")
+    @classmethod
+    def _can_be_parsed(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_listeners(value)
+        return value
+
+    @field_validator("advertised_listeners")
+    @classmethod
+    def _can_be_reached(cls, value: str | None) -> str | None:
+        for listener in parse_listeners(value) if value is not None else ():
+            if listener.host in EVERY_INTERFACE or listener.port == 0:
+                raise ValueError("clients need a host and a port that they can reach")
+        return value
+
+    @model_validator(mode="after")
+    def _advertised_are_listeners(self) -> "NetworkKeys":
+        names = {listener.name for listener in parse_listeners(self.listeners)}
+        unknown = {listener.name for listener in parse_listeners(self.advertised_listeners or self.listeners)} - names
+        if unknown:
+            raise ValueError(f"advertised.listeners names {', '.join(sorted(unknown))}, which listeners does not")
+        return self
+
+
+def parse_listeners(text: str) -> list[Listener]:
+    """Parse `NAME://host:port,…`; an empty host is every interface, as in Kafka.
+
+    Raises:
+        ValueError: not so written, or a protocol that is not served.
+    """
+    listeners = []
+    for word in text.split(","):
+        name, separator, address = word.strip().partition("://")
+        host, colon, port = address.rpartition(":")
+        if not separator or not colon or not port.isdigit() or int(port) > 65535:
+            raise ValueError("write it as PLAINTEXT://host:port")
+        if name != "PLAINTEXT":
+            raise ValueError(f"{name} is not served; listeners are PLAINTEXT")
+        listeners.append(Listener(name=name, host=host.strip("[]") or "0.0.0.0", port=int(port)))  # noqa: S104 - the user asked
+    if len({listener.name for listener in listeners}) != len(listeners):
+        raise ValueError("each listener needs a name of its own")
+    return listeners

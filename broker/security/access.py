@@ -1,0 +1,75 @@
+"""The words of access control, and the interface through which every handler asks: who does what to which resource.
+
+Pure. Numbers are those of Kafka's AclOperation, ResourceType (KIP-11, KIP-290), as they stand on the wire.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+
+class Operation(IntEnum):
+    """What is done."""
+
+    ANY = 1
+    ALL = 2
+    READ = 3
+    WRITE = 4
+    CREATE = 5
+    DELETE = 6
+    ALTER = 7
+    DESCRIBE = 8
+    CLUSTER_ACTION = 9
+    DESCRIBE_CONFIGS = 10
+    ALTER_CONFIGS = 11
+    IDEMPOTENT_WRITE = 12
+
+
+class ResourceType(IntEnum):
+    """To what kind of thing."""
+
+    ANY = 1
+    TOPIC = 2
+    GROUP = 3
+    CLUSTER = 4
+    TRANSACTIONAL_ID = 5
+    USER = 7
+
+
+CLUSTER_NAME = "kafka-cluster"  # the one resource of type CLUSTER
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a client is, as in `User:alice`."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+ANONYMOUS = Principal("User", "ANONYMOUS")  # whoever comes over a listener that does not authenticate
+
+
+class Authorizer(Protocol):
+    """Decides; the answer may change from one call to the next, as rules change."""
+
+    def allows(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> bool:
+        """Whether a client at address `host` may do this to the resource of that kind and name."""
+        ...
+
+    def allows_some(self, principal: Principal, host: str, operation: Operation, kind: ResourceType) -> bool:
+        """Whether it may do this to at least one resource of that kind, whichever (KIP-679)."""
+        ...
+
+
+class EverybodyMay:
+    """Without an authorizer, as in Kafka."""
+
+    def allows(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> bool:  # noqa: ARG002 - the interface
+        return True
+
+    def allows_some(self, principal: Principal, host: str, operation: Operation, kind: ResourceType) -> bool:  # noqa: ARG002 - the interface
+        return True
