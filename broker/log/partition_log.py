@@ -21,21 +21,11 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from uuid import UUID
 
-from headrace.broker.log.batch import (
-    BatchHeader,
-    Origin,
-    Rejection,
-    check_batch,
-    lacks_max_timestamp,
-    parse_header,
-    stamped,
-    with_append_time,
-    with_max_timestamp,
-)
+from headrace.broker.log.appending import checked
+from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
-from headrace.broker.log.record import has_null_key, latest_timestamp
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Oldest, outlived
 from headrace.broker.log.segment import LOG, Segment
@@ -123,22 +113,22 @@ class PartitionLog:
         """
         if self.fenced:
             return self._refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
-        if origin == "client" and not self._space.admits(len(records)):
+        view = memoryview(records).cast("B")
+        if origin == "internal":
+            return self._append_several(view, now_ms)
+        if not self._space.admits(len(view)):
             return self._refused(ErrorCode.kafka_storage_error, "the disk is nearly full; try again")
-        rest, first = memoryview(records).cast("B"), -1
+        batch = checked(view, self.config, now_ms=now_ms)
+        if isinstance(batch, Rejection):
+            return self._refused(batch.error, batch.message)
+        return self._append_checked(batch.data, batch.header, now_ms)
+
+    def _append_several(self, rest: memoryview, now_ms: int) -> AppendResult:
+        first = -1
         while True:
-            header = check_batch(rest, config=self.config, now_ms=now_ms, origin=origin)
+            header = check_batch(rest, config=self.config, now_ms=now_ms, origin="internal")
             if isinstance(header, Rejection):
                 return self._refused(header.error, header.message)
-            if origin == "client":
-                refusal = self._check_client(rest, header)
-                if refusal is not None:
-                    return self._refused(refusal.error, refusal.message)
-                if lacks_max_timestamp(header) and not self.config.stamps_append_time:
-                    told = self._with_max_timestamp(rest, header, now_ms)
-                    if isinstance(told, Rejection):
-                        return self._refused(told.error, told.message)
-                    rest, header = told, parse_header(told)
             result = self._append_checked(rest[: header.size], header, now_ms)
             first = result.base_offset if first < 0 else first
             rest = rest[header.size :]
@@ -146,28 +136,6 @@ class PartitionLog:
                 return (
                     result if first == result.base_offset or result.error else self._accepted(first, result.last_offset, now_ms)
                 )
-
-    def _check_client(self, records: memoryview, header: BatchHeader) -> Rejection | None:
-        if header.size != len(records):
-            return Rejection(ErrorCode.invalid_record, "a Produce request has exactly one record batch per partition")
-        if header.base_offset != 0:
-            return Rejection(ErrorCode.invalid_record, f"the base offset of a batch must be 0, not {header.base_offset}")
-        if self.config.compacts:
-            try:
-                if has_null_key(records):
-                    return Rejection(ErrorCode.invalid_record, "every record of a compacted topic needs a key")
-            except CorruptError as error:
-                return Rejection(ErrorCode.corrupt_message, str(error))
-        return None
-
-    def _with_max_timestamp(self, data: memoryview, header: BatchHeader, now_ms: int) -> memoryview | Rejection:
-        """The batch with the latest of its records' times, which the client has left to us, if that is in bounds."""
-        try:
-            data, _ = with_max_timestamp(data, header, latest_timestamp(data))
-        except CorruptError as error:
-            return Rejection(ErrorCode.corrupt_message, str(error))
-        checked = check_batch(data, config=self.config, now_ms=now_ms, origin="client")
-        return checked if isinstance(checked, Rejection) else data
 
     def _append_checked(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
         if header.producer_id >= 0:
