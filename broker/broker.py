@@ -20,6 +20,7 @@ from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
+from headrace.broker.metrics import Metrics, TopicTraffic
 from headrace.broker.security.access import Authorizer, EverybodyMay
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
@@ -52,6 +53,7 @@ class Broker:
         self.logs = logs
         self.apis = apis
         self.log_defaults = broker_defaults(config.log_keys())
+        self.metrics = Metrics()
         self.waiters = Waiters()
         self._executor = executor
         self.flusher = Flusher(clock, self.waiters, executor)
@@ -128,6 +130,7 @@ class Broker:
             self.waiters.gone(log)
         if self.groups is not None:
             self.groups.topic_deleted(topic.name)
+        self.metrics.traffic.topic_deleted(topic.name)
         logger.info("topic deleted", extra={"topic": topic.name})
 
     def offsets_topic(self) -> TopicRecord:
@@ -169,6 +172,11 @@ class Broker:
                 extra={"topic": name},
             )
 
+    def traffic(self, name: str) -> TopicTraffic:
+        """Where what goes through a topic is counted; a name that does not exist has no count of its own."""
+        counts = self.metrics.traffic
+        return counts.of(name) if name in self._topics else counts.unknown
+
     # logs
 
     def log(self, topic: str, partition: int) -> PartitionLog | None:
@@ -182,6 +190,9 @@ class Broker:
         result = log.append(records, now_ms=self.clock.wall_ms(), origin=origin)
         if result.error:
             return result
+        traffic = self.metrics.traffic.of(log.topic)
+        traffic.bytes_in += len(records)
+        traffic.messages_in += result.last_offset - result.base_offset + 1
         if log.high_watermark == log.log_end_offset:
             self.waiters.grown(log, len(records))
         else:

@@ -26,8 +26,8 @@ from headrace.broker.handlers.table import APIS
 from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.disk import RealDisk
-from headrace.broker.metrics import Metrics
 from headrace.broker.server import Server
+from headrace.broker.watched import watch_broker
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.http import serve_http
@@ -65,7 +65,7 @@ async def _serve(
     ports: dict[str, int],
 ) -> None:
     stop = async_stop_event()
-    clock, metrics = SystemClock(), Metrics()
+    clock = SystemClock()
     store = SqliteStore(config.coordination.path or directory / "coordination.db")
     executor = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
     asyncio.get_running_loop().set_default_executor(executor)
@@ -81,9 +81,9 @@ async def _serve(
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
     broker.groups.load()
     broker.groups.start()
-    server = Server(broker, metrics)
-    metrics.partitions = lambda: sum(topic.partitions for topic in broker.topics())
-    REGISTRY.register(metrics)
+    server = Server(broker)
+    watch_broker(broker)
+    REGISTRY.register(broker.metrics)
     told = parse_listeners(config.advertised_listeners) if config.advertised_listeners else []
     advertised = {listener.name: listener for listener in told}
     for listener, sock in sockets:

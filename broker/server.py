@@ -15,7 +15,6 @@ from typing import Any, cast
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
-from headrace.broker.metrics import Metrics
 from headrace.broker.sending import Sender
 from headrace.broker.session import Session
 from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
@@ -147,7 +146,8 @@ class Connection(asyncio.BufferedProtocol):
         if api is None or not api.min_version <= header.api_version <= api.max_version:
             self._handle_unserved(frame, header, api)
             return
-        self._server.metrics.requests[api.name] += 1
+        times = self._server.metrics.api(api.name)
+        times.versions[header.api_version] = times.versions.get(header.api_version, 0) + 1
         codec = request_codec(header.api_key, header.api_version, (api.min_version, api.max_version))
         request = codec.decode(frame, header.body_position)
         context = RequestContext(header.api_version, codec.flexible, header.client_id, self._session)
@@ -240,10 +240,10 @@ def _parts(codec: RequestCodec, correlation_id: int, response: Mapping[str, Any]
 class Server:
     """The listeners of one broker, and every connection."""
 
-    def __init__(self, broker: Broker, metrics: Metrics) -> None:
+    def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.apis = broker.apis
-        self.metrics = metrics
+        self.metrics = broker.metrics
         self.connections: set[Connection] = set()
         self.receive_buffer = bytearray(RECEIVE_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -23,6 +23,11 @@ class CommittedOffsets:
             if not offsets:
                 del self._groups[record.group_id]
 
+    @property
+    def count(self) -> int:
+        """Offsets of all groups together."""
+        return sum(map(len, list(self._groups.values())))
+
     def of(self, group_id: str) -> Mapping[Partition, CommittedOffset]:
         """The group's offsets; empty if it has none."""
         return self._groups.get(group_id, {})

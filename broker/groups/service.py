@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prometheus_client import Counter, Gauge
-
 from headrace.broker.config import BrokerConfig
 from headrace.broker.groups.coordinator import GroupCoordinator
 from headrace.broker.groups.group import Group
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from headrace.broker.broker import Broker
 
 logger = logging.getLogger(__name__)
-_GROUPS = Gauge("headrace_broker_groups", "Consumer groups that exist.")
-_GENERATIONS = Counter("headrace_broker_group_generations_total", "Rebalances of consumer groups that came to their end.")
-_COMMITS = Counter("headrace_broker_offset_commits_total", "Offsets of partitions committed by consumers.")
 T = TypeVar("T", JoinAnswer, SyncAnswer)
 
 
@@ -62,7 +57,8 @@ class GroupService:
         self._timer_due_ms = 0
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        _GROUPS.set_function(lambda: sum(1 for _ in self._coordinator.groups()))
+        self.generations = 0  # rebalances that came to their end
+        self.commits = 0  # offsets of partitions
 
     # Life
 
@@ -160,6 +156,11 @@ class GroupService:
         """All groups, by id."""
         return self._coordinator.groups()
 
+    @property
+    def offsets_kept(self) -> int:
+        """How many partitions' offsets are kept, of all groups."""
+        return self._offsets.count
+
     async def delete_group(self, group_id: str) -> ErrorCode:
         """DeleteGroups: an empty group goes, with its offsets."""
         group = self._coordinator.group(group_id)
@@ -193,7 +194,7 @@ class GroupService:
         new: list[Record] = [OffsetRecord(group_id, topic, partition, each) for (topic, partition), each in offsets]
         error = await self._write(group_id, new)
         if error is ErrorCode.none:
-            _COMMITS.inc(len(new))
+            self.commits += len(new)
         return ErrorCode.invalid_commit_offset_size if error is ErrorCode.unknown_server_error else error
 
     def committed(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
@@ -268,7 +269,7 @@ class GroupService:
             self._stored(effect, appended)
             return
         self._stored_at_ms[effect.group_id] = now_ms
-        _GENERATIONS.inc()
+        self.generations += 1
         if appended.is_durable:
             self._stored(effect, ErrorCode.none)
         else:

@@ -74,6 +74,12 @@ class _Reading:
         return [self._topic(topic) for topic in self._request.topics or ()]
 
     def encoded(self, results: _Results) -> Encoded:
+        for topic, _, answered in results:
+            traffic = self.broker.traffic(topic)
+            traffic.fetch_requests += len(answered)
+            for fetched in answered:
+                traffic.bytes_out += len(fetched.records)
+                traffic.failed_fetch_requests += 1 if fetched.error else 0
         return Encoded(fetch_parts(self._version, results, read_committed=self._read_committed))
 
     def _topic(self, asked: Any) -> tuple[str, UUID, list[Fetched]]:

@@ -39,6 +39,9 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
             )
             done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
         results.append((topic.name, done))
+        traffic = broker.traffic(topic.name)
+        traffic.produce_requests += len(done)
+        traffic.failed_produce_requests += sum(1 for produced in done if produced.error)
     if request.acks == 0:
         _close_on_error(results)
         return None

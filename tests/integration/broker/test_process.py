@@ -239,10 +239,14 @@ def test_metrics_count_requests_and_bytes(tmp_path: Path) -> None:
         fetch(client, "t", 0)
         with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}/metrics", timeout=20) as response:
             lines = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if not line.startswith("#"))
-        assert float(lines['headrace_broker_requests_total{api="Produce"}']) == 1
+        assert float(lines['kafka_network_requestmetrics_requests_total{request="Produce",version="9"}']) == 1
+        assert float(lines['kafka_server_brokertopicmetrics_bytesin_total{topic="t"}']) > 5000
+        assert float(lines['kafka_server_brokertopicmetrics_bytesout_total{topic="t"}']) > 5000
+        assert float(lines['kafka_server_brokertopicmetrics_messagesin_total{topic="t"}']) == 1
+        assert float(lines['kafka_log_log_logendoffset{partition="0",topic="t"}']) == 1
         assert float(lines["headrace_broker_received_bytes_total"]) > 5000
         assert float(lines["headrace_broker_sent_bytes_total"]) > 5000
-        assert float(lines["headrace_broker_connections"]) == 1
+        assert float(lines["kafka_server_socketservermetrics_connection_count"]) == 1
 
 
 def test_the_broker_dies_with_the_parent_that_started_it(tmp_path: Path) -> None:

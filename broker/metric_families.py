@@ -1,0 +1,94 @@
+"""Every metric of the broker. Names are Kafka's, as the JMX exporter's usual rules spell them; `headrace_broker_` is ours.
+
+`docs/metrics.md` has the same table; a test compares them. Sources: Kafka's documentation, Monitoring; BrokerTopicMetrics,
+RequestMetrics, LogManager, UnifiedLog, GroupMetadataManager.
+"""
+
+from headrace.broker.metrics import Family
+
+_TOPIC = ("topic",)
+_PARTITION = ("topic", "partition")
+
+# Traffic: the total has no label, and each topic its own series.
+BYTES_IN = Family("kafka_server_brokertopicmetrics_bytesin_total", "counter", "Bytes of record batches appended", _TOPIC)
+BYTES_OUT = Family("kafka_server_brokertopicmetrics_bytesout_total", "counter", "Bytes of record batches answered", _TOPIC)
+MESSAGES_IN = Family("kafka_server_brokertopicmetrics_messagesin_total", "counter", "Records appended", _TOPIC)
+PRODUCE_REQUESTS = Family(
+    "kafka_server_brokertopicmetrics_totalproducerequests_total", "counter", "Partitions that Produce requests wrote to", _TOPIC
+)
+FETCH_REQUESTS = Family(
+    "kafka_server_brokertopicmetrics_totalfetchrequests_total", "counter", "Partitions that Fetch requests asked for", _TOPIC
+)
+FAILED_PRODUCE = Family(
+    "kafka_server_brokertopicmetrics_failedproducerequests_total",
+    "counter",
+    "The same that were answered with an error",
+    _TOPIC,
+)
+FAILED_FETCH = Family(
+    "kafka_server_brokertopicmetrics_failedfetchrequests_total", "counter", "The same that were answered with an error", _TOPIC
+)
+
+# Requests
+REQUESTS = Family("kafka_network_requestmetrics_requests_total", "counter", "Requests handled", ("request", "version"))
+REQUEST_ERRORS = Family(
+    "headrace_broker_failed_requests_total",
+    "counter",
+    "Requests whose connection was closed for what they asked, or because their handler failed",
+    ("request",),
+)
+TOTAL_TIME = Family(
+    "kafka_network_requestmetrics_totaltimems", "histogram", "From when a request was read to its answer, ms", ("request",)
+)
+LOCAL_TIME = Family(
+    "kafka_network_requestmetrics_localtimems",
+    "histogram",
+    "Of that, until it was answered or had to wait, ms",
+    ("request",),
+)
+THROTTLE_TIME = Family(
+    "kafka_network_requestmetrics_throttletimems",
+    "histogram",
+    "For how long clients over a quota were not read, ms",
+    ("request",),
+)
+
+# Connections
+CONNECTIONS = Family("kafka_server_socketservermetrics_connection_count", "gauge", "Open connections")
+CONNECTIONS_REFUSED = Family(
+    "headrace_broker_refused_connections_total", "counter", "Connections closed for what the peer sent, or did not send in time"
+)
+RECEIVED_BYTES = Family("headrace_broker_received_bytes_total", "counter", "Bytes received from clients")
+SENT_BYTES = Family("headrace_broker_sent_bytes_total", "counter", "Bytes sent to clients")
+
+# Partitions and logs
+PARTITIONS = Family("kafka_server_replicamanager_partitioncount", "gauge", "Partitions")
+LEADERS = Family("kafka_server_replicamanager_leadercount", "gauge", "Partitions that this broker leads: those not offline")
+OFFLINE_REPLICAS = Family(
+    "kafka_server_replicamanager_offlinereplicacount", "gauge", "Partitions that are offline after a disk error"
+)
+LOG_SIZE = Family("kafka_log_log_size", "gauge", "Bytes of a partition's segments", _PARTITION)
+LOG_START = Family("kafka_log_log_logstartoffset", "gauge", "First offset of a partition", _PARTITION)
+LOG_END = Family("kafka_log_log_logendoffset", "gauge", "Next offset of a partition", _PARTITION)
+UNLISTED_PARTITIONS = Family(
+    "headrace_broker_unlisted_partitions", "gauge", "Partitions beyond the first 1,000, which have no series of their own"
+)
+
+# Groups
+GROUPS = Family("kafka_coordinator_group_groupmetadatamanager_numgroups", "gauge", "Consumer groups")
+GROUPS_PREPARING = Family(
+    "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance", "gauge", "Groups that wait for members to join"
+)
+GROUPS_COMPLETING = Family(
+    "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance",
+    "gauge",
+    "Groups that wait for their leader's assignment",
+)
+GROUPS_STABLE = Family("kafka_coordinator_group_groupmetadatamanager_numgroupsstable", "gauge", "Groups at work")
+GROUPS_EMPTY = Family("kafka_coordinator_group_groupmetadatamanager_numgroupsempty", "gauge", "Groups without members")
+GROUP_OFFSETS = Family("kafka_coordinator_group_groupmetadatamanager_numoffsets", "gauge", "Committed offsets that are kept")
+GENERATIONS = Family("headrace_broker_group_generations_total", "counter", "Rebalances of groups that came to their end")
+OFFSET_COMMITS = Family("headrace_broker_offset_commits_total", "counter", "Offsets of partitions committed by consumers")
+
+# The process
+INFO = Family("headrace_broker_info", "gauge", "Always 1", ("version", "node_id", "cluster_id"))

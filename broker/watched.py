@@ -1,0 +1,95 @@
+"""Which numbers of the broker's state Prometheus is shown: each family of `metric_families` beside its reading."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from headrace.broker import metric_families as families
+from headrace.broker.groups.messages import GroupState
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.metrics import MAX_SERIES, Durations, Labelled, Metrics
+
+if TYPE_CHECKING:
+    from headrace.broker.broker import Broker
+
+_GROUP_STATES = (
+    (families.GROUPS_PREPARING, GroupState.PREPARING_REBALANCE),
+    (families.GROUPS_COMPLETING, GroupState.COMPLETING_REBALANCE),
+    (families.GROUPS_STABLE, GroupState.STABLE),
+    (families.GROUPS_EMPTY, GroupState.EMPTY),
+)
+
+
+def watch_broker(broker: "Broker") -> None:
+    """Show the state of a broker that has loaded."""
+    metrics = broker.metrics
+    info = (version("headrace"), str(broker.node_id), broker.cluster_id)
+    metrics.watch(families.INFO, lambda: [(info, 1)])
+    _watch_traffic(metrics)
+    _watch_requests(metrics)
+    _watch_logs(broker)
+    _watch_groups(broker)
+
+
+def _watch_traffic(metrics: Metrics) -> None:
+    reading = metrics.traffic.reading
+    metrics.watch(families.BYTES_IN, reading("bytes_in"))
+    metrics.watch(families.BYTES_OUT, reading("bytes_out"))
+    metrics.watch(families.MESSAGES_IN, reading("messages_in"))
+    metrics.watch(families.PRODUCE_REQUESTS, reading("produce_requests"))
+    metrics.watch(families.FETCH_REQUESTS, reading("fetch_requests"))
+    metrics.watch(families.FAILED_PRODUCE, reading("failed_produce_requests"))
+    metrics.watch(families.FAILED_FETCH, reading("failed_fetch_requests"))
+
+
+def _watch_requests(metrics: Metrics) -> None:
+    def requests() -> Labelled:
+        apis = metrics.apis()
+        return [((name, str(version)), count) for name, times in apis for version, count in list(times.versions.items())]
+
+    def times(which: str) -> Iterable[tuple[Sequence[str], Durations]]:
+        return [((name,), getattr(times, which)) for name, times in metrics.apis()]
+
+    metrics.watch(families.REQUESTS, requests)
+    metrics.watch(families.REQUEST_ERRORS, lambda: [((name,), times.errors) for name, times in metrics.apis()])
+    metrics.watch_durations(families.TOTAL_TIME, lambda: times("total"))
+    metrics.watch_durations(families.LOCAL_TIME, lambda: times("local"))
+    metrics.watch_durations(families.THROTTLE_TIME, lambda: times("throttle"))
+    metrics.watch(families.CONNECTIONS, lambda: metrics.connections)
+    metrics.watch(families.CONNECTIONS_REFUSED, lambda: metrics.connections_refused)
+    metrics.watch(families.RECEIVED_BYTES, lambda: metrics.bytes_in)
+    metrics.watch(families.SENT_BYTES, lambda: metrics.bytes_out)
+
+
+def _watch_logs(broker: "Broker") -> None:
+    def by_partition(name: str) -> Labelled:
+        return [((log.topic, str(log.partition)), getattr(log, name)) for log in logs()[:MAX_SERIES]]
+
+    def logs() -> Sequence[PartitionLog]:
+        return broker.logs.all()
+
+    def offline() -> int:
+        return sum(log.fenced for log in logs())
+
+    metrics = broker.metrics
+    metrics.watch(families.PARTITIONS, lambda: len(logs()))
+    metrics.watch(families.LEADERS, lambda: len(logs()) - offline())
+    metrics.watch(families.OFFLINE_REPLICAS, offline)
+    metrics.watch(families.LOG_SIZE, lambda: by_partition("size_bytes"))
+    metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
+    metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))
+    metrics.watch(families.UNLISTED_PARTITIONS, lambda: max(len(logs()) - MAX_SERIES, 0))
+
+
+def _watch_groups(broker: "Broker") -> None:
+    def in_state(state: GroupState) -> int:
+        return sum(group.state is state for group in broker.groups.groups())
+
+    metrics = broker.metrics
+    metrics.watch(families.GROUPS, lambda: sum(1 for _ in broker.groups.groups()))
+    for family, state in _GROUP_STATES:
+        metrics.watch(family, partial(in_state, state))
+    metrics.watch(families.GROUP_OFFSETS, lambda: broker.groups.offsets_kept)
+    metrics.watch(families.GENERATIONS, lambda: broker.groups.generations)
+    metrics.watch(families.OFFSET_COMMITS, lambda: broker.groups.commits)
