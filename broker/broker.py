@@ -8,7 +8,7 @@ import asyncio
 import base64
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,7 +46,7 @@ class Broker:
         apis: Mapping[int, "Api"],
         executor: Executor,
     ) -> None:
-        """`executor` runs what blocks: fsyncs."""
+        """`executor` runs what blocks: fsyncs, files made and renamed."""
         self.config = config
         self.clock = clock
         self.store = store
@@ -62,6 +62,8 @@ class Broker:
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
         self.authorizer: Authorizer = EverybodyMay()
         self.groups: Any = None  # set by the command, once the groups are loaded
+        self.topic_changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
+        self._step_runs = asyncio.Lock()
         self._topics: dict[str, TopicRecord] = {}
         self._names_by_id: dict[uuid.UUID, str] = {}
         self._producer_ids: range = range(0)
@@ -88,20 +90,21 @@ class Broker:
         """All topics, by name."""
         return [self._topics[name] for name in sorted(self._topics)]
 
-    def create_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
-        """Make a topic whose name and configs have been checked, durably.
+    async def create_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+        """Make a topic whose name and configs have been checked, durably; the caller holds `topic_changes`.
 
         Raises:
             TopicExistsError: there is one of that name.
-            StorageError: the disk fails; nothing is left of it.
+            StorageError: the disk fails; there is no such topic.
         """
         topic = TopicRecord(name, uuid.uuid4(), partitions, dict(configs))
         self.store.create_topic(topic)
         try:
-            self._make_logs(topic)
+            creation = self.logs.begin_creation(name, range(partitions), topic.topic_id, configs)
+            await self._in_thread(creation.run)
+            creation.complete()
         except StorageError:
-            self.store.begin_deletion(topic.topic_id)
-            self._finish_deletion(topic)
+            self.store.begin_deletion(topic.topic_id)  # which the next start finishes: files may be left
             raise
         self._learn(topic)
         logger.info("topic created", extra={"topic": name, "partitions": partitions})
@@ -118,29 +121,47 @@ class Broker:
         self.logs.configure(topic.name, configs)
         logger.info("topic configured", extra={"topic": topic.name, "configs": dict(configs)})
 
-    def delete_topic(self, topic: TopicRecord) -> None:
-        """Delete a topic and its files; a crash in between is finished by the next `load`."""
+    async def delete_topic(self, topic: TopicRecord) -> None:
+        """Delete a topic and its files; the caller holds `topic_changes`. A crash in between is finished by the next `load`.
+
+        Raises:
+            StorageError: the disk fails; the topic is gone, its files will be after the next start.
+        """
         self.store.begin_deletion(topic.topic_id)
         del self._topics[topic.name]
         del self._names_by_id[topic.topic_id]
         self.encoded.clear()
         gone = [self.logs.get(topic.name, partition) for partition in range(topic.partitions)]
-        self._finish_deletion(topic)
+        deletion = self.logs.begin_deletion(topic.name, topic.topic_id)
         for log in gone:
             self.waiters.gone(log)
         if self.groups is not None:
             self.groups.topic_deleted(topic.name)
         self.metrics.traffic.topic_deleted(topic.name)
+        async with self._step_runs:  # none of these logs, then: it would write into a directory that has another name
+            await self._in_thread(deletion.run)
+        deletion.complete()
+        self.store.finish_deletion(topic.topic_id)
         logger.info("topic deleted", extra={"topic": topic.name})
 
-    def offsets_topic(self) -> TopicRecord:
+    async def offsets_topic(self) -> TopicRecord:
         """`__consumer_offsets`, made if there is none: compacted, so retention deletes nothing of it."""
         configs = {"cleanup.policy": "compact", "segment.bytes": str(self.config.offsets_topic_segment_bytes)}
-        return self.ensure_internal_topic(OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs)
+        return await self.ensure_internal_topic(OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs)
 
-    def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
-        """The broker's own topic of that name, made if there is none."""
-        return self._topics.get(name) or self.create_topic(name, partitions, configs)
+    async def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+        """The broker's own topic of that name, made if there is none, also where the caller is cancelled meanwhile.
+
+        Raises:
+            StorageError: the disk fails.
+        """
+
+        async def once() -> TopicRecord:
+            async with self.topic_changes:
+                return self._topics.get(name) or await self.create_topic(name, partitions, configs)
+
+        topic = self._topics.get(name)
+        return await asyncio.shield(asyncio.ensure_future(once())) if topic is None else topic
 
     def _learn(self, topic: TopicRecord) -> None:
         self._topics[topic.name] = topic
@@ -148,12 +169,12 @@ class Broker:
         self.encoded.clear()
 
     def _make_logs(self, topic: TopicRecord) -> None:
-        for partition in range(topic.partitions):
-            self.logs.create(topic.name, partition, topic.topic_id, topic.configs)
+        creation = self.logs.begin_creation(topic.name, range(topic.partitions), topic.topic_id, topic.configs)
+        creation.run()
+        creation.complete()
 
     def _finish_deletion(self, topic: TopicRecord) -> None:
-        if all(log.topic_id == topic.topic_id for log in self.logs.all() if log.topic == topic.name):
-            self.logs.delete(topic.name)
+        self.logs.delete(topic.name, topic.topic_id)
         self.store.finish_deletion(topic.topic_id)
 
     def _adopt_strays(self) -> None:
@@ -206,12 +227,21 @@ class Broker:
 
     async def maintain(self) -> None:
         """Let the logs do what is due (what may block, in a thread; retention here); once a second."""
-        loop = asyncio.get_running_loop()
         for step in self.logs.due_steps(self.clock.wall_ms()):
-            await loop.run_in_executor(self._executor, step.run)
+            async with self._step_runs:
+                await self._in_thread(step.run)
             step.complete()
         self.logs.keep_house(self.clock.wall_ms())
         self.flusher.look_again()
+
+    async def close(self) -> None:
+        """Return when no disk work is under way; the logs may then be closed."""
+        await self.flusher.close()
+        async with self.topic_changes:
+            pass
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     # producers
 

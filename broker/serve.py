@@ -74,7 +74,7 @@ async def _serve(
         str(directory),
         config.log_directory(store.cluster_id(random_cluster_id())),
         clock.wall_ms(),
-        overrides={topic.name: dict(topic.configs) for topic in [*store.topics(), *store.deletions()]},
+        overrides={topic.name: dict(topic.configs) for topic in [*store.deletions(), *store.topics()]},
     )
     broker = Broker(config, clock, store, logs, APIS, executor)
     broker.load()
@@ -96,7 +96,7 @@ async def _serve(
         maintenance.cancel()
         await server.stop(_STOP_GRACE_S)
         broker.groups.close()
-        await broker.flusher.close()
+        await broker.close()
         logs.close(clock.wall_ms())
         store.close()
     logger.info("broker stopped")

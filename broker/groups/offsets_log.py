@@ -1,5 +1,6 @@
 """The topic `__consumer_offsets`: where a group's records go, how they are appended, and how all are read again."""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,13 +61,17 @@ class OffsetsLog:
                 position = header.last_offset + 1
                 yield from _decoded(batch, partition)
 
+    async def ready(self) -> None:
+        """Make the topic, if there is none; where the disk fails, `append` says so."""
+        with contextlib.suppress(StorageError):
+            await self._broker.offsets_topic()
+
     def append(self, group_id: str, new: Sequence[Record]) -> Appended | ErrorCode:
         """Append one group's records, at least one, as one batch; or an error that its members may be told."""
         now_ms = self._broker.clock.wall_ms()
-        try:
-            topic = self._broker.offsets_topic()
-        except StorageError as error:
-            return _refused(group_id, ErrorCode.coordinator_not_available, str(error))
+        topic = self._broker.topic(OFFSETS_TOPIC)
+        if topic is None:
+            return _refused(group_id, ErrorCode.coordinator_not_available, f"there is no {OFFSETS_TOPIC}")
         log = self._partition(partition_of(group_id, topic.partitions))
         batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
         result = self._broker.append(log, batch, origin="internal")

@@ -111,6 +111,7 @@ class GroupService:
 
         To be cancelled when the client is gone.
         """
+        await self._log.ready()
         request_id, answer = self._expect(JoinAnswer)
         request = replace(request, request_id=request_id, unique=self._unique_text())
         self._carry_out(self._coordinator.join(group_id, request, now_ms=self._clock.monotonic_ms()))
@@ -190,6 +191,7 @@ class GroupService:
 
     async def commit(self, group_id: str, offsets: Sequence[tuple[Partition, CommittedOffset]]) -> ErrorCode:
         """Store offsets that `check_commit` has allowed; a group that does not exist is made, without members."""
+        await self._log.ready()
         self._coordinator.get_or_create(group_id)
         new: list[Record] = [OffsetRecord(group_id, topic, partition, each) for (topic, partition), each in offsets]
         error = await self._write(group_id, new)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.handlers.topic_creation import creation_fault
 from headrace.broker.log.config import describe, with_overrides
 from headrace.broker.wire import ErrorCode
@@ -16,15 +16,18 @@ from headrace.errors import StorageError
 DYNAMIC_TOPIC_CONFIG, DEFAULT_CONFIG = 1, 5
 
 
-def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
+async def _handle(broker: Broker, _: RequestContext, request: Any) -> Response:
     names = Counter(topic.name for topic in request.topics)
     once = [topic for topic in request.topics if names[topic.name] == 1]
-    made = [_create(broker, topic, validate_only=request.validate_only) for topic in once]
+    made = []
+    for topic in once:
+        async with broker.topic_changes:
+            made.append(await _create(broker, topic, validate_only=request.validate_only))
     twice = (ErrorCode.invalid_request, "Duplicate topic name.")  # such a name is answered once, as in Kafka
     return {"topics": made + [_refused(name, twice) for name, count in names.items() if count > 1]}
 
 
-def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[str, Any]:
+async def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[str, Any]:
     configs = {config.name: config.value for config in topic.configs or ()}
     fault, partitions = _layout(broker, topic)
     nulls = [name for name, value in configs.items() if value is None]
@@ -37,7 +40,7 @@ def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[str, Any
     topic_id = None
     if not validate_only:
         try:
-            topic_id = broker.create_topic(topic.name, partitions, overrides).topic_id
+            topic_id = (await broker.create_topic(topic.name, partitions, overrides)).topic_id
         except StorageError as error:
             return _refused(topic.name, (ErrorCode.kafka_storage_error, str(error)))
     return {

@@ -5,29 +5,29 @@ from typing import Any
 from uuid import UUID
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def _handle(broker: Broker, context: RequestContext, request: Any) -> Response:
     if context.api_version >= 6:
         wanted = [(topic.name, topic.topic_id) for topic in request.topics]
     else:
         wanted = [(name, None) for name in request.topic_names]
-    named = Counter(wanted)
-    return {
-        "responses": [
-            _delete(broker, name, topic_id)
-            if count == 1
-            else _result(name, topic_id, ErrorCode.invalid_request, "Duplicate topic name." if name else "Duplicate topic id.")
-            for (name, topic_id), count in named.items()
-        ]
-    }
+    responses = []
+    for (name, topic_id), count in Counter(wanted).items():
+        if count > 1:
+            twice = "Duplicate topic name." if name else "Duplicate topic id."
+            responses.append(_result(name, topic_id, ErrorCode.invalid_request, twice))
+            continue
+        async with broker.topic_changes:
+            responses.append(await _delete(broker, name, topic_id))
+    return {"responses": responses}
 
 
-def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str, Any]:
+async def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str, Any]:
     if (name is None) == (topic_id is None):
         return _result(name, topic_id, ErrorCode.invalid_request, "name a topic by its name or by its id")
     topic = broker.topic(name) if name is not None else broker.topic_by_id(topic_id) if topic_id is not None else None
@@ -40,7 +40,7 @@ def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str
     if not broker.config.delete_topic_enable:
         return _result(topic.name, topic.topic_id, ErrorCode.topic_deletion_disabled, "delete.topic.enable is false")
     try:
-        broker.delete_topic(topic)
+        await broker.delete_topic(topic)
     except StorageError as error:
         return _result(topic.name, topic.topic_id, ErrorCode.kafka_storage_error, str(error))
     return _result(topic.name, topic.topic_id, ErrorCode.none, None)

@@ -19,7 +19,7 @@ _GROUP, _TRANSACTION = 0, 1
 _MANY_FROM_VERSION = 4
 
 
-def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: str) -> dict[str, Any]:
+async def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: str) -> dict[str, Any]:
     nobody = {"key": key, "node_id": -1, "host": "", "port": -1}
     if key_type != _GROUP:
         message = f"this broker coordinates groups only, not keys of type {key_type}"
@@ -27,7 +27,7 @@ def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: 
         error = ErrorCode.transactional_id_authorization_failed if of_transaction else ErrorCode.invalid_request
         return {**nobody, "error_code": error, "error_message": message}
     try:
-        broker.offsets_topic()
+        await broker.offsets_topic()
     except StorageError as error:
         return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": str(error)}
     host, port = context.session.advertised
@@ -41,10 +41,11 @@ def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: 
     }
 
 
-def handle(broker: "Broker", context: RequestContext, request: Any) -> Response:
+async def handle(broker: "Broker", context: RequestContext, request: Any) -> Response:
     if context.api_version < _MANY_FROM_VERSION:
-        return _coordinator(broker, context, request.key_type, request.key)
-    return {"coordinators": [_coordinator(broker, context, request.key_type, key) for key in request.coordinator_keys]}
+        return await _coordinator(broker, context, request.key_type, request.key)
+    found = [await _coordinator(broker, context, request.key_type, key) for key in request.coordinator_keys]
+    return {"coordinators": found}
 
 
 FIND_COORDINATOR = Api(10, "FindCoordinator", 0, 6, handle)

@@ -5,12 +5,13 @@ offline replicas; v7 leader epochs; v8-10 authorized operations of the cluster; 
 back to Fetch v12); v12 topics by id. v13 would add re-bootstrapping (KIP-1102), which one broker never asks for.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from headrace.broker.broker import Broker
 from headrace.broker.coordination.store import TopicRecord
-from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext
+from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext, Response
 from headrace.broker.handlers.topic_creation import auto_create, name_error
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
@@ -40,12 +41,26 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     wants_all = request.topics is None or (context.api_version == 0 and not request.topics)
     if wants_all and topic_operations == _ABSENT and not with_cluster:
         return Encoded([_all_topics(broker, context)])
+    cluster_operations = CLUSTER_OPERATIONS if with_cluster else _ABSENT
     if wants_all:
         topics = [_described(broker, topic, topic_operations) for topic in broker.topics()]
-    else:
-        may_create = request.allow_auto_topic_creation
-        topics = [_one(broker, asked.name, asked.topic_id, may_create, topic_operations) for asked in request.topics]
-    return _response(broker, context, topics, CLUSTER_OPERATIONS if with_cluster else _ABSENT)
+        return _response(broker, context, topics, cluster_operations)
+
+    def answer(errors: Mapping[str, int]) -> Response:
+        topics = [_one(broker, asked.name, asked.topic_id, errors, topic_operations) for asked in request.topics]
+        return _response(broker, context, topics, cluster_operations)
+
+    may_create = request.allow_auto_topic_creation and broker.config.auto_create_topics_enable
+    absent = [asked.name for asked in request.topics if may_create and _can_be_made(broker, asked.name, asked.topic_id)]
+    return _answer_once_made(broker, absent, answer) if absent else answer({})
+
+
+def _can_be_made(broker: Broker, name: str | None, topic_id: UUID | None) -> bool:
+    return topic_id is None and name is not None and not name_error(name) and broker.topic(name) is None
+
+
+async def _answer_once_made(broker: Broker, names: list[str], answer: Callable[[Mapping[str, int]], Response]) -> Response:
+    return answer({name: await auto_create(broker, name) for name in names})
 
 
 def _response(broker: Broker, context: RequestContext, topics: list[dict[str, Any]], operations: int) -> dict[str, Any]:
@@ -59,7 +74,8 @@ def _response(broker: Broker, context: RequestContext, topics: list[dict[str, An
     }
 
 
-def _one(broker: Broker, name: str | None, topic_id: UUID | None, may_create: bool, operations: int) -> dict[str, Any]:
+def _one(broker: Broker, name: str | None, topic_id: UUID | None, errors: Mapping[str, int], operations: int) -> dict[str, Any]:
+    """One topic; `errors` are those of making it."""
     if topic_id is not None:
         topic = broker.topic_by_id(topic_id)
         return _missing(ErrorCode.unknown_topic_id, None, topic_id) if topic is None else _described(broker, topic, operations)
@@ -67,10 +83,8 @@ def _one(broker: Broker, name: str | None, topic_id: UUID | None, may_create: bo
     if error or name is None:
         return _missing(error or ErrorCode.invalid_topic_exception, name or "", None)
     topic = broker.topic(name)
-    if topic is None and may_create and broker.config.auto_create_topics_enable:
-        topic, error = auto_create(broker, name)
     if topic is None:
-        return _missing(error or ErrorCode.unknown_topic_or_partition, name, None)
+        return _missing(errors.get(name) or ErrorCode.unknown_topic_or_partition, name, None)
     return _described(broker, topic, operations)
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 from headrace.broker.broker import Broker
-from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.log.config import with_overrides
 from headrace.broker.topics import INTERNAL_TOPICS, OFFSETS_TOPIC, colliding_name, name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.errors import ConfigError, StorageError
 
-MAX_PARTITIONS = 10_000  # of one topic: the loop makes their files while everybody waits
+MAX_PARTITIONS = 10_000  # of one topic: every one of them costs files, memory and a line of each checkpoint
 
 
 def name_error(name: str | None) -> int:
@@ -38,16 +37,18 @@ def creation_fault(broker: Broker, name: str, partitions: int, configs: Mapping[
     return None
 
 
-def auto_create(broker: Broker, name: str) -> tuple[TopicRecord | None, int]:
-    """Make a topic with the broker's defaults because somebody asked for it; the topic, or None and a wire code."""
-    if name == OFFSETS_TOPIC:
-        return broker.offsets_topic(), ErrorCode.none
-    if name in INTERNAL_TOPICS:
-        return None, ErrorCode.unknown_topic_or_partition
-    fault = creation_fault(broker, name, broker.config.num_partitions, {})
-    if fault is not None:
-        return None, fault[0]
+async def auto_create(broker: Broker, name: str) -> int:
+    """Make a topic with the broker's defaults because somebody asked for it; 0 once it is there, or a wire code."""
+    if name in INTERNAL_TOPICS and name != OFFSETS_TOPIC:
+        return ErrorCode.unknown_topic_or_partition
     try:
-        return broker.create_topic(name, broker.config.num_partitions, {}), ErrorCode.none
+        if name == OFFSETS_TOPIC:
+            await broker.offsets_topic()
+            return ErrorCode.none
+        async with broker.topic_changes:
+            fault = creation_fault(broker, name, broker.config.num_partitions, {})
+            if fault is None:
+                await broker.create_topic(name, broker.config.num_partitions, {})
     except StorageError:
-        return None, ErrorCode.kafka_storage_error
+        return ErrorCode.kafka_storage_error
+    return ErrorCode.none if fault is None or fault[0] == ErrorCode.topic_already_exists else fault[0]

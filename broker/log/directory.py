@@ -7,7 +7,7 @@ The marker of a clean shutdown is removed, durably, before anything is loaded an
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -17,7 +17,8 @@ from headrace.broker.log import checkpoint
 from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, Lock, read_whole, write_whole
-from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.partition_files import DELETED_SUFFIX, Creation, Deletion, remove_partition
+from headrace.broker.log.partition_log import LoadedLog, PartitionLog
 from headrace.broker.log.recovery import Facts, load_log
 from headrace.broker.log.segment import remove_if_there
 from headrace.broker.log.space import FreeSpace
@@ -26,7 +27,6 @@ from headrace.errors import CorruptError, StorageError, UsageError
 logger = logging.getLogger(__name__)
 
 _DIRECTORY = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
-_DELETED_SUFFIX = "-delete"
 _LOCK = ".lock"
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
 _MAX_UNCHECKPOINTED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under three seconds of recovery
@@ -101,7 +101,7 @@ class _Removal:
     errors: list[tuple[str, OSError]] = field(default_factory=list)
 
     def run(self) -> None:
-        for remove, paths in ((remove_if_there, self.files), (_remove_directory, self.directories)):
+        for remove, paths in ((remove_if_there, self.files), (remove_partition, self.directories)):
             for path in paths:
                 try:
                     remove(self.disk, path)
@@ -111,12 +111,6 @@ class _Removal:
     def complete(self) -> None:
         for path, error in self.errors:  # harmless: the next start removes it
             logger.error("deleted files remain", extra={"path": path, "error": str(error)})
-
-
-def _remove_directory(disk: Disk, path: str) -> None:
-    for entry in disk.list(path):
-        disk.remove(f"{path}/{entry}")
-    disk.remove_directory(path)
 
 
 class LogDirectory:
@@ -172,8 +166,8 @@ class LogDirectory:
         points = {name: self._read_offsets(name) for name in _OFFSET_CHECKPOINTS}
         found = []
         for name in names:
-            if name.endswith(_DELETED_SUFFIX):
-                _remove_directory(self._disk, f"{self.path}/{name}")
+            if name.endswith(DELETED_SUFFIX):
+                remove_partition(self._disk, f"{self.path}/{name}")
             elif match := _DIRECTORY.fullmatch(name):
                 found.append((name, match["topic"], int(match["partition"])))
         for count, (name, topic, partition) in enumerate(found, 1):
@@ -192,7 +186,7 @@ class LogDirectory:
         metadata = read_whole(self._disk, f"{path}/{checkpoint.PARTITION_METADATA}")
         if metadata is None:  # a crash in the middle of `create`, before anything was acknowledged
             logger.warning("removing a log that was never completely made", extra={"log": path})
-            _remove_directory(self._disk, path)
+            remove_partition(self._disk, path)
             return
         topic_id = checkpoint.decode_partition_metadata(metadata, f"{path}/{checkpoint.PARTITION_METADATA}")
         config = with_overrides(self.config.defaults, overrides)
@@ -225,29 +219,37 @@ class LogDirectory:
         return [self._logs[at] for at in sorted(self._logs)]
 
     def create(self, topic: str, partition: int, topic_id: UUID, overrides: Mapping[str, str | None]) -> PartitionLog:
-        """Make an empty log, durably; one that is there with the same topic id is returned as it is.
+        """Make one empty log here and now; see `begin_creation`."""
+        creation = self.begin_creation(topic, [partition], topic_id, overrides)
+        creation.run()
+        creation.complete()
+        return self._logs[topic, partition]
+
+    def begin_creation(
+        self, topic: str, partitions: Iterable[int], topic_id: UUID, overrides: Mapping[str, str | None]
+    ) -> Creation:
+        """Empty logs to be made, durably; those that are there with the same topic id stay as they are.
 
         Raises:
-            ConfigError: a bad override. StorageError: the disk fails, or a log with another topic id is in the way.
+            ConfigError: a bad override. StorageError: a log with another topic id is in the way.
         """
         config = with_overrides(self.config.defaults, overrides)
-        log = self._logs.get((topic, partition))
-        if log is not None:
-            if log.topic_id != topic_id:
+        names = {}
+        for partition in partitions:
+            log = self._logs.get((topic, partition))
+            if log is None:
+                names[partition] = f"{topic}-{partition}"
+            elif log.topic_id != topic_id:
                 raise StorageError(f"{log.path}: belongs to topic id {log.topic_id}, not {topic_id}")
-            return log
-        path = f"{self.path}/{topic}-{partition}"
-        try:
-            self._disk.make_directory(path)
-            loaded = load_log(self._disk, path, config, Facts(clean=True), self._now_ms)
-            write_whole(
-                self._disk, path, checkpoint.PARTITION_METADATA, checkpoint.encode_partition_metadata(topic_id)
-            )  # fmt: skip
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror or error}") from error
-        log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self._space, loaded, self._now_ms)
-        self._logs[topic, partition] = log
-        return log
+
+        def created(loaded: Mapping[int, LoadedLog]) -> None:
+            for partition, each in loaded.items():
+                path = f"{self.path}/{names[partition]}"
+                self._logs[topic, partition] = PartitionLog(
+                    self._disk, path, topic, partition, topic_id, config, self._space, each, self._now_ms
+                )
+
+        return Creation(self._disk, self.path, names, topic_id, config, self._now_ms, created)
 
     def configure(self, topic: str, overrides: Mapping[str, str | None]) -> None:
         """Give a topic's logs other settings of their own.
@@ -260,25 +262,25 @@ class LogDirectory:
             if log.topic == topic:
                 log.configure(config)
 
-    def delete(self, topic: str) -> None:
-        """Take away a topic's logs, durably; their files are removed after the delay.
+    def delete(self, topic: str, topic_id: UUID) -> None:
+        """Take away a topic's logs here and now; see `begin_deletion`."""
+        deletion = self.begin_deletion(topic, topic_id)
+        deletion.run()
+        deletion.complete()
 
-        Raises:
-            StorageError: the disk fails.
-        """
-        for at in [at for at in sorted(self._logs) if at[0] == topic]:
-            log = self._logs.pop(at)
+    def begin_deletion(self, topic: str, topic_id: UUID) -> Deletion:
+        """A topic's logs, which are gone from here on, to be taken away durably; their files are removed after the delay."""
+        found = [at for at, log in self._logs.items() if (log.topic, log.topic_id) == (topic, topic_id)]
+        logs = [self._logs.pop(at) for at in sorted(found)]
+        for log in logs:
             log.closed = True
-            name = f"{topic}-{log.partition}"
-            gone = f"{name}.{log.topic_id.hex}{_DELETED_SUFFIX}"
-            gone = gone[-255:]  # a name may not be longer; the end tells what it is
-            try:
-                self._disk.rename(f"{self.path}/{name}", f"{self.path}/{gone}")
-                self._disk.sync_directory(self.path)
-            except OSError as error:
-                raise StorageError(f"{log.path}: {error.strerror or error}") from error
-            self._deleted.append((self._now_ms + log.config.file_delete_delay_ms, gone))
-            log.abandon()
+
+        def deleted(names: Sequence[str]) -> None:
+            self._deleted += [
+                (self._now_ms + log.config.file_delete_delay_ms, name) for log, name in zip(logs, names, strict=True)
+            ]
+
+        return Deletion(self._disk, self.path, logs, deleted)
 
     # Housekeeping
 

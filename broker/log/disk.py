@@ -66,8 +66,8 @@ class Disk(Protocol):
         """Names in a directory, sorted."""
         ...
 
-    def make_directory(self, path: str) -> None:
-        """Make a directory and its parents, durably; one that is there is fine."""
+    def make_directory(self, path: str, *, durable: bool = True) -> None:
+        """Make a directory and its parents, durably unless told otherwise; one that is there is fine."""
         ...
 
     def rename(self, old: str, new: str) -> None:
@@ -158,13 +158,14 @@ class RealDisk:
     def list(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
 
-    def make_directory(self, path: str) -> None:
+    def make_directory(self, path: str, *, durable: bool = True) -> None:
         if os.path.isdir(path):
             return
         parent = os.path.dirname(path)
         self.make_directory(parent)
         os.mkdir(path)
-        self.sync_directory(parent)
+        if durable:
+            self.sync_directory(parent)
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new)

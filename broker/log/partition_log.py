@@ -366,6 +366,7 @@ class PartitionLog:
             appended_bytes=self._appended_bytes,
             checkpoint=captured,
             on_complete=self._synced,
+            is_closed=lambda: self.closed,
             error=failed,
         )
 

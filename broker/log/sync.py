@@ -40,11 +40,15 @@ class PartitionSync:
     appended_bytes: int
     checkpoint: Checkpoint | None
     on_complete: Callable[["PartitionSync"], None]
+    is_closed: Callable[[], bool]
     error: OSError | None = None
 
     def run(self) -> None:
-        """Write and fsync; blocks, raises nothing, may run on any thread."""
-        if self.error is not None:
+        """Write and fsync; blocks, raises nothing, may run on any thread.
+
+        For a log that is closed it does nothing: another may have its directory's name by now.
+        """
+        if self.error is not None or self.is_closed():
             return
         try:
             for file in self.files:

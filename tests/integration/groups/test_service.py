@@ -169,10 +169,10 @@ def test_offsets_expire_once_their_retention_is_over_and_then_the_group_goes(nod
 
 def test_offsets_of_a_deleted_topic_are_forgotten_for_all_groups(node: Node, clock: HandClock) -> None:
     async def work(broker: Broker, groups: GroupService) -> None:
-        topic = broker.create_topic("read", 1, {})
+        topic = await broker.create_topic("read", 1, {})
         for group in ("g", "h"):
             await groups.commit(group, [(("read", 0), offset(7, clock)), (("kept", 0), offset(8, clock))])
-        broker.delete_topic(topic)
+        await broker.delete_topic(topic)
         await asyncio.sleep(0)
         assert [groups.all_committed(group) for group in ("g", "h")] == [[("kept", 0)], [("kept", 0)]]
 
@@ -222,7 +222,8 @@ def test_a_commit_is_answered_once_the_topics_durability_is_met(tmp_path: Path, 
 
 def test_garbage_in_the_topic_does_not_keep_the_broker_down(node: Node, clock: HandClock) -> None:
     async def work(broker: Broker, groups: GroupService) -> None:
-        log = broker.log(OFFSETS_TOPIC, 0) if broker.offsets_topic() else None
+        await broker.offsets_topic()
+        log = broker.log(OFFSETS_TOPIC, 0)
         assert log is not None
         for key, value in ((b"\x00\x01rubbish", b"x"), (b"\x00\x03\x00\x01g", b"other kind"), (b"", None)):
             broker.append(log, build_batch([Record(key, value, clock.wall_ms())]), origin="internal")
@@ -236,7 +237,7 @@ def test_garbage_in_the_topic_does_not_keep_the_broker_down(node: Node, clock: H
 
 def test_records_of_a_newer_version_are_refused(node: Node, clock: HandClock) -> None:
     with node.running() as (broker, _):
-        broker.offsets_topic()
+        asyncio.run(broker.offsets_topic())
         log = broker.log(OFFSETS_TOPIC, 0)
         assert log is not None
         newer = Record(bytes.fromhex("0002 0001 67"), bytes.fromhex("0005"), clock.wall_ms())

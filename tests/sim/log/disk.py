@@ -198,14 +198,16 @@ class SimDisk:
     def list(self, path: str) -> list[str]:
         return sorted(self._directory(path).entries)
 
-    def make_directory(self, path: str) -> None:
+    def make_directory(self, path: str, *, durable: bool = True) -> None:
         directory = self._root
         for name in filter(None, path.split("/")):
             node = directory.entries.get(name)
             if node is None:
                 self.step("make_directory")
                 node = directory.entries[name] = _Directory()
-                directory.states = [dict(directory.entries)]
+                directory.changed()
+                if durable:
+                    directory.states = [dict(directory.entries)]
             if not isinstance(node, _Directory):
                 raise FileExistsError(17, "is a file", path)
             directory = node

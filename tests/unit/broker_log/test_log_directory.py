@@ -221,7 +221,7 @@ def test_a_deleted_topic_is_gone_at_once_and_its_files_after_the_delay() -> None
     disk = new_disk()
     directory = written(disk, 5)
     directory.create("other", 0, UUID(int=5), {})
-    directory.delete("events")
+    directory.delete("events", TOPIC_ID)
     assert directory.get("events", 3) is None
     assert f"events-3.{TOPIC_ID.hex}-delete" in disk.list(PATH)
     again = directory.create("events", 3, UUID(int=6), {})
@@ -232,7 +232,7 @@ def test_a_deleted_topic_is_gone_at_once_and_its_files_after_the_delay() -> None
 
 def test_a_topic_that_was_being_deleted_is_removed_at_start() -> None:
     disk = new_disk()
-    written(disk, 5).delete("events")
+    written(disk, 5).delete("events", TOPIC_ID)
     after = disk.crashed(lucky=True)
     assert open_directory(after).all() == []
     assert not any(name.endswith("-delete") for name in after.list(PATH))
