@@ -54,9 +54,9 @@ THROTTLE_TIME = Family(
 )
 
 # Connections
-CONNECTIONS = Family("kafka_server_socketservermetrics_connection_count", "gauge", "Open connections")
-CONNECTIONS_REFUSED = Family(
-    "headrace_broker_refused_connections_total", "counter", "Connections closed for what the peer sent, or did not send in time"
+CONNECTIONS = Family("kafka_server_socketservermetrics_connection_count", "gauge", "Open connections", ("listener",))
+CONNECTIONS_CLOSED = Family(
+    "headrace_broker_closed_connections_total", "counter", "Connections closed by the broker, by CloseReason", ("reason",)
 )
 RECEIVED_BYTES = Family("headrace_broker_received_bytes_total", "counter", "Bytes received from clients")
 SENT_BYTES = Family("headrace_broker_sent_bytes_total", "counter", "Bytes sent to clients")

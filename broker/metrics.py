@@ -10,6 +10,7 @@ thousand; totals count them all.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -134,8 +135,8 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self.bytes_in = 0
         self.bytes_out = 0
-        self.connections = 0
-        self.connections_refused = 0  # closed by us for what the peer sent
+        self.connections: Counter[str] = Counter()  # open now, by listener
+        self.connections_closed: Counter[str] = Counter()  # by us, by reason
         self.traffic = Traffic()
         self._apis: dict[str, ApiTimes] = {}
         self._watched: list[tuple[Family, Read]] = []

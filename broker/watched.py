@@ -1,6 +1,6 @@
 """Which numbers of the broker's state Prometheus is shown: each family of `metric_families` beside its reading."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -43,6 +43,10 @@ def _watch_traffic(metrics: Metrics) -> None:
     metrics.watch(families.FAILED_FETCH, reading("failed_fetch_requests"))
 
 
+def _by_label(counts: Mapping[str, int]) -> Labelled:
+    return [((label,), count) for label, count in list(counts.items())]
+
+
 def _watch_requests(metrics: Metrics) -> None:
     def requests() -> Labelled:
         apis = metrics.apis()
@@ -56,8 +60,8 @@ def _watch_requests(metrics: Metrics) -> None:
     metrics.watch_durations(families.TOTAL_TIME, lambda: times("total"))
     metrics.watch_durations(families.LOCAL_TIME, lambda: times("local"))
     metrics.watch_durations(families.THROTTLE_TIME, lambda: times("throttle"))
-    metrics.watch(families.CONNECTIONS, lambda: metrics.connections)
-    metrics.watch(families.CONNECTIONS_REFUSED, lambda: metrics.connections_refused)
+    metrics.watch(families.CONNECTIONS, lambda: _by_label(metrics.connections))
+    metrics.watch(families.CONNECTIONS_CLOSED, lambda: _by_label(metrics.connections_closed))
     metrics.watch(families.RECEIVED_BYTES, lambda: metrics.bytes_in)
     metrics.watch(families.SENT_BYTES, lambda: metrics.bytes_out)
 

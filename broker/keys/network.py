@@ -1,8 +1,10 @@
 """Where a broker listens, what clients are told, and what a connection may take."""
 
+from ipaddress import ip_address
+
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from headrace.broker.keys.numbers import Port, Positive
+from headrace.broker.keys.numbers import NotNegative, Port, Positive
 from headrace.config import Section
 from headrace.config_values import HostPort, is_loopback
 
@@ -40,6 +42,19 @@ class NetworkKeys(Section):
     connections_max_idle_ms: Positive = Field(
         600_000, alias="connections.max.idle.ms", description="a connection that is silent for so long is closed"
     )
+    max_connections: Positive = Field(
+        2_147_483_647,
+        alias="max.connections",
+        description="one that comes when so many are open is closed at once; never more than 3/4 of the open files allowed",
+    )
+    max_connections_per_ip: NotNegative = Field(
+        2_147_483_647, alias="max.connections.per.ip", description="the same, of one address"
+    )
+    max_connections_per_ip_overrides: str = Field(
+        "",
+        alias="max.connections.per.ip.overrides",
+        description="bounds of single addresses, as in `127.0.0.1:200,10.0.0.7:10`",
+    )
     max_in_flight_requests_per_connection: Positive = Field(
         64,
         alias="max.in.flight.requests.per.connection",
@@ -54,6 +69,12 @@ class NetworkKeys(Section):
     def _can_be_parsed(cls, value: str | None) -> str | None:
         if value is not None:
             parse_listeners(value)
+        return value
+
+    @field_validator("max_connections_per_ip_overrides")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        parse_overrides(value)
         return value
 
     @field_validator("advertised_listeners")
@@ -91,3 +112,18 @@ def parse_listeners(text: str) -> list[Listener]:
     if len({listener.name for listener in listeners}) != len(listeners):
         raise ValueError("each listener needs a name of its own")
     return listeners
+
+
+def parse_overrides(text: str) -> dict[str, int]:
+    """Parse `address:count,…`; addresses as sockets name them, so that no name has to be resolved.
+
+    Raises:
+        ValueError: not so written.
+    """
+    overrides = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        address, _, count = word.rpartition(":")
+        if not count.isdigit():
+            raise ValueError(f"{word}: write it as address:count")
+        overrides[str(ip_address(address.strip("[]")))] = int(count)
+    return overrides

@@ -1,6 +1,5 @@
 """Whatever a peer sends, its own connection is all that suffers: closed, one line logged; nobody else notices."""
 
-import json
 import os
 import socket
 import struct
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.broker.bad_peers import closed_lines, connections, is_closed, resident_bytes
 from tests.integration.broker.requests import FETCH, batch, create_topic, fetch, fetch_body, metadata, produce, values
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
@@ -36,22 +36,6 @@ def others_are_unharmed(part: Part) -> Iterator[None]:
     with WireClient(part.ports["kafka"]) as bystander:
         after = produce(bystander, "safe", batch(b"after"))
         assert (after.error_code, after.base_offset) == (0, before.base_offset + 1)
-
-
-def closed_lines(part: Part) -> list[str]:
-    """What the log says of connections that were closed."""
-    lines = [json.loads(line) for line in part.log_file.read_text().splitlines()]
-    return [line["msg"] for line in lines if line["msg"].startswith("connection closed")]
-
-
-def is_closed(sock: socket.socket, timeout_s: float = 10) -> bool:
-    sock.settimeout(timeout_s)
-    try:
-        while sock.recv(65536):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
 
 
 def frame(api_key: int, version: int, body: bytes, *, flexible: bool = False) -> bytes:
@@ -138,8 +122,7 @@ def test_a_client_that_never_reads_costs_no_memory_and_is_closed(part: Part) -> 
         create_topic(client, "big")
         for _ in range(100):
             produce(client, "big", batch(os.urandom(900_000)))
-    assert part.process is not None
-    before = _resident_bytes(part.process.pid)
+    before = resident_bytes(part)
     sockets = []
     for _ in range(8):
         client = WireClient(part.ports["kafka"])
@@ -147,37 +130,24 @@ def test_a_client_that_never_reads_costs_no_memory_and_is_closed(part: Part) -> 
         for _ in range(20):
             client.send(FETCH, 11, fetch_body("big", 0, max_bytes=50_000_000, partition_max_bytes=50_000_000))
     time.sleep(0.5)
-    grown = _resident_bytes(part.process.pid) - before
+    grown = resident_bytes(part) - before
     assert grown < 40_000_000, grown  # 8 × 20 × 50 MB were asked for
     deadline = time.monotonic() + 15
-    while _connections(part) and time.monotonic() < deadline:
+    while connections(part) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert _connections(part) <= 1  # the bystander's
+    assert connections(part) <= 1  # the bystander's
 
 
 def test_many_connections_with_half_a_frame_cost_little(part: Part) -> None:
-    assert part.process is not None
-    before = _resident_bytes(part.process.pid)
+    before = resident_bytes(part)
     begin = time.monotonic()
     sockets = [socket.create_connection(("127.0.0.1", part.ports["kafka"]), timeout=10) for _ in range(500)]
     for sock in sockets:
         sock.sendall(struct.pack(">i", 900_000) + b"half")
     with WireClient(part.ports["kafka"]) as client:
         assert metadata(client, "safe").topics[0].error_code == 0
-    grown = _resident_bytes(part.process.pid) - before
+    grown = resident_bytes(part) - before
     for sock in sockets:
         sock.close()
     assert grown < 500 * 40_000, grown
     assert time.monotonic() - begin < 10
-
-
-def _resident_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _connections(part: Part) -> int:
-    """Established connections on the broker's side."""
-    port = f":{part.ports['kafka']:04X}"
-    with open("/proc/net/tcp") as table:
-        return sum(1 for line in table if line.split()[1].endswith(port) and line.split()[3] == "01")

@@ -246,7 +246,7 @@ def test_metrics_count_requests_and_bytes(tmp_path: Path) -> None:
         assert float(lines['kafka_log_log_logendoffset{partition="0",topic="t"}']) == 1
         assert float(lines["headrace_broker_received_bytes_total"]) > 5000
         assert float(lines["headrace_broker_sent_bytes_total"]) > 5000
-        assert float(lines["kafka_server_socketservermetrics_connection_count"]) == 1
+        assert float(lines['kafka_server_socketservermetrics_connection_count{listener="PLAINTEXT"}']) == 1
 
 
 def test_the_broker_dies_with_the_parent_that_started_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from headrace.broker import metric_families
-from headrace.broker.metric_families import BYTES_IN, CONNECTIONS, LOG_SIZE, TOTAL_TIME
+from headrace.broker.metric_families import BYTES_IN, LOG_SIZE, RECEIVED_BYTES, TOTAL_TIME
 from headrace.broker.metrics import MAX_SERIES, Family, Metrics
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -24,9 +24,9 @@ def families() -> list[Family]:
 
 def test_a_number_that_is_watched_is_read_when_somebody_looks() -> None:
     metrics = Metrics()
-    metrics.watch(CONNECTIONS, lambda: metrics.connections)
-    metrics.connections = 7
-    assert shown(metrics)[CONNECTIONS.name] == 7
+    metrics.watch(RECEIVED_BYTES, lambda: metrics.bytes_in)
+    metrics.bytes_in = 7
+    assert shown(metrics)[RECEIVED_BYTES.name] == 7
 
 
 def test_a_reading_with_labels_has_one_series_for_each() -> None:
@@ -82,8 +82,8 @@ def test_a_reading_is_taken_again_when_the_loop_changed_what_it_goes_through() -
             raise RuntimeError("dictionary changed size during iteration")
         return 4
 
-    metrics.watch(CONNECTIONS, read)
-    assert shown(metrics)[CONNECTIONS.name] == 4
+    metrics.watch(RECEIVED_BYTES, read)
+    assert shown(metrics)[RECEIVED_BYTES.name] == 4
 
 
 def test_every_family_has_a_name_of_its_own_and_the_ending_of_its_kind() -> None:

@@ -1,0 +1,45 @@
+"""Who may connect: how many connections there may be, in all and from one address. Pure.
+
+Kafka's ConnectionQuotas lets those beyond `max.connections` wait unaccepted; here they are closed at once, as those beyond
+the bound of their address are in both, because a client that is refused knows more than one that waits.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import Enum
+
+
+class CloseReason(Enum):
+    """Why we closed a connection; the value is the metric's label."""
+
+    PROTOCOL = "protocol"  # it broke the protocol, or asked for what cannot be answered
+    IDLE = "idle"
+    TOO_MANY = "max.connections"
+    TOO_MANY_OF_IP = "max.connections.per.ip"
+
+
+class Admission:
+    """Counts connections by address."""
+
+    def __init__(self, most: int, most_per_ip: int, overrides: Mapping[str, int]) -> None:
+        """`overrides` are bounds of single addresses, instead of `most_per_ip`."""
+        self._most, self._most_per_ip, self._overrides = most, most_per_ip, overrides
+        self._by_ip: Counter[str] = Counter()
+        self._count = 0
+
+    def enter(self, ip: str) -> CloseReason | None:
+        """Count one more connection from `ip`, or say why it may not stay; one that may stay leaves later."""
+        if self._count >= self._most:
+            return CloseReason.TOO_MANY
+        if self._by_ip[ip] >= self._overrides.get(ip, self._most_per_ip):
+            return CloseReason.TOO_MANY_OF_IP
+        self._count += 1
+        self._by_ip[ip] += 1
+        return None
+
+    def leave(self, ip: str) -> None:
+        """One connection from `ip` is gone."""
+        self._count -= 1
+        self._by_ip[ip] -= 1
+        if not self._by_ip[ip]:
+            del self._by_ip[ip]

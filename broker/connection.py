@@ -1,0 +1,190 @@
+"""A connection's life: bytes to requests, answers to bytes, in order, with bounds. What requests mean, handlers know.
+
+A connection handles requests as they come and keeps a slot per request, so that several may wait (a long poll, an fsync) while
+answers still leave in the order of requests. Bounds: reading pauses while `max.in.flight.requests.per.connection` slots are
+open, and while the peer does not read its answers; what is fetched stays in its file until the transport has drained
+(`sending.py`), so a slow reader holds no memory. Any fault of the peer closes its connection and logs one line.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+from headrace.broker.admission import CloseReason
+from headrace.broker.dispatch import Pending
+from headrace.broker.sending import Sender
+from headrace.broker.session import Session
+from headrace.broker.wire.frames import FrameReader
+from headrace.errors import PeerError
+
+if TYPE_CHECKING:
+    from headrace.broker.server import Server
+
+logger = logging.getLogger(__name__)
+
+
+class _Slot:
+    """The place of one request's answer among those of its connection."""
+
+    __slots__ = ("answered", "parts")
+
+    def __init__(self) -> None:
+        self.answered = False
+        self.parts: list[Any] = []  # empty: nothing is sent
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client's connection."""
+
+    def __init__(self, server: "Server", listener: str, advertised: tuple[str, int]) -> None:
+        self._server = server
+        self._session = Session(listener, advertised, "?", server.broker.authorizer)
+        self._reader = FrameReader(server.broker.config.socket_request_max_bytes, server.receive_buffer)
+        self._backlog: deque[bytes | memoryview] = deque()  # frames beyond the bound; at most one buffer of them
+        self._slots: deque[_Slot] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bound = server.broker.config.max_in_flight_requests_per_connection
+        self._reading = True
+        self._admitted = False
+        self.last_active_ms = server.broker.clock.monotonic_ms()
+
+    # what the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not say so
+        self._sender = Sender(self._transport, self._server.metrics, self._go_on)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._session.client_host = peer[0].removeprefix("::ffff:")  # an IPv4 client of an IPv6 listener
+        self._peer_port = peer[1] if isinstance(peer, tuple) else 0
+        refusal = self._server.entered(self)
+        self._admitted = refusal is None
+        if refusal is not None:
+            self.close_for(refusal, f"as many as {refusal.value} allows are open")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        if self._admitted:
+            self._server.left(self)
+        self._backlog.clear()
+        self._slots.clear()
+        self._sender.stop()
+        for task in self._tasks:
+            task.cancel()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._server.metrics.bytes_in += nbytes
+        self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        self._sender.hold()
+        try:
+            self._backlog.extend(self._reader.received(nbytes))
+            self._handle_backlog()
+        except PeerError as error:
+            self._sender.release()
+            self._refuse(error)
+        finally:
+            self._sender.release()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._sender.pause()
+
+    def resume_writing(self) -> None:
+        self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        self._sender.resume()
+        self._go_on()
+
+    # what the server calls
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    @property
+    def is_waiting_for_us(self) -> bool:
+        """Whether a request is being worked on: then the connection is not idle, however silent."""
+        return any(not slot.answered for slot in self._slots)
+
+    def close(self) -> None:
+        """Close after what has been answered is sent."""
+        self._transport.close()
+
+    def close_for(self, reason: CloseReason, why: str) -> None:
+        """Close at once, counted by its reason, with one line in the log."""
+        self._server.metrics.connections_closed[reason.value] += 1
+        logger.info("connection closed: %s", why, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
+        self._transport.abort()
+
+    # requests
+
+    def _handle_backlog(self) -> None:
+        while self._backlog and len(self._slots) < self._bound and not self._sender.is_paused:
+            if self._transport.is_closing():
+                return
+            self._handle(self._backlog.popleft())
+        must_wait = bool(self._backlog) or len(self._slots) >= self._bound or self._sender.is_paused
+        if must_wait and self._reading:
+            self._transport.pause_reading()
+            self._reading = False
+        elif not must_wait and not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        if self._backlog or not self._reading:
+            try:
+                self._handle_backlog()
+            except PeerError as error:
+                self._refuse(error)
+
+    def _handle(self, frame: bytes | memoryview) -> None:
+        begun = self._server.dispatcher.begin(self._session, frame)
+        if not isinstance(begun, Pending):
+            if begun:
+                self._answer_now(begun)
+            return
+        slot = _Slot()
+        self._slots.append(slot)
+        task = asyncio.ensure_future(self._finish(slot, begun))
+        if begun.api.cancelled_with_connection:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._server.keep(task)
+
+    async def _finish(self, slot: _Slot, pending: Pending) -> None:
+        try:
+            slot.parts = await pending.parts()
+        except PeerError as error:
+            self._refuse(error)
+            return
+        slot.answered = True
+        self._send_answered()
+        self._go_on()
+
+    def _answer_now(self, parts: list[Any]) -> None:
+        if not self._slots:
+            self._sender.send(parts)
+            return
+        slot = _Slot()
+        slot.parts, slot.answered = parts, True
+        self._slots.append(slot)
+
+    def _send_answered(self) -> None:
+        while self._slots and self._slots[0].answered:
+            parts = self._slots.popleft().parts
+            if parts and not self._transport.is_closing():
+                self._sender.send(parts)
+
+    def _refuse(self, error: PeerError) -> None:
+        """Close the connection of a peer that broke the protocol, with one line in the log."""
+        if self._transport.is_closing():
+            return
+        self._server.metrics.connections_closed[CloseReason.PROTOCOL.value] += 1
+        logger.warning("connection closed: %s", error, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
+        self._transport.close()

@@ -1,0 +1,102 @@
+"""One frame to its request's answer: header, API and version, decoding, handler, encoding. Knows no connection.
+
+A handler's own failure is logged with its traceback and ends the connection that asked, never the broker.
+"""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
+from headrace.broker.session import Session
+from headrace.broker.wire.header import RequestHeader, parse_header
+from headrace.broker.wire.schema import RequestCodec, request_codec
+from headrace.errors import PeerError
+
+logger = logging.getLogger(__name__)
+
+
+class UnsupportedRequestError(PeerError):
+    """An API key or a version that is not served."""
+
+
+class Pending:
+    """A request whose answer has to be waited for."""
+
+    __slots__ = ("_answer", "_client", "_codec", "_correlation_id", "api")
+
+    def __init__(self, api: Api, codec: RequestCodec, correlation_id: int, answer: Awaitable[Response], client: str) -> None:
+        self.api = api
+        self._codec, self._correlation_id, self._answer, self._client = codec, correlation_id, answer, client
+
+    async def parts(self) -> list[Any]:
+        """The answer in parts, once it is there; none where nothing is to be sent.
+
+        Raises:
+            PeerError: the connection cannot go on.
+        """
+        try:
+            response = await self._answer
+        except PeerError:
+            raise
+        except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
+            logger.error("handler failed", exc_info=error, extra={"api": self.api.name, "client": self._client})
+            raise PeerError(f"{self.api.name} failed: {error!r}") from error
+        return [] if response is None else _parts(self._codec, self._correlation_id, response)
+
+
+class Dispatcher:
+    """Turns frames into answers."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._apis = broker.apis
+        self._metrics = broker.metrics
+
+    def begin(self, session: Session, frame: bytes | memoryview) -> list[Any] | Pending:
+        """Handle one request: its answer in parts, none where nothing is to be sent, or a pending one.
+
+        Raises:
+            PeerError: it is not a request that is served, or its handler failed; the connection cannot go on.
+        """
+        header = parse_header(frame)
+        api = self._apis.get(header.api_key)
+        if api is None or not api.min_version <= header.api_version <= api.max_version:
+            return self._unserved(frame, header, api)
+        times = self._metrics.api(api.name)
+        times.versions[header.api_version] = times.versions.get(header.api_version, 0) + 1
+        codec = request_codec(header.api_key, header.api_version, (api.min_version, api.max_version))
+        request = codec.decode(frame, header.body_position)
+        context = RequestContext(header.api_version, codec.flexible, header.client_id, session)
+        try:
+            answer = api.handle(self._broker, context, request)
+            if isinstance(answer, Awaitable):
+                return Pending(api, codec, header.correlation_id, answer, session.client_host)
+            return [] if answer is None else _parts(codec, header.correlation_id, answer)
+        except PeerError:
+            raise
+        except Exception as error:  # the supervisor of handlers, as above
+            what = {"api": api.name, "version": header.api_version, "client": session.client_host}
+            logger.exception("handler failed", extra=what)
+            raise PeerError(f"{api.name} failed: {error!r}") from error
+
+    def _unserved(self, frame: bytes | memoryview, header: RequestHeader, api: Api | None) -> list[Any]:
+        """ApiVersions in a version of the future is answered in v0, error 35 (KIP-511); all else closes the connection."""
+        if api is not None and api.refuse is not None:
+            answer = api.refuse(self._broker, frame, header)
+            if answer is not None:
+                return [len(answer).to_bytes(4, "big"), answer]
+        name = "unknown" if api is None else api.name
+        raise UnsupportedRequestError(f"API key {header.api_key} ({name}) version {header.api_version} is not served")
+
+
+def _parts(codec: RequestCodec, correlation_id: int, response: Mapping[str, Any] | Encoded) -> list[Any]:
+    """A whole answer in parts, its size first."""
+    if isinstance(response, Encoded):
+        header = codec.header(correlation_id)
+        size = len(header) + sum(map(len, response.parts))
+        first, *rest = response.parts
+        return [size.to_bytes(4, "big") + header + first, *rest]
+    body = codec.encode(correlation_id, response)
+    return [len(body).to_bytes(4, "big") + body]
