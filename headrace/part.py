@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Section")
 
 
-def add_part_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options that every part has."""
+def add_part_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Define the options that every part has; `required` false: the part has commands that need no configuration."""
     parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="its configuration (YAML; docs/configuration.md)"
+        "--config", type=Path, required=required, metavar="FILE", help="its configuration (YAML; docs/configuration.md)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of it; may be given again"

@@ -191,17 +191,36 @@ class RealDisk:
         return os.stat(path).st_mtime_ns // 1_000_000
 
     def lock(self, path: str) -> "RealLock":
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            raise
-        return RealLock(fd)
+        return _locked(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644), fcntl.LOCK_EX)
+
+
+class ReadOnlyDisk(RealDisk):
+    """The operating system's files, opened for reading only: nothing can be changed by mistake."""
+
+    def open(self, path: str, *, create: bool = False) -> "RealFile":
+        assert not create
+        return RealFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def lock(self, path: str) -> "RealLock":
+        """Keep writers away; other readers may come. The file must be there."""
+        return _locked(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+
+
+def _locked(fd: int, mode: int) -> "RealLock":
+    """Both of Linux's kinds of lock, which do not see each other: ours is flock, Apache Kafka's that of POSIX."""
+    try:
+        fcntl.flock(fd, mode | fcntl.LOCK_NB)
+        fcntl.lockf(fd, mode | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+        raise
+    return RealLock(fd)
 
 
 class RealLock:
-    """An flock."""
+    """A lock of the operating system."""
 
     __slots__ = ("_fd",)
 

@@ -135,12 +135,8 @@ class ProducerStates:
         return struct.pack(">hI", SNAPSHOT_VERSION, crc32c(body)) + body
 
 
-def decode_snapshot(data: bytes, now_ms: int) -> ProducerStates | None:
-    """Read a snapshot file; None if it is damaged or of another version, and older state must be used.
-
-    Args:
-        now_ms: counts as each producer's last write, for expiry: a snapshot does not hold when the broker last heard of it.
-    """
+def snapshot_entries(data: bytes) -> list[tuple[int, ...]] | None:
+    """The entries of a snapshot file as they stand there; None if it is damaged or of another version."""
     if len(data) < _PREFIX.size:
         return None
     version, crc, count = _PREFIX.unpack_from(data)
@@ -148,8 +144,20 @@ def decode_snapshot(data: bytes, now_ms: int) -> ProducerStates | None:
         return None
     if len(data) != _PREFIX.size + count * _ENTRY.size:
         return None
+    return list(_ENTRY.iter_unpack(data[_PREFIX.size :]))
+
+
+def decode_snapshot(data: bytes, now_ms: int) -> ProducerStates | None:
+    """Read a snapshot file; None if it is damaged or of another version, and older state must be used.
+
+    Args:
+        now_ms: counts as each producer's last write, for expiry: a snapshot does not hold when the broker last heard of it.
+    """
+    entries = snapshot_entries(data)
+    if entries is None:
+        return None
     states = ProducerStates()
-    states._producers = _collect(_ENTRY.iter_unpack(data[_PREFIX.size :]), now_ms)
+    states._producers = _collect(entries, now_ms)
     return states
 
 

@@ -1,0 +1,104 @@
+"""A real Apache Kafka as one process on free loopback ports: a combined KRaft node, from the jars that `make peers` fetches."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import confluent_kafka.admin
+
+from tests.compat.java_tools import JAVA, LIBS
+from tests.processes import free_port
+
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
+_HEAP = "-Xmx512m"  # the tools' 256 MiB are too few for a server
+
+
+class ApacheKafka:
+    """One node with the given id; its files are under DIR/kafka, its log is DIR/kafka.log. Stopped by its process id."""
+
+    def __init__(self, directory: Path, *, node_id: int = 1, **settings: str) -> None:
+        """`settings` are server properties, with `_` for `.`."""
+        self.port, controller = free_port(), free_port()
+        self.log_dirs = directory / "kafka"
+        self._log, self._properties = directory / "kafka.log", directory / "kafka.properties"
+        own = {
+            "process.roles": "broker,controller",
+            "node.id": str(node_id),
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": f"{node_id}@127.0.0.1:{controller}",
+            "log.dirs": str(self.log_dirs),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "2",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+        }
+        given = {key.replace("_", "."): value for key, value in settings.items()}
+        directory.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in {**own, **given}.items()))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, *, timeout_s: float = 60) -> "ApacheKafka":
+        """Format the directory, if it is new, and return when the broker answers."""
+        if not (self.log_dirs / "meta.properties").exists():
+            arguments = ["format", "-t", CLUSTER_ID, "-c", str(self._properties)]
+            done = subprocess.run(
+                [*self._java(), "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([*self._java(), "kafka.Kafka", str(self._properties)], stdout=log, stderr=log)
+        deadline = time.monotonic() + timeout_s
+        while not self._answers():
+            assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < deadline, f"Kafka does not answer after {timeout_s} s"
+        return self
+
+    def _java(self) -> list[str]:
+        return [_HEAP if argument.startswith("-Xmx") else argument for argument in JAVA]
+
+    def _answers(self) -> bool:
+        try:
+            asked = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+            return bool(asked.list_topics(timeout=0.5).brokers)
+        except confluent_kafka.KafkaException:
+            time.sleep(0.1)
+            return False
+
+    def stop(self) -> None:
+        """SIGTERM: a clean shutdown."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, signum: signal.Signals) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            self.process.wait(60)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+    def __enter__(self) -> "ApacheKafka":
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+def is_installed() -> bool:
+    """Whether `make peers` has fetched it."""
+    return (LIBS.parent / "complete").exists()
