@@ -21,6 +21,8 @@ from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
 from headrace.broker.metrics import Metrics, TopicTraffic
+from headrace.broker.quotas.clients import ClientQuotas
+from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
@@ -54,6 +56,7 @@ class Broker:
         self.apis = apis
         self.log_defaults = broker_defaults(config.log_keys())
         self.metrics = Metrics()
+        self.quotas = ClientQuotas(Windows(config.quota_window_num, config.quota_window_size_seconds * 1000))
         self.waiters = Waiters()
         self._executor = executor
         self.flusher = Flusher(clock, self.waiters, executor)
@@ -71,7 +74,8 @@ class Broker:
     # topics
 
     def load(self) -> None:
-        """Learn the topics, finish deletions and creations that a crash cut short; before anything is served."""
+        """Learn quotas and topics, finish deletions and creations that a crash cut short; before anything is served."""
+        self.quotas.book.load(self.store.entries("quota"))
         for topic in self.store.deletions():
             self._finish_deletion(topic)
         for topic in self.store.topics():
@@ -232,6 +236,7 @@ class Broker:
                 await self._in_thread(step.run)
             step.complete()
         self.logs.keep_house(self.clock.wall_ms())
+        self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()
 
     async def close(self) -> None:

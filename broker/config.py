@@ -13,6 +13,7 @@ from headrace.broker.keys.groups import GroupKeys
 from headrace.broker.keys.log import LogKeys
 from headrace.broker.keys.network import NetworkKeys
 from headrace.broker.keys.numbers import NotNegative, Positive
+from headrace.broker.keys.quotas import QuotaKeys
 from headrace.broker.log.config import BROKER_KEYS, broker_defaults
 from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.config import Section
@@ -25,7 +26,7 @@ class CoordinationSection(Section):
     path: Path | None = Field(default=None, description="the store's file; by default coordination.db in log.dirs")
 
 
-class BrokerConfig(GroupKeys, LogKeys, NetworkKeys):
+class BrokerConfig(QuotaKeys, GroupKeys, LogKeys, NetworkKeys):
     """One broker."""
 
     node_id: NotNegative = Field(1, alias="node.id", description="this broker's id")

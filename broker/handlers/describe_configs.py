@@ -20,6 +20,7 @@ _INT_NAMES = """
     group.min.session.timeout.ms log.flush.offset.checkpoint.interval.ms log.index.interval.bytes log.index.size.max.bytes
     log.retention.hours log.retention.minutes log.roll.hours log.segment.bytes max.in.flight.requests.per.connection
     message.max.bytes node.id num.partitions offset.metadata.max.bytes offsets.retention.minutes offsets.topic.num.partitions
+    quota.window.num quota.window.size.seconds
     offsets.topic.segment.bytes producer.id.expiration.ms socket.request.max.bytes
 """
 _INTS = frozenset(_INT_NAMES.split())

@@ -1,9 +1,11 @@
 """Which API keys are served, and by whom. What is not here is neither advertised nor answered."""
 
+from headrace.broker.handlers.alter_client_quotas import ALTER_CLIENT_QUOTAS
 from headrace.broker.handlers.api import Api
 from headrace.broker.handlers.api_versions import API_VERSIONS
 from headrace.broker.handlers.create_topics import CREATE_TOPICS
 from headrace.broker.handlers.delete_topics import DELETE_TOPICS
+from headrace.broker.handlers.describe_client_quotas import DESCRIBE_CLIENT_QUOTAS
 from headrace.broker.handlers.describe_cluster import DESCRIBE_CLUSTER
 from headrace.broker.handlers.describe_configs import DESCRIBE_CONFIGS
 from headrace.broker.handlers.fetch import FETCH
@@ -42,5 +44,7 @@ APIS: dict[int, Api] = {
         DESCRIBE_GROUPS,
         LIST_GROUPS,
         DELETE_GROUPS,
+        DESCRIBE_CLIENT_QUOTAS,
+        ALTER_CLIENT_QUOTAS,
     )
 }
