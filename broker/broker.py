@@ -24,6 +24,7 @@ from headrace.broker.metrics import Metrics, TopicTraffic
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
+from headrace.broker.security.rules import AccessRules
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
@@ -63,7 +64,8 @@ class Broker:
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
-        self.authorizer: Authorizer = EverybodyMay()
+        self.access_rules = AccessRules(store, config) if config.authorizer_class_name else None
+        self.authorizer: Authorizer = self.access_rules.authorizer if self.access_rules else EverybodyMay()
         self.groups: Any = None  # set by the command, once the groups are loaded
         self.topic_changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
         self._step_runs = asyncio.Lock()

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from headrace.broker.keys.access import AccessKeys
 from headrace.broker.keys.groups import GroupKeys
 from headrace.broker.keys.log import LogKeys
 from headrace.broker.keys.network import NetworkKeys
@@ -26,7 +27,7 @@ class CoordinationSection(Section):
     path: Path | None = Field(default=None, description="the store's file; by default coordination.db in log.dirs")
 
 
-class BrokerConfig(QuotaKeys, GroupKeys, LogKeys, NetworkKeys):
+class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, NetworkKeys):
     """One broker."""
 
     node_id: NotNegative = Field(1, alias="node.id", description="this broker's id")

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.broker.security.access import CLUSTER_NAME, Operation, ResourceType
+from headrace.broker.security.access import CLUSTER_NAME, OPERATIONS_ON, Operation, ResourceType
 from headrace.broker.session import Session
 from headrace.broker.wire.header import RequestHeader
 from headrace.errors import PeerError
@@ -60,6 +60,20 @@ class RequestContext:
     def may_cluster(self, operation: Operation) -> bool:
         """The same of the cluster itself."""
         return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME)
+
+    def may_some(self, operation: Operation, kind: ResourceType) -> bool:
+        """Whether this client may do this to at least one resource of that kind."""
+        session = self.session
+        return session.authorizer.allows_some(session.principal, session.client_host, operation, kind)
+
+    def operations(self, kind: ResourceType, name: str) -> int:
+        """What this client may do to that resource: a bit for each operation, by its number (KIP-430)."""
+        return sum(1 << operation for operation in OPERATIONS_ON[kind] if self.may(operation, kind, name))
+
+    def cluster_operations(self) -> int:
+        """The same of the cluster itself; 0 for who may not describe it."""
+        may_ask = self.may_cluster(Operation.DESCRIBE)
+        return self.operations(ResourceType.CLUSTER, CLUSTER_NAME) if may_ask else 0
 
 
 Response = Mapping[str, Any] | Encoded | None

@@ -8,26 +8,29 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, RequestContext, Response
-from headrace.broker.handlers.topic_creation import creation_fault
+from headrace.broker.handlers.topic_creation import creation_fault, may_create
 from headrace.broker.log.config import describe, with_overrides
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
 DYNAMIC_TOPIC_CONFIG, DEFAULT_CONFIG = 1, 5
 
 
-async def _handle(broker: Broker, _: RequestContext, request: Any) -> Response:
+async def _handle(broker: Broker, context: RequestContext, request: Any) -> Response:
     names = Counter(topic.name for topic in request.topics)
     once = [topic for topic in request.topics if names[topic.name] == 1]
     made = []
     for topic in once:
         async with broker.topic_changes:
-            made.append(await _create(broker, topic, validate_only=request.validate_only))
+            made.append(await _create(broker, context, topic, validate_only=request.validate_only))
     twice = (ErrorCode.invalid_request, "Duplicate topic name.")  # such a name is answered once, as in Kafka
     return {"topics": made + [_refused(name, twice) for name, count in names.items() if count > 1]}
 
 
-async def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[str, Any]:
+async def _create(broker: Broker, context: RequestContext, topic: Any, *, validate_only: bool) -> dict[str, Any]:
+    if not may_create(context, topic.name):
+        return _refused(topic.name, (ErrorCode.topic_authorization_failed, "Authorization failed."))
     configs = {config.name: config.value for config in topic.configs or ()}
     fault, partitions = _layout(broker, topic)
     nulls = [name for name, value in configs.items() if value is None]
@@ -43,11 +46,12 @@ async def _create(broker: Broker, topic: Any, *, validate_only: bool) -> dict[st
             topic_id = (await broker.create_topic(topic.name, partitions, overrides)).topic_id
         except StorageError as error:
             return _refused(topic.name, (ErrorCode.kafka_storage_error, str(error)))
+    made = {"name": topic.name, "topic_id": topic_id, "error_code": 0, "error_message": None}
+    if not context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name):  # KIP-525
+        hidden = {"num_partitions": -1, "replication_factor": -1, "configs": []}
+        return {**made, **hidden, "topic_config_error_code": ErrorCode.topic_authorization_failed}
     return {
-        "name": topic.name,
-        "topic_id": topic_id,
-        "error_code": 0,
-        "error_message": None,
+        **made,
         "num_partitions": partitions,
         "replication_factor": 1,
         "configs": [

@@ -6,9 +6,12 @@ from uuid import UUID
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
+
+_UNAUTHORIZED = "Topic authorization failed."
 
 
 async def _handle(broker: Broker, context: RequestContext, request: Any) -> Response:
@@ -23,18 +26,23 @@ async def _handle(broker: Broker, context: RequestContext, request: Any) -> Resp
             responses.append(_result(name, topic_id, ErrorCode.invalid_request, twice))
             continue
         async with broker.topic_changes:
-            responses.append(await _delete(broker, name, topic_id))
+            responses.append(await _delete(broker, context, name, topic_id))
     return {"responses": responses}
 
 
-async def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> dict[str, Any]:
+async def _delete(broker: Broker, context: RequestContext, name: str | None, topic_id: UUID | None) -> dict[str, Any]:
     if (name is None) == (topic_id is None):
         return _result(name, topic_id, ErrorCode.invalid_request, "name a topic by its name or by its id")
+    if name is not None and not _may(context, Operation.DESCRIBE, name):
+        return _result(name, None, ErrorCode.topic_authorization_failed, _UNAUTHORIZED)
     topic = broker.topic(name) if name is not None else broker.topic_by_id(topic_id) if topic_id is not None else None
     if topic is None:
         by_id = topic_id is not None
         error = ErrorCode.unknown_topic_id if by_id else ErrorCode.unknown_topic_or_partition
         return _result(name, topic_id, error, f"there is no topic {topic_id if by_id else name}")
+    if not _may(context, Operation.DELETE, topic.name):
+        shown = name or (topic.name if _may(context, Operation.DESCRIBE, topic.name) else None)
+        return _result(shown, topic_id, ErrorCode.topic_authorization_failed, _UNAUTHORIZED)
     if topic.name in INTERNAL_TOPICS:
         return _result(topic.name, topic.topic_id, ErrorCode.policy_violation, f"{topic.name} is the broker's own")
     if not broker.config.delete_topic_enable:
@@ -44,6 +52,11 @@ async def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> di
     except StorageError as error:
         return _result(topic.name, topic.topic_id, ErrorCode.kafka_storage_error, str(error))
     return _result(topic.name, topic.topic_id, ErrorCode.none, None)
+
+
+def _may(context: RequestContext, operation: Operation, topic: str) -> bool:
+    """Who may delete anything in the cluster may see and delete each topic."""
+    return context.may_cluster(Operation.DELETE) or context.may(operation, ResourceType.TOPIC, topic)
 
 
 def _result(name: str | None, topic_id: UUID | None, error: int, message: str | None) -> dict[str, Any]:

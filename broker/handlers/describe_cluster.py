@@ -6,16 +6,17 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
-from headrace.broker.handlers.metadata import CLUSTER_OPERATIONS
 from headrace.broker.wire import ErrorCode
 
 _BROKERS, _CONTROLLERS = 1, 2
+_ABSENT = -(1 << 31)
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.endpoint_type != _BROKERS:
         return _refused(request.endpoint_type)
     host, port = context.session.advertised
+    operations = context.cluster_operations() if request.include_cluster_authorized_operations else _ABSENT
     us = {"broker_id": broker.node_id, "host": host, "port": port, "rack": None, "is_fenced": False}
     return {
         "error_code": ErrorCode.none,
@@ -24,7 +25,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         "cluster_id": broker.cluster_id,
         "controller_id": broker.node_id,
         "brokers": [us],
-        "cluster_authorized_operations": CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else -(1 << 31),
+        "cluster_authorized_operations": operations,
     }
 
 
@@ -37,7 +38,7 @@ def _refused(endpoint_type: int) -> Answer:
         "cluster_id": "",
         "controller_id": -1,
         "brokers": [],
-        "cluster_authorized_operations": -(1 << 31),
+        "cluster_authorized_operations": _ABSENT,
     }
 
 

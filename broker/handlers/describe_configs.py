@@ -7,6 +7,7 @@ from typing import Any
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.log.config import describe, with_overrides
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import name_fault
 from headrace.broker.wire import ErrorCode
 
@@ -27,13 +28,24 @@ _INTS = frozenset(_INT_NAMES.split())
 _LONGS_WITHOUT_DEFAULT = frozenset({"log.dirs.free.bytes.min", "log.flush.interval.ms", "log.retention.ms", "log.roll.ms"})
 
 
-def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
-    return {"results": [_resource(broker, asked, request) for asked in request.resources]}
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    return {"results": [_resource(broker, context, asked, request) for asked in request.resources]}
 
 
-def _resource(broker: Broker, asked: Any, request: Any) -> dict[str, Any]:
-    error, message, configs = int(ErrorCode.none), None, []
+def _refusal(context: RequestContext, asked: Any) -> tuple[int, str] | None:
     if asked.resource_type == _TOPIC:
+        may = context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, asked.resource_name)
+        return None if may else (ErrorCode.topic_authorization_failed, "Topic authorization failed.")
+    may = asked.resource_type != _BROKER or context.may_cluster(Operation.DESCRIBE_CONFIGS)
+    return None if may else (ErrorCode.cluster_authorization_failed, "Cluster authorization failed.")
+
+
+def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any) -> dict[str, Any]:
+    error, message, configs = int(ErrorCode.none), None, []
+    refused = _refusal(context, asked)
+    if refused is not None:
+        error, message = refused
+    elif asked.resource_type == _TOPIC:
         topic = broker.topic(asked.resource_name)
         fault = name_fault(asked.resource_name)
         if fault is not None:

@@ -14,13 +14,14 @@ from uuid import UUID
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.sending import Region
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.hot import Fetched, fetch_parts
 from headrace.broker.wire.schema import milliseconds
 
 _NO_TOPIC_ID = UUID(int=0)
-_TOPICS_BY_ID = 13
+_TOPICS_BY_ID, _FOLLOWERS_APART = 13, 15
 _Results = list[tuple[str, UUID, list[Fetched]]]
 
 
@@ -52,9 +53,12 @@ class _Reading:
 
     def __init__(self, broker: Broker, context: RequestContext, request: Any) -> None:
         self.broker = broker
+        self._context = context
         self._version = context.api_version
         self._request = request
         self._read_committed = request.isolation_level == 1
+        follower = request if self._version < _FOLLOWERS_APART else request.replica_state
+        self._is_follower = follower.replica_id >= 0
         self._left = 0
         self._failed = False
         self.missing_bytes = 0
@@ -84,13 +88,22 @@ class _Reading:
 
     def _topic(self, asked: Any) -> tuple[str, UUID, list[Fetched]]:
         partitions = asked.partitions or ()
-        if self._version < _TOPICS_BY_ID:
-            return asked.topic, _NO_TOPIC_ID, [self._partition(asked.topic, partition) for partition in partitions]
-        topic_id: UUID = asked.topic_id or _NO_TOPIC_ID
-        topic = self.broker.topic_by_id(topic_id)
-        if topic is None:
-            return "", topic_id, [self._error(partition, ErrorCode.unknown_topic_id) for partition in partitions]
-        return topic.name, topic_id, [self._partition(topic.name, partition) for partition in partitions]
+        topic_id, name = _NO_TOPIC_ID, asked.topic if self._version < _TOPICS_BY_ID else ""
+        if self._version >= _TOPICS_BY_ID:
+            topic_id = asked.topic_id or _NO_TOPIC_ID
+            topic = self.broker.topic_by_id(topic_id)
+            if topic is None:  # ids are no secret, as in Kafka: names are
+                return "", topic_id, [self._error(partition, ErrorCode.unknown_topic_id) for partition in partitions]
+            name = topic.name
+        if not self._may_read(name):
+            return name, topic_id, [self._error(partition, ErrorCode.topic_authorization_failed) for partition in partitions]
+        return name, topic_id, [self._partition(name, partition) for partition in partitions]
+
+    def _may_read(self, topic: str) -> bool:
+        """Followers, which we have none of, are not consumers: they need to be part of the cluster, as in Kafka."""
+        if self._is_follower:
+            return self._context.may_cluster(Operation.CLUSTER_ACTION)
+        return self._context.may(Operation.READ, ResourceType.TOPIC, topic)
 
     def _partition(self, topic: str, asked: Any) -> Fetched:
         log = self.broker.log(topic, asked.partition)

@@ -9,6 +9,7 @@ Asking for a group makes `__consumer_offsets`, as in Kafka.
 from typing import TYPE_CHECKING, Any
 
 from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
@@ -26,6 +27,8 @@ async def _coordinator(broker: "Broker", context: RequestContext, key_type: int,
         of_transaction = key_type == _TRANSACTION
         error = ErrorCode.transactional_id_authorization_failed if of_transaction else ErrorCode.invalid_request
         return {**nobody, "error_code": error, "error_message": message}
+    if not context.may(Operation.DESCRIBE, ResourceType.GROUP, key):
+        return {**nobody, "error_code": ErrorCode.group_authorization_failed, "error_message": "Group authorization failed."}
     try:
         await broker.offsets_topic()
     except StorageError as error:

@@ -1,6 +1,6 @@
 """DescribeGroups (15) v0-6, ListGroups (16) v0-5, DeleteGroups (42) v0-2: groups as an administrator sees them.
 
-DescribeGroups: v3 may ask for authorized operations, which are all of them (no ACLs); v4 shows instance ids; a group
+DescribeGroups: v3 may ask for authorized operations; v4 shows instance ids; a group
 that does not exist is `Dead` and no error up to v5, GROUP_ID_NOT_FOUND from v6 on. ListGroups: v4 filters by state, v5 by type;
 all groups here are classic.
 """
@@ -11,6 +11,7 @@ from headrace.broker.groups.coordinator import is_listed
 from headrace.broker.groups.group import Group
 from headrace.broker.groups.messages import GroupState
 from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 
 if TYPE_CHECKING:
@@ -18,28 +19,38 @@ if TYPE_CHECKING:
 
 _NOT_FOUND_FROM_VERSION = 6
 _ABSENT = -(1 << 31)
-GROUP_OPERATIONS = sum(1 << operation for operation in (3, 6, 8, 10, 11))  # bits by number of Kafka's AclOperation
 
 
 def describe_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
-    operations = GROUP_OPERATIONS if request.include_authorized_operations else _ABSENT
     groups = [_described(broker, context, group_id) for group_id in request.groups]
-    return {"groups": [{**group, "authorized_operations": operations} for group in groups]}
+    if request.include_authorized_operations:
+        for group in groups:
+            if group["error_code"] == ErrorCode.none:
+                group["authorized_operations"] = context.operations(ResourceType.GROUP, group["group_id"])
+    return {"groups": groups}
 
 
 def _described(broker: "Broker", context: RequestContext, group_id: str) -> dict[str, Any]:
+    if not context.may(Operation.DESCRIBE, ResourceType.GROUP, group_id):
+        return _nothing_of(group_id, "", ErrorCode.group_authorization_failed, "Group authorization failed.")
     group = broker.groups.group(group_id)
     if group is not None:
-        return {"error_code": ErrorCode.none, "error_message": None, **_details(group)}
-    unknown = context.api_version >= _NOT_FOUND_FROM_VERSION
+        return {"error_code": ErrorCode.none, "error_message": None, "authorized_operations": _ABSENT, **_details(group)}
+    if context.api_version < _NOT_FOUND_FROM_VERSION:
+        return _nothing_of(group_id, GroupState.DEAD.value, ErrorCode.none, None)
+    return _nothing_of(group_id, GroupState.DEAD.value, ErrorCode.group_id_not_found, f"group {group_id} is not known")
+
+
+def _nothing_of(group_id: str, state: str, error: int, message: str | None) -> dict[str, Any]:
     return {
-        "error_code": ErrorCode.group_id_not_found if unknown else ErrorCode.none,
-        "error_message": f"group {group_id} is not known" if unknown else None,
+        "error_code": error,
+        "error_message": message,
         "group_id": group_id,
-        "group_state": GroupState.DEAD.value,
+        "group_state": state,
         "protocol_type": "",
         "protocol_data": "",
         "members": [],
+        "authorized_operations": _ABSENT,
     }
 
 
@@ -65,7 +76,9 @@ def _details(group: Group) -> dict[str, Any]:
     }
 
 
-def list_groups(broker: "Broker", _: RequestContext, request: Any) -> Response:
+def list_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    """All groups for who may describe the cluster; otherwise those that may be described each."""
+    every = context.may_cluster(Operation.DESCRIBE)
     states = frozenset(state.lower() for state in request.states_filter)
     types = frozenset(kind.lower() for kind in request.types_filter)
     return {
@@ -79,17 +92,20 @@ def list_groups(broker: "Broker", _: RequestContext, request: Any) -> Response:
             }
             for group in broker.groups.groups()
             if is_listed(group, states, types)
+            and (every or context.may(Operation.DESCRIBE, ResourceType.GROUP, group.group_id))
         ],
     }
 
 
-async def delete_groups(broker: "Broker", _: RequestContext, request: Any) -> Response:
-    return {
-        "results": [
-            {"group_id": group_id, "error_code": await broker.groups.delete_group(group_id)}
-            for group_id in dict.fromkeys(request.groups_names)
-        ]
-    }
+async def delete_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    wanted = dict.fromkeys(request.groups_names)
+    return {"results": [{"group_id": each, "error_code": await _deleted(broker, context, each)} for each in wanted]}
+
+
+async def _deleted(broker: "Broker", context: RequestContext, group_id: str) -> ErrorCode:
+    if not context.may(Operation.DELETE, ResourceType.GROUP, group_id):
+        return ErrorCode.group_authorization_failed
+    return await broker.groups.delete_group(group_id)  # type: ignore[no-any-return]
 
 
 DESCRIBE_GROUPS = Api(15, "DescribeGroups", 0, 6, describe_groups)

@@ -8,20 +8,28 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
 
-def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.transactional_id is not None:
         # Fatal in every client, as FindCoordinator says it too: there is no code for "no transactions here".
         code = ErrorCode.transactional_id_authorization_failed if request.transactional_id else ErrorCode.invalid_request
         return {"error_code": code, "producer_id": -1, "producer_epoch": -1}
+    if not _may_have_one(context):
+        return {"error_code": ErrorCode.cluster_authorization_failed, "producer_id": -1, "producer_epoch": -1}
     try:
         producer_id = broker.next_producer_id()
     except StorageError:
         return {"error_code": ErrorCode.coordinator_not_available, "producer_id": -1, "producer_epoch": -1}
     return {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}
+
+
+def _may_have_one(context: RequestContext) -> bool:
+    """Who may write to any topic may do so idempotently (KIP-679)."""
+    return context.may_cluster(Operation.IDEMPOTENT_WRITE) or context.may_some(Operation.WRITE, ResourceType.TOPIC)
 
 
 INIT_PRODUCER_ID = Api(22, "InitProducerId", 0, 4, _handle)

@@ -10,6 +10,7 @@ from typing import Any
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
@@ -19,21 +20,21 @@ _NONE = (-1, -1, -1)
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return {
-        "topics": [
-            {
-                "name": topic.name,
-                "partitions": [_partition(broker, context.api_version, topic.name, asked) for asked in topic.partitions],
-            }
-            for topic in request.topics
-        ]
-    }
+    return {"topics": [_topic(broker, context, topic) for topic in request.topics]}
 
 
-def _partition(broker: Broker, version: int, topic: str, asked: Any) -> dict[str, Any]:
+def _topic(broker: Broker, context: RequestContext, topic: Any) -> dict[str, Any]:
+    may = context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
+    partitions = [_partition(broker, context.api_version, topic.name, asked, may=may) for asked in topic.partitions]
+    return {"name": topic.name, "partitions": partitions}
+
+
+def _partition(broker: Broker, version: int, topic: str, asked: Any, *, may: bool) -> dict[str, Any]:
     log = broker.log(topic, asked.partition_index)
     found, error = _NONE, int(ErrorCode.none)
-    if log is None:
+    if not may:
+        error = ErrorCode.topic_authorization_failed
+    elif log is None:
         error = ErrorCode.unknown_topic_or_partition
     elif asked.current_leader_epoch > log.leader_epoch:
         error = ErrorCode.unknown_leader_epoch

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.broker.groups.messages import JoinRequest, LeavingMember, SyncRequest
 from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.schema import milliseconds
 
@@ -25,7 +26,23 @@ _SKIP_ASSIGNMENT_FROM_VERSION = 9
 _MANY_LEAVE_FROM_VERSION = 3
 
 
+def _may_join(context: RequestContext, group_id: str) -> bool:
+    """What a member does needs READ on its group."""
+    return context.may(Operation.READ, ResourceType.GROUP, group_id)
+
+
 async def join_group(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    nameless = None if context.api_version >= _NULLABLE_PROTOCOL_FROM_VERSION else ""
+    if not _may_join(context, request.group_id):
+        return {
+            "error_code": ErrorCode.group_authorization_failed,
+            "generation_id": -1,
+            "protocol_type": None,
+            "protocol_name": nameless,
+            "leader": "",
+            "member_id": "",
+            "members": [],
+        }
     session_timeout_ms = milliseconds(request.session_timeout)
     rebalance_timeout_ms = session_timeout_ms
     if context.api_version >= _REBALANCE_TIMEOUT_FROM_VERSION:
@@ -49,7 +66,6 @@ async def join_group(broker: "Broker", context: RequestContext, request: Any) ->
             can_skip_assignment=context.api_version >= _SKIP_ASSIGNMENT_FROM_VERSION,
         ),
     )
-    nameless = None if context.api_version >= _NULLABLE_PROTOCOL_FROM_VERSION else ""
     return {
         "error_code": answer.error,
         "generation_id": answer.generation,
@@ -65,7 +81,10 @@ async def join_group(broker: "Broker", context: RequestContext, request: Any) ->
     }
 
 
-async def sync_group(broker: "Broker", _: RequestContext, request: Any) -> Response:
+async def sync_group(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if not _may_join(context, request.group_id):
+        refused = ErrorCode.group_authorization_failed
+        return {"error_code": refused, "protocol_type": None, "protocol_name": None, "assignment": b""}
     answer = await broker.groups.sync(
         request.group_id,
         SyncRequest(
@@ -86,12 +105,16 @@ async def sync_group(broker: "Broker", _: RequestContext, request: Any) -> Respo
     }
 
 
-def heartbeat(broker: "Broker", _: RequestContext, request: Any) -> Response:
+def heartbeat(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if not _may_join(context, request.group_id):
+        return {"error_code": ErrorCode.group_authorization_failed}
     error = broker.groups.heartbeat(request.group_id, request.member_id, request.group_instance_id, request.generation_id)
     return {"error_code": error}
 
 
 def leave_group(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if not _may_join(context, request.group_id):
+        return {"error_code": ErrorCode.group_authorization_failed, "members": []}
     if not request.group_id:
         return {"error_code": ErrorCode.invalid_group_id, "members": []}
     if context.api_version < _MANY_LEAVE_FROM_VERSION:

@@ -12,7 +12,8 @@ from uuid import UUID
 from headrace.broker.broker import Broker
 from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext, Response
-from headrace.broker.handlers.topic_creation import auto_create, name_error
+from headrace.broker.handlers.topic_creation import auto_create, may_create, name_error
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.schema import request_codec
@@ -20,9 +21,6 @@ from headrace.broker.wire.schema import request_codec
 _KEY = 3
 _SERVED = (0, 12)
 _ABSENT = -(1 << 31)
-# Bits by number of Kafka's AclOperation. Without authorization everybody may do all that applies to the resource.
-TOPIC_OPERATIONS = sum(1 << operation for operation in (3, 4, 5, 6, 7, 8, 10, 11))
-CLUSTER_OPERATIONS = sum(1 << operation for operation in (5, 7, 8, 9, 10, 11, 12))
 
 
 def _all_topics(broker: Broker, context: RequestContext) -> bytes:
@@ -36,31 +34,46 @@ def _all_topics(broker: Broker, context: RequestContext) -> bytes:
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    topic_operations = TOPIC_OPERATIONS if request.include_topic_authorized_operations else _ABSENT
+    with_operations = request.include_topic_authorized_operations
     with_cluster = getattr(request, "include_cluster_authorized_operations", False)  # v8-10
-    wants_all = request.topics is None or (context.api_version == 0 and not request.topics)
-    if wants_all and topic_operations == _ABSENT and not with_cluster:
-        return Encoded([_all_topics(broker, context)])
-    cluster_operations = CLUSTER_OPERATIONS if with_cluster else _ABSENT
-    if wants_all:
-        topics = [_described(broker, topic, topic_operations) for topic in broker.topics()]
-        return _response(broker, context, topics, cluster_operations)
+    if request.topics is None or (context.api_version == 0 and not request.topics):
+        every = broker.topics()
+        seen = [topic for topic in every if _may_see(context, topic.name)]
+        if len(seen) == len(every) and not with_operations and not with_cluster:  # the kept answer shows everything
+            return Encoded([_all_topics(broker, context)])
+        topics = [_described(broker, topic, _operations(context, topic, asked=with_operations)) for topic in seen]
+        return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
 
     def answer(errors: Mapping[str, int]) -> Response:
-        topics = [_one(broker, asked.name, asked.topic_id, errors, topic_operations) for asked in request.topics]
-        return _response(broker, context, topics, cluster_operations)
+        topics = [_one(broker, context, asked, errors, with_operations=with_operations) for asked in request.topics]
+        return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
 
-    may_create = request.allow_auto_topic_creation and broker.config.auto_create_topics_enable
-    absent = [asked.name for asked in request.topics if may_create and _can_be_made(broker, asked.name, asked.topic_id)]
-    return _answer_once_made(broker, absent, answer) if absent else answer({})
+    if not (request.allow_auto_topic_creation and broker.config.auto_create_topics_enable):
+        return answer({})
+    absent = [asked.name for asked in request.topics if _can_be_made(broker, context, asked.name, asked.topic_id)]
+    refused = {name: ErrorCode.topic_authorization_failed for name in absent if not may_create(context, name)}
+    makes = [name for name in absent if name not in refused]
+    return _answer_once_made(broker, makes, refused, answer) if makes else answer(refused)
 
 
-def _can_be_made(broker: Broker, name: str | None, topic_id: UUID | None) -> bool:
-    return topic_id is None and name is not None and not name_error(name) and broker.topic(name) is None
+def _may_see(context: RequestContext, topic: str) -> bool:
+    return context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic)
 
 
-async def _answer_once_made(broker: Broker, names: list[str], answer: Callable[[Mapping[str, int]], Response]) -> Response:
-    return answer({name: await auto_create(broker, name) for name in names})
+def _operations(context: RequestContext, topic: TopicRecord, *, asked: bool) -> int:
+    return context.operations(ResourceType.TOPIC, topic.name) if asked else _ABSENT
+
+
+def _can_be_made(broker: Broker, context: RequestContext, name: str | None, topic_id: UUID | None) -> bool:
+    if topic_id is not None or name is None or not _may_see(context, name):
+        return False
+    return not name_error(name) and broker.topic(name) is None
+
+
+async def _answer_once_made(
+    broker: Broker, names: list[str], refused: Mapping[str, int], answer: Callable[[Mapping[str, int]], Response]
+) -> Response:
+    return answer({**refused, **{name: await auto_create(broker, name) for name in names}})
 
 
 def _response(broker: Broker, context: RequestContext, topics: list[dict[str, Any]], operations: int) -> dict[str, Any]:
@@ -74,18 +87,30 @@ def _response(broker: Broker, context: RequestContext, topics: list[dict[str, An
     }
 
 
-def _one(broker: Broker, name: str | None, topic_id: UUID | None, errors: Mapping[str, int], operations: int) -> dict[str, Any]:
-    """One topic; `errors` are those of making it."""
+def _one(
+    broker: Broker, context: RequestContext, asked: Any, errors: Mapping[str, int], *, with_operations: bool
+) -> dict[str, Any]:
+    """One topic, by id or by name; `errors` are those of making it. What may not be seen answers the same, there or not.
+
+    Ids are no secret, as in Kafka; the name of a topic is told only to who may see it.
+    """
+    name, topic_id = asked.name, asked.topic_id
     if topic_id is not None:
         topic = broker.topic_by_id(topic_id)
-        return _missing(ErrorCode.unknown_topic_id, None, topic_id) if topic is None else _described(broker, topic, operations)
+        if topic is None:
+            return _missing(ErrorCode.unknown_topic_id, None, topic_id)
+        if not _may_see(context, topic.name):
+            return _missing(ErrorCode.topic_authorization_failed, None, topic_id)
+        return _described(broker, topic, _operations(context, topic, asked=with_operations))
+    if name is not None and not _may_see(context, name):
+        return {**_missing(ErrorCode.topic_authorization_failed, name, None), "is_internal": False}
     error: int = name_error(name)
     if error or name is None:
         return _missing(error or ErrorCode.invalid_topic_exception, name or "", None)
     topic = broker.topic(name)
     if topic is None:
         return _missing(errors.get(name) or ErrorCode.unknown_topic_or_partition, name, None)
-    return _described(broker, topic, operations)
+    return _described(broker, topic, _operations(context, topic, asked=with_operations))
 
 
 def _missing(error: int, name: str | None, topic_id: UUID | None) -> dict[str, Any]:

@@ -4,16 +4,20 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 
 
-def _handle(broker: Broker, _: RequestContext, request: Any) -> Answer:
-    return {
-        "topics": [
-            {"topic": topic.topic, "partitions": [_partition(broker, topic.topic, asked) for asked in topic.partitions]}
-            for topic in request.topics
-        ]
-    }
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+    return {"topics": [_topic(broker, context, topic) for topic in request.topics]}
+
+
+def _topic(broker: Broker, context: RequestContext, topic: Any) -> dict[str, Any]:
+    may = context.may_cluster(Operation.CLUSTER_ACTION) or context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.topic)
+    if not may:
+        refused = [_answer(asked.partition, ErrorCode.topic_authorization_failed, -1, -1) for asked in topic.partitions]
+        return {"topic": topic.topic, "partitions": refused}
+    return {"topic": topic.topic, "partitions": [_partition(broker, topic.topic, asked) for asked in topic.partitions]}
 
 
 def _partition(broker: Broker, topic: str, asked: Any) -> dict[str, Any]:

@@ -7,13 +7,14 @@ A group or an offset that does not exist is offset -1 and no error, as in Kafka:
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from headrace.broker.groups.messages import GroupState
 from headrace.broker.groups.records import CommittedOffset
 from headrace.broker.groups.subscription import CONSUMER_PROTOCOL_TYPE
 from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.schema import milliseconds
 
@@ -22,29 +23,34 @@ if TYPE_CHECKING:
 
 _TOPIC_IDS_FROM_VERSION = 10
 _MANY_GROUPS_FROM_VERSION = 8
+_ERROR_AT_TOP_FROM_VERSION = 2
 _NO_TOPIC_ID = uuid.UUID(int=0)
 
 
-def _resolve(broker: "Broker", context: RequestContext, topic: Any) -> tuple[str | None, ErrorCode]:
-    """The topic's name and no error, or what is wrong with it."""
-    if context.api_version < _TOPIC_IDS_FROM_VERSION:
-        return topic.name, ErrorCode.none
-    known = broker.topic_by_id(topic.topic_id) if topic.topic_id else None
-    return (None, ErrorCode.unknown_topic_id) if known is None else (known.name, ErrorCode.none)
+def _resolve(broker: "Broker", context: RequestContext, operation: Operation, topic: Any) -> tuple[str | None, ErrorCode]:
+    """The topic's name and no error, or what is wrong with it; ids are no secret, as in Kafka."""
+    name = topic.name if context.api_version < _TOPIC_IDS_FROM_VERSION else None
+    if name is None:
+        known = broker.topic_by_id(topic.topic_id) if topic.topic_id else None
+        if known is None:
+            return None, ErrorCode.unknown_topic_id
+        name = known.name
+    may = context.may(operation, ResourceType.TOPIC, name)
+    return (name, ErrorCode.none) if may else (None, ErrorCode.topic_authorization_failed)
 
 
 async def offset_commit(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
+        return _commit_answer(request, lambda _at, _below: ErrorCode.group_authorization_failed)
     refusal = broker.groups.check_commit(
         request.group_id, request.member_id, request.group_instance_id, request.generation_id_or_member_epoch
     )
     errors: dict[tuple[int, int], ErrorCode] = {}
     accepted: dict[tuple[int, int], tuple[tuple[str, int], CommittedOffset]] = {}
     for at, topic in enumerate(request.topics):
-        name, unknown = _resolve(broker, context, topic)
+        name, unknown = _resolve(broker, context, Operation.READ, topic)
         for below, partition in enumerate(topic.partitions):
-            error = refusal if refusal is not ErrorCode.none else unknown
-            if error is ErrorCode.none:
-                error = _partition_error(broker, str(name), partition)
+            error = _partition_error(broker, name, partition, refusal) if name is not None else unknown
             errors[at, below] = error
             if error is ErrorCode.none:
                 committed = _committed_offset(broker, partition, _retention_ms(request))
@@ -52,13 +58,17 @@ async def offset_commit(broker: "Broker", context: RequestContext, request: Any)
     if accepted:
         stored = await broker.groups.commit(request.group_id, list(accepted.values()))
         errors |= dict.fromkeys(accepted, stored)
+    return _commit_answer(request, lambda at, below: errors[at, below])
+
+
+def _commit_answer(request: Any, error_at: Callable[[int, int], ErrorCode]) -> Response:
     return {
         "topics": [
             {
                 "name": getattr(topic, "name", ""),
                 "topic_id": getattr(topic, "topic_id", None),
                 "partitions": [
-                    {"partition_index": partition.partition_index, "error_code": errors[at, below]}
+                    {"partition_index": partition.partition_index, "error_code": error_at(at, below)}
                     for below, partition in enumerate(topic.partitions)
                 ],
             }
@@ -67,9 +77,12 @@ async def offset_commit(broker: "Broker", context: RequestContext, request: Any)
     }
 
 
-def _partition_error(broker: "Broker", topic: str, partition: Any) -> ErrorCode:
+def _partition_error(broker: "Broker", topic: str, partition: Any, refusal: ErrorCode) -> ErrorCode:
+    """In Kafka's order: a partition that is not there, the group's refusal, the metadata."""
     if broker.log(topic, partition.partition_index) is None:
         return ErrorCode.unknown_topic_or_partition
+    if refusal is not ErrorCode.none:
+        return refusal
     if len((partition.committed_metadata or "").encode()) > broker.config.offset_metadata_max_bytes:
         return ErrorCode.offset_metadata_too_large
     return ErrorCode.none
@@ -93,18 +106,20 @@ def _committed_offset(broker: "Broker", partition: Any, retention_ms: int | None
 
 
 def offset_fetch(broker: "Broker", context: RequestContext, request: Any) -> Response:
-    if context.api_version < _MANY_GROUPS_FROM_VERSION:
-        return {"topics": _fetched_topics(broker, context, request.group_id, request.topics), "error_code": ErrorCode.none}
-    return {
-        "groups": [
-            {
-                "group_id": group.group_id,
-                "topics": _fetched_topics(broker, context, group.group_id, group.topics),
-                "error_code": ErrorCode.none,
-            }
-            for group in request.groups
-        ]
-    }
+    if context.api_version >= _MANY_GROUPS_FROM_VERSION:
+        return {"groups": [_fetched_group(broker, context, group) for group in request.groups]}
+    group = _fetched_group(broker, context, request)
+    return {"topics": group["topics"], "error_code": group["error_code"]}
+
+
+def _fetched_group(broker: "Broker", context: RequestContext, asked: Any) -> dict[str, Any]:
+    """Asked for at the request's top, up to v7, or as one of many groups."""
+    topics, error = [], ErrorCode.group_authorization_failed
+    if context.may(Operation.DESCRIBE, ResourceType.GROUP, asked.group_id):
+        topics, error = _fetched_topics(broker, context, asked.group_id, asked.topics), ErrorCode.none
+    elif context.api_version < _ERROR_AT_TOP_FROM_VERSION:
+        topics = [_fetched_topic(broker, asked.group_id, topic, None, error) for topic in asked.topics]
+    return {"group_id": asked.group_id, "topics": topics, "error_code": error}
 
 
 def _fetched_topics(
@@ -112,17 +127,15 @@ def _fetched_topics(
 ) -> list[dict[str, Any]]:
     if topics is None:
         return _all_fetched_topics(broker, context, group_id)
-    answer = []
-    for topic in topics:
-        name, error = _resolve(broker, context, topic)
-        answer.append(
-            {
-                "name": name or "",
-                "topic_id": getattr(topic, "topic_id", None),
-                "partitions": [_fetched(broker, group_id, name, index, error) for index in topic.partition_indexes],
-            }
-        )
-    return answer
+    return [_fetched_topic(broker, group_id, topic, *_resolve(broker, context, Operation.DESCRIBE, topic)) for topic in topics]
+
+
+def _fetched_topic(broker: "Broker", group_id: str, topic: Any, name: str | None, error: ErrorCode) -> dict[str, Any]:
+    return {
+        "name": getattr(topic, "name", ""),
+        "topic_id": getattr(topic, "topic_id", None),
+        "partitions": [_fetched(broker, group_id, name, index, error) for index in topic.partition_indexes],
+    }
 
 
 def _all_fetched_topics(broker: "Broker", context: RequestContext, group_id: str) -> list[dict[str, Any]]:
@@ -131,6 +144,8 @@ def _all_fetched_topics(broker: "Broker", context: RequestContext, group_id: str
         by_topic.setdefault(name, []).append(index)
     answer = []
     for name, indexes in by_topic.items():
+        if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
+            continue
         topic = broker.topic(name)
         if topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION:
             continue  # deleted: it has no id to be named by
@@ -150,7 +165,9 @@ def _fetched(broker: "Broker", group_id: str, topic: str | None, index: int, err
     }
 
 
-async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Response:
+async def offset_delete(broker: "Broker", context: RequestContext, request: Any) -> Response:
+    if not context.may(Operation.DELETE, ResourceType.GROUP, request.group_id):
+        return {"error_code": ErrorCode.group_authorization_failed, "topics": []}
     group = broker.groups.group(request.group_id) if request.group_id else None
     if group is None:
         return {"error_code": ErrorCode.group_id_not_found if request.group_id else ErrorCode.invalid_group_id, "topics": []}
@@ -159,7 +176,7 @@ async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Re
         return {"error_code": ErrorCode.non_empty_group, "topics": []}
     wanted = [(topic.name, partition.partition_index) for topic in request.topics for partition in topic.partitions]
     kept = {name for name, _ in wanted if subscribed is None or name in subscribed}  # in a rebalance none may go
-    errors = {each: _deletion_error(broker, *each, kept) for each in wanted}
+    errors = {each: _deletion_error(broker, context, *each, kept) for each in wanted}
     deleted = [each for each, refusal in errors.items() if refusal is ErrorCode.none]
     error = await broker.groups.delete_offsets(request.group_id, deleted)
     return {
@@ -180,7 +197,9 @@ async def offset_delete(broker: "Broker", _: RequestContext, request: Any) -> Re
     }
 
 
-def _deletion_error(broker: "Broker", topic: str, partition: int, kept: set[str]) -> ErrorCode:
+def _deletion_error(broker: "Broker", context: RequestContext, topic: str, partition: int, kept: set[str]) -> ErrorCode:
+    if not context.may(Operation.READ, ResourceType.TOPIC, topic):
+        return ErrorCode.topic_authorization_failed
     if broker.log(topic, partition) is None:
         return ErrorCode.unknown_topic_or_partition
     return ErrorCode.group_subscribed_to_topic if topic in kept else ErrorCode.none

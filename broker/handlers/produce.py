@@ -15,6 +15,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, CloseConnectionError, Encoded, RequestContext
 from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.header import MalformedRequestError, RequestHeader
@@ -23,6 +24,7 @@ from headrace.broker.wire.schema import milliseconds
 
 _SERVED = (3, 11)
 _ZSTD_FROM_VERSION, _ZSTD = 7, 4
+_UNAUTHORIZED = ErrorCode.topic_authorization_failed, "Topic authorization failed."
 _ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
 _Results = list[tuple[str, list[Produced]]]
 
@@ -30,12 +32,16 @@ _Results = list[tuple[str, list[Produced]]]
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     results: _Results = []
     waits: list[tuple[PartitionLog, int]] = []
-    fault = _request_fault(request)
+    fault = _request_fault(context, request)
     for topic in request.topic_data or ():
+        refused = None if context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
         done = []
         for data in topic.partition_data or ():
             produced = (
-                fault or _early_zstd(context, data) or _append(broker, topic.name, data, waits if request.acks == -1 else None)
+                refused
+                or fault
+                or _early_zstd(context, data)
+                or _append(broker, topic.name, data, waits if request.acks == -1 else None)
             )
             done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
         results.append((topic.name, done))
@@ -50,7 +56,10 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     return Encoded([produce_body(context.api_version, results)])
 
 
-def _request_fault(request: Any) -> tuple[int, str] | None:
+def _request_fault(context: RequestContext, request: Any) -> tuple[int, str] | None:
+    transaction = request.transactional_id
+    if transaction is not None and not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transaction):
+        return ErrorCode.transactional_id_authorization_failed, "Transactional Id authorization failed."
     if request.acks not in (-1, 0, 1):
         return ErrorCode.invalid_required_acks, f"acks={request.acks}: it is -1, 0 or 1"
     if request.transactional_id is not None:

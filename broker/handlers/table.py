@@ -1,5 +1,6 @@
 """Which API keys are served, and by whom. What is not here is neither advertised nor answered."""
 
+from headrace.broker.handlers.acls import CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS
 from headrace.broker.handlers.alter_client_quotas import ALTER_CLIENT_QUOTAS
 from headrace.broker.handlers.api import Api
 from headrace.broker.handlers.api_versions import API_VERSIONS
@@ -46,5 +47,8 @@ APIS: dict[int, Api] = {
         DELETE_GROUPS,
         DESCRIBE_CLIENT_QUOTAS,
         ALTER_CLIENT_QUOTAS,
+        DESCRIBE_ACLS,
+        CREATE_ACLS,
+        DELETE_ACLS,
     )
 }

@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 
 from headrace.broker.broker import Broker
+from headrace.broker.handlers.api import RequestContext
 from headrace.broker.log.config import with_overrides
+from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS, OFFSETS_TOPIC, colliding_name, name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.errors import ConfigError, StorageError
 
 MAX_PARTITIONS = 10_000  # of one topic: every one of them costs files, memory and a line of each checkpoint
+
+
+def may_create(context: RequestContext, name: str) -> bool:
+    """Whether a client may make a topic of that name: it may make any, or this one."""
+    return context.may_cluster(Operation.CREATE) or context.may(Operation.CREATE, ResourceType.TOPIC, name)
 
 
 def name_error(name: str | None) -> int:

@@ -1,11 +1,11 @@
 """The words of access control, and the interface through which every handler asks: who does what to which resource.
 
-Pure. Numbers are those of Kafka's AclOperation, ResourceType (KIP-11, KIP-290), as they stand on the wire.
+Pure. Numbers are those of Kafka's AclOperation and ResourceType (KIP-11, KIP-290), as they stand on the wire.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Operation(IntEnum):
@@ -23,6 +23,9 @@ class Operation(IntEnum):
     DESCRIBE_CONFIGS = 10
     ALTER_CONFIGS = 11
     IDEMPOTENT_WRITE = 12
+    CREATE_TOKENS = 13
+    DESCRIBE_TOKENS = 14
+    TWO_PHASE_COMMIT = 15
 
 
 class ResourceType(IntEnum):
@@ -33,15 +36,45 @@ class ResourceType(IntEnum):
     GROUP = 3
     CLUSTER = 4
     TRANSACTIONAL_ID = 5
+    DELEGATION_TOKEN = 6
     USER = 7
 
 
 CLUSTER_NAME = "kafka-cluster"  # the one resource of type CLUSTER
 
+# What may be done to a thing of each kind, as answers with "authorized operations" tell it (Kafka's AclEntry).
+OPERATIONS_ON: Mapping[ResourceType, tuple[Operation, ...]] = {
+    ResourceType.TOPIC: (
+        Operation.READ,
+        Operation.WRITE,
+        Operation.CREATE,
+        Operation.DELETE,
+        Operation.ALTER,
+        Operation.DESCRIBE,
+        Operation.DESCRIBE_CONFIGS,
+        Operation.ALTER_CONFIGS,
+    ),
+    ResourceType.GROUP: (
+        Operation.READ,
+        Operation.DELETE,
+        Operation.DESCRIBE,
+        Operation.DESCRIBE_CONFIGS,
+        Operation.ALTER_CONFIGS,
+    ),
+    ResourceType.CLUSTER: (
+        Operation.CREATE,
+        Operation.ALTER,
+        Operation.DESCRIBE,
+        Operation.CLUSTER_ACTION,
+        Operation.DESCRIBE_CONFIGS,
+        Operation.ALTER_CONFIGS,
+        Operation.IDEMPOTENT_WRITE,
+    ),
+}
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who a client is, as in `User:alice`."""
+
+class Principal(NamedTuple):
+    """Who a client is, as in `User:alice`. A tuple, because the authorizer looks answers up by it on every request."""
 
     kind: str
     name: str
