@@ -3,8 +3,8 @@
 v4 KAFKA_STORAGE_ERROR may come; v5 log start offset; v7 zstd; v8 messages with errors (KIP-467); v9 flexible; v10 KIP-951;
 v11 TRANSACTION_ABORTABLE, which needs transactions. v12 promises KIP-890, v13 names topics by id.
 
-acks=1 answers when the records are in the log, acks=-1 when they meet the topic's durability, acks=0 never: an error then
-closes the connection, since there is no other way to say it.
+acks=1 answers when the records are in the log, and after the fsync that `flush.messages` makes due with them; acks=-1 when they
+meet the topic's durability; acks=0 never: an error then closes the connection, since there is no other way to say it.
 """
 
 import asyncio
@@ -37,12 +37,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         refused = None if context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
         done = []
         for data in topic.partition_data or ():
-            produced = (
-                refused
-                or fault
-                or _early_zstd(context, data)
-                or _append(broker, topic.name, data, waits if request.acks == -1 else None)
-            )
+            produced = refused or fault or _early_zstd(context, data) or _append(broker, topic.name, data, request.acks, waits)
             done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
         results.append((topic.name, done))
         traffic = broker.traffic(topic.name)
@@ -76,7 +71,7 @@ def _early_zstd(context: RequestContext, data: Any) -> tuple[int, str] | None:
 
 
 def _append(
-    broker: Broker, topic: str, data: Any, waits: list[tuple[PartitionLog, int]] | None
+    broker: Broker, topic: str, data: Any, acks: int, waits: list[tuple[PartitionLog, int]]
 ) -> Produced | tuple[int, str | None]:
     log = broker.log(topic, data.index)
     if log is None:
@@ -88,8 +83,8 @@ def _append(
     result = broker.append(log, data.records)
     if result.error:
         return result.error, result.message
-    if waits is not None and log.high_watermark <= result.last_offset:
-        waits.append((log, result.last_offset + 1))
+    if log.high_watermark <= result.last_offset and log.high_watermark < (at := log.answerable_from(result.last_offset, acks)):
+        waits.append((log, at))
     return Produced(data.index, 0, result.base_offset, result.log_append_time_ms, result.log_start_offset)
 
 

@@ -9,7 +9,7 @@ watermark is the log end. With either, the high watermark is what has been fsync
 then must:
 - call `sync()` (or, off its loop, `begin_sync()`, `run()` in a thread, `complete()` on the loop) when `sync_due(now_ms)` says
   so, after the appends of one turn, so that one fsync serves all of them;
-- answer a Produce with acks=-1 only when `high_watermark > AppendResult.last_offset`; with acks=1 it may answer at once;
+- answer a Produce only when the high watermark is at `answerable_from`;
 - wake fetches that wait when the high watermark has moved.
 
 An I/O error fences the partition (KAFKA-10778): appends and reads answer KAFKA_STORAGE_ERROR until the broker starts again.
@@ -326,6 +326,14 @@ class PartitionLog:
         return pending > 0 and (
             pending >= self.config.flush_messages or now_ms - self._unsynced_since_ms >= self.config.flush_ms
         )
+
+    def answerable_from(self, last_offset: int, acks: int) -> int:
+        """The high watermark at which a producer of the record at `last_offset` may be told that it is written.
+
+        With acks=-1, when it is exposed. With acks=1, when fewer than `flush.messages` records up to it are not on disk:
+        so many may be lost with the power, in Kafka too, whose append flushes when there are as many.
+        """
+        return last_offset + 1 if acks == -1 else last_offset + 2 - self.config.flush_messages
 
     @property
     def uncheckpointed_bytes(self) -> int:
