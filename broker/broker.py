@@ -72,6 +72,7 @@ class Broker:
         self._topics: dict[str, TopicRecord] = {}
         self._names_by_id: dict[uuid.UUID, str] = {}
         self._producer_ids: range = range(0)
+        self._checkpoints = asyncio.Lock()  # held by who writes checkpoints, from looking at the logs until it is on disk
 
     # topics
 
@@ -231,12 +232,26 @@ class Broker:
         if log.high_watermark < offset:
             await self.waiters.high_watermark_reaches(log, offset)
 
+    def delete_records(self, log: PartitionLog, offset: int) -> None:
+        """Records before `offset`, at most the high watermark, are gone; for good when `log_starts_durable` says so."""
+        log.delete_records(offset, self.clock.wall_ms())
+        logger.info("records deleted", extra={"topic": log.topic, "partition": log.partition, "before": log.log_start_offset})
+
+    async def log_starts_durable(self) -> bool:
+        """Write where the logs start; whether that is on disk."""
+        async with self._checkpoints, self._step_runs:
+            step = self.logs.log_start_step()
+            await self._in_thread(step.run)
+            step.complete()
+        return step.error is None
+
     async def maintain(self) -> None:
         """Let the logs do what is due (what may block, in a thread; retention here); once a second."""
-        for step in self.logs.due_steps(self.clock.wall_ms()):
-            async with self._step_runs:
-                await self._in_thread(step.run)
-            step.complete()
+        async with self._checkpoints:
+            for step in self.logs.due_steps(self.clock.wall_ms()):
+                async with self._step_runs:
+                    await self._in_thread(step.run)
+                step.complete()
         self.logs.keep_house(self.clock.wall_ms())
         self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()

@@ -80,6 +80,8 @@ def _append(
         return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
     if data.records is None:
         return ErrorCode.invalid_record, "no records"
+    if acks == -1 and log.config.min_insync_replicas > 1:
+        return ErrorCode.not_enough_replicas, f"there is 1 replica, min.insync.replicas is {log.config.min_insync_replicas}"
     result = broker.append(log, data.records)
     if result.error:
         return result.error, result.message

@@ -2,9 +2,11 @@
 
 from headrace.broker.handlers.acls import CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS
 from headrace.broker.handlers.alter_client_quotas import ALTER_CLIENT_QUOTAS
+from headrace.broker.handlers.alter_configs import ALTER_CONFIGS, INCREMENTAL_ALTER_CONFIGS
 from headrace.broker.handlers.api import Api
 from headrace.broker.handlers.api_versions import API_VERSIONS
 from headrace.broker.handlers.create_topics import CREATE_TOPICS
+from headrace.broker.handlers.delete_records import DELETE_RECORDS
 from headrace.broker.handlers.delete_topics import DELETE_TOPICS
 from headrace.broker.handlers.describe_client_quotas import DESCRIBE_CLIENT_QUOTAS
 from headrace.broker.handlers.describe_cluster import DESCRIBE_CLUSTER
@@ -30,9 +32,12 @@ APIS: dict[int, Api] = {
         API_VERSIONS,
         CREATE_TOPICS,
         DELETE_TOPICS,
+        DELETE_RECORDS,
         INIT_PRODUCER_ID,
         OFFSET_FOR_LEADER_EPOCH,
         DESCRIBE_CONFIGS,
+        ALTER_CONFIGS,
+        INCREMENTAL_ALTER_CONFIGS,
         DESCRIBE_CLUSTER,
         FIND_COORDINATOR,
         JOIN_GROUP,

@@ -123,6 +123,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "segment.ms": _integer(1, MAX_LONG),
 }
 TOPIC_KEYS: tuple[str, ...] = tuple(_PARSERS)
+LIST_KEYS = frozenset({"cleanup.policy"})
 
 # What a broker calls the default of a topic key; the first that is given wins, then the factor makes it the topic's unit.
 _BROKER_KEYS: dict[str, tuple[tuple[str, int], ...]] = {

@@ -7,7 +7,7 @@ The marker of a clean shutdown is removed, durably, before anything is loaded an
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -31,6 +31,7 @@ _LOCK = ".lock"
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
 _MAX_UNCHECKPOINTED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under three seconds of recovery
 _PROGRESS_INTERVAL = 500
+_OFFSET_CHECKPOINTS = (checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK)  # the order of `Facts`
 
 Overrides = Mapping[str, Mapping[str, str | None]]
 
@@ -68,8 +69,8 @@ class BackgroundStep(Protocol):
 
 
 @dataclass(slots=True)
-class _CheckpointWrite:
-    """The three offset checkpoints, as they were when this was made."""
+class CheckpointWrite:
+    """Offset checkpoints, as they were when this was made; `error` says whether they are on disk after `run`."""
 
     disk: Disk
     path: str
@@ -313,6 +314,10 @@ class LogDirectory:
             steps += [write] if write.files else []
         return [*steps, *self._due_removals(now_ms)]
 
+    def log_start_step(self) -> "CheckpointWrite":
+        """The log start offsets as they are now, to be made durable; not beside `due_steps`, which write the same file."""
+        return self._checkpoint_write((checkpoint.LOG_START,))
+
     def maintain(self, now_ms: int) -> None:
         """Everything that is due, here and now; blocks on the disk."""
         for step in self.due_steps(now_ms):
@@ -347,15 +352,15 @@ class LogDirectory:
         self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
         return [_Removal(self._disk, files, directories)] if files or directories else []
 
-    def _checkpoint_write(self) -> _CheckpointWrite:
+    def _checkpoint_write(self, names: Collection[str] = _OFFSET_CHECKPOINTS) -> CheckpointWrite:
         logs = self._logs.items()
         contents = {
             checkpoint.RECOVERY_POINT: checkpoint.encode_offsets({at: log.recovery_point for at, log in logs}),
             checkpoint.LOG_START: checkpoint.encode_offsets({at: log.log_start_offset for at, log in logs}),
             checkpoint.HIGH_WATERMARK: checkpoint.encode_offsets({at: log.high_watermark for at, log in logs}),
         }
-        changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
-        return _CheckpointWrite(self._disk, self.path, changed, self._written)
+        changed = {name: content for name, content in contents.items() if name in names and self._written.get(name) != content}
+        return CheckpointWrite(self._disk, self.path, changed, self._written)
 
     def _write_checkpoints(self) -> None:
         write = self._checkpoint_write()
@@ -383,9 +388,6 @@ class LogDirectory:
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
         finally:
             self._lock.release()
-
-
-_OFFSET_CHECKPOINTS = (checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK)  # the order of `Facts`
 
 
 def _identify(disk: Disk, path: str, config: LogDirectoryConfig) -> str:

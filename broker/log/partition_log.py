@@ -18,6 +18,7 @@ A full disk does not: the half-written batch is cut off and the producer told to
 
 import logging
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -296,7 +297,7 @@ class PartitionLog:
     def max_timestamp_offset(self) -> tuple[int, int, int] | None:
         """The same of the first record that has the greatest timestamp of all; None if there are no records."""
         try:
-            greatest = self._segments.greatest_timestamp()
+            greatest = self._segments.greatest_timestamp(self.log_start_offset)
         except OSError as error:
             self.fence(error)
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
@@ -407,10 +408,18 @@ class PartitionLog:
 
     def retain(self, now_ms: int) -> None:
         """Delete segments that time, size or the log start offset allow; never what is not exposed (KAFKA-5634)."""
+        self._delete_while(self._oldest_outlived, now_ms)
+
+    def delete_records(self, offset: int, now_ms: int) -> None:
+        """Records before `offset`, at most the high watermark, are no longer to be read; segments without others go now."""
+        self.log_start_offset = max(self.log_start_offset, min(offset, self.high_watermark))
+        self._delete_while(lambda _: self._segments.end_of_first() <= self.log_start_offset, now_ms)
+
+    def _delete_while(self, is_due: Callable[[int], bool], now_ms: int) -> None:
         if self.fenced:
             return
         try:
-            while self._segments.first.size and self._oldest_outlived(now_ms):
+            while self._segments.first.size and is_due(now_ms):
                 if len(self._segments) == 1:
                     self._roll()
                 self._delete_first(now_ms)
@@ -438,13 +447,9 @@ class PartitionLog:
                 unsafe.remove(segment)
         self._deleted.append((now_ms + self.config.file_delete_delay_ms, segment.rename_deleted(), segment))
         logger.info(
-            "segment deleted by retention",
+            "segment deleted",
             extra={"topic": self.topic, "partition": self.partition, "base_offset": segment.base_offset},
         )
-
-    def advance_log_start(self, offset: int) -> None:
-        """Records before `offset` are no longer to be read; at most the high watermark."""
-        self.log_start_offset = max(self.log_start_offset, min(offset, self.high_watermark))
 
     def take_deleted(self, now_ms: int) -> list[str]:
         """The files of deleted segments whose delay is over: to be removed by the caller, who need not hurry."""

@@ -150,20 +150,24 @@ def first_at_or_after(batch: bytes | memoryview, timestamp_ms: int, offset: int 
     return None
 
 
-def latest_timestamp(batch: bytes | memoryview) -> int:
-    """The latest time of the records in one batch that says CreateTime; only lengths and times are read, 0.7 µs a record.
+def latest_timestamp(batch: bytes | memoryview, offset: int = 0) -> int:
+    """The latest time of the records in one batch, from `offset` on; only lengths, times and offsets are read.
 
     Raises:
         CorruptError: the records cannot be read.
     """
     view = memoryview(batch)
     header = parse_header(view)
+    if header.attributes & LOG_APPEND_TIME:
+        return header.max_timestamp
     reader = _Reader(decompress(header.codec, view[HEADER_SIZE : header.size]))
     latest = NO_TIMESTAMP
     for _ in range(header.record_count):
         end = reader.varint() + reader.position
         reader.byte()
-        latest = max(latest, header.base_timestamp + reader.varint())
+        timestamp, at = header.base_timestamp + reader.varint(), header.base_offset + reader.varint()
+        if at >= offset:
+            latest = max(latest, timestamp)
         if not reader.position <= end <= reader.end:
             raise CorruptError("a record is longer or shorter than it says")
         reader.position = end

@@ -95,6 +95,8 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     if found < floor:
         logger.error("records are lost: the log ends early", extra={"log": path, "log_end_offset": found, "expected": floor})
         segments[-1].seal()
+        for empty in (segment for segment in segments if not segment.size):
+            empty.remove()  # else the next recovery would find a gap there, and cut off all that comes later
         segments = [segment for segment in segments if segment.size] + [_create(disk, path, floor, config)]
         disk.sync_directory(path)
     end = segments[-1].next_offset
@@ -219,14 +221,19 @@ def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, bad_bytes: i
 def _producers(
     disk: Disk, path: str, names: list[str], segments: list[Segment], scan: _Scan, end: int, now_ms: int
 ) -> ProducerStates:
-    """The newest snapshot before the end, and every later batch of an idempotent producer on top of it."""
+    """The newest snapshot before the end, and every later batch of an idempotent producer on top of it.
+
+    One from before the first segment is no use: batches after it are gone, and a producer held against what it wrote before
+    them would be stuck. Unknown, it may go on.
+    """
     offsets = snapshot_offsets(names)
     gone = [offset for offset in offsets if offset > end]
     if gone:
         remove_snapshots(disk, path, gone)
         disk.sync_directory(path)
-    newest = newest_snapshot(disk, path, [offset for offset in offsets if offset <= end], now_ms)
-    start, states = newest if newest is not None else (segments[0].base_offset, ProducerStates())
+    first = segments[0].base_offset
+    newest = newest_snapshot(disk, path, [offset for offset in offsets if first <= offset <= end], now_ms)
+    start, states = newest if newest is not None else (first, ProducerStates())
     scanned_from = scan.producer_batches[0].base_offset if scan.producer_batches else end
     for header in _headers_between(segments, start, min(scanned_from, end)):
         if header.producer_id != NO_PRODUCER_ID:

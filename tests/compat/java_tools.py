@@ -7,10 +7,11 @@ LIBS = Path(__file__).parents[2] / ".peers" / "kafka" / "libs"
 # Short runs: no optimizing compiler, and the simplest collector.
 JAVA = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-cp", f"{LIBS}/*"]
 TOOLS = "org.apache.kafka.tools"
+CONFIGS = "kafka.admin.ConfigCommand"
 
 
 class JavaTools:
-    """Runs tools against one broker. Names are classes under `org.apache.kafka.tools`."""
+    """Runs tools against one broker. Names are classes under `org.apache.kafka.tools`; CONFIGS is elsewhere."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -20,7 +21,7 @@ class JavaTools:
 
     def bare_command(self, tool: str, *arguments: str) -> list[str]:
         """Without the broker's address, which ProducerPerformance takes from its file."""
-        return [*JAVA, f"{TOOLS}.{tool}", *arguments]
+        return [*JAVA, tool if tool == CONFIGS else f"{TOOLS}.{tool}", *arguments]
 
     def run(self, tool: str, *arguments: str, stdin: str = "", exit_status: int | None = 0) -> str:
         """Its standard output; with an exit status other than 0 (None: any) expected, standard error after it."""

@@ -64,6 +64,11 @@ async function main() {
   seen.groups = (await admin.listGroups()).groups;
   const resources = [{ type: ConfigResourceTypes.TOPIC, name: "js", configNames: ["retention.ms"] }];
   seen.config = (await admin.describeConfigs({ includeSynonyms: false, resources })).resources[0].configEntries;
+  const altered = { type: ConfigResourceTypes.TOPIC, name: "js", configEntries: [{ name: "retention.ms", value: "60000" }] };
+  await admin.alterConfigs({ validateOnly: false, resources: [altered] });
+  seen.altered = (await admin.describeConfigs({ includeSynonyms: false, resources })).resources[0].configEntries[0].configValue;
+  await admin.deleteTopicRecords({ topic: "js", partitions: [{ partition: 1, offset: "2" }] });
+  seen.cut = (await admin.fetchTopicOffsets("js")).map(({ low }) => Number(low));
   seen.deletedGroups = await admin.deleteGroups(["js-group"]);
   await admin.deleteTopics({ topics: ["js"] });
   seen.topicsLeft = await admin.listTopics();

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import aiokafka.admin
 import aiokafka.errors
 import confluent_kafka
+import kafka
 import kafka.errors
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from kafka.admin import ConfigResource as KafkaPythonResource
 from kafka.admin import NewTopic as KafkaPythonTopic
 
-from tests.compat.clients import kafka_python_admin
+from tests.compat.clients import Confluent, kafka_python_admin
 from tests.processes import broker
 
 
@@ -92,3 +94,52 @@ def test_a_transactional_producer_is_told_at_once_that_there_are_no_transactions
     with pytest.raises(confluent_kafka.KafkaException) as raised:
         producer.init_transactions(20)
     assert raised.value.args[0].code() == confluent_kafka.KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+def own_settings(admin: AdminClient, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    settings = admin.describe_configs([resource])[resource].result(10)
+    return {name: entry.value for name, entry in settings.items() if not entry.is_default}
+
+
+def test_confluent_changes_settings_and_deletes_records(bootstrap: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic("tuned", 1, 1, config={"segment.bytes": "2048"})])["tuned"].result(10)
+
+    def alter(*entries: tuple[str, str, AlterConfigOpType]) -> ConfigResource:
+        wanted = [ConfigEntry(name, value, incremental_operation=operation) for name, value, operation in entries]
+        return ConfigResource(ConfigResource.Type.TOPIC, "tuned", incremental_configs=wanted)
+
+    change = alter(
+        ("retention.ms", "60000", AlterConfigOpType.SET),
+        ("cleanup.policy", "compact", AlterConfigOpType.APPEND),
+        ("segment.bytes", "", AlterConfigOpType.DELETE),
+    )
+    admin.incremental_alter_configs([change])[change].result(10)
+    assert own_settings(admin, "tuned") == {"retention.ms": "60000", "cleanup.policy": "compact,delete"}
+    bad = alter(("retention.ms", "soon", AlterConfigOpType.SET))
+    refused = error_of(admin.incremental_alter_configs([bad])[bad], confluent_kafka.KafkaException)
+    assert refused.code() == confluent_kafka.KafkaError.INVALID_CONFIG
+    whole = ConfigResource(ConfigResource.Type.TOPIC, "tuned", set_config={"max.message.bytes": "3000"})
+    admin.alter_configs([whole])[whole].result(10)
+    assert own_settings(admin, "tuned") == {"max.message.bytes": "3000"}
+
+    Confluent().produce(bootstrap, "tuned", [b"a", b"b", b"c"])
+    cut = confluent_kafka.TopicPartition("tuned", 0, 2)
+    assert admin.delete_records([cut])[cut].result(10).low_watermark == 2
+    beyond = confluent_kafka.TopicPartition("tuned", 0, 9)
+    refused = error_of(admin.delete_records([beyond])[beyond], confluent_kafka.KafkaException)
+    assert refused.code() == confluent_kafka.KafkaError.OFFSET_OUT_OF_RANGE
+
+
+def test_kafka_python_changes_settings_and_deletes_records(bootstrap: str) -> None:
+    admin = kafka_python_admin(bootstrap)
+    try:
+        admin.create_topics([KafkaPythonTopic(name="kp-tuned", num_partitions=1, replication_factor=1)])
+        admin.alter_configs([KafkaPythonResource("TOPIC", "kp-tuned", configs={"retention.ms": "60000"})])
+        assert own_settings(AdminClient({"bootstrap.servers": bootstrap}), "kp-tuned") == {"retention.ms": "60000"}
+        Confluent().produce(bootstrap, "kp-tuned", [b"a", b"b", b"c"])
+        partition = kafka.TopicPartition("kp-tuned", 0)
+        assert admin.delete_records({partition: -1})[partition]["low_watermark"] == 3
+    finally:
+        admin.close()

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.compat.java_tools import LIBS, JavaTools
+from tests.compat.java_tools import CONFIGS, LIBS, JavaTools
 from tests.processes import Part, broker
 
 GROUPS = "consumer.group.ConsumerGroupCommand"
@@ -103,6 +103,24 @@ def test_the_performance_tools_finish(java: JavaTools, tmp_path: Path) -> None:
     assert "50000 records sent" in produced.stdout, produced.stderr
     consumed = java.run("ConsumerPerformance", "--topic", "fast", "--messages", "50000", "--timeout", "20000")
     assert consumed.splitlines()[-1].split(", ")[4] == "50000"
+
+
+def test_a_topics_settings_are_changed_and_its_records_deleted(java: JavaTools, tmp_path: Path) -> None:
+    java.run("TopicCommand", "--create", "--topic", "tuned", "--config", "segment.bytes=2000000")
+    topic = ("--entity-type", "topics", "--entity-name", "tuned")
+    added = "retention.ms=60000,cleanup.policy=[compact,delete]"
+    assert "Completed updating config" in java.run(CONFIGS, *topic, "--alter", "--add-config", added)
+    java.run(CONFIGS, *topic, "--alter", "--delete-config", "segment.bytes")
+    described = java.run(CONFIGS, *topic, "--describe")
+    assert "retention.ms=60000" in described
+    assert "cleanup.policy=compact,delete" in described
+    assert "segment.bytes" not in described
+    refused = java.run(CONFIGS, *topic, "--alter", "--add-config", "retention.ms=soon", exit_status=1)
+    assert "InvalidConfigurationException" in refused
+
+    wanted = tmp_path / "offsets.json"
+    wanted.write_text(json.dumps({"version": 1, "partitions": [{"topic": "tuned", "partition": 0, "offset": -1}]}))
+    assert "low_watermark: 0" in java.run("DeleteRecordsCommand", "--offset-json-file", str(wanted))
 
 
 class _Verifiable:

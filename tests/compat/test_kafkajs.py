@@ -69,3 +69,8 @@ def test_the_cluster_and_a_topics_settings_are_described(seen: dict[str, Any]) -
     assert seen["cluster"]["controller"] == 1
     (setting,) = seen["config"]
     assert (setting["configName"], setting["configValue"], setting["isDefault"]) == ("retention.ms", "-1", False)
+
+
+def test_settings_are_changed_and_records_deleted(seen: dict[str, Any]) -> None:
+    assert seen["altered"] == "60000"
+    assert sorted(seen["cut"]) == [0, 2]

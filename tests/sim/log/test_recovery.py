@@ -34,7 +34,9 @@ class Oracle:
     """What one partition was told and what it answered."""
 
     written: dict[int, Record] = field(default_factory=dict)  # offset → the record last acknowledged there
+    attempted: dict[int, Record] = field(default_factory=dict)  # the last append, which the power cut may have let through
     durable_end: int = 0  # before it, all was synced while we watched
+    deleted_end: int = 0  # before it, all was deleted durably
     exposed_durably: int = 0
     max_log_start: int = 0
     sequences: dict[int, int] = field(default_factory=dict)  # producer id → next sequence
@@ -118,12 +120,23 @@ class World:
             end = log.log_end_offset
             log.sync(checkpoint=self.rng.random() < 0.3)
             oracle.durable_end = end
-        elif act < 0.95:
+        elif act < 0.93:
             assert self.directory is not None
             self.directory.maintain(self.now_ms)
+        elif act < 0.95:
+            self.delete_records(log, oracle)
         else:
             oracle_read(log, oracle, self.rng)
         self.note(log, oracle)
+
+    def delete_records(self, log: PartitionLog, oracle: Oracle) -> None:
+        assert self.directory is not None
+        log.delete_records(self.rng.randint(log.log_start_offset, log.high_watermark), self.now_ms)
+        oracle.max_log_start = log.log_start_offset  # from here on it may be gone
+        step = self.directory.log_start_step()
+        step.run()
+        step.complete()
+        oracle.deleted_end = log.log_start_offset
 
     def append(self, log: PartitionLog, oracle: Oracle) -> None:
         rng = self.rng
@@ -138,6 +151,7 @@ class World:
             content, codec=rng.choice([0, 0, 0, 1, 2, 3, 4]), producer_id=producer_id, producer_epoch=0 if known else -1,
             base_sequence=sequence if known else -1,
         )  # fmt: skip
+        oracle.attempted = dict(enumerate(content, log.log_end_offset))
         result = log.append(batch, now_ms=self.now_ms)
         assert result.error == 0, result
         oracle.acknowledge(content, result.base_offset)
@@ -195,12 +209,13 @@ def compare(log: PartitionLog, oracle: Oracle, rng: random.Random) -> None:
     """After loading: the log against the oracle; then the oracle forgets what the crash took."""
     assert log.log_end_offset >= oracle.durable_end, f"synced records lost: {log.log_end_offset} < {oracle.durable_end}"
     assert log.high_watermark == log.log_end_offset >= oracle.exposed_durably
+    assert log.log_start_offset >= oracle.deleted_end, "deleted records are back"
     stored = read_all(log, rng)
     for offset in range(oracle.max_log_start, oracle.durable_end):  # retention had deleted the rest
         if offset in oracle.written:
             assert offset in stored, f"synced record {offset} lost"
     for offset, record in stored.items():
-        expected = oracle.written[offset]
+        expected = oracle.written[offset] if offset in oracle.written else oracle.attempted[offset]
         assert (record.key, record.value) == (expected.key, expected.value), f"record {offset} changed"
     oracle.written = {o: r for o, r in oracle.written.items() if o in stored or o < log.log_start_offset}
     for offset, record in stored.items():
@@ -293,12 +308,14 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
         (PartitionSync, "run", "if self.names:", "if self.names and not self.files:"),
         (recovery, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
         (LogDirectory, "_load", "if clean:", "if clean and not names:"),
+        (LogDirectory, "log_start_step", "(checkpoint.LOG_START,)", "()"),
     ],
     ids=[
         "older segments are synced too",
         "names are synced",
         "CRCs are checked",
         "the clean marker goes first",
+        "a deletion is written before it is told",
     ],
 )
 def test_a_guard_taken_out_is_noticed(target: type, name: str, old: str, new: str) -> None:

@@ -170,12 +170,23 @@ def test_retention_never_deletes_what_is_not_exposed() -> None:
 
 def test_records_before_an_advanced_log_start_are_gone() -> None:
     log = filled(10, segment_bytes="250")
-    log.advance_log_start(13)
+    log.delete_records(13, NOW_MS)
     assert log.read(12, 100).error == ErrorCode.offset_out_of_range
     assert log.read(13, 100).error == 0
     assert log.offset_for_timestamp(0) == (13, NOW_MS - 100_000 + 4001, 0)
-    log.advance_log_start(10**6)
+    log.delete_records(10**6, NOW_MS)
     assert log.log_start_offset == log.high_watermark
+
+
+def test_deleted_records_do_not_count_for_the_greatest_time() -> None:
+    log = new_log(segment_bytes="400")
+    times = [5, 900, 30, 700, 20, 10, 15, 12]
+    for first, second in zip(times[::2], times[1::2], strict=True):
+        log.append(build_batch([Record(None, b"v" * 100, NOW_MS + t) for t in (first, second)]), now_ms=NOW_MS)
+    for start in range(8):
+        log.delete_records(start, NOW_MS)
+        offset, time = max(enumerate(times[start:], start), key=lambda pair: (pair[1], -pair[0]))
+        assert log.max_timestamp_offset() == (offset, NOW_MS + time, 0)
 
 
 def test_without_flush_settings_a_record_is_exposed_at_once() -> None:
