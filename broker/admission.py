@@ -13,6 +13,7 @@ class CloseReason(Enum):
     """Why we closed a connection; the value is the metric's label."""
 
     PROTOCOL = "protocol"  # it broke the protocol, or asked for what cannot be answered
+    AUTHENTICATION = "authentication"  # the client could not say who it is
     IDLE = "idle"
     TOO_MANY = "max.connections"
     TOO_MANY_OF_IP = "max.connections.per.ip"

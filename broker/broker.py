@@ -24,7 +24,10 @@ from headrace.broker.metrics import Metrics, TopicTraffic
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
+from headrace.broker.security.failed_logins import FailedLogins
+from headrace.broker.security.logins import Logins
 from headrace.broker.security.rules import AccessRules
+from headrace.broker.security.users import Users
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
@@ -66,6 +69,8 @@ class Broker:
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
         self.access_rules = AccessRules(store, config) if config.authorizer_class_name else None
         self.authorizer: Authorizer = self.access_rules.authorizer if self.access_rules else EverybodyMay()
+        failed = FailedLogins(config.connection_failed_authentication_delay_ms)
+        self.logins = Logins(Users(store), clock, failed, tokens=None)
         self.groups: Any = None  # set by the command, once the groups are loaded
         self.topic_changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
         self._step_runs = asyncio.Lock()
@@ -258,6 +263,7 @@ class Broker:
 
     async def close(self) -> None:
         """Return when no disk work is under way; the logs may then be closed."""
+        self.logins.close()
         await self.flusher.close()
         async with self.topic_changes:
             pass

@@ -7,14 +7,15 @@ one.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headrace.broker.keys.access import AccessKeys
 from headrace.broker.keys.groups import GroupKeys
 from headrace.broker.keys.log import LogKeys
-from headrace.broker.keys.network import NetworkKeys
+from headrace.broker.keys.network import Listener, NetworkKeys, parse_listeners
 from headrace.broker.keys.numbers import NotNegative, Positive
 from headrace.broker.keys.quotas import QuotaKeys
+from headrace.broker.keys.security import SecurityKeys
 from headrace.broker.log.config import BROKER_KEYS, broker_defaults
 from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.config import Section
@@ -27,7 +28,7 @@ class CoordinationSection(Section):
     path: Path | None = Field(default=None, description="the store's file; by default coordination.db in log.dirs")
 
 
-class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, NetworkKeys):
+class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, NetworkKeys):
     """One broker."""
 
     node_id: NotNegative = Field(1, alias="node.id", description="this broker's id")
@@ -41,6 +42,24 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, NetworkKeys):
     default_replication_factor: Literal[1] = Field(
         1, alias="default.replication.factor", description="one broker keeps one copy"
     )
+
+    @model_validator(mode="after")
+    def _listeners_have_protocols(self) -> "BrokerConfig":
+        for listener in parse_listeners(self.listeners):
+            protocol = self.protocol(listener.name)
+            if protocol is None:
+                raise ValueError(f"listeners: {listener.name} has no protocol; map it in listener.security.protocol.map")
+            if protocol.endswith("SSL"):
+                raise ValueError(f"listeners: {protocol} is not served")
+            if protocol.startswith("SASL_") and not self.of_listener(listener.name).sasl_enabled_mechanisms:
+                raise ValueError(f"sasl.enabled.mechanisms: {listener.name} needs at least one")
+        return self
+
+    def protocol_of(self, listener: Listener) -> str:
+        """The security protocol of one of the listeners."""
+        protocol = self.protocol(listener.name)
+        assert protocol is not None
+        return protocol
 
     def log_keys(self) -> dict[str, object]:
         """The keys that give topics their defaults, as `log.config.broker_defaults` takes them."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headrace.broker.admission import CloseReason
 from headrace.broker.dispatch import Pending
+from headrace.broker.endpoint import Endpoint
+from headrace.broker.security.authentication import Authentication
 from headrace.broker.sending import Sender
 from headrace.broker.session import Session
 from headrace.broker.wire.frames import FrameReader
@@ -37,14 +39,18 @@ class _Slot:
 class Connection(asyncio.BufferedProtocol):
     """One client's connection."""
 
-    def __init__(self, server: "Server", listener: str, advertised: tuple[str, int]) -> None:
+    def __init__(self, server: "Server", endpoint: Endpoint) -> None:
         self._server = server
-        self._session = Session(listener, advertised, "?", server.broker.authorizer)
-        self._reader = FrameReader(server.broker.config.socket_request_max_bytes, server.receive_buffer)
+        self._session = Session(endpoint.name, endpoint.advertised, "?", server.broker.authorizer)
+        config = server.broker.config
+        if endpoint.mechanisms is not None:
+            self._session.authentication = Authentication(endpoint.mechanisms)
+        most_bytes = config.sasl_server_max_receive_size if endpoint.mechanisms else config.socket_request_max_bytes
+        self._reader = FrameReader(most_bytes, server.receive_buffer)
         self._backlog: deque[bytes | memoryview] = deque()  # frames beyond the bound; at most one buffer of them
         self._slots: deque[_Slot] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bound = server.broker.config.max_in_flight_requests_per_connection
+        self._bound = 1 if self._session.is_authenticating else config.max_in_flight_requests_per_connection
         self._reading = True
         self._admitted = False
         self.last_active_ms = server.broker.clock.monotonic_ms()
@@ -165,7 +171,21 @@ class Connection(asyncio.BufferedProtocol):
             return
         slot.answered = True
         self._send_answered()
+        if self._session.authentication is not None:
+            self._follow_login()
         self._go_on()
+
+    def _follow_login(self) -> None:
+        """After an answer that may have been part of a login: what is bounded by how it went."""
+        config = self._server.broker.config
+        if self._session.has_failed:
+            self._server.metrics.connections_closed[CloseReason.AUTHENTICATION.value] += 1
+            self._transport.close()
+        elif self._session.is_authenticating:
+            self._bound = 1
+        else:
+            self._bound = config.max_in_flight_requests_per_connection
+            self._reader.accept(config.socket_request_max_bytes)
 
     def _answer_now(self, parts: list[Any]) -> None:
         if not self._slots:

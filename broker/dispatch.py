@@ -4,11 +4,14 @@ A handler's own failure is logged with its traceback and ends the connection tha
 """
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
+from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, bare_token
+from headrace.broker.security.authentication import Authentication
 from headrace.broker.session import Session
 from headrace.broker.wire.header import RequestHeader, parse_header
 from headrace.broker.wire.schema import RequestCodec, request_codec
@@ -21,14 +24,18 @@ class UnsupportedRequestError(PeerError):
     """An API key or a version that is not served."""
 
 
+class UnauthenticatedError(PeerError):
+    """A request of a client that would have to say who it is first."""
+
+
 class Pending:
     """A request whose answer has to be waited for."""
 
-    __slots__ = ("_answer", "_client", "_codec", "_correlation_id", "api")
+    __slots__ = ("_answer", "_client", "_encode", "api")
 
-    def __init__(self, api: Api, codec: RequestCodec, correlation_id: int, answer: Awaitable[Response], client: str) -> None:
+    def __init__(self, api: Api, encode: Callable[[Response], list[Any]], answer: Awaitable[Response], client: str) -> None:
         self.api = api
-        self._codec, self._correlation_id, self._answer, self._client = codec, correlation_id, answer, client
+        self._encode, self._answer, self._client = encode, answer, client
 
     async def parts(self) -> list[Any]:
         """The answer in parts, once it is there; none where nothing is to be sent.
@@ -43,7 +50,7 @@ class Pending:
         except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
             logger.error("handler failed", exc_info=error, extra={"api": self.api.name, "client": self._client})
             raise PeerError(f"{self.api.name} failed: {error!r}") from error
-        return [] if response is None else _parts(self._codec, self._correlation_id, response)
+        return self._encode(response)
 
 
 class Dispatcher:
@@ -60,7 +67,13 @@ class Dispatcher:
         Raises:
             PeerError: it is not a request that is served, or its handler failed; the connection cannot go on.
         """
+        authentication = session.authentication
+        if authentication is not None and authentication.wants_bare_token:
+            token = bare_token(self._broker, session, authentication, bytes(frame))
+            return Pending(SASL_AUTHENTICATE, _bare_parts, token, session.client_host)
         header = parse_header(frame)
+        if authentication is not None:
+            self._check_login(authentication, header.api_key)
         api = self._apis.get(header.api_key)
         if api is None or not api.min_version <= header.api_version <= api.max_version:
             return self._unserved(frame, header, api)
@@ -72,14 +85,25 @@ class Dispatcher:
         try:
             answer = api.handle(self._broker, context, request)
             if isinstance(answer, Awaitable):
-                return Pending(api, codec, header.correlation_id, answer, session.client_host)
-            return [] if answer is None else _parts(codec, header.correlation_id, answer)
+                return Pending(api, partial(_parts, codec, header.correlation_id), answer, session.client_host)
+            return _parts(codec, header.correlation_id, answer)
         except PeerError:
             raise
         except Exception as error:  # the supervisor of handlers, as above
             what = {"api": api.name, "version": header.api_version, "client": session.client_host}
             logger.exception("handler failed", extra=what)
             raise PeerError(f"{api.name} failed: {error!r}") from error
+
+    def _check_login(self, authentication: Authentication, api_key: int) -> None:
+        """
+        Raises:
+            UnauthenticatedError: the client has not logged in yet, or not again in time.
+        """
+        if not authentication.serves(api_key):
+            name = self._apis[api_key].name if api_key in self._apis else "unknown"
+            raise UnauthenticatedError(f"API key {api_key} ({name}) before the client has logged in")
+        if authentication.has_expired(api_key, self._broker.clock.monotonic_ms()):
+            raise UnauthenticatedError("the session has expired, and the client has not logged in again")
 
     def _unserved(self, frame: bytes | memoryview, header: RequestHeader, api: Api | None) -> list[Any]:
         """ApiVersions in a version of the future is answered in v0, error 35 (KIP-511); all else closes the connection."""
@@ -91,8 +115,10 @@ class Dispatcher:
         raise UnsupportedRequestError(f"API key {header.api_key} ({name}) version {header.api_version} is not served")
 
 
-def _parts(codec: RequestCodec, correlation_id: int, response: Mapping[str, Any] | Encoded) -> list[Any]:
-    """A whole answer in parts, its size first."""
+def _parts(codec: RequestCodec, correlation_id: int, response: Response) -> list[Any]:
+    """A whole answer in parts, its size first; none where nothing is to be sent."""
+    if response is None:
+        return []
     if isinstance(response, Encoded):
         header = codec.header(correlation_id)
         size = len(header) + sum(map(len, response.parts))
@@ -100,3 +126,10 @@ def _parts(codec: RequestCodec, correlation_id: int, response: Mapping[str, Any]
         return [size.to_bytes(4, "big") + header + first, *rest]
     body = codec.encode(correlation_id, response)
     return [len(body).to_bytes(4, "big") + body]
+
+
+def _bare_parts(response: Response) -> list[Any]:
+    """The answer to a token without a header: its own token, and its size first."""
+    assert isinstance(response, Mapping)
+    token: bytes = response["auth_bytes"]
+    return [len(token).to_bytes(4, "big") + token]

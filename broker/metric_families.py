@@ -58,6 +58,9 @@ CONNECTIONS = Family("kafka_server_socketservermetrics_connection_count", "gauge
 CONNECTIONS_CLOSED = Family(
     "headrace_broker_closed_connections_total", "counter", "Connections closed by the broker, by CloseReason", ("reason",)
 )
+LOGINS = Family(
+    "headrace_broker_logins_total", "counter", "Logins over SASL, by `success` or why they failed", ("mechanism", "result")
+)
 RECEIVED_BYTES = Family("headrace_broker_received_bytes_total", "counter", "Bytes received from clients")
 SENT_BYTES = Family("headrace_broker_sent_bytes_total", "counter", "Bytes sent to clients")
 

@@ -6,12 +6,10 @@ trace; the lock is taken before any log is read; nothing is accepted before ever
 
 import asyncio
 import contextlib
-import errno
 import logging
 import resource
 import secrets
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,13 +21,13 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
+from headrace.broker.keys.network import Listener, parse_listeners
+from headrace.broker.listening import bound, endpoint_of, warn_if_exposed
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.server import Server
 from headrace.broker.watched import watch_broker
 from headrace.clock import SystemClock
-from headrace.errors import UsageError
 from headrace.http import serve_http
 from headrace.process import async_stop_event, run_file, writable_directory
 
@@ -47,12 +45,13 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     """
     _raise_descriptor_limit()
     with contextlib.ExitStack() as stack:
-        sockets = [(listener, stack.enter_context(_bound(listener))) for listener in parse_listeners(config.listeners)]
+        sockets = [(listener, stack.enter_context(bound(listener))) for listener in parse_listeners(config.listeners)]
         ports = {"kafka": sockets[0][1].getsockname()[1]}
         if config.http is not None:
             ports["http"] = serve_http(config.http)
         directory = writable_directory(config.log_dirs, "log.dirs").resolve()
-        _warn_if_exposed(sockets)
+        for listener, _ in sockets:
+            warn_if_exposed(config, listener)
         uvloop.run(_serve(config, sockets, directory, run_file_path, ports))
     return 0
 
@@ -84,10 +83,8 @@ async def _serve(
     server = Server(broker)
     watch_broker(broker)
     REGISTRY.register(broker.metrics)
-    told = parse_listeners(config.advertised_listeners) if config.advertised_listeners else []
-    advertised = {listener.name: listener for listener in told}
     for listener, sock in sockets:
-        await server.listen(listener.name, sock, _told(listener, advertised.get(listener.name), sock))
+        await server.listen(endpoint_of(config, listener, sock, broker.logins), sock)
     maintenance = asyncio.create_task(_maintain(broker, server))
     with run_file(run_file_path, ports):
         logger.info("broker ready", extra={"ports": ports, "topics": len(broker.topics()), "cluster_id": broker.cluster_id})
@@ -119,42 +116,3 @@ def _raise_descriptor_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):  # refused: then what we have must do
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _told(listener: Listener, advertised: Listener | None, sock: socket.socket) -> tuple[str, int]:
-    """The address that clients are told: the advertised one, else the one that is bound, with the real port."""
-    if advertised is not None:
-        return advertised.host, advertised.port
-    host = socket.gethostname() if listener.host in EVERY_INTERFACE else listener.host
-    return host, int(sock.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _bound(listener: Listener) -> Iterator[socket.socket]:
-    """A bound socket that does not listen yet."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"listeners {listener.host}: {error.strerror or error}; name an address of this machine") from error
-    with sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-            sock.listen(1024)
-        except OSError as error:
-            where = f"{listener.host}:{listener.port}"
-            hint = "is another broker running there?" if error.errno == errno.EADDRINUSE else "name an address of this machine"
-            raise UsageError(f"listeners {where}: {error.strerror or error}; {hint}") from error
-        yield sock
-
-
-def _warn_if_exposed(sockets: list[tuple[Listener, socket.socket]]) -> None:
-    for listener, _ in sockets:
-        if not listener.is_loopback:
-            logger.warning(
-                "LISTENING BEYOND THIS MACHINE WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches "
-                "%s:%d can read and write every topic; use loopback or a firewall",
-                listener.host,
-                listener.port,
-            )

@@ -9,6 +9,7 @@ from headrace.broker.admission import Admission, CloseReason
 from headrace.broker.broker import Broker
 from headrace.broker.connection import Connection
 from headrace.broker.dispatch import Dispatcher
+from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
 from headrace.broker.wire.frames import RECEIVE_BYTES
 
@@ -36,12 +37,10 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server] = []
 
-    async def listen(self, name: str, sock: socket.socket, advertised: tuple[str, int]) -> None:
-        """Serve a bound socket as the listener `name`; `advertised` is the address that clients are told."""
+    async def listen(self, endpoint: Endpoint, sock: socket.socket) -> None:
+        """Serve a bound socket."""
         loop = asyncio.get_running_loop()
-        self._listening.append(
-            await loop.create_server(lambda: Connection(self, name, advertised), sock=sock, backlog=_BACKLOG)
-        )
+        self._listening.append(await loop.create_server(lambda: Connection(self, endpoint), sock=sock, backlog=_BACKLOG))
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

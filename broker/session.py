@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from headrace.broker.security.access import ANONYMOUS, Authorizer, Principal
+from headrace.broker.security.authentication import Authentication, State
 
 
 @dataclass(slots=True)
@@ -14,6 +15,7 @@ class Session:
         advertised: the address that clients of this listener are told.
         client_host: the peer's address, without its port.
         principal: who it is; changes when it authenticates.
+        authentication: where it stands in that; None where the listener wants none over SASL.
     """
 
     listener: str
@@ -21,3 +23,14 @@ class Session:
     client_host: str
     authorizer: Authorizer
     principal: Principal = ANONYMOUS
+    authentication: Authentication | None = None
+
+    @property
+    def is_authenticating(self) -> bool:
+        """Whether it has yet to say who it is: then one request is handled at a time."""
+        return self.authentication is not None and not self.authentication.is_complete
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it could not say who it is: once it has been told so, its connection is closed."""
+        return self.authentication is not None and self.authentication.state is State.FAILED

@@ -27,7 +27,7 @@ def watch_broker(broker: "Broker") -> None:
     info = (version("headrace"), str(broker.node_id), broker.cluster_id)
     metrics.watch(families.INFO, lambda: [(info, 1)])
     _watch_traffic(metrics)
-    _watch_requests(metrics)
+    _watch_requests(broker)
     _watch_logs(broker)
     _watch_groups(broker)
 
@@ -47,7 +47,9 @@ def _by_label(counts: Mapping[str, int]) -> Labelled:
     return [((label,), count) for label, count in list(counts.items())]
 
 
-def _watch_requests(metrics: Metrics) -> None:
+def _watch_requests(broker: "Broker") -> None:
+    metrics = broker.metrics
+
     def requests() -> Labelled:
         apis = metrics.apis()
         return [((name, str(version)), count) for name, times in apis for version, count in list(times.versions.items())]
@@ -62,6 +64,7 @@ def _watch_requests(metrics: Metrics) -> None:
     metrics.watch_durations(families.THROTTLE_TIME, lambda: times("throttle"))
     metrics.watch(families.CONNECTIONS, lambda: _by_label(metrics.connections))
     metrics.watch(families.CONNECTIONS_CLOSED, lambda: _by_label(metrics.connections_closed))
+    metrics.watch(families.LOGINS, lambda: list(broker.logins.counts.items()))
     metrics.watch(families.RECEIVED_BYTES, lambda: metrics.bytes_in)
     metrics.watch(families.SENT_BYTES, lambda: metrics.bytes_out)
 

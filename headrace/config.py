@@ -8,6 +8,7 @@ An error names the file, the line and the key, and the nearest valid key.
 
 import difflib
 import itertools
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from headrace.errors import ConfigError
 
 PREFIX = "HEADRACE__"
+_SECRET = re.compile(r"password|secret|keystore\.key")  # in the name of a key whose value is never shown
 
 
 class Section(BaseModel):
@@ -199,6 +201,8 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
+    if not path or _SECRET.search(key):  # a fault between keys; or a value that nobody else must read
+        return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
     return f"{origin.of(path)}: {key}: {message}, not {first['input']!r}{more}"
 
 

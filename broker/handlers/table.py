@@ -21,10 +21,16 @@ from headrace.broker.handlers.metadata import METADATA
 from headrace.broker.handlers.offset_for_leader_epoch import OFFSET_FOR_LEADER_EPOCH
 from headrace.broker.handlers.offsets import OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH
 from headrace.broker.handlers.produce import PRODUCE
+from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, SASL_HANDSHAKE
+from headrace.broker.handlers.user_scram_credentials import ALTER_USER_SCRAM_CREDENTIALS, DESCRIBE_USER_SCRAM_CREDENTIALS
 
 APIS: dict[int, Api] = {
     api.key: api
     for api in (
+        SASL_HANDSHAKE,
+        SASL_AUTHENTICATE,
+        DESCRIBE_USER_SCRAM_CREDENTIALS,
+        ALTER_USER_SCRAM_CREDENTIALS,
         PRODUCE,
         FETCH,
         LIST_OFFSETS,

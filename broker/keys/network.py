@@ -1,5 +1,6 @@
 """Where a broker listens, what clients are told, and what a connection may take."""
 
+import re
 from ipaddress import ip_address
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -9,6 +10,7 @@ from headrace.config import Section
 from headrace.config_values import HostPort, is_loopback
 
 EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Listener(BaseModel, frozen=True):
@@ -27,7 +29,7 @@ class NetworkKeys(Section):
     """Listeners, and the bounds of connections and requests."""
 
     listeners: str = Field(
-        "PLAINTEXT://127.0.0.1:9092", description="where it listens, `PLAINTEXT://host:port`; loopback unless told otherwise"
+        "PLAINTEXT://127.0.0.1:9092", description="where it listens, `NAME://host:port,…`; loopback unless told otherwise"
     )
     advertised_listeners: str | None = Field(
         None,
@@ -95,20 +97,18 @@ class NetworkKeys(Section):
 
 
 def parse_listeners(text: str) -> list[Listener]:
-    """Parse `NAME://host:port,…`; an empty host is every interface, as in Kafka.
+    """Parse `NAME://host:port,…`; an empty host is every interface, and names are in upper case, as in Kafka.
 
     Raises:
-        ValueError: not so written, or a protocol that is not served.
+        ValueError: not so written.
     """
     listeners = []
     for word in text.split(","):
         name, separator, address = word.strip().partition("://")
         host, colon, port = address.rpartition(":")
-        if not separator or not colon or not port.isdigit() or int(port) > 65535:
+        if not separator or not colon or not port.isdigit() or int(port) > 65535 or not _NAME.fullmatch(name):
             raise ValueError("write it as PLAINTEXT://host:port")
-        if name != "PLAINTEXT":
-            raise ValueError(f"{name} is not served; listeners are PLAINTEXT")
-        listeners.append(Listener(name=name, host=host.strip("[]") or "0.0.0.0", port=int(port)))  # noqa: S104 - the user asked
+        listeners.append(Listener(name=name.upper(), host=host.strip("[]") or "0.0.0.0", port=int(port)))  # noqa: S104 - the user asked
     if len({listener.name for listener in listeners}) != len(listeners):
         raise ValueError("each listener needs a name of its own")
     return listeners

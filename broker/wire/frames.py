@@ -37,6 +37,10 @@ class FrameReader:
         self._own: bytearray | None = None  # of the size allowed so far; the first _end bytes are there
         self._own_size = self._end = 0
 
+    def accept(self, max_bytes: int) -> None:
+        """From the next frame on, accept so large ones."""
+        self._max_bytes = max_bytes
+
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
         if self._own is None:

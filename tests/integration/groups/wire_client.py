@@ -47,6 +47,15 @@ class WireClient:
         assert used + (5 if schema.__flexible__ else 4) == size, "bytes are left over"
         return response
 
+    def send_bytes(self, data: bytes) -> None:
+        """Send these bytes as they are."""
+        self._socket.sendall(data)
+
+    def receive_bytes(self) -> bytes:
+        """The next frame, as it is."""
+        (size,) = struct.unpack(">i", self._exactly(4))
+        return self._exactly(size)
+
     def call(self, api_key: int, version: int, body: Mapping[str, Any]) -> Any:
         self.send(api_key, version, body)
         return self.receive()

@@ -64,7 +64,7 @@ def test_listeners_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "127.0.0.1:9092", "PLAINTEXT://h", "PLAINTEXT://h:99999", "SASL_SSL://h:1", "PLAINTEXT://a:1,PLAINTEXT://b:2"]
+    "text", ["", "127.0.0.1:9092", "PLAINTEXT://h", "PLAINTEXT://h:99999", "A B://h:1", "PLAINTEXT://a:1,PLAINTEXT://b:2"]
 )
 def test_listeners_that_cannot_be_served_are_errors(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it as|not served|name of its own"):

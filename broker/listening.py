@@ -1,0 +1,75 @@
+"""The listeners of a configuration: their sockets, what clients are told, how they log in, what must be warned of."""
+
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+
+from headrace.broker.config import BrokerConfig
+from headrace.broker.endpoint import Endpoint
+from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
+from headrace.broker.security.logins import Logins
+from headrace.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def bound(listener: Listener) -> Iterator[socket.socket]:
+    """A bound socket that refuses nobody and serves nobody yet.
+
+    Raises:
+        UsageError: the address is not this machine's, or is in use.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(f"listeners {listener.host}: {error.strerror or error}; name an address of this machine") from error
+    with sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+            sock.listen(1024)
+        except OSError as error:
+            where = f"{listener.host}:{listener.port}"
+            hint = "is another broker running there?" if error.errno == errno.EADDRINUSE else "name an address of this machine"
+            raise UsageError(f"listeners {where}: {error.strerror or error}; {hint}") from error
+        yield sock
+
+
+def endpoint_of(config: BrokerConfig, listener: Listener, sock: socket.socket, logins: Logins) -> Endpoint:
+    """A listener as its connections know it."""
+    keys = config.of_listener(listener.name)
+    mechanisms = None
+    if config.protocol_of(listener).startswith("SASL_"):
+        mechanisms = logins.mechanisms(keys.sasl_enabled_mechanisms, lambda _: keys.connections_max_reauth_ms)
+    return Endpoint(listener.name, _told(config, listener, sock), mechanisms)
+
+
+def _told(config: BrokerConfig, listener: Listener, sock: socket.socket) -> tuple[str, int]:
+    """The address that clients are told: the advertised one, else the one that is bound, with the real port."""
+    for advertised in parse_listeners(config.advertised_listeners) if config.advertised_listeners else ():
+        if advertised.name == listener.name:
+            return advertised.host, advertised.port
+    host = socket.gethostname() if listener.host in EVERY_INTERFACE else listener.host
+    return host, int(sock.getsockname()[1])
+
+
+_EXPOSURES = {
+    "PLAINTEXT": "WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches %s:%d can read and write every topic;"
+    " use loopback or a firewall",
+    "SASL_PLAINTEXT": "WITHOUT TLS: whoever is on the way to %s:%d reads what clients send and are sent, and with PLAIN their"
+    " passwords; use SASL_SSL",
+    "SSL": "WITHOUT AUTHENTICATION: anybody who reaches %s:%d can read and write every topic; use SASL_SSL, or"
+    " ssl.client.auth=required",
+}
+
+
+def warn_if_exposed(config: BrokerConfig, listener: Listener) -> None:
+    """Say loudly what a listener that other machines reach lacks."""
+    protocol = config.protocol_of(listener)
+    if not listener.is_loopback and protocol in _EXPOSURES:
+        where = f"LISTENING BEYOND THIS MACHINE ({listener.name}) "
+        logger.warning(where + _EXPOSURES[protocol], listener.host, listener.port)
