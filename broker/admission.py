@@ -16,6 +16,7 @@ class CloseReason(Enum):
     AUTHENTICATION = "authentication"  # the client could not say who it is
     IDLE = "idle"
     TOO_MANY = "max.connections"
+    TOO_FAST = "connection_creation_rate"
     TOO_MANY_OF_IP = "max.connections.per.ip"
 
 

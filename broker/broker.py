@@ -28,6 +28,7 @@ from headrace.broker.security.failed_logins import FailedLogins
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.users import Users
+from headrace.broker.throttling import Throttler
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
@@ -61,6 +62,7 @@ class Broker:
         self.log_defaults = broker_defaults(config.log_keys())
         self.metrics = Metrics()
         self.quotas = ClientQuotas(Windows(config.quota_window_num, config.quota_window_size_seconds * 1000))
+        self.throttler = Throttler(self.quotas, clock)
         self.waiters = Waiters()
         self._executor = executor
         self.flusher = Flusher(clock, self.waiters, executor)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.broker.server import Server
 
 logger = logging.getLogger(__name__)
+_NEVER_MS = 1 << 62
 
 
 class _Slot:
@@ -52,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = 1 if self._session.is_authenticating else config.max_in_flight_requests_per_connection
         self._reading = True
+        self._muted: asyncio.TimerHandle | None = None  # runs while the client is over a quota
         self._admitted = False
         self.last_active_ms = server.broker.clock.monotonic_ms()
 
@@ -68,6 +70,10 @@ class Connection(asyncio.BufferedProtocol):
         self._admitted = refusal is None
         if refusal is not None:
             self.close_for(refusal, f"as many as {refusal.value} allows are open")
+            return
+        wait_ms = self._server.broker.quotas.record_connection(self._session.client_host, self.last_active_ms)
+        if wait_ms:
+            self._close_later(wait_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._admitted:
@@ -75,6 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         self._backlog.clear()
         self._slots.clear()
         self._sender.stop()
+        if self._muted is not None:
+            self._muted.cancel()
         for task in self._tasks:
             task.cancel()
 
@@ -126,14 +134,21 @@ class Connection(asyncio.BufferedProtocol):
         logger.info("connection closed: %s", why, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
         self._transport.abort()
 
+    def _close_later(self, wait_ms: int) -> None:
+        """Its address connects too often: not read, and closed when the delay is over (KIP-612)."""
+        self._session.muted_until_ms = _NEVER_MS
+        self._muted = asyncio.get_running_loop().call_later(
+            wait_ms / 1000, self.close_for, CloseReason.TOO_FAST, "its address connects more often than its quota allows"
+        )
+
     # requests
 
     def _handle_backlog(self) -> None:
-        while self._backlog and len(self._slots) < self._bound and not self._sender.is_paused:
+        while self._backlog and len(self._slots) < self._bound and not self._sender.is_paused and not self._mutes():
             if self._transport.is_closing():
                 return
             self._handle(self._backlog.popleft())
-        must_wait = bool(self._backlog) or len(self._slots) >= self._bound or self._sender.is_paused
+        must_wait = bool(self._backlog) or len(self._slots) >= self._bound or self._sender.is_paused or self._mutes()
         if must_wait and self._reading:
             self._transport.pause_reading()
             self._reading = False
@@ -141,8 +156,25 @@ class Connection(asyncio.BufferedProtocol):
             self._reading = True
             self._transport.resume_reading()
 
+    def _mutes(self) -> bool:
+        """Whether the client is over a quota and not to be read; then this is looked at again when the delay is over."""
+        if not self._session.muted_until_ms:
+            return False
+        left_ms = self._session.muted_until_ms - self._server.broker.clock.monotonic_ms()
+        if left_ms <= 0:
+            self._session.muted_until_ms = 0
+            return False
+        if self._muted is None:
+            self._muted = asyncio.get_running_loop().call_later(left_ms / 1000, self._unmute)
+        return True
+
+    def _unmute(self) -> None:
+        self._muted = None
+        self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        self._go_on()
+
     def _go_on(self) -> None:
-        if self._backlog or not self._reading:
+        if self._backlog or not self._reading or self._session.muted_until_ms:
             try:
                 self._handle_backlog()
             except PeerError as error:

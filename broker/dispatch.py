@@ -4,13 +4,15 @@ A handler's own failure is logged with its traceback and ends the connection tha
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
 from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, bare_token
+from headrace.broker.metrics import ApiTimes
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.session import Session
 from headrace.broker.wire.header import RequestHeader, parse_header
@@ -28,14 +30,28 @@ class UnauthenticatedError(PeerError):
     """A request of a client that would have to say who it is first."""
 
 
+class _Begun(NamedTuple):
+    """A request that its handler has taken up."""
+
+    api: Api
+    times: ApiTimes
+    codec: RequestCodec
+    context: RequestContext
+    correlation_id: int
+    size_bytes: int
+    spent_ns: int
+
+
 class Pending:
     """A request whose answer has to be waited for."""
 
-    __slots__ = ("_answer", "_client", "_encode", "api")
+    __slots__ = ("_answer", "_client", "_encode", "_times", "api")
 
-    def __init__(self, api: Api, encode: Callable[[Response], list[Any]], answer: Awaitable[Response], client: str) -> None:
+    def __init__(
+        self, api: Api, times: ApiTimes, encode: Callable[[Response], list[Any]], answer: Awaitable[Response], client: str
+    ) -> None:
         self.api = api
-        self._encode, self._answer, self._client = encode, answer, client
+        self._times, self._encode, self._answer, self._client = times, encode, answer, client
 
     async def parts(self) -> list[Any]:
         """The answer in parts, once it is there; none where nothing is to be sent.
@@ -44,13 +60,14 @@ class Pending:
             PeerError: the connection cannot go on.
         """
         try:
-            response = await self._answer
+            return self._encode(await self._answer)
         except PeerError:
+            self._times.errors += 1
             raise
         except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
+            self._times.errors += 1
             logger.error("handler failed", exc_info=error, extra={"api": self.api.name, "client": self._client})
             raise PeerError(f"{self.api.name} failed: {error!r}") from error
-        return self._encode(response)
 
 
 class Dispatcher:
@@ -60,6 +77,7 @@ class Dispatcher:
         self._broker = broker
         self._apis = broker.apis
         self._metrics = broker.metrics
+        self._throttler = broker.throttler
 
     def begin(self, session: Session, frame: bytes | memoryview) -> list[Any] | Pending:
         """Handle one request: its answer in parts, none where nothing is to be sent, or a pending one.
@@ -67,10 +85,12 @@ class Dispatcher:
         Raises:
             PeerError: it is not a request that is served, or its handler failed; the connection cannot go on.
         """
+        started_ns = time.perf_counter_ns()
         authentication = session.authentication
         if authentication is not None and authentication.wants_bare_token:
             token = bare_token(self._broker, session, authentication, bytes(frame))
-            return Pending(SASL_AUTHENTICATE, _bare_parts, token, session.client_host)
+            times = self._metrics.api(SASL_AUTHENTICATE.name)
+            return Pending(SASL_AUTHENTICATE, times, _bare_parts, token, session.client_host)
         header = parse_header(frame)
         if authentication is not None:
             self._check_login(authentication, header.api_key)
@@ -81,16 +101,21 @@ class Dispatcher:
         times.versions[header.api_version] = times.versions.get(header.api_version, 0) + 1
         codec = request_codec(header.api_key, header.api_version, (api.min_version, api.max_version))
         request = codec.decode(frame, header.body_position)
-        context = RequestContext(header.api_version, codec.flexible, header.client_id, session)
+        context = RequestContext(header.api_version, codec.flexible, header.client_id, session, started_ns)
         try:
             answer = api.handle(self._broker, context, request)
+            spent_ns = time.perf_counter_ns() - started_ns
+            times.local.add(spent_ns)
+            begun = _Begun(api, times, codec, context, header.correlation_id, len(frame), spent_ns)
             if isinstance(answer, Awaitable):
-                return Pending(api, partial(_parts, codec, header.correlation_id), answer, session.client_host)
-            return _parts(codec, header.correlation_id, answer)
+                return Pending(api, times, partial(self._finish, begun), answer, session.client_host)
+            return self._finish(begun, answer)
         except PeerError:
+            times.errors += 1
             raise
         except Exception as error:  # the supervisor of handlers, as above
             what = {"api": api.name, "version": header.api_version, "client": session.client_host}
+            times.errors += 1
             logger.exception("handler failed", extra=what)
             raise PeerError(f"{api.name} failed: {error!r}") from error
 
@@ -104,6 +129,17 @@ class Dispatcher:
             raise UnauthenticatedError(f"API key {api_key} ({name}) before the client has logged in")
         if authentication.has_expired(api_key, self._broker.clock.monotonic_ms()):
             raise UnauthenticatedError("the session has expired, and the client has not logged in again")
+
+    def _finish(self, begun: "_Begun", response: Response) -> list[Any]:
+        """The parts of an answer that a handler gave, none where nothing is to be sent; its quotas and times are counted."""
+        context = begun.context
+        response = self._throttler.answered(begun.api, context, begun.size_bytes, response, begun.spent_ns)
+        parts = _parts(begun.codec, begun.correlation_id, response)
+        begun.times.total.add(time.perf_counter_ns() - context.started_ns)
+        if context.session.throttle_ms:
+            begun.times.throttle.add(context.session.throttle_ms * 1_000_000)
+            context.session.throttle_ms = 0
+        return parts
 
     def _unserved(self, frame: bytes | memoryview, header: RequestHeader, api: Api | None) -> list[Any]:
         """ApiVersions in a version of the future is answered in v0, error 35 (KIP-511); all else closes the connection."""

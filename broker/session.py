@@ -16,6 +16,8 @@ class Session:
         client_host: the peer's address, without its port.
         principal: who it is; changes when it authenticates.
         authentication: where it stands in that; None where the listener wants none over SASL.
+        muted_until_ms: before this time its connection is not read, because it went over a quota (monotonic).
+        throttle_ms: the last delay that it was told of and that is not counted yet.
     """
 
     listener: str
@@ -24,6 +26,8 @@ class Session:
     authorizer: Authorizer
     principal: Principal = ANONYMOUS
     authentication: Authentication | None = None
+    muted_until_ms: int = 0
+    throttle_ms: int = 0
 
     @property
     def is_authenticating(self) -> bool:

@@ -17,6 +17,7 @@ None means that no answer is sent (Produce with acks=0). Raising `CloseConnectio
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from headrace.broker.security.access import CLUSTER_NAME, OPERATIONS_ON, Operation, ResourceType
@@ -34,16 +35,22 @@ class CloseConnectionError(PeerError):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A response body that is already bytes, in the encoding of the request's version; sent part by part."""
+    """A response body that is already bytes, in the encoding of the request's version; sent part by part.
+
+    `throttle_at` is where its throttle time stands, four bytes: counted from the start of the first part or, where it is
+    negative, from the end of the last; None where this version has none.
+    """
 
     parts: Sequence[Any]
+    throttle_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
     """What a handler may know of who asks.
 
-    `flexible` says whether this version answers in the flexible encoding. Every handler asks `may` before it does or tells
+    `flexible` says whether this version answers in the flexible encoding; `started_ns` is when the request was taken up
+    (`time.perf_counter_ns`). Every handler asks `may` before it does or tells
     anything.
     """
 
@@ -51,6 +58,7 @@ class RequestContext:
     flexible: bool
     client_id: str | None
     session: Session
+    started_ns: int
 
     def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
         """Whether this client may do this to that resource."""
@@ -82,6 +90,14 @@ Handler = Callable[["Broker", RequestContext, Any], Answer]
 Refusal = Callable[["Broker", bytes | memoryview, RequestHeader], bytes | None]
 
 
+class Charged(Enum):
+    """How a request counts against its client's quotas."""
+
+    TIME = "time"  # by how long it keeps the event loop
+    BYTES = "bytes"  # by its size, and by time if it is answered
+    APART = "apart"  # by its handler, or not at all
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """One API key: its name in Kafka's words, the versions truly served, and its handler.
@@ -99,3 +115,4 @@ class Api:
     advertised_min_version: int | None = None
     refuse: Refusal | None = None
     cancelled_with_connection: bool = False
+    charged: Charged = Charged.TIME

@@ -15,19 +15,20 @@ from headrace.broker.wire.schema import request_codec
 
 _KEY = 18
 _SERVED = (0, 4)
+_FLEXIBLE_FROM_VERSION = 3
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     version = context.api_version
-    if version >= 3 and not (
+    if version >= _FLEXIBLE_FROM_VERSION and not (
         _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
     ):
         return _response(broker, ErrorCode.invalid_request)
     key = (_KEY, version)
     if key not in broker.encoded:
         broker.encoded[key] = request_codec(_KEY, version, _SERVED).encode_body(_response(broker, ErrorCode.none))
-    return Encoded([broker.encoded[key]])
+    return Encoded([broker.encoded[key]], None if version == 0 else -4 if version < _FLEXIBLE_FROM_VERSION else -5)
 
 
 def _refuse(broker: Broker, _: bytes | memoryview, header: RequestHeader) -> bytes:

@@ -8,11 +8,12 @@ At least one batch is answered, however large, if there is any (KIP-74). read_co
 there are no transactions.
 """
 
+import time
 from typing import Any
 from uuid import UUID
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext
+from headrace.broker.handlers.api import Answer, Api, Charged, Encoded, RequestContext
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.sending import Region
@@ -33,7 +34,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     results = reading.read()
     wait_ms = milliseconds(request.max_wait)
     if reading.is_enough or wait_ms <= 0:
-        return reading.encoded(results)
+        return reading.encoded(results, context.started_ns)
     return _when_enough(reading, wait_ms)
 
 
@@ -43,9 +44,10 @@ async def _when_enough(reading: "_Reading", wait_ms: int) -> Encoded:
     while True:
         left_ms = deadline_ms - clock.monotonic_ms()
         await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
+        since_ns = time.perf_counter_ns()
         results = reading.read()
         if reading.is_enough or clock.monotonic_ms() >= deadline_ms:
-            return reading.encoded(results)
+            return reading.encoded(results, since_ns)
 
 
 class _Reading:
@@ -59,6 +61,10 @@ class _Reading:
         self._read_committed = request.isolation_level == 1
         follower = request if self._version < _FOLLOWERS_APART else request.replica_state
         self._is_follower = follower.replica_id >= 0
+        # As in KafkaApis: who has a quota is not sent more than would be throttled in any case, nor waits for more.
+        most_bytes = None if self._is_follower else broker.throttler.most_to_fetch(context)
+        self._most_bytes = broker.config.fetch_max_bytes if most_bytes is None else int(most_bytes)
+        self._min_bytes = min(request.min_bytes, self._most_bytes)
         self._left = 0
         self._failed = False
         self.missing_bytes = 0
@@ -71,20 +77,32 @@ class _Reading:
 
     def read(self) -> _Results:
         """Look at every partition once."""
-        self._left = min(self._request.max_bytes, self.broker.config.fetch_max_bytes)
-        self.missing_bytes = self._request.min_bytes
+        self._left = min(self._request.max_bytes, self.broker.config.fetch_max_bytes, self._most_bytes)
+        self.missing_bytes = self._min_bytes
         self._failed = False
         self.logs = []
         return [self._topic(topic) for topic in self._request.topics or ()]
 
-    def encoded(self, results: _Results) -> Encoded:
+    def encoded(self, results: _Results, since_ns: int) -> Encoded:
+        """The answer, or the one without records of a client over its quota; `since_ns`: when the work on it began."""
+        parts = fetch_parts(self._version, results, read_committed=self._read_committed)
+        throttle_ms, may_go = 0, True
+        if not self._is_follower:
+            throttle_ms, may_go = self.broker.throttler.fetched(self._context, sum(map(len, parts)), since_ns)
+        if throttle_ms:
+            told = results if may_go else []
+            parts = fetch_parts(self._version, told, read_committed=self._read_committed, throttle_ms=throttle_ms)
+        if may_go:
+            self._count(results)
+        return Encoded(parts)
+
+    def _count(self, results: _Results) -> None:
         for topic, _, answered in results:
             traffic = self.broker.traffic(topic)
             traffic.fetch_requests += len(answered)
             for fetched in answered:
                 traffic.bytes_out += len(fetched.records)
                 traffic.failed_fetch_requests += 1 if fetched.error else 0
-        return Encoded(fetch_parts(self._version, results, read_committed=self._read_committed))
 
     def _topic(self, asked: Any) -> tuple[str, UUID, list[Fetched]]:
         partitions = asked.partitions or ()
@@ -113,7 +131,7 @@ class _Reading:
             return self._error(asked, ErrorCode.unknown_leader_epoch)
         if 0 <= asked.current_leader_epoch < log.leader_epoch:
             return self._error(asked, ErrorCode.fenced_leader_epoch)
-        nothing_yet = self.missing_bytes == self._request.min_bytes
+        nothing_yet = self.missing_bytes == self._min_bytes
         located = log.locate(asked.fetch_offset, min(asked.partition_max_bytes, self._left), min_one=nothing_yet)
         if located.error:
             return self._error(asked, located.error)
@@ -130,4 +148,4 @@ class _Reading:
         return Fetched(asked.partition, error, high_watermark=-1, log_start_offset=-1)
 
 
-FETCH = Api(1, "Fetch", 4, 16, _handle, cancelled_with_connection=True)
+FETCH = Api(1, "Fetch", 4, 16, _handle, cancelled_with_connection=True, charged=Charged.APART)

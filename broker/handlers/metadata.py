@@ -20,6 +20,7 @@ from headrace.broker.wire.schema import request_codec
 
 _KEY = 3
 _SERVED = (0, 12)
+_THROTTLE_TIME_FROM_VERSION = 3
 _ABSENT = -(1 << 31)
 
 
@@ -40,7 +41,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         every = broker.topics()
         seen = [topic for topic in every if _may_see(context, topic.name)]
         if len(seen) == len(every) and not with_operations and not with_cluster:  # the kept answer shows everything
-            return Encoded([_all_topics(broker, context)])
+            return Encoded([_all_topics(broker, context)], 0 if context.api_version >= _THROTTLE_TIME_FROM_VERSION else None)
         topics = [_described(broker, topic, _operations(context, topic, asked=with_operations)) for topic in seen]
         return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
 

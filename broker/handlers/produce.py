@@ -12,14 +12,14 @@ import struct
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, CloseConnectionError, Encoded, RequestContext
+from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, Encoded, RequestContext
 from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.header import MalformedRequestError, RequestHeader
-from headrace.broker.wire.hot import Produced, produce_body
+from headrace.broker.wire.hot import Produced, produce_body, throttle_time_position
 from headrace.broker.wire.schema import milliseconds
 
 _SERVED = (3, 11)
@@ -48,7 +48,11 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         return None
     if waits:
         return _when_durable(broker, context, milliseconds(request.timeout), results, waits)
-    return Encoded([produce_body(context.api_version, results)])
+    return _encoded(context, results)
+
+
+def _encoded(context: RequestContext, results: _Results) -> Encoded:
+    return Encoded([produce_body(context.api_version, results)], throttle_time_position(context.api_version))
 
 
 def _request_fault(context: RequestContext, request: Any) -> tuple[int, str] | None:
@@ -120,7 +124,7 @@ async def _when_durable(
             if behind is not None and not produced.error:
                 error = ErrorCode.kafka_storage_error if behind.fenced or behind.closed else ErrorCode.request_timed_out
                 done[index] = _failed(produced.partition, error, None)
-    return Encoded([produce_body(context.api_version, results)])
+    return _encoded(context, results)
 
 
 def _refuse(_: Broker, frame: bytes | memoryview, header: RequestHeader) -> bytes | None:
@@ -161,4 +165,4 @@ def _parse_old(frame: bytes | memoryview, position: int) -> tuple[int, list[tupl
     return acks, topics
 
 
-PRODUCE = Api(0, "Produce", *_SERVED, _handle, advertised_min_version=0, refuse=_refuse)
+PRODUCE = Api(0, "Produce", *_SERVED, _handle, advertised_min_version=0, refuse=_refuse, charged=Charged.BYTES)

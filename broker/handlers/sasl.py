@@ -7,7 +7,7 @@ SaslAuthenticate v1 tells how long the session lasts; v2 is flexible. Where a co
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, CloseConnectionError, RequestContext, Response
+from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, RequestContext, Response
 from headrace.broker.security.authentication import SASL_AUTHENTICATE as AUTHENTICATE_KEY
 from headrace.broker.security.authentication import SASL_HANDSHAKE as HANDSHAKE_KEY
 from headrace.broker.security.authentication import Authentication, State
@@ -74,5 +74,7 @@ async def _advance(broker: Broker, session: Session, authentication: Authenticat
     return outcome
 
 
-SASL_HANDSHAKE = Api(HANDSHAKE_KEY, "SaslHandshake", 0, 1, _handshake, cancelled_with_connection=True)
-SASL_AUTHENTICATE = Api(AUTHENTICATE_KEY, "SaslAuthenticate", 0, 2, _authenticate, cancelled_with_connection=True)
+SASL_HANDSHAKE = Api(HANDSHAKE_KEY, "SaslHandshake", 0, 1, _handshake, cancelled_with_connection=True, charged=Charged.APART)
+SASL_AUTHENTICATE = Api(
+    AUTHENTICATE_KEY, "SaslAuthenticate", 0, 2, _authenticate, cancelled_with_connection=True, charged=Charged.APART
+)

@@ -63,6 +63,11 @@ class QuotaBook:
         self._keys = {key for each in self._quotas.values() for key in each}
         self._resolved.clear()
 
+    @property
+    def are_set(self) -> bool:
+        """Whether there are any quotas at all."""
+        return bool(self._keys)
+
     def has(self, key: str) -> bool:
         """Whether anybody has a quota of that kind."""
         return key in self._keys

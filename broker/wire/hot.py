@@ -65,6 +65,11 @@ def produce_body(version: int, topics: Sequence[tuple[str, Sequence[Produced]]])
     return bytes(out)
 
 
+def throttle_time_position(version: int) -> int:
+    """Where the throttle time of a Produce answer stands, from its end."""
+    return -5 if version >= 9 else -4
+
+
 def _write_produced(out: bytearray, done: Produced, version: int) -> None:
     if version >= 5:
         out += _PRODUCED_V5.pack(done.partition, done.error, done.base_offset, done.log_append_time_ms, done.log_start_offset)
@@ -83,11 +88,16 @@ def _write_produced(out: bytearray, done: Produced, version: int) -> None:
 
 
 def fetch_parts(
-    version: int, topics: Sequence[tuple[str, UUID, Sequence[Fetched]]], *, read_committed: bool, error: int = 0
+    version: int,
+    topics: Sequence[tuple[str, UUID, Sequence[Fetched]]],
+    *,
+    read_committed: bool,
+    error: int = 0,
+    throttle_ms: int = 0,
 ) -> list[Any]:
     """The body of a Fetch answer in parts: bytes of ours, and each partition's records as they are."""
     flexible = version >= 12
-    out = bytearray(_SESSION.pack(0, error, 0) if version >= 7 else b"\0\0\0\0")
+    out = bytearray(_SESSION.pack(throttle_ms, error, 0) if version >= 7 else _I32.pack(throttle_ms))
     parts: list[Any] = []
     _write_count(out, len(topics), flexible)
     for name, topic_id, partitions in topics:

@@ -10,6 +10,8 @@ from kio.serial import entity_reader
 
 from headrace.broker.wire.encode import entity_writer
 
+_API_VERSIONS = 18  # its answer's header is the first version's in every version (KIP-511)
+
 
 class WireClient:
     """One connection; requests may be sent ahead of their answers."""
@@ -43,8 +45,9 @@ class WireClient:
         frame = self._exactly(size)
         schema = load_response_schema(api_key, version)
         assert struct.unpack_from(">i", frame) == (correlation_id,)
-        response, used = entity_reader(schema)(frame, 5 if schema.__flexible__ else 4)
-        assert used + (5 if schema.__flexible__ else 4) == size, "bytes are left over"
+        header_size = 5 if schema.__flexible__ and api_key != _API_VERSIONS else 4
+        response, used = entity_reader(schema)(frame, header_size)
+        assert used + header_size == size, "bytes are left over"
         return response
 
     def send_bytes(self, data: bytes) -> None:

@@ -23,6 +23,7 @@ SAMPLES: dict[str, Any] = {
     "int16": 1234,
     "int32": 70_001,
     "int64": 1 << 41,
+    "float64": 12.5,
     "bool": True,
     "string": "naïve",
     "bytes": b"\x00\xff",
