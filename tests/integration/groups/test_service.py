@@ -1,70 +1,24 @@
 """The shell of the groups on a real log directory: what a restart brings back, what expires, what a failing disk does."""
 
 import asyncio
-import itertools
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from headrace.broker.broker import Broker
-from headrace.broker.config import BrokerConfig
-from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.messages import GroupState, JoinRequest, LeavingMember, SyncRequest
 from headrace.broker.groups.offsets_log import partition_of
 from headrace.broker.groups.records import CommittedOffset
 from headrace.broker.groups.service import GroupService
-from headrace.broker.log.directory import LogDirectory
-from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
-from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import VersionError
+from tests.integration.node import HandClock, Node
 
 OK = ErrorCode.none
 DAY_MS = 86_400_000
 SUBSCRIPTION = bytes.fromhex("0001 00000001 0004 72656164 ffffffff 00000000")  # the topic "read"
-
-
-class HandClock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_ms = 1_700_000_000_000
-
-    def wall_ms(self) -> WallMs:
-        return WallMs(self.now_ms)
-
-    def monotonic_ms(self) -> MonotonicMs:
-        return MonotonicMs(self.now_ms // 2)
-
-
-class Node:
-    """A broker without a network, in one directory; opened again it is the next process."""
-
-    def __init__(self, directory: Path, clock: HandClock, **keys: object) -> None:
-        self.directory, self.clock = directory, clock
-        self.config = BrokerConfig.model_validate({"group.initial.rebalance.delay.ms": 0, **keys})
-
-    @contextmanager
-    def running(self) -> Iterator[tuple[Broker, GroupService]]:
-        store = SqliteStore(self.directory / "coordination.db")
-        overrides = {topic.name: dict(topic.configs) for topic in store.topics()}
-        settings = self.config.log_directory("cluster")
-        logs = LogDirectory.open(RealDisk(), str(self.directory), settings, self.clock.wall_ms(), overrides=overrides)
-        with ThreadPoolExecutor(1) as executor:
-            broker = Broker(self.config, self.clock, store, logs, {}, executor)
-            broker.load()
-            numbers = itertools.count(1)
-            groups = broker.groups = GroupService(broker, unique_text=lambda: f"id{next(numbers)}")
-            groups.load()
-            yield broker, groups
-            groups.close()
-            logs.close(self.clock.wall_ms())
-            store.close()
 
 
 @pytest.fixture
