@@ -3,6 +3,7 @@ decodes them.
 """
 
 import os
+import time
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ async def raw(broker: Broker, authorizer: Authorizer, key: int, version: int, bo
     entity_writer(schema)(frame, body)
     codec = request_codec(key, version, (api.min_version, api.max_version))
     session = Session("PLAINTEXT", ("127.0.0.1", 9092), HOST, authorizer, principal=EVE)
-    context = RequestContext(version, codec.flexible, "a-client", session)
+    context = RequestContext(version, codec.flexible, "a-client", session, started_ns=time.perf_counter_ns())
     answer = api.handle(broker, context, codec.decode(bytes(frame), 0))
     if isinstance(answer, Awaitable):
         answer = await answer

@@ -156,6 +156,12 @@ def configs_of(kind: int, name: str) -> Callable[[UUID], Mapping[str, Any]]:
     return always(resources=[asked], include_synonyms=True, include_documentation=False)
 
 
+def altered(kind: int, name: str) -> Callable[[UUID], Mapping[str, Any]]:
+    settings = [{"name": "retention.ms", "config_operation": 0, "value": "99"}]
+    resource = {"resource_type": kind, "resource_name": name, "configs": settings}
+    return always(resources=[resource], validate_only=False)
+
+
 READ, WRITE, CREATE, DELETE = Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DELETE
 ALTER, DESCRIBE = Operation.ALTER, Operation.DESCRIBE
 
@@ -245,6 +251,11 @@ CASES = {
         (on_cluster(DELETE, NO_TOPIC),),
         instead=((DELETE, TOPIC, SECRET),),
     ),
+    "delete records": Case(
+        21,
+        always(topics=[{"name": SECRET, "partitions": [{"partition_index": 0, "offset": 1}]}], timeout=9000),
+        (on_topic(DELETE),),
+    ),
     "a producer id": Case(
         22,
         always(transactional_id=None, transaction_timeout=0, producer_id=-1, producer_epoch=-1),
@@ -271,7 +282,15 @@ CASES = {
     "delete access rules": Case(31, always(filters=[ACL_FILTER]), (on_cluster(ALTER),)),
     "describe a topic's settings": Case(32, configs_of(2, SECRET), (on_topic(Operation.DESCRIBE_CONFIGS),)),
     "describe the broker's settings": Case(32, configs_of(4, "1"), (on_cluster(Operation.DESCRIBE_CONFIGS),)),
+    "alter a topic's settings": Case(33, altered(2, SECRET), (on_topic(Operation.ALTER_CONFIGS),)),
+    "alter the broker's settings": Case(
+        33, altered(4, "1"), (on_cluster(Operation.ALTER_CONFIGS),), outcome=ErrorCode.invalid_request
+    ),
     "delete groups": Case(42, always(groups_names=[SECRET]), (on_group(DELETE),)),
+    "alter some of a topic's settings": Case(44, altered(2, SECRET), (on_topic(Operation.ALTER_CONFIGS),)),
+    "alter some of the broker's settings": Case(
+        44, altered(4, "1"), (on_cluster(Operation.ALTER_CONFIGS),), outcome=ErrorCode.invalid_request
+    ),
     "delete offsets": Case(
         47,
         always(group_id=SECRET, topics=[{"name": SECRET, "partitions": [{"partition_index": 0}]}]),
