@@ -17,7 +17,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
 from headrace.broker.flushing import Flusher
 from headrace.broker.log.config import broker_defaults
-from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
 from headrace.broker.metrics import Metrics, TopicTraffic
@@ -49,7 +49,7 @@ class Broker:
         config: BrokerConfig,
         clock: Clock,
         store: CoordinationStore,
-        logs: LogDirectory,
+        logs: LogDirectories,
         apis: Mapping[int, "Api"],
         executor: Executor,
     ) -> None:
@@ -84,13 +84,17 @@ class Broker:
     # topics
 
     def load(self) -> None:
-        """Learn quotas and topics, finish deletions and creations that a crash cut short; before anything is served."""
+        """Learn quotas and topics, finish deletions and creations that a crash cut short; before anything is served.
+
+        The logs of topics that the store is deleting have been removed by `LogDirectories.survey`.
+        """
         self.quotas.book.load(self.store.entries("quota"))
-        for topic in self.store.deletions():
-            self._finish_deletion(topic)
+        if self.logs.is_whole:  # else files may be left where we cannot look
+            for topic in self.store.deletions():
+                self._forget(topic)
         for topic in self.store.topics():
             self._learn(topic)
-            self._make_logs(topic)
+            self.logs.restore(topic.name, topic.partitions, topic.topic_id, topic.configs)
         self._adopt_strays()
 
     def topic(self, name: str) -> TopicRecord | None:
@@ -155,7 +159,8 @@ class Broker:
         async with self._step_runs:  # none of these logs, then: it would write into a directory that has another name
             await self._in_thread(deletion.run)
         deletion.complete()
-        self.store.finish_deletion(topic.topic_id)
+        if self.logs.is_whole:
+            self._forget(topic)
         logger.info("topic deleted", extra={"topic": topic.name})
 
     async def offsets_topic(self) -> TopicRecord:
@@ -182,14 +187,11 @@ class Broker:
         self._names_by_id[topic.topic_id] = topic.name
         self.encoded.clear()
 
-    def _make_logs(self, topic: TopicRecord) -> None:
-        creation = self.logs.begin_creation(topic.name, range(topic.partitions), topic.topic_id, topic.configs)
-        creation.run()
-        creation.complete()
-
-    def _finish_deletion(self, topic: TopicRecord) -> None:
-        self.logs.delete(topic.name, topic.topic_id)
-        self.store.finish_deletion(topic.topic_id)
+    def _forget(self, topic: TopicRecord) -> None:
+        try:
+            self.store.finish_deletion(topic.topic_id)
+        except StorageError as error:  # as on a full disk: the next start asks again
+            logger.warning("a deletion is not noted as done", extra={"topic": topic.name, "error": str(error)})
 
     def _adopt_strays(self) -> None:
         """Take over logs that the store does not know (it was lost, or is older than they are): data is not dropped for it."""
@@ -199,8 +201,11 @@ class Broker:
                 strays.setdefault(log.topic, []).append(log)
         for name, logs in strays.items():
             topic = TopicRecord(name, logs[0].topic_id, 1 + max(log.partition for log in logs), {})
-            self.store.create_topic(topic)
-            self._make_logs(topic)
+            try:
+                self.store.create_topic(topic)
+            except StorageError as error:
+                logger.warning("a topic is not noted in the store", extra={"topic": name, "error": str(error)})
+            self.logs.restore(name, topic.partitions, topic.topic_id, {})
             self._learn(topic)
             logger.warning(
                 "topic unknown to the store: taken over from its files, with default settings",
@@ -247,10 +252,11 @@ class Broker:
     async def log_starts_durable(self) -> bool:
         """Write where the logs start; whether that is on disk."""
         async with self._checkpoints, self._step_runs:
-            step = self.logs.log_start_step()
-            await self._in_thread(step.run)
-            step.complete()
-        return step.error is None
+            steps = self.logs.log_start_steps()
+            for step in steps:
+                await self._in_thread(step.run)
+                step.complete()
+        return all(step.error is None for step in steps)
 
     async def maintain(self) -> None:
         """Let the logs do what is due (what may block, in a thread; retention here); once a second."""

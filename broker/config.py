@@ -25,7 +25,7 @@ class CoordinationSection(Section):
     """Where topics are kept; a cluster's store comes later."""
 
     store: Literal["embedded"] = Field(default="embedded", description="a file beside the logs")
-    path: Path | None = Field(default=None, description="the store's file; by default coordination.db in log.dirs")
+    path: Path | None = Field(default=None, description="the store's file; by default coordination.db in the first of log.dirs")
 
 
 class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, NetworkKeys):

@@ -23,13 +23,16 @@ from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
 from headrace.broker.keys.network import Listener, parse_listeners
 from headrace.broker.listening import bound, endpoint_of, warn_if_exposed
-from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.claims import Claims, claim_directories
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.server import Server
+from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.watched import watch_broker
 from headrace.clock import SystemClock
+from headrace.errors import UsageError
 from headrace.http import serve_http
-from headrace.process import async_stop_event, run_file, writable_directory
+from headrace.process import async_stop_event, run_file
 
 logger = logging.getLogger(__name__)
 _STOP_GRACE_S = 3.0
@@ -49,32 +52,36 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         ports = {"kafka": sockets[0][1].getsockname()[1]}
         if config.http is not None:
             ports["http"] = serve_http(config.http)
-        directory = writable_directory(config.log_dirs, "log.dirs").resolve()
+        paths = list(map(str, _resolved(config.log_directories())))
+        claims = claim_directories(RealDisk(), paths, config.node_id)
+        stack.callback(claims.release)
+        store = store_path(config.coordination.path, paths, claims)
         for listener, _ in sockets:
             warn_if_exposed(config, listener)
-        uvloop.run(_serve(config, sockets, directory, run_file_path, ports))
+        uvloop.run(_serve(config, sockets, claims, store, run_file_path, ports))
     return 0
 
 
 async def _serve(
     config: BrokerConfig,
     sockets: list[tuple[Listener, socket.socket]],
-    directory: Path,
+    claims: Claims,
+    store_file: Path,
     run_file_path: Path | None,
     ports: dict[str, int],
 ) -> None:
     stop = async_stop_event()
     clock = SystemClock()
-    store = SqliteStore(config.coordination.path or directory / "coordination.db")
+    store = SqliteStore(store_file)
     executor = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
     asyncio.get_running_loop().set_default_executor(executor)
-    logs = LogDirectory.open(
-        RealDisk(),
-        str(directory),
-        config.log_directory(store.cluster_id(random_cluster_id())),
-        clock.wall_ms(),
-        overrides={topic.name: dict(topic.configs) for topic in [*store.deletions(), *store.topics()]},
-    )
+    loading = asyncio.create_task(_load(config, claims, store, clock.wall_ms()))
+    await asyncio.wait((loading, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():  # told to stop: what is half loaded is as after a crash
+        loading.cancel()
+        logger.info("broker stopped before it was ready")
+        return
+    logs = loading.result()
     broker = Broker(config, clock, store, logs, APIS, executor)
     broker.load()
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
@@ -97,6 +104,30 @@ async def _serve(
         logs.close(clock.wall_ms())
         store.close()
     logger.info("broker stopped")
+
+
+async def _load(config: BrokerConfig, claims: Claims, store: SqliteStore, now_ms: int) -> LogDirectories:
+    topics, deletions = store.topics(), store.deletions()
+    threads = config.num_recovery_threads_per_data_dir
+    return await open_logs(
+        RealDisk(),
+        claims,
+        config.log_directory(claims.cluster_id or store.cluster_id(random_cluster_id())),
+        now_ms,
+        overrides={topic.name: dict(topic.configs) for topic in topics},
+        deleted={topic.topic_id for topic in deletions},
+        processes=threads and threads * len(claims.held),
+        progress=Progress(),
+    )
+
+
+def _resolved(directories: list[Path]) -> list[Path]:
+    """The directories as they are when links are followed; one that cannot be looked at is told apart later."""
+    resolved = [directory.absolute().resolve() for directory in directories]
+    for at, directory in enumerate(resolved):
+        if directory in resolved[:at]:
+            raise UsageError(f"log.dirs {directories[at]}: is named twice, as {directory}")
+    return resolved
 
 
 async def _maintain(broker: Broker, server: Server) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ParamSpec, TypeVar
 
+from headrace.logs import log_to_stderr
 from headrace.process import bind_to_parent
 
 logger = logging.getLogger(__name__)
@@ -78,3 +79,4 @@ def _begin(parent: int) -> None:
         signal.signal(signum, signal.SIG_IGN)
     bind_to_parent(parent, signal.SIGKILL)
     os.nice(_NICENESS)
+    log_to_stderr()

@@ -38,6 +38,12 @@ class OffsetsLog:
 
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
+        self._unread: set[int] = set()  # partitions that were offline when the records were read
+
+    def holds(self, group_id: str) -> bool:
+        """Whether all that is stored of a group was read: else it must not be said that it has no offsets."""
+        topic = self._broker.topic(OFFSETS_TOPIC)
+        return topic is None or partition_of(group_id, topic.partitions) not in self._unread
 
     def read_all(self) -> Iterator[Record]:
         """Every record, in order within a group.
@@ -52,6 +58,10 @@ class OffsetsLog:
 
     def _read(self, partition: int) -> Iterator[Record]:
         log = self._partition(partition)
+        if log.fenced:
+            logger.error("GROUPS OFFLINE, with the partition that holds them", extra={"partition": partition})
+            self._unread.add(partition)
+            return
         position = log.log_start_offset
         while position < log.high_watermark:
             read = log.read(position, _READ_BYTES)

@@ -149,6 +149,10 @@ class GroupService:
 
     # Groups as an administrator sees them
 
+    def is_available(self, group_id: str) -> bool:
+        """Whether the group's stored state could be read; if not, all that is asked of it is COORDINATOR_NOT_AVAILABLE."""
+        return self._log.holds(group_id)
+
     def group(self, group_id: str) -> Group | None:
         """A group to look at."""
         return self._coordinator.group(group_id)

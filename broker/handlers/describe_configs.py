@@ -122,6 +122,8 @@ def _type(name: str, value: str | None) -> int:
 def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     return None if value is None else str(value)
 
 

@@ -33,6 +33,9 @@ async def _coordinator(broker: "Broker", context: RequestContext, key_type: int,
         await broker.offsets_topic()
     except StorageError as error:
         return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": str(error)}
+    if not broker.groups.is_available(key):
+        message = "the partition that holds this group is offline"
+        return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": message}
     host, port = context.session.advertised
     return {
         "key": key,

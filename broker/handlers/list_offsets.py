@@ -36,6 +36,8 @@ def _partition(broker: Broker, version: int, topic: str, asked: Any, *, may: boo
         error = ErrorCode.topic_authorization_failed
     elif log is None:
         error = ErrorCode.unknown_topic_or_partition
+    elif log.fenced:
+        error = ErrorCode.kafka_storage_error
     elif asked.current_leader_epoch > log.leader_epoch:
         error = ErrorCode.unknown_leader_epoch
     elif asked.timestamp < 0 and _SINCE_VERSION.get(asked.timestamp, 1 << 15) > version:

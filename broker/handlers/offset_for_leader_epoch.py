@@ -24,6 +24,8 @@ def _partition(broker: Broker, topic: str, asked: Any) -> dict[str, Any]:
     log = broker.log(topic, asked.partition)
     if log is None:
         return _answer(asked.partition, ErrorCode.unknown_topic_or_partition, -1, -1)
+    if log.fenced:
+        return _answer(asked.partition, ErrorCode.kafka_storage_error, -1, -1)
     if asked.current_leader_epoch > log.leader_epoch:
         return _answer(asked.partition, ErrorCode.unknown_leader_epoch, -1, -1)
     if 0 <= asked.current_leader_epoch < log.leader_epoch:

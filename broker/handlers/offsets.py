@@ -114,8 +114,11 @@ def offset_fetch(broker: "Broker", context: RequestContext, request: Any) -> Res
 
 def _fetched_group(broker: "Broker", context: RequestContext, asked: Any) -> dict[str, Any]:
     """Asked for at the request's top, up to v7, or as one of many groups."""
-    topics, error = [], ErrorCode.group_authorization_failed
-    if context.may(Operation.DESCRIBE, ResourceType.GROUP, asked.group_id):
+    topics, error = [], ErrorCode.coordinator_not_available
+    may = context.may(Operation.DESCRIBE, ResourceType.GROUP, asked.group_id)
+    if not may:
+        error = ErrorCode.group_authorization_failed
+    if may and broker.groups.is_available(asked.group_id):
         topics, error = _fetched_topics(broker, context, asked.group_id, asked.topics), ErrorCode.none
     elif context.api_version < _ERROR_AT_TOP_FROM_VERSION:
         topics = [_fetched_topic(broker, asked.group_id, topic, None, error) for topic in asked.topics]

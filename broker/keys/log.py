@@ -12,7 +12,17 @@ from headrace.config import Section
 class LogKeys(Section):
     """The log's keys."""
 
-    log_dirs: Path = Field(Path("headrace-data/broker"), alias="log.dirs", description="one directory, where the logs are kept")
+    log_dirs: tuple[Path, ...] | None = Field(
+        None, alias="log.dirs", description="directories where the logs are kept, separated by commas, or a list"
+    )
+    log_dir: Path = Field(
+        Path("headrace-data/broker"), alias="log.dir", description="the same for one; log.dirs goes before it"
+    )
+    num_recovery_threads_per_data_dir: Positive | None = Field(
+        None,
+        alias="num.recovery.threads.per.data.dir",
+        description="after a crash, how many logs of a directory are scanned at a time; by default as many as there are cores",
+    )
     message_max_bytes: Positive = Field(1_048_588, alias="message.max.bytes", description="largest record batch, as sent")
     log_retention_hours: int = Field(
         168, alias="log.retention.hours", ge=-1, description="age at which a sealed segment is deleted; -1 never"
@@ -91,9 +101,21 @@ class LogKeys(Section):
 
     @field_validator("log_dirs", mode="before")
     @classmethod
-    def _one_directory(cls, value: object) -> object:
-        if isinstance(value, str) and "," in value:
-            raise ValueError("one directory is supported")
+    def _directories(cls, value: object) -> object:
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if isinstance(names, list) and ("" in names or not names):
+            raise ValueError("name a directory")
+        if isinstance(names, list) and len(set(map(str, names))) < len(names):
+            raise ValueError("a directory is named twice")
+        return names
+
+    @field_validator("log_dir", mode="before")
+    @classmethod
+    def _directory(cls, value: object) -> object:
         if value == "":
             raise ValueError("name a directory")
         return value
+
+    def log_directories(self) -> list[Path]:
+        """`log.dirs`, else `log.dir`; the first holds the coordination store."""
+        return list(self.log_dirs or (self.log_dir,))

@@ -23,26 +23,28 @@ DELETED_SUFFIX = "-delete"
 
 @dataclass(slots=True)
 class Creation:
-    """Empty logs for partitions of one topic, in one directory."""
+    """Empty logs for partitions of one topic, in one or several log directories."""
 
     disk: Disk
-    directory: str
-    names: Mapping[int, str]  # partition → directory's name
+    paths: Mapping[int, str]  # by partition
     topic_id: UUID
     config: LogConfig
     now_ms: int
     on_complete: Callable[[Mapping[int, LoadedLog]], None]
+    on_failure: Callable[[str, OSError], None]  # told which path
     _loaded: dict[int, LoadedLog] = field(default_factory=dict)
-    _error: OSError | None = None
+    _failure: tuple[str, OSError] | None = None
 
     def run(self) -> None:
         """Make the files, durably, or none of them; raises nothing, may run on any thread."""
+        path = ""
         try:
-            for partition, name in self.names.items():
-                self._make(partition, f"{self.directory}/{name}")
-            self.disk.sync_directory(self.directory)  # one for all their names
+            for partition, path in self.paths.items():
+                self._make(partition, path)
+            for path in sorted(set(map(parent, self.paths.values()))):
+                self.disk.sync_directory(path)  # one for all names in it
         except OSError as error:
-            self._error = error
+            self._failure = (path, error)
             self._undo()
 
     def _make(self, partition: int, path: str) -> None:
@@ -56,11 +58,11 @@ class Creation:
         self._loaded[partition] = loaded
 
     def _undo(self) -> None:
-        for name in self.names.values():
+        for path in self.paths.values():
             try:
-                remove_partition(self.disk, f"{self.directory}/{name}")
+                remove_partition(self.disk, path)
             except OSError as error:  # harmless: the topic's deletion, finished by the next start, removes it
-                logger.error("files remain", extra={"path": f"{self.directory}/{name}", "error": str(error)})
+                logger.error("files remain", extra={"path": path, "error": str(error)})
 
     def complete(self) -> None:
         """Hand the logs over; on the loop.
@@ -68,28 +70,29 @@ class Creation:
         Raises:
             StorageError: the disk fails; there are none.
         """
-        if self._error is not None:
-            raise StorageError(f"{self.directory}: {self._error.strerror or self._error}") from self._error
+        if self._failure is not None:
+            path, error = self._failure
+            self.on_failure(path, error)
+            raise StorageError(f"{path}: {error.strerror or error}") from error
         self.on_complete(self._loaded)
 
 
 @dataclass(slots=True)
 class Deletion:
-    """Logs of one directory that are to be renamed away."""
+    """A topic's logs that are to be renamed away."""
 
     disk: Disk
-    directory: str
     logs: Sequence[PartitionLog]
-    on_complete: Callable[[Sequence[str]], None]
+    on_complete: Callable[[Sequence[PartitionLog]], None]
     _error: OSError | None = None
 
     def run(self) -> None:
         """Rename, durably; raises nothing, may run on any thread."""
         try:
             for log in self.logs:
-                self.disk.rename(log.path, f"{self.directory}/{deleted_name(log)}")
-            if self.logs:
-                self.disk.sync_directory(self.directory)
+                self.disk.rename(log.path, deleted_path(log))
+            for path in sorted({parent(log.path) for log in self.logs}):
+                self.disk.sync_directory(path)
         except OSError as error:
             self._error = error
 
@@ -102,14 +105,19 @@ class Deletion:
         for log in self.logs:
             log.abandon()
         if self._error is not None:
-            raise StorageError(f"{self.directory}: {self._error.strerror or self._error}") from self._error
-        self.on_complete([deleted_name(log) for log in self.logs])
+            raise StorageError(str(self._error)) from self._error
+        self.on_complete(self.logs)
 
 
-def deleted_name(log: PartitionLog) -> str:
-    """The name that a deleted partition's directory has until its files are removed."""
+def parent(path: str) -> str:
+    """The directory that holds `path`."""
+    return path.rpartition("/")[0]
+
+
+def deleted_path(log: PartitionLog) -> str:
+    """What a deleted partition's directory is called until its files are removed."""
     name = f"{log.topic}-{log.partition}.{log.topic_id.hex}{DELETED_SUFFIX}"
-    return name[-255:]  # a name may not be longer; the end tells what it is
+    return f"{parent(log.path)}/{name[-255:]}"  # a name may not be longer; the end tells what it is
 
 
 def remove_partition(disk: Disk, path: str) -> None:

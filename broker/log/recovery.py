@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from headrace.broker.log.batch import HEADER_SIZE, NO_PRODUCER_ID, BatchHeader, is_whole_batch, parse_header
 from headrace.broker.log.checkpoint import LEADER_EPOCHS, decode_epochs, encode_epochs
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Disk, read_whole, write_whole
+from headrace.broker.log.disk import Disk, RealDisk, is_full, read_whole, write_whole
+from headrace.broker.log.index import decode_offset_index
 from headrace.broker.log.partition_log import LoadedLog
 from headrace.broker.log.producers import ProducerStates
 from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, Segment, remove_if_there
@@ -107,6 +108,35 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     return LoadedLog(segments, producers, epochs, log_start_offset, recovery_point, has_hole=found < floor)
 
 
+def load_apart(path: str, config: LogConfig, facts: Facts, now_ms: int) -> LoadedLog:
+    """`load_log` for a process of its own: the result holds no open file, and can be sent."""
+    loaded = load_log(RealDisk(), path, config, facts, now_ms)
+    for segment in loaded.segments:
+        segment.close()
+    return loaded
+
+
+def unscanned_bytes(disk: Disk, path: str, recovery_point: int) -> int:
+    """About how many bytes `load_log` will scan after a crash; changes nothing. Raises OSError."""
+    names = sorted(name for name in disk.list(path) if name.endswith(LOG) and name.removesuffix(LOG).isdigit())
+    bases = [int(name.removesuffix(LOG)) for name in names]
+    first = max(bisect_right(bases, recovery_point) - 1, 0)
+    size = sum(_size(disk, f"{path}/{name}") for name in names[first:])
+    if not size or recovery_point <= bases[first]:
+        return size
+    entries = read_whole(disk, f"{path}/{names[first].removesuffix(LOG)}{INDEX}")
+    index = None if entries is None else decode_offset_index(entries)
+    return size - (0 if index is None else index.position_at_or_before(recovery_point - bases[first] - 1))
+
+
+def _size(disk: Disk, path: str) -> int:
+    file = disk.open(path)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
 def _create(disk: Disk, path: str, base_offset: int, config: LogConfig) -> Segment:
     return Segment.create(disk, path, base_offset, index_interval_bytes=config.index_interval_bytes)
 
@@ -121,12 +151,8 @@ def _open_segments(disk: Disk, path: str, names: list[str], config: LogConfig) -
             remove_if_there(disk, f"{path}/{name}")
     segments = []
     for stem in sorted(logs):
-        file = disk.open(f"{path}/{stem}{LOG}")
-        size = file.size()
-        file.close()
-        segments.append(
-            Segment(disk, path, int(stem), index_interval_bytes=config.index_interval_bytes, size=size)
-        )  # fmt: skip
+        size = _size(disk, f"{path}/{stem}{LOG}")
+        segments.append(Segment(disk, path, int(stem), index_interval_bytes=config.index_interval_bytes, size=size))
     for segment, following in itertools.pairwise(segments):
         segment.next_offset = following.base_offset
     return segments
@@ -274,5 +300,10 @@ def _epochs(disk: Disk, path: str, scan: _Scan, end: int) -> list[tuple[int, int
         epochs = [(0, 0)]
     if epochs != stored:
         known = bool(stored or scan.epochs)  # what a new log begins with goes without saying
-        write_whole(disk, path, LEADER_EPOCHS, encode_epochs(epochs), durable=known)
+        try:
+            write_whole(disk, path, LEADER_EPOCHS, encode_epochs(epochs), durable=known)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            logger.warning("leader epochs are not written: the disk is full", extra={"log": path})
     return epochs

@@ -9,7 +9,7 @@ led there, and a damaged index is built again from the log.
 from collections.abc import Iterator, Sequence
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, read_whole, write_whole
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, read_whole, write_whole
 from headrace.broker.log.index import (
     MAX_RELATIVE_OFFSET,
     OFFSET_ENTRY_SIZE,
@@ -222,10 +222,20 @@ class Segment:
             self.note(header.last_offset, header.max_timestamp, header.size)
         self.next_offset = max(next_offset, self.next_offset)
         self.seal()
-        directory, _, name = self._stem.rpartition("/")
-        write_whole(self._disk, directory, name + INDEX, self.offsets.encode())
-        write_whole(self._disk, directory, name + TIME_INDEX, self.times.encode())
+        self._write_indexes()
         self.indexes_saved(len(self.offsets), len(self.times))
+
+    def _write_indexes(self) -> None:
+        """Both files, whole; on a full disk neither, so that they are built again when they are loaded again."""
+        directory, _, name = self._stem.rpartition("/")
+        try:
+            write_whole(self._disk, directory, name + INDEX, self.offsets.encode())
+            write_whole(self._disk, directory, name + TIME_INDEX, self.times.encode())
+        except OSError as error:
+            if not is_full(error):
+                raise
+            for suffix in (INDEX, TIME_INDEX, INDEX + ".tmp", TIME_INDEX + ".tmp"):
+                remove_if_there(self._disk, self.path(suffix))
 
     def unsaved_indexes(self) -> list[tuple[str, int, bytes]]:
         """What must be written to the index files: (path, position, bytes)."""
@@ -247,7 +257,12 @@ class Segment:
         self._saved_entries, self._saved_times = max(self._saved_entries, entries), max(self._saved_times, times)
 
     def _cut_index(self, suffix: str, size: int) -> None:
-        file = self._disk.open(self.path(suffix), create=True)
+        try:
+            file = self._disk.open(self.path(suffix), create=True)
+        except OSError as error:
+            if is_full(error):  # then it is not there, and needs no cutting
+                return
+            raise
         try:
             file.truncate(size)
         finally:

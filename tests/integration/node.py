@@ -11,7 +11,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.clock import MonotonicMs, WallMs
 
@@ -41,7 +41,7 @@ class Node:
         store = SqliteStore(self.directory / "coordination.db")
         overrides = {topic.name: dict(topic.configs) for topic in store.topics()}
         settings = self.config.log_directory("cluster")
-        logs = LogDirectory.open(RealDisk(), str(self.directory), settings, self.clock.wall_ms(), overrides=overrides)
+        logs = LogDirectories.open(RealDisk(), [str(self.directory)], settings, self.clock.wall_ms(), overrides=overrides)
         with ThreadPoolExecutor(1) as executor:
             broker = Broker(self.config, self.clock, store, logs, APIS, executor)
             broker.load()

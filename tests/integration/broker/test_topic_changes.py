@@ -13,7 +13,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.handlers.topic_creation import auto_create
-from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.topics import OFFSETS_TOPIC
@@ -33,7 +33,7 @@ class FullDisk(RealDisk):
 @asynccontextmanager
 async def running(path: Path, disk: RealDisk | None = None) -> AsyncIterator[Broker]:
     config, clock = BrokerConfig.model_validate({}), SystemClock()
-    logs = LogDirectory.open(disk or RealDisk(), str(path), config.log_directory("c"), clock.wall_ms())
+    logs = LogDirectories.open(disk or RealDisk(), [str(path)], config.log_directory("c"), clock.wall_ms())
     with ThreadPoolExecutor(4) as executor:
         broker = Broker(config, clock, MemoryStore(), logs, {}, executor)
         yield broker

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
+from headrace.broker.log.directories import LogDirectories
+from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch
 
@@ -24,7 +25,7 @@ def log_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A partition of several segments, in every codec, written by three idempotent producers, stopped cleanly."""
     path = tmp_path_factory.mktemp("logs")
     config = LogDirectoryConfig(node_id=1, cluster_id="dump")
-    directory = LogDirectory.open(RealDisk(), str(path), config, NOW_MS)
+    directory = LogDirectories.open(RealDisk(), [str(path)], config, NOW_MS)
     log = directory.create("dumped", 0, UUID(int=77), {"segment.bytes": "30000"})
     for at in range(BATCHES):
         content = [Record(b"k", b"value %d" % at, NOW_MS + at * 7 % 1000), Record(None, b"w" * 30, NOW_MS + at)]

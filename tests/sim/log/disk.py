@@ -69,8 +69,8 @@ class _Directory:
 class SimFile:
     """An open file of a `SimDisk`."""
 
-    def __init__(self, disk: "SimDisk", inode: _Inode) -> None:
-        self._disk, self._inode, self._open = disk, inode, True
+    def __init__(self, disk: "SimDisk", inode: _Inode, path: str) -> None:
+        self._disk, self._inode, self._path, self._open = disk, inode, path, True
 
     def _check(self) -> None:
         if not self._open:
@@ -78,14 +78,14 @@ class SimFile:
 
     def pread(self, size: int, position: int) -> bytes:
         self._check()
-        self._disk.may_fail("pread")
+        self._disk.may_fail("pread", self._path)
         return bytes(self._inode.content[position : position + size])
 
     def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
         self._check()
         data = b"".join(buffers)
         try:
-            self._disk.step("pwrite")
+            self._disk.step("pwrite", self._path)
         except (PowerCutError, OSError):
             self._write(data[: self._disk.torn(len(data))], position)
             raise
@@ -99,7 +99,7 @@ class SimFile:
 
     def truncate(self, size: int) -> None:
         self._check()
-        self._disk.step("truncate")
+        self._disk.step("truncate", self._path)
         del self._inode.content[size:]
         self._inode.content += bytes(size - len(self._inode.content))
 
@@ -109,7 +109,7 @@ class SimFile:
 
     def sync(self) -> None:
         self._check()
-        self._disk.step("sync")
+        self._disk.step("sync", self._path)
         self._inode.synced = bytes(self._inode.content)
 
     def fileno(self) -> int:
@@ -137,6 +137,7 @@ class SimDisk:
         self._until_crash: int | None = None
         self._failures: dict[str, OSError] = {}
         self.free_bytes = self.total_bytes = 1 << 40
+        self.dead: tuple[str, ...] = ()  # what lies below these paths fails
 
     # Faults
 
@@ -152,17 +153,19 @@ class SimDisk:
         """What is left; `lucky` is the death of the process alone, as by kill -9: the page cache survives."""
         survivor = SimDisk(self._rng)
         survivor._root = self._root.after_crash(self._rng, lucky=lucky)
-        survivor.free_bytes, survivor.total_bytes = self.free_bytes, self.total_bytes
+        survivor.free_bytes, survivor.total_bytes, survivor.dead = self.free_bytes, self.total_bytes, self.dead
         return survivor
 
-    def step(self, operation: str) -> None:
-        self.may_fail(operation)
+    def step(self, operation: str, path: str) -> None:
+        self.may_fail(operation, path)
         if self._until_crash is not None:
             self._until_crash -= 1
             if self._until_crash <= 0:
                 raise PowerCutError
 
-    def may_fail(self, operation: str) -> None:
+    def may_fail(self, operation: str, path: str) -> None:
+        if path.startswith(self.dead):
+            raise OSError(5, "Input/output error", path)
         if operation in self._failures:
             raise self._failures.pop(operation)
 
@@ -182,20 +185,21 @@ class SimDisk:
     # Disk
 
     def open(self, path: str, *, create: bool = False) -> SimFile:
-        self.may_fail("open")
+        self.may_fail("open", path)
         directory, name = self._parent(path)
         node = directory.entries.get(name)
         if node is None:
             if not create:
                 raise FileNotFoundError(2, "no such file", path)
-            self.step("create")
+            self.step("create", path)
             node = directory.entries[name] = _Inode()
             directory.changed()
         if not isinstance(node, _Inode):
             raise IsADirectoryError(21, "is a directory", path)
-        return SimFile(self, node)
+        return SimFile(self, node, path)
 
     def list(self, path: str) -> list[str]:
+        self.may_fail("list", path)
         return sorted(self._directory(path).entries)
 
     def make_directory(self, path: str, *, durable: bool = True) -> None:
@@ -203,7 +207,7 @@ class SimDisk:
         for name in filter(None, path.split("/")):
             node = directory.entries.get(name)
             if node is None:
-                self.step("make_directory")
+                self.step("make_directory", path)
                 node = directory.entries[name] = _Directory()
                 directory.changed()
                 if durable:
@@ -218,13 +222,13 @@ class SimDisk:
         assert directory is target, "only within one directory"
         if name not in directory.entries:
             raise FileNotFoundError(2, "no such file", old)
-        self.step("rename")
+        self.step("rename", new)
         directory.entries[new_name] = directory.entries.pop(name)
         directory.changed()
 
     def remove(self, path: str) -> None:
         self._file(path)
-        self.step("remove")
+        self.step("remove", path)
         directory, name = self._parent(path)
         del directory.entries[name]
         directory.changed()
@@ -232,17 +236,18 @@ class SimDisk:
     def remove_directory(self, path: str) -> None:
         if self._directory(path).entries:
             raise OSError(39, "directory not empty", path)
-        self.step("remove_directory")
+        self.step("remove_directory", path)
         directory, name = self._parent(path)
         del directory.entries[name]
         directory.changed()
 
     def sync_directory(self, path: str) -> None:
         directory = self._directory(path)
-        self.step("sync_directory")
+        self.step("sync_directory", path)
         directory.states = [dict(directory.entries)]
 
     def space(self, path: str) -> tuple[int, int]:
+        self.may_fail("space", path)
         self._directory(path)
         return self.free_bytes, self.total_bytes
 
@@ -250,6 +255,7 @@ class SimDisk:
         return self._file(path).modified_ms
 
     def lock(self, path: str) -> _SimLock:
+        self.may_fail("lock", path)
         if path in self._locks:
             raise BlockingIOError(11, "locked", path)
         self._locks.add(path)

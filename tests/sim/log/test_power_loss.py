@@ -29,7 +29,8 @@ from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.flushing import Flusher
 from headrace.broker.handlers.api import Encoded, RequestContext
 from headrace.broker.handlers.produce import PRODUCE
-from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
+from headrace.broker.log.directories import LogDirectories
+from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch, records
 from headrace.broker.log.sync import PartitionSync
@@ -43,7 +44,8 @@ START_MS = 1_700_000_000_000
 PATH = "/data/logs"
 FLUSH_MESSAGES = {"each": 1, "third": 3}
 CONFIG = LogDirectoryConfig(node_id=1, cluster_id="sim", flush_checkpoint_interval_ms=3_000)
-CONTEXT = RequestContext(3, False, "sim", Session("PLAINTEXT", ("127.0.0.1", 9092), "127.0.0.1", EverybodyMay()))
+SESSION = Session("PLAINTEXT", ("127.0.0.1", 9092), "127.0.0.1", EverybodyMay())
+CONTEXT = RequestContext(3, False, "sim", SESSION, started_ns=0)
 
 
 class Jobs(Executor):
@@ -119,7 +121,7 @@ class World:
 
     async def live(self) -> None:
         """Begin on an empty disk, then do anything at any time; ends with the power."""
-        logs = LogDirectory.open(self.disk, PATH, CONFIG, self.time.now_ms)
+        logs = LogDirectories.open(self.disk, [PATH], CONFIG, self.time.now_ms)
         broker = Broker(BrokerConfig.model_validate({}), self.time, MemoryStore(), logs, {}, self.jobs)
         for name, messages in FLUSH_MESSAGES.items():
             making = asyncio.ensure_future(make(broker, name, messages))
@@ -174,7 +176,7 @@ class World:
 
     def compare(self) -> None:
         """The next broker against what was told: nothing told is missing or elsewhere, and no value is there twice."""
-        logs = LogDirectory.open(self.disk.crashed(), PATH, CONFIG, self.time.now_ms, overrides={
+        logs = LogDirectories.open(self.disk.crashed(), [PATH], CONFIG, self.time.now_ms, overrides={
             name: {"flush.messages": str(messages)} for name, messages in FLUSH_MESSAGES.items()
         })  # fmt: skip
         for name in FLUSH_MESSAGES:

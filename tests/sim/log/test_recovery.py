@@ -14,6 +14,7 @@ import pytest
 
 from headrace.broker.log import recovery
 from headrace.broker.log.config import LogConfig
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch, records
@@ -70,7 +71,7 @@ class World:
             high_watermark_checkpoint_interval_ms=1_000,
             retention_check_interval_ms=2_000,
         )
-        self.directory: LogDirectory | None = None
+        self.directory: LogDirectories | None = None
         self.logs: dict[str, PartitionLog] = {}
 
     def live(self) -> None:
@@ -97,7 +98,7 @@ class World:
             self.damage()
 
     def open(self) -> None:
-        self.directory = LogDirectory.open(self.disk, PATH, self.config, self.now_ms, overrides=OVERRIDES)
+        self.directory = LogDirectories.open(self.disk, [PATH], self.config, self.now_ms, overrides=OVERRIDES)
         for name, oracle in self.oracles.items():
             if name not in self.created:
                 log = self.directory.create(name, 0, UUID(int=hash_free(name)), OVERRIDES[name])
@@ -133,9 +134,9 @@ class World:
         assert self.directory is not None
         log.delete_records(self.rng.randint(log.log_start_offset, log.high_watermark), self.now_ms)
         oracle.max_log_start = log.log_start_offset  # from here on it may be gone
-        step = self.directory.log_start_step()
-        step.run()
-        step.complete()
+        for step in self.directory.log_start_steps():
+            step.run()
+            step.complete()
         oracle.deleted_end = log.log_start_offset
 
     def append(self, log: PartitionLog, oracle: Oracle) -> None:
@@ -307,7 +308,7 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
         (PartitionSync, "run", "in self.files", "in self.files[-1:]"),
         (PartitionSync, "run", "if self.names:", "if self.names and not self.files:"),
         (recovery, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
-        (LogDirectory, "_load", "if clean:", "if clean and not names:"),
+        (LogDirectory, "survey", "if self._clean:", "if self._clean and not names:"),
         (LogDirectory, "log_start_step", "(checkpoint.LOG_START,)", "()"),
     ],
     ids=[

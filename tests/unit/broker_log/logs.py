@@ -4,7 +4,8 @@ import random
 from uuid import UUID
 
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
+from headrace.broker.log.directories import LogDirectories
+from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.log.results import AppendResult
@@ -22,8 +23,8 @@ def new_disk(seed: int = 11) -> SimDisk:
     return disk
 
 
-def open_directory(disk: SimDisk, **overrides: str) -> LogDirectory:
-    return LogDirectory.open(disk, PATH, CONFIG, NOW_MS, overrides={"events": settings(**overrides)})
+def open_directory(disk: SimDisk, **overrides: str) -> LogDirectories:
+    return LogDirectories.open(disk, [PATH], CONFIG, NOW_MS, overrides={"events": settings(**overrides)})
 
 
 def settings(**overrides: str) -> dict[str, str | None]:

@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from headrace.broker.log.checkpoint import decode_offsets
-from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
+from headrace.broker.log.directories import LogDirectories
+from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import records
 from headrace.errors import ConfigError, StorageError, UsageError, VersionError
@@ -24,7 +25,7 @@ def values(log: PartitionLog) -> list[bytes | None]:
     return found
 
 
-def written(disk: SimDisk, count: int, **overrides: str) -> LogDirectory:
+def written(disk: SimDisk, count: int, **overrides: str) -> LogDirectories:
     """A directory with `count` batches of one record in events-3."""
     directory = open_directory(disk, **overrides)
     log = directory.create("events", 3, TOPIC_ID, settings(**overrides))
@@ -193,7 +194,7 @@ def test_a_directory_in_use_or_of_another_node_is_refused() -> None:
         open_directory(disk)
     directory.close(NOW_MS)
     with pytest.raises(UsageError, match=r"node 7.*node.id is 8"):
-        LogDirectory.open(disk, PATH, LogDirectoryConfig(node_id=8, cluster_id="x"), NOW_MS)
+        LogDirectories.open(disk, [PATH], LogDirectoryConfig(node_id=8, cluster_id="x"), NOW_MS)
     open_directory(disk).close(NOW_MS)
 
 

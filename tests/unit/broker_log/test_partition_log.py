@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.broker.log.batch import parse_header
-from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch, records
@@ -317,7 +317,7 @@ def test_below_the_free_space_floor_producers_are_refused_and_the_broker_writes_
 
 
 def test_a_region_outlives_the_release_of_an_idle_segment(tmp_path: Path) -> None:
-    directory = LogDirectory.open(RealDisk(), str(tmp_path), CONFIG, NOW_MS)
+    directory = LogDirectories.open(RealDisk(), [str(tmp_path)], CONFIG, NOW_MS)
     log = directory.create("events", 3, TOPIC_ID, {"segment.bytes": "300"})
     for at in range(9):
         append(log, b"v%d" % at * 40)

@@ -1,0 +1,180 @@
+"""Several log directories: where partitions go and are found, and what one that fails takes with it."""
+
+from uuid import UUID
+
+import pytest
+
+from headrace.broker.log.checkpoint import decode_offsets, decode_properties
+from headrace.broker.log.claims import claim_directories
+from headrace.broker.log.directories import LogDirectories
+from headrace.broker.log.directory import LogDirectoryConfig
+from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError, UsageError
+from tests.sim.log.disk import SimDisk
+from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk
+
+A, B, C = "/data/a", "/data/b", "/data/c"
+
+
+def open_all(disk: SimDisk, *paths: str, config: LogDirectoryConfig = CONFIG) -> LogDirectories:
+    return LogDirectories.open(disk, paths, config, NOW_MS)
+
+
+def spread(disk: SimDisk, partitions: int = 4) -> LogDirectories:
+    """Topic `events` over A and B, with a record in each partition."""
+    logs = open_all(disk, A, B)
+    creation = logs.begin_creation("events", range(partitions), TOPIC_ID, {})
+    creation.run()
+    creation.complete()
+    for log in logs.all():
+        append(log, b"in %d" % log.partition)
+    return logs
+
+
+def test_new_partitions_go_to_the_directory_with_the_fewest() -> None:
+    disk = new_disk()
+    spread(disk, 3)
+    assert [name for name in disk.list(A) if "events" in name] == ["events-0", "events-2"]
+    assert [name for name in disk.list(B) if "events" in name] == ["events-1"]
+
+
+def test_each_directory_has_ids_and_checkpoints_of_its_own() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    properties = [decode_properties(disk.content(f"{path}/meta.properties")) for path in (A, B)]
+    assert {each["cluster.id"] for each in properties} == {"cluster-of-tests"}
+    assert len({each["directory.id"] for each in properties}) == 2
+    for path, partitions in ((A, (0, 2)), (B, (1, 3))):
+        content = disk.content(f"{path}/recovery-point-offset-checkpoint")
+        assert decode_offsets(content, path) == {("events", partition): 1 for partition in partitions}
+        assert ".kafka_cleanshutdown" in disk.list(path)
+
+
+def test_partitions_are_found_wherever_a_directory_is_mounted() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    for old, new in ((B, C), (A, B), (C, A)):
+        disk.rename(old, new)
+    logs = open_all(disk, B, A)
+    assert [(log.path, log.log_end_offset) for log in logs.all()] == [
+        (f"{B}/events-0", 1),
+        (f"{A}/events-1", 1),
+        (f"{B}/events-2", 1),
+        (f"{A}/events-3", 1),
+    ]
+
+
+def test_a_partition_in_two_directories_is_refused_and_both_are_named() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    other = open_all(disk, C)
+    other.create("events", 1, TOPIC_ID, {})
+    other.close(NOW_MS)
+    with pytest.raises(UsageError, match="/data/b/events-1 and /data/c/events-1"):
+        open_all(disk, A, B, C)
+    open_all(disk, A, B)  # all locks were given back
+
+
+def test_a_copy_of_a_directory_is_refused() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    disk.replace(f"{B}/meta.properties", disk.content(f"{A}/meta.properties"))
+    with pytest.raises(UsageError, match="is a copy of /data/a"):
+        open_all(disk, A, B)
+
+
+def test_a_directory_of_another_node_or_cluster_is_left_alone_and_the_others_go_on() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    open_all(disk, C, config=LogDirectoryConfig(node_id=8, cluster_id="cluster-of-tests")).close(NOW_MS)
+    open_all(disk, "/data/d", config=LogDirectoryConfig(node_id=7, cluster_id="another")).close(NOW_MS)
+    before = disk.list(C)
+    logs = open_all(disk, A, B, C, "/data/d")
+    assert len(logs.all()) == 4
+    assert {path: reason.split(",")[0] for path, reason in logs.refused.items()} == {
+        C: "belongs to node 8",
+        "/data/d": "belongs to cluster another",
+    }
+    assert disk.list(C) == before
+
+
+def test_a_directory_that_cannot_be_read_takes_only_its_partitions_with_it() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    disk.dead = (B,)
+    logs = open_all(disk, A, B)
+    assert set(logs.refused) == {B}
+    logs.restore("events", 4, TOPIC_ID, {})
+    assert [log.fenced for log in logs.all()] == [False, True, False, True]
+    lost = logs.get("events", 1)
+    assert lost is not None
+    assert append(lost, b"no").error == ErrorCode.kafka_storage_error
+    assert lost.locate(0, 100).error == ErrorCode.kafka_storage_error
+    assert not logs.is_whole
+    whole = logs.get("events", 0)
+    assert whole is not None
+    assert append(whole, b"yes").error == 0
+    logs.delete("events", TOPIC_ID)
+    assert logs.all() == []
+    logs.close(NOW_MS)
+    disk.dead = ()
+    again = open_all(disk, A, B)
+    assert [log.path for log in again.all()] == [f"{B}/events-1", f"{B}/events-3"]
+
+
+def test_what_was_deleted_while_a_directory_was_away_is_removed_when_it_returns() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    claims = claim_directories(disk, [A, B], CONFIG.node_id)
+    logs = LogDirectories(disk, claims, CONFIG, NOW_MS)
+    assert logs.survey({}, {TOPIC_ID}) == []
+    assert not any("events" in name for path in (A, B) for name in disk.list(path))
+
+
+def test_a_disk_that_dies_later_takes_its_directory_offline_and_the_others_go_on() -> None:
+    disk = new_disk()
+    logs = spread(disk)
+    disk.dead = (B,)
+    logs.maintain(NOW_MS + CONFIG.flush_checkpoint_interval_ms)
+    assert [log.fenced for log in logs.all()] == [False, True, False, True]
+    creation = logs.begin_creation("more", range(3), UUID(int=9), {})
+    creation.run()
+    creation.complete()
+    assert [name for name in disk.list(A) if "more" in name] == ["more-0", "more-1", "more-2"]
+    logs.close(NOW_MS)
+    assert ".kafka_cleanshutdown" in disk.list(A)
+    disk.dead = ()
+    assert ".kafka_cleanshutdown" not in disk.list(B)
+    assert [log.log_end_offset for log in open_all(disk, A, B).all()] == [1, 1, 1, 1, 0, 0, 0]
+
+
+def test_no_directory_that_works_is_refused() -> None:
+    disk = new_disk()
+    disk.dead = (A, B)
+    with pytest.raises(UsageError, match=r"/data/a.*/data/b"):
+        open_all(disk, A, B)
+
+
+def test_a_partition_that_cannot_be_loaded_is_offline_alone_and_its_checkpoints_are_kept() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    disk.dead = (f"{A}/events-2",)
+    logs = open_all(disk, A, B)
+    with pytest.raises(StorageError, match="in the way"):
+        logs.begin_creation("events", [2, 5], UUID(int=3), {})
+    logs.restore("events", 4, TOPIC_ID, {})
+    assert [log.fenced for log in logs.all()] == [False, False, True, False]
+    logs.close(NOW_MS)
+    disk.dead = ()
+    assert ".kafka_cleanshutdown" not in disk.list(A)
+    checkpoint = disk.content(f"{A}/recovery-point-offset-checkpoint")
+    assert decode_offsets(checkpoint, A) == {("events", 0): 1, ("events", 2): 1}
+    assert [log.log_end_offset for log in open_all(disk, A, B).all()] == [1, 1, 1, 1]
+
+
+def test_a_directory_in_use_and_one_named_twice_end_the_start() -> None:
+    disk = new_disk()
+    spread(disk)
+    with pytest.raises(UsageError, match="another broker uses it"):
+        open_all(disk, C, A)
+    open_all(disk, C)
