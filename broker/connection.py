@@ -1,22 +1,26 @@
 """A connection's life: bytes to requests, answers to bytes, in order, with bounds. What requests mean, handlers know.
 
-A connection handles requests as they come and keeps a slot per request, so that several may wait (a long poll, an fsync) while
-answers still leave in the order of requests. Bounds: reading pauses while `max.in.flight.requests.per.connection` slots are
-open, and while the peer does not read its answers; what is fetched stays in its file until the transport has drained
-(`sending.py`), so a slow reader holds no memory. Any fault of the peer closes its connection and logs one line.
+A connection handles its requests in turns (`turns.py`) and keeps a slot per request, so that several may wait (a long poll, an
+fsync) while answers still leave in the order of requests. Bounds: reading pauses while requests are left that had no turn yet,
+while `max.in.flight.requests.per.connection` slots are open, and while the peer does not read its answers; what is fetched
+stays in its file until the transport has drained (`sending.py`), so a slow reader holds no memory. Any fault of the peer
+closes its connection and logs one line.
 """
 
 import asyncio
 import logging
 from collections import deque
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.broker.admission import CloseReason
-from headrace.broker.dispatch import Pending
+from headrace.broker.dispatch import Begun, Pending, Stepped
 from headrace.broker.endpoint import Endpoint
+from headrace.broker.security.access import Principal
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.sending import Sender
 from headrace.broker.session import Session
+from headrace.broker.turns import Share
 from headrace.broker.wire.frames import FrameReader
 from headrace.errors import PeerError
 
@@ -48,13 +52,16 @@ class Connection(asyncio.BufferedProtocol):
             self._session.authentication = Authentication(endpoint.mechanisms)
         most_bytes = config.sasl_server_max_receive_size if endpoint.mechanisms else config.socket_request_max_bytes
         self._reader = FrameReader(most_bytes, server.receive_buffer)
-        self._backlog: deque[bytes | memoryview] = deque()  # frames beyond the bound; at most one buffer of them
         self._slots: deque[_Slot] = deque()
+        self._stepped: Stepped | None = None  # the request that is being handled, in several turns
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = 1 if self._session.is_authenticating else config.max_in_flight_requests_per_connection
         self._reading = True
         self._muted: asyncio.TimerHandle | None = None  # runs while the client is over a quota
         self._admitted = False
+        self._share_of: Principal | None = None
+        self.share = Share()  # until the client says who it is
+        self.is_in_line = False
         self.last_active_ms = server.broker.clock.monotonic_ms()
 
     # what the loop calls
@@ -78,8 +85,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._admitted:
             self._server.left(self)
-        self._backlog.clear()
+        self._reader.clear()
         self._slots.clear()
+        self._stepped = None
         self._sender.stop()
         if self._muted is not None:
             self._muted.cancel()
@@ -92,15 +100,11 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._server.metrics.bytes_in += nbytes
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
-        self._sender.hold()
-        try:
-            self._backlog.extend(self._reader.received(nbytes))
-            self._handle_backlog()
-        except PeerError as error:
-            self._sender.release()
-            self._refuse(error)
-        finally:
-            self._sender.release()
+        self._reader.received(nbytes)
+        if self._reader.has_frame:
+            self._server.turns.ask(self)
+        self._reader.settle()
+        self._read_or_wait()
 
     def eof_received(self) -> bool:
         return False
@@ -113,6 +117,22 @@ class Connection(asyncio.BufferedProtocol):
         self._sender.resume()
         self._go_on()
 
+    # what the line of turns calls
+
+    def take_turn(self, until_ns: int) -> bool:
+        """Send, and handle requests, until the time is over, or nothing is left that can be done; whether something is."""
+        self._sender.hold()
+        try:
+            while self._do_next() and perf_counter_ns() < until_ns:
+                pass
+        except PeerError as error:
+            self._refuse(error)
+        finally:
+            self._sender.release()
+            self._reader.settle()
+        self._read_or_wait()
+        return self._has_work()
+
     # what the server calls
 
     @property
@@ -122,7 +142,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_waiting_for_us(self) -> bool:
         """Whether a request is being worked on: then the connection is not idle, however silent."""
-        return any(not slot.answered for slot in self._slots)
+        return self._stepped is not None or any(not slot.answered for slot in self._slots)
 
     def close(self) -> None:
         """Close after what has been answered is sent."""
@@ -140,21 +160,19 @@ class Connection(asyncio.BufferedProtocol):
         self._muted = asyncio.get_running_loop().call_later(
             wait_ms / 1000, self.close_for, CloseReason.TOO_FAST, "its address connects more often than its quota allows"
         )
+        self._read_or_wait()
 
     # requests
 
-    def _handle_backlog(self) -> None:
-        while self._backlog and len(self._slots) < self._bound and not self._sender.is_paused and not self._mutes():
-            if self._transport.is_closing():
-                return
-            self._handle(self._backlog.popleft())
-        must_wait = bool(self._backlog) or len(self._slots) >= self._bound or self._sender.is_paused or self._mutes()
-        if must_wait and self._reading:
-            self._transport.pause_reading()
-            self._reading = False
-        elif not must_wait and not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
+    def _has_work(self) -> bool:
+        if self._transport.is_closing():
+            return False
+        return self._sender.has_more or (self._may_handle() and (self._stepped is not None or self._reader.has_frame))
+
+    def _may_handle(self) -> bool:
+        if len(self._slots) >= self._bound or self._sender.is_paused or self._transport.is_closing():
+            return False
+        return not self._mutes()
 
     def _mutes(self) -> bool:
         """Whether the client is over a quota and not to be read; then this is looked at again when the delay is over."""
@@ -173,23 +191,40 @@ class Connection(asyncio.BufferedProtocol):
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
         self._go_on()
 
-    def _go_on(self) -> None:
-        if self._backlog or not self._reading or self._session.muted_until_ms:
-            try:
-                self._handle_backlog()
-            except PeerError as error:
-                self._refuse(error)
+    def _do_next(self) -> bool:
+        """One piece of what is sent, or one request or a step of it; whether there was one."""
+        if self._sender.has_more:
+            self._sender.send_piece()
+            return True
+        if not self._may_handle():
+            return False
+        if self._stepped is not None:
+            stepped, self._stepped = self._stepped, None
+            self._take_up(stepped.step())
+            return True
+        frame = self._reader.take()
+        if frame is None:
+            return False
+        self._take_up(self._server.dispatcher.begin(self._session, frame))
+        if self._share_of is not self._session.principal:
+            self._share_of = self._session.principal
+            self.share = self._server.share_of(self._session)
+        return True
 
-    def _handle(self, frame: bytes | memoryview) -> None:
-        begun = self._server.dispatcher.begin(self._session, frame)
-        if not isinstance(begun, Pending):
+    def _take_up(self, begun: Begun) -> None:
+        if isinstance(begun, list):
             if begun:
                 self._answer_now(begun)
-            return
+        elif isinstance(begun, Stepped):
+            self._stepped = begun
+        else:
+            self._wait_for(begun)
+
+    def _wait_for(self, pending: Pending) -> None:
         slot = _Slot()
         self._slots.append(slot)
-        task = asyncio.ensure_future(self._finish(slot, begun))
-        if begun.api.cancelled_with_connection:
+        task = asyncio.ensure_future(self._finish(slot, pending))
+        if pending.api.cancelled_with_connection:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
@@ -233,10 +268,28 @@ class Connection(asyncio.BufferedProtocol):
             if parts and not self._transport.is_closing():
                 self._sender.send(parts)
 
+    def _go_on(self) -> None:
+        """Something that was waited for is there."""
+        if self._has_work():
+            self._server.turns.ask(self)
+        self._read_or_wait()
+
+    def _read_or_wait(self) -> None:
+        """Read while there is nothing to do but that."""
+        reads = self._may_handle() and self._stepped is None and not self._reader.has_frame
+        if reads is self._reading or self._transport.is_closing():
+            return
+        self._reading = reads
+        if reads:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
     def _refuse(self, error: PeerError) -> None:
         """Close the connection of a peer that broke the protocol, with one line in the log."""
         if self._transport.is_closing():
             return
         self._server.metrics.connections_closed[CloseReason.PROTOCOL.value] += 1
         logger.warning("connection closed: %s", error, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
+        self._sender.release()
         self._transport.close()

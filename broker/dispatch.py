@@ -5,12 +5,12 @@ A handler's own failure is logged with its traceback and ends the connection tha
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response
+from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, bare_token
 from headrace.broker.metrics import ApiTimes
 from headrace.broker.security.authentication import Authentication
@@ -66,8 +66,44 @@ class Pending:
             raise
         except Exception as error:  # the supervisor of handlers: it logs, and ends the connection
             self._times.errors += 1
-            logger.error("handler failed", exc_info=error, extra={"api": self.api.name, "client": self._client})
-            raise PeerError(f"{self.api.name} failed: {error!r}") from error
+            raise _handler_failed(error, self.api, self._client) from error
+
+
+class Stepped:
+    """A request that is handled in several turns; the connection's later requests wait until it is done."""
+
+    __slots__ = ("_answered", "_begun", "_spent_ns", "_steps")
+
+    def __init__(
+        self, steps: Steps, begun: "_Begun", answered: Callable[["_Begun", Response | Awaitable[Response]], "Begun"]
+    ) -> None:
+        """`answered` makes of the answer what is sent."""
+        self._steps, self._begun, self._answered = steps, begun, answered
+        self._spent_ns = begun.spent_ns
+
+    def step(self) -> "Begun":
+        """Take one step: itself while there are more, then what `Dispatcher.begin` returns of other requests.
+
+        Raises:
+            PeerError: the connection cannot go on.
+        """
+        began_ns = time.perf_counter_ns()
+        try:
+            next(self._steps)
+        except StopIteration as done:
+            self._spent_ns += time.perf_counter_ns() - began_ns
+            return self._answered(self._begun._replace(spent_ns=self._spent_ns), done.value)
+        except PeerError:
+            self._begun.times.errors += 1
+            raise
+        except Exception as error:  # the supervisor of handlers, as above
+            self._begun.times.errors += 1
+            raise _handler_failed(error, self._begun.api, self._begun.context.session.client_host) from error
+        self._spent_ns += time.perf_counter_ns() - began_ns
+        return self
+
+
+Begun = list[Any] | Pending | Stepped
 
 
 class Dispatcher:
@@ -79,8 +115,8 @@ class Dispatcher:
         self._metrics = broker.metrics
         self._throttler = broker.throttler
 
-    def begin(self, session: Session, frame: bytes | memoryview) -> list[Any] | Pending:
-        """Handle one request: its answer in parts, none where nothing is to be sent, or a pending one.
+    def begin(self, session: Session, frame: bytes | memoryview) -> Begun:
+        """Handle one request: its answer in parts, none where nothing is to be sent; or a pending one, or one in steps.
 
         Raises:
             PeerError: it is not a request that is served, or its handler failed; the connection cannot go on.
@@ -101,23 +137,29 @@ class Dispatcher:
         times.versions[header.api_version] = times.versions.get(header.api_version, 0) + 1
         codec = request_codec(header.api_key, header.api_version, (api.min_version, api.max_version))
         request = codec.decode(frame, header.body_position)
+        if session.client_id is None:
+            session.client_id = header.client_id
         context = RequestContext(header.api_version, codec.flexible, header.client_id, session, started_ns)
         try:
             answer = api.handle(self._broker, context, request)
             spent_ns = time.perf_counter_ns() - started_ns
-            times.local.add(spent_ns)
             begun = _Begun(api, times, codec, context, header.correlation_id, len(frame), spent_ns)
-            if isinstance(answer, Awaitable):
-                return Pending(api, times, partial(self._finish, begun), answer, session.client_host)
-            return self._finish(begun, answer)
+            if isinstance(answer, Generator):
+                return Stepped(answer, begun, self._answered)
+            return self._answered(begun, answer)
         except PeerError:
             times.errors += 1
             raise
         except Exception as error:  # the supervisor of handlers, as above
-            what = {"api": api.name, "version": header.api_version, "client": session.client_host}
             times.errors += 1
-            logger.exception("handler failed", extra=what)
-            raise PeerError(f"{api.name} failed: {error!r}") from error
+            raise _handler_failed(error, api, session.client_host) from error
+
+    def _answered(self, begun: _Begun, answer: Response | Awaitable[Response]) -> Begun:
+        begun.times.local.add(begun.spent_ns)
+        if isinstance(answer, Awaitable):
+            finish = partial(self._finish, begun)
+            return Pending(begun.api, begun.times, finish, answer, begun.context.session.client_host)
+        return self._finish(begun, answer)
 
     def _check_login(self, authentication: Authentication, api_key: int) -> None:
         """
@@ -130,7 +172,7 @@ class Dispatcher:
         if authentication.has_expired(api_key, self._broker.clock.monotonic_ms()):
             raise UnauthenticatedError("the session has expired, and the client has not logged in again")
 
-    def _finish(self, begun: "_Begun", response: Response) -> list[Any]:
+    def _finish(self, begun: _Begun, response: Response) -> list[Any]:
         """The parts of an answer that a handler gave, none where nothing is to be sent; its quotas and times are counted."""
         context = begun.context
         response = self._throttler.answered(begun.api, context, begun.size_bytes, response, begun.spent_ns)
@@ -149,6 +191,12 @@ class Dispatcher:
                 return [len(answer).to_bytes(4, "big"), answer]
         name = "unknown" if api is None else api.name
         raise UnsupportedRequestError(f"API key {header.api_key} ({name}) version {header.api_version} is not served")
+
+
+def _handler_failed(error: Exception, api: Api, client: str) -> PeerError:
+    """Log a handler's own failure; what ends its connection."""
+    logger.error("handler failed", exc_info=error, extra={"api": api.name, "client": client})
+    return PeerError(f"{api.name} failed: {error!r}")
 
 
 def _parts(codec: RequestCodec, correlation_id: int, response: Response) -> list[Any]:

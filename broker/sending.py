@@ -33,12 +33,12 @@ class Region:
 class Sender:
     """The outgoing side of one connection."""
 
-    def __init__(self, transport: asyncio.Transport, metrics: Metrics, drained: Callable[[], None]) -> None:
-        """`drained` is called when all that waited has been handed to the transport."""
+    def __init__(self, transport: asyncio.Transport, metrics: Metrics, go_on: Callable[[], None]) -> None:
+        """`go_on` is called when a piece that a thread had to read is there."""
         transport.set_write_buffer_limits(high=PIECE_BYTES)
         self._transport = transport
         self._metrics = metrics
-        self._drained = drained
+        self._go_on = go_on
         self._queue: deque[Any] = deque()
         self._sent_of_first = 0  # bytes of the region at the head of the queue that are sent
         self._blocked = False  # the transport is full
@@ -62,12 +62,16 @@ class Sender:
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def send(self, parts: Sequence[Any]) -> None:
-        """Send bytes and regions, in order, after all that was given before."""
+        """Send bytes and regions, in order, after all that was given before: small ones at once, the rest piece by piece."""
         if not self._queue and not self._blocked and len(parts) == 1:
             self._write(parts[0])
             return
         self._queue.extend(parts)
-        self._go_on()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `send_piece` has something that may be sent now."""
+        return bool(self._queue) and not self._blocked and not self._reading
 
     def pause(self) -> None:
         """The transport is full."""
@@ -76,31 +80,30 @@ class Sender:
     def resume(self) -> None:
         """The transport has room again."""
         self._blocked = False
-        self._go_on()
 
     def stop(self) -> None:
         """The connection is gone."""
         self._queue.clear()
         self._blocked = True
 
-    def _go_on(self) -> None:
-        while self._queue and not self._blocked and not self._reading:
-            first = self._queue[0]
-            if not isinstance(first, Region):
-                self._queue.popleft()
-                self._write(first)
-                continue
-            size = min(PIECE_BYTES, len(first) - self._sent_of_first)
-            position = first.position + self._sent_of_first
-            try:
-                piece = read_cached(first.file.fileno(), size, position)
-                if piece is None:
-                    self._read_on_thread(first.file.fileno(), size, position)
-                    return
-            except OSError as error:
-                self._give_up(error)
+    def send_piece(self) -> None:
+        """Send the next piece of what waits; `has_more` said that there is one."""
+        first = self._queue[0]
+        if not isinstance(first, Region):
+            self._queue.popleft()
+            self._write(first)
+            return
+        size = min(PIECE_BYTES, len(first) - self._sent_of_first)
+        position = first.position + self._sent_of_first
+        try:
+            piece = read_cached(first.file.fileno(), size, position)
+            if piece is None:
+                self._read_on_thread(first.file.fileno(), size, position)
                 return
-            self._send_piece(piece)
+        except OSError as error:
+            self._give_up(error)
+            return
+        self._send_piece(piece)
 
     def _send_piece(self, piece: bytes | bytearray | memoryview) -> None:
         if not piece:
@@ -130,8 +133,6 @@ class Sender:
             return
         self._send_piece(future.result())
         self._go_on()
-        if not self.is_paused:
-            self._drained()
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
         self._metrics.bytes_out += len(data)

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import resource
 import socket
+from time import perf_counter_ns
+from weakref import WeakValueDictionary
 
 from headrace.broker.admission import Admission, CloseReason
 from headrace.broker.broker import Broker
@@ -11,6 +13,9 @@ from headrace.broker.connection import Connection
 from headrace.broker.dispatch import Dispatcher
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
+from headrace.broker.security.access import Principal
+from headrace.broker.session import Session
+from headrace.broker.turns import Share, Turns
 from headrace.broker.wire.frames import RECEIVE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -34,6 +39,8 @@ class Server:
             config.max_connections_per_ip,
             parse_overrides(config.max_connections_per_ip_overrides),
         )
+        self.turns = Turns(perf_counter_ns, lambda call: asyncio.get_running_loop().call_soon(call))
+        self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server] = []
 
@@ -41,6 +48,14 @@ class Server:
         """Serve a bound socket."""
         loop = asyncio.get_running_loop()
         self._listening.append(await loop.create_server(lambda: Connection(self, endpoint), sock=sock, backlog=_BACKLOG))
+
+    def share_of(self, session: Session) -> Share:
+        """The share of the loop's time that all connections of one client have together."""
+        key = (session.principal, session.client_host, session.client_id)
+        share = self._shares.get(key)
+        if share is None:
+            share = self._shares[key] = Share()
+        return share
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

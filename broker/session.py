@@ -15,6 +15,7 @@ class Session:
         advertised: the address that clients of this listener are told.
         client_host: the peer's address, without its port.
         principal: who it is; changes when it authenticates.
+        client_id: what the client called itself in its first request.
         authentication: where it stands in that; None where the listener wants none over SASL.
         muted_until_ms: before this time its connection is not read, because it went over a quota (monotonic).
         throttle_ms: the last delay that it was told of and that is not counted yet.
@@ -28,6 +29,7 @@ class Session:
     authentication: Authentication | None = None
     muted_until_ms: int = 0
     throttle_ms: int = 0
+    client_id: str | None = None
 
     @property
     def is_authenticating(self) -> bool:

@@ -11,11 +11,13 @@ field names; what the version lacks is dropped, durations and times are integers
 not per version.
 
 A plain function answers at once; one that must wait returns an awaitable (usually by being `async def`). While it waits,
-later requests of the connection are handled, and their answers kept back: answers go out in the order of requests.
+later requests of the connection are handled, and their answers kept back: answers go out in the order of requests. One that
+would keep the loop for more than a millisecond is a generator, and yields where others may have a turn; later requests of its
+connection wait until it is done, so that what it changes is changed in order.
 None means that no answer is sent (Produce with acks=0). Raising `CloseConnectionError` closes the connection.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,8 @@ class RequestContext:
 
 
 Response = Mapping[str, Any] | Encoded | None
-Answer = Response | Awaitable[Response]
+Steps = Generator[None, None, Response | Awaitable[Response]]
+Answer = Response | Awaitable[Response] | Steps
 Handler = Callable[["Broker", RequestContext, Any], Answer]
 Refusal = Callable[["Broker", bytes | memoryview, RequestHeader], bytes | None]
 

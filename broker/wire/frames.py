@@ -5,15 +5,14 @@ anything is allocated, and memory is given as bytes arrive, not as they are prom
 what was sent, and a silent connection nothing.
 """
 
+import mmap
 import struct
-from collections.abc import Iterator
 
 from headrace.errors import PeerError
 
 _SIZE = struct.Struct(">i")
 RECEIVE_BYTES = 256 * 1024
-_FIRST_BYTES = 16 * 1024  # of a frame whose begin has come: at least so much room, and thrice what is there
-_GROWTH = 4
+_MAPPED_BYTES = 16 * 1024  # a frame from this size on is received into pages, which the kernel gives when they are written
 
 
 class FrameError(PeerError):
@@ -23,67 +22,125 @@ class FrameError(PeerError):
 class FrameReader:
     """Cuts a byte stream into frames; fed through `buffer()` and `received(count)` (the shape of asyncio's BufferedProtocol).
 
-    Bytes are received in a buffer that all connections share: between `buffer()` and `received()` no other is read. Whole
-    frames are cut out of it; a frame of which a part has come gets its own buffer, so that the rest is received where it stays.
+    Bytes are received in a buffer that all connections share: between `buffer()` and `settle()` no other is read. Frames are
+    cut out of it one by one, as there is time for them; `settle` keeps what is left. A frame of which a part has come gets its
+    own memory, so that the rest is received where it stays.
     """
 
-    __slots__ = ("_end", "_max_bytes", "_own", "_own_size", "_rest", "_shared")
+    __slots__ = ("_data", "_end", "_max_bytes", "_own", "_own_end", "_position", "_rest", "_shared")
 
     def __init__(self, max_bytes: int, shared: bytearray) -> None:
         """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`); `shared` is RECEIVE_BYTES long."""
         self._max_bytes = max_bytes
         self._shared = memoryview(shared)
+        self._data = self._shared  # what is being cut: from _position to _end
+        self._position = self._end = 0
         self._rest = b""  # up to three bytes of a size
-        self._own: bytearray | None = None  # of the size allowed so far; the first _end bytes are there
-        self._own_size = self._end = 0
+        self._own: bytearray | mmap.mmap | None = None  # of the size that was promised; the first _own_end bytes are there
+        self._own_end = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that have been received, and are kept."""
+        return self._own_end + self._end - self._position
+
+    @property
+    def is_in_frame(self) -> bool:
+        """Whether a frame has begun, and more of it has to come."""
+        return (self._own is not None and self._own_end < len(self._own)) or bool(self._rest)
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether `take` has something to give, or an error to raise."""
+        if self._own is not None:
+            return self._own_end == len(self._own)
+        left = self._end - self._position
+        if left < _SIZE.size:
+            return False
+        size: int = _SIZE.unpack_from(self._data, self._position)[0]
+        return size <= left - _SIZE.size or size > self._max_bytes
 
     def accept(self, max_bytes: int) -> None:
         """From the next frame on, accept so large ones."""
         self._max_bytes = max_bytes
 
-    def buffer(self) -> memoryview:
-        """Where the next bytes go; never empty."""
-        if self._own is None:
-            count = len(self._rest)
-            self._shared[:count] = self._rest
-            return self._shared[count:]
-        if self._end == len(self._own):
-            grown = bytearray(min(self._own_size, _GROWTH * len(self._own)))
-            grown[: self._end] = self._own  # not resized in place: somebody may still look at the old one
-            self._own = grown
-        return memoryview(self._own)[self._end :]
+    def buffer(self, most: int = RECEIVE_BYTES) -> memoryview:
+        """Where the next bytes go, `most` of them; never empty. All whole frames have been taken before."""
+        if self._own is not None:
+            return memoryview(self._own)[self._own_end : self._own_end + most]
+        count = len(self._rest)
+        self._shared[:count] = self._rest
+        return self._shared[count:most]
 
-    def received(self, count: int) -> Iterator[bytes | memoryview]:
-        """Yield the frames that `count` more bytes complete; to be used up before any `buffer()` is called again.
+    def received(self, count: int) -> None:
+        """Bytes have come into the buffer."""
+        if self._own is not None:
+            self._own_end += count
+            return
+        self._data, self._position, self._end = self._shared, 0, len(self._rest) + count
+        self._rest = b""
+
+    def take(self) -> bytes | memoryview | None:
+        """The next whole frame, if there is one.
 
         Raises:
-            FrameError: the size is negative, or over the bound.
+            FrameError: its size is negative, or over the bound.
         """
-        if self._own is None:
-            yield from self._cut(len(self._rest) + count)
-            return
-        self._end += count
-        if self._end == self._own_size:
-            own, self._own = self._own, None
-            yield memoryview(own).toreadonly()
+        if self._own is not None:
+            return self._take_own()
+        begin = self._position + _SIZE.size
+        if begin > self._end:
+            return None
+        (size,) = _SIZE.unpack_from(self._data, self._position)
+        if not 0 <= size <= self._max_bytes:
+            raise FrameError(f"frame of {size} bytes, allowed are 0 to {self._max_bytes}")
+        end = begin + size
+        if end > self._end:
+            return None
+        self._position = end
+        return bytes(self._data[begin:end])
 
-    def _cut(self, end: int) -> Iterator[bytes]:
-        """The frames in the first `end` bytes of the shared buffer; what is left of them is kept."""
-        self._rest = b""
-        position = 0
-        while end - position >= _SIZE.size:
-            (size,) = _SIZE.unpack_from(self._shared, position)
-            if not 0 <= size <= self._max_bytes:
-                raise FrameError(f"frame of {size} bytes, allowed are 0 to {self._max_bytes}")
-            begin = position + _SIZE.size
-            position = begin + size
-            if position > end:
-                self._begin_own(self._shared[begin:end], size)
-                return
-            yield bytes(self._shared[begin:position])
-        self._rest = bytes(self._shared[position:end])
+    def settle(self) -> None:
+        """Keep what has not been taken: the shared buffer may be another's from now on."""
+        left = self._end - self._position
+        if not left:
+            self._data, self._position, self._end = self._shared, 0, 0
+        elif not self.has_frame:
+            self._begin_frame(self._data[self._position : self._end])
+        elif self._data is self._shared:
+            self._data, self._position, self._end = memoryview(bytes(self._data[self._position : self._end])), 0, left
 
-    def _begin_own(self, there: memoryview, size: int) -> None:
-        self._own = bytearray(min(size, max(_FIRST_BYTES, _GROWTH * len(there))))
-        self._own[: len(there)] = there
-        self._own_size, self._end = size, len(there)
+    def clear(self) -> None:
+        """Forget everything: the connection is gone."""
+        self._data, self._position, self._end = self._shared, 0, 0
+        self._own, self._own_end, self._rest = None, 0, b""
+
+    def _take_own(self) -> memoryview | None:
+        own = self._own
+        if own is None or self._own_end < len(own):
+            return None
+        self._own, self._own_end = None, 0
+        return memoryview(own).toreadonly()
+
+    def _begin_frame(self, there: memoryview) -> None:
+        if len(there) < _SIZE.size:
+            self._rest = bytes(there)
+        else:
+            (size,) = _SIZE.unpack_from(there)
+            self._own = _memory(size)
+            self._own_end = len(there) - _SIZE.size
+            self._own[: self._own_end] = there[_SIZE.size :]
+        self._data, self._position, self._end = self._shared, 0, 0
+
+
+def _memory(size: int) -> bytearray | mmap.mmap:
+    """Room for `size` bytes, which costs nothing before they come, but for small ones.
+
+    `bytearray` writes zeros at once. Private, or the kernel would take it for shared memory; no huge pages, of which a single
+    byte would cost 2 MB.
+    """
+    if size < _MAPPED_BYTES:
+        return bytearray(size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return pages

@@ -1,5 +1,6 @@
 """Frames come out whole and in order, however the bytes were cut; lying sizes are errors before memory is spent."""
 
+import os
 import random
 import struct
 
@@ -19,8 +20,23 @@ def feed(reader: FrameReader, data: bytes) -> list[bytes]:
         room = reader.buffer()
         taken = min(len(room), len(data))
         room[:taken] = data[:taken]
-        frames += [bytes(frame) for frame in reader.received(taken)]
+        reader.received(taken)
+        frames += taken_now(reader)
+        reader.settle()
         data = data[taken:]
+    return frames
+
+
+def taken_now(reader: FrameReader, most: int = 1 << 30) -> list[bytes]:
+    """The whole frames that are there."""
+    frames: list[bytes] = []
+    while len(frames) < most:
+        had = reader.has_frame
+        frame = reader.take()
+        assert had is (frame is not None)
+        if frame is None:
+            break
+        frames.append(bytes(frame))
     return frames
 
 
@@ -73,15 +89,43 @@ def test_size_out_of_bounds_is_an_error(size: int) -> None:
 
 
 def test_frames_before_a_bad_size_still_come_out() -> None:
-    reader, frames = new_reader(), []
+    reader = new_reader()
     data = framed(b"good") + struct.pack(">i", -2)
     reader.buffer()[: len(data)] = data
+    reader.received(len(data))
+    assert reader.take() == b"good"
     with pytest.raises(FrameError):
-        frames.extend(bytes(frame) for frame in reader.received(len(data)))
-    assert frames == [b"good"]
+        reader.take()
 
 
-def test_promised_bytes_cost_nothing_until_they_arrive() -> None:
-    reader = new_reader(1 << 30)
-    feed(reader, struct.pack(">i", 1 << 30) + b"only this")
-    assert len(reader.buffer()) <= 1 << 14
+def test_frames_that_had_no_time_are_kept_while_others_use_the_buffer() -> None:
+    shared = bytearray(RECEIVE_BYTES)
+    reader, other = FrameReader(MAX_BYTES, shared), FrameReader(MAX_BYTES, shared)
+    data = framed(b"one", b"two", b"three", b"x" * 100_000)[:50_000]
+    reader.buffer()[: len(data)] = data
+    reader.received(len(data))
+    assert taken_now(reader, 1) == [b"one"]
+    reader.settle()
+    assert feed(other, framed(b"y" * 60_000)) == [b"y" * 60_000]
+    assert reader.has_frame
+    assert taken_now(reader) == [b"two", b"three"]
+    reader.settle()
+    assert reader.is_in_frame
+    assert feed(reader, framed(b"x" * 100_000)[50_000 - len(framed(b"one", b"two", b"three")) :]) == [b"x" * 100_000]
+    assert reader.held_bytes == 0
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_promised_bytes_cost_nothing_until_they_arrive(count: int) -> None:
+    before = resident_bytes()
+    shared = bytearray(RECEIVE_BYTES)
+    readers = [FrameReader(1 << 30, shared) for _ in range(count)]
+    for reader in readers:
+        feed(reader, struct.pack(">i", 100_000_000) + b"only this")
+    assert sum(reader.held_bytes for reader in readers) == count * len(b"only this")
+    assert resident_bytes() - before < 2_000_000 + count * 10_000
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
