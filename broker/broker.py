@@ -11,8 +11,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from headrace.broker.appends import Appends
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
 from headrace.broker.flushing import Flusher
@@ -66,6 +67,7 @@ class Broker:
         self.waiters = Waiters()
         self._executor = executor
         self.flusher = Flusher(clock, self.waiters, executor)
+        self._appends = Appends(clock, self._appended)
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
@@ -223,21 +225,25 @@ class Broker:
         """The log of a partition; None if there is no such partition."""
         return self.logs.get(topic, partition)
 
-    def append(
-        self, log: PartitionLog, records: bytes | memoryview, *, origin: Literal["client", "internal"] = "client"
-    ) -> AppendResult:
-        """Append record batches and wake who waits for them; the result's `error` is a wire code, 0 if all is well."""
-        result = log.append(records, now_ms=self.clock.wall_ms(), origin=origin)
-        if result.error:
-            return result
+    def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult:
+        """Append the broker's own record batches and wake who waits; the result's `error` is a wire code, 0 if all is well."""
+        result = log.append(records, now_ms=self.clock.wall_ms(), origin="internal")
+        if not result.error:
+            self._appended(log, result, len(records))
+        return result
+
+    def append_from_client(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
+        """Append what a client sent for one partition and wake who waits; a future where the batch takes a while to inspect."""
+        return self._appends.append(log, records)
+
+    def _appended(self, log: PartitionLog, result: AppendResult, size_bytes: int) -> None:
         traffic = self.metrics.traffic.of(log.topic)
-        traffic.bytes_in += len(records)
+        traffic.bytes_in += size_bytes
         traffic.messages_in += result.last_offset - result.base_offset + 1
         if log.high_watermark == log.log_end_offset:
-            self.waiters.grown(log, len(records))
+            self.waiters.grown(log, size_bytes)
         else:
-            self.flusher.appended(log, len(records))
-        return result
+            self.flusher.appended(log, size_bytes)
 
     async def committed(self, log: PartitionLog, offset: int) -> None:
         """Return when everything before `offset` meets the topic's durability."""
@@ -270,8 +276,9 @@ class Broker:
         self.flusher.look_again()
 
     async def close(self) -> None:
-        """Return when no disk work is under way; the logs may then be closed."""
+        """Return when no batch and no disk work is under way; the logs may then be closed."""
         self.logins.close()
+        await self._appends.close()
         await self.flusher.close()
         async with self.topic_changes:
             pass

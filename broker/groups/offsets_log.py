@@ -84,7 +84,7 @@ class OffsetsLog:
             return _refused(group_id, ErrorCode.coordinator_not_available, f"there is no {OFFSETS_TOPIC}")
         log = self._partition(partition_of(group_id, topic.partitions))
         batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
-        result = self._broker.append(log, batch, origin="internal")
+        result = self._broker.append(log, batch)
         if result.error == ErrorCode.none:
             return Appended(log, result.last_offset + 1)
         too_large = result.error in (ErrorCode.message_too_large, ErrorCode.record_list_too_large)

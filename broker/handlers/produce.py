@@ -9,12 +9,14 @@ meet the topic's durability; acks=0 never: an error then closes the connection, 
 
 import asyncio
 import struct
+from collections.abc import Awaitable
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, Encoded, RequestContext
+from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, Encoded, RequestContext, Response
 from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.results import AppendResult
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
@@ -30,29 +32,80 @@ _Results = list[tuple[str, list[Produced]]]
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    results: _Results = []
-    waits: list[tuple[PartitionLog, int]] = []
-    fault = _request_fault(context, request)
-    for topic in request.topic_data or ():
-        refused = None if context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
-        done = []
-        for data in topic.partition_data or ():
-            produced = refused or fault or _early_zstd(context, data) or _append(broker, topic.name, data, request.acks, waits)
-            done.append(produced if isinstance(produced, Produced) else _failed(data.index, *produced))
-        results.append((topic.name, done))
-        traffic = broker.traffic(topic.name)
+    produce = _Produce(broker, context, request)
+    if produce.late:
+        return _when_appended(produce)
+    return _answer(produce)
+
+
+class _Produce:
+    """One request: what became of each partition's batch, and what must be waited for."""
+
+    def __init__(self, broker: Broker, context: RequestContext, request: Any) -> None:
+        self.broker, self.context = broker, context
+        self.acks, self.timeout_ms = request.acks, milliseconds(request.timeout)
+        self.results: _Results = []
+        self.waits: list[tuple[PartitionLog, int]] = []
+        self.late: list[tuple[list[Produced], int, PartitionLog, asyncio.Future[AppendResult]]] = []
+        fault = _request_fault(context, request)
+        for topic in request.topic_data or ():
+            refused = None if context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
+            done: list[Produced] = []
+            for data in topic.partition_data or ():
+                told = refused or fault or _early_zstd(context, data) or self._append(topic.name, data, done)
+                done.append(told if isinstance(told, Produced) else _failed(data.index, *told))
+            self.results.append((topic.name, done))
+
+    def _append(self, topic: str, data: Any, done: list[Produced]) -> Produced | tuple[int, str | None]:
+        log = self.broker.log(topic, data.index)
+        if log is None:
+            return ErrorCode.unknown_topic_or_partition, None
+        if topic in INTERNAL_TOPICS:
+            return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
+        if data.records is None:
+            return ErrorCode.invalid_record, "no records"
+        if self.acks == -1 and log.config.min_insync_replicas > 1:
+            return ErrorCode.not_enough_replicas, f"there is 1 replica, min.insync.replicas is {log.config.min_insync_replicas}"
+        result = self.broker.append_from_client(log, data.records)
+        if isinstance(result, AppendResult):
+            return self.produced(log, data.index, result)
+        self.late.append((done, len(done), log, result))
+        return _failed(data.index, ErrorCode.none, None)
+
+    def produced(self, log: PartitionLog, index: int, result: AppendResult) -> Produced:
+        """What the producer is told of one partition, if there is nothing more to wait for."""
+        if result.error:
+            return _failed(index, result.error, result.message)
+        if log.high_watermark <= result.last_offset:
+            at = log.answerable_from(result.last_offset, self.acks)
+            if log.high_watermark < at:
+                self.waits.append((log, at))
+        return Produced(index, 0, result.base_offset, result.log_append_time_ms, result.log_start_offset)
+
+
+async def _when_appended(produce: _Produce) -> Response:
+    for done, at, log, appended in produce.late:
+        done[at] = produce.produced(log, done[at].partition, await appended)
+    answer = _answer(produce)
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def _answer(produce: _Produce) -> Response | Awaitable[Response]:
+    for topic, done in produce.results:
+        traffic = produce.broker.traffic(topic)
         traffic.produce_requests += len(done)
         traffic.failed_produce_requests += sum(1 for produced in done if produced.error)
-    if request.acks == 0:
-        _close_on_error(results)
+    if produce.acks == 0:
+        _close_on_error(produce.results)
         return None
-    if waits:
-        return _when_durable(broker, context, milliseconds(request.timeout), results, waits)
-    return _encoded(context, results)
+    if produce.waits:
+        return _when_durable(produce)
+    return _encoded(produce)
 
 
-def _encoded(context: RequestContext, results: _Results) -> Encoded:
-    return Encoded([produce_body(context.api_version, results)], throttle_time_position(context.api_version))
+def _encoded(produce: _Produce) -> Encoded:
+    version = produce.context.api_version
+    return Encoded([produce_body(version, produce.results)], throttle_time_position(version))
 
 
 def _request_fault(context: RequestContext, request: Any) -> tuple[int, str] | None:
@@ -74,26 +127,6 @@ def _early_zstd(context: RequestContext, data: Any) -> tuple[int, str] | None:
     return None
 
 
-def _append(
-    broker: Broker, topic: str, data: Any, acks: int, waits: list[tuple[PartitionLog, int]]
-) -> Produced | tuple[int, str | None]:
-    log = broker.log(topic, data.index)
-    if log is None:
-        return ErrorCode.unknown_topic_or_partition, None
-    if topic in INTERNAL_TOPICS:
-        return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
-    if data.records is None:
-        return ErrorCode.invalid_record, "no records"
-    if acks == -1 and log.config.min_insync_replicas > 1:
-        return ErrorCode.not_enough_replicas, f"there is 1 replica, min.insync.replicas is {log.config.min_insync_replicas}"
-    result = broker.append(log, data.records)
-    if result.error:
-        return result.error, result.message
-    if log.high_watermark <= result.last_offset and log.high_watermark < (at := log.answerable_from(result.last_offset, acks)):
-        waits.append((log, at))
-    return Produced(data.index, 0, result.base_offset, result.log_append_time_ms, result.log_start_offset)
-
-
 def _failed(partition: int, error: int, message: str | None) -> Produced:
     return Produced(partition, error, -1, -1, -1, message)
 
@@ -108,23 +141,22 @@ def _close_on_error(results: _Results) -> None:
                 )
 
 
-async def _when_durable(
-    broker: Broker, context: RequestContext, timeout_ms: int, results: _Results, waits: list[tuple[PartitionLog, int]]
-) -> Encoded:
+async def _when_durable(produce: _Produce) -> Encoded:
+    waits = produce.waits
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
+        async with asyncio.timeout(produce.timeout_ms / 1000):
             for log, end_offset in waits:
-                await broker.committed(log, end_offset)
+                await produce.broker.committed(log, end_offset)
     except TimeoutError:
         pass  # what is not durable by now is told so below
     late = {(log.topic, log.partition): log for log, end in waits if log.high_watermark < end}
-    for topic, done in results:
+    for topic, done in produce.results:
         for index, produced in enumerate(done):
             behind = late.get((topic, produced.partition))
             if behind is not None and not produced.error:
                 error = ErrorCode.kafka_storage_error if behind.fenced or behind.closed else ErrorCode.request_timed_out
                 done[index] = _failed(produced.partition, error, None)
-    return _encoded(context, results)
+    return _encoded(produce)
 
 
 def _refuse(_: Broker, frame: bytes | memoryview, header: RequestHeader) -> bytes | None:

@@ -88,9 +88,14 @@ class LogKeys(Section):
         alias="log.cleanup.policy",
         description="`delete`, `compact` or both; `compact` keeps all, as compaction is not built yet",
     )
-    compression_type: Literal["producer"] = Field(
-        "producer", alias="compression.type", description="batches are stored as they came"
+    compression_type: Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "producer", alias="compression.type", description="`producer` stores batches as they came; else with this codec"
     )
+    compression_gzip_level: int = Field(
+        -1, alias="compression.gzip.level", description="how hard gzip tries then, 1 to 9; -1 its default"
+    )
+    compression_lz4_level: int = Field(9, alias="compression.lz4.level", ge=1, le=17, description="the same of lz4")
+    compression_zstd_level: int = Field(3, alias="compression.zstd.level", ge=-131_072, le=22, description="the same of zstd")
     min_insync_replicas: Positive = Field(
         1, alias="min.insync.replicas", description="replicas that acks=all wants in sync; there is one"
     )

@@ -6,8 +6,8 @@
 
 `length` counts what follows it. The CRC-32C covers attributes to the end, so base offset and leader epoch are stamped in place.
 Attributes: bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 delete horizon. Records stay opaque here (record.py
-decodes them, where one must look inside): those of a batch that is not compressed are counted by their lengths, 0.1 µs each;
-what is compressed stays so, and its inner count is the one claim that is believed. Source: KIP-98; Kafka's LogValidator.
+decodes them, where one must look inside); they are counted by their lengths, 0.1 µs each, those of a compressed batch when it
+has been decompressed (appending.py). Source: KIP-98; Kafka's LogValidator.
 """
 
 import struct
@@ -153,9 +153,12 @@ def _check_counts(header: BatchHeader) -> Rejection | None:
 
 def _check_records(records: memoryview, header: BatchHeader) -> Rejection | None:
     """That as many records are there as the header says: else every reader of the partition would stop at this batch."""
-    if header.attributes & CODEC_MASK:
-        return None
-    found = count_records(bytes(records))
+    return None if header.attributes & CODEC_MASK else check_count(bytes(records), header)
+
+
+def check_count(inflated: bytes, header: BatchHeader) -> Rejection | None:
+    """The same of records that were compressed."""
+    found = count_records(inflated)
     if found == header.record_count:
         return None
     what = "its records do not end where it ends" if found is None else f"it has {found}"
@@ -244,9 +247,21 @@ def with_max_timestamp(data: memoryview, header: BatchHeader, max_timestamp_ms: 
     return _with_header(data, header._replace(max_timestamp=max_timestamp_ms))
 
 
+def with_records(header: BatchHeader, codec: int, records: bytes) -> tuple[memoryview, BatchHeader]:
+    """The batch with its records in another encoding."""
+    changed = header._replace(
+        length=HEADER_SIZE - LOG_OVERHEAD + len(records), attributes=header.attributes & ~CODEC_MASK | codec
+    )
+    return _sealed(bytearray(HEADER_SIZE) + records, changed)
+
+
 def _with_header(data: memoryview, changed: BatchHeader) -> tuple[memoryview, BatchHeader]:
-    copy = bytearray(data[: changed.size])
-    HEADER.pack_into(copy, 0, *changed)
-    changed = changed._replace(crc=crc32c(memoryview(copy)[CRC_START:]))
-    HEADER.pack_into(copy, 0, *changed)
-    return memoryview(copy), changed
+    return _sealed(bytearray(data[: changed.size]), changed)
+
+
+def _sealed(batch: bytearray, header: BatchHeader) -> tuple[memoryview, BatchHeader]:
+    """The bytes under this header, with the CRC that fits."""
+    HEADER.pack_into(batch, 0, *header)
+    header = header._replace(crc=crc32c(memoryview(batch)[CRC_START:]))
+    HEADER.pack_into(batch, 0, *header)
+    return memoryview(batch), header

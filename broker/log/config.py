@@ -1,13 +1,13 @@
 """A log's settings: Kafka's topic keys with Kafka's defaults, checked where they come in.
 
-`cleanup.policy=compact` is accepted and keeps everything: compaction is not built yet. `compression.type` may only be
-`producer`: batches are stored as they came.
+`cleanup.policy=compact` is accepted and keeps everything: compaction is not built yet.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from headrace.broker.log.compression import GZIP, LZ4, NONE, SNAPPY, ZSTD
 from headrace.errors import ConfigError
 
 MAX_INT = (1 << 31) - 1
@@ -19,7 +19,10 @@ class LogConfig:
     """Settings of one partition's log. Sizes in bytes, times in ms; -1 in a retention means for ever."""
 
     cleanup_policy: str = "delete"
+    compression_gzip_level: int = -1
+    compression_lz4_level: int = 9
     compression_type: str = "producer"
+    compression_zstd_level: int = 3
     delete_retention_ms: int = 86_400_000
     file_delete_delay_ms: int = 60_000
     flush_messages: int = MAX_LONG
@@ -55,9 +58,25 @@ class LogConfig:
         return "compact" in self.cleanup_policy
 
     @property
+    def codec(self) -> int | None:
+        """The codec that all batches are stored with; None where each stays as it came."""
+        return _CODECS[self.compression_type]
+
+    @property
+    def codec_level(self) -> int | None:
+        """How hard that codec tries; None is its default."""
+        levels = {GZIP: self.compression_gzip_level, LZ4: self.compression_lz4_level, ZSTD: self.compression_zstd_level}
+        level = levels.get(self.codec or NONE)
+        return None if level == _GZIP_DEFAULT_LEVEL and self.codec == GZIP else level
+
+    @property
     def stamps_append_time(self) -> bool:
         """Whether the broker's time replaces the producer's."""
         return self.message_timestamp_type == "LogAppendTime"
+
+
+_CODECS = {"producer": None, "uncompressed": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd": ZSTD}
+_GZIP_DEFAULT_LEVEL = -1
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -83,6 +102,12 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _gzip_level(text: str) -> int:
+    if text not in map(str, (_GZIP_DEFAULT_LEVEL, *range(1, 10))):
+        raise ValueError("must be from 1 to 9, or -1 for the default")
+    return int(text)
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -102,7 +127,10 @@ def _policy(text: str) -> str:
 _LONG = _integer(0, MAX_LONG)
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "cleanup.policy": _policy,
-    "compression.type": _one_of("producer"),
+    "compression.gzip.level": _gzip_level,
+    "compression.lz4.level": _integer(1, 17),
+    "compression.type": _one_of(*_CODECS),
+    "compression.zstd.level": _integer(-131_072, 22),
     "delete.retention.ms": _LONG,
     "file.delete.delay.ms": _LONG,
     "flush.messages": _integer(1, MAX_LONG),
@@ -128,7 +156,10 @@ LIST_KEYS = frozenset({"cleanup.policy"})
 # What a broker calls the default of a topic key; the first that is given wins, then the factor makes it the topic's unit.
 _BROKER_KEYS: dict[str, tuple[tuple[str, int], ...]] = {
     "cleanup.policy": (("log.cleanup.policy", 1),),
+    "compression.gzip.level": (("compression.gzip.level", 1),),
+    "compression.lz4.level": (("compression.lz4.level", 1),),
     "compression.type": (("compression.type", 1),),
+    "compression.zstd.level": (("compression.zstd.level", 1),),
     "delete.retention.ms": (("log.cleaner.delete.retention.ms", 1),),
     "file.delete.delay.ms": (("log.segment.delete.delay.ms", 1),),
     "flush.messages": (("log.flush.interval.messages", 1),),

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from headrace.broker.log.appending import checked
+from headrace.broker.log.appending import Admitted, admitted, inspected
 from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors
@@ -112,17 +112,36 @@ class PartitionLog:
             The offsets given, or the error. On an error nothing was appended, except that of several internal batches those
             before the one in error were.
         """
-        if self.fenced:
-            return self._refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
-        view = memoryview(records).cast("B")
         if origin == "internal":
-            return self._append_several(view, now_ms)
+            return self._offline() or self._append_several(memoryview(records).cast("B"), now_ms)
+        batch = self.admit(records, now_ms=now_ms)
+        if isinstance(batch, AppendResult):
+            return batch
+        return self.append_inspected(inspected(batch, self.config, now_ms=now_ms), now_ms=now_ms)
+
+    def admit(self, records: Buffer, *, now_ms: int) -> Admitted | AppendResult:
+        """The first half of a client's append: the batch, to be inspected (appending.py), or its refusal."""
+        offline = self._offline()
+        if offline is not None:
+            return offline
+        view = memoryview(records).cast("B")
         if not self._space.admits(len(view)):
             return self._refused(ErrorCode.kafka_storage_error, "the disk is nearly full; try again")
-        batch = checked(view, self.config, now_ms=now_ms)
+        batch = admitted(view, self.config, now_ms=now_ms)
+        return self._refused(batch.error, batch.message) if isinstance(batch, Rejection) else batch
+
+    def append_inspected(self, batch: Admitted | Rejection, *, now_ms: int) -> AppendResult:
+        """The second half, in the order in which the batches were admitted."""
         if isinstance(batch, Rejection):
             return self._refused(batch.error, batch.message)
-        return self._append_checked(batch.data, batch.header, now_ms)
+        return self._offline() or self._append_checked(batch.data, batch.header, now_ms)
+
+    def _offline(self) -> AppendResult | None:
+        if self.closed:
+            return self._refused(ErrorCode.unknown_topic_or_partition, "the topic has been deleted")
+        if self.fenced:
+            return self._refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
+        return None
 
     def _append_several(self, rest: memoryview, now_ms: int) -> AppendResult:
         first = -1

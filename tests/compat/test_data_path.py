@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.compat.clients import CLIENTS, Client
 from tests.processes import Part, broker
@@ -34,6 +35,19 @@ def test_what_one_client_writes_every_client_reads(bootstrap: str, producer: Cli
     topic = f"{producer.name}.{codec}"
     values = lines(500)
     producer.produce(bootstrap, topic, values, codec)
+    for consumer in CLIENTS:
+        assert consumer.consume(bootstrap, topic, len(values)) == values, consumer.name
+
+
+@pytest.mark.parametrize("wanted", ["uncompressed", *CODECS[1:]])
+def test_what_a_topic_keeps_in_its_own_codec_every_client_reads(bootstrap: str, wanted: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    topic = f"kept.{wanted}"
+    admin.create_topics([NewTopic(topic, 1, 1, config={"compression.type": wanted})])[topic].result(10)
+    values: list[bytes] = []
+    for producer, codec in zip(CLIENTS, ("lz4", "gzip", "none"), strict=True):
+        values += lines(200)
+        producer.produce(bootstrap, topic, lines(200), codec)
     for consumer in CLIENTS:
         assert consumer.consume(bootstrap, topic, len(values)) == values, consumer.name
 

@@ -180,7 +180,7 @@ def test_garbage_in_the_topic_does_not_keep_the_broker_down(node: Node, clock: H
         log = broker.log(OFFSETS_TOPIC, 0)
         assert log is not None
         for key, value in ((b"\x00\x01rubbish", b"x"), (b"\x00\x03\x00\x01g", b"other kind"), (b"", None)):
-            broker.append(log, build_batch([Record(key, value, clock.wall_ms())]), origin="internal")
+            broker.append(log, build_batch([Record(key, value, clock.wall_ms())]))
         assert await groups.commit("g", [(("read", 1), offset(7, clock))]) is OK
 
     with node.running() as (broker, groups):
@@ -195,7 +195,7 @@ def test_records_of_a_newer_version_are_refused(node: Node, clock: HandClock) ->
         log = broker.log(OFFSETS_TOPIC, 0)
         assert log is not None
         newer = Record(bytes.fromhex("0002 0001 67"), bytes.fromhex("0005"), clock.wall_ms())
-        broker.append(log, build_batch([newer]), origin="internal")
+        broker.append(log, build_batch([newer]))
     with pytest.raises(VersionError, match="version 5"), node.running():
         pass
 

@@ -27,8 +27,8 @@ class WireClient:
     def __exit__(self, *exc: object) -> None:
         self._socket.close()
 
-    def send(self, api_key: int, version: int, body: Mapping[str, Any]) -> None:
-        """Fields that the version lacks are dropped; durations are in ms."""
+    def send(self, api_key: int, version: int, body: Mapping[str, Any], *, answered: bool = True) -> None:
+        """Fields that the version lacks are dropped; durations are in ms. Produce with acks=0 is not `answered`."""
         schema = load_request_schema(api_key, version)
         self._correlation_id += 1
         out = bytearray(struct.pack(">hhih", api_key, version, self._correlation_id, 4) + b"wire")
@@ -36,7 +36,8 @@ class WireClient:
             out.append(0)
         entity_writer(schema)(out, body)
         self._socket.sendall(struct.pack(">i", len(out)) + out)
-        self._expected.append((api_key, version, self._correlation_id))
+        if answered:
+            self._expected.append((api_key, version, self._correlation_id))
 
     def receive(self) -> Any:
         """The answer to the oldest request."""

@@ -1,0 +1,114 @@
+"""Clients' batches on their way into the logs: at once where that is quick, else through a thread, in order all the same.
+
+What must be decompressed, or compressed as the topic wants it, is inspected in a thread when it is large. While one batch of a
+log is there, later ones of that log wait behind it, so that offsets are given in the order of requests and an idempotent
+producer's sequences are found in order. Threads inspect ahead; batches are appended on the loop. Owned by the loop.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from headrace.broker.log.appending import QUICK_BYTES, Admitted, inspected, is_inspected
+from headrace.broker.log.batch import Rejection
+from headrace.broker.log.compression import TooLargeError
+from headrace.broker.log.config import LogConfig
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.results import AppendResult
+from headrace.broker.wire import ErrorCode
+from headrace.clock import Clock
+
+logger = logging.getLogger(__name__)
+_THREADS = 2
+Inspection = asyncio.Future[Admitted | Rejection]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A batch whose turn has not come: what it will be, and who is told what became of it."""
+
+    size_bytes: int
+    inspection: Inspection
+    told: asyncio.Future[AppendResult]
+
+
+class Appends:
+    """The queues of all logs; most of the time there are none."""
+
+    def __init__(self, clock: Clock, on_appended: Callable[[PartitionLog, AppendResult, int], None]) -> None:
+        """`on_appended` is told of each batch that is in its log, with its size in bytes."""
+        self._clock, self._on_appended = clock, on_appended
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
+        self._queues: dict[PartitionLog, deque[_Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
+        """Append what a client sent for one partition; a future where it must wait."""
+        now_ms = self._clock.wall_ms()
+        batch = log.admit(records, now_ms=now_ms)
+        if isinstance(batch, AppendResult):
+            return batch
+        config = log.config
+        if log not in self._queues:
+            ready = batch if is_inspected(batch, config) else _inspected_quickly(batch, config, now_ms)
+            if ready is not None:
+                return self._append(log, ready, len(records), now_ms)
+        return self._enqueue(log, batch, now_ms)
+
+    async def close(self) -> None:
+        """Return when nothing waits any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        self._threads.shutdown(wait=False)
+
+    def _enqueue(self, log: PartitionLog, batch: Admitted, now_ms: int) -> asyncio.Future[AppendResult]:
+        loop = asyncio.get_running_loop()
+        kept = Admitted(memoryview(bytes(batch.data)), batch.header)  # the request's bytes may lie in a shared buffer
+        inspection = loop.run_in_executor(self._threads, lambda: inspected(kept, log.config, now_ms=now_ms))
+        waiting = _Waiting(len(kept.data), inspection, loop.create_future())
+        queue = self._queues.get(log)
+        if queue is None:
+            queue = self._queues[log] = deque()
+            task = loop.create_task(self._work(log, queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        queue.append(waiting)
+        return waiting.told
+
+    async def _work(self, log: PartitionLog, queue: deque[_Waiting]) -> None:
+        try:
+            while queue:
+                batch = await self._outcome(queue[0].inspection)
+                waiting = queue.popleft()
+                result = self._append(log, batch, waiting.size_bytes, self._clock.wall_ms())
+                if not waiting.told.done():
+                    waiting.told.set_result(result)
+        finally:
+            del self._queues[log]
+
+    @staticmethod
+    async def _outcome(inspection: Inspection) -> Admitted | Rejection:
+        try:
+            return await inspection
+        except Exception:  # a supervisor: the batches behind it must not wait for ever
+            logger.exception("inspecting a batch failed")
+            return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
+
+    def _append(self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int) -> AppendResult:
+        result = log.append_inspected(batch, now_ms=now_ms)
+        if not result.error:
+            self._on_appended(log, result, size_bytes)
+        return result
+
+
+def _inspected_quickly(batch: Admitted, config: LogConfig, now_ms: int) -> Admitted | Rejection | None:
+    """What there is to inspect, here and now; None if that takes too long."""
+    if batch.header.size > QUICK_BYTES:
+        return None
+    try:
+        return inspected(batch, config, now_ms=now_ms, limit=QUICK_BYTES)
+    except TooLargeError:
+        return None

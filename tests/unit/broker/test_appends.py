@@ -1,0 +1,126 @@
+"""Batches that are inspected in a thread keep the order of their log, and hold up no other."""
+
+import asyncio
+import os
+from uuid import UUID
+
+from headrace.broker.appends import Appends
+from headrace.broker.log.batch import parse_header
+from headrace.broker.log.compression import GZIP
+from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.record import Record, batches, build_batch
+from headrace.broker.log.results import AppendResult
+from headrace.broker.wire import ErrorCode
+from tests.unit.broker_log.logs import NOW_MS, new_disk, open_directory
+
+
+class Now:
+    """A clock that stands."""
+
+    def wall_ms(self) -> int:
+        return NOW_MS
+
+    def monotonic_ms(self) -> int:
+        return 77
+
+
+class World:
+    """Two logs of topics that keep batches as gzip, and what was told of their appends."""
+
+    def __init__(self) -> None:
+        self.directory: LogDirectory = open_directory(new_disk())
+        overrides = {"compression.type": "gzip"}
+        self.log, self.other = (self.directory.create(name, 0, UUID(int=at), overrides) for at, name in enumerate("ab", 1))
+        self.told: list[tuple[PartitionLog, int]] = []
+        self.appends = Appends(Now(), lambda log, result, _: self.told.append((log, result.base_offset)))
+
+    def append(self, records: int, size: int, *, sequence: int = -1, log: PartitionLog | None = None) -> "Appended":
+        content = [Record(b"k", os.urandom(size // 2).hex().encode(), NOW_MS) for _ in range(records)]
+        known = sequence >= 0
+        batch = build_batch(content, producer_id=5 if known else -1, producer_epoch=0 if known else -1, base_sequence=sequence)
+        return self.appends.append(log or self.log, batch)
+
+
+Appended = AppendResult | asyncio.Future[AppendResult]
+
+
+async def outcome(appended: Appended) -> AppendResult:
+    return appended if isinstance(appended, AppendResult) else await appended
+
+
+def test_a_small_batch_is_appended_at_once() -> None:
+    async def steps() -> None:
+        world = World()
+        result = world.append(3, 100)
+        assert isinstance(result, AppendResult)
+        assert parse_header(world.log.read(0, 1 << 20).records).codec == GZIP
+
+    asyncio.run(steps())
+
+
+def test_batches_behind_a_large_one_wait_for_it_and_sequences_hold() -> None:
+    async def steps() -> None:
+        world = World()
+        sizes = [(400, 2000), (2, 10), (300, 1000), (1, 10), (1, 10)]
+        sequence, pending = 0, []
+        for records, size in sizes:
+            pending.append(world.append(records, size, sequence=sequence))
+            sequence += records
+        assert not any(isinstance(each, AppendResult) for each in pending)
+        results = [await outcome(each) for each in pending]
+        assert [(each.error, each.base_offset) for each in results] == [(0, 0), (0, 400), (0, 402), (0, 702), (0, 703)]
+        assert world.told == [(world.log, each.base_offset) for each in results]
+        assert isinstance(world.append(1, 10, sequence=sequence), AppendResult)  # nothing is left to wait for
+        data = world.log.read(0, 1 << 24).records
+        assert [header.base_offset for header, _ in batches(data)] == [0, 400, 402, 702, 703, 704]
+
+    asyncio.run(steps())
+
+
+def test_other_logs_do_not_wait() -> None:
+    async def steps() -> None:
+        world = World()
+        slow = world.append(400, 2000)
+        assert isinstance(world.append(1, 10, log=world.other), AppendResult)
+        assert not isinstance(slow, AppendResult)
+        assert not slow.done()
+        assert (await slow).base_offset == 0
+
+    asyncio.run(steps())
+
+
+def test_a_topic_that_is_deleted_meanwhile_takes_nothing_more() -> None:
+    async def steps() -> None:
+        world = World()
+        pending = [world.append(400, 2000), world.append(1, 10)]
+        world.log.abandon()
+        assert {(await outcome(each)).error for each in pending} == {ErrorCode.unknown_topic_or_partition}
+        assert world.told == []
+
+    asyncio.run(steps())
+
+
+def test_a_client_that_goes_away_leaves_its_batch_in_its_place() -> None:
+    async def steps() -> None:
+        world = World()
+        gone, behind = world.append(400, 2000), world.append(1, 10)
+        assert not isinstance(gone, AppendResult)
+        gone.cancel()
+        assert (await outcome(behind)).base_offset == 400
+        await world.appends.close()
+
+    asyncio.run(steps())
+
+
+def test_a_refused_batch_holds_up_none_behind_it() -> None:
+    async def steps() -> None:
+        world = World()
+        refused, behind = world.append(400, 2000, sequence=9), world.append(1, 10)
+        again = world.append(400, 2000, sequence=9999)
+        assert (await outcome(refused)).error == 0  # an unknown producer may begin with any sequence
+        assert (await outcome(behind)).base_offset == 400
+        assert (await outcome(again)).error == ErrorCode.out_of_order_sequence_number
+        assert (await outcome(world.append(1, 10, sequence=409))).error == 0
+
+    asyncio.run(steps())
