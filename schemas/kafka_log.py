@@ -151,10 +151,11 @@ class KafkaSchemaLog:
             records: list[LogRecord] = []
             for message in self._next_messages():
                 error, offset = message.error(), message.offset()
-                assert offset is not None
-                if error is None:
+                if error is None and offset is not None:
                     records.append(LogRecord(offset, message.key(), message.value()))
-                elif error.code() == KafkaError._PARTITION_EOF:
+                elif error is None or error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    continue  # there is no group that we could be in
+                elif error.code() == KafkaError._PARTITION_EOF and offset is not None:
                     loop.call_soon_threadsafe(reader.on_records, records)
                     loop.call_soon_threadsafe(reader.on_end, offset)
                     records = []

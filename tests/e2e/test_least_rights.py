@@ -1,0 +1,124 @@
+"""The pipeline over SASL with the rights of the user's guide and no others: each part is a user of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from headrace.broker.keys.access import STANDARD_AUTHORIZER
+from tests.integration.groups.wire_client import WireClient
+from tests.integration.security.sasl_wire import port_of, put_user, secured
+from tests.processes import Part, free_port
+
+READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = 3, 4, 5, 8, 10
+TOPIC, GROUP = 2, 3
+LITERAL = 3
+# As in docs/guide.md, "Rights of each part".
+RIGHTS: dict[str, list[tuple[int, int, str, int]]] = {
+    "registry": [(TOPIC, LITERAL, "_schemas", operation) for operation in (READ, WRITE, CREATE, DESCRIBE_CONFIGS)],
+    "agent": [(TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (WRITE, CREATE)],
+    "loader": [
+        *((TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (READ, DESCRIBE_CONFIGS)),
+        (GROUP, LITERAL, "headrace-load", DESCRIBE),
+    ],
+}
+LINES = 200
+
+
+def allow(part: Part, user: str, rights: list[tuple[int, int, str, int]]) -> None:
+    creations = [
+        {
+            "resource_type": kind,
+            "resource_pattern_type": pattern,
+            "resource_name": name,
+            "principal": f"User:{user}",
+            "host": "*",
+            "operation": operation,
+            "permission_type": 3,
+        }
+        for kind, pattern, name, operation in rights
+    ]
+    with WireClient(port_of(part, "PLAINTEXT")) as client:
+        results = client.call(30, 3, {"creations": creations}).results
+    assert {result.error_code for result in results} == {0}
+
+
+def kafka(part: Part, user: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": f"127.0.0.1:{port_of(part, 'SASL_PLAINTEXT')}",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": f"{user}'s own",
+    }
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Part:
+    return secured(tmp_path, {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:ANONYMOUS"})
+
+
+def test_lines_land_and_are_audited_with_each_part_having_only_its_rights(broker: Part, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("".join(f"line {number}\n" for number in range(LINES)))
+    with broker:
+        for user, rights in RIGHTS.items():
+            put_user(broker, user, f"{user}'s own")
+            allow(broker, user, rights)
+        put_user(broker, "stranger", "stranger's own")
+        listen = f"127.0.0.1:{free_port()}"
+        with Part("registry", tmp_path, {"listen": listen, "kafka": kafka(broker, "registry")}) as registry:
+            url = f"http://127.0.0.1:{registry.ports['http']}"
+            agent = Part(
+                "agent",
+                tmp_path,
+                {
+                    "agent": {"state_dir": str(tmp_path / "agent"), "grace_ms": 5000},
+                    "kafka": kafka(broker, "agent"),
+                    "registry": url,
+                    "inputs": [{"tail": [str(log)], "topic": "logs"}],
+                },
+                "--once",
+            )
+            assert agent.start(wait=False).wait() == 0, agent.log_tail()
+            load = {"load": {"root": str(tmp_path / "landed")}, "kafka": kafka(broker, "loader"), "registry": url}
+            loader = Part("load", tmp_path, load, "--once")
+            assert loader.start(wait=False).wait() == 0, loader.log_tail()
+        assert "AUTHORIZATION" not in (registry.log_tail() + agent.log_tail() + loader.log_tail()).upper()
+        rows = [json.loads(line) for line in headrace(tmp_path, "query", "SELECT count(*) AS n FROM logs")]
+        assert rows == [{"n": LINES}]
+        assert {row["state"] for row in map(json.loads, headrace(tmp_path, "audit", "--topic", "logs"))} == {"complete"}
+        refuse_a_stranger(broker)
+
+
+def refuse_a_stranger(broker: Part) -> None:
+    """Who has no right learns nothing of the topics, and can neither write nor read."""
+    keys = {**kafka(broker, "stranger"), "log_level": 0}
+    assert Producer(keys).list_topics(timeout=10).topics == {}
+    refused: list[KafkaError] = []
+    producer = Producer({**keys, "enable.idempotence": False})
+    producer.produce("logs", b"forged", on_delivery=lambda error, _: refused.append(error))
+    producer.flush(10)
+    assert [error.code() for error in refused] == [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    consumer = Consumer({**keys, "group.id": "headrace-load", "auto.offset.reset": "earliest"})
+    try:
+        consumer.assign([TopicPartition("logs", 0, 0)])
+        message = consumer.poll(10)
+        assert message is not None
+        error = message.error()
+        assert error is not None
+        assert error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+    finally:
+        consumer.close()
+
+
+def headrace(root: Path, *words: str) -> list[str]:
+
+    run = [sys.executable, "-m", "headrace", *words, "--root", f"{root}/landed", "--format", "json"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
