@@ -33,6 +33,7 @@ CODEC_MASK = 0x07
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
+DELETE_HORIZON = 0x40  # the base timestamp is the time at which the batch's tombstones may go (KIP-534)
 MAX_CODEC = 4  # none, gzip, snappy, lz4, zstd
 _LENGTH_BITS = 28  # beyond so many comes the fifth byte, which is the last of a 32-bit varint
 MIN_RECORD_SIZE = 7  # length, attributes, two deltas, key length, value length, header count: a byte each

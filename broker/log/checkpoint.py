@@ -1,6 +1,7 @@
 """The small text files beside the logs, in Kafka's formats; pure: text in, values out.
 
-    <log dir>/recovery-point-offset-checkpoint, log-start-offset-checkpoint, replication-offset-checkpoint:
+    <log dir>/recovery-point-offset-checkpoint, log-start-offset-checkpoint, replication-offset-checkpoint,
+    cleaner-offset-checkpoint (up to where compaction has come):
         version 0, count, then `topic partition offset` lines
     <log dir>/meta.properties:                version=1, cluster.id, node.id, directory.id
     <log dir>/.kafka_cleanshutdown:           JSON, version 0
@@ -20,6 +21,7 @@ from headrace.errors import CorruptError, VersionError
 RECOVERY_POINT = "recovery-point-offset-checkpoint"
 LOG_START = "log-start-offset-checkpoint"
 HIGH_WATERMARK = "replication-offset-checkpoint"
+CLEANER = "cleaner-offset-checkpoint"
 META_PROPERTIES = "meta.properties"
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 CLEAN_SHUTDOWN_CONTENT = b'{"version":0,"brokerEpoch":-1}'

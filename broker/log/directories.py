@@ -6,12 +6,16 @@ topic that is not found may be in it: it is offline too, not made anew.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from uuid import UUID
 
 from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.claims import Claims, claim_directories
+from headrace.broker.log.compaction.choice import Cleanable
+from headrace.broker.log.compaction.clean import CleanJob, CleanResult
+from headrace.broker.log.compaction.plan import CleanerLimits, job_for
+from headrace.broker.log.compaction.swap import Swap
 from headrace.broker.log.config import with_overrides
 from headrace.broker.log.directory import FoundLog, LogDirectory, LogDirectoryConfig, Overrides
 from headrace.broker.log.disk import Disk, is_full
@@ -251,6 +255,23 @@ class LogDirectories:
                 self._by_path[parent(log.path)].remove_later(log)
 
         return Deletion(self._disk, logs, deleted)
+
+    # Compaction
+
+    def compactions(self, now_ms: int) -> Iterator[tuple[PartitionLog, Cleanable]]:
+        """Every log that its topic's settings want compacted now; see `LogDirectory.compactions`."""
+        for directory in self._directories:
+            if directory.error is None:
+                yield from directory.compactions(now_ms)
+
+    def begin_clean(self, log: PartitionLog, found: Cleanable, limits: CleanerLimits, now_ms: int) -> CleanJob:
+        """What a worker is to do; it leaves half of the room below the disk's floor to others."""
+        floor_bytes = self._by_path[parent(log.path)].space.floor_bytes
+        return job_for(log, found, limits, now_ms=now_ms, free_bytes_min=floor_bytes // 2)
+
+    def begin_swap(self, log: PartitionLog, result: CleanResult) -> Swap:
+        """What a worker has done, to be put into the log."""
+        return Swap(self._disk, log, result)
 
     # Housekeeping
 

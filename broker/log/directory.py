@@ -11,13 +11,15 @@ partitions, once one of its own files fails.
 import logging
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from headrace.broker.log import checkpoint
 from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.claims import Claim
+from headrace.broker.log.compaction import plan
+from headrace.broker.log.compaction.choice import Cleanable
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, remove_partition
@@ -31,7 +33,9 @@ logger = logging.getLogger(__name__)
 
 _DIRECTORY = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
-_OFFSET_CHECKPOINTS = (checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK)  # the order of `Facts`
+_OFFSET_CHECKPOINTS = (
+    checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.CLEANER,
+)  # fmt: skip
 
 Overrides = Mapping[str, Mapping[str, str | None]]
 
@@ -127,7 +131,7 @@ class LogDirectory:
                 self._remove(f"{self.path}/{name}")
             elif match := _DIRECTORY.fullmatch(name):
                 at = match["topic"], int(match["partition"])
-                facts = Facts(self._clean, *(points[kind].get(at, 0) for kind in _OFFSET_CHECKPOINTS))
+                facts = self._facts(points, at)
                 topic_id = self._topic_id(f"{self.path}/{name}", at, facts)
                 if topic_id in deleted:
                     if not self._remove(f"{self.path}/{name}"):
@@ -136,6 +140,11 @@ class LogDirectory:
                     config = with_overrides(self.config.defaults, overrides.get(at[0], {}))
                     found.append(FoundLog(f"{self.path}/{name}", *at, topic_id, config, facts))
         return found
+
+    def _facts(self, points: Mapping[str, Mapping[TopicPartition, int]], at: TopicPartition) -> Facts:
+        recovery_point, log_start, high_watermark, cleaned_to = (points[kind].get(at, 0) for kind in _OFFSET_CHECKPOINTS)
+        is_checkpointed = checkpoint.RECOVERY_POINT in self._written
+        return Facts(self._clean, recovery_point, log_start, high_watermark, cleaned_to, is_checkpointed)
 
     def _topic_id(self, path: str, at: TopicPartition, facts: Facts) -> UUID | None:
         name = f"{path}/{checkpoint.PARTITION_METADATA}"
@@ -173,9 +182,9 @@ class LogDirectory:
     def add(self, found: FoundLog, loaded: LoadedLog) -> None:
         """Take over a log that `load_log` has opened."""
         log = self.adopt(found.path, found.topic, found.partition, found.topic_id, found.config, loaded)
-        if found.config.flushes or loaded.has_hole:
-            log.sync(checkpoint=loaded.has_hole)  # what recovery kept is exposed now, so it must be durable now
-        if loaded.has_hole and log.recovery_point < log.log_end_offset:
+        if found.config.flushes or loaded.must_checkpoint:
+            log.sync(checkpoint=loaded.must_checkpoint)  # what recovery kept is exposed now, so it must be durable now
+        if loaded.must_checkpoint and log.recovery_point < log.log_end_offset:
             log.fence(OSError("the disk is full: what comes after the hole would not survive a crash"))
 
     def adopt(
@@ -284,15 +293,33 @@ class LogDirectory:
     def _checkpoint_write(self, names: Collection[str] = _OFFSET_CHECKPOINTS) -> CheckpointWrite:
         points = {
             **self.failed,
-            **{at: Facts(False, log.recovery_point, log.log_start_offset, log.high_watermark) for at, log in self.logs.items()},
+            **{
+                at: Facts(False, log.recovery_point, log.log_start_offset, log.high_watermark, log.cleaned_to)
+                for at, log in self.logs.items()
+            },
         }
         contents = {
             checkpoint.RECOVERY_POINT: checkpoint.encode_offsets({at: each.recovery_point for at, each in points.items()}),
             checkpoint.LOG_START: checkpoint.encode_offsets({at: each.log_start_offset for at, each in points.items()}),
             checkpoint.HIGH_WATERMARK: checkpoint.encode_offsets({at: each.high_watermark for at, each in points.items()}),
+            checkpoint.CLEANER: checkpoint.encode_offsets(
+                {at: each.cleaned_to for at, each in points.items() if each.cleaned_to}
+            ),
         }
         changed = {name: content for name, content in contents.items() if name in names and self._written.get(name) != content}
         return CheckpointWrite(self._disk, self.path, changed, self._written, self.fail)
+
+    # Compaction
+
+    def compactions(self, now_ms: int) -> Iterator[tuple[PartitionLog, Cleanable]]:
+        """Every log that its topic's settings want compacted now, with what of it may be cleaned; in no order of urgency."""
+        content = self._written.get(checkpoint.RECOVERY_POINT, b"0\n0\n")
+        points = checkpoint.decode_offsets(content, checkpoint.RECOVERY_POINT)
+        for at, log in sorted(self.logs.items()):
+            if log.config.compacts and not log.fenced:
+                found = plan.survey(log, recovery_point=points.get(at, 0), now_ms=now_ms)
+                if found.is_due(log.config):
+                    yield log, found
 
     def _write_checkpoints(self) -> None:
         write = self._checkpoint_write()

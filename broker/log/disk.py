@@ -274,3 +274,11 @@ def write_whole(disk: Disk, directory: str, name: str, content: bytes, *, durabl
     disk.rename(temporary, f"{directory}/{name}")
     if durable:
         disk.sync_directory(directory)
+
+
+def remove_if_there(disk: Disk, path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        disk.remove(path)
+    except FileNotFoundError:
+        return

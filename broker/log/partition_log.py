@@ -17,8 +17,7 @@ A full disk does not: the half-written batch is cut off and the producer told to
 """
 
 import logging
-from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -26,6 +25,8 @@ from headrace.broker.log.appending import Admitted, admitted, inspected
 from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors
+from headrace.broker.log.epochs import epoch_end
+from headrace.broker.log.leftovers import finish_swap
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Oldest, outlived
@@ -41,14 +42,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedLog:
-    """What loading found (recovery.py); with `has_hole` the recovery point must pass the hole before anything is appended."""
+    """What loading found (recovery.py).
+
+    With `must_checkpoint` the recovery point must move to the end before it is written and before anything is appended: there
+    are holes before the end that the next recovery could not explain.
+    """
 
     segments: list[Segment]
     producers: ProducerStates
     epochs: list[tuple[int, int]]
     log_start_offset: int
     recovery_point: int
-    has_hole: bool = False
+    must_checkpoint: bool = False
+    cleaned_to: int = 0
 
 
 class PartitionLog:
@@ -60,9 +66,11 @@ class PartitionLog:
     ) -> None:  # fmt: skip
         self.topic, self.partition, self.topic_id, self.path, self.config = topic, partition, topic_id, path, config
         self.fenced = self.closed = False
+        self.is_swapping = False  # cleaned segments are taking old ones' place (compaction/swap.py)
         self.epochs = loaded.epochs
         self.recovery_point = loaded.recovery_point  # all before it is on disk, with its index entries and a snapshot
         self.log_start_offset = loaded.log_start_offset
+        self.cleaned_to = loaded.cleaned_to  # before it compaction has left one record a key
         self._disk, self._space = disk, space
         self._segments, self._producers = Segments(loaded.segments), loaded.producers
         self.log_end_offset = self.high_watermark = self._segments.active.next_offset
@@ -85,6 +93,11 @@ class PartitionLog:
     def leader_epoch(self) -> int:
         """The epoch that batches appended now carry."""
         return self.epochs[-1][0] if self.epochs else 0
+
+    @property
+    def segments(self) -> Segments:
+        """The segments, oldest first; for looking at."""
+        return self._segments
 
     @property
     def size_bytes(self) -> int:
@@ -323,16 +336,12 @@ class PartitionLog:
         return None if greatest < 0 else self.offset_for_timestamp(greatest)
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
-        """(the greatest epoch not above `epoch`, the offset at which it ended); (-1, -1) if `epoch` is not known yet.
+        """(the greatest epoch not above `epoch`, the offset at which it ended); (-1, -1) if `epoch` is not known yet."""
+        return epoch_end(self.epochs, epoch, self.log_end_offset)
 
-        Source: KIP-279, Kafka's LeaderEpochFileCache.
-        """
-        if not self.epochs or epoch > self.leader_epoch or epoch < 0:
-            return -1, -1
-        if epoch == self.leader_epoch:
-            return epoch, self.log_end_offset
-        at = bisect_right(self.epochs, (epoch, 1 << 63))
-        return (self.epochs[at - 1][0] if at else epoch), self.epochs[at][1]
+    def producer_ends(self) -> list[int]:
+        """The last offsets of the batches from which what it remembers of producers could be read again."""
+        return self._producers.ends()
 
     def producer_batches(self, producer_id: int) -> list[WrittenBatch]:
         """What this partition remembers of a producer, oldest first."""
@@ -435,7 +444,7 @@ class PartitionLog:
         self._delete_while(lambda _: self._segments.end_of_first() <= self.log_start_offset, now_ms)
 
     def _delete_while(self, is_due: Callable[[int], bool], now_ms: int) -> None:
-        if self.fenced:
+        if self.fenced or self.is_swapping:
             return
         try:
             while self._segments.first.size and is_due(now_ms):
@@ -464,11 +473,31 @@ class PartitionLog:
         for unsafe in (self._unsynced, self._uncheckpointed):
             if segment in unsafe:
                 unsafe.remove(segment)
-        self._deleted.append((now_ms + self.config.file_delete_delay_ms, segment.rename_deleted(), segment))
+        self._set_aside(segment, now_ms)
         logger.info(
             "segment deleted",
             extra={"topic": self.topic, "partition": self.partition, "base_offset": segment.base_offset},
         )
+
+    def _set_aside(self, segment: Segment, now_ms: int) -> None:
+        self._deleted.append((now_ms + self.config.file_delete_delay_ms, segment.rename_deleted(), segment))
+
+    def swap_in(self, cleaned: Segment, old: Sequence[Segment], now_ms: int) -> None:
+        """Put a cleaned segment, whose files are `.swap`, in the place of old ones that follow one another.
+
+        Raises:
+            OSError: the names may be anything in between; the partition is offline, and the next start finishes it.
+        """
+        try:
+            for segment in old:
+                self._set_aside(segment, now_ms)
+            finish_swap(self._disk, self.path, cleaned.base_offset)
+        except OSError as error:
+            self.fence(error)
+            raise
+        self._segments.replace(old, cleaned)
+        if self._readable[0] in [segment.base_offset for segment in old]:
+            self._readable = (cleaned.base_offset, cleaned.size)
 
     def take_deleted(self, now_ms: int) -> list[str]:
         """The files of deleted segments whose delay is over: to be removed by the caller, who need not hurry."""

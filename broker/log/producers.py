@@ -124,6 +124,10 @@ class ProducerStates:
         producer = self._producers.get(producer_id)
         return list(producer.batches) if producer else []
 
+    def ends(self) -> list[int]:
+        """The last offsets of all remembered batches."""
+        return [batch.last_offset for producer in self._producers.values() for batch in producer.batches]
+
     def encode(self) -> bytes:
         """The snapshot file."""
         entries = [

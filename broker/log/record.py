@@ -25,6 +25,7 @@ from headrace.broker.log.batch import (
     parse_header,
 )
 from headrace.broker.log.compression import NONE, compress, decompress
+from headrace.broker.log.varint import varint
 from headrace.errors import CorruptError
 
 
@@ -134,14 +135,15 @@ def first_at_or_after(batch: bytes | memoryview, timestamp_ms: int, offset: int 
     """
     view = memoryview(batch)
     header = parse_header(view)
-    if header.attributes & LOG_APPEND_TIME:  # one time for all: nothing to decompress
+    is_whole = header.record_count > header.last_offset_delta
+    if header.attributes & LOG_APPEND_TIME and is_whole:  # one time for all, and none compacted: nothing to decompress
         first = max(offset, header.base_offset)
         return (first, header.max_timestamp) if header.max_timestamp >= timestamp_ms else None
     reader = _Reader(decompress(header.codec, view[HEADER_SIZE : header.size]))
     for _ in range(header.record_count):
         end = reader.varint() + reader.position
         reader.byte()
-        timestamp, at = header.base_timestamp + reader.varint(), header.base_offset + reader.varint()
+        timestamp, at = _timestamp(header, reader.varint()), header.base_offset + reader.varint()
         if timestamp >= timestamp_ms and at >= offset:
             return at, timestamp
         if not reader.position <= end <= reader.end:
@@ -158,7 +160,9 @@ def latest_timestamp(batch: bytes | memoryview, offset: int = 0) -> int:
     """
     view = memoryview(batch)
     header = parse_header(view)
-    if header.attributes & LOG_APPEND_TIME:
+    if (
+        header.attributes & LOG_APPEND_TIME and header.record_count > header.last_offset_delta
+    ):  # one time for all, and all there
         return header.max_timestamp
     return latest_of(decompress(header.codec, view[HEADER_SIZE : header.size]), header, offset)
 
@@ -170,7 +174,7 @@ def latest_of(inflated: memoryview, header: BatchHeader, offset: int = 0) -> int
     for _ in range(header.record_count):
         end = reader.varint() + reader.position
         reader.byte()
-        timestamp, at = header.base_timestamp + reader.varint(), header.base_offset + reader.varint()
+        timestamp, at = _timestamp(header, reader.varint()), header.base_offset + reader.varint()
         if at >= offset:
             latest = max(latest, timestamp)
         if not reader.position <= end <= reader.end:
@@ -235,26 +239,16 @@ def _varint_at(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _varint(value: int) -> bytes:
-    number = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def _sized(field: bytes | None) -> bytes:
-    return _varint(-1) if field is None else _varint(len(field)) + field
+    return varint(-1) if field is None else varint(len(field)) + field
 
 
 def _encode(record: Record, delta: int, base_timestamp: int) -> bytes:
-    parts = [b"\0", _varint(record.timestamp_ms - base_timestamp), _varint(delta), _sized(record.key), _sized(record.value)]
-    parts.append(_varint(len(record.headers)))
+    parts = [b"\0", varint(record.timestamp_ms - base_timestamp), varint(delta), _sized(record.key), _sized(record.value)]
+    parts.append(varint(len(record.headers)))
     parts.extend(_sized(name.encode()) + _sized(value) for name, value in record.headers)
     body = b"".join(parts)
-    return _varint(len(body)) + body
+    return varint(len(body)) + body
 
 
 def build_batch(

@@ -6,6 +6,8 @@ What a crash may leave, and the rule for it:
   known of what comes after. So only what comes after is scanned: every batch's CRC and header, and that offsets follow without
   a hole. At the first bad batch the log ends: later segments are deleted first, newest first, and durably, then the bad one is
   cut; a crash in between finds the bad batch again.
+- Holes that compaction has left lie before the recovery point of the checkpoint (compaction/choice.py), so up to there offsets
+  need only rise. Where that checkpoint is lost, they need only rise everywhere: cutting would cost more than it saves.
 - A snapshot of an offset after the new end is removed before anything is appended.
 - The log end is never below what was checkpointed as on disk or as exposed: where the files end earlier (a lost file, a disk
   that lied, or unsynced pages that consumers had seen), a new segment begins at that offset. The hole is visible to consumers
@@ -23,12 +25,13 @@ from dataclasses import dataclass, field
 
 from headrace.broker.log.batch import HEADER_SIZE, NO_PRODUCER_ID, BatchHeader, is_whole_batch, parse_header
 from headrace.broker.log.checkpoint import LEADER_EPOCHS, decode_epochs, encode_epochs
-from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Disk, RealDisk, is_full, read_whole, write_whole
+from headrace.broker.log.config import MAX_LONG, LogConfig
+from headrace.broker.log.disk import Disk, RealDisk, is_full, read_whole, remove_if_there, write_whole
 from headrace.broker.log.index import decode_offset_index
+from headrace.broker.log.leftovers import settle
 from headrace.broker.log.partition_log import LoadedLog
 from headrace.broker.log.producers import ProducerStates
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, Segment, remove_if_there
+from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, Segment
 from headrace.broker.log.snapshots import newest_snapshot, remove_snapshots, snapshot_offsets
 from headrace.errors import CorruptError
 
@@ -39,12 +42,23 @@ _CHUNK_SIZE = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the log directory knows of a partition: its checkpoints, and whether the last stop was clean. Offsets."""
+    """What the log directory knows of a partition: its checkpoints, and whether the last stop was clean. Offsets.
+
+    Attributes:
+        is_checkpointed: the checkpoint of recovery points could be read; 0 in it, or nothing, is then what was promised.
+    """
 
     clean: bool
     recovery_point: int = 0
     log_start_offset: int = 0
     high_watermark: int = 0
+    cleaned_to: int = 0
+    is_checkpointed: bool = True
+
+    @property
+    def holes_before(self) -> int:
+        """Up to which offset batches need not follow one another without a hole."""
+        return self.recovery_point if self.is_checkpointed else MAX_LONG
 
 
 @dataclass(slots=True)
@@ -61,16 +75,23 @@ class _Scan:
             self.epochs.append((header.leader_epoch, header.base_offset))
 
 
-def valid_prefix(data: memoryview, next_offset: int) -> Iterator[BatchHeader]:
-    """The headers of the whole, undamaged batches at the start of `data` whose offsets follow on from `next_offset`; pure."""
+def valid_prefix(data: memoryview, next_offset: int, *, holes_before: int = 0) -> Iterator[BatchHeader]:
+    """The headers of the whole, undamaged batches at the start of `data` whose offsets follow on from `next_offset`; pure.
+
+    A hole is let pass if the batch after it begins at `holes_before` at the latest.
+    """
     position = 0
     while position + HEADER_SIZE <= len(data):
         header = parse_header(data, position)
-        if header.base_offset != next_offset or not is_whole_batch(data, header, position):
+        if not _follows(header.base_offset, next_offset, holes_before) or not is_whole_batch(data, header, position):
             return
         yield header
         position += header.size
         next_offset = header.last_offset + 1
+
+
+def _follows(base_offset: int, next_offset: int, holes_before: int) -> bool:
+    return base_offset == next_offset or next_offset < base_offset <= holes_before
 
 
 def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int) -> LoadedLog:
@@ -81,6 +102,7 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     Raises:
         CorruptError, VersionError: what cannot be repaired. OSError: the disk fails.
     """
+    settle(disk, path)
     names = disk.list(path)
     segments = _open_segments(disk, path, names, config)
     scan = _Scan()
@@ -90,7 +112,7 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     elif facts.clean and _resume_active(segments[-1]):
         pass
     else:
-        _recover(disk, path, segments, facts.recovery_point, scan)
+        _recover(disk, path, segments, facts, scan)
     found = segments[-1].next_offset
     floor = max(facts.recovery_point, facts.high_watermark, facts.log_start_offset)
     if found < floor:
@@ -105,7 +127,9 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     epochs = _epochs(disk, path, scan, end)
     log_start_offset = max(facts.log_start_offset, segments[0].base_offset)
     recovery_point = found if facts.clean else min(facts.recovery_point, found)
-    return LoadedLog(segments, producers, epochs, log_start_offset, recovery_point, has_hole=found < floor)
+    cleaned_to = facts.cleaned_to if facts.cleaned_to <= end else 0
+    must_checkpoint = found < floor or not facts.is_checkpointed
+    return LoadedLog(segments, producers, epochs, log_start_offset, recovery_point, must_checkpoint, cleaned_to)
 
 
 def load_apart(path: str, config: LogConfig, facts: Facts, now_ms: int) -> LoadedLog:
@@ -174,16 +198,16 @@ def _resume_active(segment: Segment) -> bool:
     return True
 
 
-def _recover(disk: Disk, path: str, segments: list[Segment], recovery_point: int, scan: _Scan) -> None:
+def _recover(disk: Disk, path: str, segments: list[Segment], facts: Facts, scan: _Scan) -> None:
     """Scan from the recovery point, cut at the first bad batch, delete what follows; `segments` is changed in place."""
-    first = max(bisect_right([segment.base_offset for segment in segments], recovery_point) - 1, 0)
+    first = max(bisect_right([segment.base_offset for segment in segments], facts.recovery_point) - 1, 0)
     expected = segments[first].base_offset
     for at in range(first, len(segments)):
         segment, size = segments[at], segments[at].size
-        if segment.base_offset != expected:
+        if not _follows(segment.base_offset, expected, facts.holes_before):
             _cut(disk, path, segments, at, 0)
             return
-        _scan_segment(segment, size, recovery_point, scan)
+        _scan_segment(segment, size, facts, scan)
         if segment.size < size:
             _cut(disk, path, segments, at + 1, size - segment.size)
             return
@@ -192,8 +216,9 @@ def _recover(disk: Disk, path: str, segments: list[Segment], recovery_point: int
             segment.seal()
 
 
-def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan) -> None:
+def _scan_segment(segment: Segment, size: int, facts: Facts, scan: _Scan) -> None:
     """Note every good batch of a segment after those that its index covers before the recovery point; sets its size."""
+    recovery_point = facts.recovery_point
     stored = segment.stored_indexes() if recovery_point > segment.base_offset else None
     if stored is not None:
         for index in stored:
@@ -209,7 +234,7 @@ def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan)
     segment.next_offset = expected
     while segment.size < size:
         before = segment.size
-        for header in _read_valid(segment, before, size, expected):
+        for header in _read_valid(segment, before, size, expected, facts.holes_before):
             segment.note(header.last_offset, header.max_timestamp, header.size)
             scan.see(header)
         expected = segment.next_offset
@@ -217,13 +242,13 @@ def _scan_segment(segment: Segment, size: int, recovery_point: int, scan: _Scan)
             break
 
 
-def _read_valid(segment: Segment, position: int, size: int, expected: int) -> list[BatchHeader]:
+def _read_valid(segment: Segment, position: int, size: int, expected: int, holes_before: int) -> list[BatchHeader]:
     """The good batches in one chunk of the file; the chunk is as large as its first batch needs."""
     header = segment.header_at(position, size)
     if header is None:
         return []
     data = segment.file.pread(min(size - position, max(_CHUNK_SIZE, header.size)), position)
-    return list(valid_prefix(memoryview(data), expected))
+    return list(valid_prefix(memoryview(data), expected, holes_before=holes_before))
 
 
 def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, bad_bytes: int) -> None:

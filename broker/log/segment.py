@@ -9,7 +9,7 @@ led there, and a damaged index is built again from the log.
 from collections.abc import Iterator, Sequence
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, read_whole, write_whole
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, read_whole, remove_if_there, write_whole
 from headrace.broker.log.index import (
     MAX_RELATIVE_OFFSET,
     OFFSET_ENTRY_SIZE,
@@ -35,12 +35,16 @@ class Segment:
 
     __slots__ = (
         "_bytes_since_entry", "_disk", "_file", "_hints", "_interval", "_offsets", "_saved_entries", "_saved_times", "_stem",
-        "_times", "_used", "base_offset", "first_timestamp", "max_timestamp", "max_timestamp_offset", "next_offset", "size",
+        "_suffix", "_times", "_used", "base_offset", "first_timestamp", "max_timestamp", "max_timestamp_offset", "next_offset",
+        "size",
     )  # fmt: skip
 
-    def __init__(self, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int, size: int) -> None:
-        """A segment whose `.log` is there; nothing is read until it is needed."""
+    def __init__(
+        self, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int, size: int, suffix: str = ""
+    ) -> None:  # fmt: skip
+        """A segment whose `.log` is there; nothing is read until it is needed. `suffix` is what follows its files' names."""
         self._disk, self._stem, self._interval = disk, f"{directory}/{segment_name(base_offset)}", index_interval_bytes
+        self._suffix = suffix
         self._file: DiskFile | None = None
         self._offsets: OffsetIndex | None = None
         self._times: TimeIndex | None = None
@@ -54,9 +58,11 @@ class Segment:
         self.max_timestamp_offset = base_offset  # last offset of the batch that first reached it
 
     @classmethod
-    def create(cls, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int) -> "Segment":
+    def create(
+        cls, disk: Disk, directory: str, base_offset: int, *, index_interval_bytes: int, suffix: str = ""
+    ) -> "Segment":  # fmt: skip
         """A new, empty segment; its name is durable only after the directory is synced."""
-        segment = cls(disk, directory, base_offset, index_interval_bytes=index_interval_bytes, size=0)
+        segment = cls(disk, directory, base_offset, index_interval_bytes=index_interval_bytes, size=0, suffix=suffix)
         segment._file = disk.open(segment.path(LOG), create=True)
         segment._file.truncate(0)
         segment.start_empty()
@@ -64,7 +70,7 @@ class Segment:
 
     def path(self, suffix: str) -> str:
         """The name of one of this segment's files."""
-        return self._stem + suffix
+        return self._stem + suffix + self._suffix
 
     @property
     def file(self) -> DiskFile:
@@ -434,11 +440,3 @@ class Segment:
                 continue
             renamed.append(self.path(suffix) + ".deleted")
         return renamed
-
-
-def remove_if_there(disk: Disk, path: str) -> None:
-    """Remove a file that may be gone already."""
-    try:
-        disk.remove(path)
-    except FileNotFoundError:
-        return

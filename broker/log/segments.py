@@ -49,6 +49,14 @@ class Segments:
         del self._bases[0]
         return self._segments.pop(0)
 
+    def replace(self, old: Sequence[Segment], new: Segment) -> None:
+        """Put one segment in the place of some that follow one another; the active one stays."""
+        at = self._segments.index(old[0])
+        assert self._segments[at : at + len(old)] == list(old)
+        assert old[-1] is not self.active
+        self._segments[at : at + len(old)] = [new]
+        self._bases[at : at + len(old)] = [new.base_offset]
+
     def end_of_first(self) -> int:
         """The offset at which the oldest segment ends."""
         return self._bases[1] if len(self._bases) > 1 else self._segments[0].next_offset

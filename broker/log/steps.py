@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from headrace.broker.log.disk import Disk, is_full, write_whole
+from headrace.broker.log.disk import Disk, is_full, remove_if_there, write_whole
 from headrace.broker.log.partition_files import remove_partition
-from headrace.broker.log.segment import remove_if_there
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ class BackgroundStep(Protocol):
 
 @dataclass(slots=True)
 class CheckpointWrite:
-    """The three offset checkpoints of a directory, as they were when this was made; those that have changed."""
+    """The offset checkpoints of a directory, as they were when this was made; those that have changed."""
 
     disk: Disk
     path: str

@@ -145,9 +145,11 @@ class SimDisk:
         """Cut the power at that many changing operations from now."""
         self._until_crash = operations
 
-    def fail_next(self, operation: str, error: OSError) -> None:
-        """Let the next `operation` (a method's name) fail once."""
-        self._failures[operation] = error
+    def fail_next(self, operation: str, error: OSError | None) -> None:
+        """Let the next `operation` (a method's name) fail once; None takes that back."""
+        self._failures.pop(operation, None)
+        if error is not None:
+            self._failures[operation] = error
 
     def crashed(self, *, lucky: bool = False) -> "SimDisk":
         """What is left; `lucky` is the death of the process alone, as by kill -9: the page cache survives."""
