@@ -14,6 +14,7 @@ class CloseReason(Enum):
 
     PROTOCOL = "protocol"  # it broke the protocol, or asked for what cannot be answered
     AUTHENTICATION = "authentication"  # the client could not say who it is
+    TLS = "tls"  # the handshake did not come to its end
     IDLE = "idle"
     TOO_MANY = "max.connections"
     TOO_FAST = "connection_creation_rate"

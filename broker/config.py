@@ -49,8 +49,6 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
             protocol = self.protocol(listener.name)
             if protocol is None:
                 raise ValueError(f"listeners: {listener.name} has no protocol; map it in listener.security.protocol.map")
-            if protocol.endswith("SSL"):
-                raise ValueError(f"listeners: {protocol} is not served")
             if protocol.startswith("SASL_") and not self.of_listener(listener.name).sasl_enabled_mechanisms:
                 raise ValueError(f"sasl.enabled.mechanisms: {listener.name} needs at least one")
         return self

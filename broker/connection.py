@@ -10,6 +10,7 @@ closes its connection and logs one line.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ from headrace.broker.dispatch import Begun, Pending, Stepped
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.security.access import Principal
 from headrace.broker.security.authentication import Authentication
+from headrace.broker.security.certificate_names import subject_name
 from headrace.broker.sending import Sender
 from headrace.broker.session import Session
 from headrace.broker.turns import Share
@@ -45,7 +47,7 @@ class Connection(asyncio.BufferedProtocol):
     """One client's connection."""
 
     def __init__(self, server: "Server", endpoint: Endpoint) -> None:
-        self._server = server
+        self._server, self._endpoint = server, endpoint
         self._session = Session(endpoint.name, endpoint.advertised, "?", server.broker.authorizer)
         config = server.broker.config
         if endpoint.mechanisms is not None:
@@ -55,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         self._slots: deque[_Slot] = deque()
         self._stepped: Stepped | None = None  # the request that is being handled, in several turns
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bound = 1 if self._session.is_authenticating else config.max_in_flight_requests_per_connection
+        self._bound = config.max_in_flight_requests_per_connection
         self._reading = True
         self._muted: asyncio.TimerHandle | None = None  # runs while the client is over a quota
         self._admitted = False
@@ -73,6 +75,8 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(peer, tuple):
             self._session.client_host = peer[0].removeprefix("::ffff:")  # an IPv4 client of an IPv6 listener
         self._peer_port = peer[1] if isinstance(peer, tuple) else 0
+        if self._endpoint.user_of is not None and not self._learn_user(self._endpoint.user_of):
+            return
         refusal = self._server.entered(self)
         self._admitted = refusal is None
         if refusal is not None:
@@ -81,6 +85,19 @@ class Connection(asyncio.BufferedProtocol):
         wait_ms = self._server.broker.quotas.record_connection(self._session.client_host, self.last_active_ms)
         if wait_ms:
             self._close_later(wait_ms)
+
+    def _learn_user(self, user_of: Callable[[str], str | None]) -> bool:
+        """Take the client's name from its certificate, if it showed one; whether it may stay."""
+        certificate = self._transport.get_extra_info("ssl_object").getpeercert(True)
+        if certificate is None:
+            return True
+        subject = subject_name(certificate)
+        user = user_of(subject)
+        if user is None:
+            self.close_for(CloseReason.AUTHENTICATION, f"no rule of ssl.principal.mapping.rules fits {subject}")
+            return False
+        self._session.principal = Principal("User", user)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._admitted:
@@ -170,7 +187,8 @@ class Connection(asyncio.BufferedProtocol):
         return self._sender.has_more or (self._may_handle() and (self._stepped is not None or self._reader.has_frame))
 
     def _may_handle(self) -> bool:
-        if len(self._slots) >= self._bound or self._sender.is_paused or self._transport.is_closing():
+        bound = 1 if self._session.is_authenticating else self._bound
+        if len(self._slots) >= bound or self._sender.is_paused or self._transport.is_closing():
             return False
         return not self._mutes()
 
@@ -243,16 +261,12 @@ class Connection(asyncio.BufferedProtocol):
         self._go_on()
 
     def _follow_login(self) -> None:
-        """After an answer that may have been part of a login: what is bounded by how it went."""
-        config = self._server.broker.config
+        """After an answer that may have been the last of a login."""
         if self._session.has_failed:
             self._server.metrics.connections_closed[CloseReason.AUTHENTICATION.value] += 1
             self._transport.close()
-        elif self._session.is_authenticating:
-            self._bound = 1
-        else:
-            self._bound = config.max_in_flight_requests_per_connection
-            self._reader.accept(config.socket_request_max_bytes)
+        elif not self._session.is_authenticating:
+            self._reader.accept(self._server.broker.config.socket_request_max_bytes)
 
     def _answer_now(self, parts: list[Any]) -> None:
         if not self._slots:

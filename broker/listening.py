@@ -5,23 +5,44 @@ import errno
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from headrace.broker.config import BrokerConfig
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
+from headrace.broker.security.certificate_names import PrincipalMapper
 from headrace.broker.security.logins import Logins
+from headrace.broker.security.tls import TlsContext
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def bound(listener: Listener) -> Iterator[socket.socket]:
-    """A bound socket that refuses nobody and serves nobody yet.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listener whose socket is bound, and serves nobody yet."""
+
+    listener: Listener
+    sock: socket.socket
+    tls: TlsContext | None
+
+
+def open_listeners(config: BrokerConfig, stack: contextlib.ExitStack) -> list[Bound]:
+    """The listeners of a configuration, closed with `stack`.
 
     Raises:
-        UsageError: the address is not this machine's, or is in use.
+        UsageError: a certificate or an address that cannot be used.
     """
+    found = []
+    for listener in parse_listeners(config.listeners):
+        over_tls = config.protocol_of(listener).endswith("SSL")
+        found.append((listener, TlsContext(listener.name, config.of_listener(listener.name)) if over_tls else None))
+    return [Bound(listener, stack.enter_context(_bound(listener)), tls) for listener, tls in found]
+
+
+@contextlib.contextmanager
+def _bound(listener: Listener) -> Iterator[socket.socket]:
+    """A bound socket."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
@@ -39,13 +60,16 @@ def bound(listener: Listener) -> Iterator[socket.socket]:
         yield sock
 
 
-def endpoint_of(config: BrokerConfig, listener: Listener, sock: socket.socket, logins: Logins) -> Endpoint:
+def endpoint_of(config: BrokerConfig, bound: Bound, logins: Logins) -> Endpoint:
     """A listener as its connections know it."""
+    listener, protocol = bound.listener, config.protocol_of(bound.listener)
     keys = config.of_listener(listener.name)
-    mechanisms = None
-    if config.protocol_of(listener).startswith("SASL_"):
+    mechanisms, user_of = None, None
+    if protocol.startswith("SASL_"):
         mechanisms = logins.mechanisms(keys.sasl_enabled_mechanisms, lambda _: keys.connections_max_reauth_ms)
-    return Endpoint(listener.name, _told(config, listener, sock), mechanisms)
+    elif protocol == "SSL" and keys.ssl_client_auth != "none":
+        user_of = PrincipalMapper(keys.ssl_principal_mapping_rules).name
+    return Endpoint(listener.name, _told(config, listener, bound.sock), mechanisms, user_of)
 
 
 def _told(config: BrokerConfig, listener: Listener, sock: socket.socket) -> tuple[str, int]:
@@ -70,6 +94,8 @@ _EXPOSURES = {
 def warn_if_exposed(config: BrokerConfig, listener: Listener) -> None:
     """Say loudly what a listener that other machines reach lacks."""
     protocol = config.protocol_of(listener)
+    if protocol == "SSL" and config.of_listener(listener.name).ssl_client_auth == "required":
+        return
     if not listener.is_loopback and protocol in _EXPOSURES:
         where = f"LISTENING BEYOND THIS MACHINE ({listener.name}) "
         logger.warning(where + _EXPOSURES[protocol], listener.host, listener.port)

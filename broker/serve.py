@@ -9,7 +9,6 @@ import contextlib
 import logging
 import resource
 import secrets
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,8 +21,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.keys.network import Listener, parse_listeners
-from headrace.broker.listening import bound, endpoint_of, warn_if_exposed
+from headrace.broker.listening import Bound, endpoint_of, open_listeners, warn_if_exposed
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
@@ -51,23 +49,23 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     _raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with contextlib.ExitStack() as stack:
-        sockets = [(listener, stack.enter_context(bound(listener))) for listener in parse_listeners(config.listeners)]
-        ports = {"kafka": sockets[0][1].getsockname()[1]}
+        listeners = open_listeners(config, stack)
+        ports = {"kafka": listeners[0].sock.getsockname()[1]}
         if config.http is not None:
             ports["http"] = serve_http(config.http)
         paths = list(map(str, _resolved(config.log_directories())))
         claims = claim_directories(RealDisk(), paths, config.node_id)
         stack.callback(claims.release)
         store = store_path(config.coordination.path, paths, claims)
-        for listener, _ in sockets:
-            warn_if_exposed(config, listener)
-        uvloop.run(_serve(config, sockets, claims, store, run_file_path, ports))
+        for bound in listeners:
+            warn_if_exposed(config, bound.listener)
+        uvloop.run(_serve(config, listeners, claims, store, run_file_path, ports))
     return 0
 
 
 async def _serve(
     config: BrokerConfig,
-    sockets: list[tuple[Listener, socket.socket]],
+    listeners: list[Bound],
     claims: Claims,
     store_file: Path,
     run_file_path: Path | None,
@@ -93,8 +91,8 @@ async def _serve(
     server = Server(broker)
     watch_broker(broker)
     REGISTRY.register(broker.metrics)
-    for listener, sock in sockets:
-        await server.listen(endpoint_of(config, listener, sock, broker.logins), sock)
+    for bound in listeners:
+        await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, bound.tls)
     maintenance = asyncio.create_task(_maintain(broker, server))
     with run_file(run_file_path, ports):
         logger.info("broker ready", extra={"ports": ports, "topics": len(broker.topics()), "cluster_id": broker.cluster_id})
@@ -134,11 +132,12 @@ def _resolved(directories: list[Path]) -> list[Path]:
 
 
 async def _maintain(broker: Broker, server: Server) -> None:
-    """Once a second: idle connections, and what the logs have to do (retention, fsync, checkpoints)."""
+    """Once a second: idle connections, certificates, and what the logs have to do (retention, fsync, checkpoints)."""
     while True:
         await asyncio.sleep(_MAINTENANCE_INTERVAL_S)
         try:
             server.close_idle()
+            server.refresh_certificates()
             await broker.maintain()
         except Exception:  # a supervisor: without maintenance nothing is fsynced or retained, so it goes on
             logger.exception("maintenance failed")

@@ -14,7 +14,9 @@ from headrace.broker.dispatch import Dispatcher
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
 from headrace.broker.security.access import Principal
+from headrace.broker.security.tls import TlsContext
 from headrace.broker.session import Session
+from headrace.broker.tls_listener import TlsListener
 from headrace.broker.turns import Share, Turns
 from headrace.broker.wire.frames import RECEIVE_BYTES
 
@@ -42,10 +44,15 @@ class Server:
         self.turns = Turns(perf_counter_ns, lambda call: asyncio.get_running_loop().call_soon(call))
         self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.Server | TlsListener] = []
 
-    async def listen(self, endpoint: Endpoint, sock: socket.socket) -> None:
-        """Serve a bound socket."""
+    async def listen(self, endpoint: Endpoint, sock: socket.socket, tls: TlsContext | None) -> None:
+        """Serve a bound socket, over TLS where there is a context for it."""
+        if tls is not None:
+            listener = TlsListener(endpoint.name, sock, tls, lambda: Connection(self, endpoint), self._count_failed_handshake)
+            listener.start()
+            self._listening.append(listener)
+            return
         loop = asyncio.get_running_loop()
         self._listening.append(await loop.create_server(lambda: Connection(self, endpoint), sock=sock, backlog=_BACKLOG))
 
@@ -56,6 +63,9 @@ class Server:
         if share is None:
             share = self._shares[key] = Share()
         return share
+
+    def _count_failed_handshake(self) -> None:
+        self.metrics.connections_closed[CloseReason.TLS.value] += 1
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""
@@ -75,6 +85,12 @@ class Server:
         self._admission.leave(connection.session.client_host)
         self.connections.discard(connection)
         self.metrics.connections[connection.session.listener] -= 1
+
+    def refresh_certificates(self) -> None:
+        """Let new connections see certificates whose files have changed."""
+        for listener in self._listening:
+            if isinstance(listener, TlsListener):
+                listener.refresh()
 
     def close_idle(self) -> None:
         """Close connections that were silent for `connections.max.idle.ms` and wait for nothing of ours."""

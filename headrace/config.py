@@ -201,9 +201,14 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
-    if not path or _SECRET.search(key):  # a fault between keys; or a value that nobody else must read
+    if not path or is_secret(key):  # a fault between keys; or a value that nobody else must read
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
     return f"{origin.of(path)}: {key}: {message}, not {first['input']!r}{more}"
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key's value is one that nobody else may see."""
+    return _SECRET.search(key) is not None
 
 
 def _keys_at(model: type[BaseModel], path: Path_) -> list[str]:

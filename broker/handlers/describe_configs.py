@@ -10,6 +10,7 @@ from headrace.broker.log.config import describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import name_fault
 from headrace.broker.wire import ErrorCode
+from headrace.config import is_secret
 
 _TOPIC, _BROKER = 2, 4
 _DYNAMIC_TOPIC, _STATIC_BROKER, _DEFAULT = 1, 4, 5
@@ -87,6 +88,7 @@ def _of_broker(broker: Broker) -> list[dict[str, Any]]:
     said = {type(broker.config).model_fields[name].alias or name for name in broker.config.model_fields_set}
     values = broker.config.model_dump(by_alias=True, mode="json")
     del values["coordination"]  # a section, not a setting
+    values |= values.pop("listener.name.*")
     return [
         _config(name, _text(value), _STATIC_BROKER if name in said else _DEFAULT, read_only=True, synonyms=[])
         for name, value in values.items()
@@ -96,10 +98,10 @@ def _of_broker(broker: Broker) -> list[dict[str, Any]]:
 def _config(name: str, value: str | None, source: int, *, read_only: bool, synonyms: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
-        "value": value,
+        "value": None if is_secret(name) else value,
         "read_only": read_only,
         "config_source": source,
-        "is_sensitive": False,
+        "is_sensitive": is_secret(name),
         "synonyms": synonyms,
         "config_type": _type(name, value),
         "documentation": None,

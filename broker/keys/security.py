@@ -5,17 +5,19 @@ What a listener may have of its own is in `ListenerKeys`: `listener.name.<listen
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, ValidationError, field_validator, model_validator
 
 from headrace.broker.keys.numbers import NotNegative, Positive
+from headrace.broker.security.certificate_names import PrincipalMapper
 from headrace.broker.security.logins import MECHANISMS
 from headrace.config import Section
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _OVERRIDE = "listener.name."
-_TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
+TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 
 
 def _split(value: object) -> object:
@@ -39,6 +41,75 @@ class ListenerKeys(Section):
         alias="connections.max.reauth.ms",
         description="a session over SASL ends after so long, unless the client logs in again in place (KIP-368); 0: never",
     )
+
+    ssl_keystore_type: Literal["PEM", "PKCS12"] = Field(
+        "PEM",
+        alias="ssl.keystore.type",
+        description="PEM or PKCS12",
+    )
+    ssl_keystore_location: Path | None = Field(
+        None,
+        alias="ssl.keystore.location",
+        description="a file with private key and certificate chain; read again when it changes",
+    )
+    ssl_keystore_password: SecretStr | None = Field(None, alias="ssl.keystore.password", description="of a PKCS12 file")
+    ssl_keystore_key: SecretStr | None = Field(
+        None, alias="ssl.keystore.key", description="the private key itself, in PEM, instead of a file"
+    )
+    ssl_keystore_certificate_chain: str | None = Field(
+        None, alias="ssl.keystore.certificate.chain", description="the certificate chain itself, in PEM, instead of a file"
+    )
+    ssl_key_password: SecretStr | None = Field(
+        None,
+        alias="ssl.key.password",
+        description="of the private key; in the environment: HEADRACE__SSL_KEY_PASSWORD",
+    )
+    ssl_truststore_location: Path | None = Field(
+        None,
+        alias="ssl.truststore.location",
+        description="a PEM file with the authorities whose certificates clients may show; read again when it changes",
+    )
+    ssl_truststore_certificates: str | None = Field(
+        None, alias="ssl.truststore.certificates", description="the authorities themselves, in PEM, instead of a file"
+    )
+    ssl_client_auth: Literal["none", "requested", "required"] = Field(
+        "none",
+        alias="ssl.client.auth",
+        description="whether a client shows a certificate, whose subject is then its name; on SASL_SSL only where the listener"
+        " itself says so, as in Kafka",
+    )
+    ssl_enabled_protocols: Names = Field(
+        TLS_VERSIONS, alias="ssl.enabled.protocols", description="of " + ", ".join(TLS_VERSIONS)
+    )
+    ssl_cipher_suites: Names = Field(
+        (), alias="ssl.cipher.suites", description="for TLSv1.2, by IANA's or OpenSSL's names; by default OpenSSL's choice"
+    )
+    ssl_principal_mapping_rules: str = Field(
+        "DEFAULT",
+        alias="ssl.principal.mapping.rules",
+        description="how a certificate's subject becomes a user: `RULE:^CN=(.*?),.*$/$1/L, DEFAULT`, the first that fits",
+    )
+
+    @field_validator("ssl_keystore_type", mode="before")
+    @classmethod
+    def _is_read(cls, value: object) -> object:
+        if value == "JKS":
+            convert = "keytool -importkeystore -srckeystore OLD.jks -destkeystore NEW.p12 -deststoretype pkcs12"
+            raise ValueError(f"JKS is Java's own; convert it with `{convert}` and say PKCS12")
+        return value
+
+    @field_validator("ssl_enabled_protocols")
+    @classmethod
+    def _are_tls_versions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(name not in TLS_VERSIONS for name in value):
+            raise ValueError(f"there are {', '.join(TLS_VERSIONS)}")
+        return value
+
+    @field_validator("ssl_principal_mapping_rules")
+    @classmethod
+    def _are_rules(cls, value: str) -> str:
+        PrincipalMapper(value)
+        return value
 
     @field_validator("sasl_enabled_mechanisms")
     @classmethod
@@ -112,6 +183,8 @@ class SecurityKeys(ListenerKeys):
         prefix = f"{_OVERRIDE}{listener.lower()}."
         own = {key.removeprefix(prefix): value for key, value in self.listener_overrides.items() if key.startswith(prefix)}
         shared = {field.alias: getattr(self, name) for name, field in ListenerKeys.model_fields.items()}
+        if self.protocol(listener) == "SASL_SSL":
+            shared["ssl.client.auth"] = "none"
         try:
             return ListenerKeys.model_validate(shared | own)
         except ValidationError as error:

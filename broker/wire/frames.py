@@ -11,6 +11,7 @@ import struct
 from headrace.errors import PeerError
 
 _SIZE = struct.Struct(">i")
+_TLS = 0x1603  # the first bytes of a TLS client, read as the begin of a size
 RECEIVE_BYTES = 256 * 1024
 _MAPPED_BYTES = 16 * 1024  # a frame from this size on is received into pages, which the kernel gives when they are written
 
@@ -93,6 +94,8 @@ class FrameReader:
             return None
         (size,) = _SIZE.unpack_from(self._data, self._position)
         if not 0 <= size <= self._max_bytes:
+            if size >> 16 == _TLS:
+                raise FrameError("the client speaks TLS, which this listener does not; set its security.protocol")
             raise FrameError(f"frame of {size} bytes, allowed are 0 to {self._max_bytes}")
         end = begin + size
         if end > self._end:

@@ -1,6 +1,7 @@
 """A client of one connection that says exactly what it is told, in exactly that version; answers are decoded by kio alone."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,10 @@ _API_VERSIONS = 18  # its answer's header is the first version's in every versio
 class WireClient:
     """One connection; requests may be sent ahead of their answers."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._correlation_id = 0
         self._expected: list[tuple[int, int, int]] = []
 
@@ -65,12 +68,12 @@ class WireClient:
         return self.receive()
 
     def _exactly(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             piece = self._socket.recv(size - len(data))
             assert piece, "the broker has closed the connection"
             data += piece
-        return data
+        return bytes(data)
 
     def forget_oldest(self) -> None:
         """The oldest request gets no answer (Produce with acks=0)."""

@@ -113,6 +113,18 @@ def test_what_comes_behind_a_wrong_token_is_never_served(client: WireClient) -> 
         client.receive()
 
 
+def test_a_second_token_behind_the_one_that_is_checked_is_answered_and_changes_nothing(tmp_path: Path) -> None:
+    with secured(tmp_path, {"connections.max.reauth.ms": 60_000}) as part:
+        put_user(part, "alice", "wonderland")
+        with WireClient(port_of(part, "SASL_PLAINTEXT")) as client:
+            for _ in range(2):  # at the login and at its renewal
+                handshake(client, "PLAIN")
+                for _ in range(2):
+                    client.send(SASL_AUTHENTICATE, 2, {"auth_bytes": b"\0alice\0wonderland"})
+                assert [client.receive().error_code for _ in range(2)] == [0, ErrorCode.illegal_sasl_state]
+        assert "Traceback" not in part.log_tail()
+
+
 def test_a_mechanism_that_is_not_enabled_is_told_those_that_are(client: WireClient) -> None:
     answer = handshake(client, "GSSAPI")
     assert answer.error_code == ErrorCode.unsupported_sasl_mechanism
