@@ -29,6 +29,7 @@ from headrace.broker.security.failed_logins import FailedLogins
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.users import Users
+from headrace.broker.takeover import internal_settings, never_give_again
 from headrace.broker.throttling import Throttler
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
@@ -167,7 +168,7 @@ class Broker:
 
     async def offsets_topic(self) -> TopicRecord:
         """`__consumer_offsets`, made if there is none: compacted, so retention deletes nothing of it."""
-        configs = {"cleanup.policy": "compact", "segment.bytes": str(self.config.offsets_topic_segment_bytes)}
+        configs = internal_settings(OFFSETS_TOPIC, self.config.offsets_topic_segment_bytes)
         return await self.ensure_internal_topic(OFFSETS_TOPIC, self.config.offsets_topic_num_partitions, configs)
 
     async def ensure_internal_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
@@ -202,12 +203,15 @@ class Broker:
             if log.topic not in self._topics:
                 strays.setdefault(log.topic, []).append(log)
         for name, logs in strays.items():
-            topic = TopicRecord(name, logs[0].topic_id, 1 + max(log.partition for log in logs), {})
+            configs = internal_settings(name, self.config.offsets_topic_segment_bytes)
+            topic = TopicRecord(name, logs[0].topic_id, 1 + max(log.partition for log in logs), configs)
             try:
                 self.store.create_topic(topic)
+                never_give_again(self.store, max(log.greatest_producer_id for log in logs))
             except StorageError as error:
                 logger.warning("a topic is not noted in the store", extra={"topic": name, "error": str(error)})
-            self.logs.restore(name, topic.partitions, topic.topic_id, {})
+            self.logs.restore(name, topic.partitions, topic.topic_id, configs)
+            self.logs.configure(name, configs)
             self._learn(topic)
             logger.warning(
                 "topic unknown to the store: taken over from its files, with default settings",

@@ -24,9 +24,10 @@ from headrace.broker.handlers.table import APIS
 from headrace.broker.listening import Bound, endpoint_of, open_listeners, warn_if_exposed
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
-from headrace.broker.log.disk import RealDisk
+from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
 from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
+from headrace.broker.takeover import begin_epochs, take_over
 from headrace.broker.watched import watch_broker
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
@@ -74,6 +75,7 @@ async def _serve(
     stop = async_stop_event()
     clock = SystemClock()
     store = SqliteStore(store_file)
+    taken = take_over(store, ReadOnlyDisk(), [claim.path for claim in claims.held])
     executor = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
     asyncio.get_running_loop().set_default_executor(executor)
     loading = asyncio.create_task(_load(config, claims, store, clock.wall_ms()))
@@ -85,6 +87,7 @@ async def _serve(
     logs = loading.result()
     broker = Broker(config, clock, store, logs, APIS, executor)
     broker.load()
+    begin_epochs(logs.all(), taken)
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
     broker.groups.load()
     broker.groups.start()

@@ -5,7 +5,8 @@ import re
 MAX_NAME_LENGTH = 249  # a directory is <topic>-<partition>, and file names end at 255
 OFFSETS_TOPIC = "__consumer_offsets"
 TRANSACTIONS_TOPIC = "__transaction_state"
-INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, TRANSACTIONS_TOPIC})
+INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, TRANSACTIONS_TOPIC, "__share_group_state"})  # the last: of Apache Kafka's files
+CLUSTER_METADATA_TOPIC = "__cluster_metadata"  # no topic here: Apache Kafka keeps its controller's log under this name
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]+")
 
 
@@ -13,7 +14,7 @@ def name_fault(name: str | None) -> str | None:
     """Why a topic cannot be called so, or None if it can."""
     if not name:
         return "a topic's name is not empty"
-    if name in (".", ".."):
+    if name in (".", "..", CLUSTER_METADATA_TOPIC):
         return f"{name!r} is no topic's name"
     if len(name) > MAX_NAME_LENGTH:
         return f"a topic's name has at most {MAX_NAME_LENGTH} characters, this one {len(name)}"

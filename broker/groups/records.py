@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from headrace.broker.groups.messages import GroupSnapshot, MemberSnapshot
+from headrace.broker.wire.primitives import Reader
 from headrace.errors import CorruptError, VersionError
 
 OFFSET_KEY_VERSION = 1
@@ -122,7 +123,7 @@ def decode(key: bytes, value: bytes | None) -> Record | None:
         VersionError: the value is of a version that nobody knew when this was written.
     """
     try:
-        reader = _Reader(key)
+        reader = Reader(key)
         version = reader.int16()
         if version in (0, OFFSET_KEY_VERSION):
             group_id, topic, partition = reader.text(), reader.text(), reader.int32()
@@ -138,8 +139,8 @@ def decode(key: bytes, value: bytes | None) -> Record | None:
     return None
 
 
-def _value_reader(value: bytes, what: str) -> "tuple[_Reader, int]":
-    reader = _Reader(value)
+def _value_reader(value: bytes, what: str) -> tuple[Reader, int]:
+    reader = Reader(value)
     version = reader.int16()
     if not 0 <= version <= _LAST_VALUE_VERSION:
         raise VersionError(
@@ -169,7 +170,7 @@ def _decode_group(value: bytes) -> tuple[GroupSnapshot, int]:
     return GroupSnapshot(protocol_type, generation, protocol_name, leader, members), stored_at_ms
 
 
-def _decode_member(reader: "_Reader", version: int) -> MemberSnapshot:
+def _decode_member(reader: Reader, version: int) -> MemberSnapshot:
     member_id = reader.text()
     group_instance_id = reader.nullable_text() if version >= 3 else None
     client_id, client_host = reader.text(), reader.text()
@@ -189,67 +190,3 @@ def _decode_member(reader: "_Reader", version: int) -> MemberSnapshot:
         subscription,
         assignment,
     )
-
-
-class _Reader:
-    """Kafka's primitive types, one after another; ValueError and struct.error where the bytes run out."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._position = data, 0
-        self.flexible = False
-
-    def int16(self) -> int:
-        return int(self._unpack(">h", 2))
-
-    def int32(self) -> int:
-        return int(self._unpack(">i", 4))
-
-    def int64(self) -> int:
-        return int(self._unpack(">q", 8))
-
-    def text(self) -> str:
-        text = self.nullable_text()
-        if text is None:
-            raise ValueError("null where a string must be")
-        return text
-
-    def nullable_text(self) -> str | None:
-        length = self._unsigned_varint() - 1 if self.flexible else self.int16()
-        return None if length < 0 else self._take(length).decode()
-
-    def data(self) -> bytes:
-        return self._take(self._unsigned_varint() - 1 if self.flexible else self.int32())
-
-    def array_length(self) -> int:
-        length = self._unsigned_varint() - 1 if self.flexible else self.int32()
-        if not 0 <= length <= len(self._data):
-            raise ValueError(f"an array of {length} in {len(self._data)} bytes")
-        return length
-
-    def skip_tagged_fields(self) -> None:
-        if self.flexible:
-            for _ in range(self._unsigned_varint()):
-                self._unsigned_varint()
-                self._take(self._unsigned_varint())
-
-    def _unpack(self, layout: str, size: int) -> int:
-        (value,) = struct.unpack_from(layout, self._data, self._position)
-        self._position += size
-        return int(value)
-
-    def _take(self, length: int) -> bytes:
-        end = self._position + length
-        if length < 0 or end > len(self._data):
-            raise ValueError(f"{length} bytes at {self._position} of {len(self._data)}")
-        taken = self._data[self._position : end]
-        self._position = end
-        return taken
-
-    def _unsigned_varint(self) -> int:
-        value = 0
-        for shift in range(0, 35, 7):
-            byte = self._take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise ValueError("a varint of more than 32 bits")

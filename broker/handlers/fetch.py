@@ -4,11 +4,12 @@ v5 log start offset; v7 sessions (KIP-227): the answer's session id is 0, which 
 name all partitions each time; v9 fencing by leader epoch; v11 racks; v12 flexible; v13 topics by id; v15 replicas speak of
 themselves in tagged fields; v16 tells of new leaders (KIP-951), of which there are none. v17+ concern followers only.
 
-At least one batch is answered, however large, if there is any (KIP-74). read_committed sees what read_uncommitted does:
-there are no transactions.
+At least one batch is answered, however large, if there is any (KIP-74). There are no transactions but those that Apache Kafka
+has left in a log: read_committed is told of the aborted ones, and the last stable offset is the high watermark.
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -141,7 +142,17 @@ class _Reading:
             return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset)
         self._left -= region.size
         self.missing_bytes -= region.size
-        return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset, Region(region))
+        fetched = Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset, Region(region))
+        return self._told_of_aborted(fetched, log, asked) if self._read_committed else fetched
+
+    def _told_of_aborted(self, fetched: Fetched, log: PartitionLog, asked: Any) -> Fetched:
+        """With the transactions whose records a read_committed consumer passes over; it looks at what it comes to."""
+        try:
+            aborted = log.aborted.reaching(asked.fetch_offset)
+        except OSError as error:
+            log.fence(error)
+            return self._error(asked, ErrorCode.kafka_storage_error)
+        return replace(fetched, aborted=aborted) if aborted else fetched
 
     def _error(self, asked: Any, error: int) -> Fetched:
         self._failed = True

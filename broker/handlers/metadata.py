@@ -126,6 +126,7 @@ def _missing(error: int, name: str | None, topic_id: UUID | None) -> dict[str, A
 
 def _described(broker: Broker, topic: TopicRecord, operations: int) -> dict[str, Any]:
     nodes = (broker.node_id,)
+    logs = [broker.log(topic.name, partition) for partition in range(topic.partitions)]
     return {
         "error_code": 0,
         "name": topic.name,
@@ -136,11 +137,11 @@ def _described(broker: Broker, topic: TopicRecord, operations: int) -> dict[str,
                 "error_code": 0,
                 "partition_index": partition,
                 "leader_id": broker.node_id,
-                "leader_epoch": 0,
+                "leader_epoch": 0 if log is None else log.leader_epoch,
                 "replica_nodes": nodes,
                 "isr_nodes": nodes,
             }
-            for partition in range(topic.partitions)
+            for partition, log in enumerate(logs)
         ],
         "topic_authorized_operations": operations,
     }

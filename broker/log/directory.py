@@ -22,7 +22,7 @@ from headrace.broker.log.compaction import plan
 from headrace.broker.log.compaction.choice import Cleanable
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
-from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, remove_partition
+from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
 from headrace.broker.log.partition_log import LoadedLog, PartitionLog
 from headrace.broker.log.recovery import Facts
 from headrace.broker.log.space import FreeSpace
@@ -31,7 +31,7 @@ from headrace.errors import CorruptError, StorageError
 
 logger = logging.getLogger(__name__)
 
-_DIRECTORY = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
+_DIRECTORY = re.compile(r"(?!__cluster_metadata-)(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
 _OFFSET_CHECKPOINTS = (
     checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.CLEANER,
@@ -154,6 +154,9 @@ class LogDirectory:
                 return checkpoint.decode_partition_metadata(metadata, name)
         except (OSError, CorruptError) as error:
             self.lose(path, at, facts, error)
+            return None
+        if holds_records(self._disk, path):  # another program's, or damaged: not ours to remove
+            self.lose(path, at, facts, CorruptError(f"{name} is missing"))
             return None
         logger.warning("removing a log that was never completely made", extra={"log": path})
         self._remove(path)  # a crash came in the middle of its creation, before anything was acknowledged

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from headrace.broker.log import checkpoint
+from headrace.broker.log import checkpoint, cluster_metadata
 from headrace.broker.log.batch import BatchHeader
 from headrace.broker.log.disk import Disk, read_whole
 from headrace.broker.log.inspect_segment import SegmentLook, look_at_segment
@@ -118,7 +118,8 @@ def plan(disk: Disk, path: str) -> tuple[Report, Sequence[Task]]:
         match = _PARTITION.fullmatch(name)
         if match is not None and not name.endswith(_LEAVING):
             at = (match["topic"], int(match["partition"]))
-            tasks.append(Task(name, *at, Promised(clean, *(offsets.get(at) for offsets in points))))
+            stopped = clean and name != cluster_metadata.DIRECTORY  # which Kafka recovers always, and we leave alone
+            tasks.append(Task(name, *at, Promised(stopped, *(offsets.get(at) for offsets in points))))
         elif name not in _OF_DIRECTORIES:
             report.note(name, None, "is on its way out" if name.endswith(_LEAVING) else "is no file of a broker")
     gone = sorted(set().union(*points) - {(task.topic, task.partition) for task in tasks})

@@ -15,6 +15,7 @@ from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk, write_whole
 from headrace.broker.log.partition_log import LoadedLog, PartitionLog
 from headrace.broker.log.recovery import Facts, load_log
+from headrace.broker.log.segment import LOG
 from headrace.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -129,3 +130,16 @@ def remove_partition(disk: Disk, path: str) -> None:
     for entry in names:
         disk.remove(f"{path}/{entry}")
     disk.remove_directory(path)
+
+
+def holds_records(disk: Disk, path: str) -> bool:
+    """Whether a partition's directory has a log that is not empty. Raises OSError."""
+    for name in disk.list(path):
+        if name.endswith(LOG):
+            file = disk.open(f"{path}/{name}")
+            try:
+                if file.size():
+                    return True
+            finally:
+                file.close()
+    return False

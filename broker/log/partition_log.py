@@ -21,10 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from headrace.broker.log.aborted import AbortedTransactions
 from headrace.broker.log.appending import Admitted, admitted, inspected
 from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
+from headrace.broker.log.checkpoint import LEADER_EPOCHS, encode_epochs
 from headrace.broker.log.config import LogConfig
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors, write_whole
 from headrace.broker.log.epochs import epoch_end
 from headrace.broker.log.leftovers import finish_swap
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
@@ -74,6 +76,7 @@ class PartitionLog:
         self._disk, self._space = disk, space
         self._segments, self._producers = Segments(loaded.segments), loaded.producers
         self.log_end_offset = self.high_watermark = self._segments.active.next_offset
+        self.aborted = AbortedTransactions(disk, path, self._producers.open_transactions(), self.log_end_offset)
         self._readable = (
             self._segments.active.base_offset,
             self._segments.active.size,
@@ -93,6 +96,19 @@ class PartitionLog:
     def leader_epoch(self) -> int:
         """The epoch that batches appended now carry."""
         return self.epochs[-1][0] if self.epochs else 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let batches appended from now on carry a later epoch, durably.
+
+        Raises:
+            StorageError: the disk fails; nothing has changed.
+        """
+        epochs = [*(entry for entry in self.epochs if entry[1] < self.log_end_offset), (epoch, self.log_end_offset)]
+        try:
+            write_whole(self._disk, self.path, LEADER_EPOCHS, encode_epochs(epochs))
+        except OSError as error:
+            raise StorageError(f"{self.path}: {error.strerror or error}") from error
+        self.epochs = epochs
 
     @property
     def segments(self) -> Segments:
@@ -342,6 +358,11 @@ class PartitionLog:
     def producer_ends(self) -> list[int]:
         """The last offsets of the batches from which what it remembers of producers could be read again."""
         return self._producers.ends()
+
+    @property
+    def greatest_producer_id(self) -> int:
+        """Of those that this partition remembers; -1 if there is none."""
+        return self._producers.greatest_id()
 
     def producer_batches(self, producer_id: int) -> list[WrittenBatch]:
         """What this partition remembers of a producer, oldest first."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
-from headrace.broker.log.batch import BatchHeader, Rejection
+from headrace.broker.log.batch import CONTROL, TRANSACTIONAL, BatchHeader, Rejection
 from headrace.broker.wire import ErrorCode
 
 BATCHES_KEPT = 5
@@ -43,10 +43,11 @@ class WrittenBatch(NamedTuple):
 
 
 class _Producer:
-    __slots__ = ("batches", "epoch", "last_write_ms")
+    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_write_ms", "open_from")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
+        self.coordinator_epoch = self.open_from = -1  # of a transaction of Apache Kafka, where it began; kept as they were
         self.batches: deque[WrittenBatch] = deque(maxlen=BATCHES_KEPT)
         self.last_write_ms = -1
 
@@ -102,21 +103,30 @@ class ProducerStates:
         )
 
     def appended(self, header: BatchHeader, last_offset: int, now_ms: int) -> None:
-        """A batch with a producer id is in the log; `last_offset` is that of its last record."""
+        """A batch with a producer id is in the log; `last_offset` is that of its last record.
+
+        Markers of Apache Kafka's transactions have no sequence: they end what the batches before them began.
+        """
         producer = self._producers.get(header.producer_id)
+        if header.attributes & CONTROL:
+            if producer is not None:
+                producer.open_from = -1
+            return
         if producer is None or producer.epoch != header.producer_epoch:
             producer = self._producers[header.producer_id] = _Producer(header.producer_epoch)
         delta = header.last_offset_delta
         last_sequence = sequence_after(header.base_sequence, delta)
         producer.batches.append(WrittenBatch(last_sequence, last_offset, delta, header.max_timestamp))
         producer.last_write_ms = now_ms
+        if header.attributes & TRANSACTIONAL and producer.open_from < 0:
+            producer.open_from = last_offset - delta
 
     def expire(self, now_ms: int, expiration_ms: int) -> None:
         """Forget producers that have not written for `expiration_ms`."""
         self._producers = {
             producer_id: producer
             for producer_id, producer in self._producers.items()
-            if now_ms - producer.last_write_ms < expiration_ms
+            if now_ms - producer.last_write_ms < expiration_ms or producer.open_from >= 0
         }
 
     def batches_of(self, producer_id: int) -> list[WrittenBatch]:
@@ -128,10 +138,18 @@ class ProducerStates:
         """The last offsets of all remembered batches."""
         return [batch.last_offset for producer in self._producers.values() for batch in producer.batches]
 
+    def greatest_id(self) -> int:
+        """The greatest producer id that is remembered; -1 if there is none."""
+        return max(self._producers, default=-1)
+
+    def open_transactions(self) -> list[tuple[int, int]]:
+        """(producer id, first offset) of transactions that were open when Apache Kafka last wrote here."""
+        return [(producer_id, each.open_from) for producer_id, each in self._producers.items() if each.open_from >= 0]
+
     def encode(self) -> bytes:
         """The snapshot file."""
         entries = [
-            _ENTRY.pack(producer_id, producer.epoch, *batch, -1, -1)
+            _ENTRY.pack(producer_id, producer.epoch, *batch, producer.coordinator_epoch, producer.open_from)
             for producer_id, producer in self._producers.items()
             for batch in producer.batches
         ]
@@ -167,10 +185,10 @@ def decode_snapshot(data: bytes, now_ms: int) -> ProducerStates | None:
 
 def _collect(entries: Iterable[tuple[int, ...]], now_ms: int) -> dict[int, _Producer]:
     producers: dict[int, _Producer] = {}
-    for producer_id, epoch, last_sequence, last_offset, delta, timestamp, _, _ in entries:
+    for producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, open_from in entries:
         producer = producers.get(producer_id)
         if producer is None or producer.epoch != epoch:
             producer = producers[producer_id] = _Producer(epoch)
         producer.batches.append(WrittenBatch(last_sequence, last_offset, delta, timestamp))
-        producer.last_write_ms = now_ms
+        producer.last_write_ms, producer.coordinator_epoch, producer.open_from = now_ms, coordinator_epoch, open_from
     return producers

@@ -22,6 +22,8 @@ from headrace.broker.log.index import (
 from headrace.errors import CorruptError
 
 LOG, INDEX, TIME_INDEX = ".log", ".index", ".timeindex"
+TXN_INDEX = ".txnindex"  # Apache Kafka's: read by aborted.py, and gone with its segment
+_SUFFIXES = (LOG, INDEX, TIME_INDEX, TXN_INDEX)
 _HINTS_KEPT = 16
 
 
@@ -427,13 +429,13 @@ class Segment:
     def remove(self) -> None:
         """Delete the files, the log first: an index without its log is recognized as a stray."""
         self.close()
-        for suffix in (LOG, INDEX, TIME_INDEX):
+        for suffix in _SUFFIXES:
             remove_if_there(self._disk, self.path(suffix))
 
     def rename_deleted(self) -> list[str]:
         """Take the segment out of the log by name (`.deleted`), readers go on; returns the names to remove later."""
         renamed = []
-        for suffix in (LOG, INDEX, TIME_INDEX):
+        for suffix in _SUFFIXES:
             try:
                 self._disk.rename(self.path(suffix), self.path(suffix) + ".deleted")
             except FileNotFoundError:

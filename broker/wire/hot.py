@@ -21,6 +21,7 @@ _PRODUCED_V5 = struct.Struct(">ihqqq")
 _FETCHED = struct.Struct(">ihqq")
 _FETCHED_V5 = struct.Struct(">ihqqq")
 _SESSION = struct.Struct(">ihi")
+_ABORTED = struct.Struct(">qq")
 _NO_REPLICA = _I32.pack(-1)
 
 
@@ -45,6 +46,7 @@ class Fetched:
     high_watermark: int
     log_start_offset: int
     records: Any = b""
+    aborted: Sequence[tuple[int, int]] = ()  # producer id, first offset
 
 
 def produce_body(version: int, topics: Sequence[tuple[str, Sequence[Produced]]]) -> bytes:
@@ -122,14 +124,18 @@ def fetch_parts(
 
 
 def _write_fetched(out: bytearray, fetched: Fetched, version: int, read_committed: bool) -> None:
-    """Everything before the records' bytes. The last stable offset is the high watermark: there are no transactions."""
+    """Everything before the records' bytes. The last stable offset is the high watermark: no transaction is open."""
     error, high_watermark = fetched.error, fetched.high_watermark
     if version >= 5:
         out += _FETCHED_V5.pack(fetched.partition, error, high_watermark, high_watermark, fetched.log_start_offset)
     else:
         out += _FETCHED.pack(fetched.partition, error, high_watermark, high_watermark)
     flexible = version >= 12
-    _write_count(out, 0 if read_committed else -1, flexible)  # aborted transactions
+    _write_count(out, len(fetched.aborted) if read_committed else -1, flexible)
+    for producer_id, first_offset in fetched.aborted:
+        out += _ABORTED.pack(producer_id, first_offset)
+        if flexible:
+            out.append(0)
     if version >= 11:
         out += _NO_REPLICA
     if flexible:

@@ -285,3 +285,12 @@ def test_what_may_block_is_a_step_and_the_loop_does_none_of_it() -> None:
         step.complete()
     assert not set(deleted) & set(disk.list(log.path))
     assert append(log, b"two", now_ms=later).base_offset == 1
+
+
+def test_a_partition_without_its_metadata_is_kept_if_it_holds_records_and_removed_if_not() -> None:
+    for count in (1, 0):
+        disk = new_disk()
+        written(disk, count).close(NOW_MS)
+        disk.remove(f"{PATH}/events-3/partition.metadata")
+        open_directory(disk).close(NOW_MS)
+        assert ("events-3" in disk.list(PATH)) == bool(count)
