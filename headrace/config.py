@@ -2,7 +2,8 @@
 
 Overrides, weakest first: the file, `HEADRACE__A__B=value` in the environment, `--set a.b=value`. A value is read as YAML.
 Keys of the field (Kafka's, librdkafka's) contain dots, so a path is matched against the model greedily: where a mapping of
-free keys is reached, the rest of the path is one key. In the environment `.` inside a key is written `_`.
+free keys is reached, the rest of the path is one key. In the environment `.` inside a key is written `_`. Secrets come from
+files or variables: `${env:NAME}`, `${file:/path}` (`secret_references.py`).
 An error names the file, the line and the key, and the nearest valid key.
 """
 
@@ -20,9 +21,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headrace.errors import ConfigError
+from headrace.secret_references import References
 
 PREFIX = "HEADRACE__"
-_SECRET = re.compile(r"password|secret|keystore\.key")  # in the name of a key whose value is never shown
+_SECRET = re.compile(
+    r"password|secret|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
+)  # in the name of a key whose value is never shown
 
 
 class Section(BaseModel):
@@ -76,10 +80,13 @@ def load_config(model: type[M], file: Path, *, overrides: Sequence[str], environ
         path = _resolve(model, key.split("."), from_environment=False, where=f"--set {key}")
         _put(tree, path, _scalar(value, f"--set {key}"), f"--set {key}")
         overridden[path] = f"--set {key}"
+    references = References(environment)
+    tree = references.resolved(tree, str(file))
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(model, error, _Origin(file, lines, overridden))) from error
+        told = references.hidden(_explain(model, error, _Origin(file, lines, overridden)))
+        raise ConfigError(told) from None  # the cause holds the values
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
@@ -201,7 +208,7 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
-    if not path or is_secret(key):  # a fault between keys; or a value that nobody else must read
+    if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
     return f"{origin.of(path)}: {key}: {message}, not {first['input']!r}{more}"
 
