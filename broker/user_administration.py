@@ -1,0 +1,174 @@
+"""The two ways to administer users: over the protocol, and in the store of a broker that is stopped."""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are there, and documented
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+
+from headrace.errors import HeadraceError, UsageError
+from headrace.librdkafka import checked_keys, reason
+
+_TIMEOUT_S = 15.0
+_KAFKAS = {"SCRAM-SHA-256": ScramMechanism.SCRAM_SHA_256, "SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512}
+_OURS = {kafkas: ours for ours, kafkas in _KAFKAS.items()}
+Found = Mapping[str, Mapping[str, int]]  # name → mechanism → iterations
+
+
+class UserAdministration(AbstractContextManager["UserAdministration"], Protocol):
+    """What `headrace users` does; errors are HeadraceError."""
+
+    def list(self) -> Found:
+        """Every user, by name."""
+        ...
+
+    def put(self, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+        """Give a user this password."""
+        ...
+
+    def delete(self, name: str, mechanisms: Sequence[str]) -> None:
+        """Take these credentials from a user; with the last of them it is gone."""
+        ...
+
+
+class OverTheProtocol:
+    """At a broker, ours or Apache Kafka."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`settings` are librdkafka's."""
+        self._error: str | None = None
+        ours: dict[str, Any] = {"log_level": 0, "error_cb": self._keep}
+        with checked_keys():
+            self._admin = AdminClient(ours | dict(settings))
+
+    def __enter__(self) -> "OverTheProtocol":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing is held."""
+
+    def list(self) -> Found:
+        told = self._result(self._admin.describe_user_scram_credentials(request_timeout=_TIMEOUT_S))
+        found = {}
+        for name in sorted(told):
+            infos = told[name].scram_credential_infos
+            found[name] = {_OURS[info.mechanism]: info.iterations for info in infos if info.mechanism in _OURS}
+        return found
+
+    def put(self, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+        for mechanism in mechanisms:  # Kafka refuses two changes of one user in one request
+            info = ScramCredentialInfo(_KAFKAS[mechanism], iterations)
+            self._alter(UserScramCredentialUpsertion(name, info, password))
+
+    def delete(self, name: str, mechanisms: Sequence[str]) -> None:
+        for mechanism in mechanisms:
+            self._alter(UserScramCredentialDeletion(name, _KAFKAS[mechanism]))
+
+    def _alter(self, change: Any) -> None:
+        for future in self._admin.alter_user_scram_credentials([change], request_timeout=_TIMEOUT_S).values():
+            self._result(future)
+
+    def _result(self, future: Any) -> Any:
+        try:
+            return future.result(_TIMEOUT_S + 1)
+        except (KafkaException, TimeoutError) as error:
+            self._admin.poll(0)
+            said = self._error or reason(error)
+            raise HeadraceError(f"the broker did not do it: {said}") from error
+
+    def _keep(self, error: Any) -> None:
+        self._error = self._error or str(error.str())
+
+
+class InStore:
+    """In a stopped broker's store, whose directory is held meanwhile."""
+
+    def __init__(self, directories: Sequence[Path], store: Path | None, node_id: int) -> None:
+        """
+        Raises:
+            UsageError: a broker runs on these directories, or they are another's.
+        """
+        from headrace.broker.coordination.sqlite import SqliteStore
+        from headrace.broker.log.claims import claim_directories
+        from headrace.broker.log.disk import RealDisk
+        from headrace.broker.security.users import Users
+        from headrace.broker.starting import store_path
+
+        with ExitStack() as stack:
+            paths = [str(directory.absolute().resolve()) for directory in directories]
+            claims = claim_directories(RealDisk(), paths, node_id)
+            stack.callback(claims.release)
+            kept = SqliteStore(store_path(store, paths, claims))
+            stack.callback(kept.close)
+            self._users = Users(kept)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> "InStore":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def list(self) -> Found:
+        users = self._users
+        return {
+            name: {mechanism: credential.iterations for mechanism, credential in sorted(users.credentials(name).items())}
+            for name in users.names
+        }
+
+    def put(self, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+        put_user(self._users, name, password, mechanisms, iterations)
+
+    def delete(self, name: str, mechanisms: Sequence[str]) -> None:
+        from headrace.broker.security.scram import SCRAM_MECHANISMS
+        from headrace.broker.security.users import Deletion
+
+        for mechanism in mechanisms:
+            _checked(self._users.alter([Deletion(name, SCRAM_MECHANISMS[mechanism].number)], []), name)
+
+
+def put_user(users: Any, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+    """Give a user of the store this password, with a new salt a mechanism.
+
+    Raises:
+        UsageError: the name or the iterations are refused.
+    """
+    from headrace.broker.security.scram import SCRAM_MECHANISMS, salt_password
+    from headrace.broker.security.users import Upsertion
+
+    for mechanism in mechanisms:
+        scram, salt = SCRAM_MECHANISMS[mechanism], secrets.token_bytes(20)
+        salted = salt_password(scram, password, salt, iterations)
+        _checked(users.alter([], [Upsertion(name, scram.number, iterations, salt, salted)]), name)
+
+
+def of_stopped_broker(data: Path | None, config_file: Path | None) -> InStore:
+    """The users of a stopped broker, by its data directory or its configuration.
+
+    Raises:
+        UsageError: it runs, or the configuration is wrong.
+    """
+    from headrace.broker.config import BrokerConfig
+    from headrace.config import load_config
+
+    if config_file is None:
+        assert data is not None
+        return InStore([data / "broker"], None, BrokerConfig.model_validate({}).node_id)
+    config = load_config(BrokerConfig, config_file, overrides=(), environment=os.environ)
+    return InStore(config.log_directories(), config.coordination.path, config.node_id)
+
+
+def _checked(outcome: Mapping[str, tuple[int, str] | None], name: str) -> None:
+    fault = outcome[name]
+    if fault is not None:
+        raise UsageError(f"user {name}: {fault[1]}")
