@@ -9,7 +9,9 @@ and stop. A part whose environment names HEADRACE_PARENT dies with that process,
 import asyncio
 import contextlib
 import ctypes
+import errno
 import json
+import logging
 import os
 import signal
 import threading
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from headrace.errors import UsageError
 
+logger = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "HEADRACE_PARENT"
 DATA_VARIABLE = "HEADRACE_DATA"
@@ -49,10 +52,18 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
     if path is None:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"pid": os.getpid(), "ports": ports}) + "\n")
-    temporary.rename(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"pid": os.getpid(), "ports": ports}) + "\n")
+        temporary.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Those who know the ports are served all the same.
+        logger.error("the run file is not written", extra={"path": str(path), "error": str(error)})
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     yield
     path.unlink(missing_ok=True)
 

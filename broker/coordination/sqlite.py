@@ -1,19 +1,26 @@
 """The store of a single node: one SQLite file, write-ahead logged, synced at every commit.
 
+On a full disk it can be opened and read, and with the room of its reserve (reserve.py) what makes room can be written.
+
 Its format's version is SQLite's `user_version`; a newer one is refused, an older one brought up (design D10). Version 1 had no
 entries.
 """
 
 import contextlib
 import json
+import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 from uuid import UUID
 
+from headrace.broker.coordination.reserve import Reserve
 from headrace.broker.coordination.store import TopicExistsError, TopicRecord
 from headrace.errors import StorageError, VersionError
 
+logger = logging.getLogger(__name__)
+P = ParamSpec("P")
 VERSION = 2
 _ENTRIES = "CREATE TABLE entries (kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (kind, key));"
 _SCHEMA = f"""
@@ -27,6 +34,28 @@ CREATE UNIQUE INDEX live_topics ON topics (name) WHERE NOT deleting;
 """
 
 
+def _from_reserve(
+    write: Callable[Concatenate["SqliteStore", P], None],
+) -> Callable[Concatenate["SqliteStore", P], None]:
+    """Let a write that finds no room on the disk try again with what was kept for it."""
+
+    def written(self: "SqliteStore", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            write(self, *args, **kwargs)
+        except StorageError as error:
+            if not _lacks_room(error.__cause__) or not self.reserve.release():
+                raise
+            logger.warning("the disk is full: the store writes into its reserve")
+            write(self, *args, **kwargs)
+        self.reserve.hold()
+
+    return written
+
+
+def _lacks_room(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+
+
 class SqliteStore:
     """A CoordinationStore in a file."""
 
@@ -38,22 +67,45 @@ class SqliteStore:
             VersionError: a newer version wrote it.
         """
         self._path = path
+        self.reserve = Reserve(path.with_name(path.name + "-reserve"))
         with self._errors():
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection = self._opened()
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise VersionError(f"{path} has version {version}; this headrace reads up to {VERSION}: upgrade it")
             if version < VERSION:
                 missing = _SCHEMA if version == 0 else _ENTRIES
                 self._connection.executescript(f"BEGIN; {missing} PRAGMA user_version={VERSION}; COMMIT;")
+        self.reserve.hold()
+
+    def _opened(self) -> sqlite3.Connection:
+        """A connection. It needs a little room, for memory that is shared with other processes; or, without, to be alone."""
+        try:
+            return self._connected("NORMAL")
+        except sqlite3.OperationalError:
+            if self.reserve.release():
+                with contextlib.suppress(sqlite3.OperationalError):
+                    return self._connected("NORMAL")
+            return self._connected("EXCLUSIVE")
+
+    def _connected(self, locking: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA locking_mode={locking}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def cluster_id(self, proposed: str) -> str:
         with self._errors():
-            self._connection.execute("INSERT OR IGNORE INTO facts VALUES ('cluster_id', ?)", (proposed,))
-            (value,) = self._connection.execute("SELECT value FROM facts WHERE name = 'cluster_id'").fetchone()
-        return str(value)
+            found = self._connection.execute("SELECT value FROM facts WHERE name = 'cluster_id'").fetchone()
+            if found is None:
+                self._connection.execute("INSERT INTO facts VALUES ('cluster_id', ?)", (proposed,))
+        return proposed if found is None else str(found[0])
 
     def topics(self) -> Sequence[TopicRecord]:
         return self._records(deleting=False)
@@ -66,12 +118,14 @@ class SqliteStore:
             except sqlite3.IntegrityError as error:
                 raise TopicExistsError(f"topic {topic.name} exists") from error
 
+    @_from_reserve
     def configure_topic(self, topic_id: UUID, configs: Mapping[str, str]) -> None:
         with self._errors():
             self._connection.execute(
                 "UPDATE topics SET configs = ? WHERE topic_id = ?", (json.dumps(dict(configs)), str(topic_id))
             )
 
+    @_from_reserve
     def begin_deletion(self, topic_id: UUID) -> None:
         with self._errors():
             self._connection.execute("UPDATE topics SET deleting = 1 WHERE topic_id = ?", (str(topic_id),))
@@ -79,6 +133,7 @@ class SqliteStore:
     def deletions(self) -> Sequence[TopicRecord]:
         return self._records(deleting=True)
 
+    @_from_reserve
     def finish_deletion(self, topic_id: UUID) -> None:
         with self._errors():
             self._connection.execute("DELETE FROM topics WHERE deleting AND topic_id = ?", (str(topic_id),))
@@ -98,6 +153,7 @@ class SqliteStore:
                 self._connection.execute("SELECT key, text FROM entries WHERE kind = ? ORDER BY key", (kind,)).fetchall()
             )
 
+    @_from_reserve
     def change_entries(self, kind: str, changes: Mapping[str, str | None]) -> None:
         with self._errors():
             self._connection.execute("BEGIN IMMEDIATE")

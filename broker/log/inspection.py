@@ -29,7 +29,7 @@ _OF_PARTITIONS = (checkpoint.LEADER_EPOCHS, checkpoint.PARTITION_METADATA, "quor
 _OF_DIRECTORIES = (
     checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.META_PROPERTIES,
     checkpoint.CLEAN_SHUTDOWN, "cleaner-offset-checkpoint", "bootstrap.checkpoint", ".lock",
-    "coordination.db", "coordination.db-wal", "coordination.db-shm",
+    "coordination.db", "coordination.db-wal", "coordination.db-shm", "coordination.db-reserve",
 )  # fmt: skip
 _FAULTS_KEPT = 100  # of one partition
 
