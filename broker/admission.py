@@ -16,6 +16,8 @@ class CloseReason(Enum):
     AUTHENTICATION = "authentication"  # the client could not say who it is
     TLS = "tls"  # the handshake did not come to its end
     IDLE = "idle"
+    LATE = "request.receive.timeout.ms"
+    MEMORY = "queued.max.request.bytes"
     TOO_MANY = "max.connections"
     TOO_FAST = "connection_creation_rate"
     TOO_MANY_OF_IP = "max.connections.per.ip"

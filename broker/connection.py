@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.broker.admission import CloseReason
 from headrace.broker.dispatch import Begun, Pending, Stepped
 from headrace.broker.endpoint import Endpoint
+from headrace.broker.patience import Patience
+from headrace.broker.request_memory import SMALL_BYTES
 from headrace.broker.security.access import Principal
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.security.certificate_names import subject_name
-from headrace.broker.sending import Sender
+from headrace.broker.sending import PIECE_BYTES, Sender, bytes_in_memory
 from headrace.broker.session import Session
 from headrace.broker.turns import Share
-from headrace.broker.wire.frames import FrameReader
+from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
 from headrace.errors import PeerError
 
 if TYPE_CHECKING:
@@ -31,16 +33,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _NEVER_MS = 1 << 62
+_WORKING_BYTES = 1 << 20  # more than so much at a time is not worked on for one connection, but for one request that is larger
+_TIGHT_BUFFER_BYTES = 16 << 10  # what is received at a time while memory is short
 
 
 class _Slot:
     """The place of one request's answer among those of its connection."""
 
-    __slots__ = ("answered", "parts")
+    __slots__ = ("answered", "held_bytes", "parts")
 
-    def __init__(self) -> None:
+    def __init__(self, request_bytes: int) -> None:
         self.answered = False
+        self.held_bytes = request_bytes  # of the request, then of the answer
         self.parts: list[Any] = []  # empty: nothing is sent
+
+    def answer(self, parts: list[Any]) -> None:
+        self.answered, self.parts = True, parts
+        self.held_bytes = bytes_in_memory(parts)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -65,6 +74,11 @@ class Connection(asyncio.BufferedProtocol):
         self.share = Share()  # until the client says who it is
         self.is_in_line = False
         self.last_active_ms = server.broker.clock.monotonic_ms()
+        self._patience = Patience(config.request_receive_timeout_ms, self.last_active_ms)
+        self._memory = server.memory
+        self._frame_bytes = 0  # of the request that is handled in several turns
+        self._working_bytes = 0  # of requests that are being worked on, and of answers that wait for those before them
+        self.held_bytes = 0  # of all that is kept for this client, as the memory of all requests knows it
 
     # what the loop calls
 
@@ -102,25 +116,23 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._admitted:
             self._server.left(self)
-        self._reader.clear()
-        self._slots.clear()
-        self._stepped = None
-        self._sender.stop()
+        self._forget()
         if self._muted is not None:
             self._muted.cancel()
         for task in self._tasks:
             task.cancel()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        return self._reader.buffer()
+        return self._reader.buffer(_TIGHT_BUFFER_BYTES if self._memory.is_tight else RECEIVE_BYTES)
 
     def buffer_updated(self, nbytes: int) -> None:
         self._server.metrics.bytes_in += nbytes
-        self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        now_ms = self.last_active_ms = self._server.broker.clock.monotonic_ms()
         self._reader.received(nbytes)
         if self._reader.has_frame:
             self._server.turns.ask(self)
         self._reader.settle()
+        self._patience.came(nbytes, now_ms, is_in_frame=self._reader.is_in_frame)
         self._read_or_wait()
 
     def eof_received(self) -> bool:
@@ -131,6 +143,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
+        self._patience.read(PIECE_BYTES)
         self._sender.resume()
         self._go_on()
 
@@ -161,6 +174,16 @@ class Connection(asyncio.BufferedProtocol):
         """Whether a request is being worked on: then the connection is not idle, however silent."""
         return self._stepped is not None or any(not slot.answered for slot in self._slots)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether its first request, or the rest of a frame, has not come in time."""
+        return self._patience.is_over(self._server.broker.clock.monotonic_ms(), is_read=self._reading)
+
+    def looks_stuck(self) -> bool:
+        """Whether it keeps memory of ours and has hardly sent or read anything since this was last asked."""
+        is_waited_for = self.held_bytes > 0 and (self._reading or self._sender.is_paused)
+        return self._patience.looks_stuck(is_waited_for=is_waited_for)
+
     def close(self) -> None:
         """Close after what has been answered is sent."""
         self._transport.close()
@@ -170,6 +193,19 @@ class Connection(asyncio.BufferedProtocol):
         self._server.metrics.connections_closed[reason.value] += 1
         logger.info("connection closed: %s", why, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
         self._transport.abort()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of all that is kept for it."""
+        self._reader.clear()
+        self._slots.clear()
+        self._stepped = None
+        self._working_bytes = 0
+        self._sender.stop()
+        self._account()
+
+    def memory_is_free(self) -> None:
+        self._read_or_wait()
 
     def _close_later(self, wait_ms: int) -> None:
         """Its address connects too often: not read, and closed when the delay is over (KIP-612)."""
@@ -190,7 +226,7 @@ class Connection(asyncio.BufferedProtocol):
         bound = 1 if self._session.is_authenticating else self._bound
         if len(self._slots) >= bound or self._sender.is_paused or self._transport.is_closing():
             return False
-        return not self._mutes()
+        return self._working_bytes <= _WORKING_BYTES and not self._mutes()
 
     def _mutes(self) -> bool:
         """Whether the client is over a quota and not to be read; then this is looked at again when the delay is over."""
@@ -218,29 +254,30 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if self._stepped is not None:
             stepped, self._stepped = self._stepped, None
-            self._take_up(stepped.step())
+            self._take_up(stepped.step(), self._frame_bytes)
             return True
         frame = self._reader.take()
         if frame is None:
             return False
-        self._take_up(self._server.dispatcher.begin(self._session, frame))
+        self._take_up(self._server.dispatcher.begin(self._session, frame), len(frame))
         if self._share_of is not self._session.principal:
             self._share_of = self._session.principal
             self.share = self._server.share_of(self._session)
         return True
 
-    def _take_up(self, begun: Begun) -> None:
+    def _take_up(self, begun: Begun, frame_bytes: int) -> None:
         if isinstance(begun, list):
             if begun:
                 self._answer_now(begun)
         elif isinstance(begun, Stepped):
-            self._stepped = begun
+            self._stepped, self._frame_bytes = begun, frame_bytes
         else:
-            self._wait_for(begun)
+            self._wait_for(begun, frame_bytes)
 
-    def _wait_for(self, pending: Pending) -> None:
-        slot = _Slot()
+    def _wait_for(self, pending: Pending, frame_bytes: int) -> None:
+        slot = _Slot(frame_bytes)
         self._slots.append(slot)
+        self._working_bytes += frame_bytes
         task = asyncio.ensure_future(self._finish(slot, pending))
         if pending.api.cancelled_with_connection:
             self._tasks.add(task)
@@ -250,15 +287,35 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _finish(self, slot: _Slot, pending: Pending) -> None:
         try:
-            slot.parts = await pending.parts()
+            parts = await pending.parts()
         except PeerError as error:
             self._refuse(error)
             return
-        slot.answered = True
+        if self._transport.is_closing():
+            return
+        self._working_bytes -= slot.held_bytes
+        slot.answer(parts)
+        self._working_bytes += slot.held_bytes
         self._send_answered()
         if self._session.authentication is not None:
             self._follow_login()
         self._go_on()
+
+    def _answer_now(self, parts: list[Any]) -> None:
+        if not self._slots:
+            self._sender.send(parts)
+            return
+        slot = _Slot(0)
+        slot.answer(parts)
+        self._working_bytes += slot.held_bytes
+        self._slots.append(slot)
+
+    def _send_answered(self) -> None:
+        while self._slots and self._slots[0].answered:
+            slot = self._slots.popleft()
+            self._working_bytes -= slot.held_bytes
+            if slot.parts and not self._transport.is_closing():
+                self._sender.send(slot.parts)
 
     def _follow_login(self) -> None:
         """After an answer that may have been the last of a login."""
@@ -268,20 +325,6 @@ class Connection(asyncio.BufferedProtocol):
         elif not self._session.is_authenticating:
             self._reader.accept(self._server.broker.config.socket_request_max_bytes)
 
-    def _answer_now(self, parts: list[Any]) -> None:
-        if not self._slots:
-            self._sender.send(parts)
-            return
-        slot = _Slot()
-        slot.parts, slot.answered = parts, True
-        self._slots.append(slot)
-
-    def _send_answered(self) -> None:
-        while self._slots and self._slots[0].answered:
-            parts = self._slots.popleft().parts
-            if parts and not self._transport.is_closing():
-                self._sender.send(parts)
-
     def _go_on(self) -> None:
         """Something that was waited for is there."""
         if self._has_work():
@@ -290,14 +333,33 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_or_wait(self) -> None:
         """Read while there is nothing to do but that."""
+        self._account()
+        if self._transport.is_closing():
+            return
         reads = self._may_handle() and self._stepped is None and not self._reader.has_frame
-        if reads is self._reading or self._transport.is_closing():
+        reads = reads and self._memory.may_grow(self, self.held_bytes)
+        if reads is self._reading:
             return
         self._reading = reads
         if reads:
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
+
+    def _account(self) -> None:
+        """Tell the memory of all requests what is held here."""
+        held_bytes = self._reader.held_bytes + self._working_bytes + self._sender.waiting_bytes
+        if self._stepped is not None:
+            held_bytes += self._frame_bytes
+        change = held_bytes - self.held_bytes
+        if not change:
+            return
+        self.held_bytes = held_bytes
+        if held_bytes <= SMALL_BYTES:
+            self._memory.finished(self)
+        self._memory.changed(change)
+        if change > 0 and self._memory.is_over:
+            self._server.make_room()
 
     def _refuse(self, error: PeerError) -> None:
         """Close the connection of a peer that broke the protocol, with one line in the log."""

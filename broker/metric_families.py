@@ -55,6 +55,11 @@ THROTTLE_TIME = Family(
 
 # Connections
 CONNECTIONS = Family("kafka_server_socketservermetrics_connection_count", "gauge", "Open connections", ("listener",))
+REQUEST_MEMORY = Family(
+    "headrace_broker_request_memory_bytes",
+    "gauge",
+    "Bytes of requests in work or begun, and of answers that are not read",
+)
 CONNECTIONS_CLOSED = Family(
     "headrace_broker_closed_connections_total", "counter", "Connections closed by the broker, by CloseReason", ("reason",)
 )

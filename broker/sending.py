@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headrace.broker.log.results import FileRegion
@@ -30,6 +30,11 @@ class Region:
         return self._size
 
 
+def bytes_in_memory(parts: Iterable[Any]) -> int:
+    """The size of the parts that are not in files."""
+    return sum(len(part) for part in parts if not isinstance(part, Region))
+
+
 class Sender:
     """The outgoing side of one connection."""
 
@@ -42,6 +47,7 @@ class Sender:
         self._queue: deque[Any] = deque()
         self._sent_of_first = 0  # bytes of the region at the head of the queue that are sent
         self._blocked = False  # the transport is full
+        self._stopped = False
         self._reading = False  # a thread reads the next piece
         self._held: list[bytes | bytearray | memoryview] | None = None  # written at `release`
         self._held_bytes = 0
@@ -50,6 +56,13 @@ class Sender:
     def is_paused(self) -> bool:
         """Whether something waits to be sent: no more requests should be handled meanwhile."""
         return self._blocked or bool(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What is kept in memory of answers that the peer has not read."""
+        if self._stopped or not self.is_paused:
+            return 0
+        return self._transport.get_write_buffer_size() + bytes_in_memory(self._queue)
 
     def hold(self) -> None:
         """Keep back what is sent until `release`: the many small answers of one wake-up then cost one write (15 µs each)."""
@@ -84,7 +97,7 @@ class Sender:
     def stop(self) -> None:
         """The connection is gone."""
         self._queue.clear()
-        self._blocked = True
+        self._blocked = self._stopped = True
 
     def send_piece(self) -> None:
         """Send the next piece of what waits; `has_more` said that there is one."""

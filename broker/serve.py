@@ -139,7 +139,7 @@ async def _maintain(broker: Broker, server: Server) -> None:
     while True:
         await asyncio.sleep(_MAINTENANCE_INTERVAL_S)
         try:
-            server.close_idle()
+            server.look_around()
             server.refresh_certificates()
             await broker.maintain()
         except Exception:  # a supervisor: without maintenance nothing is fsynced or retained, so it goes on

@@ -13,6 +13,8 @@ from headrace.broker.connection import Connection
 from headrace.broker.dispatch import Dispatcher
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
+from headrace.broker.metric_families import REQUEST_MEMORY
+from headrace.broker.request_memory import RequestMemory
 from headrace.broker.security.access import Principal
 from headrace.broker.security.tls import TlsContext
 from headrace.broker.session import Session
@@ -41,6 +43,8 @@ class Server:
             config.max_connections_per_ip,
             parse_overrides(config.max_connections_per_ip_overrides),
         )
+        self.memory = RequestMemory(config.queued_max_request_bytes)
+        self.metrics.watch(REQUEST_MEMORY, lambda: self.memory.held_bytes)
         self.turns = Turns(perf_counter_ns, lambda call: asyncio.get_running_loop().call_soon(call))
         self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,14 +96,29 @@ class Server:
             if isinstance(listener, TlsListener):
                 listener.refresh()
 
-    def close_idle(self) -> None:
-        """Close connections that were silent for `connections.max.idle.ms` and wait for nothing of ours."""
-        limit_ms = self.broker.config.connections_max_idle_ms
-        now_ms = self.broker.clock.monotonic_ms()
+    def look_around(self) -> None:
+        """Close connections that do not go on; once a second."""
+        limit_ms, now_ms = self.broker.config.connections_max_idle_ms, self.broker.clock.monotonic_ms()
         for connection in list(self.connections):
             silent_ms = now_ms - connection.last_active_ms
+            is_stuck = connection.looks_stuck()
             if silent_ms > limit_ms and not connection.is_waiting_for_us:
                 connection.close_for(CloseReason.IDLE, f"idle for {silent_ms} ms")
+            elif connection.is_late:
+                connection.close_for(CloseReason.LATE, "a request did not come in time (request.receive.timeout.ms)")
+            elif is_stuck and self.memory.is_tight:
+                held = connection.held_bytes
+                connection.close_for(CloseReason.MEMORY, f"it keeps {held} bytes and does not go on, and memory is short")
+
+    def make_room(self) -> None:
+        """More than `queued.max.request.bytes` is held: drop those who hold most."""
+        for connection in sorted(self.connections, key=lambda connection: -connection.held_bytes):
+            if not self.memory.is_over:
+                return
+            held = connection.held_bytes
+            connection.close_for(
+                CloseReason.MEMORY, f"it keeps {held} bytes, and all requests more than queued.max.request.bytes"
+            )
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening, let requests that are being worked on end within `grace_s`, and close every connection."""

@@ -41,6 +41,16 @@ class NetworkKeys(Section):
     socket_request_max_bytes: Positive = Field(
         104_857_600, alias="socket.request.max.bytes", description="largest request; a larger one closes its connection"
     )
+    queued_max_request_bytes: Positive = Field(
+        268_435_456,
+        alias="queued.max.request.bytes",
+        description="memory of requests in work and of answers that are not read; beyond it whoever keeps most is closed",
+    )
+    request_receive_timeout_ms: Positive = Field(
+        30_000,
+        alias="request.receive.timeout.ms",
+        description="ours: a request that takes longer to come, and comes at less than 16 KB a second, closes its connection",
+    )
     connections_max_idle_ms: Positive = Field(
         600_000, alias="connections.max.idle.ms", description="a connection that is silent for so long is closed"
     )

@@ -1,13 +1,17 @@
 """Each bound of a broker's connections, on a real process with real sockets."""
 
+import contextlib
+import os
+import select
 import socket
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.integration.broker.bad_peers import closed_lines, is_closed
-from tests.integration.broker.requests import metadata
+from tests.integration.broker.bad_peers import closed_lines, is_closed, resident_bytes
+from tests.integration.broker.requests import batch, create_topic, metadata, produce
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
@@ -61,3 +65,102 @@ def test_a_flood_is_answered_in_order_and_another_client_hardly_waits_for_it(tmp
 
 def _api_versions(correlation_id: int) -> bytes:
     return struct.pack(">ihhih", 11, 18, 0, correlation_id, 1) + b"f"
+
+
+def test_half_sent_giants_cost_what_was_sent_and_no_more_than_the_bound_in_all(tmp_path: Path) -> None:
+    bound = 50_000_000
+    with broker(tmp_path, queued_max_request_bytes=bound) as part, WireClient(part.ports["kafka"]) as other:
+        create_topic(other, "t")
+        before = resident_bytes(part)
+        socks = [connect(part) for _ in range(100)]
+        for sock in socks:
+            sock.sendall(struct.pack(">i", 100_000_000) + bytes(100_000))
+        assert produce(other, "t", batch(b"beside them")).error_code == 0
+        assert resident_bytes(part) - before < 100 * 150_000
+        for sock in socks:
+            _send_what_goes(sock, bytes(3_000_000))
+        began = time.monotonic()
+        assert produce(other, "t", batch(b"beside them")).error_code == 0
+        assert time.monotonic() - began < 2
+        assert resident_bytes(part) - before < bound + 20_000_000
+        assert any("queued.max.request.bytes" in line or "memory is short" in line for line in closed_lines(part))
+
+
+def test_requests_that_are_larger_than_the_bound_together_come_one_after_another(tmp_path: Path) -> None:
+    with broker(tmp_path, queued_max_request_bytes=60_000_000, num_partitions=20) as part:
+        with WireClient(part.ports["kafka"]) as client:
+            create_topic(client, "t", partitions=20)
+        value = os.urandom(900_000)
+        data = [{"index": index, "records": batch(value)} for index in range(20)]  # 18 MB
+        body = {"transactional_id": None, "acks": 1, "timeout": 9000, "topic_data": [{"name": "t", "partition_data": data}]}
+
+        def send(_: int) -> list[int]:
+            with WireClient(part.ports["kafka"]) as client:
+                answer = client.call(0, 9, body)
+                return [partition.error_code for partition in answer.responses[0].partition_responses]
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(send, range(6))) == [[0] * 20] * 6
+
+
+def test_what_does_not_come_in_time_closes_its_connection(tmp_path: Path) -> None:
+    with broker(tmp_path, request_receive_timeout_ms=1000) as part, WireClient(part.ports["kafka"]) as idle:
+        metadata(idle, "t")
+        with connect(part) as silent, connect(part) as half:
+            half.sendall(struct.pack(">i", 500) + b"half")
+            began = time.monotonic()
+            while time.monotonic() - began < 3 and not _is_readable(half):
+                half.send(b"a")
+                time.sleep(0.2)
+            assert is_closed(silent, 3)
+            assert is_closed(half, 3)
+            assert 0.9 < time.monotonic() - began < 4
+        assert metadata(idle, "t").topics[0].error_code == 0, "who has asked may be silent"
+        reason = "connection closed: a request did not come in time (request.receive.timeout.ms)"
+        assert closed_lines(part) == [reason, reason]
+
+
+def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+    bound = 20_000_000
+    with broker(tmp_path, queued_max_request_bytes=bound) as part, WireClient(part.ports["kafka"]) as other:
+        create_topic(other, "wide", partitions=200)
+        everything = {"topics": None, "allow_auto_topic_creation": False, "include_topic_authorized_operations": True}
+        body = {**everything, "include_cluster_authorized_operations": True}
+        before = resident_bytes(part)
+        deaf = [WireClient(part.ports["kafka"]) for _ in range(100)]
+        for client in deaf:
+            for _ in range(200):  # 6 KB each, more than the kernel takes for a client that does not read
+                client.send(3, 8, body)
+        deadline = time.monotonic() + 3
+        worst = 0
+        while time.monotonic() < deadline:
+            worst = max(worst, resident_bytes(part) - before)
+            metadata(other, "wide")
+            time.sleep(0.05)
+        assert worst < bound + 40_000_000, worst
+
+
+def test_five_thousand_idle_connections_cost_less_than_100_mb_with_the_broker(tmp_path: Path) -> None:
+    with broker(tmp_path) as part, WireClient(part.ports["kafka"]) as other:
+        socks = []
+        for _ in range(5000):
+            sock = connect(part)
+            sock.sendall(_api_versions(7))
+            socks.append(sock)
+        for sock in socks:
+            assert sock.recv(65536)
+        assert metadata(other, "t").topics[0].error_code == 0
+        assert resident_bytes(part) < 100_000_000
+        for sock in socks:
+            sock.close()
+
+
+def _send_what_goes(sock: socket.socket, data: bytes) -> None:
+    """As much as the broker takes within a moment."""
+    sock.settimeout(0.05)
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])
