@@ -5,11 +5,11 @@ one.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from headrace.broker.keys.access import AccessKeys
+from headrace.broker.keys.access import STANDARD_AUTHORIZER, AccessKeys
 from headrace.broker.keys.groups import GroupKeys
 from headrace.broker.keys.log import LogKeys
 from headrace.broker.keys.network import Listener, NetworkKeys, parse_listeners
@@ -28,6 +28,13 @@ class CoordinationSection(Section):
     path: Path | None = Field(default=None, description="the store's file; by default coordination.db in the first of log.dirs")
 
 
+_SECURED = {  # what `security: on` says where nothing else is said
+    "listeners": "SASL_SSL://127.0.0.1:9092",
+    "authorizer.class.name": STANDARD_AUTHORIZER,
+    "super.users": "User:admin",
+}
+
+
 class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, NetworkKeys):
     """One broker."""
 
@@ -43,6 +50,11 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
         1, alias="default.replication.factor", description="one broker keeps one copy"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _security_sets_defaults(cls, data: Any) -> Any:
+        return {**_SECURED, **data} if isinstance(data, dict) and data.get("security") in (True, "on") else data
+
     @model_validator(mode="after")
     def _listeners_have_protocols(self) -> "BrokerConfig":
         for listener in parse_listeners(self.listeners):
@@ -51,6 +63,8 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
                 raise ValueError(f"listeners: {listener.name} has no protocol; map it in listener.security.protocol.map")
             if protocol.startswith("SASL_") and not self.of_listener(listener.name).sasl_enabled_mechanisms:
                 raise ValueError(f"sasl.enabled.mechanisms: {listener.name} needs at least one")
+            if self.security and protocol != "SASL_SSL":
+                raise ValueError(f"listeners: with security on, {listener.name} must be SASL_SSL, not {protocol}")
         return self
 
     def protocol_of(self, listener: Listener) -> str:

@@ -13,6 +13,7 @@ from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listen
 from headrace.broker.security.certificate_names import PrincipalMapper
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.tls import TlsContext
+from headrace.config_values import Address
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -24,20 +25,25 @@ class Bound:
 
     listener: Listener
     sock: socket.socket
-    tls: TlsContext | None
 
 
 def open_listeners(config: BrokerConfig, stack: contextlib.ExitStack) -> list[Bound]:
     """The listeners of a configuration, closed with `stack`.
 
     Raises:
-        UsageError: a certificate or an address that cannot be used.
+        UsageError: an address that cannot be used.
     """
-    found = []
-    for listener in parse_listeners(config.listeners):
-        over_tls = config.protocol_of(listener).endswith("SSL")
-        found.append((listener, TlsContext(listener.name, config.of_listener(listener.name)) if over_tls else None))
-    return [Bound(listener, stack.enter_context(_bound(listener)), tls) for listener, tls in found]
+    return [Bound(listener, stack.enter_context(_bound(listener))) for listener in parse_listeners(config.listeners)]
+
+
+def tls_contexts(config: BrokerConfig) -> dict[str, TlsContext]:
+    """By the name of each listener over TLS.
+
+    Raises:
+        UsageError: a certificate that cannot be used.
+    """
+    names = [listener.name for listener in parse_listeners(config.listeners) if config.protocol_of(listener).endswith("SSL")]
+    return {name: TlsContext(name, config.of_listener(name)) for name in names}
 
 
 @contextlib.contextmanager
@@ -70,6 +76,11 @@ def endpoint_of(config: BrokerConfig, bound: Bound, logins: Logins) -> Endpoint:
     elif protocol == "SSL" and keys.ssl_client_auth != "none":
         user_of = PrincipalMapper(keys.ssl_principal_mapping_rules).name
     return Endpoint(listener.name, _told(config, listener, bound.sock), mechanisms, user_of)
+
+
+def bootstrap_of(config: BrokerConfig, bound: Bound) -> str:
+    """The address of a listener as clients write it."""
+    return str(Address(*_told(config, bound.listener, bound.sock)))
 
 
 def _told(config: BrokerConfig, listener: Listener, sock: socket.socket) -> tuple[str, int]:

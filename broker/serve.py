@@ -10,6 +10,7 @@ import logging
 import resource
 import secrets
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.listening import Bound, endpoint_of, open_listeners, warn_if_exposed
+from headrace.broker.listening import Bound, bootstrap_of, endpoint_of, open_listeners, tls_contexts, warn_if_exposed
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
+from headrace.broker.security.tls import TlsContext
+from headrace.broker.security_on import prepare
 from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.takeover import begin_epochs, take_over
@@ -50,6 +53,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     _raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with contextlib.ExitStack() as stack:
+        contexts = {} if config.security else tls_contexts(config)
         listeners = open_listeners(config, stack)
         ports = {"kafka": listeners[0].sock.getsockname()[1]}
         if config.http is not None:
@@ -58,15 +62,20 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         claims = claim_directories(RealDisk(), paths, config.node_id)
         stack.callback(claims.release)
         store = store_path(config.coordination.path, paths, claims)
+        if config.security:
+            with contextlib.closing(SqliteStore(store)) as kept:
+                config = prepare(config, Path(claims.held[0].path), kept, bootstrap_of(config, listeners[0]))
+            contexts = tls_contexts(config)
         for bound in listeners:
             warn_if_exposed(config, bound.listener)
-        uvloop.run(_serve(config, listeners, claims, store, run_file_path, ports))
+        uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports))
     return 0
 
 
 async def _serve(
     config: BrokerConfig,
     listeners: list[Bound],
+    contexts: Mapping[str, TlsContext],
     claims: Claims,
     store_file: Path,
     run_file_path: Path | None,
@@ -95,7 +104,7 @@ async def _serve(
     watch_broker(broker)
     REGISTRY.register(broker.metrics)
     for bound in listeners:
-        await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, bound.tls)
+        await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, contexts.get(bound.listener.name))
     maintenance = asyncio.create_task(_maintain(broker, server))
     with run_file(run_file_path, ports):
         logger.info("broker ready", extra={"ports": ports, "topics": len(broker.topics()), "cluster_id": broker.cluster_id})

@@ -1,7 +1,6 @@
 """The two ways to administer users: over the protocol, and in the store of a broker that is stopped."""
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are th
     UserScramCredentialUpsertion,
 )
 
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError
 from headrace.librdkafka import checked_keys, reason
 
 _TIMEOUT_S = 15.0
@@ -127,29 +126,14 @@ class InStore:
         }
 
     def put(self, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+        from headrace.broker.security.users import put_user
+
         put_user(self._users, name, password, mechanisms, iterations)
 
     def delete(self, name: str, mechanisms: Sequence[str]) -> None:
-        from headrace.broker.security.scram import SCRAM_MECHANISMS
-        from headrace.broker.security.users import Deletion
+        from headrace.broker.security.users import delete_user
 
-        for mechanism in mechanisms:
-            _checked(self._users.alter([Deletion(name, SCRAM_MECHANISMS[mechanism].number)], []), name)
-
-
-def put_user(users: Any, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
-    """Give a user of the store this password, with a new salt a mechanism.
-
-    Raises:
-        UsageError: the name or the iterations are refused.
-    """
-    from headrace.broker.security.scram import SCRAM_MECHANISMS, salt_password
-    from headrace.broker.security.users import Upsertion
-
-    for mechanism in mechanisms:
-        scram, salt = SCRAM_MECHANISMS[mechanism], secrets.token_bytes(20)
-        salted = salt_password(scram, password, salt, iterations)
-        _checked(users.alter([], [Upsertion(name, scram.number, iterations, salt, salted)]), name)
+        delete_user(self._users, name, mechanisms)
 
 
 def of_stopped_broker(data: Path | None, config_file: Path | None) -> InStore:
@@ -166,9 +150,3 @@ def of_stopped_broker(data: Path | None, config_file: Path | None) -> InStore:
         return InStore([data / "broker"], None, BrokerConfig.model_validate({}).node_id)
     config = load_config(BrokerConfig, config_file, overrides=(), environment=os.environ)
     return InStore(config.log_directories(), config.coordination.path, config.node_id)
-
-
-def _checked(outcome: Mapping[str, tuple[int, str] | None], name: str) -> None:
-    fault = outcome[name]
-    if fault is not None:
-        raise UsageError(f"user {name}: {fault[1]}")

@@ -122,6 +122,11 @@ class ListenerKeys(Section):
 class SecurityKeys(ListenerKeys):
     """Protocols, TLS, SASL; of all listeners, with what single ones have of their own."""
 
+    security: bool = Field(
+        False,
+        description="`on` makes a node that encrypts and knows its clients, for trying it: a certificate, a user `admin`, files"
+        " for clients in `security/` of the log directory, SASL_SSL, access rules",
+    )
     listener_security_protocol_map: Names = Field(
         tuple(f"{protocol}:{protocol}" for protocol in PROTOCOLS),
         alias="listener.security.protocol.map",

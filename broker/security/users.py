@@ -26,9 +26,10 @@ from headrace.broker.security.scram import (
     ScramCredential,
     ScramMechanism,
     credential_of,
+    salt_password,
 )
 from headrace.broker.wire import ErrorCode
-from headrace.errors import CorruptError, VersionError
+from headrace.errors import CorruptError, UsageError, VersionError
 
 _USERS, _DECOY, _KEY = "user", "decoy", "secret"
 _VERSION = 1
@@ -168,6 +169,34 @@ class Users:
             server[: mechanism.size_bytes],
             iterations[0][0] if iterations else MIN_ITERATIONS,
         )
+
+
+def put_user(users: Users, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:
+    """Give a user this password, with a new salt a mechanism.
+
+    Raises:
+        UsageError: the name or the iterations are refused.
+    """
+    for mechanism in mechanisms:
+        scram, salt = SCRAM_MECHANISMS[mechanism], secrets.token_bytes(_SALT_BYTES)
+        salted = salt_password(scram, password, salt, iterations)
+        _check(users.alter([], [Upsertion(name, scram.number, iterations, salt, salted)]))
+
+
+def delete_user(users: Users, name: str, mechanisms: Sequence[str]) -> None:
+    """Take these credentials from a user.
+
+    Raises:
+        UsageError: it does not have them.
+    """
+    for mechanism in mechanisms:
+        _check(users.alter([Deletion(name, SCRAM_MECHANISMS[mechanism].number)], []))
+
+
+def _check(outcome: Mapping[str, Fault | None]) -> None:
+    for name, fault in outcome.items():
+        if fault is not None:
+            raise UsageError(f"user {name}: {fault[1]}")
 
 
 def _text(credentials: Credentials) -> str:
