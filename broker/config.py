@@ -90,6 +90,7 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
             defaults=broker_defaults(self.log_keys()),
             free_bytes_min=self.log_dirs_free_bytes_min,
             producer_id_expiration_ms=self.producer_id_expiration_ms,
+            producer_id_expiration_check_interval_ms=self.producer_id_expiration_check_interval_ms,
             retention_check_interval_ms=self.log_retention_check_interval_ms,
             flush_checkpoint_interval_ms=self.log_flush_offset_checkpoint_interval_ms,
         )

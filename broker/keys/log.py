@@ -103,6 +103,9 @@ class LogKeys(Section):
     producer_id_expiration_ms: Positive = Field(
         DAY_MS, alias="producer.id.expiration.ms", description="how long an idempotent producer's sequence is remembered"
     )
+    producer_id_expiration_check_interval_ms: Positive = Field(
+        600_000, alias="producer.id.expiration.check.interval.ms", description="how often that is looked at"
+    )
 
     @field_validator("log_dirs", mode="before")
     @classmethod

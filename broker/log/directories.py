@@ -22,11 +22,13 @@ from headrace.broker.log.disk import Disk, is_full
 from headrace.broker.log.offline import offline_log
 from headrace.broker.log.partition_files import Creation, Deletion, parent
 from headrace.broker.log.partition_log import LoadedLog, PartitionLog
+from headrace.broker.log.producers import fair_share
 from headrace.broker.log.recovery import load_log
 from headrace.broker.log.steps import BackgroundStep, CheckpointWrite
 from headrace.errors import CorruptError, StorageError, UsageError
 
 logger = logging.getLogger(__name__)
+MAX_PRODUCERS_IN_ALL = 100_000  # about 40 MB in memory, and 5 MB to 25 MB in snapshots
 MAX_UNSCANNED_BYTES = 256 * 1024 * 1024  # in all logs: at 300 bytes a batch, under three seconds of recovery
 
 
@@ -291,6 +293,18 @@ class LogDirectories:
         self._now_ms = now_ms
         for directory in self._directories:
             directory.keep_house(now_ms)
+        self._bound_producers()
+
+    def _bound_producers(self) -> None:
+        """Keep the state of producers within the memory, and the snapshots, that they may take."""
+        logs = [log for directory in self._directories for log in directory.logs.values()]
+        counts = [log.producer_count for log in logs]
+        if sum(counts) > MAX_PRODUCERS_IN_ALL:
+            share = fair_share(counts, MAX_PRODUCERS_IN_ALL)
+            logger.warning("too many producers: those that wrote longest ago are forgotten", extra={"count": sum(counts)})
+            for log in logs:
+                if log.producer_count > share:
+                    log.trim_producers(share)
 
     def maintain(self, now_ms: int) -> None:
         """Everything that is due, here and now; blocks on the disk."""

@@ -55,6 +55,7 @@ class LogDirectoryConfig:
     defaults: LogConfig = field(default_factory=LogConfig)
     free_bytes_min: int | None = None
     producer_id_expiration_ms: int = 86_400_000
+    producer_id_expiration_check_interval_ms: int = 600_000
     retention_check_interval_ms: int = 300_000
     flush_checkpoint_interval_ms: int = 60_000
     high_watermark_checkpoint_interval_ms: int = 5_000
@@ -86,7 +87,7 @@ class LogDirectory:
         self._clean = False
         self._deleted: list[tuple[int, str]] = []  # when to remove, directory
         self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
-        self._now_ms = self._checkpointed_ms = self._retained_ms = now_ms
+        self._now_ms = self._checkpointed_ms = self._retained_ms = self._expired_ms = now_ms
         self._identify(claim)
 
     def _identify(self, claim: Claim) -> None:
@@ -269,8 +270,12 @@ class LogDirectory:
             self._retained_ms = now_ms
             for log in self.logs.values():
                 log.retain(now_ms)
+        if now_ms - self._expired_ms >= self.config.producer_id_expiration_check_interval_ms:
+            self._expired_ms = now_ms
+            for log in self.logs.values():
+                log.expire_producers(now_ms, self.config.producer_id_expiration_ms)
         for log in self.logs.values():
-            log.tidy(now_ms, producer_expiration_ms=self.config.producer_id_expiration_ms)
+            log.tidy()
 
     def _look_at_space(self) -> None:
         was_nearly_full = self.space.is_nearly_full

@@ -528,9 +528,21 @@ class PartitionLog:
             segment.close()
         return [name for _, names, _ in due for name in names]
 
-    def tidy(self, now_ms: int, *, producer_expiration_ms: int) -> None:
-        """Forget old producers, give back what idle segments hold."""
-        self._producers.expire(now_ms, producer_expiration_ms)
+    @property
+    def producer_count(self) -> int:
+        """How many producers it remembers."""
+        return len(self._producers)
+
+    def expire_producers(self, now_ms: int, expiration_ms: int) -> None:
+        """Forget producers that have not written for so long."""
+        self._producers.expire(now_ms, expiration_ms)
+
+    def trim_producers(self, count: int) -> None:
+        """Forget all but so many producers, those that wrote last."""
+        self._producers.trim(count)
+
+    def tidy(self) -> None:
+        """Give back what idle segments hold."""
         for segment in self._segments:
             segment.release(active=segment is self._segments.active)
 

@@ -3,25 +3,31 @@
 Up to five batches per producer id are remembered, because a client may have five requests in flight. A producer id that is not
 known (expired, or its records are gone) may begin with any sequence. Sequences wrap from 2³¹-1 to 0.
 
+A producer is forgotten when it has not written for `producer.id.expiration.ms`, counted from its last write and not from the
+times of its records, which may be of any age (KAFKA-9144 is what else happens); or when too many others have written since:
+every start of a producer takes a new id, so that without a bound a client that starts a million times would fill the memory
+and each snapshot. Kafka has no bound (KIP-936 would have been one).
+
 Snapshot `%020d.snapshot`, named by the offset up to which it holds: version i16 (1), CRC-32C u32 of what follows, count i32,
 then
 entries: producer id i64, epoch i16, last sequence i32, last offset i64, offset delta i32, timestamp i64, coordinator epoch i32,
 first offset of an open transaction i64. Kafka writes one entry per producer, its last batch. We write up to five, oldest first:
-Kafka takes the last of several, and here a retry of any of the five is still answered after a clean restart.
+Kafka takes the last of several, and here a retry of any of the five is still answered after a clean restart. The timestamp is
+when the batch was written; Kafka's, and ours of before, is the batch's own.
 Source: KIP-98, KIP-360, Kafka's ProducerStateManager.
 """
 
 import struct
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from crc32c import crc32c
 
-from headrace.broker.log.batch import CONTROL, TRANSACTIONAL, BatchHeader, Rejection
+from headrace.broker.log.batch import CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, BatchHeader, Rejection
 from headrace.broker.wire import ErrorCode
 
 BATCHES_KEPT = 5
+MAX_PRODUCERS = 10_000  # of one partition: a retry within two minutes is known unless 80 producers a second start on it
 SNAPSHOT_VERSION = 1
 _MAX_SEQUENCE = (1 << 31) - 1
 _PREFIX = struct.Struct(">hIi")
@@ -30,7 +36,7 @@ _ENTRY = struct.Struct(">qhiqiqiq")
 
 
 class WrittenBatch(NamedTuple):
-    """One batch of a producer that is in the log."""
+    """One batch of a producer that is in the log; `timestamp_ms` is when it was written, wall time."""
 
     last_sequence: int
     last_offset: int
@@ -43,13 +49,19 @@ class WrittenBatch(NamedTuple):
 
 
 class _Producer:
-    __slots__ = ("batches", "coordinator_epoch", "epoch", "last_write_ms", "open_from")
+    __slots__ = ("batches", "coordinator_epoch", "epoch", "open_from")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.coordinator_epoch = self.open_from = -1  # of a transaction of Apache Kafka, where it began; kept as they were
-        self.batches: deque[WrittenBatch] = deque(maxlen=BATCHES_KEPT)
-        self.last_write_ms = -1
+        self.batches: tuple[WrittenBatch, ...] = ()  # a deque would take 600 bytes; most have one batch
+
+    def wrote(self, batch: WrittenBatch) -> None:
+        self.batches = (*self.batches[1 - BATCHES_KEPT :], batch)
+
+    @property
+    def last_write_ms(self) -> int:
+        return self.batches[-1].timestamp_ms
 
 
 def sequence_after(sequence: int, count: int) -> int:
@@ -105,6 +117,7 @@ class ProducerStates:
     def appended(self, header: BatchHeader, last_offset: int, now_ms: int) -> None:
         """A batch with a producer id is in the log; `last_offset` is that of its last record.
 
+        In recovery, where it is not known when the batch was written, `now_ms` errs on the side of remembering.
         Markers of Apache Kafka's transactions have no sequence: they end what the batches before them began.
         """
         producer = self._producers.get(header.producer_id)
@@ -114,10 +127,14 @@ class ProducerStates:
             return
         if producer is None or producer.epoch != header.producer_epoch:
             producer = self._producers[header.producer_id] = _Producer(header.producer_epoch)
+            if len(self._producers) > MAX_PRODUCERS:
+                del self._producers[header.producer_id]
+                self.trim(MAX_PRODUCERS * 9 // 10)  # many at once: each time all are looked at
+                self._producers[header.producer_id] = producer
         delta = header.last_offset_delta
         last_sequence = sequence_after(header.base_sequence, delta)
-        producer.batches.append(WrittenBatch(last_sequence, last_offset, delta, header.max_timestamp))
-        producer.last_write_ms = now_ms
+        written_ms = header.max_timestamp if header.attributes & LOG_APPEND_TIME else now_ms
+        producer.wrote(WrittenBatch(last_sequence, last_offset, delta, written_ms))
         if header.attributes & TRANSACTIONAL and producer.open_from < 0:
             producer.open_from = last_offset - delta
 
@@ -128,6 +145,13 @@ class ProducerStates:
             for producer_id, producer in self._producers.items()
             if now_ms - producer.last_write_ms < expiration_ms or producer.open_from >= 0
         }
+
+    def trim(self, count: int) -> None:
+        """Forget all but the `count` producers that wrote last, and those of open transactions."""
+        by_time = sorted(self._producers.items(), key=lambda item: (item[1].open_from < 0, -item[1].last_write_ms))
+        for producer_id, producer in by_time[count:]:
+            if producer.open_from < 0:
+                del self._producers[producer_id]
 
     def batches_of(self, producer_id: int) -> list[WrittenBatch]:
         """The remembered batches of one producer, oldest first."""
@@ -173,7 +197,7 @@ def decode_snapshot(data: bytes, now_ms: int) -> ProducerStates | None:
     """Read a snapshot file; None if it is damaged or of another version, and older state must be used.
 
     Args:
-        now_ms: counts as each producer's last write, for expiry: a snapshot does not hold when the broker last heard of it.
+        now_ms: wall time; what claims to have been written later was written now.
     """
     entries = snapshot_entries(data)
     if entries is None:
@@ -189,6 +213,17 @@ def _collect(entries: Iterable[tuple[int, ...]], now_ms: int) -> dict[int, _Prod
         producer = producers.get(producer_id)
         if producer is None or producer.epoch != epoch:
             producer = producers[producer_id] = _Producer(epoch)
-        producer.batches.append(WrittenBatch(last_sequence, last_offset, delta, timestamp))
-        producer.last_write_ms, producer.coordinator_epoch, producer.open_from = now_ms, coordinator_epoch, open_from
+        producer.wrote(WrittenBatch(last_sequence, last_offset, delta, min(timestamp, now_ms)))
+        producer.coordinator_epoch, producer.open_from = coordinator_epoch, open_from
     return producers
+
+
+def fair_share(counts: Sequence[int], total: int) -> int:
+    """How many producers each partition may remember so that all together remember at most `total`; small ones keep all."""
+    left = total
+    for at, count in enumerate(sorted(counts)):
+        share = left // (len(counts) - at)
+        if count > share:
+            return share
+        left -= count
+    return total

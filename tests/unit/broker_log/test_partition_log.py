@@ -281,7 +281,7 @@ def test_a_lack_of_descriptors_is_answered_retriably_and_takes_nothing_offline()
     assert append(log, b"two").error == RETRIABLE
     assert append(log, b"two").base_offset == 1
     for _ in range(2):
-        log.tidy(NOW_MS, producer_expiration_ms=1 << 40)
+        log.tidy()
     disk.fail_next("open", too_many)
     log.sync()
     assert (log.fenced, log.high_watermark) == (False, 1)
