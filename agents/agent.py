@@ -116,6 +116,12 @@ class Agent:
 
     # ---- before anything can be shipped
 
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be shipped yet; None if something can. Asked from another thread."""
+        if any(self._is_ready(topic) for topic in self._topics):
+            return None
+        return "no topic and schema are known yet: are the broker and the registry there?"
+
     def _is_ready(self, topic: str) -> bool:
         """Whether a topic's partitions and schema id are known."""
         return topic in self._encoders and topic in self._partitions

@@ -15,12 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT, or with `--once` until all is shipped."""
     import socket
+    import time
     import uuid
 
     from headrace.agents.agent import Agent, machine_id
     from headrace.agents.configuration import AgentConfig
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
+    from headrace.health import Health
     from headrace.http import serve_http
     from headrace.process import run_file, stop_event, writable_directory
 
@@ -29,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
     directory = writable_directory(config.agent.state_dir, "agent.state_dir")
     host = config.agent.host or socket.gethostname()
     state = AgentState(directory, machine_id=machine_id(), host=host, new_agent_id=str(uuid.uuid4()))
-    ports = {"http": serve_http(config.agent.http)} if config.agent.http else {}
+    health = Health(time.monotonic)
+    ports = {"http": serve_http(config.agent.http, health)} if config.agent.http else {}
     agent = Agent(config, state, host=host, clock=SystemClock(), once=args.once, progress=args.progress)
+    health.not_ready(agent.why_not_ready)
     with run_file(args.run_file, ports):
         status = agent.run(stop)
     state.close()

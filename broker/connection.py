@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._bound = config.max_in_flight_requests_per_connection
         self._reading = True
         self._muted: asyncio.TimerHandle | None = None  # runs while the client is over a quota
+        self._takes_more = True
         self._admitted = False
         self._share_of: Principal | None = None
         self.share = Share()  # until the client says who it is
@@ -184,9 +185,23 @@ class Connection(asyncio.BufferedProtocol):
         is_waited_for = self.held_bytes > 0 and (self._reading or self._sender.is_paused)
         return self._patience.looks_stuck(is_waited_for=is_waited_for)
 
+    @property
+    def has_unsent_answers(self) -> bool:
+        """Whether an answer is being worked on, or sent."""
+        return self._stepped is not None or bool(self._slots) or self._sender.is_paused
+
+    def read_no_more(self) -> None:
+        """Take up no more requests, also of those that have arrived."""
+        self._takes_more = False
+        self._read_or_wait()
+
     def close(self) -> None:
         """Close after what has been answered is sent."""
         self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is not sent."""
+        self._transport.abort()
 
     def close_for(self, reason: CloseReason, why: str) -> None:
         """Close at once, counted by its reason, with one line in the log."""
@@ -220,7 +235,10 @@ class Connection(asyncio.BufferedProtocol):
     def _has_work(self) -> bool:
         if self._transport.is_closing():
             return False
-        return self._sender.has_more or (self._may_handle() and (self._stepped is not None or self._reader.has_frame))
+        return self._sender.has_more or (self._may_handle() and (self._stepped is not None or self._has_frame()))
+
+    def _has_frame(self) -> bool:
+        return self._takes_more and self._reader.has_frame
 
     def _may_handle(self) -> bool:
         bound = 1 if self._session.is_authenticating else self._bound
@@ -256,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
             stepped, self._stepped = self._stepped, None
             self._take_up(stepped.step(), self._frame_bytes)
             return True
-        frame = self._reader.take()
+        frame = self._reader.take() if self._takes_more else None
         if frame is None:
             return False
         self._take_up(self._server.dispatcher.begin(self._session, frame), len(frame))
@@ -291,6 +309,9 @@ class Connection(asyncio.BufferedProtocol):
         except PeerError as error:
             self._refuse(error)
             return
+        except asyncio.CancelledError:  # let go: what comes after it cannot be answered either
+            self._transport.close()
+            raise
         if self._transport.is_closing():
             return
         self._working_bytes -= slot.held_bytes
@@ -336,7 +357,7 @@ class Connection(asyncio.BufferedProtocol):
         self._account()
         if self._transport.is_closing():
             return
-        reads = self._may_handle() and self._stepped is None and not self._reader.has_frame
+        reads = self._takes_more and self._may_handle() and self._stepped is None and not self._reader.has_frame
         reads = reads and self._memory.may_grow(self, self.held_bytes)
         if reads is self._reading:
             return

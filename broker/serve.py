@@ -10,6 +10,7 @@ import logging
 import resource
 import secrets
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import uvloop
 from prometheus_client import REGISTRY
 
+from headrace import systemd
 from headrace.broker.broker import Broker, random_cluster_id
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
@@ -26,20 +28,24 @@ from headrace.broker.listening import Bound, bootstrap_of, endpoint_of, open_lis
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
+from headrace.broker.readiness import how_far, tell_ready
 from headrace.broker.security.tls import TlsContext
 from headrace.broker.security_on import prepare
 from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
+from headrace.broker.stopping import stop_broker
 from headrace.broker.takeover import begin_epochs, take_over
 from headrace.broker.watched import watch_broker
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
+from headrace.health import Health
 from headrace.http import serve_http
 from headrace.process import async_stop_event, run_file
+from headrace.stopping import SAME_WISH_S, Stop
 
 logger = logging.getLogger(__name__)
-_STOP_GRACE_S = 3.0
 _SWITCH_INTERVAL_S = 0.0005  # beside a thread that runs Python the loop waits so long for the GIL, 5 ms by default (ADR 0023)
+_STOP_BOUND_S = 60.0
 _MAINTENANCE_INTERVAL_S = 1.0
 _IO_THREADS = 8
 
@@ -52,12 +58,13 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     """
     _raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    health = Health(time.monotonic)
     with contextlib.ExitStack() as stack:
         contexts = {} if config.security else tls_contexts(config)
         listeners = open_listeners(config, stack)
         ports = {"kafka": listeners[0].sock.getsockname()[1]}
         if config.http is not None:
-            ports["http"] = serve_http(config.http)
+            ports["http"] = serve_http(config.http, health)
         paths = list(map(str, _resolved(config.log_directories())))
         claims = claim_directories(RealDisk(), paths, config.node_id)
         stack.callback(claims.release)
@@ -68,7 +75,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
             contexts = tls_contexts(config)
         for bound in listeners:
             warn_if_exposed(config, bound.listener)
-        uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports))
+        uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports, health))
     return 0
 
 
@@ -80,15 +87,20 @@ async def _serve(
     store_file: Path,
     run_file_path: Path | None,
     ports: dict[str, int],
+    health: Health,
 ) -> None:
-    stop = async_stop_event()
+    told_to_stop = async_stop_event()
+    began_s = time.monotonic()
     clock = SystemClock()
     store = SqliteStore(store_file)
     taken = take_over(store, ReadOnlyDisk(), [claim.path for claim in claims.held])
     executor = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
     asyncio.get_running_loop().set_default_executor(executor)
-    loading = asyncio.create_task(_load(config, claims, store, clock.wall_ms()))
-    await asyncio.wait((loading, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+    progress = Progress()
+    health.not_ready(lambda: how_far(progress))
+    loading = asyncio.create_task(_load(config, claims, store, clock.wall_ms(), progress))
+    async with health.watched(systemd.alive):
+        await asyncio.wait((loading, asyncio.create_task(told_to_stop.wait())), return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():  # told to stop: what is half loaded is as after a crash
         loading.cancel()
         logger.info("broker stopped before it was ready")
@@ -107,19 +119,19 @@ async def _serve(
         await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, contexts.get(bound.listener.name))
     maintenance = asyncio.create_task(_maintain(broker, server))
     with run_file(run_file_path, ports):
-        logger.info("broker ready", extra={"ports": ports, "topics": len(broker.topics()), "cluster_id": broker.cluster_id})
-        await stop.wait()
-        logger.info("broker stops")
+        async with health.watched(systemd.alive):
+            tell_ready(broker, ports, health, time.monotonic() - began_s)
+            await told_to_stop.wait()
+        stop = Stop(_STOP_BOUND_S, SAME_WISH_S)
+        health.not_ready("stopping")
+        systemd.notify("STOPPING=1")
+        logger.info("broker stops", extra={"connections": len(server.connections)})
         maintenance.cancel()
-        await server.stop(_STOP_GRACE_S)
-        broker.groups.close()
-        await broker.close()
-        logs.close(clock.wall_ms())
-        store.close()
-    logger.info("broker stopped")
+        await stop_broker(broker, server, executor, stop, lambda: logs.close(clock.wall_ms()))
+    logger.info("broker stopped", extra={"seconds": round(stop.finished(), 3)})
 
 
-async def _load(config: BrokerConfig, claims: Claims, store: SqliteStore, now_ms: int) -> LogDirectories:
+async def _load(config: BrokerConfig, claims: Claims, store: SqliteStore, now_ms: int, progress: Progress) -> LogDirectories:
     topics, deletions = store.topics(), store.deletions()
     threads = config.num_recovery_threads_per_data_dir
     return await open_logs(
@@ -130,7 +142,7 @@ async def _load(config: BrokerConfig, claims: Claims, store: SqliteStore, now_ms
         overrides={topic.name: dict(topic.configs) for topic in topics},
         deleted={topic.topic_id for topic in deletions},
         processes=threads and threads * len(claims.held),
-        progress=Progress(),
+        progress=progress,
     )
 
 

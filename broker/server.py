@@ -4,6 +4,7 @@ import asyncio
 import logging
 import resource
 import socket
+from collections.abc import Callable
 from time import perf_counter_ns
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,8 @@ from headrace.broker.wire.frames import RECEIVE_BYTES
 logger = logging.getLogger(__name__)
 
 
+_LOOK_AGAIN_S = 0.01
+_FLUSH_S = 0.5  # for what a closed connection has still to send
 _BACKLOG = 1024  # connections that wait to be taken; a client beyond them tries again after a second
 
 
@@ -121,19 +124,29 @@ class Server:
             )
 
     async def stop(self, grace_s: float) -> None:
-        """Stop listening, let requests that are being worked on end within `grace_s`, and close every connection."""
+        """Stop listening and reading, let requests that are being worked on be answered within `grace_s`, and close.
+
+        Who does not read its answers by then does not get them.
+        """
         for server in self._listening:
             server.close()
         for connection in list(self.connections):
-            if not connection.is_waiting_for_us:
-                connection.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+            connection.read_no_more()
+        await _until(lambda: not any(connection.has_unsent_answers for connection in self.connections), grace_s)
         for connection in list(self.connections):
             connection.close()
-        await asyncio.sleep(0)
+        await _until(lambda: not self.connections, _FLUSH_S)
+        for connection in list(self.connections):
+            connection.abort()
         for task in self._tasks:
             task.cancel()
+
+
+async def _until(holds: Callable[[], bool], at_most_s: float) -> None:
+    for _ in range(int(at_most_s / _LOOK_AGAIN_S)):
+        if holds():
+            return
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def _most_by_descriptors() -> int:

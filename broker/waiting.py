@@ -25,9 +25,20 @@ class Waiters:
 
     def __init__(self) -> None:
         self._watched: dict[Any, _Watched] = {}
+        self.is_closed = False
+
+    def close(self) -> None:
+        """End every long poll, and those that come, at once: the broker stops."""
+        self.is_closed = True
+        for watched in self._watched.values():
+            for poll in watched.polls:
+                if not poll.done.done():
+                    poll.done.set_result(None)
 
     async def bytes_arrive(self, logs: Iterable[Any], needed: int, timeout_ms: int) -> None:
         """Return when `logs` have together grown by `needed` bytes that may be read, or one is gone, or after `timeout_ms`."""
+        if self.is_closed:
+            return
         logs = list(logs)
         poll = _Poll(needed, asyncio.get_running_loop().create_future())
         for log in logs:

@@ -1,4 +1,4 @@
-"""The small HTTP port that every part may have: `/healthz` and `/metrics` (Prometheus text format), on a thread of its own."""
+"""The small HTTP port that every part may have, on threads of its own: `/healthz`, `/readyz`, `/metrics` (Prometheus' text)."""
 
 import logging
 import socket
@@ -12,6 +12,7 @@ from prometheus_client import make_wsgi_app
 
 from headrace.config_values import Address
 from headrace.errors import UsageError
+from headrace.health import Health
 
 logger = logging.getLogger(__name__)
 _metrics = make_wsgi_app()
@@ -39,17 +40,25 @@ class _QuietHandler(WSGIRequestHandler):
         logger.debug(format, *args)
 
 
-def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    if environ["PATH_INFO"] == "/healthz":
-        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
-        return [b"ok\n"]
-    if environ["PATH_INFO"] == "/metrics":
-        return _metrics(environ, start_response)  # type: ignore[no-any-return]
-    start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-    return [b"not found: /healthz or /metrics\n"]
+def _application(health: Health) -> Callable[..., Iterable[bytes]]:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return _metrics(environ, start_response)  # type: ignore[no-any-return]
+        status, text = _told(health, environ["PATH_INFO"])
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
+
+    return answer
 
 
-def serve_http(address: Address) -> int:
+def _told(health: Health, path: str) -> tuple[str, str]:
+    if path not in ("/healthz", "/readyz"):
+        return "404 Not Found", "not found: /healthz, /readyz or /metrics"
+    wrong = health.why_not_alive() or (health.why_not_ready() if path == "/readyz" else None)
+    return ("200 OK", "ok") if wrong is None else ("503 Service Unavailable", wrong)
+
+
+def serve_http(address: Address, health: Health) -> int:
     """Serve until the process ends, and return the port that was bound (useful where the address says 0).
 
     Raises:
@@ -57,7 +66,7 @@ def serve_http(address: Address) -> int:
     """
     try:
         kind = _ServerV6 if ":" in address.host else _Server
-        server = make_server(address.host, address.port, _application, server_class=kind, handler_class=_QuietHandler)
+        server = make_server(address.host, address.port, _application(health), server_class=kind, handler_class=_QuietHandler)
     except OSError as error:
         raise UsageError(f"http {address}: {error.strerror or error}; choose another port") from error
     if not address.is_loopback:

@@ -139,6 +139,11 @@ async def _health(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
+@_routes.get("/readyz")
+async def _ready(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")  # `_until_ready` answers before
+
+
 @_routes.get("/metrics")
 async def _metrics(_: web.Request) -> web.Response:
     return web.Response(

@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the loader; exit status 0 when it has committed what it read."""
+    import time
+
     from headrace.clock import SystemClock
+    from headrace.health import Health
     from headrace.http import serve_http
     from headrace.process import run_file, stop_event, writable_directory
     from headrace.sinks.config import LoadConfig
@@ -22,8 +25,10 @@ def run(args: argparse.Namespace) -> int:
     config = begin(LoadConfig, args)
     stop = stop_event()
     writable_directory(config.load.directory, "load.root")
-    ports = {"http": serve_http(config.load.http)} if config.load.http else {}
+    health = Health(time.monotonic)
+    ports = {"http": serve_http(config.load.http, health)} if config.load.http else {}
     loader = Loader(config, SystemClock(), once=args.once)
+    health.not_ready(loader.why_not_ready)
     with run_file(args.run_file, ports):
         loader.run(stop)
     return 0

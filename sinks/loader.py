@@ -68,6 +68,7 @@ class Loader:
         self._looked_ms = -LOOK_INTERVAL_MS
         self._retried_ms = 0
         self._heard_ms = clock.monotonic_ms()
+        self._has_heard = False
         with checked_keys():
             self._topics = Topics(config.kafka, config.load.topics)
             self._spot = SpotReader(config.kafka)
@@ -101,6 +102,10 @@ class Loader:
             self._spot.close()
             self._consumer.close()
 
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be landed yet; None if something can. Asked from another thread."""
+        return None if self._has_heard else "kafka has not answered yet"
+
     def _turn(self) -> None:
         now_ms = self._clock.monotonic_ms()
         if now_ms - self._looked_ms >= LOOK_INTERVAL_MS:
@@ -122,6 +127,7 @@ class Loader:
         try:
             topics = self._topics.find()
             self._heard_ms = self._clock.monotonic_ms()
+            self._has_heard = True
             for name, topic in topics.items():
                 self._meet(name, topic)
             for name in self._tables.keys() - topics.keys():

@@ -89,15 +89,19 @@ class GroupService:
         self._wake_in_time()
         self._schedule_expiry()
 
+    def let_go(self) -> None:
+        """Leave members that wait for the others unanswered: they will ask again."""
+        for future in self._waiting.values():
+            future.cancel()
+
     def close(self) -> None:
-        """Stop keeping time, and let go of who waits."""
+        """Stop keeping time, and what is under way."""
         for timer in (self._timer, self._expiry_timer):
             if timer is not None:
                 timer.cancel()
         for task in self._tasks:
             task.cancel()
-        for future in self._waiting.values():
-            future.cancel()
+        self.let_go()
 
     def _restore(self, record: GroupRecord) -> None:
         if record.snapshot is not None:

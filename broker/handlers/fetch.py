@@ -47,7 +47,7 @@ async def _when_enough(reading: "_Reading", wait_ms: int) -> Encoded:
         await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
         since_ns = time.perf_counter_ns()
         results = reading.read()
-        if reading.is_enough or clock.monotonic_ms() >= deadline_ms:
+        if reading.is_enough or waiters.is_closed or clock.monotonic_ms() >= deadline_ms:
             return reading.encoded(results, since_ns)
 
 
