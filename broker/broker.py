@@ -28,6 +28,7 @@ from headrace.broker.security.access import Authorizer, EverybodyMay
 from headrace.broker.security.failed_logins import FailedLogins
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.rules import AccessRules
+from headrace.broker.security.tokens import ProviderTokens, TokenRules
 from headrace.broker.security.users import Users
 from headrace.broker.takeover import internal_settings, never_give_again
 from headrace.broker.throttling import Throttler
@@ -75,7 +76,7 @@ class Broker:
         self.access_rules = AccessRules(store, config) if config.authorizer_class_name else None
         self.authorizer: Authorizer = self.access_rules.authorizer if self.access_rules else EverybodyMay()
         failed = FailedLogins(config.connection_failed_authentication_delay_ms)
-        self.logins = Logins(Users(store), clock, failed, tokens=None)
+        self.logins = Logins(Users(store), clock, failed, _tokens(config, clock))
         self.groups: Any = None  # set by the command, once the groups are loaded
         self.topic_changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
         self._step_runs = asyncio.Lock()
@@ -305,3 +306,17 @@ class Broker:
 def random_cluster_id() -> str:
     """A cluster id as Kafka makes them: a UUID in URL-safe base64."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+
+
+def _tokens(config: BrokerConfig, clock: Clock) -> ProviderTokens | None:
+    """Who says what bearer tokens are worth, if any are taken."""
+    url = config.sasl_oauthbearer_jwks_endpoint_url
+    if url is None:
+        return None
+    rules = TokenRules(
+        config.sasl_oauthbearer_expected_audience,
+        config.sasl_oauthbearer_expected_issuer,
+        config.sasl_oauthbearer_sub_claim_name,
+        config.sasl_oauthbearer_clock_skew_seconds * 1000,
+    )
+    return ProviderTokens(url, rules, config.sasl_oauthbearer_jwks_endpoint_refresh_ms, clock)

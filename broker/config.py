@@ -63,6 +63,9 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
                 raise ValueError(f"listeners: {listener.name} has no protocol; map it in listener.security.protocol.map")
             if protocol.startswith("SASL_") and not self.of_listener(listener.name).sasl_enabled_mechanisms:
                 raise ValueError(f"sasl.enabled.mechanisms: {listener.name} needs at least one")
+            tokens = protocol.startswith("SASL_") and "OAUTHBEARER" in self.of_listener(listener.name).sasl_enabled_mechanisms
+            if tokens and self.sasl_oauthbearer_jwks_endpoint_url is None:
+                raise ValueError("sasl.oauthbearer.jwks.endpoint.url is missing: OAUTHBEARER needs the provider's keys")
             if self.security and protocol != "SASL_SSL":
                 raise ValueError(f"listeners: with security on, {listener.name} must be SASL_SSL, not {protocol}")
         return self

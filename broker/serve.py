@@ -162,6 +162,7 @@ async def _maintain(broker: Broker, server: Server) -> None:
         try:
             server.look_around()
             server.refresh_certificates()
+            broker.logins.keep_fresh()
             await broker.maintain()
         except Exception:  # a supervisor: without maintenance nothing is fsynced or retained, so it goes on
             logger.exception("maintenance failed")

@@ -149,6 +149,36 @@ class SecurityKeys(ListenerKeys):
         " user, up to fifty times",
     )
 
+    sasl_oauthbearer_jwks_endpoint_url: str | None = Field(
+        None,
+        alias="sasl.oauthbearer.jwks.endpoint.url",
+        description="the identity provider's keys: https://…, http://…, or file:/…",
+    )
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: Positive = Field(
+        3_600_000, alias="sasl.oauthbearer.jwks.endpoint.refresh.ms", description="they are read again so often"
+    )
+    sasl_oauthbearer_expected_audience: Names = Field(
+        (), alias="sasl.oauthbearer.expected.audience", description="a token must be for one of these; empty: for anybody"
+    )
+    sasl_oauthbearer_expected_issuer: str | None = Field(
+        None,
+        alias="sasl.oauthbearer.expected.issuer",
+        description="who must have issued a token; none: anybody",
+    )
+    sasl_oauthbearer_sub_claim_name: str = Field(
+        "sub", alias="sasl.oauthbearer.sub.claim.name", description="the claim that is the user's name"
+    )
+    sasl_oauthbearer_clock_skew_seconds: NotNegative = Field(
+        30, alias="sasl.oauthbearer.clock.skew.seconds", description="how far the provider's clock may differ from ours"
+    )
+
+    @field_validator("sasl_oauthbearer_jwks_endpoint_url")
+    @classmethod
+    def _is_readable(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://", "file:/")):
+            raise ValueError("write it as https://…, http://… or file:/…")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _gather_overrides(cls, data: Any) -> Any:

@@ -38,6 +38,10 @@ _CHECKING = 2  # passwords that are checked at a time
 class TokenVerifier(Protocol):
     """Says what a bearer token is worth."""
 
+    def keep_fresh(self) -> None:
+        """Do what is due; once a second."""
+        ...
+
     async def verify(self, token: str) -> Verdict:
         """The verdict; whatever the token, nothing is raised."""
         ...
@@ -75,6 +79,11 @@ class Logins:
     def mechanisms(self, names: Sequence[str], max_reauth_ms: Callable[[str], int]) -> Mechanisms:
         """What a listener offers."""
         return Mechanisms({name: self._beginning(name) for name in names}, {name: max_reauth_ms(name) for name in names})
+
+    def keep_fresh(self) -> None:
+        """Do what is due; once a second."""
+        if self._tokens is not None:
+            self._tokens.keep_fresh()
 
     def close(self) -> None:
         """End the threads."""

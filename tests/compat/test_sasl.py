@@ -1,7 +1,10 @@
 """Unmodified clients that log in: each of its mechanisms, with the right password and with a wrong one."""
 
 import asyncio
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiokafka
@@ -16,6 +19,8 @@ from confluent_kafka.admin import (
     UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from tests.integration.security.sasl_wire import port_of, put_user, secured
 from tests.processes import Part
@@ -123,3 +128,62 @@ def test_librdkafka_renews_its_session_without_losing_the_connection(tmp_path: A
         assert producer.flush(20) == 0
         assert failed == []
         assert "the session has expired" not in part.log_tail()
+
+
+class Provider:
+    """An identity provider: its keys in a file, and its tokens."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "jwks.json"
+        self.rotate("one")
+
+    def rotate(self, kid: str) -> None:
+        self.key = ECKey.generate_key("P-256", {"kid": kid})
+        self.file.write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
+
+    def token(self, lifetime_s: float = 300, audience: str = "kafka") -> tuple[str, float]:
+        end = time.time() + lifetime_s
+        claims = {"sub": "alice", "aud": audience, "exp": end}
+        return jwt.encode({"alg": "ES256", "kid": self.key.kid}, claims, self.key, algorithms=["ES256"]), end
+
+
+def oauth(part: Part, token: Callable[[], tuple[str, float]]) -> dict[str, Any]:
+    """librdkafka takes tokens from a function; it is told that they last, so that it uses what the broker must refuse."""
+    return {
+        "bootstrap.servers": bootstrap(part),
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "oauth_cb": lambda _: (token()[0], max(token()[1], time.time() + 60)),
+    }
+
+
+def serves(settings: dict[str, Any], timeout_s: float) -> bool:
+    client = confluent_kafka.Consumer({**settings, "group.id": "g", "log_level": 0})
+    try:
+        client.poll(0.1)  # asks for a token
+        return bool(client.list_topics(timeout=timeout_s).brokers)
+    except confluent_kafka.KafkaException:
+        return False
+    finally:
+        client.close()
+
+
+def test_librdkafka_logs_in_with_a_token_for_as_long_as_it_lasts(tmp_path: Path) -> None:
+    provider = Provider(tmp_path)
+    config = {
+        "sasl.enabled.mechanisms": "OAUTHBEARER",
+        "sasl.oauthbearer.jwks.endpoint.url": f"file:{provider.file}",
+        "sasl.oauthbearer.expected.audience": "kafka",
+        "sasl.oauthbearer.clock.skew.seconds": 0,
+    }
+    with secured(tmp_path, config) as part:
+        assert serves(oauth(part, provider.token), 20)
+        assert not serves(oauth(part, lambda: provider.token(-1)), 2)
+        assert not serves(oauth(part, lambda: provider.token(audience="other")), 2)
+        told = [line for line in part.log_file.read_text().splitlines() if "login failed" in line]
+        assert "it has expired" in told[0]
+        old = provider.token()
+        provider.rotate("two")
+        assert serves(oauth(part, provider.token), 25)  # keys are not asked for more than once in ten seconds
+        assert not serves(oauth(part, lambda: old), 2)
+        assert old[0] not in part.log_file.read_text()
