@@ -29,7 +29,6 @@ from headrace.agents.tailer import Tailer
 from headrace.audit import HEARTBEAT_INTERVAL_MS, State
 from headrace.clock import Clock
 from headrace.errors import PeerError, StorageError
-from headrace.schemas.client import RegistryClient
 from headrace.schemas.envelope import ENVELOPE_JSON
 from headrace.schemas.framing import header
 
@@ -71,7 +70,7 @@ class Agent:
         self._files = OpenFiles()
         settings = config.kafka
         self._delivery = Delivery(settings, state.agent_id, Rejected(config.agent.state_dir / "rejected"))
-        self._registry = RegistryClient(config.registry, timeout_s=3)
+        self._registry = config.registry.client(timeout_s=3)
         self._inputs = [
             Globs(tuple(each.tail), tuple(each.exclude), Input(each.topic, each.parse, each.service, each.max_line_bytes))
             for each in config.inputs
@@ -142,10 +141,10 @@ class Agent:
         """Ask for a topic, which makes it where the broker allows that, and for the id of the envelope's schema."""
         subject = f"{topic}-value"
         try:
-            schema_id = self._state.schema_id(self._config.registry, subject, ENVELOPE_JSON)
+            schema_id = self._state.schema_id(self._config.registry.url, subject, ENVELOPE_JSON)
             if schema_id is None:
                 schema_id = self._registry.register(subject, ENVELOPE_JSON)
-                self._state.keep_schema_id(self._config.registry, subject, ENVELOPE_JSON, schema_id)
+                self._state.keep_schema_id(self._config.registry.url, subject, ENVELOPE_JSON, schema_id)
             self._encoders[topic] = ChunkEncoder(self._state.agent_id, header(schema_id))
             found = self._delivery.producer.list_topics(topic, timeout=1).topics[topic]
             if found.partitions:

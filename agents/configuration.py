@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from headrace.config import Section
-from headrace.config_values import HostPort, KafkaKeys, RegistryUrl
+from headrace.config_values import HostPort, KafkaKeys
+from headrace.schemas.registry_keys import RegistryKeys
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
 _OURS = {
@@ -46,7 +47,7 @@ class AgentConfig(Section):
 
     agent: AgentSection
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
-    registry: RegistryUrl = Field(description="URL of a Confluent-compatible schema registry")
+    registry: RegistryKeys
     inputs: list[TailInput] = Field(min_length=1)
 
     @field_validator("kafka")

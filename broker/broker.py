@@ -25,7 +25,6 @@ from headrace.broker.metrics import Metrics, TopicTraffic
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
-from headrace.broker.security.failed_logins import FailedLogins
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.tokens import ProviderTokens, TokenRules
@@ -36,6 +35,7 @@ from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
 from headrace.errors import StorageError
+from headrace.failed_logins import FailedLogins
 
 if TYPE_CHECKING:
     from headrace.broker.handlers.api import Api

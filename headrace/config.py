@@ -24,6 +24,7 @@ from headrace.errors import ConfigError
 from headrace.secret_references import References
 
 PREFIX = "HEADRACE__"
+_USER_INFO = re.compile(r"//[^/@\s]*@")  # name and password in a URL
 _SECRET = re.compile(
     r"password|secret|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
 )  # in the name of a key whose value is never shown
@@ -210,7 +211,8 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
         return f"{origin.of(path)}: {key} is missing{more}"
     if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
-    return f"{origin.of(path)}: {key}: {message}, not {first['input']!r}{more}"
+    shown = _USER_INFO.sub("//…@", repr(first["input"]))
+    return f"{origin.of(path)}: {key}: {message}, not {shown}{more}"
 
 
 def is_secret(key: str) -> bool:

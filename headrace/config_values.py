@@ -61,6 +61,8 @@ def _is_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write it as http://host:port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL is shown in messages: name and password belong in basic.auth.user.info")
     return text
 
 

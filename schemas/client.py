@@ -4,12 +4,15 @@ Time and size are bounded: an answer is read within `timeout_s` and up to `MAX_A
 retried here; whoever calls knows how long a registry may be away (design D6: a dead registry stops nobody).
 """
 
+import base64
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -21,11 +24,18 @@ SUBJECT_NOT_FOUND: Final = 40401
 VERSION_NOT_FOUND: Final = 40402
 SCHEMA_NOT_FOUND: Final = 40403
 _PIECE_BYTES: Final = 64 * 1024
-# A registry is named by its URL and nothing else: an http_proxy of the environment would catch loopback addresses too.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 T = TypeVar("T", int, str)
+
+
+def _opener(ca_file: Path | None) -> urllib.request.OpenerDirector:
+    """A registry is named by its URL and nothing else: an http_proxy of the environment would catch loopback addresses too."""
+    if ca_file is None:
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise UsageError(f"ssl.ca.location {ca_file}: {error.strerror or error}; name a PEM file of authorities") from error
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
 
 class _Readable(Protocol):
@@ -40,12 +50,19 @@ class RegistryClient:
         PeerError: it cannot be reached, is slow, or answers what is not its protocol. Trying again may help.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 10.0, user_info: str | None = None, ca_file: Path | None = None) -> None:
+        """`user_info` is `name:password`, sent with every request; `ca_file` holds the authorities that https is checked by.
+
+        Raises:
+            UsageError: the URL or the file cannot be used.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"registry {url}: not a URL of the form http://host:port")
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._authorization = None if user_info is None else f"Basic {base64.b64encode(user_info.encode()).decode()}"
+        self._opener = _opener(ca_file)
 
     def register(self, subject: str, schema_json: str) -> int:
         """Register an Avro schema under a subject, or find it there, and return its id."""
@@ -79,9 +96,11 @@ class RegistryClient:
         request = urllib.request.Request(self.url + path, data, {"Accept": CONTENT_TYPE}, method=method)  # noqa: S310 - http(s) only, checked
         if data is not None:
             request.add_header("Content-Type", CONTENT_TYPE)
+        if self._authorization is not None:
+            request.add_unredirected_header("Authorization", self._authorization)  # for nobody but this registry
         deadline = time.monotonic() + self._timeout_s
         try:
-            with _opener.open(request, timeout=self._timeout_s) as response:
+            with self._opener.open(request, timeout=self._timeout_s) as response:
                 return self._parse(what, self._read(what, response, deadline))
         except urllib.error.HTTPError as error:
             with error:

@@ -6,12 +6,17 @@ the run file is written. So it may be started before its broker.
 
 import asyncio
 import logging
+import ssl
 from pathlib import Path
 
 from aiohttp import web
 
+from headrace.broker_login import BrokerLogin
+from headrace.clock import SystemClock
 from headrace.errors import HeadraceError, UsageError
+from headrace.https import https_context, warn_if_exposed
 from headrace.process import async_stop_event, run_file
+from headrace.schemas.access import AccessControl
 from headrace.schemas.config import RegistryConfig
 from headrace.schemas.kafka_log import KafkaSchemaLog
 from headrace.schemas.registry import Registry
@@ -38,12 +43,17 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
         failures.append(error)
         stop.set()
 
+    access, tls = None, None
+    if config.authentication == "broker":
+        access = AccessControl(BrokerLogin(config.kafka, config.topic), SystemClock(), asyncio.sleep)
+    if config.ssl_keystore_location is not None:
+        tls = https_context(config.ssl_keystore_location, config.ssl_key_password)
     log = KafkaSchemaLog(config.kafka, config.topic, on_failure=fail)
     registry = Registry(log)
-    runner = web.AppRunner(application(registry), access_log=None, shutdown_timeout=5)
+    runner = web.AppRunner(application(registry, access), access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:
-        port = await _listen(runner, config)
+        port = await _listen(runner, config, tls)
         log.follow(registry)
         await _first_of(stop, registry.ready)
         if not stop.is_set():
@@ -54,23 +64,20 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
                     raise failures[0]
     finally:
         await runner.cleanup()
+        if access is not None:
+            access.close()
         await asyncio.to_thread(log.stop)
     if failures:
         raise failures[0]
     return 0
 
 
-async def _listen(runner: web.AppRunner, config: RegistryConfig) -> int:
+async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLContext | None) -> int:
     try:
-        await web.TCPSite(runner, config.listen.host, config.listen.port).start()
+        await web.TCPSite(runner, config.listen.host, config.listen.port, ssl_context=tls).start()
     except OSError as error:
         raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
-    if not config.listen.is_loopback:
-        logger.warning(
-            "LISTENING BEYOND THIS MACHINE WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches "
-            "%s can read and write every schema; use loopback or a firewall",
-            config.listen,
-        )
+    warn_if_exposed(config.listen, tls=tls is not None, authenticates=config.authentication != "none", what="every schema")
     return int(runner.addresses[0][1])
 
 

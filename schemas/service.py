@@ -14,6 +14,7 @@ from typing import Any, Final
 import prometheus_client
 from aiohttp import web
 
+from headrace.schemas.access import AccessControl, admission, challenge
 from headrace.schemas.client import CONTENT_TYPE
 from headrace.schemas.compatibility import DEFAULT_LEVEL, AvroSchema, InvalidSchemaError, parse
 from headrace.schemas.records import MAX_ID
@@ -28,9 +29,10 @@ _requests = prometheus_client.Counter("headrace_registry_requests", "Answers giv
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(registry: Registry) -> web.Application:
-    """The interface of one registry."""
-    app = web.Application(middlewares=[_errors, _until_ready], client_max_size=MAX_BODY_BYTES)
+def application(registry: Registry, access: AccessControl | None = None) -> web.Application:
+    """The interface of one registry; without `access` everybody may ask for everything."""
+    asking = [] if access is None else [admission(access)]
+    app = web.Application(middlewares=[_errors, *asking, _until_ready], client_max_size=MAX_BODY_BYTES)
     app[_REGISTRY] = registry
     app.router.add_routes(_routes)
     return app
@@ -47,6 +49,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except RestError as error:
         response = _error(error.status, error.code, str(error))
+        challenge(response)
     except web.HTTPException as error:
         response = _error(error.status, error.status, f"HTTP {error.status} {error.reason}")
         if "Allow" in error.headers:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from headrace.config import Section
-from headrace.config_values import HostPort, KafkaKeys, RegistryUrl
+from headrace.config_values import HostPort, KafkaKeys
+from headrace.schemas.registry_keys import RegistryKeys
 
 _SIZES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
@@ -85,6 +86,6 @@ class LoadConfig(Section):
 
     load: Load
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
-    registry: RegistryUrl | None = Field(
+    registry: RegistryKeys | None = Field(
         None, description="URL of a Confluent-compatible schema registry; without one no topic is Avro"
     )

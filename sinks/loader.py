@@ -19,7 +19,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from headrace.clock import Clock
 from headrace.errors import CorruptError, PeerError, StorageError, VersionError
 from headrace.librdkafka import checked_keys
-from headrace.schemas.client import RegistryClient
 from headrace.sinks import metrics
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.fingerprint import fingerprint
@@ -62,7 +61,7 @@ class Loader:
         self._rotate = config.load.rotate
         self._clock = clock
         self._once = once
-        self._schemas = Schemas(RegistryClient(config.registry) if config.registry else None)
+        self._schemas = Schemas(config.registry.client() if config.registry else None)
         self._tables: dict[str, _Table] = {}
         self._goals: dict[Where, int] | None = None
         self._looked_ms = -LOOK_INTERVAL_MS

@@ -22,12 +22,12 @@ from headrace.broker.security.exchange import (
     TokenCheck,
     Verdict,
 )
-from headrace.broker.security.failed_logins import FailedLogins
 from headrace.broker.security.oauthbearer import OAuthBearerExchange
 from headrace.broker.security.plain import PlainExchange
 from headrace.broker.security.scram import SCRAM_MECHANISMS, ScramExchange, is_password
 from headrace.broker.security.users import Users
 from headrace.clock import Clock
+from headrace.failed_logins import FailedLogins
 
 logger = logging.getLogger(__name__)
 MECHANISMS = ("PLAIN", *SCRAM_MECHANISMS, "OAUTHBEARER")

@@ -10,8 +10,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from headrace.broker.keys.access import STANDARD_AUTHORIZER
+from headrace.errors import PeerError, RefusedError
+from headrace.schemas.client import RegistryClient
 from tests.integration.groups.wire_client import WireClient
 from tests.integration.security.sasl_wire import port_of, put_user, secured
+from tests.integration.security.tls_files import Pki
 from tests.processes import Part, free_port
 
 READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = 3, 4, 5, 8, 10
@@ -20,10 +23,14 @@ LITERAL = 3
 # As in docs/guide.md, "Rights of each part".
 RIGHTS: dict[str, list[tuple[int, int, str, int]]] = {
     "registry": [(TOPIC, LITERAL, "_schemas", operation) for operation in (READ, WRITE, CREATE, DESCRIBE_CONFIGS)],
-    "agent": [(TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (WRITE, CREATE)],
+    "agent": [
+        *((TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (WRITE, CREATE)),
+        (TOPIC, LITERAL, "_schemas", WRITE),
+    ],
     "loader": [
         *((TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (READ, DESCRIBE_CONFIGS)),
         (GROUP, LITERAL, "headrace-load", DESCRIBE),
+        (TOPIC, LITERAL, "_schemas", READ),
     ],
 }
 LINES = 200
@@ -70,29 +77,59 @@ def test_lines_land_and_are_audited_with_each_part_having_only_its_rights(broker
             put_user(broker, user, f"{user}'s own")
             allow(broker, user, rights)
         put_user(broker, "stranger", "stranger's own")
-        listen = f"127.0.0.1:{free_port()}"
-        with Part("registry", tmp_path, {"listen": listen, "kafka": kafka(broker, "registry")}) as registry:
-            url = f"http://127.0.0.1:{registry.ports['http']}"
+        pki = Pki(tmp_path / "pki")
+        guarded = {
+            "listen": f"127.0.0.1:{free_port()}",
+            "kafka": kafka(broker, "registry"),
+            "authentication": "broker",
+            "ssl.keystore.location": str(pki.server_file),
+        }
+        with Part("registry", tmp_path, guarded) as registry:
+            url = f"https://127.0.0.1:{registry.ports['http']}"
             agent = Part(
                 "agent",
                 tmp_path,
                 {
                     "agent": {"state_dir": str(tmp_path / "agent"), "grace_ms": 5000},
                     "kafka": kafka(broker, "agent"),
-                    "registry": url,
+                    "registry": let_in(url, pki, "agent"),
                     "inputs": [{"tail": [str(log)], "topic": "logs"}],
                 },
                 "--once",
             )
             assert agent.start(wait=False).wait() == 0, agent.log_tail()
-            load = {"load": {"root": str(tmp_path / "landed")}, "kafka": kafka(broker, "loader"), "registry": url}
+            load = {"load": {"root": str(tmp_path / "landed")}, "kafka": kafka(broker, "loader")}
+            load["registry"] = let_in(url, pki, "loader")
             loader = Part("load", tmp_path, load, "--once")
             assert loader.start(wait=False).wait() == 0, loader.log_tail()
+            refuse_strangers_schemas(url, pki)
         assert "AUTHORIZATION" not in (registry.log_tail() + agent.log_tail() + loader.log_tail()).upper()
         rows = [json.loads(line) for line in headrace(tmp_path, "query", "SELECT count(*) AS n FROM logs")]
         assert rows == [{"n": LINES}]
         assert {row["state"] for row in map(json.loads, headrace(tmp_path, "audit", "--topic", "logs"))} == {"complete"}
         refuse_a_stranger(broker)
+
+
+def let_in(url: str, pki: Pki, user: str) -> dict[str, str]:
+    return {"url": url, "basic.auth.user.info": f"{user}:{user}'s own", "ssl.ca.location": str(pki.authority_file)}
+
+
+def refuse_strangers_schemas(url: str, pki: Pki) -> None:
+    """The registry asks the broker who its clients are, and what they may do to its topic."""
+    statuses = []
+    for user_info in (None, "stranger:stranger's own", "loader:wrong", "absent:x", "loader:loader's own"):
+        client = RegistryClient(url, user_info=user_info, ca_file=pki.authority_file)
+        try:
+            statuses.append(f"reads {client.subjects()}")
+        except RefusedError as error:
+            statuses.append(str(error.status))
+        try:
+            client.register("forged", '"string"')
+        except RefusedError as error:
+            statuses.append(str(error.status))
+    assert statuses == ["401", "401", "403", "403", "401", "401", "401", "401", "reads ['logs-value']", "403"]
+    with pytest.raises(PeerError, match="certificate verify failed"):
+        RegistryClient(url, user_info="loader:loader's own").subjects()
 
 
 def refuse_a_stranger(broker: Part) -> None:

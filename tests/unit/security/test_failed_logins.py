@@ -1,6 +1,6 @@
 """How long failed logins are held back."""
 
-from headrace.broker.security.failed_logins import FailedLogins
+from headrace.failed_logins import FailedLogins
 
 
 def delays(failed: FailedLogins, *attempts: tuple[str, str | None], now_ms: int = 1000) -> list[int]:
