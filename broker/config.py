@@ -10,12 +10,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from headrace.broker.keys.access import STANDARD_AUTHORIZER, AccessKeys
+from headrace.broker.keys.cleaner import CleanerKeys
 from headrace.broker.keys.groups import GroupKeys
 from headrace.broker.keys.log import LogKeys
 from headrace.broker.keys.network import Listener, NetworkKeys, parse_listeners
 from headrace.broker.keys.numbers import NotNegative, Positive
 from headrace.broker.keys.quotas import QuotaKeys
 from headrace.broker.keys.security import SecurityKeys
+from headrace.broker.log.compaction.plan import CleanerLimits
 from headrace.broker.log.config import BROKER_KEYS, broker_defaults
 from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.config import Section
@@ -35,7 +37,7 @@ _SECURED = {  # what `security: on` says where nothing else is said
 }
 
 
-class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, NetworkKeys):
+class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, CleanerKeys, LogKeys, SecurityKeys, NetworkKeys):
     """One broker."""
 
     node_id: NotNegative = Field(1, alias="node.id", description="this broker's id")
@@ -96,4 +98,12 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, LogKeys, SecurityKeys, Netw
             producer_id_expiration_check_interval_ms=self.producer_id_expiration_check_interval_ms,
             retention_check_interval_ms=self.log_retention_check_interval_ms,
             flush_checkpoint_interval_ms=self.log_flush_offset_checkpoint_interval_ms,
+        )
+
+    def cleaner_limits(self) -> CleanerLimits:
+        """What one process that compacts logs may use."""
+        processes = self.log_cleaner_threads
+        return CleanerLimits(
+            key_map_bytes=self.log_cleaner_dedupe_buffer_size // processes,
+            bytes_per_second=self.log_cleaner_io_max_bytes_per_second / processes,
         )

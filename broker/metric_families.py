@@ -82,6 +82,28 @@ UNLISTED_PARTITIONS = Family(
     "headrace_broker_unlisted_partitions", "gauge", "Partitions beyond the first 1,000, which have no series of their own"
 )
 
+# Compaction: as in Kafka, gauges of the last one
+CLEANER_UNCLEANABLE = Family(
+    "kafka_log_logcleanermanager_uncleanable_partitions_count",
+    "gauge",
+    "Partitions that are not compacted because a batch of theirs cannot be read",
+)
+CLEANER_DIRTY = Family(
+    "kafka_log_logcleanermanager_max_dirty_percent", "gauge", "Dirty share of the dirtiest compacted log, percent"
+)
+CLEANER_SINCE = Family("kafka_log_logcleanermanager_time_since_last_run_ms", "gauge", "Since a log was compacted, ms")
+CLEANER_TIME = Family("kafka_log_logcleaner_max_clean_time_secs", "gauge", "How long the last compaction took")
+CLEANER_RECOPIED = Family(
+    "kafka_log_logcleaner_cleaner_recopy_percent", "gauge", "Share of the bytes read that the last compaction wrote again"
+)
+CLEANER_BUFFER = Family(
+    "kafka_log_logcleaner_max_buffer_utilization_percent", "gauge", "Share of the memory for keys that the last one took"
+)
+CLEANINGS = Family("headrace_broker_compactions_total", "counter", "Logs compacted")
+CLEANINGS_FAILED = Family("headrace_broker_failed_compactions_total", "counter", "Compactions that came to nothing")
+CLEANER_READ = Family("headrace_broker_compaction_read_bytes_total", "counter", "Bytes that compaction has read")
+CLEANER_WRITTEN = Family("headrace_broker_compaction_written_bytes_total", "counter", "Bytes that compaction has written")
+
 # Groups
 GROUPS = Family("kafka_coordinator_group_groupmetadatamanager_numgroups", "gauge", "Consumer groups")
 GROUPS_PREPARING = Family(

@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 
 from headrace import systemd
 from headrace.broker.broker import Broker, random_cluster_id
+from headrace.broker.compacting import Compactor
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
@@ -35,7 +36,7 @@ from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.stopping import stop_broker
 from headrace.broker.takeover import begin_epochs, take_over
-from headrace.broker.watched import watch_broker
+from headrace.broker.watched import watch_broker, watch_compaction
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
@@ -118,6 +119,16 @@ async def _serve(
     for bound in listeners:
         await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, contexts.get(bound.listener.name))
     maintenance = asyncio.create_task(_maintain(broker, server))
+    compactor = Compactor(
+        logs,
+        clock,
+        executor,
+        config.cleaner_limits(),
+        processes=config.log_cleaner_threads,
+        backoff_ms=config.log_cleaner_backoff_ms,
+    )
+    watch_compaction(broker.metrics, compactor.counts, clock)
+    compactor.start()
     with run_file(run_file_path, ports):
         async with health.watched(systemd.alive):
             tell_ready(broker, ports, health, time.monotonic() - began_s)
@@ -127,6 +138,7 @@ async def _serve(
         systemd.notify("STOPPING=1")
         logger.info("broker stops", extra={"connections": len(server.connections)})
         maintenance.cancel()
+        await compactor.close()
         await stop_broker(broker, server, executor, stop, lambda: logs.close(clock.wall_ms()))
     logger.info("broker stopped", extra={"seconds": round(stop.finished(), 3)})
 

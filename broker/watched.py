@@ -6,9 +6,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from headrace.broker import metric_families as families
+from headrace.broker.compacting import CompactionCounts
 from headrace.broker.groups.messages import GroupState
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.metrics import MAX_SERIES, Durations, Labelled, Metrics
+from headrace.clock import Clock
 
 if TYPE_CHECKING:
     from headrace.broker.broker import Broker
@@ -87,6 +89,21 @@ def _watch_logs(broker: "Broker") -> None:
     metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
     metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))
     metrics.watch(families.UNLISTED_PARTITIONS, lambda: max(len(logs()) - MAX_SERIES, 0))
+
+
+def watch_compaction(metrics: Metrics, counts: CompactionCounts, clock: Clock) -> None:
+    """Show what compaction does; the time since the last one counts from now on, until there is one."""
+    began_ms = clock.wall_ms()
+    metrics.watch(families.CLEANER_UNCLEANABLE, lambda: counts.uncleanable_partitions)
+    metrics.watch(families.CLEANER_DIRTY, lambda: 100 * counts.max_dirty_ratio)
+    metrics.watch(families.CLEANER_SINCE, lambda: clock.wall_ms() - (counts.last_ended_ms or began_ms))
+    metrics.watch(families.CLEANER_TIME, lambda: counts.last_seconds)
+    metrics.watch(families.CLEANER_RECOPIED, lambda: 100 * counts.last_written_share)
+    metrics.watch(families.CLEANER_BUFFER, lambda: 100 * counts.last_key_map_share)
+    metrics.watch(families.CLEANINGS, lambda: counts.cleanings)
+    metrics.watch(families.CLEANINGS_FAILED, lambda: counts.failures)
+    metrics.watch(families.CLEANER_READ, lambda: counts.bytes_read)
+    metrics.watch(families.CLEANER_WRITTEN, lambda: counts.bytes_written)
 
 
 def _watch_groups(broker: "Broker") -> None:

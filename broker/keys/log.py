@@ -86,7 +86,7 @@ class LogKeys(Section):
     log_cleanup_policy: str = Field(
         "delete",
         alias="log.cleanup.policy",
-        description="`delete`, `compact` or both; `compact` keeps all, as compaction is not built yet",
+        description="`delete` by age and size, `compact` to the last value of every key, or both",
     )
     compression_type: Literal["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] = Field(
         "producer", alias="compression.type", description="`producer` stores batches as they came; else with this codec"

@@ -1,7 +1,4 @@
-"""A log's settings: Kafka's topic keys with Kafka's defaults, checked where they come in.
-
-`cleanup.policy=compact` is accepted and keeps everything: compaction is not built yet.
-"""
+"""A log's settings: Kafka's topic keys with Kafka's defaults, checked where they come in."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -68,6 +65,11 @@ class LogConfig:
         levels = {GZIP: self.compression_gzip_level, LZ4: self.compression_lz4_level, ZSTD: self.compression_zstd_level}
         level = levels.get(self.codec or NONE)
         return None if level == _GZIP_DEFAULT_LEVEL and self.codec == GZIP else level
+
+    @property
+    def roll_ms(self) -> int:
+        """Age at which the active segment is sealed; where records must be compacted in time, they must be sealed before."""
+        return min(self.segment_ms, self.max_compaction_lag_ms) if self.compacts else self.segment_ms
 
     @property
     def stamps_append_time(self) -> bool:

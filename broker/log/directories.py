@@ -260,11 +260,11 @@ class LogDirectories:
 
     # Compaction
 
-    def compactions(self, now_ms: int) -> Iterator[tuple[PartitionLog, Cleanable]]:
-        """Every log that its topic's settings want compacted now; see `LogDirectory.compactions`."""
+    def compacted(self) -> Iterator[tuple[PartitionLog, int]]:
+        """Every log that is to be compacted; see `LogDirectory.compacted`."""
         for directory in self._directories:
             if directory.error is None:
-                yield from directory.compactions(now_ms)
+                yield from directory.compacted()
 
     def begin_clean(self, log: PartitionLog, found: Cleanable, limits: CleanerLimits, now_ms: int) -> CleanJob:
         """What a worker is to do; it leaves half of the room below the disk's floor to others."""

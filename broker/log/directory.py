@@ -18,8 +18,6 @@ from uuid import UUID
 from headrace.broker.log import checkpoint
 from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.claims import Claim
-from headrace.broker.log.compaction import plan
-from headrace.broker.log.compaction.choice import Cleanable
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
@@ -319,15 +317,13 @@ class LogDirectory:
 
     # Compaction
 
-    def compactions(self, now_ms: int) -> Iterator[tuple[PartitionLog, Cleanable]]:
-        """Every log that its topic's settings want compacted now, with what of it may be cleaned; in no order of urgency."""
+    def compacted(self) -> Iterator[tuple[PartitionLog, int]]:
+        """Every log that is to be compacted, with its recovery point as it is on disk: what a crash falls back to."""
         content = self._written.get(checkpoint.RECOVERY_POINT, b"0\n0\n")
         points = checkpoint.decode_offsets(content, checkpoint.RECOVERY_POINT)
         for at, log in sorted(self.logs.items()):
             if log.config.compacts and not log.fenced:
-                found = plan.survey(log, recovery_point=points.get(at, 0), now_ms=now_ms)
-                if found.is_due(log.config):
-                    yield log, found
+                yield log, points.get(at, 0)
 
     def _write_checkpoints(self) -> None:
         write = self._checkpoint_write()

@@ -221,7 +221,7 @@ class PartitionLog:
                 header.size, last_offset, segment_bytes=config.segment_bytes, index_bytes=config.segment_index_bytes
             )
             start = segment.start_timestamp()
-            if not room or (start is not None and header.max_timestamp - start > config.segment_ms):
+            if not room or (start is not None and header.max_timestamp - start > config.roll_ms):
                 segment = self._roll()
         segment.append(stamped(data, header, base_offset, self.leader_epoch), header, base_offset)
         for unsafe in (self._unsynced, self._uncheckpointed):

@@ -33,8 +33,12 @@ def entries(records: bytes, header: BatchHeader) -> list[Entry]:
         for _ in range(header.record_count):
             start = position
             size, position = records[position], position + 1
-            if size >= 0x80:
-                size, position = _longer(records, position, size)
+            if size >= 0x80:  # mostly two bytes
+                high = records[position]
+                if high < 0x80:
+                    size, position = size & 0x7F | high << 7, position + 1
+                else:
+                    size, position = _longer(records, position, size)
             end = position + (size >> 1)
             position += 1  # attributes: none are in use
             while records[position] >= 0x80:  # the time

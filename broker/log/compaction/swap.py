@@ -1,14 +1,15 @@
 """Putting cleaned segments in the place of the old ones, while the log goes on (`leftovers` has the order, and why it is safe).
 
-`commit` and `settle` block on the disk and may run in a thread; between them `step` swaps one segment at a time on the loop,
+`commit` and `settle` block on the disk and may run in a thread; between them `steps` swaps one segment at a time on the loop,
 by renames, so that no reader ever finds a name half changed. Segments are swapped in the order of offsets, and if one is not
 swapped in, none after it is: a later one may lack the tombstone of a key whose older value is still in an earlier one.
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from headrace.broker.log import leftovers
-from headrace.broker.log.compaction.clean import CleanResult
+from headrace.broker.log.compaction.clean import CleanedSegment, CleanResult
 from headrace.broker.log.disk import Disk
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.segment import Segment
@@ -24,6 +25,7 @@ class Swap:
     def __init__(self, disk: Disk, log: PartitionLog, result: CleanResult) -> None:
         self._disk, self._log, self._result = disk, log, result
         there = {segment.base_offset for segment in log.segments}
+        self._is_settled = False
         self._waiting = deque(cleaned for cleaned in result.segments if not there.isdisjoint(cleaned.bases))
         log.is_swapping = True
 
@@ -38,15 +40,17 @@ class Swap:
         if self._waiting:
             leftovers.commit_swaps(self._disk, self._log.path, [cleaned.bases[0] for cleaned in self._waiting])
 
-    def step(self, now_ms: int) -> bool:
-        """Swap the next one in; False if there is none, or it is no longer wanted.
+    def steps(self, now_ms: int) -> Iterator[None]:
+        """Swap one segment in after another, as long as they are wanted; on the loop, others may have turns in between.
 
         Raises:
             OSError: the partition is offline.
         """
-        if not self._waiting or not self.is_wanted:
-            return False
-        cleaned = self._waiting.popleft()
+        while self._waiting and self.is_wanted:
+            self._swap_in(self._waiting.popleft(), now_ms)
+            yield
+
+    def _swap_in(self, cleaned: CleanedSegment, now_ms: int) -> None:
         old = [segment for segment in self._log.segments if segment.base_offset in cleaned.bases]
         segment = Segment(
             self._disk,
@@ -57,15 +61,15 @@ class Swap:
         )
         segment.next_offset = old[-1].next_offset
         self._log.swap_in(segment, old, now_ms)
-        return True
 
     def settle(self) -> None:
         """Make the new names durable, and remove what was not swapped in. Raises OSError."""
         leftovers.drop_unfinished(self._disk, self._log.path)
         self._disk.sync_directory(self._log.path)
+        self._is_settled = True
 
     def complete(self) -> None:
         """It is over, well or not; where all was swapped in, durably, the log is clean that far."""
         self._log.is_swapping = False
-        if not self._waiting and self.is_wanted:
+        if self._is_settled and not self._waiting and self.is_wanted:
             self._log.cleaned_to = self._result.end_offset

@@ -183,14 +183,15 @@ class World:
 
     def clean(self) -> None:
         """One cleaning from start to end, with other work between its steps."""
-        found = next(iter(self.directory.compactions(self.now_ms)), None)
-        if found is None:
+        log, recovery_point = next(self.directory.compacted())
+        found = plan.survey(log, recovery_point=recovery_point, now_ms=self.now_ms)
+        if not found.is_due(log.config):
             return
         limits = CleanerLimits(key_map_bytes=self.rng.choice([1, 400, 1 << 20]))
-        job = self.directory.begin_clean(*found, limits, self.now_ms)
+        job = self.directory.begin_clean(log, found, limits, self.now_ms)
         began_ms = self.now_ms
         for offset, record in self.oracle.written.items():
-            if record.value is None and offset < found[1].end:
+            if record.value is None and offset < found.end:
                 self.oracle.first_cleaned_ms.setdefault(offset, began_ms)
         if self.rng.random() < 0.1:
             self.disk.fail_next("pwrite", OSError(errno.ENOSPC, "full"))
@@ -225,7 +226,7 @@ class World:
         self.meanwhile()
         swap.commit()
         self.meanwhile()
-        while swap.step(self.now_ms):
+        for _ in swap.steps(self.now_ms):
             self.meanwhile()
         swap.settle()
         swap.complete()

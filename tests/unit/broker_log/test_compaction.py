@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.broker.log.compaction.choice import SealedSegment
+from headrace.broker.log.compaction.choice import Cleanable, SealedSegment
 from headrace.broker.log.compaction.clean import CleanResult, clean
-from headrace.broker.log.compaction.plan import CleanerLimits
+from headrace.broker.log.compaction.plan import CleanerLimits, survey
 from headrace.broker.log.config import MAX_INT
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
@@ -33,12 +33,19 @@ def fill(directory: LogDirectories, log: PartitionLog, count: int, *, keys: int 
     directory.maintain(NOW_MS + 3_600_000)
 
 
+def due(directory: LogDirectories) -> tuple[PartitionLog, Cleanable]:
+    log, recovery_point = next(directory.compacted())
+    found = survey(log, recovery_point=recovery_point, now_ms=NOW_MS)
+    assert found.is_due(log.config)
+    return log, found
+
+
 def run(disk: SimDisk, directory: LogDirectories, limits: CleanerLimits | None = None) -> CleanResult:
-    log, found = next(directory.compactions(NOW_MS))
+    log, found = due(directory)
     result = clean(disk, directory.begin_clean(log, found, limits or CleanerLimits(), NOW_MS), lambda _: None)
     swap = directory.begin_swap(log, result)
     swap.commit()
-    while swap.step(NOW_MS):
+    for _ in swap.steps(NOW_MS):
         pass
     swap.settle()
     swap.complete()
@@ -125,7 +132,7 @@ def test_segments_whose_offsets_lie_too_far_apart_stay_apart() -> None:
     disk = new_disk()
     directory, log = keyed_log(disk)
     fill(directory, log, 60)
-    _, found = next(directory.compactions(NOW_MS))
+    _, found = due(directory)
     job = directory.begin_clean(log, found, CleanerLimits(), NOW_MS)
     far = [*job.segments[:-1], SealedSegment(job.segments[-1].base_offset, MAX_INT + 2, job.segments[-1].size)]
     changed = replace(job, segments=far)
@@ -147,12 +154,12 @@ def test_a_log_that_no_longer_compacts_is_left_as_it_is() -> None:
     disk = new_disk()
     directory, log = keyed_log(disk)
     fill(directory, log, 60)
-    log_, found = next(directory.compactions(NOW_MS))
-    result = clean(disk, directory.begin_clean(log_, found, CleanerLimits(), NOW_MS), lambda _: None)
+    _, found = due(directory)
+    result = clean(disk, directory.begin_clean(log, found, CleanerLimits(), NOW_MS), lambda _: None)
     directory.configure("events", settings(cleanup_policy="delete", segment_bytes="400"))
     swap = directory.begin_swap(log, result)
     swap.commit()
-    assert not swap.step(NOW_MS)
+    assert list(swap.steps(NOW_MS)) == []
     swap.settle()
     swap.complete()
     assert (len(read(log)), log.cleaned_to) == (60, 0)
