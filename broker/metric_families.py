@@ -8,6 +8,7 @@ from headrace.broker.metrics import Family
 
 _TOPIC = ("topic",)
 _PARTITION = ("topic", "partition")
+_DIRECTORY = ("dir",)
 
 # Traffic: the total has no label, and each topic its own series.
 BYTES_IN = Family("kafka_server_brokertopicmetrics_bytesin_total", "counter", "Bytes of record batches appended", _TOPIC)
@@ -60,6 +61,10 @@ REQUEST_MEMORY = Family(
     "gauge",
     "Bytes of requests in work or begun, and of answers that are not read",
 )
+REQUEST_MEMORY_LIMIT = Family(
+    "headrace_broker_request_memory_limit_bytes", "gauge", "What these may be together; at it most connections are not read"
+)
+CONNECTIONS_MUTED = Family("headrace_broker_muted_connections", "gauge", "Connections that are not read: over a quota")
 CONNECTIONS_CLOSED = Family(
     "headrace_broker_closed_connections_total", "counter", "Connections closed by the broker, by CloseReason", ("reason",)
 )
@@ -74,6 +79,11 @@ PARTITIONS = Family("kafka_server_replicamanager_partitioncount", "gauge", "Part
 LEADERS = Family("kafka_server_replicamanager_leadercount", "gauge", "Partitions that this broker leads: those not offline")
 OFFLINE_REPLICAS = Family(
     "kafka_server_replicamanager_offlinereplicacount", "gauge", "Partitions that are offline after a disk error"
+)
+OFFLINE_DIRECTORIES = Family("kafka_log_logmanager_offlinelogdirectorycount", "gauge", "Log directories that cannot be used")
+FREE_BYTES = Family("headrace_broker_log_dir_free_bytes", "gauge", "Free space where a log directory is", _DIRECTORY)
+FLOOR_BYTES = Family(
+    "headrace_broker_log_dir_floor_bytes", "gauge", "With less free space than this, producers are refused", _DIRECTORY
 )
 LOG_SIZE = Family("kafka_log_log_size", "gauge", "Bytes of a partition's segments", _PARTITION)
 LOG_START = Family("kafka_log_log_logstartoffset", "gauge", "First offset of a partition", _PARTITION)
@@ -103,6 +113,10 @@ CLEANINGS = Family("headrace_broker_compactions_total", "counter", "Logs compact
 CLEANINGS_FAILED = Family("headrace_broker_failed_compactions_total", "counter", "Compactions that came to nothing")
 CLEANER_READ = Family("headrace_broker_compaction_read_bytes_total", "counter", "Bytes that compaction has read")
 CLEANER_WRITTEN = Family("headrace_broker_compaction_written_bytes_total", "counter", "Bytes that compaction has written")
+
+# The start
+LOGS_TO_LOAD = Family("kafka_log_logmanager_remaininglogstorecover", "gauge", "Logs that the start has still to load")
+BYTES_TO_SCAN = Family("headrace_broker_start_bytes_left", "gauge", "Bytes that the start has still to scan, after a crash")
 
 # Groups
 GROUPS = Family("kafka_coordinator_group_groupmetadatamanager_numgroups", "gauge", "Consumer groups")

@@ -29,6 +29,7 @@ from headrace.broker.listening import Bound, bootstrap_of, endpoint_of, open_lis
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
+from headrace.broker.metrics import Metrics
 from headrace.broker.readiness import how_far, tell_ready
 from headrace.broker.security.tls import TlsContext
 from headrace.broker.security_on import prepare
@@ -36,7 +37,7 @@ from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.stopping import stop_broker
 from headrace.broker.takeover import begin_epochs, take_over
-from headrace.broker.watched import watch_broker, watch_compaction
+from headrace.broker.watched import watch_broker, watch_compaction, watch_start
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
@@ -99,6 +100,9 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(executor)
     progress = Progress()
     health.not_ready(lambda: how_far(progress))
+    starting = Metrics()
+    watch_start(starting, progress)
+    REGISTRY.register(starting)
     loading = asyncio.create_task(_load(config, claims, store, clock.wall_ms(), progress))
     async with health.watched(systemd.alive):
         await asyncio.wait((loading, asyncio.create_task(told_to_stop.wait())), return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ from headrace.broker.connection import Connection
 from headrace.broker.dispatch import Dispatcher
 from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
-from headrace.broker.metric_families import REQUEST_MEMORY
+from headrace.broker.metric_families import CONNECTIONS_MUTED, REQUEST_MEMORY, REQUEST_MEMORY_LIMIT
 from headrace.broker.request_memory import RequestMemory
 from headrace.broker.security.access import Principal
 from headrace.broker.security.tls import TlsContext
@@ -48,6 +48,8 @@ class Server:
         )
         self.memory = RequestMemory(config.queued_max_request_bytes)
         self.metrics.watch(REQUEST_MEMORY, lambda: self.memory.held_bytes)
+        self.metrics.watch(REQUEST_MEMORY_LIMIT, lambda: config.queued_max_request_bytes)
+        self.metrics.watch(CONNECTIONS_MUTED, self._muted)
         self.turns = Turns(perf_counter_ns, lambda call: asyncio.get_running_loop().call_soon(call))
         self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +124,10 @@ class Server:
             connection.close_for(
                 CloseReason.MEMORY, f"it keeps {held} bytes, and all requests more than queued.max.request.bytes"
             )
+
+    def _muted(self) -> int:
+        now_ms = self.broker.clock.monotonic_ms()
+        return sum(connection.session.muted_until_ms > now_ms for connection in list(self.connections))
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening and reading, let requests that are being worked on be answered within `grace_s`, and close.

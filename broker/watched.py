@@ -14,6 +14,7 @@ from headrace.clock import Clock
 
 if TYPE_CHECKING:
     from headrace.broker.broker import Broker
+    from headrace.broker.starting import Progress
 
 _GROUP_STATES = (
     (families.GROUPS_PREPARING, GroupState.PREPARING_REBALANCE),
@@ -32,6 +33,12 @@ def watch_broker(broker: "Broker") -> None:
     _watch_requests(broker)
     _watch_logs(broker)
     _watch_groups(broker)
+
+
+def watch_start(metrics: Metrics, progress: "Progress") -> None:
+    """Show how far a start has come, before there is a broker; afterwards nothing is left."""
+    metrics.watch(families.LOGS_TO_LOAD, lambda: progress.logs - progress.logs_done)
+    metrics.watch(families.BYTES_TO_SCAN, lambda: progress.bytes - progress.bytes_done)
 
 
 def _watch_traffic(metrics: Metrics) -> None:
@@ -85,6 +92,9 @@ def _watch_logs(broker: "Broker") -> None:
     metrics.watch(families.PARTITIONS, lambda: len(logs()))
     metrics.watch(families.LEADERS, lambda: len(logs()) - offline())
     metrics.watch(families.OFFLINE_REPLICAS, offline)
+    metrics.watch(families.OFFLINE_DIRECTORIES, lambda: broker.logs.offline_count)
+    metrics.watch(families.FREE_BYTES, lambda: [((path,), space.free_bytes) for path, space in broker.logs.spaces()])
+    metrics.watch(families.FLOOR_BYTES, lambda: [((path,), space.floor_bytes) for path, space in broker.logs.spaces()])
     metrics.watch(families.LOG_SIZE, lambda: by_partition("size_bytes"))
     metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
     metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))

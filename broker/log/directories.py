@@ -24,6 +24,7 @@ from headrace.broker.log.partition_files import Creation, Deletion, parent
 from headrace.broker.log.partition_log import LoadedLog, PartitionLog
 from headrace.broker.log.producers import fair_share
 from headrace.broker.log.recovery import load_log
+from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.steps import BackgroundStep, CheckpointWrite
 from headrace.errors import CorruptError, StorageError, UsageError
 
@@ -165,7 +166,16 @@ class LogDirectories:
     @property
     def has_offline_directory(self) -> bool:
         """Whether a directory was not opened, or has failed since."""
-        return bool(self.refused) or any(directory.error is not None for directory in self._directories)
+        return self.offline_count > 0
+
+    @property
+    def offline_count(self) -> int:
+        """How many directories cannot be used."""
+        return len(self.refused) + sum(directory.error is not None for directory in self._directories)
+
+    def spaces(self) -> list[tuple[str, FreeSpace]]:
+        """The directories that were opened, and the room in them."""
+        return [(directory.path, directory.space) for directory in self._directories]
 
     @property
     def is_whole(self) -> bool:

@@ -25,6 +25,11 @@ class FreeSpace:
         self.floor_bytes = default if floor_bytes is None else floor_bytes
 
     @property
+    def free_bytes(self) -> int:
+        """The room there was when the disk was last asked."""
+        return self._free
+
+    @property
     def is_nearly_full(self) -> bool:
         """Whether, when the disk was last asked, it had less room than the floor."""
         return self._free < self.floor_bytes
