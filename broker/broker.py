@@ -17,6 +17,7 @@ from headrace.broker.appends import Appends
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
 from headrace.broker.flushing import Flusher
+from headrace.broker.holding import Holds
 from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
@@ -69,6 +70,7 @@ class Broker:
         self.waiters = Waiters()
         self._executor = executor
         self.flusher = Flusher(clock, self.waiters, executor)
+        self.holds = Holds(self)
         self._appends = Appends(clock, self._appended)
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
@@ -276,7 +278,9 @@ class Broker:
                 async with self._step_runs:
                     await self._in_thread(step.run)
                 step.complete()
-        self.logs.keep_house(self.clock.wall_ms())
+        now_ms = self.clock.wall_ms()
+        self.holds.look(now_ms)
+        self.logs.keep_house(now_ms)
         self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()
 

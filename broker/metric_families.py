@@ -88,6 +88,21 @@ FLOOR_BYTES = Family(
 LOG_SIZE = Family("kafka_log_log_size", "gauge", "Bytes of a partition's segments", _PARTITION)
 LOG_START = Family("kafka_log_log_logstartoffset", "gauge", "First offset of a partition", _PARTITION)
 LOG_END = Family("kafka_log_log_logendoffset", "gauge", "Next offset of a partition", _PARTITION)
+RETENTION_HELD = Family(
+    "headrace_broker_retention_held_bytes", "gauge", "Bytes that retention would delete if no group held them", _PARTITION
+)
+SECONDS_UNTIL_RETENTION = Family(
+    "headrace_broker_seconds_until_retention",
+    "gauge",
+    "Until retention takes the first record that the group has not read, or but for the hold would have; +Inf if there is none",
+    ("topic", "partition", "group"),
+)
+UNLANDED_BYTES = Family(
+    "headrace_broker_unlanded_deleted_bytes_total", "counter", "Held bytes that went as the disk was nearly full", _PARTITION
+)
+UNLANDED_RECORDS = Family(
+    "headrace_broker_unlanded_deleted_records_total", "counter", "Records among them that a group had not read", _PARTITION
+)
 UNLISTED_PARTITIONS = Family(
     "headrace_broker_unlisted_partitions", "gauge", "Partitions beyond the first 1,000, which have no series of their own"
 )

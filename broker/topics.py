@@ -27,3 +27,8 @@ def colliding_name(name: str, others: "list[str] | set[str]") -> str | None:
     """The topic that differs from `name` in '.' against '_' alone: their metric names would be the same, so Kafka refuses."""
     flat = name.replace(".", "_")
     return next((other for other in others if other != name and other.replace(".", "_") == flat), None)
+
+
+def may_be_landed(name: str) -> bool:
+    """Whether the loader may land a topic: those whose names begin with `_` are internal, and of these only `_audit` is."""
+    return not name.startswith("_") or name == "_audit"

@@ -32,6 +32,7 @@ def watch_broker(broker: "Broker") -> None:
     _watch_traffic(metrics)
     _watch_requests(broker)
     _watch_logs(broker)
+    _watch_holds(broker)
     _watch_groups(broker)
 
 
@@ -98,6 +99,8 @@ def _watch_logs(broker: "Broker") -> None:
     metrics.watch(families.LOG_SIZE, lambda: by_partition("size_bytes"))
     metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
     metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))
+    metrics.watch(families.UNLANDED_BYTES, lambda: by_partition("unlanded_deleted_bytes"))
+    metrics.watch(families.UNLANDED_RECORDS, lambda: by_partition("unlanded_deleted_records"))
     metrics.watch(families.UNLISTED_PARTITIONS, lambda: max(len(logs()) - MAX_SERIES, 0))
 
 
@@ -114,6 +117,23 @@ def watch_compaction(metrics: Metrics, counts: CompactionCounts, clock: Clock) -
     metrics.watch(families.CLEANINGS_FAILED, lambda: counts.failures)
     metrics.watch(families.CLEANER_READ, lambda: counts.bytes_read)
     metrics.watch(families.CLEANER_WRITTEN, lambda: counts.bytes_written)
+
+
+def _watch_holds(broker: "Broker") -> None:
+    def held() -> Labelled:
+        measured = list(broker.holds.measured.items())[:MAX_SERIES]
+        return [((topic, str(partition)), log.held_bytes) for (topic, partition), log in measured]
+
+    def seconds() -> Labelled:
+        measured = list(broker.holds.measured.items())[:MAX_SERIES]
+        return [
+            ((topic, str(partition), group), left)
+            for (topic, partition), log in measured
+            for group, left in log.seconds_until_retention.items()
+        ]
+
+    broker.metrics.watch(families.RETENTION_HELD, held)
+    broker.metrics.watch(families.SECONDS_UNTIL_RETENTION, seconds)
 
 
 def _watch_groups(broker: "Broker") -> None:

@@ -11,8 +11,12 @@ ROTATE_AGE = "2s"
 
 
 def broker_config(layout: Layout, *, port: int, http_port: int | None) -> dict[str, Any]:
-    """One broker on loopback."""
-    config: dict[str, Any] = {"listeners": f"PLAINTEXT://127.0.0.1:{port}", "log.dirs": str(layout.broker)}
+    """One broker on loopback; its retention waits for what the loader has not landed."""
+    config: dict[str, Any] = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "log.dirs": str(layout.broker),
+        "log.retention.hold": "table",
+    }
     if http_port is not None:
         config["http"] = f"127.0.0.1:{http_port}"
     return config

@@ -242,7 +242,10 @@ class GroupService:
             await self._write(group_id, gone)
 
     async def expire(self) -> None:
-        """Drop offsets that have outlived their retention, then groups that have neither members nor offsets (KIP-211)."""
+        """Drop offsets that have outlived their retention, then groups that have neither members nor offsets (KIP-211).
+
+        Those for which a topic's retention is held stay: without them it would be held for good (ADR 0024).
+        """
         now_ms = self._clock.wall_ms()
         retention_ms = self._broker.config.offsets_retention_minutes * 60_000
         for group in list(self._coordinator.groups()):
@@ -254,6 +257,7 @@ class GroupService:
                 retention_ms=retention_ms,
                 now_ms=now_ms,
             )
+            old = [each for each in old if not self._broker.holds.keeps(group.group_id, each[0])]
             if old:
                 logger.info("offsets expired", extra={"group": group.group_id, "partitions": len(old)})
                 await self._write(group.group_id, [OffsetRecord(group.group_id, *each, None) for each in old])

@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
-from headrace.broker.log.config import describe, with_overrides
+from headrace.broker.log.config import LIST_KEYS, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import name_fault
 from headrace.broker.wire import ErrorCode
@@ -26,6 +26,7 @@ _INT_NAMES = """
     offsets.topic.segment.bytes producer.id.expiration.ms socket.request.max.bytes
 """
 _INTS = frozenset(_INT_NAMES.split())
+_LISTS = frozenset({*LIST_KEYS, "log.cleanup.policy", "log.retention.hold"})
 _LONGS_WITHOUT_DEFAULT = frozenset({"log.dirs.free.bytes.min", "log.flush.interval.ms", "log.retention.ms", "log.roll.ms"})
 
 
@@ -109,7 +110,7 @@ def _config(name: str, value: str | None, source: int, *, read_only: bool, synon
 
 
 def _type(name: str, value: str | None) -> int:
-    if name in ("cleanup.policy", "log.cleanup.policy"):
+    if name in _LISTS:
         return _LIST
     if value in ("true", "false"):
         return _BOOLEAN

@@ -39,6 +39,12 @@ class LogKeys(Section):
     log_retention_check_interval_ms: Positive = Field(
         300_000, alias="log.retention.check.interval.ms", description="how often that is looked at"
     )
+    log_retention_hold: str = Field(
+        "",
+        alias="log.retention.hold",
+        description="ours: consumer groups, by commas, that must have read a record before age or size deletes it, `table` for"
+        " what the loader has landed; for topics whose names do not begin with `_`, and `_audit`",
+    )
     log_segment_bytes: int = Field(
         1 << 30, alias="log.segment.bytes", ge=1024, le=(1 << 31) - 1, description="size at which a segment is sealed"
     )

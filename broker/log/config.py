@@ -7,6 +7,10 @@ from typing import Any
 from headrace.broker.log.compression import GZIP, LZ4, NONE, SNAPPY, ZSTD
 from headrace.errors import ConfigError
 
+HOLD = "headrace.retention.hold"
+TABLE_GROUP = "headrace-load"  # as the loader calls itself: what it has committed is in the table
+_MAX_HOLD_GROUPS, _MAX_GROUP_LENGTH = 16, 249
+
 MAX_INT = (1 << 31) - 1
 MAX_LONG = (1 << 63) - 1
 
@@ -24,6 +28,7 @@ class LogConfig:
     file_delete_delay_ms: int = 60_000
     flush_messages: int = MAX_LONG
     flush_ms: int = MAX_LONG
+    headrace_retention_hold: str = ""
     index_interval_bytes: int = 4096
     max_compaction_lag_ms: int = MAX_LONG
     max_message_bytes: int = 1_048_588
@@ -53,6 +58,12 @@ class LogConfig:
     def compacts(self) -> bool:
         """Whether every record needs a key."""
         return "compact" in self.cleanup_policy
+
+    @property
+    def hold_groups(self) -> tuple[str, ...]:
+        """The groups that must have committed a record before retention takes it (ADR 0024)."""
+        words = self.headrace_retention_hold.split(",") if self.headrace_retention_hold else []
+        return tuple(TABLE_GROUP if word == "table" else word for word in words)
 
     @property
     def codec(self) -> int | None:
@@ -126,6 +137,13 @@ def _policy(text: str) -> str:
     return ",".join(words)
 
 
+def _groups(text: str) -> str:
+    words = list(dict.fromkeys(word for word in (each.strip() for each in text.split(",")) if word))
+    if len(words) > _MAX_HOLD_GROUPS or any(len(word) > _MAX_GROUP_LENGTH for word in words):
+        raise ValueError(f"must be up to {_MAX_HOLD_GROUPS} consumer groups, or `table` for the loader's")
+    return ",".join(words)
+
+
 _LONG = _integer(0, MAX_LONG)
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "cleanup.policy": _policy,
@@ -137,6 +155,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "file.delete.delay.ms": _LONG,
     "flush.messages": _integer(1, MAX_LONG),
     "flush.ms": _LONG,
+    HOLD: _groups,
     "index.interval.bytes": _integer(0, MAX_INT),
     "max.compaction.lag.ms": _integer(1, MAX_LONG),
     "max.message.bytes": _integer(0, MAX_INT),
@@ -153,7 +172,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "segment.ms": _integer(1, MAX_LONG),
 }
 TOPIC_KEYS: tuple[str, ...] = tuple(_PARSERS)
-LIST_KEYS = frozenset({"cleanup.policy"})
+LIST_KEYS = frozenset({"cleanup.policy", HOLD})
 
 # What a broker calls the default of a topic key; the first that is given wins, then the factor makes it the topic's unit.
 _BROKER_KEYS: dict[str, tuple[tuple[str, int], ...]] = {
@@ -166,6 +185,7 @@ _BROKER_KEYS: dict[str, tuple[tuple[str, int], ...]] = {
     "file.delete.delay.ms": (("log.segment.delete.delay.ms", 1),),
     "flush.messages": (("log.flush.interval.messages", 1),),
     "flush.ms": (("log.flush.interval.ms", 1),),
+    HOLD: (("log.retention.hold", 1),),
     "index.interval.bytes": (("log.index.interval.bytes", 1),),
     "max.compaction.lag.ms": (("log.cleaner.max.compaction.lag.ms", 1),),
     "max.message.bytes": (("message.max.bytes", 1),),

@@ -20,6 +20,7 @@ from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.claims import Claim
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
+from headrace.broker.log.holding import release
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
 from headrace.broker.log.partition_log import LoadedLog, PartitionLog
 from headrace.broker.log.recovery import Facts
@@ -272,6 +273,9 @@ class LogDirectory:
             self._expired_ms = now_ms
             for log in self.logs.values():
                 log.expire_producers(now_ms, self.config.producer_id_expiration_ms)
+        if self.space.is_nearly_full:
+            pending_bytes = sum(log.deleted_bytes for log in self.logs.values())
+            release(self.logs.values(), self.space.shortfall_bytes - pending_bytes, now_ms)
         for log in self.logs.values():
             log.tidy()
 

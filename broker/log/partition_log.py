@@ -17,7 +17,7 @@ A full disk does not: the half-written batch is cut off and the producer told to
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from headrace.broker.log.epochs import epoch_end
 from headrace.broker.log.leftovers import finish_swap
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
-from headrace.broker.log.retention import Oldest, outlived
+from headrace.broker.log.retention import Aged, is_held, outlived
 from headrace.broker.log.segment import LOG, Segment
 from headrace.broker.log.segments import Segments
 from headrace.broker.log.space import FreeSpace
@@ -90,6 +90,8 @@ class PartitionLog:
         self._appended_bytes = sum(segment.size for segment in unsynced)
         self._checkpointed_bytes = 0  # `_appended_bytes` at the recovery point
         self._unsynced_since_ms = self._uncheckpointed_since_ms = now_ms
+        self.held_from = 0 if config.hold_groups else None  # records from here on are held back from retention
+        self.unlanded_deleted_bytes = self.unlanded_deleted_records = 0  # that were held, and went all the same
         self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
 
     @property
@@ -456,8 +458,24 @@ class PartitionLog:
     # Housekeeping
 
     def retain(self, now_ms: int) -> None:
-        """Delete segments that time, size or the log start offset allow; never what is not exposed (KAFKA-5634)."""
-        self._delete_while(self._oldest_outlived, now_ms)
+        """Delete segments that time, size or the log start offset allow, and that nothing holds."""
+        self._delete_while(self._may_take_oldest, now_ms)
+
+    def release_oldest(self, now_ms: int) -> int:
+        """Delete the oldest segment although it is held, its files at once; how many bytes that frees, 0 where it fails."""
+        first, end = self._segments.first, self._segments.end_of_first()
+        records = end - max(first.base_offset, self.log_start_offset, self.held_from or 0)
+        self._delete_while(lambda _: self._segments.first is first, now_ms)
+        if self._segments.first is first:
+            return 0
+        self._deleted[-1] = (now_ms, *self._deleted[-1][1:])
+        self.unlanded_deleted_bytes += first.size
+        self.unlanded_deleted_records += records
+        logger.error(
+            "records deleted before they were landed: the disk is nearly full",
+            extra={"topic": self.topic, "partition": self.partition, "before": self.log_start_offset, "records": records},
+        )
+        return first.size
 
     def delete_records(self, offset: int, now_ms: int) -> None:
         """Records before `offset`, at most the high watermark, are no longer to be read; segments without others go now."""
@@ -478,15 +496,21 @@ class PartitionLog:
             if not is_full(error):
                 self.fence(error)
 
-    def _oldest_outlived(self, now_ms: int) -> bool:
-        segment = self._segments.first
-        newest_ms = segment.greatest_timestamp()
-        if newest_ms < 0:
-            newest_ms = self._disk.modified_ms(segment.path(LOG))
-        oldest = Oldest(self._segments.end_of_first(), newest_ms, self.size_bytes - segment.size)
+    def _may_take_oldest(self, now_ms: int) -> bool:
+        oldest, start = next(self.ages()), self.log_start_offset
         return outlived(
-            oldest, self.config, log_start_offset=self.log_start_offset, high_watermark=self.high_watermark, now_ms=now_ms
-        )
+            oldest, self.config, log_start_offset=start, high_watermark=self.high_watermark, now_ms=now_ms
+        ) and not is_held(oldest, self.held_from, log_start_offset=start)
+
+    def ages(self) -> Iterator[Aged]:
+        """The segments as retention sees them, oldest first. Raises OSError, CorruptError."""
+        bytes_after = self.size_bytes
+        for segment, end_offset in self._segments.with_ends():
+            newest_ms = segment.greatest_timestamp()
+            if newest_ms < 0:
+                newest_ms = self._disk.modified_ms(segment.path(LOG))
+            bytes_after -= segment.size
+            yield Aged(end_offset, newest_ms, segment.size, bytes_after)
 
     def _delete_first(self, now_ms: int) -> None:
         segment = self._segments.pop_first()
@@ -519,6 +543,11 @@ class PartitionLog:
         self._segments.replace(old, cleaned)
         if self._readable[0] in [segment.base_offset for segment in old]:
             self._readable = (cleaned.base_offset, cleaned.size)
+
+    @property
+    def deleted_bytes(self) -> int:
+        """Bytes of segments that are deleted, and whose files are still there."""
+        return sum(segment.size for _, _, segment in self._deleted)
 
     def take_deleted(self, now_ms: int) -> list[str]:
         """The files of deleted segments whose delay is over: to be removed by the caller, who need not hurry."""

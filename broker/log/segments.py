@@ -61,6 +61,11 @@ class Segments:
         """The offset at which the oldest segment ends."""
         return self._bases[1] if len(self._bases) > 1 else self._segments[0].next_offset
 
+    def with_ends(self) -> Iterator[tuple[Segment, int]]:
+        """Each segment with the offset at which it ends, oldest first."""
+        for at, segment in enumerate(self._segments):
+            yield segment, self._bases[at + 1] if at + 1 < len(self._bases) else segment.next_offset
+
     def holding(self, offset: int) -> Sequence[Segment]:
         """The segment that holds `offset`, and those after it."""
         at = bisect_right(self._bases, offset) - 1

@@ -34,6 +34,11 @@ class FreeSpace:
         """Whether, when the disk was last asked, it had less room than the floor."""
         return self._free < self.floor_bytes
 
+    @property
+    def shortfall_bytes(self) -> int:
+        """How much room was missing to the floor, when the disk was last asked; 0 if none."""
+        return max(self.floor_bytes - self._free, 0)
+
     def refresh(self) -> None:
         """Ask the disk; once a second is enough, as other programs fill disks too. Raises OSError."""
         self._free, _ = self._disk.space(self._path)

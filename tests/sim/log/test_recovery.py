@@ -26,7 +26,7 @@ START_MS = 1_700_000_000_000
 PATH = "/data/logs"
 OVERRIDES: dict[str, dict[str, str | None]] = {
     "flushed": {"flush.messages": "1"},
-    "cached": {"retention.bytes": "4000"},
+    "cached": {"retention.bytes": "2000", "headrace.retention.hold": "table"},
 }
 
 
@@ -38,6 +38,7 @@ class Oracle:
     attempted: dict[int, Record] = field(default_factory=dict)  # the last append, which the power cut may have let through
     durable_end: int = 0  # before it, all was synced while we watched
     deleted_end: int = 0  # before it, all was deleted durably
+    taken_end: int = 0  # before it, all was asked to be deleted, or was landed, or may have been lost
     exposed_durably: int = 0
     max_log_start: int = 0
     sequences: dict[int, int] = field(default_factory=dict)  # producer id → next sequence
@@ -122,18 +123,29 @@ class World:
             log.sync(checkpoint=self.rng.random() < 0.3)
             oracle.durable_end = end
         elif act < 0.93:
-            assert self.directory is not None
-            self.directory.maintain(self.now_ms)
+            self.maintain(log, oracle)
         elif act < 0.95:
             self.delete_records(log, oracle)
         else:
             oracle_read(log, oracle, self.rng)
         self.note(log, oracle)
 
+    def maintain(self, log: PartitionLog, oracle: Oracle) -> None:
+        """Housekeeping, which takes nothing that is held and was not landed."""
+        assert self.directory is not None
+        if log.held_from is not None:
+            log.held_from = self.rng.randint(min(log.held_from, log.high_watermark), log.high_watermark)
+            oracle.taken_end = max(oracle.taken_end, log.held_from)
+        self.directory.maintain(self.now_ms)
+        for each in self.logs.values():
+            if each.held_from is not None:
+                assert each.log_start_offset <= self.oracles[each.topic].taken_end, "what was held is gone"
+
     def delete_records(self, log: PartitionLog, oracle: Oracle) -> None:
         assert self.directory is not None
         log.delete_records(self.rng.randint(log.log_start_offset, log.high_watermark), self.now_ms)
         oracle.max_log_start = log.log_start_offset  # from here on it may be gone
+        oracle.taken_end = max(oracle.taken_end, log.log_start_offset)
         for step in self.directory.log_start_steps():
             step.run()
             step.complete()
@@ -211,6 +223,7 @@ def compare(log: PartitionLog, oracle: Oracle, rng: random.Random) -> None:
     assert log.log_end_offset >= oracle.durable_end, f"synced records lost: {log.log_end_offset} < {oracle.durable_end}"
     assert log.high_watermark == log.log_end_offset >= oracle.exposed_durably
     assert log.log_start_offset >= oracle.deleted_end, "deleted records are back"
+    oracle.taken_end = max(oracle.taken_end, log.log_start_offset)  # a crash may have left nothing before it
     stored = read_all(log, rng)
     for offset in range(oracle.max_log_start, oracle.durable_end):  # retention had deleted the rest
         if offset in oracle.written:
@@ -309,6 +322,7 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
         (PartitionSync, "run", "if self.names:", "if self.names and not self.files:"),
         (recovery, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
         (LogDirectory, "survey", "if self._clean:", "if self._clean and not names:"),
+        (PartitionLog, "_may_take_oldest", "is_held(oldest, self.held_from,", "is_held(oldest, None,"),
         (LogDirectory, "log_start_step", "(checkpoint.LOG_START,)", "()"),
     ],
     ids=[
@@ -316,6 +330,7 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
         "names are synced",
         "CRCs are checked",
         "the clean marker goes first",
+        "what is held is not taken",
         "a deletion is written before it is told",
     ],
 )
