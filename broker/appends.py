@@ -3,10 +3,15 @@
 What must be decompressed, or compressed as the topic wants it, is inspected in a thread when it is large. While one batch of a
 log is there, later ones of that log wait behind it, so that offsets are given in the order of requests and an idempotent
 producer's sequences are found in order. Threads inspect ahead; batches are appended on the loop. Owned by the loop.
+
+Writes are quick while the page cache takes them, and are done on the loop. On a disk that has kept one for longer (dirty pages
+throttled, a dying disk) the loop does not wait again: for a while, all appends of its directory are written in threads, one at
+a time of each log, and everybody else goes on (ADR 0022).
 """
 
 import asyncio
 import logging
+import os.path
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +28,9 @@ from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
 _THREADS = 2
+_WRITERS = 16  # so many logs of slow disks are written at once; the others wait
+_SLOW_WRITE_MS = 20
+_SLOW_FOR_MS = 10_000  # after the last slow write
 Inspection = asyncio.Future[Admitted | Rejection]
 
 
@@ -42,6 +50,8 @@ class Appends:
         """`on_appended` is told of each batch that is in its log, with its size in bytes."""
         self._clock, self._on_appended = clock, on_appended
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
+        self._slow_until_ms: dict[str, int] = {}  # log directory → monotonic time
         self._queues: dict[PartitionLog, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,7 +62,7 @@ class Appends:
         if isinstance(batch, AppendResult):
             return batch
         config = log.config
-        if log not in self._queues:
+        if log not in self._queues and not self._is_slow(log):
             ready = batch if is_inspected(batch, config) else _inspected_quickly(batch, config, now_ms)
             if ready is not None:
                 return self._append(log, ready, len(records), now_ms)
@@ -63,6 +73,7 @@ class Appends:
         while self._tasks:
             await asyncio.wait(self._tasks)
         self._threads.shutdown(wait=False)
+        self._writers.shutdown(wait=False)
 
     def _enqueue(self, log: PartitionLog, batch: Admitted, now_ms: int) -> asyncio.Future[AppendResult]:
         loop = asyncio.get_running_loop()
@@ -82,8 +93,12 @@ class Appends:
         try:
             while queue:
                 batch = await self._outcome(queue[0].inspection)
+                now_ms = self._clock.wall_ms()
+                if self._is_slow(log):
+                    result = await self._append_in_thread(log, batch, queue[0].size_bytes, now_ms)
+                else:
+                    result = self._append(log, batch, queue[0].size_bytes, now_ms)
                 waiting = queue.popleft()
-                result = self._append(log, batch, waiting.size_bytes, self._clock.wall_ms())
                 if not waiting.told.done():
                     waiting.told.set_result(result)
         finally:
@@ -98,10 +113,50 @@ class Appends:
             return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
 
     def _append(self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int) -> AppendResult:
+        begun_ms = self._clock.monotonic_ms()
         result = log.append_inspected(batch, now_ms=now_ms)
+        self._note_pace(log, begun_ms)
         if not result.error:
             self._on_appended(log, result, size_bytes)
         return result
+
+    async def _append_in_thread(
+        self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int
+    ) -> AppendResult:
+        write = log.begin_append(batch, now_ms=now_ms)
+        if isinstance(write, AppendResult):
+            return write
+        begun_ms = self._clock.monotonic_ms()
+        await asyncio.get_running_loop().run_in_executor(self._writers, write.run)
+        self._note_pace(log, begun_ms)
+        result = log.complete_append(write)
+        if not result.error:
+            self._on_appended(log, result, size_bytes)
+        return result
+
+    def _is_slow(self, log: PartitionLog) -> bool:
+        """Whether the log's directory has lately kept a write for long."""
+        if not self._slow_until_ms:
+            return False
+        directory = os.path.dirname(log.path)
+        until_ms = self._slow_until_ms.get(directory)
+        if until_ms is None:
+            return False
+        if self._clock.monotonic_ms() < until_ms:
+            return True
+        del self._slow_until_ms[directory]
+        logger.info("the disk is quick again: appends are written on the loop", extra={"path": directory})
+        return False
+
+    def _note_pace(self, log: PartitionLog, begun_ms: int) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - begun_ms < _SLOW_WRITE_MS:
+            return
+        directory = os.path.dirname(log.path)
+        if directory not in self._slow_until_ms:
+            extra = {"path": directory, "write_ms": now_ms - begun_ms}
+            logger.warning("the disk is slow: appends are written in threads, so that others go on", extra=extra)
+        self._slow_until_ms[directory] = now_ms + _SLOW_FOR_MS
 
 
 def _inspected_quickly(batch: Admitted, config: LogConfig, now_ms: int) -> Admitted | Rejection | None:

@@ -36,6 +36,7 @@ from headrace.broker.log.segment import LOG, Segment
 from headrace.broker.log.segments import Segments
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.sync import Checkpoint, PartitionSync
+from headrace.broker.log.writing import BatchWrite
 from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, StorageError
 
@@ -93,6 +94,7 @@ class PartitionLog:
         self.held_from = 0 if config.hold_groups else None  # records from here on are held back from retention
         self.unlanded_deleted_bytes = self.unlanded_deleted_records = 0  # that were held, and went all the same
         self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
+        self._is_writing = False  # a batch is on its way into the active segment: it is not rolled meanwhile
 
     @property
     def leader_epoch(self) -> int:
@@ -189,6 +191,20 @@ class PartitionLog:
                 )
 
     def _append_checked(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
+        write = self._begin_write(data, header, now_ms)
+        if isinstance(write, AppendResult):
+            return write
+        write.run()
+        return self.complete_append(write)
+
+    def begin_append(self, batch: Admitted | Rejection, *, now_ms: int) -> BatchWrite | AppendResult:
+        """Like `append_inspected`, up to the write, which may run in a thread; nothing else is appended meanwhile."""
+        if isinstance(batch, Rejection):
+            return self._refused(batch.error, batch.message)
+        return self._offline() or self._begin_write(batch.data, batch.header, now_ms)
+
+    def _begin_write(self, data: memoryview, header: BatchHeader, now_ms: int) -> BatchWrite | AppendResult:
+        assert not self._is_writing
         if header.producer_id >= 0:
             verdict = self._producers.check(header)
             if isinstance(verdict, WrittenBatch):
@@ -199,10 +215,27 @@ class PartitionLog:
             data, header = with_append_time(data, header, now_ms)
         base_offset = self.log_end_offset
         try:
-            self._write(data, header, base_offset)
+            segment = self._segment_for(header, base_offset)
+            write = BatchWrite(segment, segment.file, stamped(data, header, base_offset, self.leader_epoch), header, now_ms)
         except OSError as error:
             return self._write_failed(error)
+        self._is_writing = True
+        return write
+
+    def complete_append(self, write: BatchWrite) -> AppendResult:
+        """Take note of what has been written."""
+        self._is_writing = False
+        if write.error is not None:
+            return self._write_failed(write.error)
+        offline = self._offline()
+        if offline is not None:
+            return offline
+        segment, header, now_ms, base_offset = write.segment, write.header, write.now_ms, self.log_end_offset
         last_offset = base_offset + header.last_offset_delta
+        segment.note(last_offset, header.max_timestamp, header.size)
+        for unsafe in (self._unsynced, self._uncheckpointed):
+            if not unsafe or unsafe[-1] is not segment:
+                unsafe.append(segment)
         if header.producer_id >= 0:
             self._producers.appended(header, last_offset, now_ms)
         if self._synced_offset == base_offset:
@@ -215,20 +248,18 @@ class PartitionLog:
             self.high_watermark = self.log_end_offset
         return self._accepted(base_offset, last_offset, now_ms)
 
-    def _write(self, data: memoryview, header: BatchHeader, base_offset: int) -> None:
+    def _segment_for(self, header: BatchHeader, base_offset: int) -> Segment:
+        """The active segment, or a new one where the batch does not fit or is of a later time."""
         segment, config = self._segments.active, self.config
-        if segment.size:
-            last_offset = base_offset + header.last_offset_delta
-            room = segment.has_room(
-                header.size, last_offset, segment_bytes=config.segment_bytes, index_bytes=config.segment_index_bytes
-            )
-            start = segment.start_timestamp()
-            if not room or (start is not None and header.max_timestamp - start > config.roll_ms):
-                segment = self._roll()
-        segment.append(stamped(data, header, base_offset, self.leader_epoch), header, base_offset)
-        for unsafe in (self._unsynced, self._uncheckpointed):
-            if not unsafe or unsafe[-1] is not segment:
-                unsafe.append(segment)
+        if not segment.size:
+            return segment
+        last_offset = base_offset + header.last_offset_delta
+        room = segment.has_room(
+            header.size, last_offset, segment_bytes=config.segment_bytes, index_bytes=config.segment_index_bytes
+        )
+        start = segment.start_timestamp()
+        late = start is not None and header.max_timestamp - start > config.roll_ms
+        return segment if room and not late else self._roll()
 
     def _roll(self) -> Segment:
         """Begin a new segment at the log end."""
@@ -484,6 +515,8 @@ class PartitionLog:
 
     def _delete_while(self, is_due: Callable[[int], bool], now_ms: int) -> None:
         if self.fenced or self.is_swapping:
+            return
+        if self._is_writing:  # into the active segment, which may have to be rolled first: next time
             return
         try:
             while self._segments.first.size and is_due(now_ms):

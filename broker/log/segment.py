@@ -6,10 +6,10 @@ that a thousand idle partitions cost little. An index is never trusted: the batc
 led there, and a damaged index is built again from the log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, read_whole, remove_if_there, write_whole
+from headrace.broker.log.disk import Disk, DiskFile, is_full, read_whole, remove_if_there, write_whole
 from headrace.broker.log.index import (
     MAX_RELATIVE_OFFSET,
     OFFSET_ENTRY_SIZE,
@@ -83,18 +83,6 @@ class Segment:
         return self._file
 
     # Writing
-
-    def append(self, buffers: Sequence[Buffer], header: BatchHeader, base_offset: int) -> None:
-        """Write one batch at the end.
-
-        Args:
-            buffers: the batch's bytes, stamped.
-            header: as parsed; its own base offset is not looked at.
-        Raises:
-            OSError: the segment is as before, but for bytes after `size` (see `cut_back`).
-        """
-        self.file.pwrite(buffers, self.size)
-        self.note(base_offset + header.last_offset_delta, header.max_timestamp, header.size)
 
     def note(self, last_offset: int, max_timestamp: int, size_bytes: int) -> None:
         """A batch stands at the end: remember it in the indexes, if enough bytes have passed since the last entry."""

@@ -1,7 +1,11 @@
 """Apache Kafka's own command-line tools, from the jars that `make peers` fetches."""
 
+import json
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 LIBS = Path(__file__).parents[2] / ".peers" / "kafka" / "libs"
 # Short runs: no optimizing compiler, and the simplest collector.
@@ -29,3 +33,33 @@ class JavaTools:
         said = done.stdout + done.stderr
         assert exit_status is None or done.returncode == exit_status, said
         return done.stdout if exit_status == 0 else said
+
+
+class Verifiable:
+    """A tool of the verifiable pair: a process that says in JSON, line by line, what happens to it."""
+
+    def __init__(self, command: list[str], output: Path) -> None:
+        self._output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        whole = [line for line in self._output.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        events = [json.loads(line) for line in whole if line.startswith("{")]
+        return [event for event in events if event["name"] == name]
+
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 40) -> None:
+    """Return when the condition holds; `what` says what has gone wrong if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)

@@ -2,14 +2,13 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from tests.compat.java_tools import CONFIGS, LIBS, JavaTools
+from tests.compat.java_tools import CONFIGS, LIBS, JavaTools, Verifiable, until
 from tests.processes import Part, broker
 
 GROUPS = "consumer.group.ConsumerGroupCommand"
@@ -123,35 +122,6 @@ def test_a_topics_settings_are_changed_and_its_records_deleted(java: JavaTools, 
     assert "low_watermark: 0" in java.run("DeleteRecordsCommand", "--offset-json-file", str(wanted))
 
 
-class _Verifiable:
-    """A tool of the verifiable pair: a process that says in JSON, line by line, what happens to it."""
-
-    def __init__(self, command: list[str], output: Path) -> None:
-        self._output = output
-        with output.open("wb") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        whole = [line for line in self._output.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        events = [json.loads(line) for line in whole if line.startswith("{")]
-        return [event for event in events if event["name"] == name]
-
-    def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        finally:
-            self.process.kill()
-            self.process.wait()
-
-
-def _until(condition: Callable[[], bool], what: str, timeout_s: float = 40) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def _killed_and_started_again(part: Part) -> None:
     part.kill()
     part.start()
@@ -165,12 +135,12 @@ def test_verifiable_pair_with_the_broker_killed(java: JavaTools, tmp_path: Path)
     with broker(tmp_path / "verified", num_partitions=3) as part:
         tools = JavaTools(f"127.0.0.1:{part.ports['kafka']}")
         group = ("--topic", "verified", "--group-id", "pair", "--session-timeout", "10000", "--verbose")
-        readers = [_Verifiable(tools.command("VerifiableConsumer", *group), tmp_path / f"{name}.json") for name in "ab"]
+        readers = [Verifiable(tools.command("VerifiableConsumer", *group), tmp_path / f"{name}.json") for name in "ab"]
         load = ("--topic", "verified", "--max-messages", str(total), "--throughput", "3000", "--repeating-keys", "16")
         command = tools.command("VerifiableProducer", *load, "--producer.config", str(settings))
-        writer = _Verifiable(command, tmp_path / "producer.json")
+        writer = Verifiable(command, tmp_path / "producer.json")
         try:
-            _until(lambda: len(writer.events("producer_send_success")) > total // 4, "nothing was acknowledged")
+            until(lambda: len(writer.events("producer_send_success")) > total // 4, "nothing was acknowledged")
             _killed_and_started_again(part)
             assert writer.process.wait(60) == 0
             acknowledged = {event["value"] for event in writer.events("producer_send_success")}
@@ -180,7 +150,7 @@ def test_verifiable_pair_with_the_broker_killed(java: JavaTools, tmp_path: Path)
             def consumed() -> list[dict[str, Any]]:
                 return [event for reader in readers for event in reader.events("record_data")]
 
-            _until(lambda: acknowledged <= {event["value"] for event in consumed()}, "something acknowledged was lost")
+            until(lambda: acknowledged <= {event["value"] for event in consumed()}, "something acknowledged was lost")
             places = {(event["partition"], event["offset"]): event["value"] for event in consumed()}
             assert sorted(places.values(), key=int) == [str(number) for number in range(total)]
             shared = [{event["partition"] for event in reader.events("record_data")} for reader in readers]

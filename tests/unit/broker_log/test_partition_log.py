@@ -7,14 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from headrace.broker.log.appending import Admitted
 from headrace.broker.log.batch import parse_header
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch, records
+from headrace.broker.log.writing import BatchWrite
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
-from tests.unit.broker_log.logs import CONFIG, NOW_MS, PATH, TOPIC_ID, append, new_disk, new_log, open_directory, settings
+from tests.unit.broker_log.logs import (
+    CONFIG,
+    NOW_MS,
+    PATH,
+    TOPIC_ID,
+    append,
+    new_disk,
+    new_log,
+    open_directory,
+    settings,
+    value_records,
+)
 
 RETRIABLE = ErrorCode.kafka_storage_error
 
@@ -386,3 +399,56 @@ def test_a_stop_on_a_full_disk_is_not_called_clean_and_loses_nothing() -> None:
     again = open_directory(disk.crashed()).get("events", 3)
     assert again is not None
     assert again.log_end_offset == 1
+
+
+def begun(log: PartitionLog, *values: bytes) -> BatchWrite:
+    """An append whose write is on its way in a thread, say."""
+    batch = log.admit(build_batch(value_records(*values)), now_ms=NOW_MS)
+    assert isinstance(batch, Admitted)
+    write = log.begin_append(batch, now_ms=NOW_MS)
+    assert isinstance(write, BatchWrite)
+    return write
+
+
+def test_a_batch_is_read_and_synced_only_once_its_write_is_complete() -> None:
+    log = new_log(flush_messages="1")
+    append(log, b"first")
+    log.sync()
+    write = begun(log, b"second")
+    write.run()
+    log.sync()
+    assert (log.log_end_offset, log.high_watermark) == (1, 1)
+    assert [record.value for record in records(log.read(0, 1 << 20).records)] == [b"first"]
+    result = log.complete_append(write)
+    assert (result.error, result.base_offset, log.log_end_offset, log.high_watermark) == (0, 1, 2, 1)
+    log.sync()
+    assert log.high_watermark == 2
+
+
+def test_retention_does_not_roll_the_segment_that_is_being_written() -> None:
+    disk = new_disk()
+    log = new_log(disk, retention_ms="1000")
+    append(log, b"old")
+    write = begun(log, b"new")
+    log.retain(NOW_MS + 10_000)
+    write.run()
+    log.complete_append(write)
+    assert (log.log_start_offset, log.log_end_offset) == (0, 2)
+    log.retain(NOW_MS + 10_000)
+    assert log.log_start_offset == 2
+
+
+def test_a_write_that_fails_or_ends_after_the_log_is_refused_and_leaves_nothing() -> None:
+    full, closed = new_disk(), new_log()
+    log = new_log(full)
+    append(log, b"first")
+    write = begun(log, b"second")
+    full.fail_next("pwrite", OSError(errno.ENOSPC, "full"))
+    write.run()
+    assert log.complete_append(write).error == ErrorCode.kafka_storage_error
+    assert append(log, b"again").base_offset == 1
+    write = begun(closed, b"late")
+    closed.abandon()
+    write.run()
+    assert closed.complete_append(write).error == ErrorCode.unknown_topic_or_partition
+    assert closed.log_end_offset == 0
