@@ -137,9 +137,10 @@ def _with_time(record: bytes, delta: int, end: int) -> bytes:
 def shell(header: BatchHeader) -> bytes:
     """The batch without records: it holds the place of its offsets, and a producer's last sequence.
 
-    Kafka leaves it the greatest time of the records that are gone; then a look-up by that time would find none.
+    Kafka leaves it the greatest time of the records that are gone; then a look-up by that time would find none. Without a time
+    it cannot be one of LogAppendTime either: recovery would take it for the time of the producer's last write.
     """
-    attributes = header.attributes & ~(CODEC_MASK | DELETE_HORIZON)
+    attributes = header.attributes & ~(CODEC_MASK | DELETE_HORIZON | LOG_APPEND_TIME)
     changed = header._replace(
         attributes=attributes, base_timestamp=NO_TIMESTAMP, max_timestamp=NO_TIMESTAMP, record_count=0
     )  # fmt: skip

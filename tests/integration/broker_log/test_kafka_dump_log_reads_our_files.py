@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from headrace.broker.log.compaction.clean import clean
+from headrace.broker.log.compaction.plan import CleanerLimits, survey
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.disk import RealDisk
@@ -35,6 +37,32 @@ def log_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             log.sync(checkpoint=True)
     directory.close(NOW_MS)
     return sorted((path / "dumped-0").iterdir())
+
+
+@pytest.fixture(scope="module")
+def cleaned_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A compacted partition: batches in every codec that lost records, some with tombstones, some without records."""
+    path = tmp_path_factory.mktemp("cleaned")
+    logs = LogDirectories.open(RealDisk(), [str(path)], LogDirectoryConfig(node_id=1, cluster_id="dump"), NOW_MS)
+    settings = {"cleanup.policy": "compact", "segment.bytes": "30000", "index.interval.bytes": "500"}
+    log = logs.create("cleaned", 0, UUID(int=78), settings)
+    for at in range(BATCHES):
+        tombstone = Record(b"gone %d" % (at % 90), None, NOW_MS + at)
+        content = [Record(b"key %d" % (at % 150), b"value %d" % at, NOW_MS + at), tombstone, Record(b"k", b"w" * 90, NOW_MS)]
+        batch = build_batch(content, codec=at % 5, producer_id=7 + at % 3, producer_epoch=0, base_sequence=3 * (at // 3))
+        assert log.append(batch, now_ms=NOW_MS).error == 0
+    log.sync(checkpoint=True)
+    logs.maintain(NOW_MS + 600_000)
+    log, recovery_point = next(logs.compacted())
+    found = survey(log, recovery_point=recovery_point, now_ms=NOW_MS)
+    result = clean(RealDisk(), logs.begin_clean(log, found, CleanerLimits(), NOW_MS), lambda _: None)
+    swap = logs.begin_swap(log, result)
+    swap.commit()
+    assert len(list(swap.steps(NOW_MS))) == 1
+    swap.settle()
+    swap.complete()
+    logs.close(NOW_MS)
+    return sorted(file for file in (path / "cleaned-0").iterdir() if file.suffix != ".deleted")
 
 
 @pytest.fixture
@@ -81,3 +109,23 @@ def test_the_producer_snapshot_is_read(log_files: list[Path], dump: Callable[...
     for producer_id in (7, 8, 9):
         assert f"producerId: {producer_id} producerEpoch: 0" in output
     assert f"lastSequence: {2 * BATCHES // 3 - 1} lastOffset: {2 * BATCHES - 1}" in output
+
+
+def test_a_compacted_log_is_read_with_holes_and_delete_horizons(cleaned_files: list[Path], dump: Callable[..., str]) -> None:
+    output = dump(of(cleaned_files, ".log"), "--deep-iteration", "--print-data-log")
+    assert "isvalid: false" not in output
+    assert f"deleteHorizonMs: OptionalLong[{NOW_MS + 86_400_000}]" in output
+    offsets = [int(offset) for offset in re.findall(r"^\| offset: (\d+)", output, re.MULTILINE)]
+    assert offsets == sorted(set(offsets))
+    assert len(offsets) < 2 * BATCHES
+    assert offsets[-1] == 3 * BATCHES - 1
+    assert set(re.findall(r"key: (key \d+)", output)) == {f"key {at}" for at in range(150)}
+
+
+@pytest.mark.parametrize("suffix", [".index", ".timeindex"])
+def test_indexes_of_a_compacted_log_lead_where_they_say(
+    cleaned_files: list[Path], dump: Callable[..., str], suffix: str
+) -> None:
+    output = dump(of(cleaned_files, suffix))
+    assert len(re.findall(r"^(?:offset|timestamp): ", output, re.MULTILINE)) > 2
+    assert not re.search(r"mismatch|out of order|not found|corrupt|error", output, re.IGNORECASE)

@@ -286,7 +286,21 @@ class World:
                 back = [o for o, r in stored.items() if r.key == key and o < offset]
                 assert not back, f"deleted key {key!r} is back at {back}"
         by_time(log, stored, self.rng)
+        if log.log_start_offset < log.high_watermark:
+            self.read_from(self.rng.randrange(log.log_start_offset, log.high_watermark), stored)
         return stored
+
+    def read_from(self, offset: int, stored: dict[int, Record]) -> None:
+        """From any offset, also one that compaction has taken, a reader comes to the next record that is there."""
+        log, wanted = self.log, min((o for o in stored if o >= offset), default=None)
+        while offset < log.high_watermark:
+            result = log.read(offset, 1)
+            found = [record for record in records(result.records) if record.offset >= offset]
+            if found or not result.records:
+                assert (found[0].offset if found else None) == wanted
+                return
+            offset = max(header.last_offset for header, _ in batches(result.records)) + 1
+        assert wanted is None
 
     def read_all(self) -> dict[int, Record]:
         """Every record that may be read, in steps of any size from any offset; a hole leads to the next batch."""

@@ -8,6 +8,7 @@ import pytest
 from headrace.broker.log.batch import DELETE_HORIZON, HEADER_SIZE, LOG_APPEND_TIME, BatchHeader, is_whole_batch, parse_header
 from headrace.broker.log.compaction.keys import KeyMap, entries
 from headrace.broker.log.compaction.rewrite import Tombstones, plain_records, remains, shell
+from headrace.broker.log.producers import ProducerStates
 from headrace.broker.log.record import Record, build_batch, first_at_or_after, records
 from headrace.errors import CorruptError
 from tests.unit.broker_log.logs import NOW_MS
@@ -146,6 +147,14 @@ def test_a_shell_holds_offsets_and_sequence_without_records() -> None:
     assert (header.producer_id, header.producer_epoch, header.base_sequence) == (9, 3, 41)
     assert list(records(empty)) == []
     assert shell(header) == empty
+
+
+def test_a_producer_read_again_from_a_shell_is_not_an_old_one() -> None:
+    batch = batch_of((b"a", b"1"), attributes=LOG_APPEND_TIME, producer_id=9, producer_epoch=3, base_sequence=41)
+    states = ProducerStates()
+    states.appended(parse_header(shell(parse_header(batch))), 100, NOW_MS)
+    states.expire(NOW_MS + 999, 1000)
+    assert [written.last_sequence for written in states.batches_of(9)] == [41]
 
 
 def test_with_append_time_a_look_up_finds_the_first_record_that_is_left() -> None:
