@@ -26,9 +26,8 @@ from headrace.broker.metrics import Metrics, TopicTraffic
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
-from headrace.broker.security.logins import Logins
+from headrace.broker.security.logins import Logins, TokenVerifier
 from headrace.broker.security.rules import AccessRules
-from headrace.broker.security.tokens import ProviderTokens, TokenRules
 from headrace.broker.security.users import Users
 from headrace.broker.takeover import internal_settings, never_give_again
 from headrace.broker.throttling import Throttler
@@ -312,11 +311,13 @@ def random_cluster_id() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
 
 
-def _tokens(config: BrokerConfig, clock: Clock) -> ProviderTokens | None:
-    """Who says what bearer tokens are worth, if any are taken."""
+def _tokens(config: BrokerConfig, clock: Clock) -> TokenVerifier | None:
+    """Who says what bearer tokens are worth, if any are taken; its libraries take a fifth of a second to load."""
     url = config.sasl_oauthbearer_jwks_endpoint_url
     if url is None:
         return None
+    from headrace.broker.security.tokens import ProviderTokens, TokenRules
+
     rules = TokenRules(
         config.sasl_oauthbearer_expected_audience,
         config.sasl_oauthbearer_expected_issuer,

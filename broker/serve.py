@@ -32,7 +32,6 @@ from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
 from headrace.broker.metrics import Metrics
 from headrace.broker.readiness import how_far, tell_ready
 from headrace.broker.security.tls import TlsContext
-from headrace.broker.security_on import prepare
 from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.stopping import stop_broker
@@ -72,6 +71,8 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         stack.callback(claims.release)
         store = store_path(config.coordination.path, paths, claims)
         if config.security:
+            from headrace.broker.security_on import prepare
+
             with contextlib.closing(SqliteStore(store)) as kept:
                 config = prepare(config, Path(claims.held[0].path), kept, bootstrap_of(config, listeners[0]))
             contexts = tls_contexts(config)

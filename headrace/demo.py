@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import HeadraceError, UsageError
 from headrace.process import data_directory, stop_event
 from headrace.supervise import Layout, Supervisor, free_ports, only_supervisor
-from headrace.up import require_extra
+from headrace.up import add_security_argument, require_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace demo`."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="log files to ship (default: made-up web access events)")
     parser.add_argument("--data", metavar="DIR", help="where everything is kept (default: a new temporary folder, kept)")
+    add_security_argument(parser)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     parser.add_argument("--timeout", type=float, default=300, metavar="S", help="give up after so many seconds (default: 300)")
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         shipment = _count(files or [_made_up(layout)])
         deadline = time.monotonic() + args.timeout
         started = time.monotonic()
-        _ship(layout, shipment, console, deadline=deadline, stop=stop)
+        _ship(layout, shipment, console, secured=args.security == "on", deadline=deadline, stop=stop)
         elapsed_s = time.monotonic() - started
     return _show(layout, shipment, args, elapsed_s=elapsed_s)
 
@@ -132,7 +133,9 @@ def _count(files: list[Path]) -> _Shipment:
     return shipment
 
 
-def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: float, stop: threading.Event) -> None:
+def _ship(
+    layout: Layout, shipment: _Shipment, console: "Console", *, secured: bool, deadline: float, stop: threading.Event
+) -> None:
     """Start the parts, wait until the audit is content, and stop them.
 
     Raises:
@@ -142,11 +145,13 @@ def _ship(layout: Layout, shipment: _Shipment, console: "Console", *, deadline: 
 
     broker_port, registry_port = free_ports(2)
     supervisor = Supervisor(layout)
-    supervisor.configure("broker", pipeline.broker_config(layout, port=broker_port, http_port=None))
-    supervisor.configure("registry", pipeline.registry_config(port=registry_port, broker_port=broker_port))
-    supervisor.configure("load", pipeline.load_config(layout, broker_port=broker_port, registry_port=registry_port, age="1s"))
+    broker = pipeline.broker_config(layout, port=broker_port, http_port=None, secured=secured)
+    keys = pipeline.part_keys(broker, port=broker_port)
+    supervisor.configure("broker", broker)
+    supervisor.configure("registry", pipeline.registry_config(keys["registry"], port=registry_port))
+    supervisor.configure("load", pipeline.load_config(layout, keys["load"], registry_port=registry_port, age="1s"))
     literal = [_as_glob(path) for path in shipment.files]
-    supervisor.configure("agent", pipeline.agent_config(layout, literal, broker_port=broker_port, registry_port=registry_port))
+    supervisor.configure("agent", pipeline.agent_config(layout, literal, keys["agent"], registry_port=registry_port))
     try:
         for part in ("broker", "registry", "load"):
             supervisor.start(part)

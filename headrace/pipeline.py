@@ -1,6 +1,6 @@
 """The configurations of a whole pipeline on one machine, as `headrace up` and `headrace demo` write them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.supervise import Layout
@@ -10,37 +10,57 @@ TOPIC = "logs"
 ROTATE_AGE = "2s"
 
 
-def broker_config(layout: Layout, *, port: int, http_port: int | None) -> dict[str, Any]:
+Keys = Mapping[str, Any]  # librdkafka's
+
+
+def broker_config(layout: Layout, *, port: int, http_port: int | None, secured: bool) -> dict[str, Any]:
     """One broker on loopback; its retention waits for what the loader has not landed."""
+    protocol = "SASL_SSL" if secured else "PLAINTEXT"
     config: dict[str, Any] = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"{protocol}://127.0.0.1:{port}",
         "log.dirs": str(layout.broker),
         "log.retention.hold": "table",
     }
+    if secured:
+        config["security"] = True
     if http_port is not None:
         config["http"] = f"127.0.0.1:{http_port}"
     return config
 
 
-def registry_config(*, port: int, broker_port: int) -> dict[str, Any]:
+def part_keys(broker: Mapping[str, Any], *, port: int) -> Mapping[str, Keys]:
+    """How agent, registry and loader reach that broker; where it asks who they are, each as a user of its own.
+
+    Raises:
+        UsageError: another broker has the directory.
+    """
+    bootstrap = f"127.0.0.1:{port}"
+    if not broker.get("security"):
+        return {part: {"bootstrap.servers": bootstrap} for part in ("agent", "registry", "load")}
+    from headrace.broker.part_users import prepare_parts
+
+    return prepare_parts(broker, bootstrap)
+
+
+def registry_config(kafka: Keys, *, port: int) -> dict[str, Any]:
     """One schema registry on loopback."""
-    return {"listen": f"127.0.0.1:{port}", "kafka": {"bootstrap.servers": f"127.0.0.1:{broker_port}"}}
+    return {"listen": f"127.0.0.1:{port}", "kafka": dict(kafka)}
 
 
-def agent_config(layout: Layout, globs: Sequence[str], *, broker_port: int, registry_port: int) -> dict[str, Any]:
+def agent_config(layout: Layout, globs: Sequence[str], kafka: Keys, *, registry_port: int) -> dict[str, Any]:
     """An agent that ships everything that matches the globs to topic `logs`."""
     return {
         "agent": {"state_dir": str(layout.agent), "grace_ms": 5000},
-        "kafka": {"bootstrap.servers": f"127.0.0.1:{broker_port}"},
+        "kafka": dict(kafka),
         "registry": f"http://127.0.0.1:{registry_port}",
         "inputs": [{"tail": list(globs), "topic": TOPIC, "parse": "auto"}],
     }
 
 
-def load_config(layout: Layout, *, broker_port: int, registry_port: int, age: str = ROTATE_AGE) -> dict[str, Any]:
+def load_config(layout: Layout, kafka: Keys, *, registry_port: int, age: str = ROTATE_AGE) -> dict[str, Any]:
     """A loader of every topic."""
     return {
         "load": {"root": str(layout.landed), "topics": [".*"], "rotate": {"age": age}},
-        "kafka": {"bootstrap.servers": f"127.0.0.1:{broker_port}"},
+        "kafka": dict(kafka),
         "registry": f"http://127.0.0.1:{registry_port}",
     }

@@ -155,7 +155,10 @@ class Supervisor:
     def configure(self, part: str, config: Mapping[str, Any]) -> None:
         """Write `DIR/etc/<part>.yaml`."""
         text = "# Written by headrace at every start: changes here are lost.\n" + yaml.safe_dump(dict(config), sort_keys=False)
-        (self.layout.etc / f"{part}.yaml").write_text(text)
+        file = self.layout.etc / f"{part}.yaml"
+        file.touch(mode=0o600)  # it may hold a password
+        file.chmod(0o600)
+        file.write_text(text)
 
     def start(
         self, part: str, *arguments: str, stdout: Any = subprocess.DEVNULL, finite: bool = False

@@ -24,12 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DIR", help=f"where everything is kept (default: ${DATA_VARIABLE} or ./{DEFAULT_DATA})"
     )
+    add_security_argument(parser)
     for option, port, of in (
         ("--port", 9092, "the broker's port"),
         ("--registry-port", 8081, "the schema registry's port"),
         ("--http-port", 9600, "the port of the broker's /healthz and /metrics"),
     ):
         parser.add_argument(option, type=_port, metavar="PORT", default=port, help=f"{of} (default: {port})")
+
+
+def add_security_argument(parser: argparse.ArgumentParser) -> None:
+    """Define `--security`."""
+    told = "on: TLS, a user for each part with the least rights, and one for you: DIR/broker/security has what clients need"
+    parser.add_argument("--security", choices=("on", "off"), default="off", help=told)
 
 
 def _port(text: str) -> int:
@@ -98,14 +105,16 @@ def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace
 
     stop = stop_event()
     supervisor = Supervisor(layout)
-    supervisor.configure("broker", pipeline.broker_config(layout, port=args.port, http_port=args.http_port))
-    supervisor.configure("registry", pipeline.registry_config(port=args.registry_port, broker_port=args.port))
-    supervisor.configure("load", pipeline.load_config(layout, broker_port=args.port, registry_port=args.registry_port))
+    secured = args.security == "on"
+    broker = pipeline.broker_config(layout, port=args.port, http_port=args.http_port, secured=secured)
+    keys = pipeline.part_keys(broker, port=args.port)
+    supervisor.configure("broker", broker)
+    supervisor.configure("registry", pipeline.registry_config(keys["registry"], port=args.registry_port))
+    supervisor.configure("load", pipeline.load_config(layout, keys["load"], registry_port=args.registry_port))
     parts = ["broker", "registry", "load"]
     if globs:
-        supervisor.configure(
-            "agent", pipeline.agent_config(layout, globs, broker_port=args.port, registry_port=args.registry_port)
-        )
+        agent = pipeline.agent_config(layout, globs, keys["agent"], registry_port=args.registry_port)
+        supervisor.configure("agent", agent)
         parts.append("agent")
     try:
         for part in parts:  # at once: each waits for those that it needs
@@ -128,6 +137,8 @@ def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace
 
 def _announce(layout: Layout, globs: Sequence[str], args: argparse.Namespace) -> None:
     print(f"broker    127.0.0.1:{args.port} (Kafka protocol), http://127.0.0.1:{args.http_port}/metrics")
+    if args.security == "on":
+        print(f"log in    with {layout.broker}/security/client.yaml (librdkafka) or client.properties (Java)")
     print(f"registry  http://127.0.0.1:{args.registry_port}")
     print(f"agent     {' '.join(globs) if globs else 'none (no GLOB given)'}")
     print(f"landed    {layout.landed}")

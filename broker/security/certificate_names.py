@@ -7,20 +7,21 @@ SslPrincipalMapper: `DEFAULT`, or `RULE:pattern/replacement/`, with L or U behin
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+if TYPE_CHECKING:  # a tenth of a second to load: when first needed
+    from cryptography import x509
 
 _NAMED = {
-    NameOID.COMMON_NAME: "CN",
-    NameOID.COUNTRY_NAME: "C",
-    NameOID.LOCALITY_NAME: "L",
-    NameOID.STATE_OR_PROVINCE_NAME: "ST",
-    NameOID.ORGANIZATION_NAME: "O",
-    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
-    NameOID.STREET_ADDRESS: "STREET",
-    NameOID.DOMAIN_COMPONENT: "DC",
-    NameOID.USER_ID: "UID",
+    "2.5.4.3": "CN",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.9": "STREET",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "0.9.2342.19200300.100.1.1": "UID",
 }
 _RULE = re.compile(r"\s*(?:(DEFAULT)|RULE:((?:\\.|[^\\/])*)/((?:\\.|[^\\/])*)/([LU]?))\s*(?:,|$)")
 _REFERENCE = re.compile(r"\\(.)|\$(\d+)")
@@ -33,12 +34,14 @@ def subject_name(certificate: bytes) -> str:
     Raises:
         ValueError: it cannot be parsed.
     """
+    from cryptography import x509
+
     subject = x509.load_der_x509_certificate(certificate).subject
     return ",".join("+".join(_attribute(each) for each in part) for part in reversed(list(subject.rdns)))
 
 
-def _attribute(attribute: x509.NameAttribute[str | bytes]) -> str:
-    name, value = _NAMED.get(attribute.oid), attribute.value
+def _attribute(attribute: "x509.NameAttribute[str | bytes]") -> str:
+    name, value = _NAMED.get(attribute.oid.dotted_string), attribute.value
     if name is not None and isinstance(value, str):
         return f"{name}={_escaped(value)}"
     tag = attribute._type.value  # the one thing of it that has no public name

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from pydantic import SecretStr
 
 from headrace.broker.keys.security import ListenerKeys
@@ -134,6 +133,8 @@ def _load_trust(context: ssl.SSLContext, keys: ListenerKeys) -> None:
 
 
 def _pem_of_pkcs12(location: Path, password: str | None) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+
     try:
         stored = pkcs12.load_pkcs12(location.read_bytes(), password.encode() if password else None)
     except OSError as error:
