@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _PRODUCER_ID_BLOCK = 1000
+_OURSELVES = "broker"
 
 
 class Broker:
@@ -113,8 +114,12 @@ class Broker:
         """All topics, by name."""
         return [self._topics[name] for name in sorted(self._topics)]
 
-    async def create_topic(self, name: str, partitions: int, configs: Mapping[str, str]) -> TopicRecord:
+    async def create_topic(
+        self, name: str, partitions: int, configs: Mapping[str, str], *, by: str = _OURSELVES
+    ) -> TopicRecord:
         """Make a topic whose name and configs have been checked, durably; the caller holds `topic_changes`.
+
+        `by`, here and below, is whose wish it is, for the log.
 
         Raises:
             TopicExistsError: there is one of that name.
@@ -130,10 +135,10 @@ class Broker:
             self.store.begin_deletion(topic.topic_id)  # which the next start finishes: files may be left
             raise
         self._learn(topic)
-        logger.info("topic created", extra={"topic": name, "partitions": partitions})
+        logger.info("topic created", extra={"topic": name, "partitions": partitions, "configs": dict(configs), "by": by})
         return topic
 
-    def configure_topic(self, topic: TopicRecord, configs: Mapping[str, str]) -> None:
+    def configure_topic(self, topic: TopicRecord, configs: Mapping[str, str], *, by: str = _OURSELVES) -> None:
         """Give a topic these settings of its own, and no others, durably and at once; they have been checked.
 
         Raises:
@@ -142,9 +147,9 @@ class Broker:
         self.store.configure_topic(topic.topic_id, configs)
         self._learn(replace(topic, configs=dict(configs)))
         self.logs.configure(topic.name, configs)
-        logger.info("topic configured", extra={"topic": topic.name, "configs": dict(configs)})
+        logger.info("topic configured", extra={"topic": topic.name, "configs": dict(configs), "by": by})
 
-    async def delete_topic(self, topic: TopicRecord) -> None:
+    async def delete_topic(self, topic: TopicRecord, *, by: str = _OURSELVES) -> None:
         """Delete a topic and its files; the caller holds `topic_changes`. A crash in between is finished by the next `load`.
 
         Raises:
@@ -166,7 +171,7 @@ class Broker:
         deletion.complete()
         if self.logs.is_whole:
             self._forget(topic)
-        logger.info("topic deleted", extra={"topic": topic.name})
+        logger.info("topic deleted", extra={"topic": topic.name, "by": by})
 
     async def offsets_topic(self) -> TopicRecord:
         """`__consumer_offsets`, made if there is none: compacted, so retention deletes nothing of it."""

@@ -1,6 +1,8 @@
 """A process's own log: one JSON object a line on stderr, never anything else.
 
-`logging` is the interface: `logger.warning("segment rolled", extra={"topic": …})`; the keys of `extra` become keys too.
+`logging` is the interface: `logger.warning("segment rolled", extra={"topic": …})`; the keys of `extra` become keys too. A line
+with the key `client` is one that a client can cause as often as it likes: of one kind (its text before values are put in) there
+are 20 in ten seconds, and how many were left out is told afterwards.
 """
 
 import json
@@ -8,6 +10,8 @@ import logging
 import sys
 import time
 from typing import TextIO
+
+from headrace.flood import Flood
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -29,8 +33,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._flood = Flood()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for kind, count in self._flood.left_out(record.created):
+            told = {"name": __name__, "levelname": "WARNING", "msg": "lines left out", "like": kind, "count": count}
+            super().emit(logging.makeLogRecord({**told, "created": record.created, "msecs": record.msecs}))
+        if not hasattr(record, "client") or self._flood.admits(str(record.msg), record.created):
+            super().emit(record)
+
+
 def log_to_stderr(level: str = "INFO", stream: TextIO = sys.stderr) -> None:
     """Send the process's log to `stream`, as JSON lines."""
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -62,7 +62,8 @@ def _resource(broker: Broker, context: RequestContext, asked: Any, *, incrementa
     if fault is not None:
         return ErrorCode.invalid_request, fault
     if asked.resource_type == _TOPIC:
-        return _topic(broker, asked.resource_name, changes, incremental=incremental, validate_only=validate_only)
+        by = str(context.session.principal)
+        return _topic(broker, asked.resource_name, changes, by=by, incremental=incremental, validate_only=validate_only)
     if asked.resource_type == _BROKER:
         return _broker(broker, asked.resource_name, changes)
     return ErrorCode.invalid_request, f"Unknown resource type {asked.resource_type}"
@@ -80,7 +81,13 @@ def _form_fault(changes: Sequence[tuple[str, int, str | None]]) -> str | None:
 
 
 def _topic(
-    broker: Broker, name: str, changes: Sequence[tuple[str, int, str | None]], *, incremental: bool, validate_only: bool
+    broker: Broker,
+    name: str,
+    changes: Sequence[tuple[str, int, str | None]],
+    *,
+    by: str,
+    incremental: bool,
+    validate_only: bool,
 ) -> _Fault:
     if not name:
         return ErrorCode.invalid_request, "Default topic resources are not allowed."
@@ -97,7 +104,7 @@ def _topic(
     if validate_only or configs == topic.configs:
         return _DONE
     try:
-        broker.configure_topic(topic, configs)
+        broker.configure_topic(topic, configs, by=by)
     except StorageError as error:
         return ErrorCode.kafka_storage_error, str(error)
     return _DONE

@@ -43,7 +43,8 @@ async def _create(broker: Broker, context: RequestContext, topic: Any, *, valida
     topic_id = None
     if not validate_only:
         try:
-            topic_id = (await broker.create_topic(topic.name, partitions, overrides)).topic_id
+            by = str(context.session.principal)
+            topic_id = (await broker.create_topic(topic.name, partitions, overrides, by=by)).topic_id
         except StorageError as error:
             return _refused(topic.name, (ErrorCode.kafka_storage_error, str(error)))
     made = {"name": topic.name, "topic_id": topic_id, "error_code": 0, "error_message": None}

@@ -48,7 +48,7 @@ async def _delete(broker: Broker, context: RequestContext, name: str | None, top
     if not broker.config.delete_topic_enable:
         return _result(topic.name, topic.topic_id, ErrorCode.topic_deletion_disabled, "delete.topic.enable is false")
     try:
-        await broker.delete_topic(topic)
+        await broker.delete_topic(topic, by=str(context.session.principal))
     except StorageError as error:
         return _result(topic.name, topic.topic_id, ErrorCode.kafka_storage_error, str(error))
     return _result(topic.name, topic.topic_id, ErrorCode.none, None)

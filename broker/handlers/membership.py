@@ -48,7 +48,7 @@ async def join_group(broker: "Broker", context: RequestContext, request: Any) ->
     if context.api_version >= _REBALANCE_TIMEOUT_FROM_VERSION:
         rebalance_timeout_ms = max(milliseconds(request.rebalance_timeout), 1)
     if request.reason:
-        logger.info("member joins", extra={"group": request.group_id, "member": request.member_id, "reason": request.reason})
+        logger.info("member joins", extra=_told(context, request.group_id, request.member_id, request.reason))
     answer = await broker.groups.join(
         request.group_id,
         JoinRequest(
@@ -123,7 +123,7 @@ def leave_group(broker: "Broker", context: RequestContext, request: Any) -> Resp
     leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
     for each in request.members:
         if each.reason:
-            logger.info("member leaves", extra={"group": request.group_id, "member": each.member_id, "reason": each.reason})
+            logger.info("member leaves", extra=_told(context, request.group_id, each.member_id, each.reason))
     errors = broker.groups.leave(request.group_id, leaving)
     return {
         "error_code": ErrorCode.none,
@@ -132,6 +132,10 @@ def leave_group(broker: "Broker", context: RequestContext, request: Any) -> Resp
             for each, error in zip(leaving, errors, strict=True)
         ],
     }
+
+
+def _told(context: RequestContext, group_id: str, member_id: str, reason: str) -> dict[str, str]:
+    return {"client": context.session.client_host, "group": group_id, "member": member_id, "reason": reason}
 
 
 JOIN_GROUP = Api(11, "JoinGroup", 0, 9, join_group, cancelled_with_connection=True)

@@ -54,7 +54,8 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     absent = [asked.name for asked in request.topics if _can_be_made(broker, context, asked.name, asked.topic_id)]
     refused = {name: ErrorCode.topic_authorization_failed for name in absent if not may_create(context, name)}
     makes = [name for name in absent if name not in refused]
-    return _answer_once_made(broker, makes, refused, answer) if makes else answer(refused)
+    by = str(context.session.principal)
+    return _answer_once_made(broker, makes, by, refused, answer) if makes else answer(refused)
 
 
 def _may_see(context: RequestContext, topic: str) -> bool:
@@ -72,9 +73,9 @@ def _can_be_made(broker: Broker, context: RequestContext, name: str | None, topi
 
 
 async def _answer_once_made(
-    broker: Broker, names: list[str], refused: Mapping[str, int], answer: Callable[[Mapping[str, int]], Response]
+    broker: Broker, names: list[str], by: str, refused: Mapping[str, int], answer: Callable[[Mapping[str, int]], Response]
 ) -> Response:
-    return answer({**refused, **{name: await auto_create(broker, name) for name in names}})
+    return answer({**refused, **{name: await auto_create(broker, name, by=by) for name in names}})
 
 
 def _response(broker: Broker, context: RequestContext, topics: list[dict[str, Any]], operations: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def creation_fault(broker: Broker, name: str, partitions: int, configs: Mapping[
     return None
 
 
-async def auto_create(broker: Broker, name: str) -> int:
+async def auto_create(broker: Broker, name: str, *, by: str) -> int:
     """Make a topic with the broker's defaults because somebody asked for it; 0 once it is there, or a wire code."""
     if name in INTERNAL_TOPICS and name != OFFSETS_TOPIC:
         return ErrorCode.unknown_topic_or_partition
@@ -55,7 +55,7 @@ async def auto_create(broker: Broker, name: str) -> int:
         async with broker.topic_changes:
             fault = creation_fault(broker, name, broker.config.num_partitions, {})
             if fault is None:
-                await broker.create_topic(name, broker.config.num_partitions, {})
+                await broker.create_topic(name, broker.config.num_partitions, {}, by=by)
     except StorageError:
         return ErrorCode.kafka_storage_error
     return ErrorCode.none if fault is None or fault[0] == ErrorCode.topic_already_exists else fault[0]
