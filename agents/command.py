@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
     from headrace.health import Health
-    from headrace.http import serve_http
+    from headrace.part_http import serve_part_http
     from headrace.process import run_file, stop_event, writable_directory
 
     config = begin(AgentConfig, args)
@@ -32,8 +32,9 @@ def run(args: argparse.Namespace) -> int:
     host = config.agent.host or socket.gethostname()
     state = AgentState(directory, machine_id=machine_id(), host=host, new_agent_id=str(uuid.uuid4()))
     health = Health(time.monotonic)
-    ports = {"http": serve_http(config.agent.http, health)} if config.agent.http else {}
-    agent = Agent(config, state, host=host, clock=SystemClock(), once=args.once, progress=args.progress)
+    clock = SystemClock()
+    ports = serve_part_http(config.agent, config.kafka, health, clock)
+    agent = Agent(config, state, host=host, clock=clock, once=args.once, progress=args.progress)
     health.not_ready(agent.why_not_ready)
     with run_file(args.run_file, ports):
         status = agent.run(stop)

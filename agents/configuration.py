@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from headrace.config import Section
-from headrace.config_values import HostPort, KafkaKeys
+from headrace.config_values import KafkaKeys
+from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -17,11 +18,10 @@ _OURS = {
 }  # fmt: skip
 
 
-class AgentSection(Section):
+class AgentSection(PartHttpKeys):
     """The agent itself."""
 
     state_dir: Path = Field(description="where positions are kept; one agent at a time uses it")
-    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
     host: str | None = Field(None, min_length=1, description="the name of this host in events; by default the system's")
     grace_ms: int = Field(25_000, ge=0, description="how long a stop waits for what is on its way to be acknowledged")
 

@@ -26,8 +26,8 @@ from headrace.agents.events import Encoded
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import ChunkResult
 from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
-from headrace.errors import StorageError
-from headrace.librdkafka import checked_keys
+from headrace.errors import PeerError, StorageError
+from headrace.librdkafka import checked_keys, reason
 from headrace.schemas.envelope import ENVELOPE
 from headrace.schemas.framing import HEADER_LENGTH
 
@@ -222,8 +222,17 @@ class Delivery:
         entry.rejected[start_ms] = entry.rejected.get(start_ms, 0) + 1
 
     def poll(self, timeout_s: float) -> None:
-        """Serve librdkafka's reports, waiting for the first at most so long."""
-        self.producer.poll(timeout_s)
+        """Serve librdkafka's reports, waiting for the first at most so long.
+
+        Raises:
+            PeerError: the broker lets this agent write nothing at all.
+        """
+        try:
+            self.producer.poll(timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                raise
+            raise PeerError(f"kafka: {reason(error)}; give the agent's user WRITE on its topics") from error
         if self._fatal:
             self._start_over()
 

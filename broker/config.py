@@ -78,6 +78,11 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, CleanerKeys, LogKeys, Secur
         assert protocol is not None
         return protocol
 
+    def knows_its_clients(self) -> bool:
+        """Whether it asks who its clients are, over SASL, or what they may do: then its HTTP port does, too."""
+        over_sasl = any(self.protocol_of(each).startswith("SASL_") for each in parse_listeners(self.listeners))
+        return over_sasl or bool(self.authorizer_class_name)
+
     def log_keys(self) -> dict[str, object]:
         """The keys that give topics their defaults, as `log.config.broker_defaults` takes them."""
         values = self.model_dump(by_alias=True)

@@ -25,6 +25,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
+from headrace.broker.http_door import BrokerDoor
 from headrace.broker.listening import Bound, bootstrap_of, endpoint_of, open_listeners, tls_contexts, warn_if_exposed
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
@@ -64,8 +65,9 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         contexts = {} if config.security else tls_contexts(config)
         listeners = open_listeners(config, stack)
         ports = {"kafka": listeners[0].sock.getsockname()[1]}
+        door = BrokerDoor() if config.knows_its_clients() else None
         if config.http is not None:
-            ports["http"] = serve_http(config.http, health)
+            ports["http"] = serve_http(config.http, health, door=door, tls=config.http_tls())
         paths = list(map(str, _resolved(config.log_directories())))
         claims = claim_directories(RealDisk(), paths, config.node_id)
         stack.callback(claims.release)
@@ -78,7 +80,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
             contexts = tls_contexts(config)
         for bound in listeners:
             warn_if_exposed(config, bound.listener)
-        uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports, health))
+        uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports, health, door))
     return 0
 
 
@@ -91,6 +93,7 @@ async def _serve(
     run_file_path: Path | None,
     ports: dict[str, int],
     health: Health,
+    door: BrokerDoor | None,
 ) -> None:
     told_to_stop = async_stop_event()
     began_s = time.monotonic()
@@ -119,6 +122,8 @@ async def _serve(
     broker.groups.load()
     broker.groups.start()
     server = Server(broker)
+    if door is not None:
+        door.open(broker)
     watch_broker(broker)
     REGISTRY.register(broker.metrics)
     for bound in listeners:
@@ -144,6 +149,8 @@ async def _serve(
         logger.info("broker stops", extra={"connections": len(server.connections)})
         maintenance.cancel()
         await compactor.close()
+        if door is not None:
+            door.close()
         await stop_broker(broker, server, executor, stop, lambda: logs.close(clock.wall_ms()))
     logger.info("broker stopped", extra={"seconds": round(stop.finished(), 3)})
 

@@ -57,6 +57,8 @@ class BrokerLogin:
         Raises:
             PeerError: the broker cannot be asked.
         """
+        if not credentials.password:  # no user has none, and librdkafka would take it for a missing key
+            return None
         errors: list[KafkaError] = []
         who = {"sasl.username": credentials.name, "sasl.password": credentials.password}
         keys: dict[str, Any] = {**self._keys, **who, "error_cb": errors.append, "logger": _silent, "log_level": 0}

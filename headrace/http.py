@@ -2,9 +2,12 @@
 
 import logging
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -13,13 +16,51 @@ from prometheus_client import make_wsgi_app
 from headrace.config_values import Address
 from headrace.errors import UsageError
 from headrace.health import Health
+from headrace.http_access import CHALLENGE
+from headrace.https import warn_if_exposed
 
 logger = logging.getLogger(__name__)
 _metrics = make_wsgi_app()
+_AT_A_TIME = 64  # requests; each has a thread
+Door = Callable[[str | None, str], int]
+"""Who sends that Authorization header, from that address, gets that HTTP status; 200 lets in."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._free_threads = BoundedSemaphore(_AT_A_TIME)
+        super().__init__(*args, **options)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Over TLS, hands are shaken by the request's own thread, so that a silent peer keeps nobody else waiting."""
+        connection, address = super().get_request()
+        if self.tls is not None:
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread of its own for each, as many as there may be; who comes beyond them is turned away."""
+        if self._free_threads.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_threads.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's
+        """A peer that goes away, or does not shake hands, is no error of ours."""
+        said = {"client": str(client_address[0])}
+        if isinstance(sys.exc_info()[1], OSError):
+            logger.debug("http request failed", exc_info=True, extra=said)
+        else:
+            logger.exception("http request failed", extra=said)
 
     def server_bind(self) -> None:
         """Bind without asking DNS for our own name, as the base class does: that may take many seconds."""
@@ -40,40 +81,50 @@ class _QuietHandler(WSGIRequestHandler):
         logger.debug(format, *args)
 
 
-def _application(health: Health) -> Callable[..., Iterable[bytes]]:
+def _application(health: Health, door: Door | None) -> Callable[..., Iterable[bytes]]:
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            return _metrics(environ, start_response)  # type: ignore[no-any-return]
-        status, text = _told(health, environ["PATH_INFO"])
-        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        path, headers = environ["PATH_INFO"], [("Content-Type", "text/plain; charset=utf-8")]
+        if path in ("/healthz", "/readyz"):
+            status, text = _told(health, path, reasons=door is None)
+        else:
+            status = HTTPStatus(200 if door is None else door(environ.get("HTTP_AUTHORIZATION"), environ["REMOTE_ADDR"]))
+            if status is HTTPStatus.OK and path == "/metrics":
+                return _metrics(environ, start_response)  # type: ignore[no-any-return]
+            if status is HTTPStatus.OK:
+                status, text = HTTPStatus.NOT_FOUND, "not found: /healthz, /readyz or /metrics"
+            else:
+                text = status.phrase.lower()
+            if status is HTTPStatus.UNAUTHORIZED:
+                headers.append(("WWW-Authenticate", CHALLENGE))
+        start_response(f"{status.value} {status.phrase}", headers)
         return [f"{text}\n".encode()]
 
     return answer
 
 
-def _told(health: Health, path: str) -> tuple[str, str]:
-    if path not in ("/healthz", "/readyz"):
-        return "404 Not Found", "not found: /healthz, /readyz or /metrics"
+def _told(health: Health, path: str, *, reasons: bool) -> tuple[HTTPStatus, str]:
+    """Health; the reasons only where everybody may see the metrics too."""
     wrong = health.why_not_alive() or (health.why_not_ready() if path == "/readyz" else None)
-    return ("200 OK", "ok") if wrong is None else ("503 Service Unavailable", wrong)
+    if wrong is None:
+        return HTTPStatus.OK, "ok"
+    return HTTPStatus.SERVICE_UNAVAILABLE, wrong if reasons else "not ok"
 
 
-def serve_http(address: Address, health: Health) -> int:
+def serve_http(address: Address, health: Health, *, door: Door | None = None, tls: ssl.SSLContext | None = None) -> int:
     """Serve until the process ends, and return the port that was bound (useful where the address says 0).
+
+    With a `door` metrics are for those whom it lets in; health is told to everybody.
 
     Raises:
         UsageError: the port is taken or the address is not ours.
     """
     try:
         kind = _ServerV6 if ":" in address.host else _Server
-        server = make_server(address.host, address.port, _application(health), server_class=kind, handler_class=_QuietHandler)
+        application = _application(health, door)
+        server = make_server(address.host, address.port, application, server_class=kind, handler_class=_QuietHandler)
+        server.tls = tls
     except OSError as error:
         raise UsageError(f"http {address}: {error.strerror or error}; choose another port") from error
-    if not address.is_loopback:
-        logger.warning(
-            "LISTENING BEYOND THIS MACHINE WITHOUT TLS AND WITHOUT AUTHENTICATION: anybody who reaches "
-            "http %s can read the metrics; use loopback or a firewall",
-            address,
-        )
+    warn_if_exposed(f"http {address}", address, tls=tls is not None, authenticates=door is not None, what="the metrics")
     Thread(target=server.serve_forever, name="http", daemon=True).start()
     return int(server.server_port)

@@ -31,7 +31,7 @@ def https_context(keystore: Path, key_password: SecretStr | None) -> ssl.SSLCont
     return context
 
 
-def warn_if_exposed(address: Address, *, tls: bool, authenticates: bool, what: str) -> None:
+def warn_if_exposed(shown: str, address: Address, *, tls: bool, authenticates: bool, what: str) -> None:
     """Say loudly that others than this machine can reach a port that lacks protection."""
     missing = [name for name, is_there in (("TLS", tls), ("AUTHENTICATION", authenticates)) if not is_there]
     if address.is_loopback or not missing:
@@ -40,6 +40,6 @@ def warn_if_exposed(address: Address, *, tls: bool, authenticates: bool, what: s
     logger.warning(
         "LISTENING BEYOND THIS MACHINE WITHOUT %s: anybody who reaches %s can %s; use loopback or a firewall",
         " AND WITHOUT ".join(missing),
-        address,
+        shown,
         risk,
     )

@@ -77,7 +77,13 @@ async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLCon
         await web.TCPSite(runner, config.listen.host, config.listen.port, ssl_context=tls).start()
     except OSError as error:
         raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
-    warn_if_exposed(config.listen, tls=tls is not None, authenticates=config.authentication != "none", what="every schema")
+    warn_if_exposed(
+        str(config.listen),
+        config.listen,
+        tls=tls is not None,
+        authenticates=config.authentication != "none",
+        what="every schema",
+    )
     return int(runner.addresses[0][1])
 
 

@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
 
     from headrace.clock import SystemClock
     from headrace.health import Health
-    from headrace.http import serve_http
+    from headrace.part_http import serve_part_http
     from headrace.process import run_file, stop_event, writable_directory
     from headrace.sinks.config import LoadConfig
     from headrace.sinks.loader import Loader
@@ -26,8 +26,9 @@ def run(args: argparse.Namespace) -> int:
     stop = stop_event()
     writable_directory(config.load.directory, "load.root")
     health = Health(time.monotonic)
-    ports = {"http": serve_http(config.load.http, health)} if config.load.http else {}
-    loader = Loader(config, SystemClock(), once=args.once)
+    clock = SystemClock()
+    ports = serve_part_http(config.load, config.kafka, health, clock)
+    loader = Loader(config, clock, once=args.once)
     health.not_ready(loader.why_not_ready)
     with run_file(args.run_file, ports):
         loader.run(stop)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from headrace.config import Section
-from headrace.config_values import HostPort, KafkaKeys
+from headrace.config_values import KafkaKeys
+from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
 _SIZES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -48,7 +49,7 @@ class Rotate(Section):
     rows: int = Field(default=1_000_000, gt=0, description="rows of an hour's file at which it closes")
 
 
-class Load(Section):
+class Load(PartHttpKeys):
     """What lands, and where."""
 
     root: str = Field(description="the directory of the tables")
@@ -57,7 +58,6 @@ class Load(Section):
     )
     format: Literal["parquet"] = Field("parquet", description="of the files")
     rotate: Rotate = Rotate()
-    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
 
     @field_validator("topics")
     @classmethod

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from headrace.broker.keys.numbers import NotNegative, Port, Positive
-from headrace.config import Section
-from headrace.config_values import HostPort, is_loopback
+from headrace.config_values import is_loopback
+from headrace.http_keys import HttpKeys
 
 EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -25,7 +25,7 @@ class Listener(BaseModel, frozen=True):
         return is_loopback(self.host)
 
 
-class NetworkKeys(Section):
+class NetworkKeys(HttpKeys):
     """Listeners, and the bounds of connections and requests."""
 
     listeners: str = Field(
@@ -36,7 +36,6 @@ class NetworkKeys(Section):
         alias="advertised.listeners",
         description="what clients are told instead, by the same names; by default what is bound",
     )
-    http: HostPort | None = Field(None, description="address of /healthz and /metrics, host:port; none by default")
 
     socket_request_max_bytes: Positive = Field(
         104_857_600, alias="socket.request.max.bytes", description="largest request; a larger one closes its connection"

@@ -110,6 +110,16 @@ class Logins:
         await self.hold_back(mechanism, client_host, step)
         return Failure(_told(step, mechanism, again=authentication.is_again))
 
+    async def is_password(self, name: str, password: str, client_host: str) -> bool:
+        """Whether this is the user's password, told over another protocol (HTTP); a failure returns only after its delay."""
+        verdict = await self._password_verdict(PasswordCheck(name, password.encode()), client_host)
+        if isinstance(verdict, Accepted):
+            self.counts["BASIC", "success"] += 1
+            self._failed.succeeded(name)
+            return True
+        await self.hold_back("BASIC", client_host, verdict)
+        return False
+
     async def hold_back(self, mechanism: str, client_host: str, rejected: Rejected) -> None:
         """Count and log a failed login, and return when it may be answered."""
         await asyncio.sleep(self._failure(mechanism, client_host, rejected) / 1000)

@@ -1,0 +1,39 @@
+"""The keys of the HTTP port that a part may have."""
+
+from pathlib import Path
+from ssl import SSLContext
+
+from pydantic import Field, SecretStr, model_validator
+
+from headrace.config import Section
+from headrace.config_values import HostPort
+from headrace.https import https_context
+
+
+class HttpKeys(Section):
+    """Where it is, and its certificate."""
+
+    http: HostPort | None = Field(None, description="address of /healthz, /readyz and /metrics, host:port; none by default")
+    http_ssl_keystore_location: Path | None = Field(
+        None,
+        alias="http.ssl.keystore.location",
+        description="HTTPS there, with the key and certificates of this PEM file",
+    )
+    http_ssl_key_password: SecretStr | None = Field(
+        None, alias="http.ssl.key.password", description="of the private key in that file"
+    )
+
+    @model_validator(mode="after")
+    def _protects_something(self) -> "HttpKeys":
+        if self.http is None and self.http_ssl_keystore_location is not None:
+            raise ValueError("http.ssl.keystore.location needs http, the address")
+        return self
+
+    def http_tls(self) -> SSLContext | None:
+        """The context of its server; None without a certificate.
+
+        Raises:
+            UsageError: the file cannot be used.
+        """
+        file = self.http_ssl_keystore_location
+        return None if file is None else https_context(file, self.http_ssl_key_password)
