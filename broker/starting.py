@@ -93,7 +93,7 @@ async def open_logs(
     costs = [(_cost(disk, each), each) for each in logs.survey(overrides, deleted)]
     progress.logs, progress.bytes, progress.begun_s = len(costs), sum(cost for cost, _ in costs), time.monotonic()
     reporting = asyncio.create_task(_report(progress, sys.stderr))
-    workers = Workers(processes or os.cpu_count() or 1)
+    workers = Workers(processes or os.cpu_count() or 1, niceness=0)
     try:
         await _load(logs, costs, workers, progress, now_ms)
         workers.release()

@@ -2,7 +2,7 @@
 
 A worker is spawned when there is work and ends when there has been none for a while: an idle broker does not pay for it.
 It runs module functions on plain values (paths, numbers, bytes, frozen dataclasses of them), knows nothing of the broker, and
-touches only the files that it is told of. It yields to the broker (nice), and dies with it.
+touches only the files that it is told of. It yields to the broker (nice) once that serves, and dies with it.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ class WorkerDiedError(Exception):
 class Workers:
     """A few processes that work one job each at a time; further jobs wait."""
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
+    def __init__(self, processes: int, *, niceness: int = _NICENESS) -> None:
+        self._processes, self._niceness = processes, niceness
         self._pool: ProcessPoolExecutor | None = None
         self._busy = 0
 
@@ -44,7 +44,7 @@ class Workers:
         """
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, context, _begin, (os.getpid(),))
+            self._pool = ProcessPoolExecutor(self._processes, context, _begin, (os.getpid(), self._niceness))
         pool = self._pool
         self._busy += 1
         try:
@@ -73,10 +73,10 @@ class Workers:
             self._pool = None
 
 
-def _begin(parent: int) -> None:
+def _begin(parent: int, niceness: int) -> None:
     """In the worker, before its first job."""
     for signum in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches the whole group: the broker decides
         signal.signal(signum, signal.SIG_IGN)
     bind_to_parent(parent, signal.SIGKILL)
-    os.nice(_NICENESS)
+    os.nice(niceness)
     log_to_stderr()

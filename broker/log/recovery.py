@@ -63,12 +63,15 @@ class Facts:
 
 @dataclass(slots=True)
 class _Scan:
-    """What a scan of batches has seen: those of idempotent producers, and where an epoch began."""
+    """What a scan of batches has seen: where it began, those of idempotent producers, and where an epoch began."""
 
+    begin: int | None = None
     producer_batches: list[BatchHeader] = field(default_factory=list)
     epochs: list[tuple[int, int]] = field(default_factory=list)
 
     def see(self, header: BatchHeader) -> None:
+        if self.begin is None:
+            self.begin = header.base_offset
         if header.producer_id != NO_PRODUCER_ID:
             self.producer_batches.append(header)
         if not self.epochs or header.leader_epoch > self.epochs[-1][0]:
@@ -285,7 +288,7 @@ def _producers(
     first = segments[0].base_offset
     newest = newest_snapshot(disk, path, [offset for offset in offsets if first <= offset <= end], now_ms)
     start, states = newest if newest is not None else (first, ProducerStates())
-    scanned_from = scan.producer_batches[0].base_offset if scan.producer_batches else end
+    scanned_from = end if scan.begin is None else scan.begin
     for header in _headers_between(segments, start, min(scanned_from, end)):
         if header.producer_id != NO_PRODUCER_ID:
             states.appended(header, header.last_offset, now_ms)
