@@ -126,16 +126,15 @@ class LogDirectories:
             StorageError: a log with another topic id is in the way.
         """
         lost = [at for at in range(partitions) if self._is_lost(topic, at)]
-        if not lost:
-            creation = self.begin_creation(topic, range(partitions), topic_id, overrides)
-            creation.run()
-            try:
-                creation.complete()
-                return
-            except StorageError as error:
-                logger.error("PARTITIONS OFFLINE: they cannot be made", extra={"topic": topic, "error": str(error)})
-                lost = [at for at in range(partitions) if self.get(topic, at) is None]
-        logger.error("PARTITIONS OFFLINE", extra={"topic": topic, "partitions": lost})
+        creation = self.begin_creation(topic, sorted({*range(partitions)} - {*lost}), topic_id, overrides)
+        creation.run()
+        try:
+            creation.complete()
+        except StorageError as error:
+            logger.error("PARTITIONS OFFLINE: they cannot be made", extra={"topic": topic, "error": str(error)})
+            lost = [at for at in range(partitions) if self.get(topic, at) is None]
+        if lost:
+            logger.error("PARTITIONS OFFLINE", extra={"topic": topic, "partitions": lost})
         config, space = with_overrides(self.config.defaults, overrides), self._directories[0].space
         for at in lost:
             log = offline_log(self._disk, topic, at, topic_id, config, space, self._now_ms)

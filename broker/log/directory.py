@@ -165,6 +165,7 @@ class LogDirectory:
     def _remove(self, path: str) -> bool:
         try:
             remove_partition(self._disk, path)
+            self._disk.sync_directory(self.path)  # the store may now forget the topic: its files must not come back
         except OSError as error:
             logger.error("deleted files remain", extra={"path": path, "error": str(error)})
             return False

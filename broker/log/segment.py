@@ -65,9 +65,13 @@ class Segment:
     ) -> "Segment":  # fmt: skip
         """A new, empty segment; its name is durable only after the directory is synced."""
         segment = cls(disk, directory, base_offset, index_interval_bytes=index_interval_bytes, size=0, suffix=suffix)
-        segment._file = disk.open(segment.path(LOG), create=True)
-        segment._file.truncate(0)
-        segment.start_empty()
+        try:
+            segment._file = disk.open(segment.path(LOG), create=True)
+            segment._file.truncate(0)
+            segment.start_empty()
+        except OSError:
+            segment.remove()  # else, when the one before goes on, recovery would find this in the way and cut the log there
+            raise
         return segment
 
     def path(self, suffix: str) -> str:
