@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 _HANDSHAKE_S = 10.0  # as long may a handshake take
 _SHUTDOWN_S = 5.0  # as long may a peer take to say goodbye
 _MOST = 1000  # handshakes under way
+_PAUSE_S = 1.0  # after a failure to take one
 _AT_ONCE = 64  # connections taken in a turn of the loop, so that others have theirs
 
 
@@ -34,6 +35,7 @@ class TlsListener:
         """`protocol` makes what serves a connection, once its handshake is done; `failed` is told of each that does not."""
         self._failed_one = failed
         self._name, self._socket, self._context, self._protocol = name, sock, context, protocol
+        self._paused: asyncio.TimerHandle | None = None
         self._handshakes: dict[asyncio.Task[None], None] = {}  # the oldest first
 
     def start(self) -> None:
@@ -47,6 +49,8 @@ class TlsListener:
 
     def close(self) -> None:
         """Take no more, and give up handshakes that are under way."""
+        if self._paused is not None:
+            self._paused.cancel()
         asyncio.get_running_loop().remove_reader(self._socket)
         for handshake in self._handshakes:
             handshake.cancel()
@@ -59,6 +63,7 @@ class TlsListener:
                 return
             except OSError as error:  # out of descriptors: those that wait are taken when there are some again
                 logger.error("no connection can be taken: %s", error, extra={"listener": self._name})
+                self._pause()
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,6 +72,11 @@ class TlsListener:
             task = asyncio.ensure_future(self._shake_hands(sock, f"{address[0]}:{address[1]}"))
             self._handshakes[task] = None
             task.add_done_callback(self._handshakes.pop)
+
+    def _pause(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        self._paused = loop.call_later(_PAUSE_S, loop.add_reader, self._socket, self._take)
 
     async def _shake_hands(self, sock: socket.socket, client: str) -> None:
         try:

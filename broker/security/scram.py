@@ -147,8 +147,8 @@ class ScramExchange:
             proof = base64.b64decode(match["proof"], validate=True)
         except binascii.Error:
             return self._malformed("a proof that is not base64")
-        if len(proof) != self._mechanism.size_bytes:
-            return self._malformed("a proof of the wrong size")
+        if len(proof) != self._mechanism.size_bytes or base64.b64encode(proof).decode() != match["proof"]:
+            return self._malformed("a proof of the wrong size, or with bits to spare")
         message_to_sign = f"{self._client_first},{self._server_first},{match['without_proof']}".encode()
         signature = self._mechanism.sign(claimed.credential.stored_key, message_to_sign)
         client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
