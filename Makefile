@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_NATIVE_TLS := 1
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-.PHONY: demo test check docs wheel bench sim peers constraints clean
+.PHONY: demo test check docs wheel bench sim fuzz peers constraints clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
@@ -36,9 +36,13 @@ docs: .venv/ready
 sim: .venv/ready
 	HEADRACE_SIM_SEEDS=$${HEADRACE_SIM_SEEDS:-2000} $(BIN)/python -m pytest tests/sim -q --timeout=0
 
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz.run $${HEADRACE_FUZZ_SECONDS:-300}
+
 bench: .venv/ready
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/fetch_path.py
+	$(BIN)/python bench/overload.py
 
 wheel: .venv/ready
 	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.integration.broker.bad_peers import resident_bytes
 from tests.integration.broker.requests import create_topic
@@ -16,9 +17,10 @@ _ANSWER_S = 0.02  # what may still be answered then is not waited for: the conne
 _CLOSE_S = 10
 
 
-def fuzzed_broker(directory: Path) -> Part:
+def fuzzed_broker(directory: Path, **config: Any) -> Part:
     """A broker that keeps little, so that what grows is not its logs."""
-    part = broker(directory, log_retention_bytes=1 << 20, log_segment_bytes=1 << 18, group_initial_rebalance_delay_ms=0).start()
+    keeps = {"log_retention_bytes": 1 << 20, "log_segment_bytes": 1 << 18}
+    part = broker(directory, **keeps, group_initial_rebalance_delay_ms=0, **config).start()
     with WireClient(part.ports["kafka"]) as client:
         create_topic(client, "plain")
         create_topic(client, "compacted", cleanup_policy="compact")
