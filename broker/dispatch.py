@@ -72,14 +72,17 @@ class Pending:
 class Stepped:
     """A request that is handled in several turns; the connection's later requests wait until it is done."""
 
-    __slots__ = ("_answered", "_begun", "_spent_ns", "_steps")
+    __slots__ = ("_begun", "_spent_ns", "_work")
 
     def __init__(
-        self, steps: Steps, begun: "_Begun", answered: Callable[["_Begun", Response | Awaitable[Response]], "Begun"]
+        self,
+        steps: Steps,
+        begun: "_Begun",
+        finish: Callable[["_Begun", Response | Awaitable[Response]], Generator[None, None, "Begun"]],
     ) -> None:
-        """`answered` makes of the answer what is sent."""
-        self._steps, self._begun, self._answered = steps, begun, answered
-        self._spent_ns = begun.spent_ns
+        """`finish` makes of the answer what is sent, in steps too."""
+        self._begun, self._spent_ns = begun, begun.spent_ns
+        self._work = self._to_the_end(steps, finish)
 
     def step(self) -> "Begun":
         """Take one step: itself while there are more, then what `Dispatcher.begin` returns of other requests.
@@ -89,10 +92,10 @@ class Stepped:
         """
         began_ns = time.perf_counter_ns()
         try:
-            next(self._steps)
+            next(self._work)
         except StopIteration as done:
-            self._spent_ns += time.perf_counter_ns() - began_ns
-            return self._answered(self._begun._replace(spent_ns=self._spent_ns), done.value)
+            result: Begun = done.value
+            return result
         except PeerError:
             self._begun.times.errors += 1
             raise
@@ -101,6 +104,12 @@ class Stepped:
             raise _handler_failed(error, self._begun.api, self._begun.context.session.client_host) from error
         self._spent_ns += time.perf_counter_ns() - began_ns
         return self
+
+    def _to_the_end(
+        self, steps: Steps, finish: Callable[["_Begun", Response | Awaitable[Response]], Generator[None, None, "Begun"]]
+    ) -> Generator[None, None, "Begun"]:
+        answer = yield from steps
+        return (yield from finish(self._begun._replace(spent_ns=self._spent_ns), answer))
 
 
 Begun = list[Any] | Pending | Stepped
@@ -144,15 +153,24 @@ class Dispatcher:
             answer = api.handle(self._broker, context, request)
             spent_ns = time.perf_counter_ns() - started_ns
             begun = _Begun(api, times, codec, context, header.correlation_id, len(frame), spent_ns)
-            if isinstance(answer, Generator):
-                return Stepped(answer, begun, self._answered)
-            return self._answered(begun, answer)
+            if not isinstance(answer, Generator):
+                return self._answered(begun, answer)
         except PeerError:
             times.errors += 1
             raise
         except Exception as error:  # the supervisor of handlers, as above
             times.errors += 1
             raise _handler_failed(error, api, session.client_host) from error
+        return Stepped(answer, begun, self._answered_in_steps).step()
+
+    def _answered_in_steps(self, begun: _Begun, answer: Response | Awaitable[Response]) -> Generator[None, None, Begun]:
+        if not isinstance(answer, Mapping):
+            return self._answered(begun, answer)
+        begun.times.local.add(begun.spent_ns)
+        response = self._throttler.answered(begun.api, begun.context, begun.size_bytes, answer, begun.spent_ns)
+        assert isinstance(response, Mapping)  # the same, with a delay in it
+        body = yield from begun.codec.encode_in_steps(begun.correlation_id, response)
+        return self._told(begun, [len(body).to_bytes(4, "big") + body])
 
     def _answered(self, begun: _Begun, answer: Response | Awaitable[Response]) -> Begun:
         begun.times.local.add(begun.spent_ns)
@@ -176,7 +194,10 @@ class Dispatcher:
         """The parts of an answer that a handler gave, none where nothing is to be sent; its quotas and times are counted."""
         context = begun.context
         response = self._throttler.answered(begun.api, context, begun.size_bytes, response, begun.spent_ns)
-        parts = _parts(begun.codec, begun.correlation_id, response)
+        return self._told(begun, _parts(begun.codec, begun.correlation_id, response))
+
+    def _told(self, begun: _Begun, parts: list[Any]) -> list[Any]:
+        context = begun.context
         begun.times.total.add(time.perf_counter_ns() - context.started_ns)
         if context.session.throttle_ms:
             begun.times.throttle.add(context.session.throttle_ms * 1_000_000)

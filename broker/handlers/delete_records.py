@@ -4,10 +4,12 @@
 lie wholly before it are taken away at once, and their files after `file.delete.delay.ms`.
 """
 
+from functools import partial
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext, Response
+from headrace.broker.handlers.api import Api, RequestContext, Response, Steps
+from headrace.broker.handlers.steps import mapped
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
@@ -15,11 +17,11 @@ from headrace.broker.wire import ErrorCode
 _HIGH_WATERMARK = -1
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    results = [
-        {"name": topic.name, "partitions": [_partition(broker, context, topic.name, asked) for asked in topic.partitions]}
-        for topic in request.topics
-    ]
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
+    results = []
+    for topic in request.topics:
+        delete = partial(_partition, broker, context, topic.name)
+        results.append({"name": topic.name, "partitions": (yield from mapped(delete, topic.partitions, at_a_time=10))})
     if any(not partition["error_code"] for topic in results for partition in topic["partitions"]):
         return _durably(broker, {"topics": results})
     return {"topics": results}

@@ -5,7 +5,8 @@ text.
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Steps
+from headrace.broker.handlers.steps import mapped
 from headrace.broker.log.config import LIST_KEYS, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import name_fault
@@ -30,8 +31,9 @@ _LISTS = frozenset({*LIST_KEYS, "log.cleanup.policy", "log.retention.hold"})
 _LONGS_WITHOUT_DEFAULT = frozenset({"log.dirs.free.bytes.min", "log.flush.interval.ms", "log.retention.ms", "log.roll.ms"})
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return {"results": [_resource(broker, context, asked, request) for asked in request.resources]}
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
+    described = yield from mapped(lambda asked: _resource(broker, context, asked, request), request.resources, at_a_time=1)
+    return {"results": described}
 
 
 def _refusal(context: RequestContext, asked: Any) -> tuple[int, str] | None:

@@ -9,12 +9,15 @@ has left in a log: read_committed is told of the aborted ones, and the last stab
 """
 
 import time
+from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, Charged, Encoded, RequestContext
+from headrace.broker.handlers.api import Answer, Api, Charged, Encoded, RequestContext, Steps
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped, started
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.sending import Region
@@ -31,11 +34,13 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.session_epoch not in (-1, 0):  # a session of a broker that has been restarted, or none
         parts = fetch_parts(context.api_version, [], read_committed=False, error=ErrorCode.fetch_session_id_not_found)
         return Encoded(parts)
-    reading = _Reading(broker, context, request)
-    results = reading.read()
-    wait_ms = milliseconds(request.max_wait)
+    return started(_first_look(_Reading(broker, context, request), milliseconds(request.max_wait), context.started_ns))
+
+
+def _first_look(reading: "_Reading", wait_ms: int, since_ns: int) -> Steps:
+    results = yield from reading.read_in_steps()
     if reading.is_enough or wait_ms <= 0:
-        return reading.encoded(results, context.started_ns)
+        return reading.encoded(results, since_ns)
     return _when_enough(reading, wait_ms)
 
 
@@ -44,7 +49,8 @@ async def _when_enough(reading: "_Reading", wait_ms: int) -> Encoded:
     deadline_ms = clock.monotonic_ms() + wait_ms
     while True:
         left_ms = deadline_ms - clock.monotonic_ms()
-        await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
+        if not reading.has_grown():  # since it was read, which may be some turns ago
+            await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
         since_ns = time.perf_counter_ns()
         results = reading.read()
         if reading.is_enough or waiters.is_closed or clock.monotonic_ms() >= deadline_ms:
@@ -70,19 +76,39 @@ class _Reading:
         self._failed = False
         self.missing_bytes = 0
         self.logs: list[PartitionLog] = []
+        self._seen: list[int] = []  # the high watermark of each when it was read
 
     @property
     def is_enough(self) -> bool:
         """Whether to answer at once: enough bytes, a partition in error, or nothing that could grow."""
         return self.missing_bytes <= 0 or self._failed or not self.logs
 
+    def has_grown(self) -> bool:
+        """Whether there is more to read of a partition than when it was read."""
+        return any(log.high_watermark != seen for log, seen in zip(self.logs, self._seen, strict=True))
+
     def read(self) -> _Results:
         """Look at every partition once."""
+        steps = self.read_in_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                results: _Results = done.value
+                return results
+
+    def read_in_steps(self) -> Generator[None, None, _Results]:
+        """The same, and others may have a turn in between."""
         self._left = min(self._request.max_bytes, self.broker.config.fetch_max_bytes, self._most_bytes)
         self.missing_bytes = self._min_bytes
         self._failed = False
-        self.logs = []
-        return [self._topic(topic) for topic in self._request.topics or ()]
+        self.logs, self._seen = [], []
+        results: _Results = []
+        for topic in self._request.topics or ():
+            results.append((yield from self._topic(topic)))
+            if len(results) % TOPICS_AT_A_TIME == 0:
+                yield
+        return results
 
     def encoded(self, results: _Results, since_ns: int) -> Encoded:
         """The answer, or the one without records of a client over its quota; `since_ns`: when the work on it began."""
@@ -105,7 +131,7 @@ class _Reading:
                 traffic.bytes_out += len(fetched.records)
                 traffic.failed_fetch_requests += 1 if fetched.error else 0
 
-    def _topic(self, asked: Any) -> tuple[str, UUID, list[Fetched]]:
+    def _topic(self, asked: Any) -> Generator[None, None, tuple[str, UUID, list[Fetched]]]:
         partitions = asked.partitions or ()
         topic_id, name = _NO_TOPIC_ID, asked.topic if self._version < _TOPICS_BY_ID else ""
         if self._version >= _TOPICS_BY_ID:
@@ -116,7 +142,7 @@ class _Reading:
             name = topic.name
         if not self._may_read(name):
             return name, topic_id, [self._error(partition, ErrorCode.topic_authorization_failed) for partition in partitions]
-        return name, topic_id, [self._partition(name, partition) for partition in partitions]
+        return name, topic_id, (yield from mapped(partial(self._partition, name), partitions))
 
     def _may_read(self, topic: str) -> bool:
         """Followers, which we have none of, are not consumers: they need to be part of the cluster, as in Kafka."""
@@ -137,6 +163,7 @@ class _Reading:
         if located.error:
             return self._error(asked, located.error)
         self.logs.append(log)
+        self._seen.append(located.high_watermark)
         region = located.region
         if region is None:
             return Fetched(asked.partition, 0, located.high_watermark, located.log_start_offset)

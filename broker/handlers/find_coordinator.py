@@ -6,6 +6,7 @@ INVALID_REQUEST, the second as TRANSACTIONAL_ID_AUTHORIZATION_FAILED, the one er
 Asking for a group makes `__consumer_offsets`, as in Kafka.
 """
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from headrace.broker.handlers.api import Api, RequestContext, Response
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _GROUP, _TRANSACTION = 0, 1
 _MANY_FROM_VERSION = 4
+_KEYS_AT_A_TIME = 50
 
 
 async def _coordinator(broker: "Broker", context: RequestContext, key_type: int, key: str) -> dict[str, Any]:
@@ -50,7 +52,11 @@ async def _coordinator(broker: "Broker", context: RequestContext, key_type: int,
 async def handle(broker: "Broker", context: RequestContext, request: Any) -> Response:
     if context.api_version < _MANY_FROM_VERSION:
         return await _coordinator(broker, context, request.key_type, request.key)
-    found = [await _coordinator(broker, context, request.key_type, key) for key in request.coordinator_keys]
+    found = []
+    for key in request.coordinator_keys:
+        found.append(await _coordinator(broker, context, request.key_type, key))  # mostly without waiting for anything
+        if len(found) % _KEYS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
     return {"coordinators": found}
 
 

@@ -5,12 +5,14 @@ that does not exist is `Dead` and no error up to v5, GROUP_ID_NOT_FOUND from v6 
 all groups here are classic.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.broker.groups.coordinator import is_listed
 from headrace.broker.groups.group import Group
 from headrace.broker.groups.messages import GroupState
-from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.handlers.api import Api, RequestContext, Response, Steps
+from headrace.broker.handlers.steps import mapped
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 
@@ -21,8 +23,8 @@ _NOT_FOUND_FROM_VERSION = 6
 _ABSENT = -(1 << 31)
 
 
-def describe_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
-    groups = [_described(broker, context, group_id) for group_id in request.groups]
+def describe_groups(broker: "Broker", context: RequestContext, request: Any) -> Steps:
+    groups = yield from mapped(partial(_described, broker, context), request.groups)
     if request.include_authorized_operations:
         for group in groups:
             if group["error_code"] == ErrorCode.none:

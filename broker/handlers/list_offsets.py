@@ -5,10 +5,12 @@ what is local (all is), -5 the end of what is tiered (nothing is). No match is o
 UNSUPPORTED_VERSION.
 """
 
+from functools import partial
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Steps
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
@@ -19,14 +21,15 @@ _SINCE_VERSION = {_LATEST: 0, _EARLIEST: 0, _MAX_TIMESTAMP: 7, _EARLIEST_LOCAL: 
 _NONE = (-1, -1, -1)
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return {"topics": [_topic(broker, context, topic) for topic in request.topics]}
-
-
-def _topic(broker: Broker, context: RequestContext, topic: Any) -> dict[str, Any]:
-    may = context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
-    partitions = [_partition(broker, context.api_version, topic.name, asked, may=may) for asked in topic.partitions]
-    return {"name": topic.name, "partitions": partitions}
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
+    topics = []
+    for topic in request.topics:
+        may = context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
+        partition = partial(_partition, broker, context.api_version, topic.name, may=may)
+        topics.append({"name": topic.name, "partitions": (yield from mapped(partition, topic.partitions))})
+        if len(topics) % TOPICS_AT_A_TIME == 0:
+            yield
+    return {"topics": topics}
 
 
 def _partition(broker: Broker, version: int, topic: str, asked: Any, *, may: bool) -> dict[str, Any]:

@@ -5,13 +5,14 @@ offline replicas; v7 leader epochs; v8-10 authorized operations of the cluster; 
 back to Fetch v12); v12 topics by id. v13 would add re-bootstrapping (KIP-1102), which one broker never asks for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from headrace.broker.broker import Broker
 from headrace.broker.coordination.store import TopicRecord
-from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext, Response
+from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext, Response, Steps
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.handlers.topic_creation import auto_create, may_create, name_error
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
@@ -37,25 +38,32 @@ def _all_topics(broker: Broker, context: RequestContext) -> bytes:
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     with_operations = request.include_topic_authorized_operations
     with_cluster = getattr(request, "include_cluster_authorized_operations", False)  # v8-10
+
+    def respond(topics: list[dict[str, Any]]) -> Response:
+        return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
+
+    def described(describe: Callable[[Any], dict[str, Any]], topics: Iterable[Any]) -> Steps:
+        return respond((yield from mapped(describe, topics, at_a_time=TOPICS_AT_A_TIME)))
+
+    def one(errors: Mapping[str, int]) -> Callable[[Any], dict[str, Any]]:
+        return lambda asked: _one(broker, context, asked, errors, with_operations=with_operations)
+
     if request.topics is None or (context.api_version == 0 and not request.topics):
         every = broker.topics()
         seen = [topic for topic in every if _may_see(context, topic.name)]
         if len(seen) == len(every) and not with_operations and not with_cluster:  # the kept answer shows everything
             return Encoded([_all_topics(broker, context)], 0 if context.api_version >= _THROTTLE_TIME_FROM_VERSION else None)
-        topics = [_described(broker, topic, _operations(context, topic, asked=with_operations)) for topic in seen]
-        return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
-
-    def answer(errors: Mapping[str, int]) -> Response:
-        topics = [_one(broker, context, asked, errors, with_operations=with_operations) for asked in request.topics]
-        return _response(broker, context, topics, context.cluster_operations() if with_cluster else _ABSENT)
+        return described(lambda topic: _described(broker, topic, _operations(context, topic, asked=with_operations)), seen)
 
     if not (request.allow_auto_topic_creation and broker.config.auto_create_topics_enable):
-        return answer({})
+        return described(one({}), request.topics)
     absent = [asked.name for asked in request.topics if _can_be_made(broker, context, asked.name, asked.topic_id)]
     refused = {name: ErrorCode.topic_authorization_failed for name in absent if not may_create(context, name)}
     makes = [name for name in absent if name not in refused]
+    if not makes:
+        return described(one(refused), request.topics)
     by = str(context.session.principal)
-    return _answer_once_made(broker, makes, by, refused, answer) if makes else answer(refused)
+    return _answer_once_made(broker, makes, by, refused, lambda errors: respond(list(map(one(errors), request.topics))))
 
 
 def _may_see(context: RequestContext, topic: str) -> bool:

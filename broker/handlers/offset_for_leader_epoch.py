@@ -1,23 +1,32 @@
 """OffsetForLeaderEpoch v2-4: where a leader epoch ended, so that a consumer notices truncation (KIP-320). v4 is flexible."""
 
+from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Steps
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return {"topics": [_topic(broker, context, topic) for topic in request.topics]}
+def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
+    topics = []
+    for topic in request.topics:
+        topics.append((yield from _topic(broker, context, topic)))
+        if len(topics) % TOPICS_AT_A_TIME == 0:
+            yield
+    return {"topics": topics}
 
 
-def _topic(broker: Broker, context: RequestContext, topic: Any) -> dict[str, Any]:
+def _topic(broker: Broker, context: RequestContext, topic: Any) -> Generator[None, None, dict[str, Any]]:
     may = context.may_cluster(Operation.CLUSTER_ACTION) or context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.topic)
     if not may:
         refused = [_answer(asked.partition, ErrorCode.topic_authorization_failed, -1, -1) for asked in topic.partitions]
         return {"topic": topic.topic, "partitions": refused}
-    return {"topic": topic.topic, "partitions": [_partition(broker, topic.topic, asked) for asked in topic.partitions]}
+    partitions = yield from mapped(partial(_partition, broker, topic.topic), topic.partitions)
+    return {"topic": topic.topic, "partitions": partitions}
 
 
 def _partition(broker: Broker, topic: str, asked: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, Encoded, RequestContext, Response
+from headrace.broker.handlers.api import Answer, Api, Charged, CloseConnectionError, Encoded, RequestContext, Response, Steps
+from headrace.broker.handlers.steps import started
 from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
@@ -27,15 +28,29 @@ from headrace.broker.wire.schema import milliseconds
 _SERVED = (3, 11)
 _ZSTD_FROM_VERSION, _ZSTD = 7, 4
 _UNAUTHORIZED = ErrorCode.topic_authorization_failed, "Topic authorization failed."
+_STEP_BYTES = 512 * 1024  # appended before others have a turn, a partition counted as _PARTITION_BYTES more
+_PARTITION_BYTES = 16 * 1024
 _ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
 _Results = list[tuple[str, list[Produced]]]
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    produce = _Produce(broker, context, request)
-    if produce.late:
-        return _when_appended(produce)
-    return _answer(produce)
+    return started(_in_steps(_Produce(broker, context, request), request))
+
+
+def _in_steps(produce: "_Produce", request: Any) -> Steps:
+    fault, taken_bytes = _request_fault(produce.context, request), 0
+    for topic in request.topic_data or ():
+        refused = None if produce.context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
+        done: list[Produced] = []
+        produce.results.append((topic.name, done))
+        for data in topic.partition_data or ():
+            if taken_bytes > _STEP_BYTES:
+                taken_bytes = 0
+                yield
+            produce.take(topic.name, data, done, refused or fault)
+            taken_bytes += _PARTITION_BYTES + len(data.records or b"")
+    return _when_appended(produce) if produce.late else _answer(produce)
 
 
 class _Produce:
@@ -47,14 +62,11 @@ class _Produce:
         self.results: _Results = []
         self.waits: list[tuple[PartitionLog, int]] = []
         self.late: list[tuple[list[Produced], int, PartitionLog, asyncio.Future[AppendResult]]] = []
-        fault = _request_fault(context, request)
-        for topic in request.topic_data or ():
-            refused = None if context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
-            done: list[Produced] = []
-            for data in topic.partition_data or ():
-                told = refused or fault or _early_zstd(context, data) or self._append(topic.name, data, done)
-                done.append(told if isinstance(told, Produced) else _failed(data.index, *told))
-            self.results.append((topic.name, done))
+
+    def take(self, topic: str, data: Any, done: list[Produced], fault: tuple[int, str] | None) -> None:
+        """Append one partition's batch, unless something is wrong with it."""
+        told = fault or _early_zstd(self.context, data) or self._append(topic, data, done)
+        done.append(told if isinstance(told, Produced) else _failed(data.index, *told))
 
     def _append(self, topic: str, data: Any, done: list[Produced]) -> Produced | tuple[int, str | None]:
         log = self.broker.log(topic, data.index)

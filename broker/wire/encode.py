@@ -11,7 +11,7 @@ import datetime
 import struct
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Writer = Callable[[bytearray, Any], None]
@@ -42,21 +42,72 @@ def entity_writer(entity: type) -> Writer:
     A missing field without a default is a KeyError: our fault, not the peer's.
     """
     flexible: bool = entity.__flexible__  # type: ignore[attr-defined]
-    plain, tagged = [], {}
-    for field in dataclasses.fields(entity):
-        if "tag" in field.metadata:
-            tagged[field.metadata["tag"]] = field
-        else:
-            plain.append(field)
-    steps = _steps(plain, flexible)
+    steps = _steps([field for field in dataclasses.fields(entity) if "tag" not in field.metadata], flexible)
     if flexible:
-        steps.append(_tagged_writer([(tag, tagged[tag]) for tag in sorted(tagged)]))
+        steps.append(_tagged_writer(_tagged(entity)))
 
     def write(out: bytearray, value: Mapping[str, Any]) -> None:
         for step in steps:
             step(out, value)
 
     return write
+
+
+def _tagged(entity: Any) -> list[tuple[int, Any]]:
+    tagged = {field.metadata["tag"]: field for field in dataclasses.fields(entity) if "tag" in field.metadata}
+    return sorted(tagged.items())
+
+
+Stepper = Callable[[bytearray, Any], Iterator[None]]
+_ITEMS_AT_A_TIME = 16
+
+
+def entity_stepper(entity: type) -> Stepper:
+    """The same in steps: others may have a turn after every few items of an array."""
+    flexible: bool = entity.__flexible__  # type: ignore[attr-defined]
+    plan: list[tuple[Writer | None, Stepper | None]] = []
+    run: list[Any] = []
+    for field in dataclasses.fields(entity):
+        if "tag" in field.metadata:
+            continue
+        run.append(field)
+        if is_array(field) and not field.metadata.get("kafka_type"):
+            run.pop()
+            plan += [(write, None) for write in _steps(run, flexible)]
+            plan.append((None, _array_stepper(field, flexible)))
+            run = []
+    plan += [(write, None) for write in _steps(run, flexible)]
+    if flexible:
+        plan.append((_tagged_writer(_tagged(entity)), None))
+
+    def step(out: bytearray, value: Mapping[str, Any]) -> Iterator[None]:
+        for write, inner in plan:
+            if write is not None:
+                write(out, value)
+            elif inner is not None:
+                yield from inner(out, value)
+
+    return step
+
+
+def _array_stepper(field: Any, flexible: bool) -> Stepper:
+    name, default = field.name, _default(field)
+    write_count = _array_writer(_write_nothing, flexible)
+    step_item = entity_stepper(inner_type(field.type))
+
+    def step(out: bytearray, value: Mapping[str, Any]) -> Iterator[None]:
+        items = value[name] if default is _REQUIRED else value.get(name, default)
+        write_count(out, items)
+        for count, item in enumerate(items or (), 1):
+            yield from step_item(out, item)
+            if count % _ITEMS_AT_A_TIME == 0:
+                yield
+
+    return step
+
+
+def _write_nothing(_: bytearray, __: Any) -> None:
+    pass
 
 
 def _steps(fields: list[Any], flexible: bool) -> list[Writer]:

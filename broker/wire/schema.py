@@ -8,7 +8,7 @@ Loading all versions of twenty APIs would cost 0.55 s and 49 MB, so each is load
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from kio.serial import entity_reader
 from kio.serial.errors import SerialError
 
 from headrace.broker.wire.claims import claims_check
-from headrace.broker.wire.encode import entity_writer, inner_type
+from headrace.broker.wire.encode import Stepper, entity_stepper, entity_writer, inner_type
 from headrace.broker.wire.header import MalformedRequestError, response_header, skip_tagged_fields
 
 _API_VERSIONS = 18
@@ -33,7 +33,7 @@ _ZERO = {
 class RequestCodec:
     """Decodes the requests and encodes the answers of one API in one version."""
 
-    __slots__ = ("_check_claims", "_flexible_request", "_flexible_response", "_read", "_write")
+    __slots__ = ("_check_claims", "_flexible_request", "_flexible_response", "_read", "_response", "_step", "_write")
 
     def __init__(self, api_key: int, version: int, served: tuple[int, int]) -> None:
         """`served` is the lowest and the highest version that the handler serves."""
@@ -46,6 +46,8 @@ class RequestCodec:
         self._read = entity_reader(request)
         self._check_claims = claims_check(request)
         self._write = entity_writer(response)
+        self._response = response
+        self._step: Stepper | None = None  # made when first needed
 
     @property
     def flexible(self) -> bool:
@@ -72,6 +74,14 @@ class RequestCodec:
         """Header and body of an answer, without the frame's size."""
         out = bytearray(self.header(correlation_id))
         self._write(out, response)
+        return bytes(out)
+
+    def encode_in_steps(self, correlation_id: int, response: Mapping[str, Any]) -> Generator[None, None, bytes]:
+        """The same, and others may have a turn in between."""
+        out = bytearray(self.header(correlation_id))
+        if self._step is None:
+            self._step = entity_stepper(self._response)
+        yield from self._step(out, response)
         return bytes(out)
 
     def header(self, correlation_id: int) -> bytes:

@@ -4,7 +4,7 @@ from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.broker.log.batch import CRC_START, HEADER, BatchHeader, parse_header
+from headrace.broker.log.batch import CRC_START, HEADER, BatchHeader, count_records, parse_header
 from headrace.broker.log.compression import decompress
 from headrace.broker.log.index import decode_offset_index, decode_time_index
 from headrace.broker.log.producers import decode_snapshot
@@ -104,3 +104,14 @@ def test_what_is_appended_is_what_is_read(batches: list[list[Record]], codec: in
 
 def test_the_shared_log_took_something() -> None:
     assert append(LOG, b"x").error == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 90)), max_size=6), st.binary(max_size=3))
+def test_records_are_counted_however_long_they_are(runs: list[tuple[int, int]], after: bytes) -> None:
+    values = [bytes(size) for size, count in runs for _ in range(count)]
+    batch = build_batch([Record(None, value, NOW_MS) for value in values])[HEADER.size :] if values else b""
+    assert count_records(batch) == len(values)
+    if batch:
+        assert count_records(batch[:-1]) is None
+    counted = count_records(batch + after)
+    assert counted is None or counted >= len(values)

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import io
 import uuid
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -76,6 +77,22 @@ def test_our_encoding_is_kios(key: int, version: int) -> None:
     expected = io.BytesIO()
     entity_writer(entity)(expected, as_kio(entity, value))
     assert request_codec(key, version, (APIS[key].min_version, APIS[key].max_version)).encode_body(value) == expected.getvalue()
+
+
+@pytest.mark.parametrize(("key", "version"), VERSIONS)
+def test_in_steps_the_bytes_are_the_same(key: int, version: int) -> None:
+    codec = request_codec(key, version, (APIS[key].min_version, APIS[key].max_version))
+    value = sample(load_response_schema(key, version))
+    many = {name: item * 40 if isinstance(item, list) else item for name, item in value.items()}
+    assert run_to_the_end(codec.encode_in_steps(9, many)) == codec.encode(9, many)
+
+
+def run_to_the_end(steps: Generator[None, None, bytes]) -> bytes:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return bytes(done.value)
 
 
 @pytest.mark.parametrize(("key", "version"), VERSIONS)

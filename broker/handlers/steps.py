@@ -1,0 +1,30 @@
+"""Long requests in steps (`api.Steps`): so many items at a time, then others have a turn."""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
+
+from headrace.broker.handlers.api import Answer, Steps
+
+TOPICS_AT_A_TIME = 20
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def mapped(make: Callable[[A], B], items: Iterable[A], *, at_a_time: int = 50) -> Generator[None, None, list[B]]:
+    """`make` of each item; after every `at_a_time` of them others have a turn."""
+    made = []
+    for count, item in enumerate(items, 1):
+        made.append(make(item))
+        if count % at_a_time == 0:
+            yield
+    return made
+
+
+def started(steps: Steps) -> Answer:
+    """The answer, if the first step is the last one; else the steps that are left."""
+    try:
+        next(steps)
+    except StopIteration as done:
+        answer: Answer = done.value
+        return answer
+    return steps
