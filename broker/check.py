@@ -34,7 +34,7 @@ def check_directory(path: Path, *, deep: bool) -> list[Report]:
                 lock.release()
     except BlockingIOError as error:
         raise UsageError(f"{path}: a broker is running on it; stop that one, or check a copy") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise UsageError(f"{path}: {error.strerror}; name a broker's log directory") from error
     return [report, *(looked[task.name] for task in sorted(tasks, key=lambda task: (task.topic, task.partition)))]
 
@@ -61,8 +61,12 @@ def _look_at(directory: str, task: Task, *, deep: bool) -> Report:
 
 
 def _size_bytes(path: str) -> int:
-    with os.scandir(path) as entries:
-        return sum(entry.stat().st_size for entry in entries)
+    """For the order and the progress alone: what cannot be read is told when it is looked at."""
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.stat().st_size for entry in entries)
+    except OSError:
+        return 0
 
 
 class _Progress:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.broker.groups.records import Record, decode, encode
+from headrace.broker.log.batch import TRANSACTIONAL
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record as LogRecord
 from headrace.broker.log.record import batches, build_batch, records
@@ -69,6 +70,8 @@ class OffsetsLog:
                 raise CorruptError(f"{OFFSETS_TOPIC}-{partition} cannot be read at offset {position} (error {read.error})")
             for header, batch in batches(read.records):
                 position = header.last_offset + 1
+                if header.attributes & TRANSACTIONAL and log.aborted.holds(header.producer_id, header.base_offset):
+                    continue  # Apache Kafka's: offsets that a transaction committed, and that was aborted
                 yield from _decoded(batch, partition)
 
     async def ready(self) -> None:

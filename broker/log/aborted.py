@@ -40,13 +40,20 @@ class AbortedTransactions:
         Raises:
             OSError: the disk fails.
         """
+        return [(producer_id, first) for producer_id, first, last in self._read() if last >= offset]
+
+    def holds(self, producer_id: int, offset: int) -> bool:
+        """Whether what a producer wrote at `offset`, in a transaction, was aborted. Raises OSError."""
+        return any(of == producer_id and first <= offset <= last for of, first, last in self._read())
+
+    def _read(self) -> Sequence[Aborted]:
         if self._aborted is None:
             found = [(producer_id, first, self._end_offset) for producer_id, first in self._open]
             for name in self._disk.list(self._path):
                 if name.endswith(TXN_INDEX):
                     found += _entries(read_whole(self._disk, f"{self._path}/{name}") or b"", name)
             self._aborted = sorted(found, key=lambda each: each[1])
-        return [(producer_id, first) for producer_id, first, last in self._aborted if last >= offset]
+        return self._aborted
 
 
 def _entries(data: bytes, name: str) -> list[Aborted]:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.inspection import look_at_partition, plan
 from tests.apache_kafka import ApacheKafka, is_installed
-from tests.compat.java_tools import JAVA, LIBS, JavaTools
+from tests.compat.java_tools import JAVA, LIBS, JavaTools, until
 from tests.processes import broker
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -109,6 +109,7 @@ def write_everything(kafka: ApacheKafka) -> Written:
             producer.produce("codecs", f"value {number} " * 8, key, partition=number % 3, headers=headers)
         producer.produce("stamped", codec, timestamp=1_000)
         assert producer.flush(20) == 0
+    commit(kafka.bootstrap, "in transactions", [7, 7, 7])
     write_transactions(kafka.bootstrap)
     write_compacted(kafka)
     entry = ConfigEntry("max.message.bytes", "2000000", incremental_operation=AlterConfigOpType.SET)
@@ -134,8 +135,18 @@ def write_transactions(bootstrap: str) -> None:
             producer.begin_transaction()
             producer.produce("transactions", f"{name} {number} {commits}")
             assert producer.flush(20) == 0
+            if not commits:
+                send_offsets(producer, bootstrap, 999)
             if commits is not None:
                 (producer.commit_transaction if commits else producer.abort_transaction)(20)
+
+
+def send_offsets(producer: confluent_kafka.Producer, bootstrap: str, offset: int) -> None:
+    """Commit offsets of group `in transactions` within the transaction."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": "in transactions", **QUIET})
+    places = [confluent_kafka.TopicPartition("codecs", partition, offset) for partition in range(3)]
+    producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), 20)
+    consumer.close()
 
 
 def write_compacted(kafka: ApacheKafka) -> None:
@@ -154,9 +165,20 @@ def write_compacted(kafka: ApacheKafka) -> None:
 def commit(bootstrap: str, group: str, offsets: list[int]) -> list[int]:
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": group, **QUIET})
     places = [confluent_kafka.TopicPartition("codecs", partition, offset) for partition, offset in enumerate(offsets)]
-    consumer.commit(offsets=places, asynchronous=False)
+    until(lambda: is_committed(consumer, places), "Kafka's coordinator does not load")
     consumer.close()
     return committed(bootstrap, group)
+
+
+def is_committed(consumer: confluent_kafka.Consumer, places: list[confluent_kafka.TopicPartition]) -> bool:
+    """Commit; False while the coordinator is only loading."""
+    try:
+        consumer.commit(offsets=places, asynchronous=False)
+    except confluent_kafka.KafkaException as error:
+        if error.args[0].code() != confluent_kafka.KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+            raise
+        return False
+    return True
 
 
 def committed(bootstrap: str, group: str) -> list[int]:
@@ -201,6 +223,7 @@ def test_our_broker_takes_over_and_gives_back(written: Written, tmp_path: Path) 
         assert len(read_all(kafka.bootstrap, "transactions", 1, "read_uncommitted")) == 4
         assert committed(kafka.bootstrap, "readers") == written.committed == [100, 200, 300]
         assert commit(kafka.bootstrap, "readers", [101, 201, 301]) == [101, 201, 301]
+        assert committed(kafka.bootstrap, "in transactions") == [7, 7, 7]
         printed = JavaTools(kafka.bootstrap).run(
             "consumer.ConsoleConsumer", "--topic", "codecs", "--partition", "0", "--offset", "earliest", "--max-messages", "670"
         )
