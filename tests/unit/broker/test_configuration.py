@@ -69,3 +69,18 @@ def test_listeners_are_parsed() -> None:
 def test_listeners_that_cannot_be_served_are_errors(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it as|not served|name of its own"):
         parse_listeners(text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "directories"),
+    [
+        ({}, ["headrace-data/broker"]),
+        ({"log_dir": "/one"}, ["/one"]),
+        ({"log_dir": "/one", "log_dirs": "/two, /three"}, ["/two", "/three"]),
+        ({"log_dirs": ["/with,comma", "/b"]}, ["/with,comma", "/b"]),
+    ],
+)
+def test_log_directories_are_named_as_in_kafka_or_by_a_list(
+    tmp_path: Path, keys: dict[str, Any], directories: list[str]
+) -> None:
+    assert list(map(str, load(tmp_path, **keys).log_directories())) == directories
