@@ -32,6 +32,8 @@ _FIRST = re.compile(
     rf"(?P<header>[ny],(?:a=(?P<authzid>{_VALUE}))?,)(?P<bare>n=(?P<name>{_VALUE}),r=(?P<nonce>[!-+\--~]+)(?:,.+)?)"
 )
 _FINAL = re.compile(rf"(?P<without_proof>c=(?P<binding>{_VALUE}),r=(?P<nonce>[!-+\--~]+)(?:,.+)?),p=(?P<proof>{_VALUE})")
+# As Kafka since CVE-2024-56128: before, it took whatever ended in the right nonce.
+_REPEATS_NONCE = "the client repeats its nonce, as librdkafka before 2.6.1 does; Kafka 4 refuses it too: renew the client"
 _ESCAPE = re.compile(r"=(2C|3D|)")
 
 
@@ -142,6 +144,8 @@ class ScramExchange:
         if match["binding"] != base64.b64encode(self._header.encode()).decode():
             return self._malformed("channel binding differs from what the first message said")
         if not hmac.compare_digest(match["nonce"].encode(), self._nonce.encode()):
+            if match["nonce"].endswith(self._nonce):
+                return self._malformed(_REPEATS_NONCE)
             return self._malformed("not the nonce of this exchange")
         try:
             proof = base64.b64decode(match["proof"], validate=True)
