@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from headrace.broker.log.appending import QUICK_BYTES, Admitted, inspected, is_inspected
 from headrace.broker.log.batch import Rejection
@@ -31,6 +32,7 @@ _THREADS = 2
 _WRITERS = 16  # so many logs of slow disks are written at once; the others wait
 _SLOW_WRITE_MS = 20
 _SLOW_FOR_MS = 10_000  # after the last slow write
+T = TypeVar("T")
 Inspection = asyncio.Future[Admitted | Rejection]
 
 
@@ -67,6 +69,10 @@ class Appends:
             if ready is not None:
                 return self._append(log, ready, len(records), now_ms)
         return self._enqueue(log, batch, now_ms)
+
+    async def look_into(self, look: Callable[[], T]) -> T:
+        """What a look into batches finds, in a thread; its exceptions are raised here."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
 
     async def close(self) -> None:
         """Return when nothing waits any more."""

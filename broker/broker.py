@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.broker.appends import Appends
 from headrace.broker.config import BrokerConfig
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from headrace.broker.handlers.api import Api
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 _PRODUCER_ID_BLOCK = 1000
 _OURSELVES = "broker"
 
@@ -255,6 +256,10 @@ class Broker:
             self.waiters.grown(log, size_bytes)
         else:
             self.flusher.appended(log, size_bytes)
+
+    async def look_into(self, look: Callable[[], T]) -> T:
+        """What a look into batches finds, in the threads that inspect them; its exceptions are raised here."""
+        return await self._appends.look_into(look)
 
     async def committed(self, log: PartitionLog, offset: int) -> None:
         """Return when everything before `offset` meets the topic's durability."""

@@ -5,11 +5,12 @@ what is local (all is), -5 the end of what is tiered (nothing is). No match is o
 UNSUPPORTED_VERSION.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Api, RequestContext, Steps
+from headrace.broker.handlers.api import Api, RequestContext, Response, Steps
 from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
@@ -19,58 +20,89 @@ from headrace.errors import StorageError
 _LATEST, _EARLIEST, _MAX_TIMESTAMP, _EARLIEST_LOCAL, _LATEST_TIERED = -1, -2, -3, -4, -5
 _SINCE_VERSION = {_LATEST: 0, _EARLIEST: 0, _MAX_TIMESTAMP: 7, _EARLIEST_LOCAL: 8, _LATEST_TIERED: 9}
 _NONE = (-1, -1, -1)
+_Late = tuple[dict[str, Any], PartitionLog, int]
+T = TypeVar("T")
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
     topics = []
+    late: list[_Late] = []
     for topic in request.topics:
         may = context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
-        partition = partial(_partition, broker, context.api_version, topic.name, may=may)
+        partition = partial(_partition, broker, context.api_version, topic.name, late, may=may)
         topics.append({"name": topic.name, "partitions": (yield from mapped(partition, topic.partitions))})
         if len(topics) % TOPICS_AT_A_TIME == 0:
             yield
-    return {"topics": topics}
+    return _when_found(broker, {"topics": topics}, late) if late else {"topics": topics}
 
 
-def _partition(broker: Broker, version: int, topic: str, asked: Any, *, may: bool) -> dict[str, Any]:
+def _partition(broker: Broker, version: int, topic: str, late: list[_Late], asked: Any, *, may: bool) -> dict[str, Any]:
     log = broker.log(topic, asked.partition_index)
-    found, error = _NONE, int(ErrorCode.none)
+    answer = {"partition_index": asked.partition_index}
     if not may:
-        error = ErrorCode.topic_authorization_failed
-    elif log is None:
-        error = ErrorCode.unknown_topic_or_partition
-    elif log.fenced:
-        error = ErrorCode.kafka_storage_error
-    elif asked.current_leader_epoch > log.leader_epoch:
-        error = ErrorCode.unknown_leader_epoch
-    elif asked.timestamp < 0 and _SINCE_VERSION.get(asked.timestamp, 1 << 15) > version:
-        error = ErrorCode.unsupported_version
-    else:
-        try:
-            found = _find(log, asked.timestamp)
-        except StorageError:
-            error = ErrorCode.kafka_storage_error
-    offset, timestamp, leader_epoch = found
-    return {
-        "partition_index": asked.partition_index,
-        "error_code": error,
-        "timestamp": timestamp,
-        "offset": offset,
-        "leader_epoch": leader_epoch,
-    }
+        return answer | _told(error=ErrorCode.topic_authorization_failed)
+    if log is None:
+        return answer | _told(error=ErrorCode.unknown_topic_or_partition)
+    if log.fenced:
+        return answer | _told(error=ErrorCode.kafka_storage_error)
+    if asked.current_leader_epoch > log.leader_epoch:
+        return answer | _told(error=ErrorCode.unknown_leader_epoch)
+    if asked.timestamp < 0 and _SINCE_VERSION.get(asked.timestamp, 1 << 15) > version:
+        return answer | _told(error=ErrorCode.unsupported_version)
+    answer |= _told(*_known(log, asked.timestamp))
+    if asked.timestamp >= 0 or asked.timestamp == _MAX_TIMESTAMP:
+        late.append((answer, log, asked.timestamp))
+    return answer
 
 
-def _find(log: PartitionLog, timestamp: int) -> tuple[int, int, int]:
-    """(offset, timestamp, leader epoch), -1 for what there is not."""
+def _told(
+    offset: int = -1, timestamp: int = -1, leader_epoch: int = -1, *, error: ErrorCode = ErrorCode.none
+) -> dict[str, Any]:
+    return {"error_code": int(error), "timestamp": timestamp, "offset": offset, "leader_epoch": leader_epoch}
+
+
+def _known(log: PartitionLog, timestamp: int) -> tuple[int, int, int]:
+    """(offset, timestamp, leader epoch) of what need not be looked for, -1 for what there is not."""
     if timestamp == _LATEST:
         return log.high_watermark, -1, log.leader_epoch
     if timestamp in (_EARLIEST, _EARLIEST_LOCAL):
         return log.log_start_offset, -1, log.leader_epoch
-    if timestamp == _LATEST_TIERED:
-        return _NONE
+    return _NONE
+
+
+async def _when_found(broker: Broker, response: Response, late: Sequence[_Late]) -> Response:
+    """The answer, when every record has been looked for."""
+    for answer, log, timestamp in late:
+        try:
+            answer |= _told(*await _find(broker, log, timestamp))
+        except StorageError:
+            answer |= _told(error=ErrorCode.kafka_storage_error)
+    return response
+
+
+async def _find(broker: Broker, log: PartitionLog, timestamp: int) -> tuple[int, int, int]:
     if timestamp == _MAX_TIMESTAMP:
-        return log.max_timestamp_offset() or _NONE
-    return log.offset_for_timestamp(timestamp) or _NONE
+        timestamp, part = log.greatest_timestamp()
+        if part is not None:
+            timestamp = max(timestamp, await _looked(broker, log, part.greatest_timestamp))
+        if timestamp < 0:
+            return _NONE
+    offset = log.log_start_offset
+    while (batch := log.batch_not_before(timestamp, offset)) is not None:
+        found = await _looked(broker, log, partial(batch.first_at_or_after, timestamp, offset))
+        if found is not None:
+            return (*found, batch.header.leader_epoch) if found[0] < log.high_watermark else _NONE
+        offset = batch.header.last_offset + 1
+    return _NONE
+
+
+async def _looked(broker: Broker, log: PartitionLog, look: Callable[[], T]) -> T:
+    """What a look into batches finds: it reads, decompresses and counts, which may take long, so a thread does it."""
+    try:
+        return await broker.look_into(look)
+    except OSError as error:
+        log.fence(error)
+        raise StorageError(f"{log.path}: {error.strerror or error}") from error
 
 
 LIST_OFFSETS = Api(2, "ListOffsets", 1, 10, _handle)

@@ -19,6 +19,8 @@ A full disk does not: the half-written batch is cut off and the producer told to
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from headrace.broker.log.aborted import AbortedTransactions
@@ -29,6 +31,7 @@ from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, is_full, is_out_of_descriptors, write_whole
 from headrace.broker.log.epochs import epoch_end
 from headrace.broker.log.leftovers import finish_swap
+from headrace.broker.log.lookup import BatchAt, PartAt
 from headrace.broker.log.producers import ProducerStates, WrittenBatch
 from headrace.broker.log.results import AppendResult, FileRegion, LocateResult, ReadResult
 from headrace.broker.log.retention import Aged, is_held, outlived
@@ -41,6 +44,7 @@ from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, StorageError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,21 +372,36 @@ class PartitionLog:
         Raises:
             StorageError: the log is damaged where the record should be, or the disk fails.
         """
-        try:
-            found = self._segments.first_not_before(timestamp_ms, self.log_start_offset)
-        except OSError as error:
-            self.fence(error)
-            raise StorageError(f"{self.path}: {error.strerror or error}") from error
-        return found if found is not None and found[0] < self.high_watermark else None
+        offset = self.log_start_offset
+        while (batch := self.batch_not_before(timestamp_ms, offset)) is not None:
+            found = self.looked(partial(batch.first_at_or_after, timestamp_ms, offset))
+            if found is not None:
+                return (*found, batch.header.leader_epoch) if found[0] < self.high_watermark else None
+            offset = batch.header.last_offset + 1
+        return None
+
+    def batch_not_before(self, timestamp_ms: int, offset: int) -> BatchAt | None:
+        """Where to look next for the first record, from `offset` on, not before `timestamp_ms`. Raises StorageError."""
+        return self.looked(lambda: self._segments.batch_not_before(timestamp_ms, offset))
 
     def max_timestamp_offset(self) -> tuple[int, int, int] | None:
         """The same of the first record that has the greatest timestamp of all; None if there are no records."""
+        greatest, part = self.greatest_timestamp()
+        if part is not None:
+            greatest = max(greatest, self.looked(part.greatest_timestamp))
+        return None if greatest < 0 else self.offset_for_timestamp(greatest)
+
+    def greatest_timestamp(self) -> tuple[int, PartAt | None]:
+        """Of all records, ms, -1 if there are none; and what must be read to know of a greater one. Raises StorageError."""
+        return self.looked(lambda: self._segments.greatest_timestamp(self.log_start_offset))
+
+    def looked(self, look: Callable[[], T]) -> T:
+        """What a look at the files finds; an I/O error takes the partition offline. Raises StorageError."""
         try:
-            greatest = self._segments.greatest_timestamp(self.log_start_offset)
+            return look()
         except OSError as error:
             self.fence(error)
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
-        return None if greatest < 0 else self.offset_for_timestamp(greatest)
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
         """(the greatest epoch not above `epoch`, the offset at which it ended); (-1, -1) if `epoch` is not known yet."""

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from headrace.broker.log.record import first_at_or_after, latest_timestamp
+from headrace.broker.log.lookup import BatchAt, PartAt
 from headrace.broker.log.segment import Segment
 
 
@@ -75,40 +75,29 @@ class Segments:
         """The segments with records at `offset` or later."""
         return [segment for segment in self._segments if segment.next_offset > offset]
 
-    def greatest_timestamp(self, offset: int) -> int:
-        """Of the records from `offset` on, ms; -1 if there are none.
+    def greatest_timestamp(self, offset: int) -> tuple[int, PartAt | None]:
+        """Of the records from `offset` on, ms, -1 if there are none; and what must be read to know of a greater one: part of a
+        segment, where its earlier records were deleted.
 
         Raises:
-            CorruptError: there is no batch, or no record, where one should be. OSError: the disk fails.
+            CorruptError: there is no batch where one should be. OSError: the disk fails.
         """
         first, *rest = self.holding(offset)
         greatest = max((segment.greatest_timestamp() for segment in rest), default=-1)
-        if first.greatest_timestamp() <= greatest:
-            return greatest
-        return first.greatest_timestamp() if first.base_offset >= offset else max(greatest, _greatest_from(first, offset))
+        if first.base_offset >= offset or first.greatest_timestamp() <= greatest:
+            return max(greatest, first.greatest_timestamp() if first.base_offset >= offset else -1), None
+        position = first.find(offset)
+        return greatest, None if position is None else PartAt(first.file, position, first.size, offset)
 
-    def first_not_before(self, timestamp_ms: int, offset: int) -> tuple[int, int, int] | None:
-        """(offset, timestamp ms, leader epoch) of the first record, from `offset` on, that is not before `timestamp_ms`.
+    def batch_not_before(self, timestamp_ms: int, offset: int) -> BatchAt | None:
+        """The first batch with records from `offset` on whose greatest timestamp is not before `timestamp_ms`.
 
         Raises:
-            CorruptError: there is no batch, or no record, where one should be. OSError: the disk fails.
+            CorruptError: there is no batch where one should be. OSError: the disk fails.
         """
         for segment in self.holding(offset):
             if segment.greatest_timestamp() < timestamp_ms:
                 continue
             for position, header in segment.batches_not_before(timestamp_ms, offset):
-                found = first_at_or_after(segment.file.pread(header.size, position), timestamp_ms, offset)
-                if found is not None:
-                    return *found, header.leader_epoch
+                return BatchAt(segment.file, position, header)
         return None
-
-
-def _greatest_from(segment: Segment, offset: int) -> int:
-    """The greatest timestamp of a segment's records from `offset` on, where it has others before."""
-    greatest = -1
-    for position, header in segment.headers(offset):
-        if header.max_timestamp > greatest:
-            whole = header.base_offset >= offset
-            found = header.max_timestamp if whole else latest_timestamp(segment.file.pread(header.size, position), offset)
-            greatest = max(greatest, found)
-    return greatest

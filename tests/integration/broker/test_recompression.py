@@ -8,7 +8,7 @@ from crc32c import crc32c
 
 from headrace.broker.log.batch import CRC_START, HEADER, parse_header
 from headrace.broker.log.record import Record, batches, build_batch, records
-from tests.integration.broker.requests import PRODUCE, create_topic, fetch, new_producer_id, produce, produce_body
+from tests.integration.broker.requests import PRODUCE, create_topic, fetch, list_offset, new_producer_id, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
@@ -82,3 +82,14 @@ def test_a_batch_without_an_answer_is_in_its_place_too(client: WireClient) -> No
     create_topic(client, "unanswered", compression_type="zstd")
     client.send(PRODUCE, 9, produce_body("unanswered", batch_of(400, 1000), acks=0), answered=False)
     assert produce(client, "unanswered", batch_of(1, 10)).base_offset == 400
+
+
+def test_a_time_is_found_among_records_that_must_be_inflated(client: WireClient) -> None:
+    create_topic(client, "timed", compression_type="zstd")
+    for start in (0, 10_000):
+        content = [Record(b"k", b"%d" % at * 100, NOW_MS + start + at) for at in range(400)]
+        assert produce(client, "timed", build_batch(content, codec=3)).error_code == 0
+    assert list_offset(client, "timed", NOW_MS + 123) == (0, NOW_MS + 123, 123)
+    assert list_offset(client, "timed", NOW_MS + 400) == (0, NOW_MS + 10_000, 400)
+    assert list_offset(client, "timed", NOW_MS + 10_400) == (0, -1, -1)
+    assert list_offset(client, "timed", -3) == (0, NOW_MS + 10_399, 799)
