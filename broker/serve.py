@@ -36,7 +36,7 @@ from headrace.broker.security.tls import TlsContext
 from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.stopping import stop_broker
-from headrace.broker.takeover import begin_epochs, take_over
+from headrace.broker.takeover import settle, take_over
 from headrace.broker.watched import watch_broker, watch_compaction, watch_start
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
@@ -117,7 +117,7 @@ async def _serve(
     logs = loading.result()
     broker = Broker(config, clock, store, logs, APIS, executor)
     broker.load()
-    begin_epochs(logs.all(), taken)
+    settle(store, logs.all(), taken)
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
     broker.groups.load()
     broker.groups.start()

@@ -7,6 +7,7 @@ If Kafka has run on the directory again since, what it changed is taken over ane
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from headrace.broker.coordination.store import CoordinationStore, TopicExistsError, TopicRecord
@@ -30,16 +31,25 @@ def internal_settings(name: str, segment_bytes: int) -> dict[str, str]:
     return {"cleanup.policy": "compact", **({"segment.bytes": str(segment_bytes)} if name == OFFSETS_TOPIC else {})}
 
 
-def take_over(store: CoordinationStore, disk: Disk, directories: Sequence[str]) -> frozenset[UUID]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Topics that are being taken over, and where Kafka's metadata ended: by log directory, to be noted when all is done."""
+
+    topics: frozenset[UUID]
+    ends: Mapping[str, str]
+
+
+def take_over(store: CoordinationStore, disk: Disk, directories: Sequence[str]) -> Taken:
     """Make known to the store what Kafka's metadata in these log directories says, unless that was done.
 
     Returns:
-        The topics taken over now: in their logs this broker begins a leader epoch of its own.
+        What is to be settled when the logs are open; until then a crash lets the next start begin again.
     Raises:
         VersionError: Kafka is newer than what we read. CorruptError: its metadata cannot be read. OSError: the disk fails.
     """
     done = store.entries(_KIND)
     taken: set[UUID] = set()
+    ends: dict[str, str] = {}
     for directory in directories:
         metadata = read_cluster_metadata(disk, directory)
         if metadata is None or done.get(directory) == str(metadata.end_offset):
@@ -50,13 +60,13 @@ def take_over(store: CoordinationStore, disk: Disk, directories: Sequence[str]) 
         for topic_id in metadata.removed & known.keys():
             store.begin_deletion(topic_id)
         never_give_again(store, metadata.next_producer_id - 1)
-        store.change_entries(_KIND, {directory: str(metadata.end_offset)})
+        ends[directory] = str(metadata.end_offset)
         _say_what_is_left_behind(metadata, directory)
         taken |= metadata.topics.keys()
-    return frozenset(taken)
+    return Taken(frozenset(taken), ends)
 
 
-def begin_epochs(logs: Sequence[PartitionLog], taken: frozenset[UUID]) -> None:
+def settle(store: CoordinationStore, logs: Sequence[PartitionLog], taken: Taken) -> None:
     """Begin the epoch of this leader, later than any of Kafka's: clients that knew Kafka pass over what says an earlier one.
 
     Kafka's own last is at most one after the last that it has noted in the log: when it stops it leaves all without a leader.
@@ -65,8 +75,10 @@ def begin_epochs(logs: Sequence[PartitionLog], taken: frozenset[UUID]) -> None:
         StorageError: the disk fails.
     """
     for log in logs:
-        if log.topic_id in taken and not log.fenced:
+        if log.topic_id in taken.topics and not log.fenced:
             log.begin_epoch(log.leader_epoch + 2)
+    if taken.ends:
+        store.change_entries(_KIND, taken.ends)
 
 
 def _take_over_topic(store: CoordinationStore, topic: KafkaTopic, known: TopicRecord | None) -> None:

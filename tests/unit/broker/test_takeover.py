@@ -11,7 +11,7 @@ from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.log.batch import CONTROL
 from headrace.broker.log.cluster_metadata import DIRECTORY, read_cluster_metadata
 from headrace.broker.log.record import Record, build_batch
-from headrace.broker.takeover import internal_settings, never_give_again, take_over
+from headrace.broker.takeover import Taken, internal_settings, never_give_again, settle, take_over
 from headrace.broker.topics import CLUSTER_METADATA_TOPIC, name_fault
 from headrace.errors import CorruptError, StorageError, VersionError
 from tests.sim.log.disk import SimDisk
@@ -114,12 +114,15 @@ def test_the_newest_whole_snapshot_counts_and_the_log_after_it() -> None:
 def test_it_is_taken_over_once_and_anew_only_when_kafka_has_run_again() -> None:
     store = MemoryStore()
     log = batch([*topic("events", EVENTS), *topic("other", OTHER), message(PRODUCER_IDS, bytes(12), (5000).to_bytes(8, "big"))])
-    assert take_over(store, kafka_wrote(log), [PATH]) == {EVENTS, OTHER}
+    assert take_over(store, kafka_wrote(log), [PATH]).topics == {EVENTS, OTHER}
+    taken_again = take_over(store, kafka_wrote(log), [PATH])  # a crash came before it was settled
+    assert taken_again.topics == {EVENTS, OTHER}
+    settle(store, [], taken_again)
     assert store.allocate_producer_ids(1) >= 5000
     store.begin_deletion(OTHER)
     store.finish_deletion(OTHER)
     store.configure_topic(EVENTS, {"retention.ms": "8"})
-    assert take_over(store, kafka_wrote(log), [PATH]) == frozenset()
+    assert take_over(store, kafka_wrote(log), [PATH]) == Taken(frozenset(), {})
     assert [(each.topic_id, dict(each.configs)) for each in store.topics()] == [(EVENTS, {"retention.ms": "8"})]
     more = log + batch([config("events", "retention.ms", "9")], base_offset=9)
     take_over(store, kafka_wrote(more), [PATH])
@@ -130,7 +133,7 @@ def test_a_directory_without_metadata_says_nothing() -> None:
     disk = new_disk()
     disk.make_directory(PATH)
     store = MemoryStore()
-    assert take_over(store, disk, [PATH]) == frozenset()
+    assert take_over(store, disk, [PATH]) == Taken(frozenset(), {})
     assert not store.topics()
 
 
