@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
 from headrace.broker.log.disk import Disk, DiskFile, read_whole, remove_if_there
 from headrace.broker.log.index import decode_offset_index
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, segment_name
+from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, TXN_INDEX, segment_name
 
 logger = logging.getLogger(__name__)
 
 CLEANED, SWAP = ".cleaned", ".swap"
-_IN_ORDER = (INDEX, TIME_INDEX, LOG)
+_IN_ORDER = (INDEX, TIME_INDEX, TXN_INDEX, LOG)
 
 
 def commit_swaps(disk: Disk, path: str, bases: Sequence[int]) -> None:
@@ -34,7 +34,7 @@ def commit_swaps(disk: Disk, path: str, bases: Sequence[int]) -> None:
     for base in bases:
         for suffix in _IN_ORDER:
             name = f"{path}/{segment_name(base)}{suffix}"
-            disk.rename(name + CLEANED, name + SWAP)
+            _rename(disk, name + CLEANED, name + SWAP, must=suffix != TXN_INDEX)
     disk.sync_directory(path)
 
 
@@ -42,7 +42,15 @@ def finish_swap(disk: Disk, path: str, base: int) -> None:
     """The second half of step 3; the old segments are out of the way."""
     for suffix in _IN_ORDER:
         name = f"{path}/{segment_name(base)}{suffix}"
-        disk.rename(name + SWAP, name)
+        _rename(disk, name + SWAP, name, must=suffix != TXN_INDEX)
+
+
+def _rename(disk: Disk, old: str, new: str, *, must: bool) -> None:
+    try:
+        disk.rename(old, new)
+    except FileNotFoundError:
+        if must:
+            raise
 
 
 def drop_unfinished(disk: Disk, path: str) -> None:
@@ -72,16 +80,13 @@ def settle(disk: Disk, path: str) -> None:
 
 
 def _finish(disk: Disk, path: str, stem: str) -> None:
-    for suffix in (INDEX, TIME_INDEX):
-        try:
-            disk.rename(f"{path}/{stem}{suffix}{SWAP}", f"{path}/{stem}{suffix}")
-        except FileNotFoundError:
-            continue  # renamed before the crash
+    for suffix in (INDEX, TIME_INDEX, TXN_INDEX):
+        _rename(disk, f"{path}/{stem}{suffix}{SWAP}", f"{path}/{stem}{suffix}", must=False)  # it may be, since before the crash
     base, end = int(stem), _end_offset(disk, path, stem)
     for name in disk.list(path):
         old = name.removesuffix(LOG)
         if name.endswith(LOG) and old.isdigit() and base < int(old) < end:
-            for suffix in (LOG, INDEX, TIME_INDEX):
+            for suffix in (LOG, INDEX, TIME_INDEX, TXN_INDEX):
                 remove_if_there(disk, f"{path}/{old}{suffix}")
     disk.rename(f"{path}/{stem}{LOG}{SWAP}", f"{path}/{stem}{LOG}")
 

@@ -15,10 +15,10 @@ from headrace.broker.log.batch import HEADER_SIZE, BatchHeader, is_whole_batch, 
 from headrace.broker.log.compaction import rewrite
 from headrace.broker.log.compaction.choice import SealedSegment
 from headrace.broker.log.compaction.keys import KeyMap, entries
-from headrace.broker.log.disk import Buffer, Disk, DiskFile, RealDisk
+from headrace.broker.log.disk import Buffer, Disk, DiskFile, RealDisk, read_whole
 from headrace.broker.log.index import MAX_RELATIVE_OFFSET, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from headrace.broker.log.leftovers import CLEANED, drop_unfinished
-from headrace.broker.log.segment import LOG, Segment, segment_name
+from headrace.broker.log.segment import LOG, TXN_INDEX, Segment, segment_name
 from headrace.errors import CorruptError
 
 _CHUNK_SIZE = 1 << 22
@@ -256,15 +256,21 @@ class _Output:
             return None
         self._flush()
         segment.seal()
-        for path, position, data in segment.unsaved_indexes():
+        for path, position, data in [*segment.unsaved_indexes(), *self._aborted_transactions()]:
             _write_durably(self._disk, path, position, data)
         segment.file.sync()
         segment.close()
         return CleanedSegment(tuple(self._bases), segment.next_offset, segment.size)
 
+    def _aborted_transactions(self) -> list[tuple[str, int, bytes]]:
+        """What the old segments' indexes of aborted transactions say, for there are their batches now (aborted.py)."""
+        names = (f"{self._job.path}/{segment_name(base)}{TXN_INDEX}" for base in self._bases)
+        entries = b"".join(read_whole(self._disk, name) or b"" for name in names)
+        return [(self._segment.path(TXN_INDEX), 0, entries)] if entries else []
+
 
 def _write_durably(disk: Disk, path: str, position: int, data: bytes) -> None:
-    file = disk.open(path)
+    file = disk.open(path, create=True)
     try:
         file.pwrite([data], position)
         file.sync()

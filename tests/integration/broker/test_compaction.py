@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.compat.clients import CLIENTS
 from tests.processes import Part, broker
 
 KEYS, ROUNDS = 200, 60
+KILLS = int(os.environ.get("HEADRACE_KILLS", "3"))
 QUICK = {"log_cleaner_backoff_ms": 200, "log_flush_offset_checkpoint_interval_ms": 100, "log_segment_delete_delay_ms": 100}
 KEYED = {"cleanup.policy": "compact", "segment.bytes": "200000", "min.cleanable.dirty.ratio": "0.01"}
 
@@ -155,3 +158,54 @@ def worker_of(pid: int) -> int:
             if parent == pid and b"spawn_main" in command:
                 return int(process.name)
     raise AssertionError("there is no worker")
+
+
+class _Writing(threading.Thread):
+    """An idempotent producer that goes round the keys, every tenth record a deletion, and knows what must be there."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(daemon=True)
+        settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 2, "log_level": 0}
+        self._producer = confluent_kafka.Producer({**settings, "reconnect.backoff.max.ms": 200, "message.timeout.ms": 60_000})
+        self.latest: dict[bytes, bytes | None] = {}
+        self.acknowledged, self.failed = 0, 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        at = 0
+        while not self.stop.is_set():
+            key, value = b"%05d" % (at * 7 % KEYS), None if at % 10 == 3 else b"value %d " % at + bytes(100)
+            self.latest[key] = value
+            self._producer.produce("keyed", value, key, partition=0, on_delivery=self._delivered)
+            self._producer.poll(0)
+            at += 1
+            if at % 100 == 0:
+                time.sleep(0.01)
+        assert self._producer.flush(60) == 0
+
+    def _delivered(self, error: confluent_kafka.KafkaError | None, _: confluent_kafka.Message) -> None:
+        self.acknowledged += error is None
+        self.failed += error is not None
+
+
+def test_kill_9_in_the_middle_of_compaction_loses_no_key_and_brings_none_back(tmp_path: Path) -> None:
+    rng, files = random.Random(8), tmp_path / "broker" / "keyed-0"
+    with broker(tmp_path, **QUICK, log_cleaner_io_max_bytes_per_second=20_000_000) as part:
+        make_topic(part, "keyed", 1, **KEYED, **{"delete.retention.ms": "0"})
+        writing = _Writing(address(part))
+        writing.start()
+        caught = 0
+        for _ in range(KILLS):
+            deadline = time.monotonic() + 8
+            while time.monotonic() < deadline and not list(files.glob("*.cleaned")):
+                time.sleep(0.002)
+            time.sleep(rng.choice([0, 0.002, 0.01, 0.05]))
+            caught += bool([*files.glob("*.cleaned"), *files.glob("*.swap")])
+            part.kill()
+            part.start()
+        writing.stop.set()
+        writing.join()
+        assert writing.failed == 0
+        assert caught > 0, "no kill came in the middle"
+        assert final(read(part)) == {key: value for key, value in writing.latest.items() if value is not None}
+        until(lambda: events(part, "log compacted"), "compaction has stopped")

@@ -1,6 +1,7 @@
 """Cleaning a log's files, and loading what a crash in the middle has left."""
 
 import errno
+import struct
 from dataclasses import replace
 
 import pytest
@@ -176,3 +177,27 @@ def test_how_far_it_is_clean_is_known_after_a_restart() -> None:
     assert again is not None
     assert again.cleaned_to == end
     assert disk.content(f"{PATH}/cleaner-offset-checkpoint") == b"0\n1\nevents 3 %d\n" % end
+
+
+@pytest.mark.parametrize("swapped", [True, False], ids=["swapped in", "finished by the next start"])
+def test_what_transactions_were_aborted_stays_known(swapped: bool) -> None:
+    disk = new_disk()
+    directory, log = keyed_log(disk)
+    fill(directory, log, 60)
+    bases = [segment.base_offset for segment in log.segments][:2]
+    for producer_id, base in enumerate(bases, 7):
+        disk.open(f"{log.path}/{base:020d}.txnindex", create=True)
+        disk.replace(f"{log.path}/{base:020d}.txnindex", struct.pack(">hqqqq", 0, producer_id, base, base + 1, base + 2))
+    _, found = due(directory)
+    result = clean(disk, directory.begin_clean(log, found, CleanerLimits(), NOW_MS), lambda _: None)
+    swap = directory.begin_swap(log, result)
+    swap.commit()
+    if swapped:
+        assert list(swap.steps(NOW_MS))
+        swap.settle()
+        swap.complete()
+    again = open_directory(disk.crashed(), **KEYED).get("events", 3)
+    assert again is not None
+    assert len(again.segments) == 2
+    assert again.aborted.reaching(0) == [(7, bases[0]), (8, bases[1])]
+    assert [key for _, key, _ in read(again)].count(b"k0") < 4

@@ -70,3 +70,9 @@ def test_a_dirty_record_older_than_the_greatest_lag_makes_it_due_whatever_the_ra
 def test_what_lies_below_the_log_start_does_not_count_as_dirty() -> None:
     found = look(start=100)
     assert (found.dirty_from, found.dirty_bytes) == (100, 3500)
+
+
+def test_where_records_must_be_compacted_in_time_they_are_sealed_in_time() -> None:
+    assert LogConfig(cleanup_policy="compact", segment_ms=9000, max_compaction_lag_ms=7000).roll_ms == 7000
+    assert LogConfig(cleanup_policy="compact", segment_ms=5000, max_compaction_lag_ms=7000).roll_ms == 5000
+    assert LogConfig(cleanup_policy="delete", segment_ms=9000, max_compaction_lag_ms=7000).roll_ms == 9000
