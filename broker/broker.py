@@ -70,7 +70,7 @@ class Broker:
         self.throttler = Throttler(self.quotas, clock)
         self.waiters = Waiters()
         self._executor = executor
-        self.flusher = Flusher(clock, self.waiters, executor)
+        self.flusher = Flusher(clock, self.waiters, executor, self.metrics.flushes)
         self.holds = Holds(self)
         self._appends = Appends(clock, self._appended)
         self.cluster_id = logs.cluster_id

@@ -5,9 +5,11 @@ runs at a time.
 """
 
 import asyncio
+import time
 from concurrent.futures import Executor
 
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.metrics import Durations
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
 
@@ -15,7 +17,9 @@ from headrace.clock import Clock
 class Flusher:
     """Watches the partitions whose topics ask for `flush.messages` or `flush.ms`."""
 
-    def __init__(self, clock: Clock, waiters: Waiters, executor: Executor) -> None:
+    def __init__(self, clock: Clock, waiters: Waiters, executor: Executor, times: Durations) -> None:
+        """`times`: how long each fsync took, waiting for its thread included, is added there."""
+        self._times = times
         self._clock, self._waiters, self._executor = clock, waiters, executor
         self._unsynced_bytes: dict[PartitionLog, int] = {}  # appended since the last fsync began
         self._running: dict[PartitionLog, asyncio.Task[None]] = {}
@@ -55,7 +59,9 @@ class Flusher:
         exposed_bytes = self._unsynced_bytes.pop(log)
         step = log.begin_sync()
         try:
+            began_ns = time.perf_counter_ns()
             await asyncio.get_running_loop().run_in_executor(self._executor, step.run)
+            self._times.add(time.perf_counter_ns() - began_ns)
             step.complete()
         finally:
             del self._running[log]

@@ -129,6 +129,8 @@ CLEANINGS_FAILED = Family("headrace_broker_failed_compactions_total", "counter",
 CLEANER_READ = Family("headrace_broker_compaction_read_bytes_total", "counter", "Bytes that compaction has read")
 CLEANER_WRITTEN = Family("headrace_broker_compaction_written_bytes_total", "counter", "Bytes that compaction has written")
 
+FLUSHES = Family("kafka_log_logflushstats_logflushrateandtimems", "histogram", "Fsyncs that produce requests wait for, ms")
+
 # The start
 LOGS_TO_LOAD = Family("kafka_log_logmanager_remaininglogstorecover", "gauge", "Logs that the start has still to load")
 BYTES_TO_SCAN = Family("headrace_broker_start_bytes_left", "gauge", "Bytes that the start has still to scan, after a crash")

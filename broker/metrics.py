@@ -138,6 +138,7 @@ class Metrics(Collector):
         self.connections: Counter[str] = Counter()  # open now, by listener
         self.connections_closed: Counter[str] = Counter()  # by us, by reason
         self.traffic = Traffic()
+        self.flushes = Durations()
         self._apis: dict[str, ApiTimes] = {}
         self._watched: list[tuple[Family, Read]] = []
         self._histograms: list[tuple[Family, Callable[[], Iterable[tuple[Sequence[str], Durations]]]]] = []

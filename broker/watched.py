@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.broker.broker import Broker
     from headrace.broker.starting import Progress
 
+_SAME_LOOK_MS = 500
 _GROUP_STATES = (
     (families.GROUPS_PREPARING, GroupState.PREPARING_REBALANCE),
     (families.GROUPS_COMPLETING, GroupState.COMPLETING_REBALANCE),
@@ -83,8 +84,16 @@ def _watch_logs(broker: "Broker") -> None:
     def by_partition(name: str) -> Labelled:
         return [((log.topic, str(log.partition)), getattr(log, name)) for log in logs()[:MAX_SERIES]]
 
+    kept: list[PartitionLog] = []
+    kept_ms = 0
+
     def logs() -> Sequence[PartitionLog]:
-        return broker.logs.all()
+        """All logs; in order, which takes time with thousands, so they are listed once for the readings of one look."""
+        nonlocal kept, kept_ms
+        now_ms = broker.clock.monotonic_ms()
+        if now_ms - kept_ms > _SAME_LOOK_MS:
+            kept, kept_ms = broker.logs.all(), now_ms
+        return kept
 
     def offline() -> int:
         return sum(log.fenced for log in logs())
@@ -96,6 +105,7 @@ def _watch_logs(broker: "Broker") -> None:
     metrics.watch(families.OFFLINE_DIRECTORIES, lambda: broker.logs.offline_count)
     metrics.watch(families.FREE_BYTES, lambda: [((path,), space.free_bytes) for path, space in broker.logs.spaces()])
     metrics.watch(families.FLOOR_BYTES, lambda: [((path,), space.floor_bytes) for path, space in broker.logs.spaces()])
+    metrics.watch_durations(families.FLUSHES, lambda: [((), metrics.flushes)])
     metrics.watch(families.LOG_SIZE, lambda: by_partition("size_bytes"))
     metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
     metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))

@@ -224,6 +224,7 @@ def test_metrics_say_what_was_shipped(parts: Rig) -> None:
     address = f"http://127.0.0.1:{agent.ports['http']}"
     assert urllib.request.urlopen(f"{address}/healthz").read() == b"ok\n"
     until(lambda: b'headrace_agent_lines_total{topic="logs"} 2.0' in urllib.request.urlopen(f"{address}/metrics").read())
+    assert urllib.request.urlopen(f"{address}/readyz").read() == b"ok\n"
     assert agent.stop() == 0
 
 

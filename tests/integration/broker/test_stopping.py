@@ -165,3 +165,18 @@ def test_a_stop_that_is_told_again_at_once_goes_on_in_order(tmp_path: Path) -> N
             time.sleep(0.05)
         assert client.receive().responses[0].partition_responses[0].error_code == 0
         assert part.wait(10) == 0
+
+
+def test_fsyncs_and_times_of_requests_are_in_the_metrics(tmp_path: Path) -> None:
+    with broker(tmp_path, http=f"127.0.0.1:{free_port()}") as part, wire(part) as client:
+        create_topic(client, "t", flush_messages="1")
+        for _ in range(3):
+            client.call(PRODUCE, 9, produce_body("t", batch(b"x"), acks=-1))
+        _, text = asked(part, "/metrics")
+        told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        assert float(told["kafka_log_logflushstats_logflushrateandtimems_count"]) == 3
+        assert float(told['kafka_network_requestmetrics_totaltimems_count{request="Produce"}']) == 3
+        assert float(told['kafka_network_requestmetrics_localtimems_sum{request="Produce"}']) > 0
+        assert float(told["kafka_log_logmanager_remaininglogstorecover"]) == 0
+        (free,) = [value for name, value in told.items() if name.startswith("headrace_broker_log_dir_free_bytes")]
+        assert float(free) > 0

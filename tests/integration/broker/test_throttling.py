@@ -203,3 +203,23 @@ def test_a_muted_client_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> 
         assert alter(admin, alteration(ME, producer_byte_rate=None)) == [0]
         assert part.stop() == 0
         assert "Traceback" not in part.log_tail()
+
+
+def test_a_throttled_client_does_not_keep_the_broker_from_stopping(tmp_path: Path) -> None:
+    part = broker(tmp_path)
+    with part, wire(part) as admin, wire(part) as client:
+        create_topic(admin, "t")
+        assert alter(admin, alteration(ME, producer_byte_rate=10)) == [0]
+        client.call(PRODUCE, 9, produce_body("t", batch(b"x" * 100_000)))  # not read for hours
+        client.send(METADATA, 9, ASK)
+        began = time.monotonic()
+        assert part.stop() == 0
+        assert time.monotonic() - began < 3
+
+
+def test_quotas_of_a_user_bind_all_of_its_client_ids(tmp_path: Path) -> None:
+    with broker(tmp_path) as part, wire(part) as admin, wire(part) as client:
+        create_topic(admin, "t")
+        assert alter(admin, alteration({"user": "ANONYMOUS"}, producer_byte_rate=1000)) == [0]
+        assert milliseconds(client.call(PRODUCE, 9, produce_body("t", batch(b"x" * 6_000))).throttle_time) == 0
+        assert milliseconds(admin.call(PRODUCE, 9, produce_body("t", batch(b"x" * 6_000))).throttle_time) > 0

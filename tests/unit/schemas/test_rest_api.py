@@ -307,8 +307,18 @@ def test_before_the_log_is_read_to_its_end_the_answer_is_503() -> None:
         assert (status, body["error_code"]) == (503, 50301)
         async with api.client.get("/healthz") as response:
             assert response.status == 200
+        async with api.client.get("/readyz") as response:
+            assert response.status == 503
 
     serve(scenario, follow=False)
+
+
+def test_once_the_log_is_read_it_is_ready() -> None:
+    async def scenario(api: Api) -> None:
+        async with api.client.get("/readyz") as response:
+            assert (response.status, await response.text()) == (200, "ok\n")
+
+    serve(scenario)
 
 
 def test_when_the_log_refuses_a_change_is_an_error_and_what_is_known_is_still_served() -> None:
