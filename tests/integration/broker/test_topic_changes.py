@@ -58,8 +58,8 @@ def directories(path: Path, name: str) -> list[str]:
 def test_a_topic_asked_for_by_many_at_once_is_made_once(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(tmp_path) as broker:
-            asked = [auto_create(broker, "wanted") for _ in range(10)]
-            asked += [auto_create(broker, OFFSETS_TOPIC) for _ in range(10)]
+            asked = [auto_create(broker, "wanted", by="test") for _ in range(10)]
+            asked += [auto_create(broker, OFFSETS_TOPIC, by="test") for _ in range(10)]
             assert set(await asyncio.gather(*asked)) == {0}
             assert len({id(await broker.offsets_topic()) for _ in range(3)}) == 1
             assert [topic.name for topic in broker.topics()] == [OFFSETS_TOPIC, "wanted"]
@@ -70,7 +70,7 @@ def test_a_topic_asked_for_by_many_at_once_is_made_once(tmp_path: Path) -> None:
 def test_names_that_collide_are_refused_also_while_the_first_is_being_made(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(tmp_path) as broker:
-            errors = await asyncio.gather(auto_create(broker, "a.b"), auto_create(broker, "a_b"))
+            errors = await asyncio.gather(auto_create(broker, "a.b", by="test"), auto_create(broker, "a_b", by="test"))
             assert sorted(errors) == [0, 17]
 
     asyncio.run(work())
