@@ -4,14 +4,14 @@ decodes them.
 
 import os
 import time
-from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Generator, Iterable, Mapping
+from typing import Any, cast
 
 from kio.index import load_request_schema, load_response_schema
 from kio.serial import entity_reader
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Encoded, RequestContext
+from headrace.broker.handlers.api import Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.table import APIS
 from headrace.broker.security.access import Authorizer, Operation, Principal, ResourceType
 from headrace.broker.security.acls import AclBinding, PatternType, Permission
@@ -46,11 +46,22 @@ async def raw(broker: Broker, authorizer: Authorizer, key: int, version: int, bo
     session = Session("PLAINTEXT", ("127.0.0.1", 9092), HOST, authorizer, principal=EVE)
     context = RequestContext(version, codec.flexible, "a-client", session, started_ns=time.perf_counter_ns())
     answer = api.handle(broker, context, codec.decode(bytes(frame), 0))
+    if isinstance(answer, Generator):
+        answer = _finished(answer)
     if isinstance(answer, Awaitable):
         answer = await answer
     if answer is None:
         return b""
     return b"".join(map(_bytes, answer.parts)) if isinstance(answer, Encoded) else codec.encode_body(answer)
+
+
+def _finished(steps: Steps) -> Response | Awaitable[Response]:
+    """What a handler that works in steps answers in the end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast(Response | Awaitable[Response], done.value)
 
 
 def _bytes(part: Any) -> bytes:

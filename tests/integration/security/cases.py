@@ -298,7 +298,7 @@ CASES = {
     ),
     "describe quotas": Case(48, always(components=[], strict=False), (on_cluster(Operation.DESCRIBE_CONFIGS),)),
     "alter quotas": Case(49, always(entries=[QUOTA], validate_only=False), (on_cluster(Operation.ALTER_CONFIGS),)),
-    "describe users": Case(50, always(users=None), (on_cluster(DESCRIBE),)),
+    "describe users": Case(50, always(users=[{"name": "x"}]), (on_cluster(DESCRIBE),), outcome=ErrorCode.resource_not_found),
     "alter users": Case(
         51,
         always(deletions=[{"name": "x", "mechanism": 1}], upsertions=[]),
