@@ -8,6 +8,7 @@ Loading all versions of twenty APIs would cost 0.55 s and 49 MB, so each is load
 
 import dataclasses
 import datetime
+import struct
 from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from kio.serial.errors import SerialError
 from headrace.broker.wire.claims import claims_check
 from headrace.broker.wire.encode import Stepper, entity_stepper, entity_writer, inner_type
 from headrace.broker.wire.header import MalformedRequestError, response_header, skip_tagged_fields
+from headrace.broker.wire.large_produce import LARGE_BYTES, PRODUCE, decode_large
 
 _API_VERSIONS = 18
 _ZERO = {
@@ -33,7 +35,16 @@ _ZERO = {
 class RequestCodec:
     """Decodes the requests and encodes the answers of one API in one version."""
 
-    __slots__ = ("_check_claims", "_flexible_request", "_flexible_response", "_read", "_response", "_step", "_write")
+    __slots__ = (
+        "_check_claims",
+        "_flexible_request",
+        "_flexible_response",
+        "_is_produce",
+        "_read",
+        "_response",
+        "_step",
+        "_write",
+    )
 
     def __init__(self, api_key: int, version: int, served: tuple[int, int]) -> None:
         """`served` is the lowest and the highest version that the handler serves."""
@@ -43,6 +54,7 @@ class RequestCodec:
         response = load_response_schema(api_key, version)
         self._flexible_request: bool = request.__flexible__
         self._flexible_response: bool = response.__flexible__ and api_key != _API_VERSIONS
+        self._is_produce = api_key == PRODUCE
         self._read = entity_reader(request)
         self._check_claims = claims_check(request)
         self._write = entity_writer(response)
@@ -65,8 +77,10 @@ class RequestCodec:
         try:
             if self._check_claims is not None:
                 frame = self._check_claims(frame, body_position)
+            if self._is_produce and len(frame) >= LARGE_BYTES:
+                return decode_large(frame, body_position, flexible=self._flexible_request)
             request, _ = self._read(frame, body_position)
-        except (SerialError, ValueError, OverflowError, LookupError) as error:
+        except (SerialError, ValueError, OverflowError, LookupError, struct.error) as error:
             raise MalformedRequestError(f"{type(error).__name__}: {error}") from error
         return request
 

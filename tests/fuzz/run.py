@@ -33,7 +33,8 @@ def main() -> int:
             while time.monotonic() < end:
                 look = [number + step for step in range(_LOOK_EVERY)]
                 closed = pool.map(lambda each: converse(part, conversation(Random(each))), look)
-                hung = [each for each, done in zip(look, closed, strict=True) if not done]
+                late = [each for each, done in zip(look, closed, strict=True) if not done]
+                hung = [each for each in late if not converse(part, conversation(Random(each)))]  # else the machine was busy
                 if hung:
                     known.add("hang")
                     print(f"--- not closed: {hung}", flush=True)

@@ -16,6 +16,7 @@ from kio.static.primitive import TZAware
 from headrace.broker.handlers.table import APIS
 from headrace.broker.wire import encode
 from headrace.broker.wire.header import MalformedRequestError
+from headrace.broker.wire.large_produce import LargeProduce
 from headrace.broker.wire.schema import milliseconds, request_codec
 
 VERSIONS = [(api.key, version) for api in APIS.values() for version in range(api.min_version, api.max_version + 1)]
@@ -193,6 +194,28 @@ def test_tagged_fields_that_are_known_stay_beside_those_that_are_not() -> None:
     fetch = b"\0" + bytes(4 + 4 + 4) + b"\0" + bytes(4 + 4) + b"\1" + b"\1" + b"\1"  # v15 of no topics, before its tags
     request = request_codec(1, 15, (4, 16)).decode(fetch + b"\2" + b"\0\2\2c" + b"\x09\1?", 0)
     assert request.cluster_id == "c"
+
+
+@pytest.mark.parametrize("version", range(APIS[0].min_version, APIS[0].max_version + 1))
+def test_a_large_produce_is_decoded_as_a_small_one_and_its_records_are_not_copied(version: int) -> None:
+    schema = load_request_schema(0, version)
+    partitions = [{"index": 3, "records": b"r" * 700_000}, {"index": 4, "records": None}, {"index": 5, "records": b""}]
+    topics = [{"name": "naïve", "partition_data": partitions}, {"name": "t" * 200, "partition_data": partitions}]
+    body = {"transactional_id": None, "acks": -1, "timeout": 1501, "topic_data": topics}
+    out = bytearray(b"\0" if schema.__flexible__ else b"")
+    encode.entity_writer(schema)(out, body)
+    large = request_codec(0, version, (APIS[0].min_version, APIS[0].max_version)).decode(bytes(out), 0)
+    expected, _ = entity_reader(schema)(bytes(out), 1 if schema.__flexible__ else 0)
+    assert isinstance(large, LargeProduce)
+    assert (large.transactional_id, large.acks, large.timeout) == (None, -1, expected.timeout)
+    for topic, as_kio_says in zip(large.topic_data, expected.topic_data, strict=True):
+        assert topic.name == as_kio_says.name
+        told = [(each.index, each.records) for each in topic.partition_data]
+        assert told == [(each.index, each.records) for each in as_kio_says.partition_data]
+    assert isinstance(large.topic_data[0].partition_data[0].records, memoryview)
+    for end in range(0, len(out), 9973):
+        with pytest.raises(MalformedRequestError):
+            request_codec(0, version, (APIS[0].min_version, APIS[0].max_version)).decode(bytes(out[:end]), 0)
 
 
 def test_a_required_field_left_out_is_our_fault() -> None:
