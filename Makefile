@@ -38,6 +38,8 @@ sim: .venv/ready
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.run $${HEADRACE_FUZZ_SECONDS:-300}
+	if $(BIN)/python -c 'import atheris' 2>/dev/null; then \
+	  $(BIN)/python -m tests.fuzz.coverage_guided -max_total_time=$${HEADRACE_FUZZ_SECONDS:-300}; fi
 
 bench: .venv/ready
 	$(BIN)/python bench/pipeline.py
