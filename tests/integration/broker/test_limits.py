@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration.broker.bad_peers import closed_lines, is_closed, resident_bytes
-from tests.integration.broker.requests import batch, create_topic, metadata, produce
+from tests.integration.broker.requests import batch, create_topic, metadata, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
@@ -101,6 +101,24 @@ def test_requests_that_are_larger_than_the_bound_together_come_one_after_another
 
         with ThreadPoolExecutor(6) as pool:
             assert list(pool.map(send, range(6))) == [[0] * 20] * 6
+
+
+def test_a_request_in_steps_is_done_before_the_next_of_its_connection_and_others_have_turns_meanwhile(tmp_path: Path) -> None:
+    with broker(tmp_path) as part, WireClient(part.ports["kafka"]) as client, WireClient(part.ports["kafka"]) as other:
+        create_topic(client, "t", partitions=30)
+        large = batch(os.urandom(900_000))
+        data = [{"index": index, "records": large} for index in range(30)]
+        body = {"transactional_id": None, "acks": 1, "timeout": 9000, "topic_data": [{"name": "t", "partition_data": data}]}
+        client.send(0, 9, body)
+        client.send(0, 9, produce_body("t", batch(b"small"), partition=29))
+        asked = [{"partition_index": index % 30, "current_leader_epoch": -1, "timestamp": -1} for index in range(5000)]
+        client.send(2, 7, {"replica_id": -1, "isolation_level": 0, "topics": [{"name": "t", "partitions": asked}]})
+        assert metadata(other, "t").topics[0].error_code == 0
+        first, second, offsets = client.receive(), client.receive(), client.receive()
+        assert [each.base_offset for each in first.responses[0].partition_responses] == [0] * 30
+        assert second.responses[0].partition_responses[0].base_offset == 1
+        assert [each.partition_index for each in offsets.topics[0].partitions] == [index % 30 for index in range(5000)]
+        assert {each.offset for each in offsets.topics[0].partitions} == {1, 2}
 
 
 def test_what_does_not_come_in_time_closes_its_connection(tmp_path: Path) -> None:
