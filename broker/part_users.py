@@ -23,6 +23,7 @@ _RIGHTS: Mapping[str, tuple[_Right, ...]] = {
     "agent": (
         (ResourceType.TOPIC, PatternType.LITERAL, "logs", _SHIPS),
         (ResourceType.TOPIC, PatternType.LITERAL, "_audit", _SHIPS),
+        (ResourceType.TOPIC, PatternType.LITERAL, "_schemas", (Operation.WRITE,)),  # at the registry: to register
     ),
     "registry": (
         (ResourceType.TOPIC, PatternType.LITERAL, "_schemas", (*_SHIPS, *_LANDS)),

@@ -1,6 +1,7 @@
 """The configurations of a whole pipeline on one machine, as `headrace up` and `headrace demo` write them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from headrace.supervise import Layout
@@ -11,6 +12,7 @@ ROTATE_AGE = "2s"
 
 
 Keys = Mapping[str, Any]  # librdkafka's
+_AUTHORITY = "ssl.ca.location"  # is among them where security is on
 
 
 def broker_config(layout: Layout, *, port: int, http_port: int | None, secured: bool) -> dict[str, Any]:
@@ -43,8 +45,23 @@ def part_keys(broker: Mapping[str, Any], *, port: int) -> Mapping[str, Keys]:
 
 
 def registry_config(kafka: Keys, *, port: int) -> dict[str, Any]:
-    """One schema registry on loopback."""
-    return {"listen": f"127.0.0.1:{port}", "kafka": dict(kafka)}
+    """One schema registry on loopback; where the broker asks who its clients are, so does this."""
+    config: dict[str, Any] = {"listen": f"127.0.0.1:{port}", "kafka": dict(kafka)}
+    if _AUTHORITY in kafka:
+        certificate = Path(kafka[_AUTHORITY]).with_name("server.pem")
+        config |= {"authentication": "broker", "ssl.keystore.location": str(certificate)}
+    return config
+
+
+def _registry(kafka: Keys, port: int) -> str | dict[str, Any]:
+    """How a part with these keys finds the registry."""
+    if _AUTHORITY not in kafka:
+        return f"http://127.0.0.1:{port}"
+    return {
+        "url": f"https://127.0.0.1:{port}",
+        "basic.auth.user.info": f"{kafka['sasl.username']}:{kafka['sasl.password']}",
+        "ssl.ca.location": kafka[_AUTHORITY],
+    }
 
 
 def agent_config(layout: Layout, globs: Sequence[str], kafka: Keys, *, registry_port: int) -> dict[str, Any]:
@@ -52,7 +69,7 @@ def agent_config(layout: Layout, globs: Sequence[str], kafka: Keys, *, registry_
     return {
         "agent": {"state_dir": str(layout.agent), "grace_ms": 5000},
         "kafka": dict(kafka),
-        "registry": f"http://127.0.0.1:{registry_port}",
+        "registry": _registry(kafka, registry_port),
         "inputs": [{"tail": list(globs), "topic": TOPIC, "parse": "auto"}],
     }
 
@@ -62,5 +79,5 @@ def load_config(layout: Layout, kafka: Keys, *, registry_port: int, age: str = R
     return {
         "load": {"root": str(layout.landed), "topics": [".*"], "rotate": {"age": age}},
         "kafka": dict(kafka),
-        "registry": f"http://127.0.0.1:{registry_port}",
+        "registry": _registry(kafka, registry_port),
     }

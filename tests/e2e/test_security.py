@@ -18,6 +18,8 @@ def test_every_line_lands_and_no_secret_is_told(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout.splitlines()[-1])
         assert (told["landed"], told["audit"]) == (500, "complete")
+    assert yaml.safe_load((data / "etc" / "agent.yaml").read_text())["registry"]["url"].startswith("https://")
+    assert yaml.safe_load((data / "etc" / "registry.yaml").read_text())["authentication"] == "broker"
     secrets = [yaml.safe_load((data / "broker" / "security" / "client.yaml").read_text())["sasl.password"]]
     for part in ("agent", "load", "registry"):
         file = data / "etc" / f"{part}.yaml"
