@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from crc32c import crc32c
@@ -93,3 +94,25 @@ def test_a_time_is_found_among_records_that_must_be_inflated(client: WireClient)
     assert list_offset(client, "timed", NOW_MS + 400) == (0, NOW_MS + 10_000, 400)
     assert list_offset(client, "timed", NOW_MS + 10_400) == (0, -1, -1)
     assert list_offset(client, "timed", -3) == (0, NOW_MS + 10_399, 799)
+
+
+def test_what_was_acknowledged_is_there_after_kill_9_amid_batches_that_are_compressed_anew(tmp_path: Path) -> None:
+    with broker(tmp_path) as part:
+        with WireClient(part.ports["kafka"]) as client:
+            create_topic(client, "t", compression_type="gzip")
+            producer_id = new_producer_id(client)
+            batches_ = [batch_of(200, 1000, producer_id=producer_id, sequence=200 * at) for at in range(12)]
+            for batch in batches_:
+                client.send(PRODUCE, 9, produce_body("t", batch))
+            acknowledged = [client.receive().responses[0].partition_responses[0].base_offset for _ in range(5)]
+            part.kill()
+        assert acknowledged == [0, 200, 400, 600, 800]
+        part.start()
+        with WireClient(part.ports["kafka"]) as client:
+            stored = fetch(client, "t", 0, max_bytes=1 << 24, partition_max_bytes=1 << 24).records
+            kept = [record.value for record in records(bytes(stored))]
+            sent = [record.value for batch in batches_ for record in records(batch)]
+            assert len(kept) >= 1000
+            assert kept == sent[: len(kept)]
+            following = batches_[len(kept) // 200 - 1]  # the last that is there, sent again: not appended twice
+            assert produce(client, "t", following).base_offset == len(kept) - 200

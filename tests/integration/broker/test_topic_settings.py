@@ -1,11 +1,13 @@
 """AlterConfigs and IncrementalAlterConfigs over the wire: what changes, what does not, and that it holds at once and stays."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace.broker.log.record import Record, build_batch
 from tests.integration.broker.requests import batch, create_topic, fetch, produce
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
@@ -14,7 +16,7 @@ ALTER, INCREMENTAL, DESCRIBE = 33, 44, 32
 TOPIC, BROKER, LOGGER = 2, 4, 8
 SET, DELETE, APPEND, SUBTRACT = range(4)
 INVALID_CONFIG, INVALID_REQUEST, UNKNOWN_TOPIC, INVALID_TOPIC = 40, 42, 3, 17
-TOO_LARGE, INVALID_RECORD, NOT_ENOUGH_REPLICAS, OUT_OF_RANGE = 10, 87, 19, 1
+TOO_LARGE, INVALID_RECORD, NOT_ENOUGH_REPLICAS, OUT_OF_RANGE, INVALID_TIMESTAMP = 10, 87, 19, 1, 32
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,22 @@ def test_changes_hold_for_the_next_request(client: WireClient) -> None:
     altered(client, "now", ("message.timestamp.type", DELETE, None), ("min.insync.replicas", SET, "2"))
     assert produce(client, "now", batch(b"v"), acks=-1).error_code == NOT_ENOUGH_REPLICAS
     assert produce(client, "now", batch(b"v"), acks=1).error_code == 0
+
+
+def test_bounds_of_a_producers_time_change_on_a_live_topic(client: WireClient) -> None:
+    create_topic(client, "bounded")
+    now_ms = time.time_ns() // 1_000_000
+
+    def told(age_ms: int) -> int:
+        return int(produce(client, "bounded", build_batch([Record(b"k", b"v", now_ms - age_ms)])).error_code)
+
+    assert (told(0), told(7_200_000), told(-7_200_000)) == (0, 0, INVALID_TIMESTAMP)
+    altered(client, "bounded", ("message.timestamp.before.max.ms", SET, "3600000"))
+    assert (told(0), told(7_200_000)) == (0, INVALID_TIMESTAMP)
+    altered(client, "bounded", ("message.timestamp.after.max.ms", SET, "9000000"))
+    assert (told(-7_200_000), told(-99_000_000)) == (0, INVALID_TIMESTAMP)
+    altered(client, "bounded", ("message.timestamp.type", SET, "LogAppendTime"))  # whose time is the producer's no more
+    assert (told(7_200_000), told(-99_000_000)) == (0, 0)
 
 
 def test_retention_goes_by_the_new_value_at_its_next_look(client: WireClient, part: Part) -> None:

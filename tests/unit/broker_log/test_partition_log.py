@@ -9,6 +9,7 @@ import pytest
 
 from headrace.broker.log.appending import Admitted
 from headrace.broker.log.batch import parse_header
+from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.partition_log import PartitionLog
@@ -148,6 +149,34 @@ def test_time_retention_deletes_what_is_older_and_files_go_after_the_delay() -> 
     directory.maintain(later + 60_000)
     assert [name for name in disk.list(log.path) if ".log" in name] == ["00000000000000000030.log"]
     assert append(log, b"next").base_offset == 30
+
+
+def test_time_retention_goes_by_the_records_times_also_by_those_of_the_future() -> None:
+    log = new_log(segment_bytes="120", retention_ms="1000")
+    for time_ms in (NOW_MS - 90_000, NOW_MS + 3_000_000, NOW_MS - 90_000):
+        assert append(log, b"a" * 60, time_ms=time_ms).error == 0
+    log.retain(NOW_MS + 60_000)
+    assert log.log_start_offset == 1  # one of the future keeps itself, and all that come after it
+    log.retain(NOW_MS + 3_001_001)
+    assert (log.log_start_offset, log.log_end_offset, log.size_bytes) == (3, 3, 0)
+    log.retain(NOW_MS + 10**9)  # an empty segment stays
+    assert append(log, b"b").base_offset == 3
+
+
+def test_a_setting_holds_from_the_next_look_of_retention_and_the_next_roll() -> None:
+    log = filled(10, segment_bytes="250")
+    log.retain(NOW_MS)
+    assert log.log_start_offset == 0
+    log.configure(with_overrides(LogConfig(), {"retention.bytes": "500", "segment.ms": "500"}))
+    log.retain(NOW_MS)
+    assert 0 < log.log_start_offset < 30
+    files = log.size_bytes
+    append(log, b"x", time_ms=NOW_MS)
+    append(log, b"y", time_ms=NOW_MS + 501)
+    log.configure(with_overrides(LogConfig(), {"retention.ms": "0"}))
+    log.retain(NOW_MS + 600)
+    assert log.size_bytes < files
+    assert log.log_start_offset == 32
 
 
 def test_time_retention_keeps_what_is_young_enough() -> None:
