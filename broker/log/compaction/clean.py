@@ -9,7 +9,7 @@ Every batch's CRC is checked, so that damage is never copied under a new CRC. So
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.broker.log.batch import HEADER_SIZE, BatchHeader, is_whole_batch, parse_header
 from headrace.broker.log.compaction import rewrite
@@ -140,6 +140,8 @@ class _Cleaning:
         return done
 
     def _pass_on(self, output: "_Output", header: BatchHeader, batch: memoryview) -> None:
+        if rewrite.is_opaque(header) and not self._tombstones.are_held:
+            self._tombstones = replace(self._tombstones, are_held=True)
         rest = rewrite.remains(header, batch, self._keys, self._tombstones, dirty_from=self._job.dirty_from)
         if rest is None and header.last_offset in self._kept_ends:
             rest = batch if header.record_count == 0 else rewrite.shell(header)

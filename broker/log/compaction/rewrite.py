@@ -35,10 +35,15 @@ from headrace.broker.log.varint import read_varint, varint
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """How long records without a value stay: the time now and `delete.retention.ms`, both ms."""
+    """How long records without a value stay: the time now and `delete.retention.ms`, both ms.
+
+    Attributes:
+        are_held: they stay for ever, because before them lie values of transactions, which stay too and would come back.
+    """
 
     now_ms: int
     retention_ms: int
+    are_held: bool = False
 
     @property
     def horizon_ms(self) -> int:
@@ -79,7 +84,7 @@ def remains(header: BatchHeader, batch: memoryview, keys: KeyMap, tombstones: To
     records = plain_records(header, batch)
     found = entries(records, header)
     horizon_ms = header.base_timestamp if header.attributes & DELETE_HORIZON else None
-    expired = horizon_ms is not None and tombstones.now_ms >= horizon_ms
+    expired = horizon_ms is not None and tombstones.now_ms >= horizon_ms and not tombstones.are_held
     stays = [
         key is not None and not (is_tombstone and expired) and keys.is_last(key, header.base_offset + delta)
         for _, delta, key, is_tombstone in found

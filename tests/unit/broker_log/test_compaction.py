@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from headrace.broker.log.batch import TRANSACTIONAL
 from headrace.broker.log.compaction.choice import Cleanable, SealedSegment
 from headrace.broker.log.compaction.clean import CleanResult, clean
 from headrace.broker.log.compaction.plan import CleanerLimits, survey
@@ -177,6 +178,21 @@ def test_how_far_it_is_clean_is_known_after_a_restart() -> None:
     assert again is not None
     assert again.cleaned_to == end
     assert disk.content(f"{PATH}/cleaner-offset-checkpoint") == b"0\n1\nevents 3 %d\n" % end
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+def test_a_key_whose_value_is_a_transactions_does_not_come_back(transactional: bool) -> None:
+    disk = new_disk()
+    directory, log = keyed_log(disk, delete_retention_ms="0")
+    value = build_batch([Record(b"gone", b"value", NOW_MS)], attributes=TRANSACTIONAL if transactional else 0)
+    assert log.append(value, now_ms=NOW_MS, origin="internal").error == 0
+    log.append(build_batch([Record(b"gone", None, NOW_MS)]), now_ms=NOW_MS)
+    fill(directory, log, 60)
+    run(disk, directory)
+    log.cleaned_to = 0
+    run(disk, directory)
+    expected = [(b"gone", b"value"), (b"gone", None)] if transactional else []
+    assert [(key, value) for _, key, value in read(log) if key == b"gone"] == expected
 
 
 @pytest.mark.parametrize("swapped", [True, False], ids=["swapped in", "finished by the next start"])
