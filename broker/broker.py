@@ -22,7 +22,7 @@ from headrace.broker.log.config import broker_defaults
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
-from headrace.broker.metrics import Metrics, TopicTraffic
+from headrace.broker.network.throttling import Throttler
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
@@ -30,7 +30,7 @@ from headrace.broker.security.logins import Logins, TokenVerifier
 from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.users import Users
 from headrace.broker.takeover import internal_settings, never_give_again
-from headrace.broker.throttling import Throttler
+from headrace.broker.telemetry.metrics import Metrics, TopicTraffic
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import Executor
 
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.metrics import Durations
+from headrace.broker.telemetry.metrics import Durations
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
 

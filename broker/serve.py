@@ -25,19 +25,19 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.http_door import BrokerDoor
-from headrace.broker.listening import Bound, bootstrap_of, endpoint_of, open_listeners, tls_contexts, warn_if_exposed
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
-from headrace.broker.metrics import Metrics
-from headrace.broker.readiness import how_far, tell_ready
+from headrace.broker.network.listening import Bound, bootstrap_of, endpoint_of, open_listeners, tls_contexts, warn_if_exposed
+from headrace.broker.network.server import Server
 from headrace.broker.security.tls import TlsContext
-from headrace.broker.server import Server
 from headrace.broker.starting import Progress, open_logs, store_path
 from headrace.broker.stopping import stop_broker
 from headrace.broker.takeover import settle, take_over
-from headrace.broker.watched import watch_broker, watch_compaction, watch_start
+from headrace.broker.telemetry.http_door import BrokerDoor
+from headrace.broker.telemetry.metrics import Metrics
+from headrace.broker.telemetry.readiness import how_far, tell_ready
+from headrace.broker.telemetry.watched import watch_broker, watch_compaction, watch_start
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health

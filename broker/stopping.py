@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from headrace.broker.broker import Broker
-from headrace.broker.server import Server
+from headrace.broker.network.server import Server
 from headrace.stopping import Stop
 
 GRACE_S = 3.0

@@ -31,7 +31,7 @@ COMMANDS = {
     "up": _Command("headrace.up", "run broker, registry, loader and an agent on this machine", "demo"),
     "agent": _Command("headrace.agents.command", "ship log files of this host"),
     "broker": _Command("headrace.broker.command", "run one broker", "broker"),
-    "users": _Command("headrace.broker.users_command", "say who may log in to a broker", "broker"),
+    "users": _Command("headrace.broker.users.command", "say who may log in to a broker", "broker"),
     "registry": _Command("headrace.schemas.command", "run the schema registry", "broker"),
     "load": _Command("headrace.sinks.command", "land topics as tables", "sinks"),
     "query": _Command("headrace.jobs.query_command", "ask SQL of landed tables", "query"),

@@ -39,7 +39,7 @@ def part_keys(broker: Mapping[str, Any], *, port: int) -> Mapping[str, Keys]:
     bootstrap = f"127.0.0.1:{port}"
     if not broker.get("security"):
         return {part: {"bootstrap.servers": bootstrap} for part in ("agent", "registry", "load")}
-    from headrace.broker.part_users import prepare_parts
+    from headrace.broker.users.parts import prepare_parts
 
     return prepare_parts(broker, bootstrap)
 

@@ -19,8 +19,8 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, Charged, Encoded, RequestContext, Steps
 from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped, started
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.network.sending import Region
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.sending import Region
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.hot import Fetched, fetch_parts
 from headrace.broker.wire.schema import milliseconds

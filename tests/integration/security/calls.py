@@ -13,10 +13,10 @@ from kio.serial import entity_reader
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.table import APIS
+from headrace.broker.network.sending import Region
 from headrace.broker.security.access import Authorizer, Operation, Principal, ResourceType
 from headrace.broker.security.acls import AclBinding, PatternType, Permission
 from headrace.broker.security.authorizer import AclAuthorizer
-from headrace.broker.sending import Region
 from headrace.broker.session import Session
 from headrace.broker.wire.encode import entity_writer
 from headrace.broker.wire.schema import request_codec

@@ -2,9 +2,9 @@
 
 import pytest
 
-from headrace.broker.admission import Admission, CloseReason
 from headrace.broker.config import BrokerConfig
 from headrace.broker.keys.network import parse_overrides
+from headrace.broker.network.admission import Admission, CloseReason
 
 
 def test_one_more_than_max_connections_is_refused_until_one_has_left() -> None:

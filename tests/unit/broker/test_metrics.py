@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from headrace.broker import metric_families
-from headrace.broker.metric_families import BYTES_IN, LOG_SIZE, RECEIVED_BYTES, TOTAL_TIME
-from headrace.broker.metrics import MAX_SERIES, Family, Metrics
+from headrace.broker.telemetry import metric_families
+from headrace.broker.telemetry.metric_families import BYTES_IN, LOG_SIZE, RECEIVED_BYTES, TOTAL_TIME
+from headrace.broker.telemetry.metrics import MAX_SERIES, Family, Metrics
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 

@@ -1,6 +1,6 @@
 """How long a peer is waited for."""
 
-from headrace.broker.patience import Patience
+from headrace.broker.network.patience import Patience
 
 LIMIT_MS, BEGAN_MS = 3000, 70_000
 

@@ -1,6 +1,6 @@
 """Memory of requests is bounded, and always comes free again."""
 
-from headrace.broker.request_memory import SMALL_BYTES, RequestMemory
+from headrace.broker.network.request_memory import SMALL_BYTES, RequestMemory
 
 LIMIT = 40 * SMALL_BYTES
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from headrace.broker.turns import CREDIT_NS, QUANTUM_NS, Share, Turns
+from headrace.broker.network.turns import CREDIT_NS, QUANTUM_NS, Share, Turns
 
 
 class Loop:

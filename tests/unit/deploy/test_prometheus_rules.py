@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import pytest
 import yaml
 
-from headrace.broker import metric_families
-from headrace.broker.metrics import Family
+from headrace.broker.telemetry import metric_families
+from headrace.broker.telemetry.metrics import Family
 
 PROMTOOL = Path(__file__).parents[3] / ".peers" / "prometheus" / "usr" / "bin" / "promtool"
 FOLDER = Path(__file__).parents[3] / "deploy" / "prometheus"

@@ -20,8 +20,8 @@ def test_a_target_is_no_file(target: str, tmp_path: Path) -> None:
 
 def test_clean_leaves_the_sources_alone(tmp_path: Path) -> None:
     made = (".import_linter_cache/x", ".venv/ready", "broker/__pycache__/x.pyc", "dist/x.whl", "headrace.egg-info/x")
-    for name in (*made, "broker/server.py"):
+    for name in (*made, "broker/network/server.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     subprocess.run(["make", "-s", "-f", MAKEFILE, "clean"], cwd=tmp_path, check=True)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "broker/server.py"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "broker/network/server.py"]

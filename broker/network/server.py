@@ -8,19 +8,19 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from weakref import WeakValueDictionary
 
-from headrace.broker.admission import Admission, CloseReason
 from headrace.broker.broker import Broker
-from headrace.broker.connection import Connection
-from headrace.broker.dispatch import Dispatcher
-from headrace.broker.endpoint import Endpoint
 from headrace.broker.keys.network import parse_overrides
-from headrace.broker.metric_families import CONNECTIONS_MUTED, REQUEST_MEMORY, REQUEST_MEMORY_LIMIT
-from headrace.broker.request_memory import RequestMemory
+from headrace.broker.network.admission import Admission, CloseReason
+from headrace.broker.network.connection import Connection
+from headrace.broker.network.dispatch import Dispatcher
+from headrace.broker.network.endpoint import Endpoint
+from headrace.broker.network.request_memory import RequestMemory
+from headrace.broker.network.tls_listener import TlsListener
+from headrace.broker.network.turns import Share, Turns
 from headrace.broker.security.access import Principal
 from headrace.broker.security.tls import TlsContext
 from headrace.broker.session import Session
-from headrace.broker.tls_listener import TlsListener
-from headrace.broker.turns import Share, Turns
+from headrace.broker.telemetry.metric_families import CONNECTIONS_MUTED, REQUEST_MEMORY, REQUEST_MEMORY_LIMIT
 from headrace.broker.wire.frames import RECEIVE_BYTES
 
 logger = logging.getLogger(__name__)

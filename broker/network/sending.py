@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headrace.broker.log.results import FileRegion
-from headrace.broker.metrics import Metrics
+from headrace.broker.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 PIECE_BYTES = 256 * 1024

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, bare_token
-from headrace.broker.metrics import ApiTimes
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.session import Session
+from headrace.broker.telemetry.metrics import ApiTimes
 from headrace.broker.wire.header import RequestHeader, parse_header
 from headrace.broker.wire.schema import RequestCodec, request_codec
 from headrace.errors import PeerError

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
-    from headrace.broker.user_administration import UserAdministration
+    from headrace.broker.users.administration import UserAdministration
 
 PASSWORD_VARIABLE = "HEADRACE_USER_PASSWORD"  # noqa: S105 - its name
 MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _administration(args: argparse.Namespace) -> "UserAdministration":
-    from headrace.broker.user_administration import OverTheProtocol, of_stopped_broker
+    from headrace.broker.users.administration import OverTheProtocol, of_stopped_broker
 
     if args.data is not None or args.broker_config is not None:
         return of_stopped_broker(args.data, args.broker_config)

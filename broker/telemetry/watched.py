@@ -5,11 +5,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from headrace.broker import metric_families as families
 from headrace.broker.compacting import CompactionCounts
 from headrace.broker.groups.messages import GroupState
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.metrics import MAX_SERIES, Durations, Labelled, Metrics
+from headrace.broker.telemetry import metric_families as families
+from headrace.broker.telemetry.metrics import MAX_SERIES, Durations, Labelled, Metrics
 from headrace.clock import Clock
 
 if TYPE_CHECKING:

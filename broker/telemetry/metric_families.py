@@ -4,7 +4,7 @@
 RequestMetrics, LogManager, UnifiedLog, GroupMetadataManager.
 """
 
-from headrace.broker.metrics import Family
+from headrace.broker.telemetry.metrics import Family
 
 _TOPIC = ("topic",)
 _PARTITION = ("topic", "partition")

@@ -14,22 +14,22 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
 
-from headrace.broker.admission import CloseReason
-from headrace.broker.dispatch import Begun, Pending, Stepped
-from headrace.broker.endpoint import Endpoint
-from headrace.broker.patience import Patience
-from headrace.broker.request_memory import SMALL_BYTES
+from headrace.broker.network.admission import CloseReason
+from headrace.broker.network.dispatch import Begun, Pending, Stepped
+from headrace.broker.network.endpoint import Endpoint
+from headrace.broker.network.patience import Patience
+from headrace.broker.network.request_memory import SMALL_BYTES
+from headrace.broker.network.sending import PIECE_BYTES, Sender, bytes_in_memory
+from headrace.broker.network.turns import Share
 from headrace.broker.security.access import Principal
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.security.certificate_names import subject_name
-from headrace.broker.sending import PIECE_BYTES, Sender, bytes_in_memory
 from headrace.broker.session import Session
-from headrace.broker.turns import Share
 from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
 from headrace.errors import PeerError
 
 if TYPE_CHECKING:
-    from headrace.broker.server import Server
+    from headrace.broker.network.server import Server
 
 logger = logging.getLogger(__name__)
 _NEVER_MS = 1 << 62

@@ -1,0 +1,1 @@
+"""From sockets to requests and back: listeners, connections, their bounds and turns. What requests mean, handlers know."""

@@ -1,0 +1,1 @@
+"""What the broker tells of itself over HTTP: metrics, health, readiness. Reads, and changes nothing."""
