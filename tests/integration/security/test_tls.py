@@ -82,8 +82,10 @@ def test_a_certificate_in_a_chain_without_the_right_to_sign_is_refused(part: Par
     alice = sign(pki.authority, "alice", now=NOW)
     forged = sign(alice, "admin", now=NOW)
     file = pki.write("forged.pem", forged.pem + alice.certificate_pem)
+    before = said(part)
     with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
         serves(part, pki.context(file))
+    assert said_after(part, before, "no TLS handshake")
 
 
 def test_a_plaintext_client_on_a_tls_port_is_told_of_in_one_line(part: Part) -> None:
