@@ -268,7 +268,7 @@ class Broker:
 
     def delete_records(self, log: PartitionLog, offset: int) -> None:
         """Records before `offset`, at most the high watermark, are gone; for good when `log_starts_durable` says so."""
-        log.delete_records(offset, self.clock.wall_ms())
+        log.retirement.delete_records(offset, self.clock.wall_ms())
         logger.info("records deleted", extra={"topic": log.topic, "partition": log.partition, "before": log.log_start_offset})
 
     async def log_starts_durable(self) -> bool:

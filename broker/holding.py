@@ -59,7 +59,7 @@ class Holds:
         for log in self._broker.logs.all():
             groups = self.groups_of(log.topic)
             committed = {group: self._committed(group, log) for group in groups}
-            log.held_from = min(committed.values()) if committed else None
+            log.retirement.held_from = min(committed.values()) if committed else None
             if measures and committed:
                 measured[log.topic, log.partition] = self._measure(log, committed, now_ms)
         if measures:

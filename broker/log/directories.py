@@ -19,9 +19,10 @@ from headrace.broker.log.compaction.swap import Swap
 from headrace.broker.log.config import with_overrides
 from headrace.broker.log.directory import FoundLog, LogDirectory, LogDirectoryConfig, Overrides
 from headrace.broker.log.disk import Disk, is_full
+from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.offline import offline_log
 from headrace.broker.log.partition_files import Creation, Deletion, parent
-from headrace.broker.log.partition_log import LoadedLog, PartitionLog
+from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.producers import fair_share
 from headrace.broker.log.recovery import load_log
 from headrace.broker.log.space import FreeSpace

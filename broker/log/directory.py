@@ -21,8 +21,9 @@ from headrace.broker.log.claims import Claim
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
 from headrace.broker.log.holding import release
+from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
-from headrace.broker.log.partition_log import LoadedLog, PartitionLog
+from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.recovery import Facts
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.steps import BackgroundStep, CheckpointWrite, Removal
@@ -188,7 +189,7 @@ class LogDirectory:
         log = self.adopt(found.path, found.topic, found.partition, found.topic_id, found.config, loaded)
         if found.config.flushes or loaded.must_checkpoint:
             log.sync(checkpoint=loaded.must_checkpoint)  # what recovery kept is exposed now, so it must be durable now
-        if loaded.must_checkpoint and log.recovery_point < log.log_end_offset:
+        if loaded.must_checkpoint and log.durability.recovery_point < log.log_end_offset:
             log.fence(OSError("the disk is full: what comes after the hole would not survive a crash"))
 
     def adopt(
@@ -236,18 +237,18 @@ class LogDirectory:
         due = [
             log
             for log in logs
-            if log.checkpoint_due(
+            if log.durability.checkpoint_due(
                 now_ms, max_bytes=_MAX_LOG_UNCHECKPOINTED_BYTES, max_age_ms=self.config.flush_checkpoint_interval_ms
             )
         ]
-        due_bytes = sum(log.uncheckpointed_bytes for log in due)
-        rest = sum(log.uncheckpointed_bytes for log in logs) - due_bytes
-        for log in sorted(logs, key=lambda log: -log.uncheckpointed_bytes):
+        due_bytes = sum(log.durability.uncheckpointed_bytes for log in due)
+        rest = sum(log.durability.uncheckpointed_bytes for log in logs) - due_bytes
+        for log in sorted(logs, key=lambda log: -log.durability.uncheckpointed_bytes):
             if rest <= max_unscanned_bytes:
                 break
             if log not in due:
                 due.append(log)
-                rest -= log.uncheckpointed_bytes
+                rest -= log.durability.uncheckpointed_bytes
         steps: list[BackgroundStep] = [log.begin_sync(checkpoint=True) for log in due]
         steps += [log.begin_sync() for log in logs if log.sync_due(now_ms) and log not in due]
         if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
@@ -269,13 +270,13 @@ class LogDirectory:
         if now_ms - self._retained_ms >= self.config.retention_check_interval_ms:
             self._retained_ms = now_ms
             for log in self.logs.values():
-                log.retain(now_ms)
+                log.retirement.retain(now_ms)
         if now_ms - self._expired_ms >= self.config.producer_id_expiration_check_interval_ms:
             self._expired_ms = now_ms
             for log in self.logs.values():
                 log.expire_producers(now_ms, self.config.producer_id_expiration_ms)
         if self.space.is_nearly_full:
-            pending_bytes = sum(log.deleted_bytes for log in self.logs.values())
+            pending_bytes = sum(log.retirement.deleted_bytes for log in self.logs.values())
             release(self.logs.values(), self.space.shortfall_bytes - pending_bytes, now_ms)
         for log in self.logs.values():
             log.tidy()
@@ -296,7 +297,7 @@ class LogDirectory:
         self._deleted.append((self._now_ms + log.config.file_delete_delay_ms, deleted_path(log)))
 
     def _due_removals(self, now_ms: int) -> list[Removal]:
-        files = [name for log in self.logs.values() for name in log.take_deleted(now_ms)]
+        files = [name for log in self.logs.values() for name in log.retirement.take_deleted(now_ms)]
         directories = [path for due_ms, path in self._deleted if due_ms <= now_ms]
         self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
         return [Removal(self._disk, files, directories)] if files or directories else []
@@ -305,7 +306,7 @@ class LogDirectory:
         points = {
             **self.failed,
             **{
-                at: Facts(False, log.recovery_point, log.log_start_offset, log.high_watermark, log.cleaned_to)
+                at: Facts(False, log.durability.recovery_point, log.log_start_offset, log.high_watermark, log.cleaned_to)
                 for at, log in self.logs.items()
             },
         }
@@ -364,5 +365,5 @@ class LogDirectory:
             not self._checkpoint_write().files
             and self.error is None
             and not self.failed
-            and all(log.recovery_point == log.log_end_offset and not log.fenced for log in logs)
+            and all(log.durability.recovery_point == log.log_end_offset and not log.fenced for log in logs)
         )

@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 def held(log: PartitionLog, now_ms: int) -> list[Aged]:
     """The oldest segments that are there only because they are held, oldest first."""
     kept: list[Aged] = []
-    if log.held_from is None or log.fenced:
+    if log.retirement.held_from is None or log.fenced:
         return kept
     start, end = log.log_start_offset, log.high_watermark
-    for aged in log.ages():
+    for aged in log.retirement.ages():
         if not aged.size_bytes or not outlived(aged, log.config, log_start_offset=start, high_watermark=end, now_ms=now_ms):
             break
-        if is_held(aged, log.held_from, log_start_offset=start):
+        if is_held(aged, log.retirement.held_from, log_start_offset=start):
             kept.append(aged)
     return kept
 
@@ -30,7 +30,7 @@ def seconds_until_retention(log: PartitionLog, committed: int, now_ms: int) -> f
     first = max(committed, log.log_start_offset)
     if first >= log.high_watermark or log.fenced:
         return float("inf")
-    return ms_until_taken(log.ages(), first, log.config, now_ms) / 1000
+    return ms_until_taken(log.retirement.ages(), first, log.config, now_ms) / 1000
 
 
 def release(logs: Collection[PartitionLog], shortfall_bytes: int, now_ms: int) -> None:
@@ -40,7 +40,7 @@ def release(logs: Collection[PartitionLog], shortfall_bytes: int, now_ms: int) -
         if not oldest:
             return
         _, log = min(oldest, key=lambda pair: pair[0])
-        freed = log.release_oldest(now_ms)
+        freed = log.retirement.release_oldest(now_ms)
         if not freed:
             return
         shortfall_bytes -= freed

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk
-from headrace.broker.log.partition_log import LoadedLog, PartitionLog
+from headrace.broker.log.loaded import LoadedLog
+from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.producers import ProducerStates
 from headrace.broker.log.segment import Segment
 from headrace.broker.log.space import FreeSpace

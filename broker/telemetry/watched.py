@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from headrace.broker.compacting import CompactionCounts
@@ -82,7 +83,8 @@ def _watch_requests(broker: "Broker") -> None:
 
 def _watch_logs(broker: "Broker") -> None:
     def by_partition(name: str) -> Labelled:
-        return [((log.topic, str(log.partition)), getattr(log, name)) for log in logs()[:MAX_SERIES]]
+        value = attrgetter(name)
+        return [((log.topic, str(log.partition)), value(log)) for log in logs()[:MAX_SERIES]]
 
     kept: list[PartitionLog] = []
     kept_ms = 0
@@ -109,8 +111,8 @@ def _watch_logs(broker: "Broker") -> None:
     metrics.watch(families.LOG_SIZE, lambda: by_partition("size_bytes"))
     metrics.watch(families.LOG_START, lambda: by_partition("log_start_offset"))
     metrics.watch(families.LOG_END, lambda: by_partition("log_end_offset"))
-    metrics.watch(families.UNLANDED_BYTES, lambda: by_partition("unlanded_deleted_bytes"))
-    metrics.watch(families.UNLANDED_RECORDS, lambda: by_partition("unlanded_deleted_records"))
+    metrics.watch(families.UNLANDED_BYTES, lambda: by_partition("retirement.unlanded_deleted_bytes"))
+    metrics.watch(families.UNLANDED_RECORDS, lambda: by_partition("retirement.unlanded_deleted_records"))
     metrics.watch(families.UNLISTED_PARTITIONS, lambda: max(len(logs()) - MAX_SERIES, 0))
 
 

@@ -27,7 +27,7 @@ class Swap:
         there = {segment.base_offset for segment in log.segments}
         self._is_settled = False
         self._waiting = deque(cleaned for cleaned in result.segments if not there.isdisjoint(cleaned.bases))
-        log.is_swapping = True
+        log.retirement.is_swapping = True
 
     @property
     def is_wanted(self) -> bool:
@@ -60,7 +60,7 @@ class Swap:
             size=cleaned.size,
         )
         segment.next_offset = old[-1].next_offset
-        self._log.swap_in(segment, old, now_ms)
+        self._log.retirement.swap_in(segment, old, now_ms)
 
     def settle(self) -> None:
         """Make the new names durable, and remove what was not swapped in. Raises OSError."""
@@ -70,6 +70,6 @@ class Swap:
 
     def complete(self) -> None:
         """It is over, well or not; where all was swapped in, durably, the log is clean that far."""
-        self._log.is_swapping = False
+        self._log.retirement.is_swapping = False
         if self._is_settled and not self._waiting and self.is_wanted:
             self._log.cleaned_to = self._result.end_offset

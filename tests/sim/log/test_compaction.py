@@ -23,6 +23,7 @@ from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch, records
+from headrace.broker.log.retirement import Retirement
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.log.disk import PowerCutError, SimDisk
 from tests.sim.log.test_recovery import START_MS, by_time
@@ -175,10 +176,10 @@ class World:
         self.oracle.durable_end = end
 
     def delete_records(self) -> None:
-        self.log.delete_records(self.rng.randint(self.log.log_start_offset, self.log.high_watermark), self.now_ms)
+        self.log.retirement.delete_records(self.rng.randint(self.log.log_start_offset, self.log.high_watermark), self.now_ms)
 
     def note(self) -> None:
-        self.oracle.durable_end = max(self.oracle.durable_end, self.log.recovery_point)
+        self.oracle.durable_end = max(self.oracle.durable_end, self.log.durability.recovery_point)
         self.oracle.log_start = max(self.oracle.log_start, self.log.log_start_offset)
 
     # Cleaning
@@ -384,7 +385,7 @@ def test_the_last_value_of_every_key_survives_compaction_and_crashes() -> None:
         (clean._Cleaning, "_pass_on", "if rest is None and header.last_offset in self._kept_ends:", "if False:"),
         (clean._Output, "finish", "if self._held is not None:", "if False:"),
         (clean._Output, "finish", "segment.file.sync()", "pass"),
-        (PartitionLog, "_delete_while", "if self.fenced or self.is_swapping:", "if self.fenced:"),
+        (Retirement, "_delete_while", "if log.fenced or self.is_swapping:", "if log.fenced:"),
         (leftovers, "_finish", "base < int(old) < end", "False"),
     ],
     ids=[

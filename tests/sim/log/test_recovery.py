@@ -18,6 +18,7 @@ from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch, records
+from headrace.broker.log.retirement import Retirement
 from headrace.broker.log.sync import PartitionSync
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.log.disk import PowerCutError, SimDisk
@@ -133,17 +134,19 @@ class World:
     def maintain(self, log: PartitionLog, oracle: Oracle) -> None:
         """Housekeeping, which takes nothing that is held and was not landed."""
         assert self.directory is not None
-        if log.held_from is not None:
-            log.held_from = self.rng.randint(min(log.held_from, log.high_watermark), log.high_watermark)
-            oracle.taken_end = max(oracle.taken_end, log.held_from)
+        held_from = log.retirement.held_from
+        if held_from is not None:
+            held_from = self.rng.randint(min(held_from, log.high_watermark), log.high_watermark)
+            log.retirement.held_from = held_from
+            oracle.taken_end = max(oracle.taken_end, held_from)
         self.directory.maintain(self.now_ms)
         for each in self.logs.values():
-            if each.held_from is not None:
+            if each.retirement.held_from is not None:
                 assert each.log_start_offset <= self.oracles[each.topic].taken_end, "what was held is gone"
 
     def delete_records(self, log: PartitionLog, oracle: Oracle) -> None:
         assert self.directory is not None
-        log.delete_records(self.rng.randint(log.log_start_offset, log.high_watermark), self.now_ms)
+        log.retirement.delete_records(self.rng.randint(log.log_start_offset, log.high_watermark), self.now_ms)
         oracle.max_log_start = log.log_start_offset  # from here on it may be gone
         oracle.taken_end = max(oracle.taken_end, log.log_start_offset)
         for step in self.directory.log_start_steps():
@@ -183,7 +186,7 @@ class World:
     def note(self, log: PartitionLog, oracle: Oracle) -> None:
         if log.config.flushes:
             oracle.exposed_durably = max(oracle.exposed_durably, log.high_watermark)
-        oracle.durable_end = max(oracle.durable_end, log.recovery_point)
+        oracle.durable_end = max(oracle.durable_end, log.durability.recovery_point)
         oracle.max_log_start = max(oracle.max_log_start, log.log_start_offset)
 
     def damage(self) -> None:
@@ -322,7 +325,7 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
         (PartitionSync, "run", "if self.names:", "if self.names and not self.files:"),
         (recovery, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
         (LogDirectory, "survey", "if self._clean:", "if self._clean and not names:"),
-        (PartitionLog, "_may_take_oldest", "is_held(oldest, self.held_from,", "is_held(oldest, None,"),
+        (Retirement, "_may_take_oldest", "self.held_from, log_start_offset=start", "None, log_start_offset=start"),
         (LogDirectory, "log_start_step", "(checkpoint.LOG_START,)", "()"),
     ],
     ids=[

@@ -259,7 +259,7 @@ def test_due_steps_are_few_and_done_once() -> None:
         step.complete()
     log = directory.get("events", 3)
     assert log is not None
-    assert (log.recovery_point, log.uncheckpointed_bytes) == (5, 0)
+    assert (log.durability.recovery_point, log.durability.uncheckpointed_bytes) == (5, 0)
     assert len(directory.due_steps(late + CONFIG.high_watermark_checkpoint_interval_ms)) == 1, "the moved recovery point"
 
 

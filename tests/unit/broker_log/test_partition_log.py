@@ -155,68 +155,68 @@ def test_time_retention_goes_by_the_records_times_also_by_those_of_the_future() 
     log = new_log(segment_bytes="120", retention_ms="1000")
     for time_ms in (NOW_MS - 90_000, NOW_MS + 3_000_000, NOW_MS - 90_000):
         assert append(log, b"a" * 60, time_ms=time_ms).error == 0
-    log.retain(NOW_MS + 60_000)
+    log.retirement.retain(NOW_MS + 60_000)
     assert log.log_start_offset == 1  # one of the future keeps itself, and all that come after it
-    log.retain(NOW_MS + 3_001_001)
+    log.retirement.retain(NOW_MS + 3_001_001)
     assert (log.log_start_offset, log.log_end_offset, log.size_bytes) == (3, 3, 0)
-    log.retain(NOW_MS + 10**9)  # an empty segment stays
+    log.retirement.retain(NOW_MS + 10**9)  # an empty segment stays
     assert append(log, b"b").base_offset == 3
 
 
 def test_a_setting_holds_from_the_next_look_of_retention_and_the_next_roll() -> None:
     log = filled(10, segment_bytes="250")
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 0
     log.configure(with_overrides(LogConfig(), {"retention.bytes": "500", "segment.ms": "500"}))
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert 0 < log.log_start_offset < 30
     files = log.size_bytes
     append(log, b"x", time_ms=NOW_MS)
     append(log, b"y", time_ms=NOW_MS + 501)
     log.configure(with_overrides(LogConfig(), {"retention.ms": "0"}))
-    log.retain(NOW_MS + 600)
+    log.retirement.retain(NOW_MS + 600)
     assert log.size_bytes < files
     assert log.log_start_offset == 32
 
 
 def test_time_retention_keeps_what_is_young_enough() -> None:
     log = filled(10, retention_ms="95000", segment_bytes="250")
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 12
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 12
 
 
 def test_size_retention_keeps_at_least_the_bytes_that_it_promises() -> None:
     log = filled(40, retention_bytes="1000", retention_ms="-1", segment_bytes="250")
     before = log.size_bytes
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert before > 1300
     assert 1000 <= log.size_bytes < 1300
 
 
 def test_a_compacted_topic_is_kept() -> None:
     log = filled(10, cleanup_policy="compact", retention_ms="1", retention_bytes="1", segment_bytes="250")
-    log.retain(NOW_MS + 10**9)
+    log.retirement.retain(NOW_MS + 10**9)
     assert log.log_start_offset == 0
 
 
 def test_retention_never_deletes_what_is_not_exposed() -> None:
     log = filled(10, retention_ms="1", segment_bytes="250", flush_messages="1000")
-    log.retain(NOW_MS + 10**9)
+    log.retirement.retain(NOW_MS + 10**9)
     assert log.log_start_offset == 0
     log.sync()
-    log.retain(NOW_MS + 10**9)
+    log.retirement.retain(NOW_MS + 10**9)
     assert log.log_start_offset == 30
 
 
 def test_records_before_an_advanced_log_start_are_gone() -> None:
     log = filled(10, segment_bytes="250")
-    log.delete_records(13, NOW_MS)
+    log.retirement.delete_records(13, NOW_MS)
     assert log.read(12, 100).error == ErrorCode.offset_out_of_range
     assert log.read(13, 100).error == 0
     assert log.offset_for_timestamp(0) == (13, NOW_MS - 100_000 + 4001, 0)
-    log.delete_records(10**6, NOW_MS)
+    log.retirement.delete_records(10**6, NOW_MS)
     assert log.log_start_offset == log.high_watermark
 
 
@@ -226,7 +226,7 @@ def test_deleted_records_do_not_count_for_the_greatest_time() -> None:
     for first, second in zip(times[::2], times[1::2], strict=True):
         log.append(build_batch([Record(None, b"v" * 100, NOW_MS + t) for t in (first, second)]), now_ms=NOW_MS)
     for start in range(8):
-        log.delete_records(start, NOW_MS)
+        log.retirement.delete_records(start, NOW_MS)
         offset, time = max(enumerate(times[start:], start), key=lambda pair: (pair[1], -pair[0]))
         assert log.max_timestamp_offset() == (offset, NOW_MS + time, 0)
 
@@ -412,9 +412,9 @@ def test_a_disk_too_full_for_a_checkpoint_takes_nothing_offline() -> None:
         append(log, b"v%d" % at)
     disk.fail_next("create", OSError(errno.ENOSPC, "No space left on device"))
     log.sync(checkpoint=True)
-    assert (log.fenced, log.recovery_point) == (False, 0)
+    assert (log.fenced, log.durability.recovery_point) == (False, 0)
     log.sync(checkpoint=True)
-    assert log.recovery_point == 9
+    assert log.durability.recovery_point == 9
 
 
 def test_a_stop_on_a_full_disk_is_not_called_clean_and_loses_nothing() -> None:
@@ -459,11 +459,11 @@ def test_retention_does_not_roll_the_segment_that_is_being_written() -> None:
     log = new_log(disk, retention_ms="1000")
     append(log, b"old")
     write = begun(log, b"new")
-    log.retain(NOW_MS + 10_000)
+    log.retirement.retain(NOW_MS + 10_000)
     write.run()
     log.complete_append(write)
     assert (log.log_start_offset, log.log_end_offset) == (0, 2)
-    log.retain(NOW_MS + 10_000)
+    log.retirement.retain(NOW_MS + 10_000)
     assert log.log_start_offset == 2
 
 

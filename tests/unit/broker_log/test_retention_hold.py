@@ -37,36 +37,36 @@ def test_the_loaders_group_is_what_table_means() -> None:
 @pytest.mark.parametrize("limit", [{"retention_ms": "1000"}, {"retention_bytes": "0"}])
 def test_nothing_goes_before_its_group_has_committed_it(limit: dict[str, str]) -> None:
     log = filled(10, **limit)
-    log.retain(NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 0  # nobody has said anything yet
-    log.held_from = 13
-    log.retain(NOW_MS)
+    log.retirement.held_from = 13
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 12  # the segment that holds 13 stays whole
-    log.held_from = 30
-    log.retain(NOW_MS)
+    log.retirement.held_from = 30
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset >= 27
 
 
 def test_what_is_not_due_stays_though_it_is_landed() -> None:
     log = filled(10, retention_ms=str(DAY_MS))
-    log.held_from = 30
-    log.retain(NOW_MS)
+    log.retirement.held_from = 30
+    log.retirement.retain(NOW_MS)
     assert log.log_start_offset == 0
 
 
 def test_a_deletion_that_was_asked_for_wins() -> None:
     log = filled(10, retention_ms="1000")
-    log.delete_records(13, NOW_MS)
-    log.retain(NOW_MS)
+    log.retirement.delete_records(13, NOW_MS)
+    log.retirement.retain(NOW_MS)
     assert (log.log_start_offset, sum(aged.size_bytes for aged in held(log, NOW_MS))) == (13, log.size_bytes)
 
 
 def test_what_is_held_is_told_by_segment() -> None:
     log = filled(10, retention_ms="65500")  # the first four are older
     assert [aged.end_offset for aged in held(log, NOW_MS)] == [3, 6, 9, 12, 15]
-    log.held_from = 7
+    log.retirement.held_from = 7
     assert [aged.end_offset for aged in held(log, NOW_MS)] == [9, 12, 15]
-    log.held_from = None
+    log.retirement.held_from = None
     assert held(log, NOW_MS) == []
 
 
@@ -84,11 +84,11 @@ def with_two_logs() -> tuple[PartitionLog, PartitionLog]:
 def test_a_nearly_full_disk_takes_what_is_held_oldest_first_and_no_more_than_it_needs() -> None:
     older, newer = with_two_logs()
     size = older.size_bytes // 6
-    older.held_from = 1
+    older.retirement.held_from = 1
     release([older, newer], 2 * size - 5, NOW_MS)
     assert (older.log_start_offset, newer.log_start_offset) == (6, 0)
-    assert (older.unlanded_deleted_bytes, older.unlanded_deleted_records) == (2 * size, 5)
-    assert len(older.take_deleted(NOW_MS)) == 6  # three files a segment, without the usual delay
+    assert (older.retirement.unlanded_deleted_bytes, older.retirement.unlanded_deleted_records) == (2 * size, 5)
+    assert len(older.retirement.take_deleted(NOW_MS)) == 6  # three files a segment, without the usual delay
     release([older, newer], 5 * size, NOW_MS)
     assert (older.log_start_offset, newer.log_start_offset) == (18, 3)
 
@@ -123,7 +123,7 @@ def test_how_long_until_retention_takes_the_first_record_that_is_not_read() -> N
     assert seconds_until_retention(log, 29, NOW_MS) == pytest.approx(4.502)
     assert seconds_until_retention(log, 29, NOW_MS + 60_000) == pytest.approx(-55.498)
     assert seconds_until_retention(log, 30, NOW_MS) == inf
-    log.delete_records(13, NOW_MS)
+    log.retirement.delete_records(13, NOW_MS)
     assert seconds_until_retention(log, 0, NOW_MS) == pytest.approx(-0.498)
 
 
