@@ -4,9 +4,9 @@ What must be decompressed, or compressed as the topic wants it, is inspected in 
 log is there, later ones of that log wait behind it, so that offsets are given in the order of requests and an idempotent
 producer's sequences are found in order. Threads inspect ahead; batches are appended on the loop. Owned by the loop.
 
-Writes are quick while the page cache takes them, and are done on the loop. On a disk that has kept one for longer (dirty pages
-throttled, a dying disk) the loop does not wait again: for a while, all appends of its directory are written in threads, one at
-a time of each log, and everybody else goes on (ADR 0022).
+Writes are quick while the page cache takes them, and are done on the loop. On a disk that has kept one waiting (dirty pages
+throttled, a dying disk; `pace.py`) the loop does not wait again: for a while, all appends of its directory are written in
+threads, one at a time of each log, and everybody else goes on (ADR 0022).
 """
 
 import asyncio
@@ -24,14 +24,13 @@ from headrace.broker.log.compression import TooLargeError
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
+from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
 from headrace.broker.wire import ErrorCode
 from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
 _THREADS = 2
 _WRITERS = 16  # so many logs of slow disks are written at once; the others wait
-_SLOW_WRITE_MS = 20
-_SLOW_FOR_MS = 10_000  # after the last slow write
 T = TypeVar("T")
 Inspection = asyncio.Future[Admitted | Rejection]
 
@@ -53,7 +52,7 @@ class Appends:
         self._clock, self._on_appended = clock, on_appended
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
-        self._slow_until_ms: dict[str, int] = {}  # log directory → monotonic time
+        self._pace = Pace(thread_run_delay_ms)
         self._queues: dict[PartitionLog, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,6 +68,10 @@ class Appends:
             if ready is not None:
                 return self._append(log, ready, len(records), now_ms)
         return self._enqueue(log, batch, now_ms)
+
+    def look_at_pace(self) -> None:
+        """Keep apart what waits for the disk and what waits for a processor; once a second."""
+        self._pace.look()
 
     async def look_into(self, look: Callable[[], T]) -> T:
         """What a look into batches finds, in a thread; its exceptions are raised here."""
@@ -121,7 +124,9 @@ class Appends:
     def _append(self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int) -> AppendResult:
         begun_ms = self._clock.monotonic_ms()
         result = log.append_inspected(batch, now_ms=now_ms)
-        self._note_pace(log, begun_ms)
+        written_ms = self._clock.monotonic_ms()
+        if written_ms - begun_ms >= SLOW_WRITE_MS:
+            self._pace.wrote(os.path.dirname(log.path), written_ms - begun_ms, written_ms)
         if not result.error:
             self._on_appended(log, result, size_bytes)
         return result
@@ -132,37 +137,16 @@ class Appends:
         write = log.begin_append(batch, now_ms=now_ms)
         if isinstance(write, AppendResult):
             return write
-        begun_ms = self._clock.monotonic_ms()
-        await asyncio.get_running_loop().run_in_executor(self._writers, write.run)
-        self._note_pace(log, begun_ms)
+        waited_ms = await asyncio.get_running_loop().run_in_executor(self._writers, waited_for_disk_ms, write.run)
+        self._pace.waited(os.path.dirname(log.path), waited_ms, self._clock.monotonic_ms())
         result = log.complete_append(write)
         if not result.error:
             self._on_appended(log, result, size_bytes)
         return result
 
     def _is_slow(self, log: PartitionLog) -> bool:
-        """Whether the log's directory has lately kept a write for long."""
-        if not self._slow_until_ms:
-            return False
-        directory = os.path.dirname(log.path)
-        until_ms = self._slow_until_ms.get(directory)
-        if until_ms is None:
-            return False
-        if self._clock.monotonic_ms() < until_ms:
-            return True
-        del self._slow_until_ms[directory]
-        logger.info("the disk is quick again: appends are written on the loop", extra={"path": directory})
-        return False
-
-    def _note_pace(self, log: PartitionLog, begun_ms: int) -> None:
-        now_ms = self._clock.monotonic_ms()
-        if now_ms - begun_ms < _SLOW_WRITE_MS:
-            return
-        directory = os.path.dirname(log.path)
-        if directory not in self._slow_until_ms:
-            extra = {"path": directory, "write_ms": now_ms - begun_ms}
-            logger.warning("the disk is slow: appends are written in threads, so that others go on", extra=extra)
-        self._slow_until_ms[directory] = now_ms + _SLOW_FOR_MS
+        """Whether the log's directory has lately kept a write waiting."""
+        return self._pace.any_slow and self._pace.is_slow(os.path.dirname(log.path), self._clock.monotonic_ms())
 
 
 def _inspected_quickly(batch: Admitted, config: LogConfig, now_ms: int) -> Admitted | Rejection | None:

@@ -292,6 +292,7 @@ class Broker:
         self.logs.keep_house(now_ms)
         self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()
+        self._appends.look_at_pace()
 
     async def close(self) -> None:
         """Return when no batch and no disk work is under way; the logs may then be closed."""
