@@ -27,6 +27,7 @@ CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 CLEAN_SHUTDOWN_CONTENT = b'{"version":0,"brokerEpoch":-1}'
 LEADER_EPOCHS = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
+UNKNOWN = -1  # as a recovery point: its checkpoint was lost before the partition could be recovered
 
 TopicPartition = tuple[str, int]
 

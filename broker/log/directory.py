@@ -144,8 +144,8 @@ class LogDirectory:
 
     def _facts(self, points: Mapping[str, Mapping[TopicPartition, int]], at: TopicPartition) -> Facts:
         recovery_point, log_start, high_watermark, cleaned_to = (points[kind].get(at, 0) for kind in _OFFSET_CHECKPOINTS)
-        is_checkpointed = checkpoint.RECOVERY_POINT in self._written
-        return Facts(self._clean, recovery_point, log_start, high_watermark, cleaned_to, is_checkpointed)
+        is_checkpointed = checkpoint.RECOVERY_POINT in self._written and recovery_point != checkpoint.UNKNOWN
+        return Facts(self._clean, max(recovery_point, 0), log_start, high_watermark, cleaned_to, is_checkpointed)
 
     def _topic_id(self, path: str, at: TopicPartition, facts: Facts) -> UUID | None:
         name = f"{path}/{checkpoint.PARTITION_METADATA}"
@@ -311,7 +311,9 @@ class LogDirectory:
             },
         }
         contents = {
-            checkpoint.RECOVERY_POINT: checkpoint.encode_offsets({at: each.recovery_point for at, each in points.items()}),
+            checkpoint.RECOVERY_POINT: checkpoint.encode_offsets(
+                {at: each.recovery_point if each.is_checkpointed else checkpoint.UNKNOWN for at, each in points.items()}
+            ),
             checkpoint.LOG_START: checkpoint.encode_offsets({at: each.log_start_offset for at, each in points.items()}),
             checkpoint.HIGH_WATERMARK: checkpoint.encode_offsets({at: each.high_watermark for at, each in points.items()}),
             checkpoint.CLEANER: checkpoint.encode_offsets(

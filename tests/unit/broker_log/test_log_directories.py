@@ -8,10 +8,11 @@ from headrace.broker.log.checkpoint import decode_offsets, decode_properties
 from headrace.broker.log.claims import claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectoryConfig
+from headrace.broker.log.record import build_batch
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError, UsageError
 from tests.sim.log.disk import SimDisk
-from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk
+from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk, value_records
 
 A, B, C = "/data/a", "/data/b", "/data/c"
 
@@ -170,6 +171,20 @@ def test_a_partition_that_cannot_be_loaded_is_offline_alone_and_its_checkpoints_
     checkpoint = disk.content(f"{A}/recovery-point-offset-checkpoint")
     assert decode_offsets(checkpoint, A) == {("events", 0): 1, ("events", 2): 1}
     assert [log.log_end_offset for log in open_all(disk, A, B).all()] == [1, 1, 1, 1]
+
+
+def test_what_a_lost_checkpoint_does_not_say_of_an_offline_partition_is_not_taken_for_a_promise() -> None:
+    disk = new_disk()
+    spread(disk).close(NOW_MS)
+    compacted = [build_batch(value_records(b"kept"), base_offset=offset) for offset in (0, 5)]
+    disk.replace(f"{A}/events-2/{0:020d}.log", b"".join(compacted))
+    disk.replace(f"{A}/recovery-point-offset-checkpoint", b"?")
+    disk.dead = (f"{A}/events-2",)
+    open_all(disk, A, B).close(NOW_MS)
+    disk.dead = ()
+    log = open_all(disk, A, B).get("events", 2)
+    assert log is not None
+    assert log.log_end_offset == 6, "a hole is legal where nobody knows what was promised"
 
 
 def test_a_directory_in_use_and_one_named_twice_end_the_start() -> None:
