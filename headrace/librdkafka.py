@@ -1,11 +1,17 @@
-"""What librdkafka says when it refuses: its configuration keys as a ConfigError, its errors as words."""
+"""librdkafka: what it says when it refuses, keys as a ConfigError and errors as words, and how long it may take to close."""
 
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from headrace.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+CLOSE_BOUND_S: Final = 3.0
 
 
 @contextlib.contextmanager
@@ -25,3 +31,15 @@ def reason(error: Exception) -> str:
     """What librdkafka says of an error, in its words."""
     detail = error.args[0] if error.args else None
     return str(detail.str()) if isinstance(detail, KafkaError) else str(error) or type(error).__name__
+
+
+def close_consumer(consumer: Consumer) -> None:
+    """Close a consumer, or leave it behind after three seconds, for a process that is about to end.
+
+    While an asynchronous commit waits for a group coordinator that has gone, librdkafka's close waits too: 45 s were seen.
+    """
+    closing = threading.Thread(target=consumer.close, name="close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_BOUND_S)
+    if closing.is_alive():
+        logger.warning("kafka has gone: a consumer is not closed in order", extra={"seconds": CLOSE_BOUND_S})

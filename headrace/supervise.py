@@ -29,7 +29,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.process import PARENT_VARIABLE, writable_directory
 
 STOP_ORDER = ("agent", "load", "registry", "broker")
-ORPHAN_WAIT_S = 10.0
+ORPHAN_WAIT_S = 20.0
 RESTART_DELAY_S = 0.5
 _POLL_S = 0.02
 _OVERRIDES = "HEADRACE__"  # as config.py has it, whose import would take a tenth of a second here
@@ -101,7 +101,7 @@ def only_supervisor(layout: Layout) -> Iterator[None]:
     """Hold the data directory alone, once the parts of a supervisor that died have ended too.
 
     Raises:
-        UsageError: another supervisor holds it, or an orphan has not ended within ten seconds.
+        UsageError: another supervisor holds it, or an orphan has not ended within 20 s.
     """
     with (layout.run / "supervisor.lock").open("a") as lock:
         try:

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.clock import Clock
 from headrace.errors import CorruptError, PeerError, StorageError, VersionError
-from headrace.librdkafka import checked_keys
+from headrace.librdkafka import checked_keys, close_consumer
 from headrace.sinks import metrics
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.fingerprint import fingerprint
@@ -99,7 +99,7 @@ class Loader:
             self._finish_all()
         finally:
             self._spot.close()
-            self._consumer.close()
+            close_consumer(self._consumer)
 
     def why_not_ready(self) -> str | None:
         """Why nothing can be landed yet; None if something can. Asked from another thread."""

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError
-from headrace.librdkafka import reason
+from headrace.librdkafka import close_consumer, reason
 
 Where = tuple[str, int]  # (topic, partition)
 TIMEOUT_S: Final = 10.0
@@ -153,7 +153,7 @@ class SpotReader:
         return found
 
     def close(self) -> None:
-        self._consumer.close()
+        close_consumer(self._consumer)
 
 
 def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:

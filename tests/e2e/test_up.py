@@ -139,14 +139,14 @@ def test_every_part_killed_in_turn_loses_and_repeats_nothing(up: Up) -> None:
 def test_kill_of_the_supervisor_ends_its_parts_and_the_next_start_goes_on(up: Up) -> None:
     up.start()
     up.log.write_bytes(b"one\n")
-    eventually(lambda: up.row_count() == 1, within_s=10)
+    eventually(lambda: up.row_count() == 1, within_s=30)
     pids = [up.pid(part) for part in ("broker", "registry", "load", "agent")]
     up.end(signal.SIGKILL)
     up.start()
     assert not any(alive(pid) for pid in pids)
     with up.log.open("ab") as file:
         file.write(b"two\n")
-    eventually(lambda: up.row_count() == 2, within_s=10)
+    eventually(lambda: up.row_count() == 2, within_s=30)
     assert up.end() == 0
 
 

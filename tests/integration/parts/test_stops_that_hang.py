@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+from tests.processes import broker
 
 HANGS = """
 import time
@@ -37,3 +40,34 @@ def test_it_ends_when_it_is_told_again() -> None:
     assert child.returncode == 1
     assert json.loads(errors)["waits_for"] == "a disk that does not answer"
     assert "told again" in json.loads(errors)["msg"]
+
+
+COMMITS_TO_NOBODY = """
+import sys, time
+from confluent_kafka import Consumer, Producer, TopicPartition
+from headrace.librdkafka import close_consumer
+from headrace.logs import log_to_stderr
+log_to_stderr()
+producer = Producer({"bootstrap.servers": sys.argv[1], "log_level": 2})
+producer.produce("t", b"a record")
+producer.flush()
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "g", "enable.auto.commit": False, "log_level": 2})
+consumer.assign([TopicPartition("t", 0, 0)])
+consumer.commit(offsets=[TopicPartition("t", 0, 1)], asynchronous=False)
+print("committed", flush=True)
+sys.stdin.readline()
+consumer.commit(offsets=[TopicPartition("t", 0, 2)], asynchronous=True)
+close_consumer(consumer)
+"""
+
+
+def test_a_consumer_whose_commit_waits_for_a_broker_that_has_gone_is_left_behind(tmp_path: Path) -> None:
+    part = broker(tmp_path).start()
+    command = [sys.executable, "-c", COMMITS_TO_NOBODY, f"127.0.0.1:{part.ports['kafka']}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "committed\n"
+        part.kill()
+        _, errors = child.communicate("go on\n", timeout=20)  # librdkafka itself takes 45 s
+    assert child.returncode == 0
+    assert "not closed in order" in json.loads(errors)["msg"]
