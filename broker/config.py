@@ -7,7 +7,7 @@ one.
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from headrace.broker.keys.access import STANDARD_AUTHORIZER, AccessKeys
 from headrace.broker.keys.cleaner import CleanerKeys
@@ -37,6 +37,14 @@ _SECURED = {  # what `security: on` says where nothing else is said
 }
 
 
+def _is_on(value: object) -> bool:
+    """Whether `security` reads it as true, in whatever spelling: then none of what belongs to it may be left out."""
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:  # refused with its line when the key itself is read
+        return False
+
+
 class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, CleanerKeys, LogKeys, SecurityKeys, NetworkKeys):
     """One broker."""
 
@@ -55,7 +63,9 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, CleanerKeys, LogKeys, Secur
     @model_validator(mode="before")
     @classmethod
     def _security_sets_defaults(cls, data: Any) -> Any:
-        return {**_SECURED, **data} if isinstance(data, dict) and data.get("security") in (True, "on") else data
+        if not isinstance(data, dict) or not _is_on(data.get("security", False)):
+            return data
+        return {**_SECURED, **data}
 
     @model_validator(mode="after")
     def _listeners_have_protocols(self) -> "BrokerConfig":

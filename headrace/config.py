@@ -1,6 +1,7 @@
 """Configuration: one YAML file per process, checked by a pydantic model (design D9).
 
-Overrides, weakest first: the file, `HEADRACE__A__B=value` in the environment, `--set a.b=value`. A value is read as YAML.
+Overrides, weakest first: the file, `HEADRACE__A__B=value` in the environment, `--set a.b=value`. A value is read as YAML, a
+secret's as the text that it is.
 Keys of the field (Kafka's, librdkafka's) contain dots, so a path is matched against the model greedily: where a mapping of
 free keys is reached, the rest of the path is one key. In the environment `.` inside a key is written `_`. Secrets come from
 files or variables: `${env:NAME}`, `${file:/path}` (`secret_references.py`).
@@ -72,14 +73,14 @@ def load_config(model: type[M], file: Path, *, overrides: Sequence[str], environ
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX):
             path = _resolve(model, name[len(PREFIX) :].lower().split("__"), from_environment=True, where=name)
-            _put(tree, path, _scalar(value, name), name)
+            _put(tree, path, _value(path, value, name), name)
             overridden[path] = name
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override}: write it as --set key=value")
         path = _resolve(model, key.split("."), from_environment=False, where=f"--set {key}")
-        _put(tree, path, _scalar(value, f"--set {key}"), f"--set {key}")
+        _put(tree, path, _value(path, value, f"--set {key}"), f"--set {key}")
         overridden[path] = f"--set {key}"
     references = References(environment)
     tree = references.resolved(tree, str(file))
@@ -124,6 +125,11 @@ def _collect_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Non
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _collect_lines(value, (*path, index), lines)
+
+
+def _value(path: Path_, text: str, where: str) -> Any:
+    """An override's value: YAML, but a secret is the text as it is, whatever it is made of, and no error shows it."""
+    return text if is_secret(str(path[-1])) else _scalar(text, where)
 
 
 def _scalar(text: str, where: str) -> Any:
@@ -211,8 +217,13 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
         return f"{origin.of(path)}: {key} is missing{more}"
     if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
-    shown = _USER_INFO.sub("//…@", repr(first["input"]))
+    shown = without_user_info(repr(first["input"]))
     return f"{origin.of(path)}: {key}: {message}, not {shown}{more}"
+
+
+def without_user_info(text: str) -> str:
+    """A text whose URLs show no name and password."""
+    return _USER_INFO.sub("//…@", text)
 
 
 def is_secret(key: str) -> bool:

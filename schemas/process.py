@@ -17,6 +17,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.https import https_context, warn_if_exposed
 from headrace.process import async_stop_event, run_file
 from headrace.schemas.access import AccessControl
+from headrace.schemas.bad_requests import BadRequests
 from headrace.schemas.config import RegistryConfig
 from headrace.schemas.kafka_log import KafkaSchemaLog
 from headrace.schemas.registry import Registry
@@ -43,6 +44,7 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
         failures.append(error)
         stop.set()
 
+    logging.getLogger("aiohttp.server").addFilter(BadRequests())
     access, tls = None, None
     if config.authentication == "broker":
         access = AccessControl(BrokerLogin(config.kafka, config.topic), SystemClock(), asyncio.sleep)

@@ -9,6 +9,7 @@ entries.
 import contextlib
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +90,9 @@ class SqliteStore:
             return self._connected("EXCLUSIVE")
 
     def _connected(self, locking: str) -> sqlite3.Connection:
+        if not self._path.exists():  # passwords can be guessed from what is in it; its log files get the mode that it has
+            with contextlib.suppress(OSError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
         connection = sqlite3.connect(self._path, isolation_level=None)
         try:
             connection.execute(f"PRAGMA locking_mode={locking}")

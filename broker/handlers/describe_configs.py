@@ -11,7 +11,7 @@ from headrace.broker.log.config import LIST_KEYS, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import name_fault
 from headrace.broker.wire import ErrorCode
-from headrace.config import is_secret
+from headrace.config import is_secret, without_user_info
 
 _TOPIC, _BROKER = 2, 4
 _DYNAMIC_TOPIC, _STATIC_BROKER, _DEFAULT = 1, 4, 5
@@ -129,7 +129,7 @@ def _text(value: object) -> str | None:
         return "true" if value else "false"
     if isinstance(value, list):
         return ",".join(map(str, value))
-    return None if value is None else str(value)
+    return None if value is None else without_user_info(str(value))
 
 
 DESCRIBE_CONFIGS = Api(32, "DescribeConfigs", 1, 4, _handle)

@@ -21,6 +21,7 @@ from joserfc.jwk import KeySet, KeySetSerialization
 
 from headrace.broker.security.exchange import Accepted, Reason, Rejected, Verdict
 from headrace.clock import Clock
+from headrace.config import without_user_info
 
 logger = logging.getLogger(__name__)
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
@@ -149,7 +150,7 @@ class ProviderTokens:
         try:
             self._keys = await asyncio.get_running_loop().run_in_executor(None, _fetch, self._url)
         except (OSError, ValueError) as error:
-            logger.error("the identity provider's keys cannot be read: %s", error, extra={"url": self._url})
+            logger.error("the identity provider's keys cannot be read: %s", error, extra={"url": without_user_info(self._url)})
         finally:
             self._reading = None
 

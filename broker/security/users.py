@@ -4,10 +4,12 @@ An entry is JSON: `{"version": 1, "credentials": {"SCRAM-SHA-256": {"salt", "sto
 in base64. What is stored cannot be turned back into a password but by guessing.
 
 A name that nobody has is answered with a made-up credential (`claimed`): its salt is the same at every try and after every
-restart, so that nobody learns from a login which names exist. The secret it is made from is in the store (kind `decoy`).
+restart, and looks as most salts do, so that nobody learns from a login which names exist. Clients choose salts: librdkafka
+64 random bytes, Apache Kafka's tools some 26 digits and small letters. The secret it is made from is in the store (`decoy`).
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import secrets
@@ -34,6 +36,8 @@ from headrace.errors import CorruptError, UsageError, VersionError
 _USERS, _DECOY, _KEY = "user", "decoy", "secret"
 _VERSION = 1
 _SALT_BYTES = 20
+_MOST_SALT_BYTES = 1024  # of one that is made up
+_SALT_TEXT = b"0123456789abcdefghijklmnopqrstuvwxyz"  # of what Kafka's tools draw (ScramFormatter.secureRandomString)
 _BY_NUMBER = {mechanism.number: mechanism for mechanism in SCRAM_MECHANISMS.values()}
 Credentials = Mapping[str, ScramCredential]  # by the mechanism's name
 Fault = tuple[int, str]
@@ -56,6 +60,15 @@ class Upsertion:
     iterations: int
     salt: bytes = field(repr=False)
     salted_password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a client sees of a credential before it has proved anything, but for the salt's own bytes."""
+
+    iterations: int
+    salt_bytes: int
+    is_text: bool
 
 
 class Users:
@@ -155,20 +168,23 @@ class Users:
 
     def _made_up(self, name: str, mechanism: ScramMechanism) -> ScramCredential:
         """As credentials of that mechanism usually look; the keys fit to no password that anybody could find."""
-        iterations = Counter(
-            credentials[mechanism.name].iterations for credentials in self._users.values() if mechanism.name in credentials
-        ).most_common(1)
-        keys = [
-            hmac.digest(self._decoy, f"{mechanism.name} {what} {name}".encode(), "sha512")
-            for what in ("salt", "stored", "server")
-        ]
-        salt, stored, server = keys
-        return ScramCredential(
-            salt[:_SALT_BYTES],
-            stored[: mechanism.size_bytes],
-            server[: mechanism.size_bytes],
-            iterations[0][0] if iterations else MIN_ITERATIONS,
-        )
+        usual = Counter(_look(each[mechanism.name]) for each in self._users.values() if mechanism.name in each).most_common(1)
+        look = usual[0][0] if usual else _Look(MIN_ITERATIONS, _SALT_BYTES, is_text=False)
+
+        def draw(what: str, size_bytes: int) -> bytes:
+            seed = hmac.digest(self._decoy, f"{mechanism.name} {what} {name}".encode(), "sha512")
+            return hashlib.shake_256(seed).digest(size_bytes)
+
+        salt = draw("salt", look.salt_bytes)
+        if look.is_text:
+            salt = bytes(_SALT_TEXT[byte % len(_SALT_TEXT)] for byte in salt)
+        size_bytes = mechanism.size_bytes
+        return ScramCredential(salt, draw("stored", size_bytes), draw("server", size_bytes), look.iterations)
+
+
+def _look(credential: ScramCredential) -> "_Look":
+    salt = credential.salt
+    return _Look(credential.iterations, min(len(salt), _MOST_SALT_BYTES), is_text=all(byte in _SALT_TEXT for byte in salt))
 
 
 def put_user(users: Users, name: str, password: bytes, mechanisms: Sequence[str], iterations: int) -> None:

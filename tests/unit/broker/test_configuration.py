@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from headrace.broker.config import BrokerConfig
+from headrace.broker.keys.access import STANDARD_AUTHORIZER
 from headrace.broker.keys.network import parse_listeners
 from headrace.config import load_config
 from headrace.errors import ConfigError
@@ -84,3 +85,17 @@ def test_log_directories_are_named_as_in_kafka_or_by_a_list(
     tmp_path: Path, keys: dict[str, Any], directories: list[str]
 ) -> None:
     assert list(map(str, load(tmp_path, **keys).log_directories())) == directories
+
+
+@pytest.mark.parametrize("on", [True, "on", "true", "True", "yes", "ON", 1, "1"])
+def test_security_brings_access_rules_however_it_is_spelt(tmp_path: Path, on: object) -> None:
+    config = load(tmp_path, security=on, listeners="SASL_SSL://127.0.0.1:9092")
+    assert config.security
+    assert config.authorizer_class_name == STANDARD_AUTHORIZER
+    assert config.super_users == "User:admin"
+
+
+@pytest.mark.parametrize("off", [False, "off", "no", 0])
+def test_without_security_nothing_of_it_is_set(tmp_path: Path, off: object) -> None:
+    config = load(tmp_path, security=off)
+    assert (config.security, config.authorizer_class_name, config.super_users) == (False, "", "")

@@ -1,6 +1,7 @@
 """The contract of coordination stores, run on each of them."""
 
 import sqlite3
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +143,11 @@ def test_a_file_that_is_no_store_is_a_storage_error(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(StorageError, match=r"coordination\.db"):
         SqliteStore(path)
+
+
+def test_only_its_owner_reads_what_passwords_could_be_guessed_from(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "coordination.db")
+    store.change_entries("user", {"alice": "salted"})
+    files = sorted(tmp_path.glob("coordination.db*"))
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files if not file.name.endswith("-reserve")} == {0o600}
+    store.close()

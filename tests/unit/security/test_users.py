@@ -87,3 +87,17 @@ def test_what_cannot_be_read_is_not_guessed_at(text: str, error: type[Exception]
     store.change_entries("user", {"alice": text})
     with pytest.raises(error):
         Users(store)
+
+
+@pytest.mark.parametrize("salt", [bytes(range(200, 264 - 8)) + bytes(8), b"1dbq9cy3r6hsk0ahpj7iv2xm4z", b"\x07salt" * 4])
+def test_the_salt_of_a_name_that_nobody_has_looks_like_those_of_users(salt: bytes) -> None:
+    """librdkafka's, Apache Kafka's, another client's."""
+    users = Users(MemoryStore())
+    for name in ("alice", "bob"):
+        users.alter([], [Upsertion(name, 1, 4096, salt, b"p" * 32)])
+    users.alter([], [Upsertion("carol", 1, 8192, b"an own one", b"p" * 32)])
+    made_up = users.claimed("nobody", SCRAM_SHA_256).credential
+    assert len(made_up.salt) == len(salt)
+    assert made_up.salt.isalnum() == salt.isalnum()
+    assert made_up.salt != salt
+    assert made_up.iterations == 4096

@@ -123,3 +123,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_config(Example, tmp_path / "x.yaml", overrides=(), environment={})
     with pytest.raises(ConfigError):
         load_config(Example, tmp_path, overrides=(), environment={})
+
+
+@pytest.mark.parametrize("secret", ["a: b: S3cret", "[S3cret", "12345", "yes", "S3cret #1", "null"])
+def test_a_secret_is_the_text_that_the_environment_says(tmp_path: Path, secret: str) -> None:
+    environment = {"HEADRACE__KAFKA__SASL_PASSWORD": secret}
+    assert load(tmp_path, "", environment=environment).kafka == {"sasl.password": secret}

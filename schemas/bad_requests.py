@@ -1,0 +1,19 @@
+"""What aiohttp says of bytes that are no HTTP: one line each, without its traceback, and few of them, however many come."""
+
+import logging
+
+from aiohttp.http import HttpProcessingError
+
+logger = logging.getLogger(__name__)
+
+
+class BadRequests(logging.Filter):
+    """For the logger `aiohttp.server`; what is our own fault stays as it is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        client = record.args[0] if isinstance(record.args, tuple) and record.args else "?"
+        logger.info("not HTTP", extra={"client": client, "reason": type(error).__name__})
+        return False
