@@ -25,6 +25,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
+from headrace.broker.known_directories import note, with_missing
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
@@ -99,6 +100,7 @@ async def _serve(
     began_s = time.monotonic()
     clock = SystemClock()
     store = SqliteStore(store_file)
+    claims = with_missing(claims, store, config.log_dirs_given_up)
     taken = take_over(store, ReadOnlyDisk(), [claim.path for claim in claims.held])
     executor = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="io")
     asyncio.get_running_loop().set_default_executor(executor)
@@ -117,6 +119,7 @@ async def _serve(
     logs = loading.result()
     broker = Broker(config, clock, store, logs, APIS, executor)
     broker.load()
+    note(store, logs, config.log_dirs_given_up)
     settle(store, logs.all(), taken)
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
     broker.groups.load()

@@ -18,6 +18,12 @@ class LogKeys(Section):
     log_dir: Path = Field(
         Path("headrace-data/broker"), alias="log.dir", description="the same for one; log.dirs goes before it"
     )
+    log_dirs_given_up: tuple[str, ...] = Field(
+        (),
+        alias="log.dirs.given.up",
+        description="ours: ids (`directory.id`), by commas or as a list, of log directories that do not come back: what was in"
+        " them is made anew, empty",
+    )
     num_recovery_threads_per_data_dir: Positive | None = Field(
         None,
         alias="num.recovery.threads.per.data.dir",
@@ -122,6 +128,11 @@ class LogKeys(Section):
         if isinstance(names, list) and len(set(map(str, names))) < len(names):
             raise ValueError("a directory is named twice")
         return names
+
+    @field_validator("log_dirs_given_up", mode="before")
+    @classmethod
+    def _ids(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("log_dir", mode="before")
     @classmethod

@@ -182,6 +182,15 @@ class LogDirectories:
         """Whether every partition can be served, so that what is not there is nowhere."""
         return not self.has_offline_directory and not any(directory.failed for directory in self._directories)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every partition was found; after `restore` of all topics."""
+        return not self._offline and not any(directory.failed or directory.error for directory in self._directories)
+
+    def identities(self) -> dict[str, str]:
+        """directory.id → path of the directories that were opened; one that is new on a full disk has no id yet."""
+        return {each.directory_id: each.path for each in self._directories if each.directory_id}
+
     def create(self, topic: str, partition: int, topic_id: UUID, overrides: Mapping[str, str | None]) -> PartitionLog:
         """Make one empty log here and now; see `begin_creation`."""
         creation = self.begin_creation(topic, [partition], topic_id, overrides)

@@ -88,22 +88,24 @@ class LogDirectory:
         self._deleted: list[tuple[int, str]] = []  # when to remove, directory
         self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
         self._now_ms = self._checkpointed_ms = self._retained_ms = self._expired_ms = now_ms
-        self._identify(claim)
+        self.directory_id = claim.directory_id or self._identify(claim)
 
-    def _identify(self, claim: Claim) -> None:
-        if claim.directory_id:
-            return
+    def _identify(self, claim: Claim) -> str:
+        """A new id; empty where the disk has no room for it."""
+        directory_id = checkpoint.encode_uuid(uuid.uuid4())
         properties = {
             "version": "1",
             "cluster.id": claim.cluster_id or self.config.cluster_id,
             "node.id": str(self.config.node_id),
-            "directory.id": checkpoint.encode_uuid(uuid.uuid4()),
+            "directory.id": directory_id,
         }
         try:
             write_whole(self._disk, self.path, checkpoint.META_PROPERTIES, checkpoint.encode_properties(properties))
         except OSError as error:
             if claim.is_new or not is_full(error):
                 raise
+            return ""
+        return directory_id
 
     # Loading
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,6 +145,61 @@ def test_without_the_directory_that_holds_the_store_a_start_is_refused(tmp_path:
     part.start(wait=False)
     assert part.wait() == 2
     assert "coordination.db should be in it" in part.log_tail()
+
+
+def started_with(part: Part, *log_dirs: Path, **keys: str) -> Part:
+    """The same broker, with other directories."""
+    config = {**json_config(part), "log.dirs": ",".join(map(str, log_dirs)), **keys}
+    return Part("broker", part.directory, config)
+
+
+def test_a_directory_taken_off_the_list_is_missed_until_it_is_back_or_given_up(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    part = broker(tmp_path, log_dirs=f"{first},{second}")
+    with part, wire(part) as client:
+        create_topic(client, "t", 2)
+        assert errors(client, range(2)) == [0, 0]
+    directory_id = re.findall(r"directory.id=(\S+)", (second / "meta.properties").read_text())[0]
+    with (off := started_with(part, first)), wire(off) as client:
+        assert directory_id in off.log_tail()
+        assert errors(client, range(2)) == [0, STORAGE_ERROR]
+    with (back := started_with(part, second, first)), wire(back) as client:
+        assert values(fetch(client, "t", 0)) == [b"p0", b"p0"]
+        assert errors(client, range(2)) == [0, 0]
+    with (given_up := started_with(part, first, **{"log.dirs.given.up": directory_id})), wire(given_up) as client:
+        assert errors(client, range(2)) == [0, 0]
+    with (forgotten := started_with(part, first)), wire(forgotten) as client:
+        assert errors(client, range(2)) == [0, 0]
+
+
+def test_where_a_disk_is_not_mounted_its_empty_directory_is_not_taken_for_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    part = broker(tmp_path, log_dirs=f"{first},{second}")
+    with part, wire(part) as client:
+        create_topic(client, "t", 2)
+        assert errors(client, range(2)) == [0, 0]
+    second.rename(tmp_path / "disk")
+    second.mkdir()
+    with part, wire(part) as client:
+        assert errors(client, range(2)) == [0, STORAGE_ERROR]
+        create_topic(client, "new", 2)
+    assert len(list(second.glob("new-*"))) >= 1
+    shutil.rmtree(second)
+    (tmp_path / "disk").rename(second)
+    with part, wire(part) as client:
+        assert errors(client, range(2)) == [0, 0]
+        assert len([at for at in range(2) if produce(client, "new", batch(b"x"), partition=at).error_code]) >= 1
+
+
+def test_a_directory_that_held_nothing_is_forgotten(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    part = broker(tmp_path, log_dirs=f"{first},{second}")
+    with part, wire(part) as client:
+        create_topic(client, "t", 1)
+    for times_said in (1, 1):
+        with (off := started_with(part, first)), wire(off) as client:
+            assert errors(client, range(1)) == [0]
+            assert off.log_file.read_text().count("log directories forgotten") == times_said
 
 
 def test_kill_9_while_logs_are_loaded_is_harmless(tmp_path: Path) -> None:
