@@ -1,25 +1,27 @@
 """A connection's life: bytes to requests, answers to bytes, in order, with bounds. What requests mean, handlers know.
 
-A connection handles its requests in turns (`turns.py`) and keeps a slot per request, so that several may wait (a long poll, an
-fsync) while answers still leave in the order of requests. Bounds: reading pauses while requests are left that had no turn yet,
-while `max.in.flight.requests.per.connection` slots are open, and while the peer does not read its answers; what is fetched
-stays in its file until the transport has drained (`sending.py`), so a slow reader holds no memory. Any fault of the peer
-closes its connection and logs one line.
+A connection handles its requests in turns (`turns.py`); several may wait (a long poll, an fsync) while answers still leave in
+the order of requests (`answers.py`). Bounds: reading pauses while requests are left that had no turn yet, while
+`max.in.flight.requests.per.connection` are not answered, and while the peer does not read its answers; what is fetched stays
+in its file until the transport has drained (`sending.py`), so a slow reader holds no memory. Any fault of the peer closes its
+connection and logs one line.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from headrace.broker.network.admission import CloseReason
+from headrace.broker.network.answers import Answers, Slot
 from headrace.broker.network.dispatch import Begun, Pending, Stepped
 from headrace.broker.network.endpoint import Endpoint
+from headrace.broker.network.muting import Muting
 from headrace.broker.network.patience import Patience
 from headrace.broker.network.request_memory import SMALL_BYTES
-from headrace.broker.network.sending import PIECE_BYTES, Sender, bytes_in_memory
+from headrace.broker.network.sending import PIECE_BYTES, Sender
 from headrace.broker.network.turns import Share
 from headrace.broker.security.access import Principal
 from headrace.broker.security.authentication import Authentication
@@ -32,24 +34,8 @@ if TYPE_CHECKING:
     from headrace.broker.network.server import Server
 
 logger = logging.getLogger(__name__)
-_NEVER_MS = 1 << 62
 _WORKING_BYTES = 1 << 20  # more than so much at a time is not worked on for one connection, but for one request that is larger
 _TIGHT_BUFFER_BYTES = 16 << 10  # what is received at a time while memory is short
-
-
-class _Slot:
-    """The place of one request's answer among those of its connection."""
-
-    __slots__ = ("answered", "held_bytes", "parts")
-
-    def __init__(self, request_bytes: int) -> None:
-        self.answered = False
-        self.held_bytes = request_bytes  # of the request, then of the answer
-        self.parts: list[Any] = []  # empty: nothing is sent
-
-    def answer(self, parts: list[Any]) -> None:
-        self.answered, self.parts = True, parts
-        self.held_bytes = bytes_in_memory(parts)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -63,12 +49,11 @@ class Connection(asyncio.BufferedProtocol):
             self._session.authentication = Authentication(endpoint.mechanisms)
         most_bytes = config.sasl_server_max_receive_size if endpoint.mechanisms else config.socket_request_max_bytes
         self._reader = FrameReader(most_bytes, server.receive_buffer)
-        self._slots: deque[_Slot] = deque()
         self._stepped: Stepped | None = None  # the request that is being handled, in several turns
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = config.max_in_flight_requests_per_connection
         self._reading = True
-        self._muted: asyncio.TimerHandle | None = None  # runs while the client is over a quota
+        self._muting = Muting(self._session, server.broker.clock, self._unmute)
         self._takes_more = True
         self._admitted = False
         self._share_of: Principal | None = None
@@ -78,7 +63,6 @@ class Connection(asyncio.BufferedProtocol):
         self._patience = Patience(config.request_receive_timeout_ms, self.last_active_ms)
         self._memory = server.memory
         self._frame_bytes = 0  # of the request that is handled in several turns
-        self._working_bytes = 0  # of requests that are being worked on, and of answers that wait for those before them
         self.held_bytes = 0  # of all that is kept for this client, as the memory of all requests knows it
 
     # what the loop calls
@@ -86,6 +70,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not say so
         self._sender = Sender(self._transport, self._server.metrics, self._go_on)
+        self._answers = Answers(self._transport, self._sender)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._session.client_host = peer[0].removeprefix("::ffff:")  # an IPv4 client of an IPv6 listener
@@ -99,7 +84,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         wait_ms = self._server.broker.quotas.record_connection(self._session.client_host, self.last_active_ms)
         if wait_ms:
-            self._close_later(wait_ms)
+            too_often = "its address connects more often than its quota allows"
+            self._muting.until_closed(wait_ms, partial(self.close_for, CloseReason.TOO_FAST, too_often))  # KIP-612
+            self._read_or_wait()
 
     def _learn_user(self, user_of: Callable[[str], str | None]) -> bool:
         """Take the client's name from its certificate, if it showed one; whether it may stay."""
@@ -118,8 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._admitted:
             self._server.left(self)
         self._forget()
-        if self._muted is not None:
-            self._muted.cancel()
+        self._muting.cancel()
         for task in self._tasks:
             task.cancel()
 
@@ -173,7 +159,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_waiting_for_us(self) -> bool:
         """Whether a request is being worked on: then the connection is not idle, however silent."""
-        return self._stepped is not None or any(not slot.answered for slot in self._slots)
+        return self._stepped is not None or self._answers.are_worked_on
 
     @property
     def is_late(self) -> bool:
@@ -188,7 +174,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def has_unsent_answers(self) -> bool:
         """Whether an answer is being worked on, or sent."""
-        return self._stepped is not None or bool(self._slots) or self._sender.is_paused
+        return self._stepped is not None or len(self._answers) > 0 or self._sender.is_paused
 
     def read_no_more(self) -> None:
         """Take up no more requests, also of those that have arrived."""
@@ -213,21 +199,12 @@ class Connection(asyncio.BufferedProtocol):
     def _forget(self) -> None:
         """Let go of all that is kept for it."""
         self._reader.clear()
-        self._slots.clear()
+        self._answers.clear()
         self._stepped = None
-        self._working_bytes = 0
         self._sender.stop()
         self._account()
 
     def memory_is_free(self) -> None:
-        self._read_or_wait()
-
-    def _close_later(self, wait_ms: int) -> None:
-        """Its address connects too often: not read, and closed when the delay is over (KIP-612)."""
-        self._session.muted_until_ms = _NEVER_MS
-        self._muted = asyncio.get_running_loop().call_later(
-            wait_ms / 1000, self.close_for, CloseReason.TOO_FAST, "its address connects more often than its quota allows"
-        )
         self._read_or_wait()
 
     # requests
@@ -242,24 +219,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _may_handle(self) -> bool:
         bound = 1 if self._session.is_authenticating else self._bound
-        if len(self._slots) >= bound or self._sender.is_paused or self._transport.is_closing():
+        if len(self._answers) >= bound or self._sender.is_paused or self._transport.is_closing():
             return False
-        return self._working_bytes <= _WORKING_BYTES and not self._mutes()
-
-    def _mutes(self) -> bool:
-        """Whether the client is over a quota and not to be read; then this is looked at again when the delay is over."""
-        if not self._session.muted_until_ms:
-            return False
-        left_ms = self._session.muted_until_ms - self._server.broker.clock.monotonic_ms()
-        if left_ms <= 0:
-            self._session.muted_until_ms = 0
-            return False
-        if self._muted is None:
-            self._muted = asyncio.get_running_loop().call_later(left_ms / 1000, self._unmute)
-        return True
+        return self._answers.held_bytes <= _WORKING_BYTES and not self._muting.is_on()
 
     def _unmute(self) -> None:
-        self._muted = None
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
         self._go_on()
 
@@ -286,24 +250,21 @@ class Connection(asyncio.BufferedProtocol):
     def _take_up(self, begun: Begun, frame_bytes: int) -> None:
         if isinstance(begun, list):
             if begun:
-                self._answer_now(begun)
+                self._answers.add(begun)
         elif isinstance(begun, Stepped):
             self._stepped, self._frame_bytes = begun, frame_bytes
         else:
             self._wait_for(begun, frame_bytes)
 
     def _wait_for(self, pending: Pending, frame_bytes: int) -> None:
-        slot = _Slot(frame_bytes)
-        self._slots.append(slot)
-        self._working_bytes += frame_bytes
-        task = asyncio.ensure_future(self._finish(slot, pending))
+        task = asyncio.ensure_future(self._finish(self._answers.expect(frame_bytes), pending))
         if pending.api.cancelled_with_connection:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             self._server.keep(task)
 
-    async def _finish(self, slot: _Slot, pending: Pending) -> None:
+    async def _finish(self, slot: Slot, pending: Pending) -> None:
         try:
             parts = await pending.parts()
         except PeerError as error:
@@ -314,29 +275,10 @@ class Connection(asyncio.BufferedProtocol):
             raise
         if self._transport.is_closing():
             return
-        self._working_bytes -= slot.held_bytes
-        slot.answer(parts)
-        self._working_bytes += slot.held_bytes
-        self._send_answered()
+        self._answers.came(slot, parts)
         if self._session.authentication is not None:
             self._follow_login()
         self._go_on()
-
-    def _answer_now(self, parts: list[Any]) -> None:
-        if not self._slots:
-            self._sender.send(parts)
-            return
-        slot = _Slot(0)
-        slot.answer(parts)
-        self._working_bytes += slot.held_bytes
-        self._slots.append(slot)
-
-    def _send_answered(self) -> None:
-        while self._slots and self._slots[0].answered:
-            slot = self._slots.popleft()
-            self._working_bytes -= slot.held_bytes
-            if slot.parts and not self._transport.is_closing():
-                self._sender.send(slot.parts)
 
     def _follow_login(self) -> None:
         """After an answer that may have been the last of a login."""
@@ -369,7 +311,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _account(self) -> None:
         """Tell the memory of all requests what is held here."""
-        held_bytes = self._reader.held_bytes + self._working_bytes + self._sender.waiting_bytes
+        held_bytes = self._reader.held_bytes + self._answers.held_bytes + self._sender.waiting_bytes
         if self._stepped is not None:
             held_bytes += self._frame_bytes
         change = held_bytes - self.held_bytes
