@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from headrace.broker.log.disk import Disk, read_whole
-from headrace.broker.log.segment import TXN_INDEX
+from headrace.broker.log.file_names import TXN_INDEX
 
 logger = logging.getLogger(__name__)
 _ENTRY = struct.Struct(">hqqqq")

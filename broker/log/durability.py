@@ -104,7 +104,7 @@ class Durability:
         self._unsynced = [segment for segment in self._unsynced if segment.next_offset > step.end_offset]
         if step.checkpoint is not None and step.end_offset >= self.recovery_point:
             for segment, (entries, times) in step.checkpoint.index_lengths:
-                segment.indexes_saved(entries, times)
+                segment.indexes.saved(entries, times)
             self._uncheckpointed = [segment for segment in self._uncheckpointed if segment.next_offset > step.end_offset]
             self.recovery_point, self._checkpointed_bytes = step.end_offset, step.appended_bytes
         if step.end_offset <= self._synced_offset:
@@ -116,5 +116,5 @@ class Durability:
 def _checkpoint(segments: list[Segment], snapshot: bytes) -> Checkpoint:
     for segment in segments:
         segment.seal()
-    chunks = [chunk for segment in segments for chunk in segment.unsaved_indexes()]
-    return Checkpoint(chunks, [(segment, segment.index_lengths()) for segment in segments], snapshot)
+    chunks = [chunk for segment in segments for chunk in segment.indexes.unsaved()]
+    return Checkpoint(chunks, [(segment, segment.indexes.lengths()) for segment in segments], snapshot)

@@ -24,9 +24,9 @@ from headrace.broker.log.batch import (
 )
 from headrace.broker.log.compression import decompress
 from headrace.broker.log.disk import Disk, DiskFile, read_whole
+from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX, segment_name
 from headrace.broker.log.index import MAX_RELATIVE_OFFSET, OffsetIndex, TimeIndex, decode_offset_index, decode_time_index
 from headrace.broker.log.record import records
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, segment_name
 from headrace.errors import CorruptError
 
 _CHUNK_SIZE = 1 << 22

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from headrace.broker.log import checkpoint, cluster_metadata
 from headrace.broker.log.batch import BatchHeader
 from headrace.broker.log.disk import Disk, read_whole
+from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX
 from headrace.broker.log.inspect_segment import SegmentLook, look_at_segment
 from headrace.broker.log.producers import sequence_after, snapshot_entries
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX
 from headrace.broker.log.snapshots import snapshot_name, snapshot_offsets
 from headrace.errors import CorruptError, UsageError, VersionError
 

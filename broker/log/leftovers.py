@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
 from headrace.broker.log.disk import Disk, DiskFile, read_whole, remove_if_there
+from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX, TXN_INDEX, segment_name
 from headrace.broker.log.index import decode_offset_index
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, TXN_INDEX, segment_name
 
 logger = logging.getLogger(__name__)
 

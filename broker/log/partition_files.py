@@ -13,10 +13,10 @@ from uuid import UUID
 from headrace.broker.log import checkpoint
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk, write_whole
+from headrace.broker.log.file_names import LOG
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.recovery import Facts, load_log
-from headrace.broker.log.segment import LOG
 from headrace.errors import StorageError
 
 logger = logging.getLogger(__name__)

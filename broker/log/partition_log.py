@@ -286,7 +286,7 @@ class PartitionLog(ReadableLog):
 
     def close(self) -> None:
         """Write everything and give the files back; a fenced log only gives its files back."""
-        unsaved = any(segment.unsaved_indexes() for segment in self.segments)
+        unsaved = any(segment.indexes.unsaved() for segment in self.segments)
         if not self.fenced and (unsaved or self.durability.recovery_point < self.log_end_offset):
             self.sync(checkpoint=True)
         self.abandon()

@@ -27,11 +27,12 @@ from headrace.broker.log.batch import HEADER_SIZE, NO_PRODUCER_ID, BatchHeader, 
 from headrace.broker.log.checkpoint import LEADER_EPOCHS, decode_epochs, encode_epochs
 from headrace.broker.log.config import MAX_LONG, LogConfig
 from headrace.broker.log.disk import Disk, RealDisk, is_full, read_whole, remove_if_there, write_whole
+from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX
 from headrace.broker.log.index import decode_offset_index
 from headrace.broker.log.leftovers import settle
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.producers import ProducerStates
-from headrace.broker.log.segment import INDEX, LOG, TIME_INDEX, Segment
+from headrace.broker.log.segment import Segment
 from headrace.broker.log.snapshots import newest_snapshot, remove_snapshots, snapshot_offsets
 from headrace.errors import CorruptError
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from headrace.broker.log.disk import Disk, is_full
 from headrace.broker.log.durability import Durability
+from headrace.broker.log.file_names import LOG
 from headrace.broker.log.leftovers import finish_swap
 from headrace.broker.log.readable_log import ReadableLog
 from headrace.broker.log.retention import Aged, is_held, outlived
-from headrace.broker.log.segment import LOG, Segment
+from headrace.broker.log.segment import Segment
 from headrace.errors import CorruptError
 
 logger = logging.getLogger(__name__)

@@ -9,36 +9,21 @@ led there, and a damaged index is built again from the log.
 from collections.abc import Iterator
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
-from headrace.broker.log.disk import Disk, DiskFile, is_full, read_whole, remove_if_there, write_whole
-from headrace.broker.log.index import (
-    MAX_RELATIVE_OFFSET,
-    OFFSET_ENTRY_SIZE,
-    TIME_ENTRY_SIZE,
-    OffsetIndex,
-    TimeIndex,
-    decode_offset_index,
-    decode_time_index,
-)
+from headrace.broker.log.disk import Disk, DiskFile, remove_if_there
+from headrace.broker.log.file_names import INDEX, LOG, SUFFIXES, segment_name
+from headrace.broker.log.index import MAX_RELATIVE_OFFSET, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
+from headrace.broker.log.segment_indexes import SegmentIndexes
 from headrace.errors import CorruptError
 
-LOG, INDEX, TIME_INDEX = ".log", ".index", ".timeindex"
-TXN_INDEX = ".txnindex"  # Apache Kafka's: read by aborted.py, and gone with its segment
-_SUFFIXES = (LOG, INDEX, TIME_INDEX, TXN_INDEX)
 _HINTS_KEPT = 16
-
-
-def segment_name(base_offset: int) -> str:
-    """The stem of a segment's files."""
-    return f"{base_offset:020d}"
 
 
 class Segment:
     """Batches from `base_offset` up to `next_offset`, `size` bytes in all."""
 
     __slots__ = (
-        "_bytes_since_entry", "_disk", "_file", "_hints", "_interval", "_offsets", "_saved_entries", "_saved_times", "_stem",
-        "_suffix", "_times", "_used", "base_offset", "first_timestamp", "max_timestamp", "max_timestamp_offset", "next_offset",
-        "size",
+        "_bytes_since_entry", "_disk", "_file", "_hints", "_interval", "_stem", "_suffix", "_used", "base_offset",
+        "first_timestamp", "indexes", "max_timestamp", "max_timestamp_offset", "next_offset", "size",
     )  # fmt: skip
 
     def __init__(
@@ -48,9 +33,8 @@ class Segment:
         self._disk, self._stem, self._interval = disk, f"{directory}/{segment_name(base_offset)}", index_interval_bytes
         self._suffix = suffix
         self._file: DiskFile | None = None
-        self._offsets: OffsetIndex | None = None
-        self._times: TimeIndex | None = None
-        self._saved_entries = self._saved_times = self._bytes_since_entry = 0
+        self.indexes = SegmentIndexes(disk, self._stem, suffix)
+        self._bytes_since_entry = 0
         self._hints: dict[int, int] = {}  # offset → position of the batch that begins with it, where readers stopped
         self._used = True
         self.base_offset = self.next_offset = base_offset
@@ -125,52 +109,45 @@ class Segment:
     @property
     def offsets(self) -> OffsetIndex:
         """The offset index, loaded or built again if it is not in memory."""
-        if self._offsets is None:
+        offsets = self.indexes.offsets
+        if offsets is None:
             self._load_indexes()
-            assert self._offsets is not None
-        return self._offsets
+            offsets = self.indexes.offsets
+            assert offsets is not None
+        return offsets
 
     @property
     def times(self) -> TimeIndex:
         """The time index, loaded or built again if it is not in memory."""
-        if self._times is None:
+        times = self.indexes.times
+        if times is None:
             self._load_indexes()
-            assert self._times is not None
-        return self._times
+            times = self.indexes.times
+            assert times is not None
+        return times
 
     def start_empty(self) -> None:
         """Begin without batches or index entries; index files of this name that are there are emptied."""
         self._begin_empty()
-        for suffix in (INDEX, TIME_INDEX):
-            self._cut_index(suffix, 0)
+        self.indexes.cut()
 
     def _begin_empty(self) -> None:
-        self._offsets, self._times = OffsetIndex(), TimeIndex()
-        self._saved_entries = self._saved_times = self._bytes_since_entry = 0
+        self.indexes.begin()
+        self._bytes_since_entry = 0
         self.size, self.next_offset, self.max_timestamp, self.first_timestamp = 0, self.base_offset, None, None
         self._hints.clear()
 
     def stored_indexes(self) -> tuple[OffsetIndex, TimeIndex] | None:
         """The index files, if both are there and well formed, and point into this segment."""
-        entries, times = read_whole(self._disk, self.path(INDEX)), read_whole(self._disk, self.path(TIME_INDEX))
-        if entries is None or times is None:
-            return None
-        offset_index, time_index = decode_offset_index(entries), decode_time_index(times)
-        if offset_index is None or time_index is None:
-            return None
-        if offset_index.positions and offset_index.positions[-1] >= self.size:
-            return None
-        return offset_index, time_index
+        return self.indexes.stored(self.size)
 
     def resume_from(self, offset_index: OffsetIndex, time_index: TimeIndex) -> int:
         """Take over stored entries and return the position from which batches must be noted again.
 
         The caller has cut entries that it does not trust; the files are cut to match. `size` is set to that position.
         """
-        self._offsets, self._times = offset_index, time_index
-        self._saved_entries, self._saved_times = len(offset_index), len(time_index)
-        self._cut_index(INDEX, self._saved_entries * OFFSET_ENTRY_SIZE)
-        self._cut_index(TIME_INDEX, self._saved_times * TIME_ENTRY_SIZE)
+        self.indexes.take(offset_index, time_index)
+        self.indexes.cut()
         self._hints.clear()
         self._bytes_since_entry = 0
         self.max_timestamp = time_index.timestamps[-1] if len(time_index) else None
@@ -202,8 +179,7 @@ class Segment:
         if stored is None or not self.points_truly(*stored):
             self.rebuild_indexes()
             return
-        self._offsets, self._times = stored
-        self._saved_entries, self._saved_times = len(stored[0]), len(stored[1])
+        self.indexes.take(*stored)
 
     def rebuild_indexes(self) -> None:
         """Build both indexes from the batches' headers, and write them durably: a file that a crash cut short between two
@@ -222,51 +198,7 @@ class Segment:
             self.note(header.last_offset, header.max_timestamp, header.size)
         self.next_offset = max(next_offset, self.next_offset)
         self.seal()
-        self._write_indexes()
-        self.indexes_saved(len(self.offsets), len(self.times))
-
-    def _write_indexes(self) -> None:
-        """Both files, whole; on a full disk neither, so that they are built again when they are loaded again."""
-        directory, _, name = self._stem.rpartition("/")
-        try:
-            write_whole(self._disk, directory, name + INDEX, self.offsets.encode())
-            write_whole(self._disk, directory, name + TIME_INDEX, self.times.encode())
-        except OSError as error:
-            if not is_full(error):
-                raise
-            for suffix in (INDEX, TIME_INDEX, INDEX + ".tmp", TIME_INDEX + ".tmp"):
-                remove_if_there(self._disk, self.path(suffix))
-
-    def unsaved_indexes(self) -> list[tuple[str, int, bytes]]:
-        """What must be written to the index files: (path, position, bytes)."""
-        chunks = []
-        if self._offsets is not None and len(self._offsets) > self._saved_entries:
-            data = self._offsets.encode(self._saved_entries)
-            chunks.append((self.path(INDEX), self._saved_entries * OFFSET_ENTRY_SIZE, data))
-        if self._times is not None and len(self._times) > self._saved_times:
-            data = self._times.encode(self._saved_times)
-            chunks.append((self.path(TIME_INDEX), self._saved_times * TIME_ENTRY_SIZE, data))
-        return chunks
-
-    def index_lengths(self) -> tuple[int, int]:
-        """Entries in memory: (offset index, time index)."""
-        return len(self._offsets or ()), len(self._times or ())
-
-    def indexes_saved(self, entries: int, times: int) -> None:
-        """So many entries are in the files now."""
-        self._saved_entries, self._saved_times = max(self._saved_entries, entries), max(self._saved_times, times)
-
-    def _cut_index(self, suffix: str, size: int) -> None:
-        try:
-            file = self._disk.open(self.path(suffix), create=True)
-        except OSError as error:
-            if is_full(error):  # then it is not there, and needs no cutting
-                return
-            raise
-        try:
-            file.truncate(size)
-        finally:
-            file.close()
+        self.indexes.write()
 
     # Reading
 
@@ -410,8 +342,8 @@ class Segment:
         """Give back the descriptor, and for a sealed segment the indexes, if it was not used since the last call."""
         if not self._used:
             self.close()
-            if not active and not self.unsaved_indexes():
-                self._offsets = self._times = None
+            if not active:
+                self.indexes.forget()
         self._used = False
 
     def close(self) -> None:
@@ -421,13 +353,13 @@ class Segment:
     def remove(self) -> None:
         """Delete the files, the log first: an index without its log is recognized as a stray."""
         self.close()
-        for suffix in _SUFFIXES:
+        for suffix in SUFFIXES:
             remove_if_there(self._disk, self.path(suffix))
 
     def rename_deleted(self) -> list[str]:
         """Take the segment out of the log by name (`.deleted`), readers go on; returns the names to remove later."""
         renamed = []
-        for suffix in _SUFFIXES:
+        for suffix in SUFFIXES:
             try:
                 self._disk.rename(self.path(suffix), self.path(suffix) + ".deleted")
             except FileNotFoundError:

@@ -16,9 +16,10 @@ from headrace.broker.log.compaction import rewrite
 from headrace.broker.log.compaction.choice import SealedSegment
 from headrace.broker.log.compaction.keys import KeyMap, entries
 from headrace.broker.log.disk import Buffer, Disk, DiskFile, RealDisk, read_whole
+from headrace.broker.log.file_names import LOG, TXN_INDEX, segment_name
 from headrace.broker.log.index import MAX_RELATIVE_OFFSET, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from headrace.broker.log.leftovers import CLEANED, drop_unfinished
-from headrace.broker.log.segment import LOG, TXN_INDEX, Segment, segment_name
+from headrace.broker.log.segment import Segment
 from headrace.errors import CorruptError
 
 _CHUNK_SIZE = 1 << 22
@@ -258,7 +259,7 @@ class _Output:
             return None
         self._flush()
         segment.seal()
-        for path, position, data in [*segment.unsaved_indexes(), *self._aborted_transactions()]:
+        for path, position, data in [*segment.indexes.unsaved(), *self._aborted_transactions()]:
             _write_durably(self._disk, path, position, data)
         segment.file.sync()
         segment.close()
