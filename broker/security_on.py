@@ -6,12 +6,13 @@ Java's tools, `client.yaml` for librdkafka and `headrace users`. Secrets are in 
 else. Later starts use what is there; a certificate that soon ends, or lacks a name, is made anew.
 """
 
+import asyncio
 import datetime
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.keys.network import parse_listeners
 from headrace.broker.security.certificates import Signed, new_authority, sign
 from headrace.broker.security.users import Users, put_user
+from headrace.clock import Clock
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ MECHANISM = "SCRAM-SHA-512"
 _MECHANISMS = ("SCRAM-SHA-256", MECHANISM)
 _ITERATIONS = 8192
 _RENEWED_BEFORE = datetime.timedelta(days=30)
+_LOOKED_AT_EVERY_S = 86_400.0
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class SecurityFolder:
@@ -116,6 +120,18 @@ class SecurityFolder:
         return set(hosts) <= known and certificate.not_valid_after_utc - now > _RENEWED_BEFORE
 
 
+async def keep_certificates(config: BrokerConfig, log_directory: Path, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
+    """Make the server's certificate anew, a month before it ends, in a broker that is not started again for so long."""
+    files, hosts = SecurityFolder(log_directory), _hosts(config)
+    while True:
+        await sleep(_LOOKED_AT_EVERY_S)
+        now = datetime.datetime.fromtimestamp(clock.wall_ms() / 1000, datetime.UTC)
+        try:
+            await asyncio.to_thread(files.make_certificates, hosts, now)
+        except UsageError as error:
+            logger.error("the certificate cannot be made anew: %s", error)
+
+
 def prepare(config: BrokerConfig, log_directory: Path, store: CoordinationStore, bootstrap: str) -> BrokerConfig:
     """Make what is missing; the configuration with its certificate.
 
@@ -137,7 +153,8 @@ def prepare(config: BrokerConfig, log_directory: Path, store: CoordinationStore,
         if not users.credentials(ADMIN):
             put_user(users, ADMIN, password.encode(), _MECHANISMS, _ITERATIONS)
         logger.info("security is on: what clients need is in %s", files.folder)
-    return config.model_copy(update={"ssl_keystore_location": config.ssl_keystore_location or files.server})
+    keys = ["ssl_keystore_location"] if config.http is None else ["ssl_keystore_location", "http_ssl_keystore_location"]
+    return config.model_copy(update={key: getattr(config, key) or files.server for key in keys})
 
 
 def give_users(store: CoordinationStore, passwords: Mapping[str, str]) -> None:

@@ -67,8 +67,8 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
         listeners = open_listeners(config, stack)
         ports = {"kafka": listeners[0].sock.getsockname()[1]}
         door = BrokerDoor() if config.knows_its_clients() else None
-        if config.http is not None:
-            ports["http"] = serve_http(config.http, health, door=door, tls=config.http_tls())
+        if not config.security:
+            ports |= _serve_http(config, health, door)
         paths = list(map(str, _resolved(config.log_directories())))
         claims = claim_directories(RealDisk(), paths, config.node_id)
         stack.callback(claims.release)
@@ -79,10 +79,16 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
             with contextlib.closing(SqliteStore(store)) as kept:
                 config = prepare(config, Path(claims.held[0].path), kept, bootstrap_of(config, listeners[0]))
             contexts = tls_contexts(config)
+            ports |= _serve_http(config, health, door)  # with the certificate that there is now
         for bound in listeners:
             warn_if_exposed(config, bound.listener)
         uvloop.run(_serve(config, listeners, contexts, claims, store, run_file_path, ports, health, door))
     return 0
+
+
+def _serve_http(config: BrokerConfig, health: Health, door: BrokerDoor | None) -> dict[str, int]:
+    """The HTTP port by its name, if there is one."""
+    return {} if config.http is None else {"http": serve_http(config.http, health, door=door, tls=config.http_tls())}
 
 
 async def _serve(
@@ -131,7 +137,11 @@ async def _serve(
     REGISTRY.register(broker.metrics)
     for bound in listeners:
         await server.listen(endpoint_of(config, bound, broker.logins), bound.sock, contexts.get(bound.listener.name))
-    maintenance = asyncio.create_task(_maintain(broker, server))
+    maintenance = [asyncio.create_task(_maintain(broker, server))]
+    if config.security:
+        from headrace.broker.security_on import keep_certificates
+
+        maintenance.append(asyncio.create_task(keep_certificates(config, Path(claims.held[0].path), clock)))
     compactor = Compactor(
         logs,
         clock,
@@ -150,7 +160,8 @@ async def _serve(
         health.not_ready("stopping")
         systemd.notify("STOPPING=1")
         logger.info("broker stops", extra={"connections": len(server.connections)})
-        maintenance.cancel()
+        for task in maintenance:
+            task.cancel()
         await compactor.close()
         if door is not None:
             door.close()

@@ -1,5 +1,6 @@
 """The small HTTP port that every part may have, on threads of its own: `/healthz`, `/readyz`, `/metrics` (Prometheus' text)."""
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -22,16 +23,20 @@ from headrace.https import warn_if_exposed
 logger = logging.getLogger(__name__)
 _metrics = make_wsgi_app()
 _AT_A_TIME = 64  # requests; each has a thread
+_ASKING = 32  # of them may wait for the door, which holds failures back
+_TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
 Door = Callable[[str | None, str], int]
 """Who sends that Authorization header, from that address, gets that HTTP status; 200 lets in."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128
     tls: ssl.SSLContext | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._free_threads = BoundedSemaphore(_AT_A_TIME)
+        self._lock = Lock()
+        self._open: dict[socket.socket, None] = {}  # the oldest first
         super().__init__(*args, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -42,17 +47,27 @@ class _Server(ThreadingMixIn, WSGIServer):
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread of its own for each, as many as there may be; who comes beyond them is turned away."""
-        if self._free_threads.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """A thread of its own for each; beyond as many as there may be the oldest is given up.
+
+        So clients that send a byte at a time do not keep those out who ask whether we live, and who would start us again.
+        """
+        oldest = None
+        with self._lock:
+            if len(self._open) >= _AT_A_TIME:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+            self._open[request] = None
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(oldest, socket.SHUT_RDWR)  # below TLS: its thread reads the end, or fails
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free_threads.release()
+            with self._lock:
+                self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's
         """A peer that goes away, or does not shake hands, is no error of ours."""
@@ -79,6 +94,21 @@ class _QuietHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         logger.debug(format, *args)
+
+
+def _at_most(asking: int, door: Door) -> Door:
+    """The door, with so many before it at a time."""
+    places = BoundedSemaphore(asking)
+
+    def ask(authorization: str | None, address: str) -> int:
+        if not places.acquire(blocking=False):
+            return _TOO_MANY
+        try:
+            return door(authorization, address)
+        finally:
+            places.release()
+
+    return ask
 
 
 def _application(health: Health, door: Door | None) -> Callable[..., Iterable[bytes]]:
@@ -120,7 +150,7 @@ def serve_http(address: Address, health: Health, *, door: Door | None = None, tl
     """
     try:
         kind = _ServerV6 if ":" in address.host else _Server
-        application = _application(health, door)
+        application = _application(health, None if door is None else _at_most(_ASKING, door))
         server = make_server(address.host, address.port, application, server_class=kind, handler_class=_QuietHandler)
         server.tls = tls
     except OSError as error:

@@ -136,10 +136,11 @@ def _keep_running(layout: Layout, globs: Sequence[str], args: argparse.Namespace
 
 
 def _announce(layout: Layout, globs: Sequence[str], args: argparse.Namespace) -> None:
-    print(f"broker    127.0.0.1:{args.port} (Kafka protocol), http://127.0.0.1:{args.http_port}/metrics")
+    http = "https" if args.security == "on" else "http"
+    print(f"broker    127.0.0.1:{args.port} (Kafka protocol), {http}://127.0.0.1:{args.http_port}/metrics")
     if args.security == "on":
         print(f"log in    with {layout.broker}/security/client.yaml (librdkafka) or client.properties (Java)")
-    print(f"registry  http{'s' if args.security == 'on' else ''}://127.0.0.1:{args.registry_port}")
+    print(f"registry  {http}://127.0.0.1:{args.registry_port}")
     print(f"agent     {' '.join(globs) if globs else 'none (no GLOB given)'}")
     print(f"landed    {layout.landed}")
     print(f"ask       headrace query --data {layout.root} 'SELECT count(*) FROM logs'")  # noqa: S608 - shown, not run

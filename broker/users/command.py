@@ -74,6 +74,8 @@ def _add_place_arguments(action: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; one line a user on stdout."""
+    if args.action != "list" and not args.name:
+        raise UsageError("the name is empty")
     password = _password(args) if args.action in ("create", "alter") else b""
     with _administration(args) as users:
         found = users.list()
@@ -141,8 +143,9 @@ def _print(users: Mapping[str, Mapping[str, int]], form: str) -> None:
         for name, mechanisms in users.items():
             print(json.dumps({"user": name, "mechanisms": dict(mechanisms)}))
         return
-    width = max([4, *map(len, users)])
-    if users:
+    shown = {name if name.isprintable() else repr(name): mechanisms for name, mechanisms in users.items()}
+    width = max([4, *map(len, shown)])
+    if shown:
         print(f"{'USER':{width}}  MECHANISMS (ITERATIONS)")
-    for name, mechanisms in users.items():
+    for name, mechanisms in shown.items():
         print(f"{name:{width}}  {', '.join(f'{mechanism} ({count})' for mechanism, count in mechanisms.items())}")

@@ -1,5 +1,10 @@
 """`security: on`: nothing prepared, and yet a client needs the files that it made."""
 
+import asyncio
+import datetime
+import http.client
+import itertools
+import ssl
 import stat
 import subprocess
 from collections.abc import Callable
@@ -11,9 +16,23 @@ import yaml
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from headrace.broker.config import BrokerConfig
+from headrace.broker.security_on import SecurityFolder, keep_certificates
+from headrace.clock import MonotonicMs, WallMs
 from tests.compat.java_tools import JAVA, LIBS
+from tests.integration.security.test_http_ports import get
 from tests.integration.security.test_users_command import users
 from tests.processes import Part, free_port
+
+
+class HandClock:
+    now_ms = 1_790_000_000_000
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(self.now_ms)
+
+    def monotonic_ms(self) -> MonotonicMs:
+        return MonotonicMs(self.now_ms)
 
 
 def secured(directory: Path, **keys: object) -> Part:
@@ -79,3 +98,39 @@ def test_a_lost_client_file_is_said_and_the_administrator_gets_a_new_password(tm
     assert users("alter", "admin", "--data", tmp_path, password="new").returncode == 0
     with part:
         assert AdminClient({**client, "sasl.password": "new"}).list_topics(timeout=20).brokers
+
+
+def test_its_http_port_is_https_and_for_the_administrator(tmp_path: Path) -> None:
+    port, folder = free_port(), tmp_path / "broker" / "security"
+    with secured(tmp_path, http=f"127.0.0.1:{port}"):
+        admin = f"admin:{yaml.safe_load((folder / 'client.yaml').read_text())['sasl.password']}"
+        trusting = ssl.create_default_context(cafile=folder / "ca.pem")
+        assert get(port, "/metrics", admin, tls=trusting)[0] == 200
+        assert get(port, "/metrics", tls=trusting)[0] == 401
+        assert get(port, "/healthz", tls=trusting)[0] == 200
+        with pytest.raises((http.client.HTTPException, OSError)):
+            get(port, "/metrics", admin)
+
+
+def test_a_certificate_that_soon_ends_is_made_anew_by_a_broker_that_runs_on(tmp_path: Path) -> None:
+    files, config = SecurityFolder(tmp_path), BrokerConfig.model_validate({"security": True})
+    clock = HandClock()
+    files.make_certificates(["localhost"], datetime.datetime.fromtimestamp(clock.now_ms / 1000, datetime.UTC))
+    days = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal days
+        if days == 900:
+            raise asyncio.CancelledError
+        days += round(seconds / 86_400)
+        clock.now_ms += int(seconds * 1000)
+        seen.append(files.server.read_bytes())
+
+    seen: list[bytes] = []
+    authority = files.authority.read_bytes()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(keep_certificates(config, tmp_path, clock, sleep))
+    changes = [day for day, (before, after) in enumerate(itertools.pairwise(seen)) if before != after]
+    assert changes[0] == 0, "it lacked this machine's other names"
+    assert 790 < changes[1] < 825 - 29
+    assert files.authority.read_bytes() == authority

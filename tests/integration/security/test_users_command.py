@@ -79,3 +79,15 @@ def test_wrong_usage_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_names_of_any_characters_are_told_apart_and_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    for name in ("al=i,ce", "ünïcødé", "\x1b[2Jq", "--help"):
+        assert users("create", "--data", tmp_path, "--", name, password="x").returncode == 0
+    listed = users("list", "--data", tmp_path)
+    assert [line.split("  ")[0] for line in listed.stdout.splitlines()[1:]] == ["'\\x1b[2Jq'", "--help", "al=i,ce", "ünïcødé"]
+    assert "\x1b" not in listed.stdout
+    for action in ("create", "alter", "delete"):
+        refused = users(action, "--data", tmp_path, "--", "", password="x")
+        assert (refused.returncode, refused.stderr) == (2, "headrace users: the name is empty\n")

@@ -1,6 +1,8 @@
 """What a part says on `/healthz` and `/readyz`; time is moved by hand."""
 
 import asyncio
+import contextlib
+import socket
 import urllib.error
 import urllib.request
 
@@ -70,3 +72,14 @@ def test_both_are_answered_over_http() -> None:
     assert asked(port, "/readyz") == (503, "the event loop has not turned for 60 s")
     assert asked(port, "/elsewhere")[0] == 404
     assert asked(port, "/metrics")[0] == 200
+
+
+def test_clients_that_send_a_byte_at_a_time_keep_nobody_from_asking() -> None:
+    health = Health(Time())
+    health.ready()
+    port = serve_http(Address("127.0.0.1", 0), health)
+    with contextlib.ExitStack() as stack:
+        for _ in range(150):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nX: a")
+        assert [asked(port, "/healthz") for _ in range(3)] == [(200, "ok")] * 3
