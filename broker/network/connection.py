@@ -167,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._patience.is_over(self._server.broker.clock.monotonic_ms(), is_read=self._reading)
 
     def looks_stuck(self) -> bool:
-        """Whether it keeps memory of ours and has hardly sent or read anything since this was last asked."""
+        """Whether it keeps memory of ours and has hardly sent or read anything for some seconds, each of which asks this."""
         is_waited_for = self.held_bytes > 0 and (self._reading or self._sender.is_paused)
         return self._patience.looks_stuck(is_waited_for=is_waited_for)
 

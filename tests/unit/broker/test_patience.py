@@ -35,17 +35,22 @@ def test_time_in_which_we_do_not_read_does_not_count() -> None:
     assert patience.is_over(BEGAN_MS + 50_000 + LIMIT_MS + 1, is_read=True)
 
 
-def test_who_sends_or_reads_little_between_two_looks_is_stuck() -> None:
+def looks(patience: Patience, count: int) -> list[bool]:
+    return [patience.looks_stuck(is_waited_for=True) for _ in range(count)]
+
+
+def test_who_sends_or_reads_little_from_look_to_look_is_stuck() -> None:
     patience = Patience(LIMIT_MS, BEGAN_MS)
-    assert not patience.looks_stuck(is_waited_for=True), "nobody has looked before"
     patience.came(100_000, BEGAN_MS, is_in_frame=True)
-    assert not patience.looks_stuck(is_waited_for=True)
+    assert looks(patience, 4) == [False, False, False, True], "the first look is the beginning"
     patience.came(10_000, BEGAN_MS, is_in_frame=True)
-    assert patience.looks_stuck(is_waited_for=True)
+    assert looks(patience, 1) == [True]
     patience.read(256_000)
-    assert not patience.looks_stuck(is_waited_for=True)
+    assert looks(patience, 4) == [False, False, False, True]
 
 
 def test_who_could_not_go_on_because_of_us_is_not_stuck() -> None:
     patience = Patience(LIMIT_MS, BEGAN_MS)
-    assert [patience.looks_stuck(is_waited_for=waited) for waited in (True, False, True, True)] == [False, False, False, True]
+    looks(patience, 3)
+    assert not patience.looks_stuck(is_waited_for=False)
+    assert looks(patience, 4) == [False, False, False, True]
