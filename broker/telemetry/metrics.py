@@ -162,6 +162,13 @@ class Metrics(Collector):
         """The same of histograms."""
         self._histograms.append((family, read))
 
+    def describe(self) -> Iterator[Metric]:
+        """The families without their numbers: to be registered reads nothing, and starts no look at the logs."""
+        for family, _ in self._watched:
+            yield Metric(family.name.removesuffix("_total"), family.text, family.kind)
+        for family, _ in self._histograms:
+            yield Metric(family.name, family.text, "histogram")
+
     def collect(self) -> Iterator[Metric]:
         for family, read in self._watched:
             said = _steadily(read)

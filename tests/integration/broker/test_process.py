@@ -64,7 +64,7 @@ def test_a_directory_in_use_is_exit_2(tmp_path: Path) -> None:
     [
         ("num.partition", 3, "did you mean num.partitions?"),
         ("num.partitions", "many", "num.partitions"),
-        ("listeners", "SSL://127.0.0.1:9092", "SSL is not served"),
+        ("listeners", "SSL://127.0.0.1:9092", "ssl.keystore.location is missing"),
         ("listeners", "127.0.0.1", "write it as PLAINTEXT://host:port"),
         ("log.dirs", "/a,/a", "named twice"),
         ("log.dirs", "/a,", "name a directory"),
