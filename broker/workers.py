@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 _NICENESS = 5
+# What Python's own helper process would say, in plain text among our log lines, when we are killed: the kernel has cleaned up.
+_UNSAID = "ignore:resource_tracker:UserWarning"
 
 
 class WorkerDiedError(Exception):
@@ -43,6 +46,8 @@ class Workers:
             WorkerDiedError: the process died.
         """
         if self._pool is None:
+            if _UNSAID not in sys.warnoptions:
+                sys.warnoptions.append(_UNSAID)  # which processes that we spawn are given
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._processes, context, _begin, (os.getpid(), self._niceness))
         pool = self._pool

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -65,6 +68,37 @@ def test_after_a_crash_logs_are_scanned_in_processes_and_all_is_there(tmp_path: 
     assert again.append(build_batch([Record(None, b"more", NOW_MS)]), now_ms=NOW_MS).base_offset == 8
     logs.close(NOW_MS)
     assert (tmp_path / "copy" / ".kafka_cleanshutdown").exists()
+
+
+def workers() -> list[int]:
+    """The processes of this one that load logs, or are about to."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline") for pid in children}
+    return [pid for pid, command in commands.items() if b"spawn_main" in command.read_bytes()]
+
+
+def test_kill_9_of_a_process_that_loads_logs_lets_the_broker_load_them_itself(tmp_path: Path) -> None:
+    crashed(tmp_path / "logs", tmp_path / "copy", partitions=4, batches=8)
+    killed: list[int] = []
+    is_open = threading.Event()
+
+    def kill_the_first() -> None:
+        while not killed and not is_open.wait(0.01):
+            for pid in workers()[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    progress = Progress()
+    logs = opened(tmp_path / "copy", progress)
+    is_open.set()
+    killer.join()
+    assert len(killed) == 1
+    assert [log.log_end_offset for log in logs.all()] == [8] * 4
+    assert logs.is_whole
+    assert progress.logs_done == progress.logs == 4
+    logs.close(NOW_MS)
 
 
 def test_a_log_that_a_process_cannot_load_is_offline_alone(tmp_path: Path) -> None:

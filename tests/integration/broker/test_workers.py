@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +46,21 @@ def test_after_a_death_the_next_job_gets_a_new_process() -> None:
         workers.kill()
 
     asyncio.run(scenario())
+
+
+KILLED_BESIDE_A_WORKER = """
+import asyncio, os, signal
+from headrace.broker.workers import Workers
+async def work():
+    print(await Workers(1).run(os.getpid), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(work())
+"""
+
+
+def test_kill_9_of_the_broker_leaves_no_worker_and_no_plain_text_among_the_lines_of_the_log() -> None:
+    command = [sys.executable, "-c", KILLED_BESIDE_A_WORKER]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # until nobody has its stderr
+    assert killed.returncode == -signal.SIGKILL
+    assert int(killed.stdout) > 0
+    assert killed.stderr == ""
