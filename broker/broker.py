@@ -26,6 +26,7 @@ from headrace.broker.network.throttling import Throttler
 from headrace.broker.quotas.clients import ClientQuotas
 from headrace.broker.quotas.rate import Windows
 from headrace.broker.security.access import Authorizer, EverybodyMay
+from headrace.broker.security.denials import Denials
 from headrace.broker.security.logins import Logins, TokenVerifier
 from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.users import Users
@@ -76,7 +77,8 @@ class Broker:
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
-        self.access_rules = AccessRules(store, config) if config.authorizer_class_name else None
+        self.denials = Denials(clock)
+        self.access_rules = AccessRules(store, config, self.denials.note) if config.authorizer_class_name else None
         self.authorizer: Authorizer = self.access_rules.authorizer if self.access_rules else EverybodyMay()
         failed = FailedLogins(config.connection_failed_authentication_delay_ms)
         self.logins = Logins(Users(store), clock, failed, _tokens(config, clock))

@@ -63,13 +63,25 @@ class RequestContext:
     started_ns: int
 
     def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
-        """Whether this client may do this to that resource."""
-        session = self.session
-        return session.authorizer.allows(session.principal, session.client_host, operation, kind, name)
+        """Whether this client may do this to that resource; if not, it is refused, which is counted and logged."""
+        allowed = self.sees(operation, kind, name)
+        if not allowed:
+            session = self.session
+            session.authorizer.denied(session.principal, session.client_host, operation, kind, name)
+        return allowed
 
     def may_cluster(self, operation: Operation) -> bool:
         """The same of the cluster itself."""
         return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME)
+
+    def sees(self, operation: Operation, kind: ResourceType, name: str) -> bool:
+        """The same where a no refuses nothing: something is left out, or another right would do as well (logIfDenied)."""
+        session = self.session
+        return session.authorizer.allows(session.principal, session.client_host, operation, kind, name)
+
+    def sees_cluster(self, operation: Operation) -> bool:
+        """The same of the cluster itself."""
+        return self.sees(operation, ResourceType.CLUSTER, CLUSTER_NAME)
 
     def may_some(self, operation: Operation, kind: ResourceType) -> bool:
         """Whether this client may do this to at least one resource of that kind."""
@@ -78,11 +90,11 @@ class RequestContext:
 
     def operations(self, kind: ResourceType, name: str) -> int:
         """What this client may do to that resource: a bit for each operation, by its number (KIP-430)."""
-        return sum(1 << operation for operation in OPERATIONS_ON[kind] if self.may(operation, kind, name))
+        return sum(1 << operation for operation in OPERATIONS_ON[kind] if self.sees(operation, kind, name))
 
     def cluster_operations(self) -> int:
         """The same of the cluster itself; 0 for who may not describe it."""
-        may_ask = self.may_cluster(Operation.DESCRIBE)
+        may_ask = self.sees_cluster(Operation.DESCRIBE)
         return self.operations(ResourceType.CLUSTER, CLUSTER_NAME) if may_ask else 0
 
 

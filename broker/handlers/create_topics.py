@@ -48,7 +48,7 @@ async def _create(broker: Broker, context: RequestContext, topic: Any, *, valida
         except StorageError as error:
             return _refused(topic.name, (ErrorCode.kafka_storage_error, str(error)))
     made = {"name": topic.name, "topic_id": topic_id, "error_code": 0, "error_message": None}
-    if not context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name):  # KIP-525
+    if not context.sees(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name):  # KIP-525
         hidden = {"num_partitions": -1, "replication_factor": -1, "configs": []}
         return {**made, **hidden, "topic_config_error_code": ErrorCode.topic_authorization_failed}
     return {

@@ -56,7 +56,7 @@ async def _delete(broker: Broker, context: RequestContext, name: str | None, top
 
 def _may(context: RequestContext, operation: Operation, topic: str) -> bool:
     """Who may delete anything in the cluster may see and delete each topic."""
-    return context.may_cluster(Operation.DELETE) or context.may(operation, ResourceType.TOPIC, topic)
+    return context.sees_cluster(Operation.DELETE) or context.may(operation, ResourceType.TOPIC, topic)
 
 
 def _result(name: str | None, topic_id: UUID | None, error: int, message: str | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _details(group: Group) -> dict[str, Any]:
 
 def list_groups(broker: "Broker", context: RequestContext, request: Any) -> Response:
     """All groups for who may describe the cluster; otherwise those that may be described each."""
-    every = context.may_cluster(Operation.DESCRIBE)
+    every = context.sees_cluster(Operation.DESCRIBE)
     states = frozenset(state.lower() for state in request.states_filter)
     types = frozenset(kind.lower() for kind in request.types_filter)
     return {
@@ -94,7 +94,7 @@ def list_groups(broker: "Broker", context: RequestContext, request: Any) -> Resp
             }
             for group in broker.groups.groups()
             if is_listed(group, states, types)
-            and (every or context.may(Operation.DESCRIBE, ResourceType.GROUP, group.group_id))
+            and (every or context.sees(Operation.DESCRIBE, ResourceType.GROUP, group.group_id))
         ],
     }
 

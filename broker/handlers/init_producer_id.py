@@ -29,7 +29,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
 
 def _may_have_one(context: RequestContext) -> bool:
     """Who may write to any topic may do so idempotently (KIP-679)."""
-    return context.may_cluster(Operation.IDEMPOTENT_WRITE) or context.may_some(Operation.WRITE, ResourceType.TOPIC)
+    return context.may_some(Operation.WRITE, ResourceType.TOPIC) or context.may_cluster(Operation.IDEMPOTENT_WRITE)
 
 
 INIT_PRODUCER_ID = Api(22, "InitProducerId", 0, 4, _handle)

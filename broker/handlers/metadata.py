@@ -67,6 +67,10 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
 
 
 def _may_see(context: RequestContext, topic: str) -> bool:
+    return context.sees(Operation.DESCRIBE, ResourceType.TOPIC, topic)
+
+
+def _may_describe(context: RequestContext, topic: str) -> bool:
     return context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic)
 
 
@@ -109,10 +113,10 @@ def _one(
         topic = broker.topic_by_id(topic_id)
         if topic is None:
             return _missing(ErrorCode.unknown_topic_id, None, topic_id)
-        if not _may_see(context, topic.name):
+        if not _may_describe(context, topic.name):
             return _missing(ErrorCode.topic_authorization_failed, None, topic_id)
         return _described(broker, topic, _operations(context, topic, asked=with_operations))
-    if name is not None and not _may_see(context, name):
+    if name is not None and not _may_describe(context, name):
         return {**_missing(ErrorCode.topic_authorization_failed, name, None), "is_internal": False}
     error: int = name_error(name)
     if error or name is None:

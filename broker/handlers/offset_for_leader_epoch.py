@@ -21,7 +21,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
 
 
 def _topic(broker: Broker, context: RequestContext, topic: Any) -> Generator[None, None, dict[str, Any]]:
-    may = context.may_cluster(Operation.CLUSTER_ACTION) or context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.topic)
+    may = context.sees_cluster(Operation.CLUSTER_ACTION) or context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.topic)
     if not may:
         refused = [_answer(asked.partition, ErrorCode.topic_authorization_failed, -1, -1) for asked in topic.partitions]
         return {"topic": topic.topic, "partitions": refused}

@@ -147,7 +147,7 @@ def _all_fetched_topics(broker: "Broker", context: RequestContext, group_id: str
         by_topic.setdefault(name, []).append(index)
     answer = []
     for name, indexes in by_topic.items():
-        if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
+        if not context.sees(Operation.DESCRIBE, ResourceType.TOPIC, name):
             continue
         topic = broker.topic(name)
         if topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION:

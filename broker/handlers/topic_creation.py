@@ -15,7 +15,7 @@ MAX_PARTITIONS = 10_000  # of one topic: every one of them costs files, memory a
 
 def may_create(context: RequestContext, name: str) -> bool:
     """Whether a client may make a topic of that name: it may make any, or this one."""
-    return context.may_cluster(Operation.CREATE) or context.may(Operation.CREATE, ResourceType.TOPIC, name)
+    return context.sees_cluster(Operation.CREATE) or context.may(Operation.CREATE, ResourceType.TOPIC, name)
 
 
 def name_error(name: str | None) -> int:

@@ -58,7 +58,9 @@ class Server:
     async def listen(self, endpoint: Endpoint, sock: socket.socket, tls: TlsContext | None) -> None:
         """Serve a bound socket, over TLS where there is a context for it."""
         if tls is not None:
-            listener = TlsListener(endpoint.name, sock, tls, lambda: Connection(self, endpoint), self._count_failed_handshake)
+            listener = TlsListener(
+                endpoint.name, sock, tls, lambda: Connection(self, endpoint), self._admission, self._count_closed
+            )
             listener.start()
             self._listening.append(listener)
             return
@@ -73,8 +75,8 @@ class Server:
             share = self._shares[key] = Share()
         return share
 
-    def _count_failed_handshake(self) -> None:
-        self.metrics.connections_closed[CloseReason.TLS.value] += 1
+    def _count_closed(self, reason: CloseReason) -> None:
+        self.metrics.connections_closed[reason.value] += 1
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task that outlives its connection."""

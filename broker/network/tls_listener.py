@@ -1,16 +1,19 @@
 """A listener over TLS: it takes connections, shakes hands with a bound in time and number, and hands on what came through.
 
 Sockets are taken by hand and not by the loop's own server, for three reasons: each handshake uses the context that is in force
-then (certificates change without a restart), each that fails is one line in the log, and those that stall are counted: beyond
-the bound the oldest is given up, so that a thousand half-open ones keep nobody out.
+then (certificates change without a restart), each that fails is one line in the log, and those that stall are counted: with
+the connections of their address and of all, and beyond a bound of their own the oldest one of the address that has most of them
+is given up, so that a thousand half-open ones keep nobody out.
 """
 
 import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 
+from headrace.broker.network.admission import Admission, CloseReason
 from headrace.broker.security.tls import TlsContext
 
 logger = logging.getLogger(__name__)
@@ -30,13 +33,14 @@ class TlsListener:
         sock: socket.socket,
         context: TlsContext,
         protocol: Callable[[], asyncio.BaseProtocol],
-        failed: Callable[[], None],
+        admission: Admission,
+        closed: Callable[[CloseReason], None],
     ) -> None:
-        """`protocol` makes what serves a connection, once its handshake is done; `failed` is told of each that does not."""
-        self._failed_one = failed
+        """`protocol` makes what serves a connection, once its handshake is done; `closed` is told of each that is not."""
+        self._admission, self._closed = admission, closed
         self._name, self._socket, self._context, self._protocol = name, sock, context, protocol
         self._paused: asyncio.TimerHandle | None = None
-        self._handshakes: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._handshakes: dict[asyncio.Task[None], str] = {}  # → address; the oldest first
 
     def start(self) -> None:
         """Take connections."""
@@ -65,13 +69,27 @@ class TlsListener:
                 logger.error("no connection can be taken: %s", error, extra={"listener": self._name})
                 self._pause()
                 return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self._handshakes) >= _MOST:
-                next(iter(self._handshakes)).cancel()
-            task = asyncio.ensure_future(self._shake_hands(sock, f"{address[0]}:{address[1]}"))
-            self._handshakes[task] = None
-            task.add_done_callback(self._handshakes.pop)
+            self._begin(sock, address[0].removeprefix("::ffff:"), address[1])
+
+    def _begin(self, sock: socket.socket, ip: str, port: int) -> None:
+        refusal = self._admission.begin_handshake(ip)
+        if refusal is not None:
+            self._closed(refusal)
+            why = f"as many as {refusal.value} allows are open"
+            logger.info("connection closed: %s", why, extra={"client": f"{ip}:{port}", "listener": self._name})
+            sock.close()
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self._handshakes) >= _MOST:
+            (most, _), *_ = Counter(self._handshakes.values()).most_common(1)
+            next(task for task, other in self._handshakes.items() if other == most).cancel()
+        task = asyncio.ensure_future(self._shake_hands(sock, f"{ip}:{port}"))
+        self._handshakes[task] = ip
+        task.add_done_callback(self._ended)
+
+    def _ended(self, handshake: asyncio.Task[None]) -> None:
+        self._admission.end_handshake(self._handshakes.pop(handshake))
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()
@@ -95,7 +113,7 @@ class TlsListener:
             self._failed(client, _reason(error))
 
     def _failed(self, client: str, reason: str) -> None:
-        self._failed_one()
+        self._closed(CloseReason.TLS)
         logger.info("connection closed: no TLS handshake: %s", reason, extra={"client": client, "listener": self._name})
 
 

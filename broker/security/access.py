@@ -97,6 +97,10 @@ class Authorizer(Protocol):
         """Whether it may do this to at least one resource of that kind, whichever (KIP-679)."""
         ...
 
+    def denied(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> None:
+        """Take note that a client was refused that."""
+        ...
+
 
 class EverybodyMay:
     """Without an authorizer, as in Kafka."""
@@ -106,3 +110,6 @@ class EverybodyMay:
 
     def allows_some(self, principal: Principal, host: str, operation: Operation, kind: ResourceType) -> bool:  # noqa: ARG002 - the interface
         return True
+
+    def denied(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> None:
+        """Nobody is."""

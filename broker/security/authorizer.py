@@ -9,7 +9,7 @@ It is asked for every topic of every produce and fetch, so answers are kept unti
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from headrace.broker.security.access import Operation, Principal, ResourceType
 from headrace.broker.security.acls import EVERY_PRINCIPAL, WILDCARD, AclBinding, AclFilter, PatternType, Permission
@@ -56,11 +56,25 @@ class _Rules:
             yield from self.prefixed.get(name[:length], ())
 
 
+class Denied(Protocol):
+    """Is told of what was refused."""
+
+    def __call__(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> None: ...
+
+
 class AclAuthorizer:
     """An Authorizer by access rules."""
 
-    def __init__(self, super_users: Iterable[str], *, allowed_without_rules: bool, rules: Iterable[AclBinding] = ()) -> None:
+    def __init__(
+        self,
+        super_users: Iterable[str],
+        *,
+        allowed_without_rules: bool,
+        rules: Iterable[AclBinding] = (),
+        denied: Denied | None = None,
+    ) -> None:
         """`super_users` are principals as text; `allowed_without_rules` is allow.everyone.if.no.acl.found."""
+        self._denied = denied
         self._super_users = frozenset(super_users)
         self._allowed_without_rules = allowed_without_rules
         self._by_kind = {kind: _Rules() for kind in ResourceType}
@@ -112,6 +126,10 @@ class AclAuthorizer:
             answer = self._decide(principal, host, operation, kind, _ANY_NAME) or self._some(principal, host, operation, kind)
             self._keep(key, answer)
         return answer
+
+    def denied(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> None:
+        if self._denied is not None:
+            self._denied(principal, host, operation, kind, name)
 
     def _keep(self, key: tuple[Principal, str, Operation, ResourceType, str | None], answer: bool) -> None:
         if len(self._answers) >= _KEPT_ANSWERS:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.keys.access import AccessKeys, parse_super_users
 from headrace.broker.security.acls import STORE_KIND, AclBinding, AclFilter, from_text, key_of, to_text
-from headrace.broker.security.authorizer import AclAuthorizer
+from headrace.broker.security.authorizer import AclAuthorizer, Denied
 
 logger = logging.getLogger(__name__)
 
@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 class AccessRules:
     """Every change is durable before it is in force."""
 
-    def __init__(self, store: CoordinationStore, keys: AccessKeys) -> None:
-        """Take the rules from the store.
+    def __init__(self, store: CoordinationStore, keys: AccessKeys, denied: Denied | None = None) -> None:
+        """Take the rules from the store; `denied` is told of every refusal.
 
         Raises:
             VersionError, CorruptError: a rule there cannot be read; to go on without it could allow what it denies.
@@ -25,6 +25,7 @@ class AccessRules:
             parse_super_users(keys.super_users),
             allowed_without_rules=keys.allow_everyone_if_no_acl_found,
             rules=[from_text(text) for text in store.entries(STORE_KIND).values()],
+            denied=denied,
         )
 
     def find(self, wanted: AclFilter) -> Sequence[AclBinding]:

@@ -53,5 +53,7 @@ async def _admit(broker: "Broker", credentials: Credentials, address: str) -> in
     if not await broker.logins.is_password(credentials.name, credentials.password, address):
         return UNAUTHORIZED
     who = Principal("User", credentials.name)
-    may = broker.authorizer.allows(who, address, Operation.DESCRIBE, ResourceType.CLUSTER, CLUSTER_NAME)
-    return OK if may else FORBIDDEN
+    if broker.authorizer.allows(who, address, Operation.DESCRIBE, ResourceType.CLUSTER, CLUSTER_NAME):
+        return OK
+    broker.authorizer.denied(who, address, Operation.DESCRIBE, ResourceType.CLUSTER, CLUSTER_NAME)
+    return FORBIDDEN

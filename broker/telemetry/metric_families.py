@@ -71,6 +71,7 @@ CONNECTIONS_CLOSED = Family(
 LOGINS = Family(
     "headrace_broker_logins_total", "counter", "Logins over SASL, by `success` or why they failed", ("mechanism", "result")
 )
+DENIED = Family("headrace_broker_denied_total", "counter", "What was refused for want of a right", ("operation", "resource"))
 RECEIVED_BYTES = Family("headrace_broker_received_bytes_total", "counter", "Bytes received from clients")
 SENT_BYTES = Family("headrace_broker_sent_bytes_total", "counter", "Bytes sent to clients")
 

@@ -77,6 +77,7 @@ def _watch_requests(broker: "Broker") -> None:
     metrics.watch(families.CONNECTIONS, lambda: _by_label(metrics.connections))
     metrics.watch(families.CONNECTIONS_CLOSED, lambda: _by_label(metrics.connections_closed))
     metrics.watch(families.LOGINS, lambda: list(broker.logins.counts.items()))
+    metrics.watch(families.DENIED, lambda: list(broker.denials.counts.items()))
     metrics.watch(families.RECEIVED_BYTES, lambda: metrics.bytes_in)
     metrics.watch(families.SENT_BYTES, lambda: metrics.bytes_out)
 

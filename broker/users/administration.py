@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are there, and documented
+    AclOperation,
     AdminClient,
     ScramCredentialInfo,
     ScramMechanism,
@@ -57,6 +58,10 @@ class OverTheProtocol:
         """Nothing is held."""
 
     def list(self) -> Found:
+        # librdkafka 2.x crashes on a refusal of what is asked next, so it is asked for the right first.
+        cluster = self._result(self._admin.describe_cluster(include_authorized_operations=True, request_timeout=_TIMEOUT_S))
+        if AclOperation.DESCRIBE not in (cluster.authorized_operations or ()):
+            raise HeadraceError("the broker did not do it: you may not DESCRIBE the cluster (access rules)")
         told = self._result(self._admin.describe_user_scram_credentials(request_timeout=_TIMEOUT_S))
         found = {}
         for name in sorted(told):

@@ -32,8 +32,15 @@ def rule(right: Right, *, permission: Permission = Permission.ALLOW, pattern: Pa
     return AclBinding(kind, pattern, name, str(EVE), "*", operation, permission)
 
 
-def with_rules(rules: Iterable[AclBinding]) -> AclAuthorizer:
-    return AclAuthorizer((), allowed_without_rules=False, rules=rules)
+def with_rules(rules: Iterable[AclBinding], denied: list[Right] | None = None) -> AclAuthorizer:
+    """An authorizer; what it hears of refusals to Eve is put into `denied`."""
+
+    def note(principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> None:
+        assert (principal, host) == (EVE, HOST)
+        if denied is not None:
+            denied.append((operation, kind, name))
+
+    return AclAuthorizer((), allowed_without_rules=False, rules=rules, denied=note)
 
 
 async def raw(broker: Broker, authorizer: Authorizer, key: int, version: int, body: Mapping[str, Any]) -> bytes:

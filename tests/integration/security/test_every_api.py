@@ -21,7 +21,7 @@ from headrace.broker.keys.access import STANDARD_AUTHORIZER
 from headrace.broker.security.access import CLUSTER_NAME, Operation, ResourceType
 from headrace.broker.security.acls import AclBinding, PatternType, Permission
 from tests.integration.node import HandClock, Node
-from tests.integration.security.calls import EVE, decoded, raw, rule, with_rules
+from tests.integration.security.calls import EVE, Right, decoded, raw, rule, with_rules
 from tests.integration.security.cases import CASES, CLUSTER, GROUP, NO_RIGHT_NEEDED, SECRET, TOPIC, WHISPERED, Case
 
 NOT_THE_ID = UUID(int=77)
@@ -108,7 +108,8 @@ def test_every_api_has_its_cases() -> None:
 @each_case
 def test_without_any_right_the_answer_is_the_same_to_the_byte_whether_it_is_there_or_not(case: Case, tmp_path: Path) -> None:
     async def steps() -> None:
-        nobody = with_rules([])
+        denied: list[Right] = []
+        nobody = with_rules([], denied)
         async with (
             broker(tmp_path / "full") as full,
             broker(tmp_path / "empty", topic=False, group=False) as empty,
@@ -116,8 +117,11 @@ def test_without_any_right_the_answer_is_the_same_to_the_byte_whether_it_is_ther
             for version in versions(case):
                 there = await raw(full, nobody, case.key, version, case.body(id_of(full)))
                 assert_refused(case, version, there, case.needs[0][1])
+                assert bool(denied) == (case.needs[0][1] is not None), "each refusal is noted, and nothing that is left out"
+                denied.clear()
                 if case.hides:
                     assert there == await raw(empty, nobody, case.key, version, case.body(NOT_THE_ID))
+                    denied.clear()
             assert empty.topic(SECRET) is None, "it was made for who may not make it"
 
     asyncio.run(steps())
@@ -152,12 +156,14 @@ def test_with_exactly_the_rights_it_needs_it_works(case: Case, how: str, tmp_pat
         return rule((operation, kind, "*") if how == "wildcard" and kind is not CLUSTER else right)
 
     async def steps() -> None:
-        rights = with_rules([granted(right) for right, _ in case.needs])
+        denied: list[Right] = []
+        rights = with_rules([granted(right) for right, _ in case.needs], denied)
         async with broker(tmp_path, topic=not case.absent) as node:
             topic_id = id_of(node)
             for version in reversed(versions(case)):
                 assert_served(case, version, await raw(node, rights, case.key, version, case.body(topic_id)))
                 topic_id = id_of(node)
+        assert denied == []
 
     asyncio.run(steps())
 

@@ -51,6 +51,10 @@ def test_the_files_that_it_made_are_enough_and_needed(tmp_path: Path) -> None:
         alice = {**client, "sasl.username": "alice", "sasl.password": "wonderland"}
         told = AdminClient(alice).list_topics("secret", timeout=20).topics["secret"].error  # logged in, and without any right
         assert told.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+        (tmp_path / "alice.yaml").write_text(yaml.safe_dump(alice))
+        for arguments in (("list",), ("create", "eve"), ("delete", "admin")):
+            refused = users(*arguments, "--config", tmp_path / "alice.yaml", password="x")
+            assert (refused.returncode, "you may not DESCRIBE the cluster" in refused.stderr) == (1, True)
         for missing in ("ssl.ca.location", "sasl.password", "security.protocol"):
             keys = {key: value for key, value in client.items() if key != missing}
             with pytest.raises(KafkaException):

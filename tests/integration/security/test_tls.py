@@ -16,7 +16,7 @@ from tests.integration.broker.requests import batch, create_topic, fetch_body, m
 from tests.integration.groups.wire_client import WireClient
 from tests.integration.security.sasl_wire import log_in, port_of, put_user
 from tests.integration.security.tls_files import LONG_AGO, NOW, Pki, over_tls
-from tests.processes import Part
+from tests.processes import Part, free_port
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,28 @@ def test_a_thousand_handshakes_that_stall_keep_nobody_out_and_are_closed(part: P
             assert time.monotonic() - begun < 1
         assert is_closed(stalled[0])  # given up for newer ones
         assert is_closed(stalled[-1], timeout_s=20)  # after ten seconds
+
+
+def test_a_handshake_that_stalls_counts_with_the_connections_of_its_address(tmp_path: Path, pki: Pki) -> None:
+    keys = {"max.connections.per.ip": 3}
+    listeners = f"SSL://127.0.0.1:{free_port()}"
+    config = {
+        "listeners": listeners,
+        "log.dirs": str(tmp_path / "broker"),
+        "ssl.keystore.location": str(pki.server_file),
+        **keys,
+    }
+    with Part("broker", tmp_path, config) as part:
+        port = part.ports["kafka"]
+        stalled = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3)]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as fourth:
+            assert is_closed(fourth)
+        assert "as many as max.connections.per.ip allows are open" in part.log_file.read_text()
+        before = said(part)
+        for connection in stalled:
+            connection.close()
+        assert said_after(part, before, "no TLS handshake")
+        assert serves(part, pki.context())
 
 
 def test_a_slow_reader_over_tls_holds_little_memory(part: Part, pki: Pki) -> None:

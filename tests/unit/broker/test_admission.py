@@ -32,3 +32,19 @@ def test_overrides_are_written_as_kafka_writes_them() -> None:
 def test_an_override_that_is_not_an_address_and_a_count_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address:count|does not appear to be"):
         BrokerConfig.model_validate({"log.dirs": "d", "max.connections.per.ip.overrides": text})
+
+
+def test_handshakes_take_places_from_handshakes_only() -> None:
+    admission = Admission(3, 2, {})
+    assert admission.begin_handshake("10.0.0.1") is None
+    assert admission.begin_handshake("10.0.0.1") is None
+    assert admission.begin_handshake("10.0.0.1") is CloseReason.TOO_MANY_OF_IP
+    assert admission.enter("10.0.0.1") is None, "its handshake is done, the other two are not"
+    admission.end_handshake("10.0.0.1")
+    assert admission.begin_handshake("10.0.0.1") is CloseReason.TOO_MANY_OF_IP
+    assert admission.begin_handshake("10.0.0.2") is None
+    assert admission.begin_handshake("10.0.0.3") is CloseReason.TOO_MANY
+    admission.end_handshake("10.0.0.1")
+    admission.end_handshake("10.0.0.2")
+    admission.leave("10.0.0.1")
+    assert [admission.begin_handshake(ip) for ip in ("10.0.0.1", "10.0.0.1", "10.0.0.2")] == [None] * 3
