@@ -97,13 +97,14 @@ def sides(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str]
 ABSENT_THERE = {"metadata that makes a topic", "create a topic", "create a topic in the cluster"}
 
 
-@pytest.mark.parametrize("name", CASES)
+NEWER = {name for name, case in CASES.items() if case.key in (8, 9) and min(versions(case)) > 9}  # by topic ids: Kafka 4.2
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in NEWER])
 def test_the_codes_of_a_refusal_are_those_of_apache_kafka(sides: tuple[Side, Side], name: str) -> None:
     case = CASES[name]
     served = {each.api_key: each.max_version for each in sides[1].eve.call(18, 3, CLIENT).api_keys}
     both = [version for version in versions(case) if version <= served[case.key]]
-    if not both:
-        pytest.skip(f"Apache Kafka 4.1 serves {case.key} up to version {served[case.key]} only")
     lacking: list[list[Right]] = [[]]
     if len(case.needs) > 1 and name not in ABSENT_THERE:
         lacking += [[right for right, _ in case.needs if right != without] for without, _ in case.needs]
