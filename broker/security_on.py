@@ -25,6 +25,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.keys.network import parse_listeners
 from headrace.broker.security.certificates import Signed, new_authority, sign
+from headrace.broker.security.scram import is_password
 from headrace.broker.security.users import Users, put_user
 from headrace.clock import Clock
 from headrace.errors import UsageError
@@ -35,6 +36,7 @@ MECHANISM = "SCRAM-SHA-512"
 _MECHANISMS = ("SCRAM-SHA-256", MECHANISM)
 _ITERATIONS = 8192
 _RENEWED_BEFORE = datetime.timedelta(days=30)
+_NO_PAIR = "ca.key and ca.pem are not a pair that was made here; move both away, and new ones are made"
 _LOOKED_AT_EVERY_S = 86_400.0
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -74,9 +76,10 @@ class SecurityFolder:
     def admin_password(self) -> str | None:
         """As the client's file has it; None if it is not there."""
         try:
-            return str(yaml.safe_load(self.client.read_text())["sasl.password"])
-        except (OSError, yaml.YAMLError, LookupError, TypeError):
+            password = yaml.safe_load(self.client.read_text())["sasl.password"]
+        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
             return None
+        return password if isinstance(password, str) and password else None
 
     def write_clients(self, bootstrap: str, password: str) -> None:
         """What a client needs to log in as the administrator."""
@@ -106,15 +109,22 @@ class SecurityFolder:
     def _read_authority(self) -> Signed | None:
         if not (self.authority.exists() and self._authority_key.exists()):
             return None
-        key = load_pem_private_key(self._authority_key.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("ca.key is not one of ours; move the folder away, and a new one is made")
-        return Signed(key, x509.load_pem_x509_certificate(self.authority.read_bytes()))
+        try:
+            key = load_pem_private_key(self._authority_key.read_bytes(), None)
+            certificate = x509.load_pem_x509_certificate(self.authority.read_bytes())
+        except (ValueError, TypeError) as error:
+            raise ValueError(_NO_PAIR) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise ValueError(_NO_PAIR)
+        return Signed(key, certificate)
 
     def _is_good(self, hosts: Sequence[str], now: datetime.datetime) -> bool:
         if not self.server.exists():
             return False
-        certificate = x509.load_pem_x509_certificate(self.server.read_bytes())
+        try:
+            certificate = x509.load_pem_x509_certificate(self.server.read_bytes())
+        except ValueError:  # whatever it is, it is ours to make
+            return False
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
         return set(hosts) <= known and certificate.not_valid_after_utc - now > _RENEWED_BEFORE
@@ -152,6 +162,8 @@ def prepare(config: BrokerConfig, log_directory: Path, store: CoordinationStore,
         files.write_clients(bootstrap, password)  # before the user: a crash in between is mended by the next start
         if not users.credentials(ADMIN):
             put_user(users, ADMIN, password.encode(), _MECHANISMS, _ITERATIONS)
+        elif not is_password(*users.claimed_by_password(ADMIN), password.encode()):
+            logger.warning("the password in %s is not the one that user admin has now", files.client)
         logger.info("security is on: what clients need is in %s", files.folder)
     keys = ["ssl_keystore_location"] if config.http is None else ["ssl_keystore_location", "http_ssl_keystore_location"]
     return config.model_copy(update={key: getattr(config, key) or files.server for key in keys})

@@ -48,7 +48,7 @@ class NetworkKeys(HttpKeys):
     request_receive_timeout_ms: Positive = Field(
         30_000,
         alias="request.receive.timeout.ms",
-        description="ours: a request that takes longer to come, and comes at less than 16 KB a second, closes its connection",
+        description="ours: a request or a login that takes longer to come, at less than 16 KB a second, closes its connection",
     )
     connections_max_idle_ms: Positive = Field(
         600_000, alias="connections.max.idle.ms", description="a connection that is silent for so long is closed"

@@ -119,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._reader.has_frame:
             self._server.turns.ask(self)
         self._reader.settle()
-        self._patience.came(nbytes, now_ms, is_in_frame=self._reader.is_in_frame)
+        self._patience.came(nbytes, now_ms, is_in_frame=self._reader.is_in_frame or self._session.is_authenticating)
         self._read_or_wait()
 
     def eof_received(self) -> bool:
@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_late(self) -> bool:
-        """Whether its first request, or the rest of a frame, has not come in time."""
+        """Whether its first request, the rest of a frame, or the rest of a login has not come in time."""
         return self._patience.is_over(self._server.broker.clock.monotonic_ms(), is_read=self._reading)
 
     def looks_stuck(self) -> bool:
@@ -287,6 +287,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
         elif not self._session.is_authenticating:
             self._reader.accept(self._server.broker.config.socket_request_max_bytes)
+            self._patience.came(0, self.last_active_ms, is_in_frame=self._reader.is_in_frame)
 
     def _go_on(self) -> None:
         """Something that was waited for is there."""

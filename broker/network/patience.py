@@ -1,4 +1,4 @@
-"""How long a peer is waited for that has begun something: its first request, a frame, or reading its answers. Pure.
+"""How long a peer is waited for that has begun something: its first request, a frame, a login, or reading its answers. Pure.
 
 A frame may take `request.receive.timeout.ms`, and longer only if its bytes keep coming at a modest rate: a slow line may send a
 large request, a byte a second is no line. Time in which we do not read counts for nobody.

@@ -1,5 +1,6 @@
 """A broker that asks who a client is: what is served before, during and after a login, and what a failed one is told."""
 
+import contextlib
 import json
 import struct
 from collections.abc import Iterator
@@ -248,3 +249,17 @@ def test_failed_logins_are_one_line_a_second_at_most(part: Part) -> None:
     lines = [json.loads(line) for line in part.log_file.read_text().splitlines() if "login failed" in line]
     assert len(lines) - before < 15
     assert {"client", "mechanism", "user", "reason"} <= lines[-1].keys()
+
+
+def test_a_login_that_does_not_come_in_time_closes_its_connection(tmp_path: Path) -> None:
+    with secured(tmp_path, {"request.receive.timeout.ms": 1000}) as part:
+        put_user(part, "alice", "wonderland")
+        with contextlib.ExitStack() as stack:
+            asking, begun, done = (stack.enter_context(WireClient(port_of(part, "SASL_PLAINTEXT"))) for _ in range(3))
+            assert log_in(done, "SCRAM-SHA-256", "alice", "wonderland").error_code == 0
+            assert asking.call(API_VERSIONS, 0, {}).error_code == 0
+            assert handshake(begun, "SCRAM-SHA-256").error_code == 0
+            for late in (asking, begun):
+                with pytest.raises(AssertionError, match="closed"):
+                    late.receive_bytes()
+            assert metadata(done).brokers, "who has logged in may be silent"

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from headrace.broker.config import BrokerConfig
 from headrace.broker.security_on import SecurityFolder, keep_certificates
 from headrace.clock import MonotonicMs, WallMs
+from headrace.errors import UsageError
 from tests.compat.java_tools import JAVA, LIBS
 from tests.integration.security.test_http_ports import get
 from tests.integration.security.test_users_command import users
@@ -138,3 +139,43 @@ def test_a_certificate_that_soon_ends_is_made_anew_by_a_broker_that_runs_on(tmp_
     assert changes[0] == 0, "it lacked this machine's other names"
     assert 790 < changes[1] < 825 - 29
     assert files.authority.read_bytes() == authority
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", None])
+def test_what_became_of_the_servers_certificate_it_is_made_anew(tmp_path: Path, damage: bytes | None) -> None:
+    files, now = SecurityFolder(tmp_path), datetime.datetime.now(datetime.UTC)
+    files.make_certificates(["localhost"], now)
+    authority = files.authority.read_bytes()
+    files.server.unlink()
+    if damage is not None:
+        files.server.write_bytes(damage)
+    files.make_certificates(["localhost"], now)
+    ssl.create_default_context().load_cert_chain(files.server)
+    assert files.authority.read_bytes() == authority
+
+
+@pytest.mark.parametrize("file", ["ca.key", "ca.pem"])
+def test_an_authority_that_is_none_is_said_and_left(tmp_path: Path, file: str) -> None:
+    files, now = SecurityFolder(tmp_path), datetime.datetime.now(datetime.UTC)
+    files.make_certificates(["localhost"], now)
+    (files.folder / file).write_text("junk")
+    with pytest.raises(UsageError, match="not a pair"):
+        files.make_certificates(["localhost"], now)
+    assert (files.folder / file).read_text() == "junk"
+
+
+@pytest.mark.parametrize("text", [b"- 1\n", b": [\n", b"\xff\xfe\0", b"sasl.password:\n", b""])
+def test_a_clients_file_without_a_password_has_none(tmp_path: Path, text: bytes) -> None:
+    files = SecurityFolder(tmp_path)
+    files.folder.mkdir()
+    files.client.write_bytes(text)
+    assert files.admin_password() is None
+
+
+def test_a_password_that_is_no_longer_the_administrators_is_said(tmp_path: Path) -> None:
+    part = secured(tmp_path)
+    with part:
+        assert "is not the one" not in part.log_tail()
+    assert users("alter", "admin", "--data", tmp_path, password="new").returncode == 0
+    with part:
+        assert "client.yaml is not the one that user admin has now" in part.log_tail()
