@@ -31,8 +31,15 @@ _LISTS = frozenset({*LIST_KEYS, "log.cleanup.policy", "log.retention.hold"})
 _LONGS_WITHOUT_DEFAULT = frozenset({"log.dirs.free.bytes.min", "log.flush.interval.ms", "log.retention.ms", "log.roll.ms"})
 
 
+_Settings = list[dict[str, Any]]
+_Kept = dict[object, _Settings]  # what was described before in the same answer: topics with equal settings share one list
+
+
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
-    described = yield from mapped(lambda asked: _resource(broker, context, asked, request), request.resources, at_a_time=1)
+    kept: _Kept = {}
+    described = yield from mapped(
+        lambda asked: _resource(broker, context, asked, request, kept), request.resources, at_a_time=1
+    )
     return {"results": described}
 
 
@@ -44,8 +51,9 @@ def _refusal(context: RequestContext, asked: Any) -> tuple[int, str] | None:
     return None if may else (ErrorCode.cluster_authorization_failed, "Cluster authorization failed.")
 
 
-def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any) -> dict[str, Any]:
-    error, message, configs = int(ErrorCode.none), None, []
+def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any, kept: _Kept) -> dict[str, Any]:
+    error, message = int(ErrorCode.none), None
+    configs: _Settings = []
     refused = _refusal(context, asked)
     if refused is not None:
         error, message = refused
@@ -57,12 +65,14 @@ def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any)
         elif topic is None:
             error, message = ErrorCode.unknown_topic_or_partition, f"there is no topic {asked.resource_name}"
         else:
-            configs = _of_topic(broker, topic.configs, with_synonyms=request.include_synonyms)
+            key = frozenset(topic.configs.items())
+            configs = kept.get(key) or _of_topic(broker, topic.configs, with_synonyms=request.include_synonyms)
+            kept[key] = configs
     elif asked.resource_type == _BROKER:
         if asked.resource_name not in ("", str(broker.node_id)):
             error, message = ErrorCode.invalid_request, f"this is broker {broker.node_id}, not {asked.resource_name}"
         elif asked.resource_name:
-            configs = _of_broker(broker)
+            configs = kept[_BROKER] = kept.get(_BROKER) or _of_broker(broker)
     else:
         error, message = ErrorCode.invalid_request, f"resource type {asked.resource_type} has no settings here"
     if asked.configuration_keys:
@@ -76,7 +86,7 @@ def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any)
     }
 
 
-def _of_topic(broker: Broker, overrides: Any, *, with_synonyms: bool) -> list[dict[str, Any]]:
+def _of_topic(broker: Broker, overrides: Any, *, with_synonyms: bool) -> _Settings:
     defaults = describe(broker.log_defaults)
     configs = []
     for name, value in describe(with_overrides(broker.log_defaults, overrides)).items():
@@ -87,7 +97,7 @@ def _of_topic(broker: Broker, overrides: Any, *, with_synonyms: bool) -> list[di
     return configs
 
 
-def _of_broker(broker: Broker) -> list[dict[str, Any]]:
+def _of_broker(broker: Broker) -> _Settings:
     said = {type(broker.config).model_fields[name].alias or name for name in broker.config.model_fields_set}
     values = broker.config.model_dump(by_alias=True, mode="json")
     del values["coordination"]  # a section, not a setting

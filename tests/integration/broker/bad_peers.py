@@ -30,6 +30,13 @@ def resident_bytes(part: Part) -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def greatest_resident_bytes(part: Part) -> int:
+    """The most that it ever had."""
+    assert part.process is not None
+    with open(f"/proc/{part.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+
+
 def connections(part: Part) -> int:
     """Established connections on the broker's side."""
     port = f":{part.ports['kafka']:04X}"

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.integration.broker.bad_peers import closed_lines, is_closed, resident_bytes
+from tests.integration.broker.bad_peers import closed_lines, greatest_resident_bytes, is_closed, resident_bytes
 from tests.integration.broker.requests import batch, create_topic, metadata, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
@@ -119,6 +119,19 @@ def test_a_request_in_steps_is_done_before_the_next_of_its_connection_and_others
         assert second.responses[0].partition_responses[0].base_offset == 1
         assert [each.partition_index for each in offsets.topics[0].partitions] == [index % 30 for index in range(5000)]
         assert {each.offset for each in offsets.topics[0].partitions} == {1, 2}
+
+
+def test_settings_of_thousands_of_topics_cost_little_more_than_their_answer(tmp_path: Path) -> None:
+    asked = {"resource_type": 2, "resource_name": "t", "configuration_keys": None}
+    with broker(tmp_path) as part, WireClient(part.ports["kafka"]) as client:
+        create_topic(client, "t", retention_ms="70000")
+        before = greatest_resident_bytes(part)
+        answer = client.call(32, 4, {"resources": [asked] * 6000, "include_synonyms": True, "include_documentation": False})
+        assert {config.value for each in answer.results for config in each.configs if config.name == "retention.ms"} == {
+            "70000"
+        }
+        assert len(answer.results) == 6000  # 9.5 MB
+        assert greatest_resident_bytes(part) - before < 60_000_000
 
 
 def test_what_does_not_come_in_time_closes_its_connection(tmp_path: Path) -> None:
