@@ -25,6 +25,8 @@ from headrace.errors import ConfigError
 from headrace.secret_references import References
 
 PREFIX = "HEADRACE__"
+_MOST_KEYS_SHOWN = 20
+_IN_PYDANTICS_WORDS = re.compile(r"^Input should be (.*?)(?:, unable to .*)?$")
 _USER_INFO = re.compile(r"//[^/@\s]*@")  # name and password in a URL
 _SECRET = re.compile(
     r"password|secret|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
@@ -212,13 +214,14 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"{origin.of(path)}: unknown key {key}{_nearest(_keys_at(model, path[:-1]), str(path[-1]))}{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _IN_PYDANTICS_WORDS.sub(r"must be \1", first["msg"].removeprefix("Value error, "))
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
     if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
-    shown = without_user_info(repr(first["input"]))
-    return f"{origin.of(path)}: {key}: {message}, not {shown}{more}"
+    where = origin.of(path)
+    at = where if where.endswith(f" {key}") else f"{where}: {key}"  # --set has said it
+    return f"{at}: {message}, not {without_user_info(repr(first['input']))}{more}"
 
 
 def without_user_info(text: str) -> str:
@@ -252,4 +255,6 @@ def _nearest(valid: list[str], *keys: str) -> str:
     for key in keys:
         if close := difflib.get_close_matches(key, valid, n=1):
             return f"; did you mean {close[0]}?"
+    if len(valid) > _MOST_KEYS_SHOWN:
+        return "; every key is told by: headrace config reference"
     return f"; valid keys: {', '.join(sorted(valid))}" if valid else ""

@@ -15,8 +15,8 @@ CLOSE_BOUND_S: Final = 3.0
 
 
 @contextlib.contextmanager
-def checked_keys() -> Iterator[None]:
-    """Put around the making of a client.
+def checked_keys(where: str = "kafka") -> Iterator[None]:
+    """Put around the making of a client, whose keys stand at `where`.
 
     Raises:
         ConfigError: librdkafka does not know a key, or refuses its value.
@@ -24,7 +24,7 @@ def checked_keys() -> Iterator[None]:
     try:
         yield
     except (KafkaException, TypeError, ValueError) as error:
-        raise ConfigError(f"kafka: {reason(error)}; see librdkafka's CONFIGURATION.md") from error
+        raise ConfigError(f"{where}: {reason(error)}; see librdkafka's CONFIGURATION.md") from error
 
 
 def reason(error: Exception) -> str:

@@ -44,11 +44,16 @@ class UserAdministration(AbstractContextManager["UserAdministration"], Protocol)
 class OverTheProtocol:
     """At a broker, ours or Apache Kafka."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        """`settings` are librdkafka's."""
+    def __init__(self, settings: Mapping[str, Any], where: str = "kafka") -> None:
+        """`settings` are librdkafka's, and stand at `where`.
+
+        Raises:
+            ConfigError: librdkafka refuses them.
+        """
+        self._servers = settings.get("bootstrap.servers", "no address")
         self._error: str | None = None
         ours: dict[str, Any] = {"log_level": 0, "error_cb": self._keep}
-        with checked_keys():
+        with checked_keys(where):
             self._admin = AdminClient(ours | dict(settings))
 
     def __enter__(self) -> "OverTheProtocol":
@@ -87,8 +92,10 @@ class OverTheProtocol:
             return future.result(_TIMEOUT_S + 1)
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
-            said = self._error or reason(error)
-            raise HeadraceError(f"the broker did not do it: {said}") from error
+            if self._error is not None or isinstance(error, TimeoutError):
+                said = f"no broker lets us in at {self._servers}: {self._error or 'no answer'}"
+                raise HeadraceError(f"{said}; name one with --bootstrap, or with --config how to log in") from error
+            raise HeadraceError(f"the broker did not do it: {reason(error)}") from error
 
     def _keep(self, error: Any) -> None:
         self._error = self._error or str(error.str())

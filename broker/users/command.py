@@ -59,8 +59,20 @@ def _add_password_arguments(action: argparse.ArgumentParser) -> None:
         help="may be given again (default: both; the same password is good for PLAIN)",
     )
     action.add_argument(
-        "--iterations", type=int, default=_DEFAULT_ITERATIONS, metavar="N", help="4096 to 16384 (default: %(default)s)"
+        "--iterations",
+        type=_iterations,
+        default=_DEFAULT_ITERATIONS,
+        metavar="N",
+        help="4096 to 16384 (default: %(default)s)",
     )
+
+
+def _iterations(text: str) -> int:
+    from headrace.broker.security.scram import MAX_ITERATIONS, MIN_ITERATIONS
+
+    if not text.isascii() or not text.isdigit() or not MIN_ITERATIONS <= int(text) <= MAX_ITERATIONS:
+        raise argparse.ArgumentTypeError(f"must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, as for Apache Kafka")
+    return int(text)
 
 
 def _add_place_arguments(action: argparse.ArgumentParser) -> None:
@@ -81,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         found = users.list()
         if args.action == "list":
             _print(found, args.format)
+            if not found:
+                print("no users", file=sys.stderr)
             return 0
         if args.action == "create" and args.name in found:
             raise UsageError(f"user {args.name} exists; give it a new password with: headrace users alter {args.name}")
@@ -101,7 +115,7 @@ def _administration(args: argparse.Namespace) -> "UserAdministration":
     if args.data is not None or args.broker_config is not None:
         return of_stopped_broker(args.data, args.broker_config)
     if args.config is not None:
-        return OverTheProtocol(_client_settings(args.config))
+        return OverTheProtocol(_client_settings(args.config), str(args.config))
     return OverTheProtocol({"bootstrap.servers": args.bootstrap or "127.0.0.1:9092"})
 
 
