@@ -20,7 +20,7 @@ None means that no answer is sent (Produce with acks=0). Raising `CloseConnectio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.broker.security.access import CLUSTER_NAME, OPERATIONS_ON, Operation, ResourceType
 from headrace.broker.session import Session
@@ -35,8 +35,7 @@ class CloseConnectionError(PeerError):
     """A handler cannot answer in the protocol; the message says why, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A response body that is already bytes, in the encoding of the request's version; sent part by part.
 
     `throttle_at` is where its throttle time stands, four bytes: counted from the start of the first part or, where it is
@@ -47,8 +46,7 @@ class Encoded:
     throttle_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
     """What a handler may know of who asks.
 
     `flexible` says whether this version answers in the flexible encoding; `started_ns` is when the request was taken up

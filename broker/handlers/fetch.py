@@ -10,7 +10,6 @@ has left in a log: read_committed is told of the aborted ones, and the last stab
 
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -179,7 +178,7 @@ class _Reading:
         except OSError as error:
             log.fence(error)
             return self._error(asked, ErrorCode.kafka_storage_error)
-        return replace(fetched, aborted=aborted) if aborted else fetched
+        return fetched._replace(aborted=aborted) if aborted else fetched
 
     def _error(self, asked: Any, error: int) -> Fetched:
         self._failed = True

@@ -1,12 +1,12 @@
 """What a partition's log answers: appends, reads, and where bytes lie."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headrace.broker.log.disk import DiskFile
 
 
-@dataclass(frozen=True, slots=True)
-class AppendResult:
+class AppendResult(NamedTuple):
     """What became of an append.
 
     Attributes:
@@ -43,8 +43,7 @@ class ReadResult:
     log_start_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class LocateResult:
+class LocateResult(NamedTuple):
     """Where it lies: like `ReadResult`, with the region instead of the bytes; None is empty."""
 
     error: int

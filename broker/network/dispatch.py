@@ -152,6 +152,9 @@ class Dispatcher:
         try:
             answer = api.handle(self._broker, context, request)
             spent_ns = time.perf_counter_ns() - started_ns
+            if isinstance(answer, Encoded) and not self._throttler.binds:
+                times.at_once(spent_ns)
+                return _encoded_parts(codec, header.correlation_id, answer)
             begun = _Begun(api, times, codec, context, header.correlation_id, len(frame), spent_ns)
             if not isinstance(answer, Generator):
                 return self._answered(begun, answer)
@@ -225,12 +228,18 @@ def _parts(codec: RequestCodec, correlation_id: int, response: Response) -> list
     if response is None:
         return []
     if isinstance(response, Encoded):
-        header = codec.header(correlation_id)
-        size = len(header) + sum(map(len, response.parts))
-        first, *rest = response.parts
-        return [size.to_bytes(4, "big") + header + first, *rest]
+        return _encoded_parts(codec, correlation_id, response)
     body = codec.encode(correlation_id, response)
     return [len(body).to_bytes(4, "big") + body]
+
+
+def _encoded_parts(codec: RequestCodec, correlation_id: int, response: Encoded) -> list[Any]:
+    header, parts = codec.header(correlation_id), response.parts
+    if len(parts) == 1:
+        return [(len(header) + len(parts[0])).to_bytes(4, "big") + header + parts[0]]
+    size = len(header) + sum(map(len, parts))
+    first, *rest = parts
+    return [size.to_bytes(4, "big") + header + first, *rest]
 
 
 def _bare_parts(response: Response) -> list[Any]:

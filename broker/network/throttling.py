@@ -23,6 +23,11 @@ class Throttler:
     def __init__(self, quotas: ClientQuotas, clock: Clock) -> None:
         self._quotas, self._clock = quotas, clock
 
+    @property
+    def binds(self) -> bool:
+        """Whether any quota is set: else there is nothing to count."""
+        return self._quotas.book.are_set
+
     def answered(self, api: Api, context: RequestContext, size_bytes: int, response: Response, spent_ns: int) -> Response:
         """Count a request of so many bytes, which kept the loop for `spent_ns`; its answer, with the delay in it.
 

@@ -6,7 +6,7 @@ its caller cannot yet know what we speak (KIP-511). v0 request headers belong to
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from headrace.errors import PeerError
 
@@ -18,8 +18,7 @@ class MalformedRequestError(PeerError):
     """A request's bytes are not what its key and version say."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHeader:
+class RequestHeader(NamedTuple):
     """Who asks for what. `body_position` is where the body begins, once the flexible part (v2) has been skipped."""
 
     api_key: int

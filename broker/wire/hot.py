@@ -8,8 +8,7 @@ Tests compare both with the general encoder.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from headrace.broker.wire.encode import write_unsigned_varint
@@ -25,8 +24,7 @@ _ABORTED = struct.Struct(">qq")
 _NO_REPLICA = _I32.pack(-1)
 
 
-@dataclass(frozen=True, slots=True)
-class Produced:
+class Produced(NamedTuple):
     """The outcome for one partition; `base_offset` and `log_start_offset` are -1 on an error."""
 
     partition: int
@@ -37,8 +35,7 @@ class Produced:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """What is read of one partition; `records` has a length in bytes and is sent as it is."""
 
     partition: int
