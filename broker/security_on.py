@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -61,13 +62,12 @@ class SecurityFolder:
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             authority = self._read_authority()
-            if authority is None:
+            if authority is None or authority.certificate.not_valid_after_utc <= now:
                 authority = new_authority("headrace", now=now)
                 key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
                 write_secret(self._authority_key, key)
                 write_secret(self.authority, authority.certificate_pem)
-                self.server.unlink(missing_ok=True)
-            if not self._is_good(hosts, now):
+            if not self._is_good(authority, hosts, now):
                 write_secret(self.server, sign(authority, "headrace broker", hosts, now=now).pem)
                 logger.info("certificate made", extra={"file": str(self.server), "hosts": list(hosts)})
         except (OSError, ValueError) as error:
@@ -118,12 +118,13 @@ class SecurityFolder:
             raise ValueError(_NO_PAIR)
         return Signed(key, certificate)
 
-    def _is_good(self, hosts: Sequence[str], now: datetime.datetime) -> bool:
+    def _is_good(self, authority: Signed, hosts: Sequence[str], now: datetime.datetime) -> bool:
         if not self.server.exists():
             return False
         try:
             certificate = x509.load_pem_x509_certificate(self.server.read_bytes())
-        except ValueError:  # whatever it is, it is ours to make
+            certificate.verify_directly_issued_by(authority.certificate)
+        except (ValueError, TypeError, InvalidSignature):  # whatever it is, it is ours to make
             return False
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}

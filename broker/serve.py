@@ -7,7 +7,6 @@ trace; the lock is taken before any log is read; nothing is accepted before ever
 import asyncio
 import contextlib
 import logging
-import resource
 import secrets
 import sys
 import time
@@ -43,7 +42,7 @@ from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
 from headrace.http import serve_http
-from headrace.process import async_stop_event, run_file
+from headrace.process import async_stop_event, raise_descriptor_limit, run_file
 from headrace.stopping import SAME_WISH_S, Stop
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     Raises:
         UsageError: a busy port, an unwritable directory, or one that another broker has: nothing was started.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit()  # every partition that is written holds one, and every connection
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     health = Health(time.monotonic)
     with contextlib.ExitStack() as stack:
@@ -204,11 +203,3 @@ async def _maintain(broker: Broker, server: Server) -> None:
             await broker.maintain()
         except Exception:  # a supervisor: without maintenance nothing is fsynced or retained, so it goes on
             logger.exception("maintenance failed")
-
-
-def _raise_descriptor_limit() -> None:
-    """Take as many descriptors as we may: every partition that is written holds one, and every connection."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # refused: then what we have must do
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -13,6 +13,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -111,3 +112,11 @@ def writable_directory(path: Path, what: str) -> Path:
         reason = error.strerror or str(error)
         raise UsageError(f"{what} {path}: {reason}; choose a directory that can be written") from error
     return path
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many file descriptors as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # refused: then what we have must do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

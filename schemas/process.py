@@ -15,15 +15,17 @@ from headrace.broker_login import BrokerLogin
 from headrace.clock import SystemClock
 from headrace.errors import HeadraceError, UsageError
 from headrace.https import https_context, warn_if_exposed
-from headrace.process import async_stop_event, run_file
+from headrace.process import async_stop_event, raise_descriptor_limit, run_file
 from headrace.schemas.access import AccessControl
 from headrace.schemas.bad_requests import BadRequests
 from headrace.schemas.config import RegistryConfig
 from headrace.schemas.kafka_log import KafkaSchemaLog
+from headrace.schemas.places import ASKING, Places
 from headrace.schemas.registry import Registry
 from headrace.schemas.service import application
 
 logger = logging.getLogger(__name__)
+_HANDSHAKE_S = 10.0
 
 
 def run_registry(config: RegistryConfig, run_file_path: Path | None) -> int:
@@ -33,6 +35,7 @@ def run_registry(config: RegistryConfig, run_file_path: Path | None) -> int:
         UsageError: the port is taken, or librdkafka refuses a key; nothing has started.
         HeadraceError: the topic cannot be used.
     """
+    raise_descriptor_limit()
     return asyncio.run(_serve(config, run_file_path))
 
 
@@ -54,17 +57,20 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
     registry = Registry(log)
     runner = web.AppRunner(application(registry, access), access_log=None, shutdown_timeout=5)
     await runner.setup()
+    listening: asyncio.Server | None = None
     try:
-        port = await _listen(runner, config, tls)
+        listening = await _listen(runner, config, tls)
         log.follow(registry)
         await _first_of(stop, registry.ready)
         if not stop.is_set():
             logger.info("ready", extra={"listen": config.listen, "subjects": len(registry.store.subjects())})
-            with run_file(run_file_path, {"http": port}):
+            with run_file(run_file_path, {"http": int(listening.sockets[0].getsockname()[1])}):
                 await stop.wait()
                 if failures:
                     raise failures[0]
     finally:
+        if listening is not None:
+            listening.close()
         await runner.cleanup()
         if access is not None:
             access.close()
@@ -74,9 +80,16 @@ async def _serve(config: RegistryConfig, run_file_path: Path | None) -> int:
     return 0
 
 
-async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLContext | None) -> int:
+async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLContext | None) -> asyncio.Server:
+    assert runner.server is not None
     try:
-        await web.TCPSite(runner, config.listen.host, config.listen.port, ssl_context=tls).start()
+        server = await asyncio.get_running_loop().create_server(
+            Places(runner.server, runner.app[ASKING]),
+            config.listen.host,
+            config.listen.port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
+        )
     except OSError as error:
         raise UsageError(f"listen {config.listen}: {error.strerror or error}; choose another address") from error
     warn_if_exposed(
@@ -86,7 +99,7 @@ async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLCon
         authenticates=config.authentication != "none",
         what="every schema",
     )
-    return int(runner.addresses[0][1])
+    return server
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from aiohttp import web
 from headrace.schemas.access import AccessControl, admission, challenge
 from headrace.schemas.client import CONTENT_TYPE
 from headrace.schemas.compatibility import DEFAULT_LEVEL, AvroSchema, InvalidSchemaError, parse
+from headrace.schemas.places import ASKING, noted
 from headrace.schemas.records import MAX_ID
 from headrace.schemas.registry import Registry, RestError
 from headrace.schemas.store import Version
@@ -31,9 +32,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def application(registry: Registry, access: AccessControl | None = None) -> web.Application:
     """The interface of one registry; without `access` everybody may ask for everything."""
-    asking = [] if access is None else [admission(access)]
-    app = web.Application(middlewares=[_errors, *asking, _until_ready], client_max_size=MAX_BODY_BYTES)
+    admitting = [] if access is None else [admission(access)]
+    app = web.Application(middlewares=[noted, _errors, *admitting, _until_ready], client_max_size=MAX_BODY_BYTES)
     app[_REGISTRY] = registry
+    app[ASKING] = set()
     app.router.add_routes(_routes)
     return app
 

@@ -179,3 +179,21 @@ def test_a_password_that_is_no_longer_the_administrators_is_said(tmp_path: Path)
     assert users("alter", "admin", "--data", tmp_path, password="new").returncode == 0
     with part:
         assert "client.yaml is not the one that user admin has now" in part.log_tail()
+
+
+def test_an_authority_that_has_ended_or_was_replaced_signs_anew(tmp_path: Path) -> None:
+    files, now = SecurityFolder(tmp_path), datetime.datetime.now(datetime.UTC)
+    files.make_certificates(["localhost"], now)
+    first = files.server.read_bytes()
+    others = SecurityFolder(tmp_path / "other")
+    others.folder.parent.mkdir()
+    others.make_certificates(["localhost"], now)
+    for name in ("ca.key", "ca.pem"):
+        (files.folder / name).write_bytes((others.folder / name).read_bytes())
+    files.make_certificates(["localhost"], now)
+    second, authority = files.server.read_bytes(), files.authority.read_bytes()
+    assert second != first
+    files.make_certificates(["localhost"], now)
+    assert files.server.read_bytes() == second
+    files.make_certificates(["localhost"], now + datetime.timedelta(days=3651))
+    assert files.authority.read_bytes() != authority
