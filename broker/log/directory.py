@@ -24,7 +24,7 @@ from headrace.broker.log.holding import release
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.log.recovery import Facts
+from headrace.broker.log.scanning import Facts
 from headrace.broker.log.space import FreeSpace
 from headrace.broker.log.steps import BackgroundStep, CheckpointWrite, Removal
 from headrace.errors import CorruptError, StorageError

@@ -16,7 +16,8 @@ from headrace.broker.log.disk import Disk, write_whole
 from headrace.broker.log.file_names import LOG
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.log.recovery import Facts, load_log
+from headrace.broker.log.recovery import load_log
+from headrace.broker.log.scanning import Facts
 from headrace.errors import StorageError
 
 logger = logging.getLogger(__name__)

@@ -21,81 +21,22 @@ import itertools
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from headrace.broker.log.batch import HEADER_SIZE, NO_PRODUCER_ID, BatchHeader, is_whole_batch, parse_header
+from headrace.broker.log.batch import NO_PRODUCER_ID, BatchHeader
 from headrace.broker.log.checkpoint import LEADER_EPOCHS, decode_epochs, encode_epochs
-from headrace.broker.log.config import MAX_LONG, LogConfig
+from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk, RealDisk, is_full, read_whole, remove_if_there, write_whole
 from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX
 from headrace.broker.log.index import decode_offset_index
 from headrace.broker.log.leftovers import settle
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.producers import ProducerStates
+from headrace.broker.log.scanning import Facts, Scan, scan_and_cut
 from headrace.broker.log.segment import Segment
 from headrace.broker.log.snapshots import newest_snapshot, remove_snapshots, snapshot_offsets
 from headrace.errors import CorruptError
 
 logger = logging.getLogger(__name__)
-
-_CHUNK_SIZE = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the log directory knows of a partition: its checkpoints, and whether the last stop was clean. Offsets.
-
-    Attributes:
-        is_checkpointed: the checkpoint of recovery points could be read; 0 in it, or nothing, is then what was promised.
-    """
-
-    clean: bool
-    recovery_point: int = 0
-    log_start_offset: int = 0
-    high_watermark: int = 0
-    cleaned_to: int = 0
-    is_checkpointed: bool = True
-
-    @property
-    def holes_before(self) -> int:
-        """Up to which offset batches need not follow one another without a hole."""
-        return self.recovery_point if self.is_checkpointed else MAX_LONG
-
-
-@dataclass(slots=True)
-class _Scan:
-    """What a scan of batches has seen: where it began, those of idempotent producers, and where an epoch began."""
-
-    begin: int | None = None
-    producer_batches: list[BatchHeader] = field(default_factory=list)
-    epochs: list[tuple[int, int]] = field(default_factory=list)
-
-    def see(self, header: BatchHeader) -> None:
-        if self.begin is None:
-            self.begin = header.base_offset
-        if header.producer_id != NO_PRODUCER_ID:
-            self.producer_batches.append(header)
-        if not self.epochs or header.leader_epoch > self.epochs[-1][0]:
-            self.epochs.append((header.leader_epoch, header.base_offset))
-
-
-def valid_prefix(data: memoryview, next_offset: int, *, holes_before: int = 0) -> Iterator[BatchHeader]:
-    """The headers of the whole, undamaged batches at the start of `data` whose offsets follow on from `next_offset`; pure.
-
-    A hole is let pass if the batch after it begins at `holes_before` at the latest.
-    """
-    position = 0
-    while position + HEADER_SIZE <= len(data):
-        header = parse_header(data, position)
-        if not _follows(header.base_offset, next_offset, holes_before) or not is_whole_batch(data, header, position):
-            return
-        yield header
-        position += header.size
-        next_offset = header.last_offset + 1
-
-
-def _follows(base_offset: int, next_offset: int, holes_before: int) -> bool:
-    return base_offset == next_offset or next_offset < base_offset <= holes_before
 
 
 def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int) -> LoadedLog:
@@ -109,14 +50,14 @@ def load_log(disk: Disk, path: str, config: LogConfig, facts: Facts, now_ms: int
     settle(disk, path)
     names = disk.list(path)
     segments = _open_segments(disk, path, names, config)
-    scan = _Scan()
+    scan = Scan()
     if not segments:
         start = max(facts.log_start_offset, facts.recovery_point, facts.high_watermark)
         segments = [_create(disk, path, start, config)]
     elif facts.clean and _resume_active(segments[-1]):
         pass
     else:
-        _recover(disk, path, segments, facts, scan)
+        scan_and_cut(disk, path, segments, facts, scan)
     found = segments[-1].next_offset
     floor = max(facts.recovery_point, facts.high_watermark, facts.log_start_offset)
     if found < floor:
@@ -202,79 +143,8 @@ def _resume_active(segment: Segment) -> bool:
     return True
 
 
-def _recover(disk: Disk, path: str, segments: list[Segment], facts: Facts, scan: _Scan) -> None:
-    """Scan from the recovery point, cut at the first bad batch, delete what follows; `segments` is changed in place."""
-    first = max(bisect_right([segment.base_offset for segment in segments], facts.recovery_point) - 1, 0)
-    expected = segments[first].base_offset
-    for at in range(first, len(segments)):
-        segment, size = segments[at], segments[at].size
-        if not _follows(segment.base_offset, expected, facts.holes_before):
-            _cut(disk, path, segments, at, 0)
-            return
-        _scan_segment(segment, size, facts, scan)
-        if segment.size < size:
-            _cut(disk, path, segments, at + 1, size - segment.size)
-            return
-        expected = segment.next_offset
-        if at + 1 < len(segments):
-            segment.seal()
-
-
-def _scan_segment(segment: Segment, size: int, facts: Facts, scan: _Scan) -> None:
-    """Note every good batch of a segment after those that its index covers before the recovery point; sets its size."""
-    recovery_point = facts.recovery_point
-    stored = segment.stored_indexes() if recovery_point > segment.base_offset else None
-    if stored is not None:
-        for index in stored:
-            index.truncate(recovery_point - segment.base_offset)
-        if not segment.points_truly(*stored):
-            stored = None
-    if stored is None:
-        segment.start_empty()
-    else:
-        segment.resume_from(*stored)
-    start = segment.header_at(segment.size, size)
-    expected = start.base_offset if start is not None and segment.size else segment.base_offset
-    segment.next_offset = expected
-    while segment.size < size:
-        before = segment.size
-        for header in _read_valid(segment, before, size, expected, facts.holes_before):
-            segment.note(header.last_offset, header.max_timestamp, header.size)
-            scan.see(header)
-        expected = segment.next_offset
-        if segment.size == before:
-            break
-
-
-def _read_valid(segment: Segment, position: int, size: int, expected: int, holes_before: int) -> list[BatchHeader]:
-    """The good batches in one chunk of the file; the chunk is as large as its first batch needs."""
-    header = segment.header_at(position, size)
-    if header is None:
-        return []
-    data = segment.file.pread(min(size - position, max(_CHUNK_SIZE, header.size)), position)
-    return list(valid_prefix(memoryview(data), expected, holes_before=holes_before))
-
-
-def _cut(disk: Disk, path: str, segments: list[Segment], keep: int, bad_bytes: int) -> None:
-    """The log ends with the first `keep` segments, the last of which has `bad_bytes` after its good ones."""
-    deleted = sum(segment.size for segment in segments[keep:])
-    for segment in reversed(segments[keep:]):
-        segment.remove()
-    if keep < len(segments):
-        disk.sync_directory(path)  # before the cut: else a crash could find a good end, and go on into what follows
-    del segments[keep:]
-    last = segments[-1]
-    if bad_bytes:
-        last.cut_back()
-        last.file.sync()  # before anything is appended: else the old tail could come back behind it
-    logger.warning(
-        "log cut at the first damaged batch",
-        extra={"log": path, "log_end_offset": last.next_offset, "cut_bytes": bad_bytes, "deleted_bytes": deleted},
-    )
-
-
 def _producers(
-    disk: Disk, path: str, names: list[str], segments: list[Segment], scan: _Scan, end: int, now_ms: int
+    disk: Disk, path: str, names: list[str], segments: list[Segment], scan: Scan, end: int, now_ms: int
 ) -> ProducerStates:
     """The newest snapshot before the end, and every later batch of an idempotent producer on top of it.
 
@@ -313,7 +183,7 @@ def _headers_between(segments: list[Segment], start: int, end: int) -> Iterator[
             logger.error("producer state is incomplete", extra={"error": str(error)})
 
 
-def _epochs(disk: Disk, path: str, scan: _Scan, end: int) -> list[tuple[int, int]]:
+def _epochs(disk: Disk, path: str, scan: Scan, end: int) -> list[tuple[int, int]]:
     """The leader epochs of the checkpoint that begin before the end, and those that the scan saw begin later."""
     content = read_whole(disk, f"{path}/{LEADER_EPOCHS}")
     try:

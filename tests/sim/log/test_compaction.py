@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from headrace.broker.log import leftovers, recovery
+from headrace.broker.log import leftovers, scanning
 from headrace.broker.log.compaction import clean, plan, rewrite
 from headrace.broker.log.compaction.clean import CleanResult
 from headrace.broker.log.compaction.plan import CleanerLimits
@@ -378,7 +378,7 @@ def test_the_last_value_of_every_key_survives_compaction_and_crashes() -> None:
     ("target", "name", "old", "new"),
     [
         (plan, "survey", "log.high_watermark, recovery_point,", "log.high_watermark,"),
-        (recovery, "_follows", " or next_offset < base_offset <= holes_before", ""),
+        (scanning, "_follows", " or next_offset < base_offset <= holes_before", ""),
         (LogDirectory, "add", "found.config.flushes or loaded.must_checkpoint:", "found.config.flushes:"),
         (rewrite, "remains", "expired = horizon_ms is not None and", "expired = horizon_ms is None or"),
         (rewrite, "remains", "or header.base_offset >= keys.end", ""),

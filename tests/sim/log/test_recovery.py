@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from headrace.broker.log import recovery
+from headrace.broker.log import scanning
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
@@ -323,7 +323,7 @@ def test_synced_records_survive_whatever_the_crash_leaves() -> None:
     [
         (PartitionSync, "run", "in self.files", "in self.files[-1:]"),
         (PartitionSync, "run", "if self.names:", "if self.names and not self.files:"),
-        (recovery, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
+        (scanning, "valid_prefix", "or not is_whole_batch(data, header, position)", "or header.size > len(data) - position"),
         (LogDirectory, "survey", "if self._clean:", "if self._clean and not names:"),
         (Retirement, "_may_take_oldest", "self.held_from, log_start_offset=start", "None, log_start_offset=start"),
         (LogDirectory, "log_start_step", "(checkpoint.LOG_START,)", "()"),
