@@ -119,7 +119,7 @@ def _application(health: Health, door: Door | None) -> Callable[..., Iterable[by
         else:
             status = HTTPStatus(200 if door is None else door(environ.get("HTTP_AUTHORIZATION"), environ["REMOTE_ADDR"]))
             if status is HTTPStatus.OK and path == "/metrics":
-                return _metrics(environ, start_response)  # type: ignore[no-any-return]
+                return _metrics(environ, start_response)  # type: ignore[no-any-return]  # untyped in prometheus-client
             if status is HTTPStatus.OK:
                 status, text = HTTPStatus.NOT_FOUND, "not found: /healthz, /readyz or /metrics"
             else:

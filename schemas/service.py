@@ -58,7 +58,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Allow"] = error.headers["Allow"]
     except ConnectionError:  # the client went away
         raise
-    except Exception:
+    except Exception:  # the supervisor of handlers: one request fails, the registry goes on
         logger.exception("request failed", extra={"method": request.method, "path": request.path})
         response = _error(500, 500, "Internal Server Error; the registry's log says more")
     _requests.labels(str(response.status)).inc()

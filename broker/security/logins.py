@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from headrace.broker.security.authentication import Authentication, Mechanisms
@@ -170,7 +171,7 @@ class PasswordChecks:
         self._running = 0
 
     async def run(self, address: str, check: Callable[[], bool]) -> bool:
-        """The result of a check, in its address's turn."""
+        """The result of a check, in its address's turn; its exceptions are raised here."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(address, deque()).append((check, future))
         self._start()
@@ -190,13 +191,18 @@ class PasswordChecks:
                 continue
             self._running += 1
             running = asyncio.get_running_loop().run_in_executor(self._executor, check)
-            running.add_done_callback(lambda done, future=future: self._finish(done, future))  # type: ignore[misc]
+            running.add_done_callback(partial(self._finish, future=future))
 
     def _finish(self, done: "asyncio.Future[bool]", future: "asyncio.Future[bool]") -> None:
         self._running -= 1
-        if not done.cancelled() and not future.cancelled():
-            future.set_result(done.result())
         self._start()
+        if done.cancelled() or future.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        else:  # for the supervisor of handlers: else its client would wait for ever
+            future.set_exception(error)
 
 
 def _told(rejected: Rejected, mechanism: str, *, again: bool) -> str:

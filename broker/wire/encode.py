@@ -41,7 +41,7 @@ def entity_writer(entity: type) -> Writer:
 
     A missing field without a default is a KeyError: our fault, not the peer's.
     """
-    flexible: bool = entity.__flexible__  # type: ignore[attr-defined]
+    flexible: bool = entity.__flexible__  # type: ignore[attr-defined]  # every class of kio has it
     steps = _steps([field for field in dataclasses.fields(entity) if "tag" not in field.metadata], flexible)
     if flexible:
         steps.append(_tagged_writer(_tagged(entity)))
@@ -64,7 +64,7 @@ _ITEMS_AT_A_TIME = 16
 
 def entity_stepper(entity: type) -> Stepper:
     """The same in steps: others may have a turn after every few items of an array."""
-    flexible: bool = entity.__flexible__  # type: ignore[attr-defined]
+    flexible: bool = entity.__flexible__  # type: ignore[attr-defined]  # every class of kio has it
     plan: list[tuple[Writer | None, Stepper | None]] = []
     run: list[Any] = []
     for field in dataclasses.fields(entity):
