@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
 from threading import BoundedSemaphore, Lock, Thread
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import IO, Any, cast
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
@@ -23,6 +23,7 @@ from headrace.https import warn_if_exposed
 logger = logging.getLogger(__name__)
 _metrics = make_wsgi_app()
 _AT_A_TIME = 64  # requests; each has a thread
+_LONGEST_LINE = 65_536  # bytes, of a request
 _ASKING = 32  # of them may wait for the door, which holds failures back
 _TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
 Door = Callable[[str | None, str], int]
@@ -89,8 +90,31 @@ class _ServerV6(_Server):
     address_family = socket.AF_INET6
 
 
+class _Answering(ServerHandler):
+    request_handler: WSGIRequestHandler  # for its log; the base class's name
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Never to stderr itself, and not at all what a client causes by going away: over TLS that is an ssl.SSLError."""
+        if isinstance(exc_info[1], OSError):
+            logger.debug("http client went away", exc_info=exc_info)
+        else:
+            logger.error("http request failed", exc_info=exc_info)
+
+
 class _QuietHandler(WSGIRequestHandler):
     timeout = 10
+
+    def handle(self) -> None:
+        """As the base class does it, with `_Answering`."""
+        self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
+        if len(self.raw_requestline) > _LONGEST_LINE:
+            self.requestline = self.request_version = self.command = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+        elif self.parse_request():
+            out = cast("IO[bytes]", self.wfile)
+            answering = _Answering(self.rfile, out, self.get_stderr(), self.get_environ(), multithread=True)
+            answering.request_handler = self
+            answering.run(self.server.get_app())  # type: ignore[attr-defined]  # it is ours
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         logger.debug(format, *args)

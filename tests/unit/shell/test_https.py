@@ -3,6 +3,9 @@
 import datetime
 import socket
 import ssl
+import struct
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,29 @@ def test_a_new_certificate_is_used_from_the_next_handshake_on_and_a_broken_one_i
     assert shown(port, host) == second
     third = put(sign(authority, "and the third", ["localhost"], now=NOW))
     assert shown(port, host) == third
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "server.pem"
+    file.write_bytes(sign(new_authority("test", now=NOW), "server", ["localhost"], now=NOW).pem)
+    health = Health(lambda: 1.0)
+    gone = threading.Event()
+
+    def slow() -> str:
+        assert gone.wait(20)
+        return "slow"
+
+    health.not_ready(slow)
+    port = serve_http(Address("127.0.0.1", 0), health, tls=https_context(file, None))
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    before = threading.active_count()
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock, context.wrap_socket(sock) as tls:
+            tls.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
+            tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # goes with a reset
+    gone.set()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "Traceback" not in capfd.readouterr().err
