@@ -36,12 +36,6 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
 
 
 @pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
-
-
-@pytest.fixture
 def topic(client: WireClient, request: pytest.FixtureRequest) -> str:
     name = "t." + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:200]
     create_topic(client, name, 3)

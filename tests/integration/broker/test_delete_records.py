@@ -1,29 +1,16 @@
 """DeleteRecords over the wire: where the log starts afterwards, what is refused, and that what is gone stays gone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.broker.requests import batch, create_topic, fetch, list_offset, produce, values
 from tests.integration.groups.wire_client import WireClient
-from tests.processes import Part, broker
+from tests.processes import broker
 
 DELETE_RECORDS = 21
 OUT_OF_RANGE, UNKNOWN_TOPIC, INVALID_TOPIC, POLICY_VIOLATION = 1, 3, 17, 44
 EARLIEST = -2
-
-
-@pytest.fixture(scope="module")
-def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
-    with broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
 
 
 def deleted(client: WireClient, topic: str, before: int, *, partition: int = 0, version: int = 2) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """A topic's own codec over the wire: what is fetched has it, in the order of requests, for every client's codec."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,11 @@ from headrace.broker.log.batch import CRC_START, HEADER, parse_header
 from headrace.broker.log.record import Record, batches, build_batch, records
 from tests.integration.broker.requests import PRODUCE, create_topic, fetch, list_offset, new_producer_id, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
-from tests.processes import Part, broker
+from tests.processes import broker
 
 CODECS = {"uncompressed": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 INVALID_RECORD = 87
 NOW_MS = 1_700_000_000_000
-
-
-@pytest.fixture(scope="module")
-def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
-    with broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
 
 
 def batch_of(count: int, size: int, *, codec: int = 0, producer_id: int = -1, sequence: int = -1) -> bytes:

@@ -26,12 +26,6 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
         yield running
 
 
-@pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
-
-
 def fill(client: WireClient, topic: str, **settings: str) -> None:
     """Six segments of one record, two hours old, and one of now."""
     create_topic(client, topic, segment_bytes="600", retention_ms=str(HOUR_MS), **settings)

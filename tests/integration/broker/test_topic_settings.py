@@ -25,12 +25,6 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
         yield running
 
 
-@pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
-
-
 def altered(
     client: WireClient, name: str, *operations: tuple[str, int, str | None], kind: int = TOPIC, validate_only: bool = False
 ) -> tuple[int, str | None]:

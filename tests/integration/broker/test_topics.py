@@ -22,12 +22,6 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
         yield running
 
 
-@pytest.fixture
-def client(part: Part) -> Iterator[WireClient]:
-    with WireClient(part.ports["kafka"]) as connected:
-        yield connected
-
-
 def create(client: WireClient, *, validate_only: bool = False, version: int = 7, **topic: Any) -> Any:
     body = {"num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": [], **topic}
     request = {"topics": [body], "timeout": 9000, "validate_only": validate_only}
