@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import UsageError
+from headrace.secret_references import References
 
 if TYPE_CHECKING:
     from headrace.broker.users.administration import UserAdministration
@@ -130,7 +131,7 @@ def _client_settings(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: not YAML; write librdkafka's keys as `key: value`") from error
     if not isinstance(settings, dict):
         raise UsageError(f"{file}: write librdkafka's keys as `key: value`")
-    return settings
+    return dict(References(os.environ).resolved(settings, str(file)))
 
 
 def _password(args: argparse.Namespace) -> bytes:

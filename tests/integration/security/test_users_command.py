@@ -92,3 +92,14 @@ def test_names_of_any_characters_are_told_apart_and_do_nothing_to_the_terminal(t
     for action in ("create", "alter", "delete"):
         refused = users(action, "--data", tmp_path, "--", "", password="x")
         assert (refused.returncode, refused.stderr) == (2, "headrace users: the name is empty\n")
+
+
+def test_a_clients_file_may_name_a_secret_that_is_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "client.yaml"
+    file.write_text("sasl.password: ${env:NO_SUCH_VARIABLE}\n")
+    refused = users("list", "--config", file)
+    assert (refused.returncode, "there is no such variable" in refused.stderr) == (2, True)
+    (tmp_path / "servers").write_text("127.0.0.1:1\n")
+    file.write_text("bootstrap.servers: ${file:" + str(tmp_path / "servers") + "}\nno.such.key: 1\n")
+    refused = users("list", "--config", file)
+    assert (refused.returncode, "no.such.key" in refused.stderr) == (2, True)
