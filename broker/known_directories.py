@@ -6,7 +6,7 @@ it is forgotten once no partition of a topic is missed with it, or when `log.dir
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from headrace.broker.coordination.store import CoordinationStore
@@ -36,19 +36,26 @@ def with_missing(claims: Claims, store: CoordinationStore, given_up: Collection[
     return replace(claims, refused={**claims.refused, **missing})
 
 
-def note(store: CoordinationStore, logs: LogDirectories, given_up: Collection[str]) -> None:
-    """Keep the ids of the directories that are there; forget those of which nothing is missed. After the topics are loaded."""
-    known, there = dict(store.entries(_KIND)), logs.identities()
-    changes: dict[str, str | None] = {each: path for each, path in there.items() if known.get(each) != path}
-    gone = known.keys() - there.keys()
-    changes |= dict.fromkeys(gone if logs.is_complete else gone & set(given_up))
-    if not changes:
-        return
+def remember(store: CoordinationStore, logs: LogDirectories) -> None:
+    """Keep the ids of the directories that are there; before a partition is made in one of them."""
+    known = store.entries(_KIND)
+    _change(store, {each: path for each, path in logs.identities().items() if known.get(each) != path})
+
+
+def forget(store: CoordinationStore, logs: LogDirectories, given_up: Collection[str]) -> None:
+    """Forget the directories that are gone, if nothing is missed with them; after `LogDirectories.restore` of all topics."""
+    known = store.entries(_KIND)
+    gone = known.keys() - logs.identities().keys()
+    forgotten = gone if logs.is_complete else gone & set(given_up)
+    if forgotten and _change(store, dict.fromkeys(forgotten)):
+        logger.warning("log directories forgotten", extra={"directories": {each: known[each] for each in sorted(forgotten)}})
+
+
+def _change(store: CoordinationStore, changes: Mapping[str, str | None]) -> bool:
     try:
-        store.change_entries(_KIND, changes)
+        if changes:
+            store.change_entries(_KIND, changes)
     except StorageError as error:  # as on a full disk: the next start does it
         logger.warning("the log directories are not noted", extra={"error": str(error)})
-        return
-    forgotten = {each: known[each] for each, path in changes.items() if path is None}
-    if forgotten:
-        logger.warning("log directories forgotten", extra={"directories": forgotten})
+        return False
+    return True

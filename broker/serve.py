@@ -24,7 +24,7 @@ from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.groups.service import GroupService
 from headrace.broker.handlers.table import APIS
-from headrace.broker.known_directories import note, with_missing
+from headrace.broker.known_directories import forget, remember, with_missing
 from headrace.broker.log.claims import Claims, claim_directories
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import ReadOnlyDisk, RealDisk
@@ -123,8 +123,9 @@ async def _serve(
         return
     logs = loading.result()
     broker = Broker(config, clock, store, logs, APIS, executor)
+    remember(store, logs)
     broker.load()
-    note(store, logs, config.log_dirs_given_up)
+    forget(store, logs, config.log_dirs_given_up)
     settle(store, logs.all(), taken)
     broker.groups = GroupService(broker, unique_text=lambda: secrets.token_hex(16))
     broker.groups.load()
