@@ -5,6 +5,8 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c 'import ensurepip, ve
 BIN := .venv/bin
 # uv and node bring certificates of their own; the system's are those that pip trusts, and know a site's own authority.
 export UV_NATIVE_TLS := 1
+# What has been compiled is kept, also where the environment says otherwise: it is a third of the start of each process.
+unexport PYTHONDONTWRITEBYTECODE
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 .PHONY: demo test check docs wheel bench sim fuzz peers constraints clean
