@@ -9,7 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from headrace.broker.log.disk import ReadOnlyDisk
-from headrace.broker.log.inspection import Report, Task, look_at_partition, plan
+from headrace.broker.log.findings import Report
+from headrace.broker.log.inspection import Task, look_at_partition, plan
 from headrace.errors import UsageError
 
 _LOCK = ".lock"

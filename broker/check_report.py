@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headrace.broker.log.inspection import Fault, Report
+from headrace.broker.log.findings import Fault, Report
 
 _STYLES = {"clean": "green", "leftovers": "yellow", "damaged": "bold red"}
 _PIPE_WIDTH = 400  # where nobody looks, lines are as wide as they need

@@ -155,11 +155,10 @@ class LogDirectory:
             metadata = read_whole(self._disk, name)
             if metadata is not None:
                 return checkpoint.decode_partition_metadata(metadata, name)
+            if holds_records(self._disk, path):  # another program's, or damaged: not ours to remove
+                raise CorruptError(f"{name} is missing")
         except (OSError, CorruptError) as error:
             self.lose(path, at, facts, error)
-            return None
-        if holds_records(self._disk, path):  # another program's, or damaged: not ours to remove
-            self.lose(path, at, facts, CorruptError(f"{name} is missing"))
             return None
         logger.warning("removing a log that was never completely made", extra={"log": path})
         self._remove(path)  # a crash came in the middle of its creation, before anything was acknowledged

@@ -9,6 +9,7 @@ directory. Every method raises OSError when the disk fails.
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -59,7 +60,11 @@ class Disk(Protocol):
     """A file system; paths are absolute, with `/`."""
 
     def open(self, path: str, *, create: bool = False) -> DiskFile:
-        """Open for reading and writing. Raises FileNotFoundError where it is not there and `create` is false."""
+        """Open for reading and writing.
+
+        Raises:
+            FileNotFoundError: it is not there, and `create` is false. OSError: it is no regular file (a directory, a pipe …).
+        """
         ...
 
     def list(self, path: str) -> list[str]:
@@ -153,7 +158,7 @@ class RealDisk:
     """The operating system's files."""
 
     def open(self, path: str, *, create: bool = False) -> RealFile:
-        return RealFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644))
+        return RealFile(_open(path, os.O_RDWR | (os.O_CREAT if create else 0)))
 
     def list(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
@@ -191,7 +196,7 @@ class RealDisk:
         return os.stat(path).st_mtime_ns // 1_000_000
 
     def lock(self, path: str) -> "RealLock":
-        return _locked(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644), fcntl.LOCK_EX)
+        return _locked(_open(path, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
 
 
 class ReadOnlyDisk(RealDisk):
@@ -199,11 +204,20 @@ class ReadOnlyDisk(RealDisk):
 
     def open(self, path: str, *, create: bool = False) -> "RealFile":
         assert not create
-        return RealFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return RealFile(_open(path, os.O_RDONLY))
 
     def lock(self, path: str) -> "RealLock":
         """Keep writers away; other readers may come. The file must be there."""
-        return _locked(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+        return _locked(_open(path, os.O_RDONLY), fcntl.LOCK_SH)
+
+
+def _open(path: str, flags: int) -> int:
+    """A descriptor of a regular file, and of nothing else: who opens a pipe waits for its other end, for ever."""
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return fd
 
 
 def _locked(fd: int, mode: int) -> "RealLock":

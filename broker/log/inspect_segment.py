@@ -163,7 +163,12 @@ class _IndexEntries:
         self._offset_at = self._time_at = 0  # entries compared so far
         self.readable = True
         for suffix, decode in ((INDEX, decode_offset_index), (TIME_INDEX, decode_time_index)):
-            content = read_whole(disk, f"{directory}/{self._stem}{suffix}")
+            try:
+                content = read_whole(disk, f"{directory}/{self._stem}{suffix}")
+            except OSError as error:  # no start can build it again: something is in its place
+                self.readable = False
+                look.log_faults.append((self._stem + suffix, None, f"cannot be read: {error.strerror or error}"))
+                continue
             index = None if content is None else decode(content)
             if index is None:
                 self.readable = False

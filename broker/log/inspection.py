@@ -9,13 +9,13 @@ Reads what Apache Kafka has written too. Source: Kafka's DumpLogSegments and Log
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from headrace.broker.log import checkpoint, cluster_metadata
 from headrace.broker.log.batch import BatchHeader
 from headrace.broker.log.disk import Disk, read_whole
-from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX
+from headrace.broker.log.file_names import INDEX, LOG, TIME_INDEX, TXN_INDEX, segment_name
+from headrace.broker.log.findings import Report
 from headrace.broker.log.inspect_segment import SegmentLook, look_at_segment
 from headrace.broker.log.producers import sequence_after, snapshot_entries
 from headrace.broker.log.snapshots import snapshot_name, snapshot_offsets
@@ -24,56 +24,13 @@ from headrace.errors import CorruptError, UsageError, VersionError
 _PARTITION = re.compile(r"(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
 _SEGMENT = re.compile(r"\d{20}\.log")
 _LEAVING = (".deleted", ".tmp", ".cleaned", ".swap", "-delete", "-future", "-stray")
-_OF_SEGMENTS = (LOG, INDEX, TIME_INDEX, ".txnindex", ".snapshot")
+_OF_SEGMENTS = re.compile(r"\d{20}\.(log|index|timeindex|txnindex|snapshot)")
 _OF_PARTITIONS = (checkpoint.LEADER_EPOCHS, checkpoint.PARTITION_METADATA, "quorum-state")
 _OF_DIRECTORIES = (
-    checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.META_PROPERTIES,
-    checkpoint.CLEAN_SHUTDOWN, "cleaner-offset-checkpoint", "bootstrap.checkpoint", ".lock",
+    checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.CLEANER,
+    checkpoint.META_PROPERTIES, checkpoint.CLEAN_SHUTDOWN, ".lock", "bootstrap.checkpoint",  # the last is Apache Kafka's
     "coordination.db", "coordination.db-wal", "coordination.db-shm", "coordination.db-reserve",
 )  # fmt: skip
-_FAULTS_KEPT = 100  # of one partition
-
-
-class Fault(NamedTuple):
-    """What is wrong, in which file (below the log directory), at which byte (None: in all of it)."""
-
-    file: str
-    byte: int | None
-    what: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found of one partition, or (with `topic` None) of the directory itself; `bytes` are of segments' logs."""
-
-    directory: str  # the partition's, below the log directory; empty for itself
-    topic: str | None
-    partition: int | None
-    segments: int = 0
-    bytes: int = 0
-    records: int = 0
-    log_start_offset: int = 0
-    log_end_offset: int = 0
-    faults: list[Fault] = field(default_factory=list)
-    notes: list[Fault] = field(default_factory=list)
-
-    @property
-    def state(self) -> str:
-        """`damaged`, `leftovers` (the next start has something to repair or remove), or `clean`."""
-        return "damaged" if self.faults else "leftovers" if self.notes else "clean"
-
-    def fault(self, file: str, byte: int | None, what: str) -> None:
-        """Note a fault; so many and no more."""
-        if len(self.faults) < _FAULTS_KEPT:
-            self.faults.append(Fault(self._below(file), byte, what))
-
-    def note(self, file: str, byte: int | None, what: str) -> None:
-        """Note what the next start sees to."""
-        if len(self.notes) < _FAULTS_KEPT:
-            self.notes.append(Fault(self._below(file), byte, what))
-
-    def _below(self, file: str) -> str:
-        return "/".join(filter(None, (self.directory, file)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +87,14 @@ def plan(disk: Disk, path: str) -> tuple[Report, Sequence[Task]]:
 
 
 def _offsets(disk: Disk, path: str, name: str, report: Report) -> dict[checkpoint.TopicPartition, int]:
-    content = read_whole(disk, f"{path}/{name}")
     try:
+        content = read_whole(disk, f"{path}/{name}")
         return {} if content is None else checkpoint.decode_offsets(content, name)
+    except OSError as error:
+        report.unreadable(name, error)
     except (CorruptError, VersionError) as error:
         report.fault(name, None, str(error))
-        return {}
+    return {}
 
 
 def look_at_partition(disk: Disk, path: str, task: Task, *, deep: bool) -> Report:
@@ -144,7 +103,7 @@ def look_at_partition(disk: Disk, path: str, task: Task, *, deep: bool) -> Repor
     try:
         _Partition(disk, f"{path}/{task.name}", task.promised, report).look(deep=deep)
     except OSError as error:
-        report.fault("", None, f"cannot be read: {error.strerror or error}")
+        report.unreadable("", error)
     return report
 
 
@@ -164,15 +123,7 @@ class _Partition:
         self._read_snapshots()
         stems = [int(name.removesuffix(LOG)) for name in self._names if _SEGMENT.fullmatch(name)]
         for base_offset in stems:
-            sealed = base_offset != stems[-1]
-            look = look_at_segment(
-                self._disk, self._path, base_offset, report.log_end_offset, sealed=sealed, deep=deep, see=self._see
-            )
-            report.segments += 1
-            report.bytes += look.size
-            report.records += look.records
-            report.log_end_offset = look.next_offset
-            self._judge(look, sealed=sealed)
+            self._look_at_segment(base_offset, sealed=base_offset != stems[-1], deep=deep)
         report.log_start_offset = max(self._promised.log_start_offset or 0, stems[0] if stems else 0)
         if stems:
             self._look_at_metadata()
@@ -183,12 +134,27 @@ class _Partition:
             if offset > report.log_end_offset:
                 self._repairable(snapshot_name(offset), None, "is of an offset after the log's end")
 
+    def _look_at_segment(self, base_offset: int, *, sealed: bool, deep: bool) -> None:
+        report = self._report
+        report.segments += 1
+        try:
+            look = look_at_segment(
+                self._disk, self._path, base_offset, report.log_end_offset, sealed=sealed, deep=deep, see=self._see
+            )
+        except OSError as error:
+            report.unreadable(segment_name(base_offset) + LOG, error)
+            return
+        report.bytes += look.size
+        report.records += look.records
+        report.log_end_offset = look.next_offset
+        self._judge(look, sealed=sealed)
+
     def _see(self, header: BatchHeader) -> None:
         self._snapshots.see(header)
         self._epochs.see(header)
 
     def _judge(self, look: SegmentLook, *, sealed: bool) -> None:
-        name = f"{look.base_offset:020d}{LOG}"
+        name = segment_name(look.base_offset) + LOG
         for fault in look.log_faults:
             self._report.fault(*fault)
         if look.torn_at is not None:
@@ -217,15 +183,27 @@ class _Partition:
             elif name.endswith((INDEX, TIME_INDEX)) and (stem := name.partition(".")[0]) not in stems:
                 lost = stem > min(stems, default=stem) and not self._is_after_recovery_point(int(stem))
                 (self._report.fault if lost else self._report.note)(name, None, "is an index without its log")
-            elif not name.endswith(_OF_SEGMENTS) and name not in _OF_PARTITIONS and not name.endswith(".checkpoint"):
+            elif not _OF_SEGMENTS.fullmatch(name) and name not in _OF_PARTITIONS and not name.endswith(".checkpoint"):
                 self._report.note(name, None, "is no file of a log")
+            elif name.endswith(TXN_INDEX):
+                self._read(name)
+
+    def _read(self, name: str) -> bytes | None:
+        """A small file's bytes; None if it is not there, or cannot be read, which is a fault."""
+        try:
+            return read_whole(self._disk, f"{self._path}/{name}") if name in self._names else None
+        except OSError as error:
+            self._report.unreadable(name, error)
+            return None
 
     def _look_at_metadata(self) -> None:
-        content = read_whole(self._disk, f"{self._path}/{checkpoint.PARTITION_METADATA}")
+        if checkpoint.PARTITION_METADATA not in self._names:
+            missing = "is missing: the broker would take the log for one that was never completely made"
+            self._report.fault(checkpoint.PARTITION_METADATA, None, missing)
+        content = self._read(checkpoint.PARTITION_METADATA)
         try:
-            if content is None:
-                raise CorruptError("is missing: the broker would take the log for one that was never completely made")
-            checkpoint.decode_partition_metadata(content, checkpoint.PARTITION_METADATA)
+            if content is not None:
+                checkpoint.decode_partition_metadata(content, checkpoint.PARTITION_METADATA)
         except (CorruptError, VersionError) as error:
             self._report.fault(checkpoint.PARTITION_METADATA, None, str(error))
 
@@ -242,7 +220,7 @@ class _Partition:
             self._report.fault("", None, f"the log was stopped at {promised.recovery_point}, and ends at {end}")
 
     def _stored_epochs(self) -> list[tuple[int, int]]:
-        content = read_whole(self._disk, f"{self._path}/{checkpoint.LEADER_EPOCHS}")
+        content = self._read(checkpoint.LEADER_EPOCHS)
         try:
             return [] if content is None else checkpoint.decode_epochs(content, checkpoint.LEADER_EPOCHS)
         except (CorruptError, VersionError) as error:
@@ -251,8 +229,10 @@ class _Partition:
 
     def _read_snapshots(self) -> None:
         for offset in snapshot_offsets(self._names):
-            content = read_whole(self._disk, f"{self._path}/{snapshot_name(offset)}")
-            entries = None if content is None else snapshot_entries(content)
+            content = self._read(snapshot_name(offset))
+            if content is None:
+                continue
+            entries = snapshot_entries(content)
             if entries is None:
                 self._report.fault(snapshot_name(offset), None, "is damaged, or of another version")
             else:

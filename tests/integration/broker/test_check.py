@@ -1,6 +1,7 @@
 """`headrace broker check` on the log directory of a real broker: exit status, rows, and what keeps it from looking."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,17 @@ def test_a_damaged_byte_is_exit_1_with_its_file_and_the_byte_of_its_batch(stoppe
     (damaged,) = (row for row in rows(said) if row["state"] == "damaged")
     assert (damaged["faults"][0]["file"], damaged["faults"][0]["byte"]) == (f"{file.parent.name}/{file.name}", 0)
     assert "CRC" in damaged["faults"][0]["what"]
+
+
+def test_a_pipe_in_the_place_of_a_segment_is_a_fault_and_nobody_waits_for_it(stopped: Path) -> None:
+    pipe = stopped / "t-0" / "00000000000000000000.log"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    status, said, _ = check(stopped, "--format", "json")
+    assert status == 1
+    _, first, second = rows(said)
+    assert first["faults"][0] == {"file": f"t-0/{pipe.name}", "byte": None, "what": "cannot be read: not a regular file"}
+    assert (second["state"], second["records"]) == ("clean", second["log_end_offset"])
 
 
 def test_after_kill_9_there_are_no_faults(tmp_path: Path) -> None:

@@ -169,6 +169,23 @@ def json_config(part: Part) -> dict[str, object]:
     return dict(yaml.safe_load(part.config_file.read_text()))
 
 
+def test_a_pipe_or_a_link_to_nowhere_in_the_place_of_a_segment_takes_its_partition_offline(tmp_path: Path) -> None:
+    part = broker(tmp_path)
+    with part, wire(part) as client:
+        create_topic(client, "t", 4)
+        assert errors(client, range(4)) == [0, 0, 0, 0]
+    segments = [tmp_path / "broker" / f"t-{at}" / "00000000000000000000.log" for at in range(3)]
+    for segment in segments:
+        segment.rename(segment.with_name("away"))
+    os.mkfifo(segments[0])
+    segments[1].symlink_to("gone")
+    segments[2].mkdir()
+    (segments[2].parent / "partition.metadata").unlink()
+    with part, wire(part) as client:
+        assert part.log_tail().count("PARTITION OFFLINE: it cannot be loaded") == 3
+        assert errors(client, range(4)) == [STORAGE_ERROR, STORAGE_ERROR, STORAGE_ERROR, 0]
+
+
 def test_without_the_directory_that_holds_the_store_a_start_is_refused(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     part = broker(tmp_path, log_dirs=f"{first},{second}")

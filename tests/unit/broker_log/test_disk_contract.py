@@ -1,11 +1,13 @@
 """The real disk and the simulated one keep the same contract; what a crash leaves is the simulated one's own part."""
 
+import os
 import random
+import socket
 from pathlib import Path
 
 import pytest
 
-from headrace.broker.log.disk import Disk, RealDisk, read_whole, write_whole
+from headrace.broker.log.disk import Disk, ReadOnlyDisk, RealDisk, read_whole, write_whole
 from tests.sim.log.disk import PowerCutError, SimDisk
 
 
@@ -79,6 +81,12 @@ def test_a_removed_file_is_read_on_by_who_has_it_open(disk: Disk, root: str) -> 
     assert read_whole(disk, f"{root}/a") is None
 
 
+def test_a_directory_is_not_opened_as_a_file(disk: Disk, root: str) -> None:
+    disk.make_directory(f"{root}/a")
+    with pytest.raises(IsADirectoryError):
+        disk.open(f"{root}/a")
+
+
 def test_only_an_empty_directory_is_removed(disk: Disk, root: str) -> None:
     disk.make_directory(f"{root}/sub")
     disk.open(f"{root}/sub/a", create=True).close()
@@ -107,6 +115,21 @@ def test_a_small_file_is_put_in_place_whole(disk: Disk, root: str) -> None:
     write_whole(disk, root, "point", b"short")
     assert read_whole(disk, f"{root}/point") == b"short"
     assert disk.list(root) == ["point"]
+
+
+@pytest.mark.parametrize("real", [RealDisk(), ReadOnlyDisk()])
+def test_what_is_no_file_is_refused_and_waited_for_by_nobody(real: RealDisk, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "device", "directory", "nowhere", "socket"):
+            with pytest.raises(OSError, match=name):
+                real.open(str(tmp_path / name))
+    with pytest.raises(OSError, match="not a regular file"):
+        real.lock(str(tmp_path / "pipe"))
 
 
 def _simulated(seed: int) -> tuple[SimDisk, str]:

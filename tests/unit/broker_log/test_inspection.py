@@ -8,7 +8,8 @@ from crc32c import crc32c
 
 from headrace.broker.log import checkpoint
 from headrace.broker.log.batch import CRC_START, HEADER, parse_header
-from headrace.broker.log.inspection import Fault, Report, look_at_partition, plan
+from headrace.broker.log.findings import Fault, Report
+from headrace.broker.log.inspection import look_at_partition, plan
 from headrace.broker.log.record import build_batch
 from headrace.errors import UsageError
 from tests.sim.log.disk import SimDisk
@@ -166,11 +167,40 @@ def written_until_killed(seed: int) -> SimDisk:
 
 def test_leftovers_are_named() -> None:
     disk = written()
-    for name in (f"{LOG_PATH}/{STEM}.log.deleted", f"{LOG_PATH}/{STEM}.cleaned", f"{LOG_PATH}/notes.txt", f"{PATH}/strange"):
+    for name in (f"{LOG_PATH}/{STEM}.log.deleted", f"{LOG_PATH}/{STEM}.cleaned", f"{LOG_PATH}/notes.log", f"{PATH}/strange"):
         disk.open(name, create=True).close()
     named = {note.file for note in notes(disk)}
-    assert named == {f"events-3/{STEM}.log.deleted", f"events-3/{STEM}.cleaned", "events-3/notes.txt", "strange"}
+    assert named == {f"events-3/{STEM}.log.deleted", f"events-3/{STEM}.cleaned", "events-3/notes.log", "strange"}
     assert faults(disk) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{STEM}.log", f"{STEM}.index", f"{STEM}.timeindex", f"{STEM}.txnindex", checkpoint.PARTITION_METADATA,
+     checkpoint.LEADER_EPOCHS, f"{9:020d}.snapshot"],
+)  # fmt: skip
+def test_what_stands_in_the_place_of_a_file_is_a_fault_of_its_own_and_the_rest_is_looked_at(name: str) -> None:
+    disk = written()
+    segments = len(files(disk, ".log"))
+    if name in disk.list(LOG_PATH):
+        disk.remove(f"{LOG_PATH}/{name}")
+    disk.make_directory(f"{LOG_PATH}/{name}")
+    last = files(disk, ".log")[-1]
+    disk.replace(last, disk.content(last)[:-1] + b"\xff")
+    _, partition = check(disk)
+    told = [fault.what for fault in partition.faults if fault.file == f"events-3/{name}"]
+    assert told == ["cannot be read: is a directory"]
+    assert any("CRC" in fault.what for fault in partition.faults), "the last batch of the last segment"
+    assert partition.segments == segments
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_fault_of_the_directory() -> None:
+    disk = written()
+    disk.remove(f"{PATH}/{checkpoint.HIGH_WATERMARK}")
+    disk.make_directory(f"{PATH}/{checkpoint.HIGH_WATERMARK}")
+    directory, partition = check(disk)
+    assert directory.faults == [Fault(checkpoint.HIGH_WATERMARK, None, "cannot be read: is a directory")]
+    assert partition.faults == []
 
 
 def test_deep_finds_a_batch_whose_records_are_not_what_its_header_says() -> None:
