@@ -29,7 +29,8 @@ _OF_PARTITIONS = (checkpoint.LEADER_EPOCHS, checkpoint.PARTITION_METADATA, "quor
 _OF_DIRECTORIES = (
     checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.CLEANER,
     checkpoint.META_PROPERTIES, checkpoint.CLEAN_SHUTDOWN, ".lock", "bootstrap.checkpoint",  # the last is Apache Kafka's
-    "coordination.db", "coordination.db-wal", "coordination.db-shm", "coordination.db-reserve",
+    "coordination.db", "coordination.db-wal", "coordination.db-shm", "coordination.db-journal", "coordination.db-reserve",
+    "security",  # what `security: on` has made
 )  # fmt: skip
 
 

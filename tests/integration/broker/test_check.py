@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.compat.clients import CLIENTS
-from tests.processes import Part, broker
+from tests.processes import Part, broker, free_port
 
 
 @pytest.fixture
@@ -69,6 +69,14 @@ def test_a_pipe_in_the_place_of_a_segment_is_a_fault_and_nobody_waits_for_it(sto
     _, first, second = rows(said)
     assert first["faults"][0] == {"file": f"t-0/{pipe.name}", "byte": None, "what": "cannot be read: not a regular file"}
     assert (second["state"], second["records"]) == ("clean", second["log_end_offset"])
+
+
+def test_what_a_broker_with_security_on_keeps_beside_its_logs_is_known(tmp_path: Path) -> None:
+    part = broker(tmp_path, security=True, listeners=f"SASL_SSL://127.0.0.1:{free_port()}").start()
+    part.kill()  # so that the store's own files are there too
+    assert {"security", "coordination.db-wal"} <= {file.name for file in (tmp_path / "broker").iterdir()}
+    status, said, _ = check(tmp_path / "broker", "--format", "json")
+    assert (status, [note["file"] for row in rows(said) for note in row["notes"]]) == (0, [""]), "no clean shutdown"
 
 
 def test_after_kill_9_there_are_no_faults(tmp_path: Path) -> None:
