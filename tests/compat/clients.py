@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import aiokafka
 import confluent_kafka
 import kafka
+from confluent_kafka.admin import AdminClient
 from kafka.admin import KafkaAdminClient
 
 
@@ -122,3 +123,19 @@ CLIENTS: tuple[Client, ...] = (Confluent(), KafkaPython(), AioKafka())
 def kafka_python_admin(bootstrap: str) -> KafkaAdminClient:
     """kafka-python's administration client."""
     return KafkaAdminClient(bootstrap_servers=bootstrap)
+
+
+def refusal(settings: dict[str, Any]) -> set[int]:
+    """The codes of what librdkafka says when all its connections have failed; empty if it is told of the brokers."""
+    codes: set[int] = set()
+    client = AdminClient({"log_level": 0, **settings, "error_cb": lambda error: codes.add(error.code())})
+    deadline = time.monotonic() + 30
+    while confluent_kafka.KafkaError._ALL_BROKERS_DOWN not in codes:
+        assert time.monotonic() < deadline, "neither served nor refused"
+        client.poll(0.01)
+        try:
+            if client.list_topics(timeout=0.2).brokers:
+                return set()
+        except confluent_kafka.KafkaException:
+            continue
+    return codes

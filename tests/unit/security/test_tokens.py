@@ -1,8 +1,10 @@
 """What a bearer token is worth."""
 
+import asyncio
 import base64
 import hmac
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from headrace.broker.security.exchange import Accepted, Reason, Rejected
-from headrace.broker.security.tokens import TokenRules, judge, read_keys
+from headrace.broker.security.tokens import ProviderTokens, TokenRules, judge, read_keys
+from headrace.clock import MonotonicMs, WallMs
 
 NOW_S = 1_800_000_000
 RULES = TokenRules(("kafka",), "https://issuer", "sub", 30_000)
@@ -128,3 +131,57 @@ def test_what_is_no_token_is_refused(text: str) -> None:
 def test_what_is_no_key_set_is_an_error(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"JSON Web Key Set|no key"):
         read_keys(text)
+
+
+class HandClock:
+    """Moved by hand."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(self.now_ms)
+
+    def monotonic_ms(self) -> MonotonicMs:
+        return MonotonicMs(self.now_ms)
+
+
+def provider(file: Path, clock: HandClock) -> ProviderTokens:
+    return ProviderTokens(f"file:{file}", RULES, refresh_ms=3_600_000, clock=clock)
+
+
+def test_a_new_key_is_read_when_a_token_names_it_though_not_within_ten_seconds(tmp_path: Path) -> None:
+    file, clock = tmp_path / "jwks.json", HandClock(NOW_S * 1000)
+
+    async def steps() -> None:
+        tokens = provider(file, clock)
+        file.write_text(json.dumps(keys(EC).as_dict(private=False)))
+        assert isinstance(await tokens.verify(token()), Accepted)
+        file.write_text(json.dumps(keys(ED).as_dict(private=False)))
+        new = token(ED, "Ed25519")
+        clock.now_ms += 9_999
+        assert isinstance(await tokens.verify(new), Rejected)
+        clock.now_ms += 1
+        assert isinstance(await tokens.verify(new), Accepted)
+        assert isinstance(await tokens.verify(token()), Rejected)
+
+    asyncio.run(steps())
+
+
+def test_keys_that_were_read_last_stay_in_force_while_they_cannot_be_read(tmp_path: Path) -> None:
+    file, clock = tmp_path / "jwks.json", HandClock(NOW_S * 1000)
+
+    async def steps() -> None:
+        tokens = provider(file, clock)
+        assert await tokens.verify(token()) == Rejected(
+            Reason.UNAVAILABLE, detail="the identity provider's keys could not be read"
+        )
+        file.write_text(json.dumps(keys(EC).as_dict(private=False)))
+        clock.now_ms += 10_000
+        assert isinstance(await tokens.verify(token()), Accepted)
+        file.unlink()
+        clock.now_ms += 10_000
+        assert isinstance(await tokens.verify(token(ED, "Ed25519")), Rejected)
+        assert isinstance(await tokens.verify(token()), Accepted)
+
+    asyncio.run(steps())
