@@ -3,6 +3,9 @@
 v0: no topics named means all; v1+: null means all, an empty list none; v4+ the client says whether topics may be made; v5
 offline replicas; v7 leader epochs; v8-10 authorized operations of the cluster; v10 topic ids (never zero, or clients fall
 back to Fetch v12); v12 topics by id. v13 would add re-bootstrapping (KIP-1102), which one broker never asks for.
+
+A partition that is offline has no leader, LEADER_NOT_AVAILABLE, as in Kafka (KRaftMetadataCache, KIP-112): clients keep what is
+for it, and ask again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +17,7 @@ from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.handlers.api import Answer, Api, Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.handlers.topic_creation import auto_create, may_create, name_error
+from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topics import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
@@ -23,10 +27,14 @@ _KEY = 3
 _SERVED = (0, 12)
 _THROTTLE_TIME_FROM_VERSION = 3
 _ABSENT = -(1 << 31)
+_NO_LEADER = -1
 
 
 def _all_topics(broker: Broker, context: RequestContext) -> bytes:
-    """The encoded answer "all topics", kept while no topic changes: consumers with patterns ask it again and again."""
+    """The encoded answer "all topics", kept while no topic changes: consumers with patterns ask it again and again.
+
+    Not for when a partition is offline, which would be told too late.
+    """
     key = (_KEY, context.api_version, context.session.advertised)
     if key not in broker.encoded:
         topics = [_described(broker, topic, _ABSENT) for topic in broker.topics()]
@@ -51,7 +59,8 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.topics is None or (context.api_version == 0 and not request.topics):
         every = broker.topics()
         seen = [topic for topic in every if _may_see(context, topic.name)]
-        if len(seen) == len(every) and not with_operations and not with_cluster:  # the kept answer shows everything
+        shows_all = len(seen) == len(every) and not with_operations and not with_cluster
+        if shows_all and not broker.logs.has_offline_partition:
             return Encoded([_all_topics(broker, context)], 0 if context.api_version >= _THROTTLE_TIME_FROM_VERSION else None)
         return described(lambda topic: _described(broker, topic, _operations(context, topic, asked=with_operations)), seen)
 
@@ -138,25 +147,28 @@ def _missing(error: int, name: str | None, topic_id: UUID | None) -> dict[str, A
 
 
 def _described(broker: Broker, topic: TopicRecord, operations: int) -> dict[str, Any]:
-    nodes = (broker.node_id,)
     logs = [broker.log(topic.name, partition) for partition in range(topic.partitions)]
     return {
         "error_code": 0,
         "name": topic.name,
         "topic_id": topic.topic_id,
         "is_internal": topic.name in INTERNAL_TOPICS,
-        "partitions": [
-            {
-                "error_code": 0,
-                "partition_index": partition,
-                "leader_id": broker.node_id,
-                "leader_epoch": 0 if log is None else log.leader_epoch,
-                "replica_nodes": nodes,
-                "isr_nodes": nodes,
-            }
-            for partition, log in enumerate(logs)
-        ],
+        "partitions": [_partition(broker.node_id, partition, log) for partition, log in enumerate(logs)],
         "topic_authorized_operations": operations,
+    }
+
+
+def _partition(node_id: int, partition: int, log: PartitionLog | None) -> dict[str, Any]:
+    is_offline = log is None or log.fenced
+    nodes = (node_id,)
+    return {
+        "error_code": ErrorCode.leader_not_available if is_offline else ErrorCode.none,
+        "partition_index": partition,
+        "leader_id": _NO_LEADER if is_offline else node_id,
+        "leader_epoch": 0 if log is None else log.leader_epoch,
+        "replica_nodes": nodes,
+        "isr_nodes": nodes,  # the last one that was in sync stays there
+        "offline_replicas": nodes if is_offline else (),
     }
 
 

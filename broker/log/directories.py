@@ -187,6 +187,11 @@ class LogDirectories:
         """Whether every partition was found; after `restore` of all topics."""
         return not self._offline and not any(directory.failed or directory.error for directory in self._directories)
 
+    @property
+    def has_offline_partition(self) -> bool:
+        """Whether some partition cannot be served now."""
+        return bool(self._offline) or any(log.fenced for each in self._directories for log in each.logs.values())
+
     def identities(self) -> dict[str, str]:
         """directory.id → path of the directories that were opened; one that is new on a full disk has no id yet."""
         return {each.directory_id: each.path for each in self._directories if each.directory_id}

@@ -15,7 +15,7 @@ from typing import NoReturn
 import confluent_kafka
 import pytest
 
-from tests.integration.broker.requests import batch, create_topic, fetch, produce, values
+from tests.integration.broker.requests import METADATA, batch, create_topic, fetch, produce, values
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
@@ -149,17 +149,27 @@ def test_one_slow_partition_does_not_slow_another(part: Part, disk: BadDisk, top
 def test_an_error_of_a_write_fences_that_partition_only_until_the_next_start(part: Part, disk: BadDisk) -> None:
     with wire(part) as client:
         assert produce(client, "bad", batch(b"before")).error_code == 0
+        assert leaders(client) == {"bad": 1, "durable": 1, "good": 1}
         disk.be("bad-0/", write_ms=-1)
         assert produce(client, "bad", batch(b"lost")).error_code == STORAGE_ERROR
         disk.mend()
         assert produce(client, "bad", batch(b"fenced")).error_code == STORAGE_ERROR
         assert fetch(client, "bad", 0).error_code == STORAGE_ERROR
         assert produce(client, "good", batch(b"x")).error_code == 0
+        assert leaders(client) == {"bad": -1, "durable": 1, "good": 1}
     part.kill()
     part.start()
     with wire(part) as client:
+        assert leaders(client) == {"bad": 1, "durable": 1, "good": 1}
         assert values(fetch(client, "bad", 0)) == [b"before"]
         assert produce(client, "bad", batch(b"after")).base_offset == 1
+
+
+def leaders(client: WireClient) -> dict[str, int]:
+    """The leader of partition 0 of every topic."""
+    everything = {"include_cluster_authorized_operations": False, "include_topic_authorized_operations": False}
+    topics = client.call(METADATA, 12, {"topics": None, "allow_auto_topic_creation": False, **everything}).topics
+    return {topic.name: topic.partitions[0].leader_id for topic in topics}
 
 
 @pytest.mark.parametrize("acks", [1, -1])

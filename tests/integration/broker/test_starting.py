@@ -21,7 +21,7 @@ from tests.integration.broker.requests import batch, create_topic, fetch, metada
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker
 
-STORAGE_ERROR, LIST_OFFSETS, FIND_COORDINATOR = 56, 2, 10
+LEADER_NOT_AVAILABLE, STORAGE_ERROR, LIST_OFFSETS, FIND_COORDINATOR = 5, 56, 2, 10
 CONFIG = LogDirectoryConfig(node_id=7, cluster_id="c")
 NOW_MS = 1_700_000_000_000
 MIB = 1 << 20
@@ -143,7 +143,11 @@ def test_a_directory_that_is_away_takes_its_partitions_offline_and_brings_them_b
     second.write_text("not a directory: nothing can be mounted here")
     with part, wire(part) as client:
         assert "LOG DIRECTORY OFFLINE" in part.log_tail()
-        assert len(metadata(client, "t", create=False).topics[0].partitions) == 4
+        partitions = metadata(client, "t", create=False).topics[0].partitions
+        leader, none = (0, 1, (1,), (1,), ()), (LEADER_NOT_AVAILABLE, -1, (1,), (1,), (1,))
+        assert [
+            (each.error_code, each.leader_id, each.replica_nodes, each.isr_nodes, each.offline_replicas) for each in partitions
+        ] == [leader, none, leader, none]
         assert errors(client, range(4)) == [0, STORAGE_ERROR, 0, STORAGE_ERROR]
         assert [list_offsets_error(client, at) for at in range(4)] == [0, STORAGE_ERROR, 0, STORAGE_ERROR]
         assert fetch(client, "t", 0).error_code == 0
