@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are th
     UserScramCredentialUpsertion,
 )
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 from headrace.librdkafka import checked_keys, reason
 
 _TIMEOUT_S = 15.0
@@ -148,17 +148,33 @@ class InStore:
         delete_user(self._users, name, mechanisms)
 
 
-def of_stopped_broker(data: Path | None, config_file: Path | None) -> InStore:
+def of_stopped_broker(data: Path | None, config_file: Path | None, *, may_be_new: bool) -> InStore:
     """The users of a stopped broker, by its data directory or its configuration.
 
+    Args:
+        may_be_new: whether a broker that has never run is given its first users, where its configuration says that it will.
     Raises:
-        UsageError: it runs, or the configuration is wrong.
+        UsageError: it runs, it has left nothing there, or the configuration is wrong.
     """
     from headrace.broker.config import BrokerConfig
     from headrace.config import load_config
 
     if config_file is None:
         assert data is not None
+        _must_have_run([data / "broker"], None)
         return InStore([data / "broker"], None, BrokerConfig.model_validate({}).node_id)
     config = load_config(BrokerConfig, config_file, overrides=(), environment=os.environ)
+    if not may_be_new:
+        _must_have_run(config.log_directories(), config.coordination.path)
     return InStore(config.log_directories(), config.coordination.path, config.node_id)
+
+
+def _must_have_run(directories: Sequence[Path], store: Path | None) -> None:
+    """Nothing is made where no broker is: whoever mistypes a name would give a user to nobody."""
+    from headrace.broker.log.checkpoint import META_PROPERTIES
+    from headrace.broker.starting import STORE
+
+    left = [directory / name for directory in directories for name in (META_PROPERTIES, STORE)]
+    if not any(file.exists() for file in ([] if store is None else [store]) + left):
+        where = ", ".join(map(str, directories))
+        raise UsageError(f"{where}: no broker's data; before a first start, create users with --broker-config FILE")

@@ -2,7 +2,8 @@
 
     headrace users list --bootstrap 127.0.0.1:9092
     headrace users create alice --config client.yaml              # librdkafka's keys, as any other client's
-    headrace users create admin --data ./headrace-data            # the very first one, before the broker starts
+    headrace users create admin --broker-config broker.yaml       # the very first one, before the broker starts
+    headrace users alter admin --data ./headrace-data             # while the broker is stopped
 
 A password comes from `--password-file`, the environment, or the terminal: never from the command line, which all processes see.
 """
@@ -80,8 +81,8 @@ def _add_place_arguments(action: argparse.ArgumentParser) -> None:
     place = action.add_mutually_exclusive_group()
     place.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker (default: 127.0.0.1:9092)")
     place.add_argument("--config", type=Path, metavar="FILE", help="a client's settings, by librdkafka's keys (YAML)")
-    place.add_argument("--data", type=Path, metavar="DIR", help="a data directory whose broker is stopped")
-    place.add_argument("--broker-config", type=Path, metavar="FILE", help="the configuration of a broker that is stopped")
+    place.add_argument("--data", type=Path, metavar="DIR", help="the data directory of a broker that has run, and is stopped")
+    place.add_argument("--broker-config", type=Path, metavar="FILE", help="the configuration of a stopped broker")
     action.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
 
 
@@ -114,7 +115,7 @@ def _administration(args: argparse.Namespace) -> "UserAdministration":
     from headrace.broker.users.administration import OverTheProtocol, of_stopped_broker
 
     if args.data is not None or args.broker_config is not None:
-        return of_stopped_broker(args.data, args.broker_config)
+        return of_stopped_broker(args.data, args.broker_config, may_be_new=args.action == "create")
     if args.config is not None:
         return OverTheProtocol(_client_settings(args.config), str(args.config))
     return OverTheProtocol({"bootstrap.servers": args.bootstrap or "127.0.0.1:9092"})

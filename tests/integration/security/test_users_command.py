@@ -30,7 +30,7 @@ def test_the_first_user_is_made_before_the_broker_starts_and_makes_the_others(tm
     part = secured(tmp_path)
     secret = tmp_path / "secret"
     secret.write_text("chesshire\n")
-    done = users("create", "admin", "--data", tmp_path, "--password-file", secret)
+    done = users("create", "admin", "--broker-config", part.config_file, "--password-file", secret)
     assert (done.returncode, done.stderr) == (0, "")
     with part:
         assert logs_in(part, "admin", "chesshire")
@@ -68,24 +68,29 @@ def test_the_first_user_is_made_before_the_broker_starts_and_makes_the_others(tm
 
 
 def test_wrong_usage_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
+    part = secured(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     for arguments, said in (
         (("create", "x", "--data", tmp_path), "no password"),
         (("create", "x", "--data", tmp_path, "--iterations", "1"), "must be 4096 to 16384"),
         (("list", "--bootstrap", f"127.0.0.1:{free_port()}"), "no broker lets us in"),
-        (("delete", "x", "--data", tmp_path), "there is no user x"),
+        (("create", "x", "--data", tmp_path / "typo"), f"{tmp_path}/typo/broker: no broker's data; before a first start"),
+        (("delete", "x", "--broker-config", part.config_file), f"{tmp_path}/broker: no broker's data"),
         (("list", "--config", tmp_path / "none"), "No such file"),
         (("create", "x", "--password", "y"), "unrecognized arguments"),
     ):
-        done = users(*arguments, password="pw" if "--iterations" in arguments else None)
+        done = users(*arguments, password="pw" if {"--iterations", tmp_path / "typo"} & set(arguments) else None)
         assert done.returncode == (1 if "--bootstrap" in arguments else 2), done.stderr
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_names_of_any_characters_are_told_apart_and_do_nothing_to_the_terminal(tmp_path: Path) -> None:
-    (tmp_path / "broker").mkdir()
+    config = secured(tmp_path).config_file
     for name in ("al=i,ce", "ünïcødé", "\x1b[2Jq", "--help"):
-        assert users("create", "--data", tmp_path, "--", name, password="x").returncode == 0
+        assert users("create", "--broker-config", config, "--", name, password="x").returncode == 0
+    assert users("delete", "--broker-config", config, "--", "none").stderr == "headrace users: there is no user none\n"
     listed = users("list", "--data", tmp_path)
     assert [line.split("  ")[0] for line in listed.stdout.splitlines()[1:]] == ["'\\x1b[2Jq'", "--help", "al=i,ce", "ünïcødé"]
     assert "\x1b" not in listed.stdout
