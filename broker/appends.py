@@ -11,19 +11,17 @@ threads, one at a time of each log, and everybody else goes on (ADR 0022).
 
 import asyncio
 import logging
-import os.path
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from headrace.broker.log.appending import QUICK_BYTES, Admitted, inspected, is_inspected
+from headrace.broker.log.appending import Batch, inspected, inspected_quickly
 from headrace.broker.log.batch import Rejection
-from headrace.broker.log.compression import TooLargeError
-from headrace.broker.log.config import LogConfig
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.log.results import AppendResult
+from headrace.broker.log.results import AppendResult, refused
+from headrace.broker.log.writing import BatchWrite
 from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
 from headrace.broker.wire import ErrorCode
 from headrace.clock import Clock
@@ -32,7 +30,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 2
 _WRITERS = 16  # so many logs of slow disks are written at once; the others wait
 T = TypeVar("T")
-Inspection = asyncio.Future[Admitted | Rejection]
+Inspection = asyncio.Future[Batch | Rejection]
 
 
 @dataclass(slots=True, eq=False)
@@ -58,15 +56,16 @@ class Appends:
 
     def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
         """Append what a client sent for one partition; a future where it must wait."""
-        now_ms = self._clock.wall_ms()
-        batch = log.admit(records, now_ms=now_ms)
-        if isinstance(batch, AppendResult):
-            return batch
-        config = log.config
-        if log not in self._queues and not self._is_slow(log):
-            ready = batch if is_inspected(batch, config) else _inspected_quickly(batch, config, now_ms)
+        now_ms, data = self._clock.wall_ms(), memoryview(records)
+        header = log.admit(data, now_ms=now_ms)
+        if isinstance(header, AppendResult):
+            return header
+        batch = (data, header)
+        begun_ms = self._clock.monotonic_ms()
+        if log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
+            ready = inspected_quickly(batch, log.config, now_ms=now_ms)
             if ready is not None:
-                return self._append(log, ready, len(records), now_ms)
+                return self._append(log, ready, len(data), now_ms, begun_ms)
         return self._enqueue(log, batch, now_ms)
 
     def look_at_pace(self) -> None:
@@ -84,11 +83,12 @@ class Appends:
         self._threads.shutdown(wait=False)
         self._writers.shutdown(wait=False)
 
-    def _enqueue(self, log: PartitionLog, batch: Admitted, now_ms: int) -> asyncio.Future[AppendResult]:
+    def _enqueue(self, log: PartitionLog, batch: Batch, now_ms: int) -> asyncio.Future[AppendResult]:
         loop = asyncio.get_running_loop()
-        kept = Admitted(memoryview(bytes(batch.data)), batch.header)  # the request's bytes may lie in a shared buffer
+        data, header = batch
+        kept = memoryview(bytes(data)), header  # the request's bytes may lie in a shared buffer
         inspection = loop.run_in_executor(self._threads, lambda: inspected(kept, log.config, now_ms=now_ms))
-        waiting = _Waiting(len(kept.data), inspection, loop.create_future())
+        waiting = _Waiting(len(data), inspection, loop.create_future())
         queue = self._queues.get(log)
         if queue is None:
             queue = self._queues[log] = deque()
@@ -102,11 +102,11 @@ class Appends:
         try:
             while queue:
                 batch = await self._outcome(queue[0].inspection)
-                now_ms = self._clock.wall_ms()
-                if self._is_slow(log):
+                now_ms, begun_ms = self._clock.wall_ms(), self._clock.monotonic_ms()
+                if self._pace.is_slow(log.log_directory, begun_ms):
                     result = await self._append_in_thread(log, batch, queue[0].size_bytes, now_ms)
                 else:
-                    result = self._append(log, batch, queue[0].size_bytes, now_ms)
+                    result = self._append(log, batch, queue[0].size_bytes, now_ms, begun_ms)
                 waiting = queue.popleft()
                 if not waiting.told.done():
                     waiting.told.set_result(result)
@@ -114,46 +114,42 @@ class Appends:
             del self._queues[log]
 
     @staticmethod
-    async def _outcome(inspection: Inspection) -> Admitted | Rejection:
+    async def _outcome(inspection: Inspection) -> Batch | Rejection:
         try:
             return await inspection
         except Exception:  # a supervisor: the batches behind it must not wait for ever
             logger.exception("inspecting a batch failed")
             return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
 
-    def _append(self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int) -> AppendResult:
-        begun_ms = self._clock.monotonic_ms()
-        result = log.append_inspected(batch, now_ms=now_ms)
+    def _append(
+        self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int, begun_ms: int
+    ) -> AppendResult:  # fmt: skip
+        """Append here and now; `begun_ms`: when that began, monotonic."""
+        if isinstance(batch, Rejection):
+            return refused(batch.error, batch.message)
+        write = log.begin_append(*batch, now_ms=now_ms)
+        if isinstance(write, AppendResult):
+            return write
+        write.run()
         written_ms = self._clock.monotonic_ms()
         if written_ms - begun_ms >= SLOW_WRITE_MS:
-            self._pace.wrote(os.path.dirname(log.path), written_ms - begun_ms, written_ms)
-        if not result.error:
-            self._on_appended(log, result, size_bytes)
-        return result
+            self._pace.wrote(log.log_directory, written_ms - begun_ms, written_ms)
+        return self._complete(log, write, size_bytes)
 
     async def _append_in_thread(
-        self, log: PartitionLog, batch: Admitted | Rejection, size_bytes: int, now_ms: int
+        self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int
     ) -> AppendResult:
-        write = log.begin_append(batch, now_ms=now_ms)
+        if isinstance(batch, Rejection):
+            return refused(batch.error, batch.message)
+        write = log.begin_append(*batch, now_ms=now_ms)
         if isinstance(write, AppendResult):
             return write
         waited_ms = await asyncio.get_running_loop().run_in_executor(self._writers, waited_for_disk_ms, write.run)
-        self._pace.waited(os.path.dirname(log.path), waited_ms, self._clock.monotonic_ms())
+        self._pace.waited(log.log_directory, waited_ms, self._clock.monotonic_ms())
+        return self._complete(log, write, size_bytes)
+
+    def _complete(self, log: PartitionLog, write: BatchWrite, size_bytes: int) -> AppendResult:
         result = log.complete_append(write)
         if not result.error:
             self._on_appended(log, result, size_bytes)
         return result
-
-    def _is_slow(self, log: PartitionLog) -> bool:
-        """Whether the log's directory has lately kept a write waiting."""
-        return self._pace.any_slow and self._pace.is_slow(os.path.dirname(log.path), self._clock.monotonic_ms())
-
-
-def _inspected_quickly(batch: Admitted, config: LogConfig, now_ms: int) -> Admitted | Rejection | None:
-    """What there is to inspect, here and now; None if that takes too long."""
-    if batch.header.size > QUICK_BYTES:
-        return None
-    try:
-        return inspected(batch, config, now_ms=now_ms, limit=QUICK_BYTES)
-    except TooLargeError:
-        return None

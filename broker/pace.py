@@ -38,14 +38,8 @@ class Pace:
         logger.info("the disk is quick again: appends are written on the loop", extra={"path": directory})
         return False
 
-    @property
-    def any_slow(self) -> bool:
-        return bool(self._slow_until_ms)
-
     def wrote(self, directory: str, write_ms: int, now_ms: int) -> None:
-        """The loop's own write took so long by the clock."""
-        if write_ms < SLOW_WRITE_MS:
-            return
+        """The loop's own write took so long by the clock: SLOW_WRITE_MS or more, below it need not be told."""
         before_ms = self._last_delay_ms
         self.look()
         self.waited(directory, write_ms - (self._last_delay_ms - before_ms), now_ms)

@@ -62,11 +62,11 @@ class RequestContext(NamedTuple):
 
     def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
         """Whether this client may do this to that resource; if not, it is refused, which is counted and logged."""
-        allowed = self.sees(operation, kind, name)
-        if not allowed:
-            session = self.session
-            session.authorizer.denied(session.principal, session.client_host, operation, kind, name)
-        return allowed
+        session = self.session
+        if session.authorizer.allows(session.principal, session.client_host, operation, kind, name):
+            return True
+        session.authorizer.denied(session.principal, session.client_host, operation, kind, name)
+        return False
 
     def may_cluster(self, operation: Operation) -> bool:
         """The same of the cluster itself."""

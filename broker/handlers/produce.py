@@ -27,7 +27,9 @@ from headrace.broker.wire.schema import milliseconds
 
 _SERVED = (3, 11)
 _ZSTD_FROM_VERSION, _ZSTD = 7, 4
-_UNAUTHORIZED = ErrorCode.topic_authorization_failed, "Topic authorization failed."
+_Fault = tuple[int, str | None]
+_UNAUTHORIZED: _Fault = ErrorCode.topic_authorization_failed, "Topic authorization failed."
+_UNKNOWN: _Fault = ErrorCode.unknown_topic_or_partition, None
 _STEP_BYTES = 512 * 1024  # appended before others have a turn, a partition counted as _PARTITION_BYTES more
 _PARTITION_BYTES = 16 * 1024
 _ATTRIBUTES_AT = 22  # the low byte of a batch's attributes
@@ -39,16 +41,18 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
 
 
 def _in_steps(produce: "_Produce", request: Any) -> Steps:
-    fault, taken_bytes = _request_fault(produce.context, request), 0
+    context, taken_bytes = produce.context, 0
+    request_fault = _request_fault(context, request)
     for topic in request.topic_data or ():
-        refused = None if produce.context.may(Operation.WRITE, ResourceType.TOPIC, topic.name) else _UNAUTHORIZED
+        may_write = context.may(Operation.WRITE, ResourceType.TOPIC, topic.name)
+        fault = request_fault if may_write else _UNAUTHORIZED
         done: list[Produced] = []
         produce.results.append((topic.name, done))
         for data in topic.partition_data or ():
             if taken_bytes > _STEP_BYTES:
                 taken_bytes = 0
                 yield
-            produce.take(topic.name, data, done, refused or fault)
+            produce.take(topic.name, data, done, fault)
             taken_bytes += _PARTITION_BYTES + len(data.records or b"")
     return _when_appended(produce) if produce.late else _answer(produce)
 
@@ -56,33 +60,43 @@ def _in_steps(produce: "_Produce", request: Any) -> Steps:
 class _Produce:
     """One request: what became of each partition's batch, and what must be waited for."""
 
+    __slots__ = ("acks", "broker", "context", "late", "results", "timeout", "waits")
+
     def __init__(self, broker: Broker, context: RequestContext, request: Any) -> None:
         self.broker, self.context = broker, context
-        self.acks, self.timeout_ms = request.acks, milliseconds(request.timeout)
+        self.acks, self.timeout = request.acks, request.timeout
         self.results: _Results = []
         self.waits: list[tuple[PartitionLog, int]] = []
         self.late: list[tuple[list[Produced], int, PartitionLog, asyncio.Future[AppendResult]]] = []
 
-    def take(self, topic: str, data: Any, done: list[Produced], fault: tuple[int, str] | None) -> None:
+    def take(self, topic: str, data: Any, done: list[Produced], fault: _Fault | None) -> None:
         """Append one partition's batch, unless something is wrong with it."""
-        told = fault or _early_zstd(self.context, data) or self._append(topic, data, done)
-        done.append(told if isinstance(told, Produced) else _failed(data.index, *told))
-
-    def _append(self, topic: str, data: Any, done: list[Produced]) -> Produced | tuple[int, str | None]:
-        log = self.broker.log(topic, data.index)
+        log = None if fault else self.broker.log(topic, data.index)
         if log is None:
-            return ErrorCode.unknown_topic_or_partition, None
-        if topic in INTERNAL_TOPICS:
-            return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
-        if data.records is None:
-            return ErrorCode.invalid_record, "no records"
-        if self.acks == -1 and log.config.min_insync_replicas > 1:
-            return ErrorCode.not_enough_replicas, f"there is 1 replica, min.insync.replicas is {log.config.min_insync_replicas}"
+            done.append(_failed(data.index, *(fault or _UNKNOWN)))
+            return
+        fault = self._fault(topic, log, data.records)
+        if fault:
+            done.append(_failed(data.index, *fault))
+            return
         result = self.broker.append_from_client(log, data.records)
         if isinstance(result, AppendResult):
-            return self.produced(log, data.index, result)
-        self.late.append((done, len(done), log, result))
-        return _failed(data.index, ErrorCode.none, None)
+            done.append(self.produced(log, data.index, result))
+        else:
+            self.late.append((done, len(done), log, result))
+            done.append(_failed(data.index, ErrorCode.none, None))
+
+    def _fault(self, topic: str, log: PartitionLog, records: Any) -> _Fault | None:
+        """What is wrong before the batch itself is looked at."""
+        if topic in INTERNAL_TOPICS:
+            return ErrorCode.invalid_topic_exception, f"{topic} is the broker's own"
+        if records is None:
+            return ErrorCode.invalid_record, "no records"
+        if self.context.api_version < _ZSTD_FROM_VERSION and _is_zstd(records):
+            return ErrorCode.unsupported_compression_type, "zstd needs Produce v7"
+        if self.acks == -1 and log.config.min_insync_replicas > 1:
+            return ErrorCode.not_enough_replicas, f"there is 1 replica, min.insync.replicas is {log.config.min_insync_replicas}"
+        return None
 
     def produced(self, log: PartitionLog, index: int, result: AppendResult) -> Produced:
         """What the producer is told of one partition, if there is nothing more to wait for."""
@@ -106,7 +120,9 @@ def _answer(produce: _Produce) -> Response | Awaitable[Response]:
     for topic, done in produce.results:
         traffic = produce.broker.traffic(topic)
         traffic.produce_requests += len(done)
-        traffic.failed_produce_requests += sum(1 for produced in done if produced.error)
+        for produced in done:
+            if produced.error:
+                traffic.failed_produce_requests += 1
     if produce.acks == 0:
         _close_on_error(produce.results)
         return None
@@ -120,23 +136,20 @@ def _encoded(produce: _Produce) -> Encoded:
     return Encoded([produce_body(version, produce.results)], throttle_time_position(version))
 
 
-def _request_fault(context: RequestContext, request: Any) -> tuple[int, str] | None:
+def _request_fault(context: RequestContext, request: Any) -> _Fault | None:
     transaction = request.transactional_id
     if transaction is not None and not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transaction):
         return ErrorCode.transactional_id_authorization_failed, "Transactional Id authorization failed."
     if request.acks not in (-1, 0, 1):
         return ErrorCode.invalid_required_acks, f"acks={request.acks}: it is -1, 0 or 1"
-    if request.transactional_id is not None:
+    if transaction is not None:
         return ErrorCode.invalid_txn_state, "this broker has no transactions"
     return None
 
 
-def _early_zstd(context: RequestContext, data: Any) -> tuple[int, str] | None:
+def _is_zstd(records: bytes | memoryview) -> bool:
     """Zstandard came with v7 (KIP-110): a client of before would write what its own kind cannot read."""
-    early = context.api_version < _ZSTD_FROM_VERSION and data.records is not None and len(data.records) > _ATTRIBUTES_AT
-    if early and data.records[_ATTRIBUTES_AT] & CODEC_MASK == _ZSTD:
-        return ErrorCode.unsupported_compression_type, "zstd needs Produce v7"
-    return None
+    return len(records) > _ATTRIBUTES_AT and records[_ATTRIBUTES_AT] & CODEC_MASK == _ZSTD
 
 
 def _failed(partition: int, error: int, message: str | None) -> Produced:
@@ -156,7 +169,7 @@ def _close_on_error(results: _Results) -> None:
 async def _when_durable(produce: _Produce) -> Encoded:
     waits = produce.waits
     try:
-        async with asyncio.timeout(produce.timeout_ms / 1000):
+        async with asyncio.timeout(milliseconds(produce.timeout) / 1000):
             for log, end_offset in waits:
                 await produce.broker.committed(log, end_offset)
     except TimeoutError:

@@ -104,7 +104,7 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
         data: begins with a batch; what follows the batch is the caller's business.
         now_ms: wall time, for timestamps in bounds.
         origin: the broker's own batches may be control batches and larger than `max.message.bytes`, and may have any base
-            offset.
+            offset; a client's is alone and has none (KIP-98).
     Returns:
         The header, each of whose fields has been checked against the others, or the reason to refuse.
     """
@@ -119,10 +119,8 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
     if size < HEADER_SIZE or size > len(data):
         error = ErrorCode.corrupt_message if size < HEADER_SIZE else ErrorCode.invalid_record  # as Kafka tells them apart
         return Rejection(error, f"the batch says that it has {size} bytes, there are {len(data)}")
-    if origin == "client" and size > config.max_message_bytes:
-        return Rejection(
-            ErrorCode.message_too_large, f"the batch has {size} bytes, max.message.bytes is {config.max_message_bytes}"
-        )
+    if origin == "client" and (size < len(data) or header.base_offset or size > config.max_message_bytes):
+        return _not_a_clients(header, size < len(data), config)
     if crc32c(data[CRC_START:size]) != header.crc:
         return Rejection(ErrorCode.corrupt_message, "the CRC of the batch is wrong")
     return (
@@ -138,6 +136,16 @@ def _wrong_magic(magic: int) -> Rejection:
     if magic < MAGIC:  # what Kafka answers to Produce v3 and later
         return Rejection(ErrorCode.invalid_record, f"record batches have magic 2; these are messages of magic {magic}")
     return Rejection(ErrorCode.corrupt_message, f"magic {magic} is unknown")
+
+
+def _not_a_clients(header: BatchHeader, more_follows: bool, config: LogConfig) -> Rejection:
+    if more_follows:
+        return Rejection(ErrorCode.invalid_record, "a Produce request has exactly one record batch per partition")
+    if header.base_offset:
+        return Rejection(ErrorCode.invalid_record, f"the base offset of a batch must be 0, not {header.base_offset}")
+    return Rejection(
+        ErrorCode.message_too_large, f"the batch has {header.size} bytes, max.message.bytes is {config.max_message_bytes}"
+    )
 
 
 def _check_counts(header: BatchHeader) -> Rejection | None:

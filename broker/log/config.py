@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from headrace.broker.log.compression import GZIP, LZ4, NONE, SNAPPY, ZSTD
@@ -15,9 +16,12 @@ MAX_INT = (1 << 31) - 1
 MAX_LONG = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogConfig:
-    """Settings of one partition's log. Sizes in bytes, times in ms; -1 in a retention means for ever."""
+    """Settings of one topic's logs. Sizes in bytes, times in ms; -1 in a retention means for ever.
+
+    What follows from them is worked out once, when it is first asked for: it is asked for with every batch.
+    """
 
     cleanup_policy: str = "delete"
     compression_gzip_level: int = -1
@@ -44,45 +48,50 @@ class LogConfig:
     segment_index_bytes: int = 10_485_760
     segment_ms: int = 604_800_000
 
-    @property
+    @cached_property
     def flushes(self) -> bool:
         """Whether records of this log must be fsynced before they are exposed (design D3)."""
         return self.flush_messages < MAX_LONG or self.flush_ms < MAX_LONG
 
-    @property
+    @cached_property
     def deletes(self) -> bool:
         """Whether retention may delete segments."""
         return "delete" in self.cleanup_policy
 
-    @property
+    @cached_property
     def compacts(self) -> bool:
         """Whether every record needs a key."""
         return "compact" in self.cleanup_policy
 
-    @property
+    @cached_property
     def hold_groups(self) -> tuple[str, ...]:
         """The groups that must have committed a record before retention takes it (ADR 0024)."""
         words = self.headrace_retention_hold.split(",") if self.headrace_retention_hold else []
         return tuple(TABLE_GROUP if word == "table" else word for word in words)
 
-    @property
+    @cached_property
+    def looks_inside(self) -> bool:
+        """Whether batches that are not compressed are decoded too: for their keys, or to be compressed."""
+        return self.compacts or self.codec not in (None, NONE)
+
+    @cached_property
     def codec(self) -> int | None:
         """The codec that all batches are stored with; None where each stays as it came."""
         return _CODECS[self.compression_type]
 
-    @property
+    @cached_property
     def codec_level(self) -> int | None:
         """How hard that codec tries; None is its default."""
         levels = {GZIP: self.compression_gzip_level, LZ4: self.compression_lz4_level, ZSTD: self.compression_zstd_level}
         level = levels.get(self.codec or NONE)
         return None if level == _GZIP_DEFAULT_LEVEL and self.codec == GZIP else level
 
-    @property
+    @cached_property
     def roll_ms(self) -> int:
         """Age at which the active segment is sealed; where records must be compacted in time, they must be sealed before."""
         return min(self.segment_ms, self.max_compaction_lag_ms) if self.compacts else self.segment_ms
 
-    @property
+    @cached_property
     def stamps_append_time(self) -> bool:
         """Whether the broker's time replaces the producer's."""
         return self.message_timestamp_type == "LogAppendTime"

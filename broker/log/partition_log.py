@@ -17,7 +17,7 @@ producer told to retry. Nor does a lack of descriptors.
 
 from uuid import UUID
 
-from headrace.broker.log.appending import Admitted, admitted, inspected
+from headrace.broker.log.appending import inspected
 from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
 from headrace.broker.log.checkpoint import LEADER_EPOCHS, encode_epochs
 from headrace.broker.log.config import LogConfig
@@ -26,7 +26,7 @@ from headrace.broker.log.durability import Durability
 from headrace.broker.log.loaded import LoadedLog
 from headrace.broker.log.producers import WrittenBatch
 from headrace.broker.log.readable_log import ReadableLog
-from headrace.broker.log.results import AppendResult
+from headrace.broker.log.results import AppendResult, refused
 from headrace.broker.log.retirement import Retirement
 from headrace.broker.log.segment import Segment
 from headrace.broker.log.space import FreeSpace
@@ -73,44 +73,36 @@ class PartitionLog(ReadableLog):
             The offsets given, or the error. On an error nothing was appended, except that of several internal batches those
             before the one in error were.
         """
+        data = memoryview(records)
         if origin == "internal":
-            return self._offline() or self._append_several(memoryview(records).cast("B"), now_ms)
-        batch = self.admit(records, now_ms=now_ms)
-        if isinstance(batch, AppendResult):
-            return batch
-        return self.append_inspected(inspected(batch, self.config, now_ms=now_ms), now_ms=now_ms)
+            return self._append_several(data, now_ms)
+        header = self.admit(data, now_ms=now_ms)
+        if isinstance(header, AppendResult):
+            return header
+        batch = inspected((data, header), self.config, now_ms=now_ms)
+        return refused(batch.error, batch.message) if isinstance(batch, Rejection) else self._append_now(*batch, now_ms)
 
-    def admit(self, records: Buffer, *, now_ms: int) -> Admitted | AppendResult:
-        """The first half of a client's append: the batch, to be inspected (appending.py), or its refusal."""
-        offline = self._offline()
-        if offline is not None:
-            return offline
-        view = memoryview(records).cast("B")
-        if not self._space.admits(len(view)):
-            return self._refused(ErrorCode.kafka_storage_error, "the disk is nearly full; try again")
-        batch = admitted(view, self.config, now_ms=now_ms)
-        return self._refused(batch.error, batch.message) if isinstance(batch, Rejection) else batch
+    def admit(self, records: memoryview, *, now_ms: int) -> BatchHeader | AppendResult:
+        """The first half of a client's append: the header of a batch that is to be inspected (appending.py), or its refusal."""
+        if self.closed or self.fenced:
+            return self._offline()
+        if not self._space.admits(len(records)):
+            return refused(ErrorCode.kafka_storage_error, "the disk is nearly full; try again")
+        header = check_batch(records, config=self.config, now_ms=now_ms, origin="client")
+        return refused(header.error, header.message) if isinstance(header, Rejection) else header
 
-    def append_inspected(self, batch: Admitted | Rejection, *, now_ms: int) -> AppendResult:
-        """The second half, in the order in which the batches were admitted."""
-        if isinstance(batch, Rejection):
-            return self._refused(batch.error, batch.message)
-        return self._offline() or self._append_checked(batch.data, batch.header, now_ms)
-
-    def _offline(self) -> AppendResult | None:
+    def _offline(self) -> AppendResult:
         if self.closed:
-            return self._refused(ErrorCode.unknown_topic_or_partition, "the topic has been deleted")
-        if self.fenced:
-            return self._refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
-        return None
+            return refused(ErrorCode.unknown_topic_or_partition, "the topic has been deleted")
+        return refused(ErrorCode.kafka_storage_error, "this partition is offline after a disk error")
 
     def _append_several(self, rest: memoryview, now_ms: int) -> AppendResult:
         first = -1
         while True:
             header = check_batch(rest, config=self.config, now_ms=now_ms, origin="internal")
             if isinstance(header, Rejection):
-                return self._refused(header.error, header.message)
-            result = self._append_checked(rest[: header.size], header, now_ms)
+                return refused(header.error, header.message)
+            result = self._append_now(rest[: header.size], header, now_ms)
             first = result.base_offset if first < 0 else first
             rest = rest[header.size :]
             if result.error or not rest:
@@ -118,27 +110,26 @@ class PartitionLog(ReadableLog):
                     result if first == result.base_offset or result.error else self._accepted(first, result.last_offset, now_ms)
                 )
 
-    def _append_checked(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
-        write = self._begin_write(data, header, now_ms)
+    def _append_now(self, data: memoryview, header: BatchHeader, now_ms: int) -> AppendResult:
+        write = self.begin_append(data, header, now_ms=now_ms)
         if isinstance(write, AppendResult):
             return write
         write.run()
         return self.complete_append(write)
 
-    def begin_append(self, batch: Admitted | Rejection, *, now_ms: int) -> BatchWrite | AppendResult:
-        """Like `append_inspected`, up to the write, which may run in a thread; nothing else is appended meanwhile."""
-        if isinstance(batch, Rejection):
-            return self._refused(batch.error, batch.message)
-        return self._offline() or self._begin_write(batch.data, batch.header, now_ms)
-
-    def _begin_write(self, data: memoryview, header: BatchHeader, now_ms: int) -> BatchWrite | AppendResult:
+    def begin_append(self, data: memoryview, header: BatchHeader, *, now_ms: int) -> BatchWrite | AppendResult:
+        """The second half, in the order in which the batches were admitted, up to the write, which may run in a thread; nothing
+        else is appended meanwhile. Or what there is to say without a write.
+        """
         assert not self.is_writing
+        if self.closed or self.fenced:
+            return self._offline()
         if header.producer_id >= 0:
             verdict = self._producers.check(header)
             if isinstance(verdict, WrittenBatch):
                 return self._accepted(verdict.base_offset, verdict.last_offset, verdict.timestamp_ms)
             if verdict is not None:
-                return self._refused(verdict.error, verdict.message)
+                return refused(verdict.error, verdict.message)
         if self.config.stamps_append_time:
             data, header = with_append_time(data, header, now_ms)
         base_offset = self.log_end_offset
@@ -155,9 +146,8 @@ class PartitionLog(ReadableLog):
         self.is_writing = False
         if write.error is not None:
             return self._write_failed(write.error)
-        offline = self._offline()
-        if offline is not None:
-            return offline
+        if self.closed or self.fenced:
+            return self._offline()
         segment, header, now_ms, base_offset = write.segment, write.header, write.now_ms, self.log_end_offset
         last_offset = base_offset + header.last_offset_delta
         segment.note(last_offset, header.max_timestamp, header.size)
@@ -196,18 +186,15 @@ class PartitionLog(ReadableLog):
         if is_full(error):
             try:
                 self.segments.active.cut_back()
-                return self._refused(ErrorCode.kafka_storage_error, "the disk is full; try again")
+                return refused(ErrorCode.kafka_storage_error, "the disk is full; try again")
             except OSError as second:
                 error = second
         self.fence(error)
-        return self._refused(ErrorCode.kafka_storage_error, f"disk error: {error.strerror or error}")
+        return refused(ErrorCode.kafka_storage_error, f"disk error: {error.strerror or error}")
 
     def _accepted(self, base_offset: int, last_offset: int, time_ms: int) -> AppendResult:
         stamped_ms = time_ms if self.config.stamps_append_time else -1
         return AppendResult(0, None, base_offset, last_offset, stamped_ms, self.log_start_offset)
-
-    def _refused(self, error: ErrorCode, message: str) -> AppendResult:
-        return AppendResult(int(error), message, -1, -1, -1, self.log_start_offset)
 
     # Durability
 

@@ -6,6 +6,7 @@ An I/O error fences the partition (KAFKA-10778): appends and reads answer KAFKA_
 """
 
 import logging
+import os.path
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -34,6 +35,7 @@ class ReadableLog:
         self, disk: Disk, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, loaded: LoadedLog
     ) -> None:
         self.topic, self.partition, self.topic_id, self.path, self.config = topic, partition, topic_id, path, config
+        self.log_directory = os.path.dirname(path)
         self.fenced = self.closed = False
         self.is_writing = False  # a batch is on its way into the active segment: it is not rolled meanwhile
         self.epochs = loaded.epochs

@@ -12,7 +12,7 @@ class AppendResult(NamedTuple):
     Attributes:
         error: wire code, 0 if the batch is in the log (or was already: a retry gets its first offsets again).
         message: why not, for the producer; None if it is.
-        base_offset, last_offset: of the batch; -1 on an error.
+        base_offset, last_offset, log_start_offset: of the batch, and where its log starts; -1 on an error.
         log_append_time_ms: the broker's time if the topic stamps LogAppendTime, else -1.
     """
 
@@ -22,6 +22,11 @@ class AppendResult(NamedTuple):
     last_offset: int
     log_append_time_ms: int
     log_start_offset: int
+
+
+def refused(error: int, message: str) -> AppendResult:
+    """Nothing was appended."""
+    return AppendResult(int(error), message, -1, -1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)

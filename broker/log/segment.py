@@ -95,8 +95,8 @@ class Segment:
         return (
             self.size + size_bytes <= segment_bytes
             and last_offset - self.base_offset <= MAX_RELATIVE_OFFSET
-            and (len(self.offsets) + 1) * OFFSET_ENTRY_SIZE <= index_bytes
-            and (len(self.times) + 2) * TIME_ENTRY_SIZE <= index_bytes
+            and (len(self.offsets.offsets) + 1) * OFFSET_ENTRY_SIZE <= index_bytes
+            and (len(self.times.offsets) + 2) * TIME_ENTRY_SIZE <= index_bytes
         )
 
     def seal(self) -> None:

@@ -10,23 +10,19 @@ from headrace.broker.log.segment import Segment
 class Segments:
     """At least one segment; base offsets rise, and the last segment is the active one."""
 
-    __slots__ = ("_bases", "_segments")
+    __slots__ = ("_bases", "_segments", "active")
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         assert segments
         self._segments = list(segments)
         self._bases = [segment.base_offset for segment in segments]
+        self.active = segments[-1]  # the one that is written
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)
 
     def __len__(self) -> int:
         return len(self._segments)
-
-    @property
-    def active(self) -> Segment:
-        """The one that is written."""
-        return self._segments[-1]
 
     @property
     def first(self) -> Segment:
@@ -42,6 +38,7 @@ class Segments:
         assert segment.base_offset > self._bases[-1]
         self._segments.append(segment)
         self._bases.append(segment.base_offset)
+        self.active = segment
 
     def pop_first(self) -> Segment:
         """Take the oldest away; one remains."""

@@ -14,8 +14,8 @@ import atheris
 
 with atheris.instrument_imports(include=["headrace.broker.wire", "headrace.broker.log"]):
     from headrace.broker.handlers.table import APIS
-    from headrace.broker.log.appending import admitted, inspected
-    from headrace.broker.log.batch import Rejection
+    from headrace.broker.log.appending import inspected
+    from headrace.broker.log.batch import Rejection, check_batch
     from headrace.broker.log.config import broker_defaults
     from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
     from headrace.broker.wire.header import parse_header
@@ -61,9 +61,10 @@ def _decode(frame: bytes | memoryview) -> None:
 
 
 def _inspect(data: bytes) -> None:
-    batch = admitted(memoryview(data), CONFIG, now_ms=NOW_MS)
-    if not isinstance(batch, Rejection):
-        inspected(batch, CONFIG, now_ms=NOW_MS)
+    batch = memoryview(data)
+    header = check_batch(batch, config=CONFIG, now_ms=NOW_MS, origin="client")
+    if not isinstance(header, Rejection):
+        inspected((batch, header), CONFIG, now_ms=NOW_MS)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What is looked at inside a batch before it is appended, and the codec in which a topic keeps its batches."""
 
 import os
+from typing import NamedTuple
 
 import pytest
 from crc32c import crc32c
 
-from headrace.broker.log.appending import QUICK_BYTES, Admitted, admitted, inspected, is_inspected
-from headrace.broker.log.batch import CRC_START, HEADER, HEADER_SIZE, BatchHeader, Rejection, parse_header
-from headrace.broker.log.compression import GZIP, LZ4, MAX_INFLATED_SIZE, NONE, SNAPPY, ZSTD, TooLargeError, compress
+from headrace.broker.log.appending import Batch, inspected, inspected_quickly, is_inspected
+from headrace.broker.log.batch import CRC_START, HEADER, HEADER_SIZE, BatchHeader, Rejection, check_batch, parse_header
+from headrace.broker.log.compression import GZIP, LZ4, MAX_INFLATED_SIZE, NONE, SNAPPY, ZSTD, compress
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.record import Record, build_batch, records
 from headrace.broker.wire import ErrorCode
@@ -21,16 +22,22 @@ def settings(**overrides: str) -> LogConfig:
     return with_overrides(LogConfig(), {key.replace("_", "."): value for key, value in overrides.items()})
 
 
-def admit(batch: bytes, config: LogConfig) -> Admitted:
-    result = admitted(memoryview(batch), config, now_ms=NOW_MS)
-    assert isinstance(result, Admitted), result
-    return result
+class Stored(NamedTuple):
+    data: memoryview
+    header: BatchHeader
 
 
-def stored(batch: bytes, config: LogConfig) -> Admitted:
+def admit(batch: bytes, config: LogConfig) -> Batch:
+    data = memoryview(batch)
+    header = check_batch(data, config=config, now_ms=NOW_MS, origin="client")
+    assert isinstance(header, BatchHeader), header
+    return data, header
+
+
+def stored(batch: bytes, config: LogConfig) -> Stored:
     result = inspected(admit(batch, config), config, now_ms=NOW_MS)
-    assert isinstance(result, Admitted), result
-    return result
+    assert not isinstance(result, Rejection), result
+    return Stored(*result)
 
 
 def refusal(batch: bytes, config: LogConfig) -> ErrorCode:
@@ -104,10 +111,10 @@ def test_a_compressed_batch_that_cannot_be_read_is_refused(codec: int) -> None:
 
 
 def test_what_inflates_beyond_the_bound_is_left_to_a_thread_and_beyond_all_bounds_refused() -> None:
-    batch = build_batch([Record(b"k", bytes(QUICK_BYTES + 1), NOW_MS)], codec=ZSTD)
-    config = settings()
-    with pytest.raises(TooLargeError):
-        inspected(admit(batch, config), config, now_ms=NOW_MS, limit=QUICK_BYTES)
+    config, quick_bytes = settings(), 16 * 1024
+    for size, is_quick in ((quick_bytes - 100, True), (quick_bytes + 1, False)):
+        batch = build_batch([Record(b"k", bytes(size), NOW_MS)], codec=ZSTD)
+        assert (inspected_quickly(admit(batch, config), config, now_ms=NOW_MS) is not None) is is_quick
     body = compress(ZSTD, bytes(MAX_INFLATED_SIZE + 1))
     bomb = bytearray(batch[:HEADER_SIZE]) + body
     header = parse_header(bomb)._replace(length=len(bomb) - 12)
@@ -128,11 +135,11 @@ def test_every_record_of_a_compacted_topic_needs_a_key(codec: int) -> None:
 
 def test_only_a_batch_that_is_not_compressed_and_of_which_nothing_is_asked_needs_no_look_inside() -> None:
     plain, packed = build_batch(CONTENT), build_batch(CONTENT, codec=LZ4)
-    assert is_inspected(admit(plain, settings()), settings())
-    assert is_inspected(admit(plain, settings(compression_type="uncompressed")), settings(compression_type="uncompressed"))
-    assert not is_inspected(admit(packed, settings()), settings())
+    assert is_inspected(admit(plain, settings())[1], settings())
+    assert is_inspected(admit(plain, settings(compression_type="uncompressed"))[1], settings(compression_type="uncompressed"))
+    assert not is_inspected(admit(packed, settings())[1], settings())
     for config in (settings(compression_type="zstd"), settings(cleanup_policy="compact,delete")):
-        assert not is_inspected(admit(plain, config), config)
+        assert not is_inspected(admit(plain, config)[1], config)
 
 
 def test_a_log_stores_what_comes_in_its_topics_codec_with_the_brokers_time() -> None:

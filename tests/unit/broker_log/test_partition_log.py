@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.broker.log.appending import Admitted
-from headrace.broker.log.batch import parse_header
+from headrace.broker.log.batch import BatchHeader, parse_header
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
@@ -432,9 +431,10 @@ def test_a_stop_on_a_full_disk_is_not_called_clean_and_loses_nothing() -> None:
 
 def begun(log: PartitionLog, *values: bytes) -> BatchWrite:
     """An append whose write is on its way in a thread, say."""
-    batch = log.admit(build_batch(value_records(*values)), now_ms=NOW_MS)
-    assert isinstance(batch, Admitted)
-    write = log.begin_append(batch, now_ms=NOW_MS)
+    data = memoryview(build_batch(value_records(*values)))
+    header = log.admit(data, now_ms=NOW_MS)
+    assert isinstance(header, BatchHeader)
+    write = log.begin_append(data, header, now_ms=NOW_MS)
     assert isinstance(write, BatchWrite)
     return write
 
