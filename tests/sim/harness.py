@@ -10,6 +10,7 @@ write, lost page, delay and clock step from that one source, and iterates no set
 import contextlib
 import importlib
 import inspect
+import itertools
 import os
 import random
 import textwrap
@@ -29,8 +30,11 @@ def run_seeds(scenario: Scenario, *, count: int) -> None:
 
 
 def first_failing_seed(scenario: Scenario, *, count: int) -> int | None:
-    """The first of `count` seeds under which the scenario fails; for showing that a removed guard is noticed."""
-    for seed in range(count):
+    """The first of `count` seeds under which the scenario fails; for showing that a removed guard is noticed.
+
+    Before them come the seeds of `seeds/<scenario>.guards.txt`: the first that noticed where hundreds had not.
+    """
+    for seed in itertools.chain(_kept(f"{scenario.__name__}.guards"), range(count)):
         try:
             scenario(random.Random(seed))
         except Exception:  # noqa: BLE001 - without its guard the code may fail in any way
@@ -52,10 +56,15 @@ def _seeds(scenario: Scenario, count: int) -> Iterator[int]:
     if only := os.environ.get("HEADRACE_SIM_SEED"):
         yield int(only)
         return
-    kept = _KEPT / f"{scenario.__name__}.txt"
-    if kept.exists():
-        yield from (int(line.split("#")[0]) for line in kept.read_text().splitlines() if line.split("#")[0].strip())
+    yield from _kept(scenario.__name__)
     yield from range(int(os.environ.get("HEADRACE_SIM_SEEDS", count)))
+
+
+def _kept(name: str) -> list[int]:
+    """The seeds of a file, one a line; what follows `#` says why."""
+    kept = _KEPT / f"{name}.txt"
+    lines = [line.split("#")[0] for line in kept.read_text().splitlines()] if kept.exists() else []
+    return [int(line) for line in lines if line.strip()]
 
 
 @contextlib.contextmanager
