@@ -31,8 +31,8 @@ class _Flow(asyncio.Protocol):
         self.connected: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.set_write_buffer_limits(high=PIECE_BYTES)  # type: ignore[attr-defined]
-        self.connected.set_result(transport)  # type: ignore[arg-type]
+        transport.set_write_buffer_limits(high=PIECE_BYTES)  # type: ignore[attr-defined]  # of a TCP server it is a Transport
+        self.connected.set_result(transport)  # type: ignore[arg-type]  # it is a Transport
 
     def pause_writing(self) -> None:
         self.room.clear()

@@ -77,7 +77,7 @@ class Broker:
         self.cluster_id = logs.cluster_id
         self.node_id = config.node_id
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic is made or deleted, by what was asked
-        self.denials = Denials(clock)
+        self.denials = Denials()
         self.access_rules = AccessRules(store, config, self.denials.note) if config.authorizer_class_name else None
         self.authorizer: Authorizer = self.access_rules.authorizer if self.access_rules else EverybodyMay()
         failed = FailedLogins(config.connection_failed_authentication_delay_ms)

@@ -105,7 +105,7 @@ def is_compatible(level: str, schema: AvroSchema, earlier: Iterable[AvroSchema])
 
 def _differences(reader: AvroSchema, writer: AvroSchema, which: str) -> list[str]:
     try:
-        checker: Any = avro.compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
+        checker: Any = avro.compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro has no types here
         result = checker.get_compatibility(reader.parsed, writer.parsed)
     except RecursionError:
         return [f"{which}: the schemas are nested too deeply to compare"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.errors import HeadraceError, PeerError
 from headrace.librdkafka import checked_keys, reason
@@ -115,7 +115,7 @@ class KafkaSchemaLog:
 
     def _ask_end_offset(self) -> int:
         try:
-            return self._offset_at(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+            return self._offset_at(OffsetSpec.latest())  # type: ignore[no-untyped-call]  # its client has no types here
         except (KafkaException, TimeoutError) as error:
             raise PeerError(f"{self._topic}: {reason(error)}; is the broker running?") from error
 
@@ -183,7 +183,7 @@ class KafkaSchemaLog:
             try:
                 # Otherwise the consumer looks for a topic that it does not know only after a second.
                 self._consumer.list_topics(self._topic, timeout=_ASK_S)
-                return self._offset_at(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+                return self._offset_at(OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # its client has no types here
             except (KafkaException, TimeoutError) as error:
                 self._wait_for_broker(error)
         return None

@@ -66,7 +66,7 @@ def _values(array: pa.Array) -> np.ndarray:
     if pa.types.is_dictionary(kind):
         indices = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
         known = _values(array.dictionary) if len(array.dictionary) else np.zeros(1, np.uint64)
-        return known[indices]  # type: ignore[no-any-return]
+        return known[indices]  # type: ignore[no-any-return]  # pyarrow has no types
     if pa.types.is_struct(kind):
         fields = [_cells(child) for child in array.flatten()]
         return np.array(_hash_rows(_side_by_side(fields, len(array))), np.uint64)
@@ -76,9 +76,9 @@ def _values(array: pa.Array) -> np.ndarray:
     if pa.types.is_nested(kind):
         return _list_values(array, CELL_BYTES)
     if pa.types.is_floating(kind):
-        return array.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)  # type: ignore[no-any-return]
+        return array.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
     if pa.types.is_boolean(kind):
-        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]
+        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
     if pa.types.is_integer(kind) or pa.types.is_temporal(kind):
         return _integers(array)
     return _text_values(array)
@@ -90,7 +90,7 @@ def _integers(array: pa.Array) -> np.ndarray:
     elif pa.types.is_temporal(array.type):
         array = array.view(pa.int64())
     values = array.fill_null(0).to_numpy(zero_copy_only=False)
-    return values if values.dtype == np.uint64 else values.astype(np.int64).view(np.uint64)  # type: ignore[no-any-return]
+    return values if values.dtype == np.uint64 else values.astype(np.int64).view(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
 
 
 def _text_values(array: pa.Array) -> np.ndarray:

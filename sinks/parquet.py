@@ -38,7 +38,7 @@ class _Sink(io.RawIOBase):
         return self.size_bytes
 
     def write(self, data: object) -> int:
-        view = memoryview(data)  # type: ignore[arg-type]
+        view = memoryview(data)  # type: ignore[arg-type]  # pyarrow's buffers are
         self._file.write(view)
         self.checksum = crc32c.crc32c(view, self.checksum)
         self.size_bytes += view.nbytes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError
@@ -74,8 +74,8 @@ class Topics:
     def bounds(self, where: Iterable[Where]) -> dict[Where, tuple[int, int]]:
         """(log start, end of what a read_committed consumer may see) of partitions; those that cannot be asked are left out."""
         partitions = [TopicPartition(topic, partition) for topic, partition in where]
-        starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # its client has no types here
+        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # its client has no types here
         return {at: (starts[at], ends[at]) for at in starts if at in ends}
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Where, int]:

@@ -1,7 +1,7 @@
 """What a broker keeps outside its logs, behind one small interface (design D4).
 
-One node keeps it in SQLite (`sqlite.py`), tests and simulations in memory (`memory.py`), a cluster will keep it in ZooKeeper.
-All pass the same contract tests. Every method that returns has made its effect durable.
+One node keeps it in SQLite (`sqlite.py`), tests and simulations in memory (`tests/memory_store.py`), a cluster will keep it in
+ZooKeeper. All pass the same contract tests. Every method that returns has made its effect durable.
 
 Deletion of a topic is two steps, so that a crash between them is finished at the next start: `begin_deletion` takes the topic
 out of `topics()` and puts it into `deletions()`; when its files are gone, `finish_deletion` forgets it.

@@ -32,7 +32,6 @@ from headrace.failed_logins import FailedLogins
 
 logger = logging.getLogger(__name__)
 MECHANISMS = ("PLAIN", *SCRAM_MECHANISMS, "OAUTHBEARER")
-_LOGGED_EVERY_MS = 1000  # at most one line on failed logins in so long
 _CHECKING = 2  # passwords that are checked at a time
 
 
@@ -74,8 +73,6 @@ class Logins:
         self._failed = failed
         self._tokens = tokens
         self._checks = PasswordChecks(ThreadPoolExecutor(_CHECKING, thread_name_prefix="passwords"))
-        self._logged_ms: int | None = None
-        self._unlogged = 0
 
     def mechanisms(self, names: Sequence[str], max_reauth_ms: Callable[[str], int]) -> Mechanisms:
         """What a listener offers."""
@@ -127,21 +124,15 @@ class Logins:
 
     def _failure(self, mechanism: str, client_host: str, rejected: Rejected) -> int:
         self.counts[mechanism, rejected.reason.value] += 1
-        now_ms = self._clock.monotonic_ms()
-        if self._logged_ms is None or now_ms - self._logged_ms >= _LOGGED_EVERY_MS:
-            more = f" (and {self._unlogged} more since the last such line)" if self._unlogged else ""
-            detail = f": {rejected.detail}" if rejected.detail else ""
-            said = {
-                "client": client_host,
-                "mechanism": mechanism,
-                "user": (rejected.name or "?")[:100],
-                "reason": rejected.reason,
-            }
-            logger.warning("login failed%s%s", detail, more, extra=said)
-            self._logged_ms, self._unlogged = now_ms, 0
-        else:
-            self._unlogged += 1
-        return self._failed.failed(client_host, rejected.name, now_ms=now_ms)
+        said = {
+            "client": client_host,  # so that a flood of them is cut (logs.py)
+            "mechanism": mechanism,
+            "user": (rejected.name or "?")[:100],
+            "reason": rejected.reason,
+            "detail": rejected.detail,
+        }
+        logger.warning("login failed", extra=said)
+        return self._failed.failed(client_host, rejected.name, now_ms=self._clock.monotonic_ms())
 
     def _beginning(self, name: str) -> Callable[[], Exchange]:
         if name in SCRAM_MECHANISMS:

@@ -125,7 +125,7 @@ def carry_out(steps: Steps[T], store: Store, clock: Clock | None = None, verify:
         try:
             operation = steps.send(answer)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value  # type: ignore[no-any-return]  # the steps say which type
         answer = _answer(operation, store, clock, verify)
 
 

@@ -25,7 +25,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def error_of(future: "object", kind: type[BaseException]) -> confluent_kafka.KafkaError:
     with pytest.raises(kind) as raised:
-        future.result(10)  # type: ignore[attr-defined]
+        future.result(10)  # type: ignore[attr-defined]  # a future of any client
     error = raised.value.args[0]
     assert isinstance(error, confluent_kafka.KafkaError)
     return error

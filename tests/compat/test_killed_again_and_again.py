@@ -113,7 +113,7 @@ def kill_again_and_again(part: Part, progress: Callable[[], int]) -> None:
     for _ in range(KILLS):
         if rng.random() < 0.85:
             before = progress()
-            until(lambda before=before: progress() > before + 200, "the clients do not go on after a kill")  # type: ignore[misc]
+            until(lambda before=before: progress() > before + 200, "the clients do not go on after a kill")  # type: ignore[misc]  # a lambda with a default
             time.sleep(rng.random() * 0.3)
         part.kill()
         part.start(wait=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.audit import AgentMessage, SentMessage, event_hash, parse_message, window_start_ms
 from headrace.schemas.envelope import ENVELOPE

@@ -10,7 +10,6 @@ import pytest
 
 from headrace.broker.broker import Broker
 from headrace.broker.config import BrokerConfig
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.handlers.topic_creation import auto_create
 from headrace.broker.log.directories import LogDirectories
@@ -19,6 +18,7 @@ from headrace.broker.log.record import Record, build_batch
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.clock import SystemClock
 from headrace.errors import StorageError
+from tests.memory_store import MemoryStore
 
 
 class FullDisk(RealDisk):

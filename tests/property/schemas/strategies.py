@@ -39,14 +39,14 @@ class Types:
         if nested and not self._bulk_only:
             nested.append(self._union)
         chosen = self._draw(st.sampled_from([*simple, *nested]))
-        return chosen(depth) if chosen in nested else chosen()  # type: ignore[call-arg, no-any-return]
+        return chosen(depth) if chosen in nested else chosen()  # type: ignore[call-arg, no-any-return]  # some take a depth, some do not
 
     def _name(self, kind: str) -> str:
         self._named += 1
         return f"{kind}{self._named}"
 
     def _plain(self) -> Typed:
-        return self._draw(  # type: ignore[no-any-return]
+        return self._draw(  # type: ignore[no-any-return]  # hypothesis draws Any
             st.sampled_from(
                 [
                     ("boolean", st.booleans()),

@@ -61,7 +61,7 @@ class _Directory:
         survivor = _Directory()
         state = self.states[-1] if lucky else rng.choice(self.states)
         for name, node in state.items():
-            survivor.entries[name] = node.after_crash(rng, lucky=lucky)  # type: ignore[assignment]
+            survivor.entries[name] = node.after_crash(rng, lucky=lucky)  # type: ignore[assignment]  # each kind makes its own kind
         survivor.states = [dict(survivor.entries)]
         return survivor
 

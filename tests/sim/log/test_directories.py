@@ -16,7 +16,6 @@ from uuid import UUID
 import pytest
 
 from headrace.broker import known_directories
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.log.claims import claim_directories
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.directories import LogDirectories
@@ -27,6 +26,7 @@ from headrace.broker.log.record import Record, build_batch
 from headrace.broker.log.segment import Segment
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError, UsageError
+from tests.memory_store import MemoryStore
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.log.disk import PowerCutError, SimDisk
 from tests.sim.log.test_recovery import Oracle, compare

@@ -25,7 +25,6 @@ import pytest
 
 from headrace.broker.broker import Broker
 from headrace.broker.config import BrokerConfig
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.flushing import Flusher
 from headrace.broker.handlers.api import Encoded, RequestContext
 from headrace.broker.handlers.produce import PRODUCE
@@ -37,6 +36,7 @@ from headrace.broker.log.sync import PartitionSync
 from headrace.broker.security.access import EverybodyMay
 from headrace.broker.session import Session
 from headrace.clock import MonotonicMs, WallMs
+from tests.memory_store import MemoryStore
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.log.disk import PowerCutError, SimDisk
 

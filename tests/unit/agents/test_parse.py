@@ -10,7 +10,7 @@ READ = 1_795_424_400_000_000  # 2026-11-23T09:00:00Z
 
 
 def at(*parts: int) -> int:
-    return round(datetime(*parts, tzinfo=UTC).timestamp() * 1_000_000)  # type: ignore[arg-type,misc]
+    return round(datetime(*parts, tzinfo=UTC).timestamp() * 1_000_000)  # type: ignore[arg-type,misc]  # mypy thinks of the time zone
 
 
 def test_json_members_are_fields_and_its_time_is_the_event_s() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.coordination.store import CoordinationStore, TopicExistsError, TopicRecord
 from headrace.errors import StorageError, VersionError
+from tests.memory_store import MemoryStore
 
 Opener = Callable[[], CoordinationStore]
 

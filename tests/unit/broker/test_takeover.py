@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.log.batch import CONTROL
 from headrace.broker.log.cluster_metadata import DIRECTORY, read_cluster_metadata
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.takeover import Taken, internal_settings, never_give_again, settle, take_over
 from headrace.broker.topics import CLUSTER_METADATA_TOPIC, name_fault
 from headrace.errors import CorruptError, StorageError, VersionError
+from tests.memory_store import MemoryStore
 from tests.sim.log.disk import SimDisk
 from tests.unit.broker_log.logs import new_disk
 

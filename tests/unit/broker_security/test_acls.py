@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.keys.access import AccessKeys
 from headrace.broker.security.access import CLUSTER_NAME, Operation, Principal, ResourceType
 from headrace.broker.security.acls import AclBinding, AclFilter, PatternType, Permission, fault, from_text, key_of, to_text
 from headrace.broker.security.rules import AccessRules
 from headrace.errors import CorruptError, VersionError
+from tests.memory_store import MemoryStore
 
 TOPIC = ResourceType.TOPIC
 LITERAL, PREFIXED, MATCH, ANY = PatternType.LITERAL, PatternType.PREFIXED, PatternType.MATCH, PatternType.ANY
@@ -30,7 +30,7 @@ def found(**fields: object) -> list[AclBinding]:
         "operation": Operation.ANY,
         "permission": Permission.ANY,
     }
-    wanted = AclFilter(**{**open_fields, **fields})  # type: ignore[arg-type]
+    wanted = AclFilter(**{**open_fields, **fields})  # type: ignore[arg-type]  # whatever the test names
     return [rule for rule in EVERY_RULE if wanted.matches(rule)]
 
 

@@ -84,7 +84,7 @@ def test_a_static_member_that_restarts_while_it_waits_fences_its_waiting_self() 
 
 def test_an_absent_static_member_stays_until_its_session_ends() -> None:
     driver = Driver()
-    leader, absent = driver.stable_group(2, instances=(None, "two"))  # type: ignore[arg-type]
+    leader, absent = driver.stable_group(2, instances=(None, "two"))
     driver.leave(LeavingMember(leader, None))
     driver.pass_time(9_999)
     assert absent in driver.group.members

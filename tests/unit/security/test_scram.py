@@ -52,7 +52,7 @@ def test_a_client_with_the_password_proves_itself_and_the_server_too(mechanism: 
 
 def test_a_name_is_unescaped_and_a_wrong_escape_is_refused() -> None:
     asked: list[str] = []
-    server = ScramExchange(SCRAM_SHA_256, lambda name: asked.append(name) or claimed(SCRAM_SHA_256), "abc")  # type: ignore[func-returns-value]
+    server = ScramExchange(SCRAM_SHA_256, lambda name: asked.append(name) or claimed(SCRAM_SHA_256), "abc")  # type: ignore[func-returns-value]  # on purpose: None is false
     assert isinstance(server.step(b"n,,n=a=2Cb=3D,r=x"), Challenge)
     assert asked == ["a,b="]
     assert rejected(exchange().step(b"n,,n=a=2cb,r=x")) is Reason.MALFORMED

@@ -2,11 +2,11 @@
 
 import pytest
 
-from headrace.broker.coordination.memory import MemoryStore
 from headrace.broker.security.scram import SCRAM_SHA_256, SCRAM_SHA_512, is_password, salt_password
 from headrace.broker.security.users import Deletion, Upsertion, Users
 from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, VersionError
+from tests.memory_store import MemoryStore
 
 
 def upsertion(name: str, password: bytes = b"secret", *, mechanism: int = 1, iterations: int = 4096) -> Upsertion:
@@ -44,7 +44,7 @@ def test_a_change_that_cannot_be_is_refused_and_the_others_are_made(change: Upse
     users = Users(MemoryStore())
     outcome = users.alter([], [change, upsertion("good")])
     assert outcome[change.name] is not None
-    assert outcome[change.name][0] == error  # type: ignore[index]
+    assert outcome[change.name][0] == error  # type: ignore[index]  # not None, see above
     assert list(users.names) == ["good"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import PeerError, RefusedError, StorageError
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
@@ -55,21 +56,21 @@ class Registry:
 
 
 def begun(tmp_path: Path) -> Attempt:
-    attempt = Attempt("t", tmp_path, Fold(), name="one", started_ms=0)  # type: ignore[arg-type]
+    attempt = Attempt("t", tmp_path, Fold(), name="one", started_ms=MonotonicMs(0))
     attempt.start(0, 0, "id")
     return attempt
 
 
 def take(attempt: Attempt, *messages: Message, schemas: Schemas | None = None) -> None:
-    attempt.take(0, messages, schemas or Schemas(None), why=lambda *_: "control", now_ms=5)  # type: ignore[arg-type]
+    attempt.take(0, messages, schemas or Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(5))
 
 
 def test_a_lost_gap_is_bounded_by_the_record_read_after_it(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
     take(attempt, Message(0, b"x", 1_000))
-    attempt.skip(0, 40, "lost", now_ms=5)  # type: ignore[arg-type]
+    attempt.skip(0, 40, "lost", now_ms=MonotonicMs(5))
     take(attempt, Message(40, b"x", 9_000))
-    (gap,) = attempt.close(7).ranges[0].gaps  # type: ignore[arg-type]
+    (gap,) = attempt.close(WallMs(7)).ranges[0].gaps
     assert (gap.start, gap.end, gap.after_ms, gap.before_ms) == (1, 40, 1_000, 9_000)
 
 
@@ -87,13 +88,13 @@ def test_a_lost_gap_is_bounded_by_the_record_read_after_it(tmp_path: Path) -> No
 def test_a_record_of_any_timestamp_lands(tmp_path: Path, time_ms: int, directory: str) -> None:
     attempt = begun(tmp_path)
     take(attempt, Message(0, b"x", time_ms))
-    (file,) = attempt.close(7).add  # type: ignore[arg-type]
+    (file,) = attempt.close(WallMs(7)).add
     assert file.path.rpartition("/")[0] == directory
 
 
 def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     assert attempt.counts == (0, 1, 0)
 
@@ -101,7 +102,7 @@ def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Pat
 @pytest.mark.parametrize(("status", "code"), [(401, 401), (403, 40301), (404, 404), (422, 42201)])
 def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, status: int, code: int) -> None:
     attempt = begun(tmp_path)
-    refusing = Schemas(Registry(RefusedError("no", status=status, code=code)))  # type: ignore[arg-type]
+    refusing = Schemas(Registry(RefusedError("no", status=status, code=code)))  # type: ignore[arg-type]  # stands for the client
     with pytest.raises(PeerError):
         take(attempt, Message(0, frame(7, b"x")), schemas=refusing)
     assert (attempt.counts, attempt.next_offset(0)) == ((0, 0, 0), 0)
@@ -109,9 +110,9 @@ def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, statu
 
 def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
-    draft = attempt.close(7)  # type: ignore[arg-type]
+    draft = attempt.close(WallMs(7))
     attempt.discard()  # the record may be in the log already
     assert draft.quarantine is not None
     assert (tmp_path / draft.quarantine.path).exists()
@@ -120,7 +121,7 @@ def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_p
 
 def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     attempt.discard()
     assert not list((tmp_path / names.QUARANTINE).iterdir())
@@ -128,9 +129,9 @@ def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
 
 def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]
+    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
     take(attempt, *(Message(n, frame(7, bytes([n]) * 999)) for n in range(9)), schemas=absent)
-    blobs = Attempt("t", tmp_path, Fold(), name="two", started_ms=0)  # type: ignore[arg-type]
+    blobs = Attempt("t", tmp_path, Fold(), name="two", started_ms=MonotonicMs(0))
     blobs.start(0, 0, "id")
     take(blobs, *(Message(n, b"x" * 999) for n in range(9)))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -138,7 +139,7 @@ def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> N
     try:
         for one in (attempt, blobs):
             with pytest.raises(StorageError):
-                one.close(7)  # type: ignore[arg-type]
+                one.close(WallMs(7))
             one.discard()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -48,7 +48,7 @@ LOAD = CommitRecord(
 
 
 def after(fold: Fold, **changes: object) -> CommitRecord:
-    return replace(CommitRecord("load", "next", "host:18", 6_000, seq=fold.seq + 1, prev=fold.attempt), **changes)  # type: ignore[arg-type]
+    return replace(CommitRecord("load", "next", "host:18", 6_000, seq=fold.seq + 1, prev=fold.attempt), **changes)  # type: ignore[arg-type]  # whatever the test changes
 
 
 @pytest.fixture

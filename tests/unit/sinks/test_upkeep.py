@@ -28,7 +28,7 @@ def land(store: LocalStore, name: str, **record: object) -> None:
     fold = carry_out(read_head(), store)
     start = fold.end(0, 0)
     ranges = () if record else (LandedRange(0, 0, start, start + 1, 1, 0, 0),)
-    draft = CommitRecord(str(record.pop("kind", "load")), name, "test:1", 1, ranges=ranges, add=(file,), **record)  # type: ignore[arg-type]
+    draft = CommitRecord(str(record.pop("kind", "load")), name, "test:1", 1, ranges=ranges, add=(file,), **record)  # type: ignore[arg-type]  # whatever the test names
     clock = SystemClock()
     carry_out(commit(draft, fold, started_ms=clock.monotonic_ms()), store, clock)
 
