@@ -1,12 +1,13 @@
 """The two ways to administer users: over the protocol, and in the store of a broker that is stopped."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are there, and documented
     AclOperation,
     AdminClient,
@@ -20,6 +21,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.librdkafka import checked_keys, reason
 
 _TIMEOUT_S = 15.0
+_UNREACHABLE_S = 3.0  # how long addresses that refuse are tried; a name may have two, of which one serves
 _KAFKAS = {"SCRAM-SHA-256": ScramMechanism.SCRAM_SHA_256, "SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512}
 _OURS = {kafkas: ours for ours, kafkas in _KAFKAS.items()}
 Found = Mapping[str, Mapping[str, int]]  # name → mechanism → iterations
@@ -51,8 +53,8 @@ class OverTheProtocol:
             ConfigError: librdkafka refuses them.
         """
         self._servers = settings.get("bootstrap.servers", "no address")
-        self._error: str | None = None
-        ours: dict[str, Any] = {"log_level": 0, "error_cb": self._keep}
+        self._errors: list[KafkaError] = []
+        ours: dict[str, Any] = {"log_level": 0, "error_cb": self._errors.append}
         with checked_keys(where):
             self._admin = AdminClient(ours | dict(settings))
 
@@ -89,16 +91,29 @@ class OverTheProtocol:
 
     def _result(self, future: Any) -> Any:
         try:
-            return future.result(_TIMEOUT_S + 1)
+            self._wait(future)
+            answer = future.result(1)
+            self._errors.clear()  # one of a name's addresses, that the client tried first
+            return answer
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
-            if self._error is not None or isinstance(error, TimeoutError):
-                said = f"no broker lets us in at {self._servers}: {self._error or 'no answer'}"
+            if self._errors or isinstance(error, TimeoutError):
+                told = self._errors[0].str() if self._errors else "no answer"
+                said = f"no broker lets us in at {self._servers}: {told}"
                 raise HeadraceError(f"{said}; name one with --bootstrap, or with --config how to log in") from error
             raise HeadraceError(f"the broker did not do it: {reason(error)}") from error
 
-    def _keep(self, error: Any) -> None:
-        self._error = self._error or str(error.str())
+    def _wait(self, future: Any) -> None:
+        """
+        Raises:
+            TimeoutError: there will be no answer: the login has failed, or no address can be reached.
+        """
+        begun = time.monotonic()
+        while not future.done() and (waited_s := time.monotonic() - begun) < _TIMEOUT_S:
+            self._admin.poll(0.02)
+            codes = {error.code() for error in self._errors}
+            if KafkaError._AUTHENTICATION in codes or (KafkaError._ALL_BROKERS_DOWN in codes and waited_s > _UNREACHABLE_S):
+                raise TimeoutError
 
 
 class InStore:
