@@ -17,10 +17,11 @@ _API_VERSIONS = 18  # its answer's header is the first version's in every versio
 class WireClient:
     """One connection; requests may be sent ahead of their answers."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, client_id: str = "wire") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         if tls is not None:
             self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
+        self._client_id = client_id.encode()
         self._correlation_id = 0
         self._expected: list[tuple[int, int, int]] = []
 
@@ -34,7 +35,8 @@ class WireClient:
         """Fields that the version lacks are dropped; durations are in ms. Produce with acks=0 is not `answered`."""
         schema = load_request_schema(api_key, version)
         self._correlation_id += 1
-        out = bytearray(struct.pack(">hhih", api_key, version, self._correlation_id, 4) + b"wire")
+        out = bytearray(struct.pack(">hhih", api_key, version, self._correlation_id, len(self._client_id)))
+        out += self._client_id
         if schema.__flexible__:
             out.append(0)
         entity_writer(schema)(out, body)
