@@ -135,7 +135,7 @@ def test_a_group_that_commits_thousands_of_times_leaves_little_behind(tmp_path: 
 
 
 def test_a_worker_that_is_killed_costs_one_attempt(tmp_path: Path) -> None:
-    with broker(tmp_path, **QUICK, log_cleaner_io_max_bytes_per_second=2_000_000) as part:
+    with broker(tmp_path, **QUICK, log_cleaner_io_max_bytes_per_second=4_000_000) as part:
         make_topic(part, "keyed", 1, **KEYED)
         latest = produce(part)
         until(lambda: list((tmp_path / "broker" / "keyed-0").glob("*.cleaned")), "compaction does not begin")
