@@ -66,7 +66,8 @@ def _beside(neighbour: Callable[[int], None], port: int, seconds: float) -> Samp
 
 
 def _misbehave(neighbour: Callable[[int], None], port: int) -> None:
-    os.nice(5)  # two cores for three processes: what is measured is the broker, not the kernel's scheduler
+    # Two cores for three processes: what is measured is the broker, not how the kernel shares out its processors.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         neighbour(port)
     except OSError as error:

@@ -47,7 +47,7 @@ from headrace.process import async_stop_event, raise_descriptor_limit, run_file
 from headrace.stopping import SAME_WISH_S, Stop
 
 logger = logging.getLogger(__name__)
-_SWITCH_INTERVAL_S = 0.0005  # beside a thread that runs Python the loop waits so long for the GIL, 5 ms by default (ADR 0023)
+_SWITCH_INTERVAL_S = 0.00005  # so long a thread and the busy loop wait for the GIL that the other has (ADR 0025)
 _STOP_BOUND_S = 60.0
 _GARBAGE_THRESHOLDS = (10_000, 20, 50)  # objects, then collections of the younger generation
 _MAINTENANCE_INTERVAL_S = 1.0

@@ -21,25 +21,22 @@ class Slot:
 class Answers:
     """Those that are worked on, and those that wait for one before them."""
 
-    __slots__ = ("_sender", "_slots", "_transport", "held_bytes")
+    __slots__ = ("_sender", "_transport", "held_bytes", "slots")
 
     def __init__(self, transport: asyncio.Transport, sender: Sender) -> None:
         self._transport, self._sender = transport, sender
-        self._slots: deque[Slot] = deque()
+        self.slots: deque[Slot] = deque()
         self.held_bytes = 0  # of requests that are worked on, and of answers that wait
-
-    def __len__(self) -> int:
-        return len(self._slots)
 
     @property
     def are_worked_on(self) -> bool:
         """Whether one is not there yet."""
-        return any(not slot.answered for slot in self._slots)
+        return any(not slot.answered for slot in self.slots)
 
     def expect(self, request_bytes: int) -> Slot:
         """A place for the answer of a request of so many bytes, after all before it."""
         slot = Slot(request_bytes)
-        self._slots.append(slot)
+        self.slots.append(slot)
         self.held_bytes += request_bytes
         return slot
 
@@ -48,20 +45,20 @@ class Answers:
         self.held_bytes -= slot.held_bytes
         slot.answered, slot.parts, slot.held_bytes = True, parts, bytes_in_memory(parts)
         self.held_bytes += slot.held_bytes
-        while self._slots and self._slots[0].answered:
-            slot = self._slots.popleft()
+        while self.slots and self.slots[0].answered:
+            slot = self.slots.popleft()
             self.held_bytes -= slot.held_bytes
             if slot.parts and not self._transport.is_closing():
                 self._sender.send(slot.parts)
 
     def add(self, parts: list[Any]) -> None:
         """An answer that is there at once."""
-        if self._slots:
+        if self.slots:
             self.came(self.expect(0), parts)
         else:
             self._sender.send(parts)
 
     def clear(self) -> None:
         """Nothing more is sent."""
-        self._slots.clear()
+        self.slots.clear()
         self.held_bytes = 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from headrace.broker.network.admission import CloseReason
 from headrace.broker.network.answers import Answers, Slot
-from headrace.broker.network.dispatch import Begun, Pending, Stepped
+from headrace.broker.network.dispatch import Pending, Stepped
 from headrace.broker.network.endpoint import Endpoint
 from headrace.broker.network.muting import Muting
 from headrace.broker.network.patience import Patience
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _WORKING_BYTES = 1 << 20  # more than so much at a time is not worked on for one connection, but for one request that is larger
+_MUCH_BYTES = 64 << 10  # when so much came at a time, and no frame is whole, more is likely to be there
 _TIGHT_BUFFER_BYTES = 16 << 10  # what is received at a time while memory is short
 
 
@@ -53,6 +54,8 @@ class Connection(asyncio.BufferedProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = config.max_in_flight_requests_per_connection
         self._reading = True
+        self._receives_in_turn = False  # more of a large frame is there, and is received when it is our turn
+        self._receive_began_ns = 0
         self._muting = Muting(self._session, server.broker.clock, self._unmute)
         self._takes_more = True
         self._admitted = False
@@ -110,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
             task.cancel()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        self._receive_began_ns = perf_counter_ns()
         return self._reader.buffer(_TIGHT_BUFFER_BYTES if self._memory.is_tight else RECEIVE_BYTES)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -117,6 +121,10 @@ class Connection(asyncio.BufferedProtocol):
         now_ms = self.last_active_ms = self._server.broker.clock.monotonic_ms()
         self._reader.received(nbytes)
         if self._reader.has_frame:
+            self._server.turns.ask(self)
+        elif nbytes >= _MUCH_BYTES:
+            self._server.turns.count(self, perf_counter_ns() - self._receive_began_ns)
+            self._receives_in_turn = True
             self._server.turns.ask(self)
         self._reader.settle()
         self._patience.came(nbytes, now_ms, is_in_frame=self._reader.is_in_frame or self._session.is_authenticating)
@@ -136,8 +144,9 @@ class Connection(asyncio.BufferedProtocol):
 
     # what the line of turns calls
 
-    def take_turn(self, until_ns: int) -> bool:
+    def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:
         """Send, and handle requests, until the time is over, or nothing is left that can be done; whether something is."""
+        self._receives_in_turn = False
         self._sender.hold()
         try:
             while self._do_next() and perf_counter_ns() < until_ns:
@@ -145,10 +154,13 @@ class Connection(asyncio.BufferedProtocol):
         except PeerError as error:
             self._refuse(error)
         finally:
-            self._sender.release()
             self._reader.settle()
+        more = self._has_work()
+        if not (more and is_alone) or self._sender.is_held_long:
+            self._sender.release()
+            more = self._has_work()  # the transport may be full now
         self._read_or_wait()
-        return self._has_work()
+        return more
 
     # what the server calls
 
@@ -174,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def has_unsent_answers(self) -> bool:
         """Whether an answer is being worked on, or sent."""
-        return self._stepped is not None or len(self._answers) > 0 or self._sender.is_paused
+        return self._stepped is not None or len(self._answers.slots) > 0 or self._sender.is_paused
 
     def read_no_more(self) -> None:
         """Take up no more requests, also of those that have arrived."""
@@ -183,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what has been answered is sent."""
+        self._sender.release()
         self._transport.close()
 
     def abort(self) -> None:
@@ -218,10 +231,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._takes_more and self._reader.has_frame
 
     def _may_handle(self) -> bool:
-        bound = 1 if self._session.is_authenticating else self._bound
-        if len(self._answers) >= bound or self._sender.is_paused or self._transport.is_closing():
+        session, answers = self._session, self._answers
+        bound = 1 if session.authentication is not None and session.is_authenticating else self._bound
+        if len(answers.slots) >= bound or self._sender.is_paused or self._transport.is_closing():
             return False
-        return self._answers.held_bytes <= _WORKING_BYTES and not self._muting.is_on()
+        return answers.held_bytes <= _WORKING_BYTES and not (session.muted_until_ms and self._muting.is_on())
 
     def _unmute(self) -> None:
         self.last_active_ms = self._server.broker.clock.monotonic_ms()
@@ -236,22 +250,27 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if self._stepped is not None:
             stepped, self._stepped = self._stepped, None
-            self._take_up(stepped.step(), self._frame_bytes)
+            begun = stepped.step()
+            if not isinstance(begun, list):
+                self._take_up(begun, self._frame_bytes)
+            elif begun:
+                self._answers.add(begun)
             return True
         frame = self._reader.take() if self._takes_more else None
         if frame is None:
             return False
-        self._take_up(self._server.dispatcher.begin(self._session, frame), len(frame))
+        begun = self._server.dispatcher.begin(self._session, frame)
+        if not isinstance(begun, list):
+            self._take_up(begun, len(frame))
+        elif begun:
+            self._answers.add(begun)
         if self._share_of is not self._session.principal:
             self._share_of = self._session.principal
             self.share = self._server.share_of(self._session)
         return True
 
-    def _take_up(self, begun: Begun, frame_bytes: int) -> None:
-        if isinstance(begun, list):
-            if begun:
-                self._answers.add(begun)
-        elif isinstance(begun, Stepped):
+    def _take_up(self, begun: Pending | Stepped, frame_bytes: int) -> None:
+        if isinstance(begun, Stepped):
             self._stepped, self._frame_bytes = begun, frame_bytes
         else:
             self._wait_for(begun, frame_bytes)
@@ -271,7 +290,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(error)
             return
         except asyncio.CancelledError:  # let go: what comes after it cannot be answered either
-            self._transport.close()
+            self.close()
             raise
         if self._transport.is_closing():
             return
@@ -284,7 +303,7 @@ class Connection(asyncio.BufferedProtocol):
         """After an answer that may have been the last of a login."""
         if self._session.has_failed:
             self._server.metrics.connections_closed[CloseReason.AUTHENTICATION.value] += 1
-            self._transport.close()
+            self.close()
         elif not self._session.is_authenticating:
             self._reader.accept(self._server.broker.config.socket_request_max_bytes)
             self._patience.came(0, self.last_active_ms, is_in_frame=self._reader.is_in_frame)
@@ -301,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         reads = self._takes_more and self._may_handle() and self._stepped is None and not self._reader.has_frame
-        reads = reads and self._memory.may_grow(self, self.held_bytes)
+        reads = reads and not self._receives_in_turn and self._memory.may_grow(self, self.held_bytes)
         if reads is self._reading:
             return
         self._reading = reads
@@ -331,5 +350,4 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._server.metrics.connections_closed[CloseReason.PROTOCOL.value] += 1
         logger.warning("connection closed: %s", error, extra={"client": f"{self._session.client_host}:{self._peer_port}"})
-        self._sender.release()
-        self._transport.close()
+        self.close()

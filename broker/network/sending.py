@@ -9,6 +9,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter_ns
 from typing import Any
 
 from headrace.broker.log.results import FileRegion
@@ -16,6 +17,7 @@ from headrace.broker.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 PIECE_BYTES = 256 * 1024
+_HELD_NS = 2_000_000
 
 
 class Region:
@@ -51,6 +53,7 @@ class Sender:
         self._reading = False  # a thread reads the next piece
         self._held: list[bytes | bytearray | memoryview] | None = None  # written at `release`
         self._held_bytes = 0
+        self._held_since_ns = 0
 
     @property
     def is_paused(self) -> bool:
@@ -65,8 +68,14 @@ class Sender:
         return self._transport.get_write_buffer_size() + bytes_in_memory(self._queue)
 
     def hold(self) -> None:
-        """Keep back what is sent until `release`: the many small answers of one wake-up then cost one write (15 µs each)."""
-        self._held = []
+        """Keep back what is sent until `release`: many small answers then cost one write (15 µs each)."""
+        if self._held is None:
+            self._held, self._held_since_ns = [], perf_counter_ns()
+
+    @property
+    def is_held_long(self) -> bool:
+        """Whether answers have been kept back for as long as may be."""
+        return perf_counter_ns() - self._held_since_ns >= _HELD_NS
 
     def release(self) -> None:
         """Write what was kept back."""

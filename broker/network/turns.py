@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-QUANTUM_NS = 500_000  # of one connection; the longest request may make it longer
-CREDIT_NS = 2 * QUANTUM_NS  # so far behind the line may a client be that was idle: who asks little never waits for all
-_ROUND_NS = 500_000  # of all, before the loop looks at its sockets again
+QUANTUM_NS = 200_000  # of one connection; the longest request may make it longer
+CREDIT_NS = 5 * QUANTUM_NS  # so far behind the line may a client be that was idle: who asks little never waits for all
+_ROUND_NS = 200_000  # of all, before the loop looks at its sockets again
 _NOTICE_NS = 100_000  # less than this is no reason to look
 
 
@@ -26,8 +26,8 @@ class Worker(Protocol):
     share: "Share"
     is_in_line: bool
 
-    def take_turn(self, until_ns: int) -> bool:
-        """Work until that time of the clock, or until nothing is left; whether more is left."""
+    def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:
+        """Work until that time of the clock, or until nothing is left; whether more is left. `is_alone`: nobody else waits."""
         ...
 
 
@@ -63,12 +63,15 @@ class Turns:
         self._floor_ns = max(self._floor_ns, worker.share.used_ns)
         self._serve(worker)
 
-    def _serve(self, worker: Worker) -> None:
-        began_ns = self._now_ns()
-        more = worker.take_turn(began_ns + QUANTUM_NS)
-        used_ns = self._now_ns() - began_ns
+    def count(self, worker: Worker, used_ns: int) -> None:
+        """Something was done for `worker` out of its turn, which took so long."""
         worker.share.used_ns += used_ns
         self._spent_ns += used_ns
+
+    def _serve(self, worker: Worker) -> None:
+        began_ns = self._now_ns()
+        more = worker.take_turn(began_ns + QUANTUM_NS, is_alone=not self._line)
+        self.count(worker, self._now_ns() - began_ns)
         if more:
             self._stand(worker)
         elif self._spent_ns >= _NOTICE_NS:

@@ -64,7 +64,7 @@ class ApiTimes:
     __slots__ = ("errors", "local", "throttle", "total", "versions")
 
     def __init__(self) -> None:
-        self.versions: dict[int, int] = {}
+        self.versions: Counter[int] = Counter()
         self.errors = 0
         self.total, self.local, self.throttle = Durations(), Durations(), Durations()
 

@@ -5,7 +5,8 @@
   array may claim more items than the rest of the request has room for, nor be null where it must not be.
 - Tagged fields: those that are not known are to be ignored, whatever they hold (KIP-482); kio refuses them. They are cut out.
 
-All else is left to kio. A plan is made once per message; runs of fixed-width fields are one addition.
+All else is left to kio. A plan is made once per message; runs of fixed-width fields are one addition, and an array of items of
+fixed width without tagged fields, as most are, is one look at the bytes where those would be counted.
 """
 
 import dataclasses
@@ -111,6 +112,7 @@ def _value(field: Any, flexible: bool) -> int | _Walk:
 
 def _array(field: Any, flexible: bool) -> _Walk:
     name, item, least = field.name, _value(field, flexible), _least_bytes(field, flexible)
+    is_plain = flexible and _is_fixed_but_for_tags(field)
     may_be_null = is_optional(field.type)
 
     def walk(frame: Frame, position: int, cuts: _Cuts) -> int:
@@ -129,11 +131,22 @@ def _array(field: Any, flexible: bool) -> _Walk:
             raise MalformedRequestError(f"{name} claims {count} items, and {len(frame) - position} bytes are left")
         if isinstance(item, int):
             return position + max(count, 0) * item
+        if is_plain and not any(frame[position + least - 1 : position + count * least : least]):
+            return position + max(count, 0) * least
         for _ in range(count):
             position = item(frame, position, cuts)
         return position
 
     return walk
+
+
+def _is_fixed_but_for_tags(field: Any) -> bool:
+    """Whether its items are structures of fixed width, if they have no tagged fields, which are counted at their end."""
+    below = inner_type(field.type)
+    if not dataclasses.is_dataclass(below):
+        return False
+    steps = _entity_steps(below)
+    return all(isinstance(step, int) for step in steps[:-1])
 
 
 def _tagged_fields(known: frozenset[int]) -> _Walk:

@@ -39,11 +39,11 @@ class RequestCodec:
         "_check_claims",
         "_flexible_request",
         "_flexible_response",
-        "_is_produce",
         "_read",
         "_response",
         "_step",
         "_write",
+        "is_produce",
     )
 
     def __init__(self, api_key: int, version: int, served: tuple[int, int]) -> None:
@@ -54,7 +54,7 @@ class RequestCodec:
         response = load_response_schema(api_key, version)
         self._flexible_request: bool = request.__flexible__
         self._flexible_response: bool = response.__flexible__ and api_key != _API_VERSIONS
-        self._is_produce = api_key == PRODUCE
+        self.is_produce = api_key == PRODUCE
         self._read = entity_reader(request)
         self._check_claims = claims_check(request)
         self._write = entity_writer(response)
@@ -72,12 +72,25 @@ class RequestCodec:
         Raises:
             MalformedRequestError: the bytes are not such a request. Bytes after it are ignored, as Kafka does.
         """
+        return self._read_body(*self._checked(frame, body_position))
+
+    def decode_in_steps(self, frame: bytes | memoryview, body_position: int) -> Generator[None, None, Any]:
+        """The same, and others may have a turn in between."""
+        checked, body_position = self._checked(frame, body_position)
+        yield
+        return self._read_body(checked, body_position)
+
+    def _checked(self, frame: bytes | memoryview, body_position: int) -> tuple[bytes | memoryview, int]:
+        """What kio may read, and where its body begins."""
         if self._flexible_request:
             body_position = skip_tagged_fields(frame, body_position)
+        if self._check_claims is not None:
+            frame = self._check_claims(frame, body_position)
+        return frame, body_position
+
+    def _read_body(self, frame: bytes | memoryview, body_position: int) -> Any:
         try:
-            if self._check_claims is not None:
-                frame = self._check_claims(frame, body_position)
-            if self._is_produce and len(frame) >= LARGE_BYTES:
+            if self.is_produce and len(frame) >= LARGE_BYTES:
                 return decode_large(frame, body_position, flexible=self._flexible_request)
             request, _ = self._read(frame, body_position)
         except (SerialError, ValueError, OverflowError, LookupError, struct.error) as error:

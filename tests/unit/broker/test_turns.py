@@ -28,12 +28,14 @@ class Client:
         self.loop, self.name, self.cost_ns, self.left = loop, name, cost_ns, 0
         self.share = share or Share()
         self.is_in_line = False
+        self.was_alone: list[bool] = []
 
     def send(self, requests: int) -> None:
         self.left += requests
         self.loop.turns.ask(self)
 
-    def take_turn(self, until_ns: int) -> bool:
+    def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:
+        self.was_alone.append(is_alone)
         while self.left:
             self.left -= 1
             self.loop.now_ns += self.cost_ns
@@ -116,3 +118,27 @@ def test_all_work_is_done_in_the_end() -> None:
     loop.run(500)
     assert [client.left for client in clients] == [0] * 9
     assert not loop.calls
+
+
+def test_a_client_is_told_whether_anybody_else_waits() -> None:
+    loop = Loop()
+    first, second = Client(loop, "first", 10_000), Client(loop, "second", 10_000)
+    first.send(1_000_000)
+    loop.run(3)
+    assert first.was_alone == [True] * 4
+    second.send(1)
+    loop.run(2)
+    assert second.was_alone == [False]
+
+
+def test_what_is_done_out_of_turn_is_paid_for_too() -> None:
+    loop = Loop()
+    first, second = Client(loop, "first", 10_000), Client(loop, "second", 10_000)
+    first.send(1_000_000)
+    second.send(1_000_000)
+    loop.run(10)
+    loop.turns.count(first, 50 * QUANTUM_NS)
+    before = first.finished(), second.finished()
+    loop.run(30)
+    assert first.finished() - before[0] <= QUANTUM_NS // 10_000  # the turn that it stood in line for already
+    assert second.finished() - before[1] >= 20 * QUANTUM_NS // 10_000
