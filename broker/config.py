@@ -113,6 +113,7 @@ class BrokerConfig(AccessKeys, QuotaKeys, GroupKeys, CleanerKeys, LogKeys, Secur
             producer_id_expiration_check_interval_ms=self.producer_id_expiration_check_interval_ms,
             retention_check_interval_ms=self.log_retention_check_interval_ms,
             flush_checkpoint_interval_ms=self.log_flush_offset_checkpoint_interval_ms,
+            high_watermark_checkpoint_interval_ms=self.replica_high_watermark_checkpoint_interval_ms,
         )
 
     def cleaner_limits(self) -> CleanerLimits:

@@ -78,6 +78,11 @@ class LogKeys(Section):
         alias="log.flush.offset.checkpoint.interval.ms",
         description="how often the point is written from which recovery scans",
     )
+    replica_high_watermark_checkpoint_interval_ms: Positive = Field(
+        5_000,
+        alias="replica.high.watermark.checkpoint.interval.ms",
+        description="how often high watermarks and the other offsets of logs are written to files, if they have moved",
+    )
     log_message_timestamp_type: Literal["CreateTime", "LogAppendTime"] = Field(
         "CreateTime",
         alias="log.message.timestamp.type",

@@ -145,7 +145,8 @@ def test_acknowledged_records_are_there_once_and_in_order_after_many_kills(
     if not is_installed():
         missing("kafka", "run make peers")
     often = {"log_retention_check_interval_ms": 300, "log_cleaner_backoff_ms": 300}
-    often["log_flush_offset_checkpoint_interval_ms"] = 300  # only what is durable is compacted
+    often["log_flush_offset_checkpoint_interval_ms"] = 300  # only what is known to be durable is compacted
+    often["replica_high_watermark_checkpoint_interval_ms"] = 300
     part = broker(tmp_path, group_initial_rebalance_delay_ms=0, **often).start()
     bootstrap = f"127.0.0.1:{part.ports['kafka']}"
     make_topics(bootstrap)

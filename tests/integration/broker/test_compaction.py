@@ -20,7 +20,12 @@ from tests.processes import Part, broker
 
 KEYS, ROUNDS = 200, 60
 KILLS = int(os.environ.get("HEADRACE_KILLS", "3"))
-QUICK = {"log_cleaner_backoff_ms": 200, "log_flush_offset_checkpoint_interval_ms": 100, "log_segment_delete_delay_ms": 100}
+QUICK = {
+    "log_cleaner_backoff_ms": 200,
+    "log_flush_offset_checkpoint_interval_ms": 100,
+    "replica_high_watermark_checkpoint_interval_ms": 100,
+    "log_segment_delete_delay_ms": 100,
+}
 KEYED = {"cleanup.policy": "compact", "segment.bytes": "200000", "min.cleanable.dirty.ratio": "0.01"}
 
 
