@@ -56,8 +56,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _error(error.status, error.status, f"HTTP {error.status} {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
-    except ConnectionError:  # the client went away
-        raise
+    except ConnectionError:  # nobody hears it
+        response = _error(400, 400, "the client went away")
     except Exception:  # the supervisor of handlers: one request fails, the registry goes on
         logger.exception("request failed", extra={"method": request.method, "path": request.path})
         response = _error(500, 500, "Internal Server Error; the registry's log says more")
@@ -96,6 +96,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         body = json.loads(await request.read())
     except (ValueError, RecursionError) as error:
         raise RestError(400, 400, f"the body is not JSON: {error}") from error
+    except web.RequestPayloadError as error:
+        raise RestError(400, 400, "the body is not in its Content-Encoding") from error
     if not isinstance(body, dict):
         raise RestError(400, 400, "the body is no JSON object")
     return body
@@ -209,7 +211,7 @@ async def _version(request: web.Request) -> Version:
     found = await _versions(request)
     if wanted in ("latest", "-1"):
         return found[-1]
-    if not wanted.isdecimal() or not 1 <= int(wanted[:11]) <= MAX_ID:
+    if not wanted.isdecimal() or len(wanted) > len(str(MAX_ID)) or not 1 <= int(wanted) <= MAX_ID:
         allowed = 'Allowed values are between [1, 2^31-1] and the string "latest"'
         raise RestError(422, 42202, f"The specified version '{wanted}' is not a valid version id. {allowed}")
     deleted = _flag(request, "deleted")

@@ -1,16 +1,18 @@
-"""A real broker that is fuzzed, and what must never be seen of it: a traceback, a hang, memory that grows."""
+"""A real broker and registry that are fuzzed, and what must never be seen of them: a traceback, a hang, memory that grows."""
 
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headrace.schemas.client import RegistryClient
 from tests.integration.broker.bad_peers import resident_bytes
 from tests.integration.broker.requests import create_topic
 from tests.integration.groups.wire_client import WireClient
-from tests.processes import Part, broker
+from tests.processes import Part, broker, registry
 
 API_VERSIONS = 18
 _ANSWER_S = 0.02  # what may still be answered then is not waited for: the connection is closed, and nothing may be left of it
@@ -28,9 +30,18 @@ def fuzzed_broker(directory: Path, **config: Any) -> Part:
     return part
 
 
+@contextmanager
+def fuzzed_registry(directory: Path) -> Iterator[Part]:
+    """A registry with a schema, whose broker nobody else knows."""
+    with broker(directory) as kafka, registry(directory, f"127.0.0.1:{kafka.ports['kafka']}") as part:
+        RegistryClient(f"http://127.0.0.1:{part.ports['http']}").register("a-value", '"long"')
+        yield part
+
+
 def converse(part: Part, pieces: Sequence[bytes]) -> bool:
-    """Send it all on one connection; whether the broker has closed it once we said that nothing more comes."""
-    with socket.create_connection(("127.0.0.1", part.ports["kafka"]), timeout=_CLOSE_S) as sock:
+    """Send it all on one connection; whether the part has closed it once we said that nothing more comes."""
+    port = part.ports["http" if part.part == "registry" else "kafka"]
+    with socket.create_connection(("127.0.0.1", port), timeout=_CLOSE_S) as sock:
         try:
             for piece in pieces:
                 sock.sendall(piece)
@@ -52,12 +63,15 @@ def converse(part: Part, pieces: Sequence[bytes]) -> bool:
 
 
 def assert_alive(part: Part) -> None:
-    """It answers somebody else, within a second."""
+    """It answers somebody else, soon."""
     assert part.process is not None
     assert part.process.poll() is None, part.log_tail()
     began = time.monotonic()
-    with WireClient(part.ports["kafka"]) as client:
-        assert client.call(API_VERSIONS, 0, {}).error_code == 0
+    if part.part == "registry":
+        assert RegistryClient(f"http://127.0.0.1:{part.ports['http']}").subjects() is not None
+    else:
+        with WireClient(part.ports["kafka"]) as client:
+            assert client.call(API_VERSIONS, 0, {}).error_code == 0
     assert time.monotonic() - began < 5, "it took too long to answer"
 
 
