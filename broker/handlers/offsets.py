@@ -7,13 +7,15 @@ A group or an offset that does not exist is offset -1 and no error, as in Kafka:
 """
 
 import uuid
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.broker.groups.messages import GroupState
 from headrace.broker.groups.records import CommittedOffset
 from headrace.broker.groups.subscription import CONSUMER_PROTOCOL_TYPE
-from headrace.broker.handlers.api import Api, RequestContext, Response
+from headrace.broker.handlers.api import Answer, Api, RequestContext, Response, Steps
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped, started
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.schema import milliseconds
@@ -105,59 +107,81 @@ def _committed_offset(broker: "Broker", partition: Any, retention_ms: int | None
     )
 
 
-def offset_fetch(broker: "Broker", context: RequestContext, request: Any) -> Response:
-    if context.api_version >= _MANY_GROUPS_FROM_VERSION:
-        return {"groups": [_fetched_group(broker, context, group) for group in request.groups]}
-    group = _fetched_group(broker, context, request)
-    return {"topics": group["topics"], "error_code": group["error_code"]}
+def offset_fetch(broker: "Broker", context: RequestContext, request: Any) -> Answer:
+    return started(_offset_fetch_in_steps(broker, context, request))
 
 
-def _fetched_group(broker: "Broker", context: RequestContext, asked: Any) -> dict[str, Any]:
+def _offset_fetch_in_steps(broker: "Broker", context: RequestContext, request: Any) -> Steps:
+    if context.api_version < _MANY_GROUPS_FROM_VERSION:
+        group = yield from _fetched_group(broker, context, request)
+        return {"topics": group["topics"], "error_code": group["error_code"]}
+    groups = []
+    for asked in request.groups:
+        groups.append((yield from _fetched_group(broker, context, asked)))
+        if len(groups) % TOPICS_AT_A_TIME == 0:
+            yield
+    return {"groups": groups}
+
+
+class _AskedTopic(NamedTuple):
+    """How the answer names it, its name if it may be told of, its partitions, and the error if it may not."""
+
+    named: dict[str, Any]
+    name: str | None
+    partition_indexes: Sequence[int]
+    error: ErrorCode
+
+
+def _fetched_group(broker: "Broker", context: RequestContext, asked: Any) -> Generator[None, None, dict[str, Any]]:
     """Asked for at the request's top, up to v7, or as one of many groups."""
-    topics, error = [], ErrorCode.coordinator_not_available
-    may = context.may(Operation.DESCRIBE, ResourceType.GROUP, asked.group_id)
-    if not may:
+    topics, error = _asked_topics(broker, context, asked), ErrorCode.none
+    if not context.may(Operation.DESCRIBE, ResourceType.GROUP, asked.group_id):
         error = ErrorCode.group_authorization_failed
-    if may and broker.groups.is_available(asked.group_id):
-        topics, error = _fetched_topics(broker, context, asked.group_id, asked.topics), ErrorCode.none
-    elif context.api_version < _ERROR_AT_TOP_FROM_VERSION:
-        topics = [_fetched_topic(broker, asked.group_id, topic, None, error) for topic in asked.topics]
-    return {"group_id": asked.group_id, "topics": topics, "error_code": error}
+    elif not broker.groups.is_available(asked.group_id):
+        error = ErrorCode.coordinator_not_available
+    if error is not ErrorCode.none:
+        says_it_below = context.api_version < _ERROR_AT_TOP_FROM_VERSION
+        topics = (
+            _AskedTopic(_named(topic), None, topic.partition_indexes, error) for topic in asked.topics or () if says_it_below
+        )
+    answer = []
+    for topic in topics:
+        fetched = partial(_fetched, broker, asked.group_id, topic.name, topic.error)
+        answer.append(topic.named | {"partitions": (yield from mapped(fetched, topic.partition_indexes))})
+        if len(answer) % TOPICS_AT_A_TIME == 0:
+            yield
+    return {"group_id": asked.group_id, "topics": answer, "error_code": error}
 
 
-def _fetched_topics(
-    broker: "Broker", context: RequestContext, group_id: str, topics: Iterable[Any] | None
-) -> list[dict[str, Any]]:
-    if topics is None:
-        return _all_fetched_topics(broker, context, group_id)
-    return [_fetched_topic(broker, group_id, topic, *_resolve(broker, context, Operation.DESCRIBE, topic)) for topic in topics]
+def _asked_topics(broker: "Broker", context: RequestContext, asked: Any) -> Iterator[_AskedTopic]:
+    if asked.topics is None:
+        yield from _topics_with_offsets(broker, context, asked.group_id)
+        return
+    for topic in asked.topics:
+        name, error = _resolve(broker, context, Operation.DESCRIBE, topic)
+        yield _AskedTopic(_named(topic), name, topic.partition_indexes, error)
 
 
-def _fetched_topic(broker: "Broker", group_id: str, topic: Any, name: str | None, error: ErrorCode) -> dict[str, Any]:
-    return {
-        "name": getattr(topic, "name", ""),
-        "topic_id": getattr(topic, "topic_id", None),
-        "partitions": [_fetched(broker, group_id, name, index, error) for index in topic.partition_indexes],
-    }
+def _named(topic: Any) -> dict[str, Any]:
+    return {"name": getattr(topic, "name", ""), "topic_id": getattr(topic, "topic_id", None)}
 
 
-def _all_fetched_topics(broker: "Broker", context: RequestContext, group_id: str) -> list[dict[str, Any]]:
+def _topics_with_offsets(broker: "Broker", context: RequestContext, group_id: str) -> Iterator[_AskedTopic]:
+    """All for which the group has offsets, and that the client may see."""
     by_topic: dict[str, list[int]] = {}
     for name, index in broker.groups.all_committed(group_id):
         by_topic.setdefault(name, []).append(index)
-    answer = []
     for name, indexes in by_topic.items():
         if not context.sees(Operation.DESCRIBE, ResourceType.TOPIC, name):
             continue
         topic = broker.topic(name)
         if topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION:
             continue  # deleted: it has no id to be named by
-        partitions = [_fetched(broker, group_id, name, index, ErrorCode.none) for index in indexes]
-        answer.append({"name": name, "topic_id": topic.topic_id if topic else _NO_TOPIC_ID, "partitions": partitions})
-    return answer
+        named = {"name": name, "topic_id": topic.topic_id if topic else _NO_TOPIC_ID}
+        yield _AskedTopic(named, name, indexes, ErrorCode.none)
 
 
-def _fetched(broker: "Broker", group_id: str, topic: str | None, index: int, error: ErrorCode) -> dict[str, Any]:
+def _fetched(broker: "Broker", group_id: str, topic: str | None, error: ErrorCode, index: int) -> dict[str, Any]:
     committed = None if topic is None else broker.groups.committed(group_id, topic, index)
     return {
         "partition_index": index,
