@@ -10,10 +10,11 @@ from typing import Any
 
 from kio.index import load_request_schema
 
+from headrace.broker.log.compression import ZSTD
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.wire.encode import entity_writer
 
-FLAT, WIDE = "flat", "wide"  # topics: one of one partition, one of many
+FLAT, WIDE, PACKED = "flat", "wide", "packed"  # topics: the second has many partitions
 WIDE_PARTITIONS = 2000
 
 
@@ -177,6 +178,16 @@ def giants(port: int) -> None:
         read_answer(sock)
 
 
+def packed_times(port: int) -> None:
+    """ListOffsets by time, which has to look into batches of 10,000 records each, compressed."""
+    now_ms = time.time_ns() // 1_000_000
+    records = [Record(None, os.urandom(8), now_ms + at) for at in range(10_000)]
+    sock = connect(port)
+    sock.sendall(produce(PACKED, build_batch(records, codec=ZSTD)))
+    read_answer(sock)
+    flood(port, list_offsets(PACKED, 1, now_ms + 9_000))
+
+
 NEIGHBOURS: dict[str, Callable[[int], None]] = {
     "small requests, pipelined": lambda port: flood(port, request(18, 0, {})),
     "the same on 50 connections": lambda port: flood(port, request(18, 0, {}), 50),
@@ -187,6 +198,7 @@ NEIGHBOURS: dict[str, Callable[[int], None]] = {
     "the same, with operations": lambda port: flood(port, metadata(None, operations=True)),
     "ListOffsets, 10,000 partitions": lambda port: flood(port, list_offsets(WIDE, 10_000, -1)),
     "ListOffsets by time": lambda port: flood(port, list_offsets(FLAT, 1, 1)),
+    "the same, in large compressed batches": packed_times,
     "Fetch of 2,000 partitions": lambda port: flood(port, fetch(WIDE, 0, max_bytes=1 << 20, partitions=2000, wait_ms=0)),
     "Fetch of 50 MB": lambda port: flood(port, fetch(FLAT, 0, max_bytes=50_000_000)),
     "requests of 90 MB": giants,

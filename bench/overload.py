@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from neighbours import FLAT, NEIGHBOURS, WIDE, WIDE_PARTITIONS, batch, connect, fetch, produce, read_answer, request
+from neighbours import FLAT, NEIGHBOURS, PACKED, WIDE, WIDE_PARTITIONS, batch, connect, fetch, produce, read_answer, request
 
 from tests.processes import Part, broker
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def _prepare(port: int) -> None:
     sock = connect(port)
-    for name, partitions in ((TOPIC, 1), (FLAT, 1), (WIDE, WIDE_PARTITIONS)):
+    for name, partitions in ((TOPIC, 1), (FLAT, 1), (PACKED, 1), (WIDE, WIDE_PARTITIONS)):
         topic = {"name": name, "num_partitions": partitions, "replication_factor": 1, "assignments": [], "configs": []}
         sock.sendall(request(19, 5, {"topics": [topic], "timeout": 30000, "validate_only": False}))
         read_answer(sock)

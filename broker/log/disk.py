@@ -23,6 +23,10 @@ class DiskFile(Protocol):
         """Up to `size` bytes from `position`; fewer only at the end of the file."""
         ...
 
+    def pread_cached(self, size: int, position: int) -> Buffer | None:
+        """What the page cache has of it, without waiting; None if it has nothing. Reads where the file system cannot tell."""
+        ...
+
     def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
         """Write all of the buffers, one after another, from `position`; after an OSError any part may be written."""
         ...
@@ -118,6 +122,18 @@ class RealFile:
 
     def pread(self, size: int, position: int) -> bytes:
         return os.pread(self._fd, size, position)
+
+    def pread_cached(self, size: int, position: int) -> Buffer | None:
+        buffer = bytearray(size)
+        try:
+            count = os.preadv(self.fileno(), [buffer], position, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # this file system has no such reads
+                return os.pread(self._fd, size, position)
+            raise
+        return memoryview(buffer)[:count] if count < size else buffer
 
     def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
         written = os.pwritev(self._fd, buffers, position)

@@ -7,9 +7,17 @@ so that a thread may read it (ADR 0023).
 from dataclasses import dataclass
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
+from headrace.broker.log.compression import NONE
 from headrace.broker.log.disk import DiskFile
 from headrace.broker.log.record import first_at_or_after, latest_timestamp
 from headrace.errors import CorruptError
+
+_AT_ONCE_BYTES = 16 * 1024
+_AT_ONCE_RECORDS = 200  # of which one takes a microsecond
+
+
+class SlowLookError(Exception):
+    """A look into a batch would take long, or may have to wait for the disk: a thread should take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,23 @@ class BatchAt:
             CorruptError: the records cannot be read. OSError: the disk fails.
         """
         return first_at_or_after(self.file.pread(self.header.size, self.position), timestamp_ms, offset)
+
+    def first_at_once(self, timestamp_ms: int, offset: int) -> tuple[int, int] | None:
+        """The same where that is quick: of few records, and small ones or not compressed, which are in the page cache.
+
+        Raises:
+            SlowLookError: it is not, or what is there is damaged. OSError: the disk fails.
+        """
+        is_small = self.header.size <= _AT_ONCE_BYTES
+        if self.header.record_count > _AT_ONCE_RECORDS or not (is_small or self.header.codec == NONE):
+            raise SlowLookError
+        data = self.file.pread_cached(min(self.header.size, _AT_ONCE_BYTES), self.position)
+        if data is None or len(data) < HEADER_SIZE:
+            raise SlowLookError
+        try:
+            return first_at_or_after(data, timestamp_ms, offset, limit=_AT_ONCE_BYTES)
+        except CorruptError as error:  # also where records go on behind what was read
+            raise SlowLookError from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from headrace.broker.log.batch import (
     BatchHeader,
     parse_header,
 )
-from headrace.broker.log.compression import NONE, compress, decompress
+from headrace.broker.log.compression import MAX_INFLATED_SIZE, NONE, compress, decompress
+from headrace.broker.log.disk import Buffer
 from headrace.broker.log.varint import varint
 from headrace.errors import CorruptError
 
@@ -127,11 +128,13 @@ def _record(reader: _Reader, header: BatchHeader) -> Record:
     return Record(key, value, timestamp, headers, offset)
 
 
-def first_at_or_after(batch: bytes | memoryview, timestamp_ms: int, offset: int = 0) -> tuple[int, int] | None:
+def first_at_or_after(
+    batch: Buffer, timestamp_ms: int, offset: int = 0, *, limit: int = MAX_INFLATED_SIZE
+) -> tuple[int, int] | None:
     """(offset, timestamp) of the first record in one batch, from `offset` on, that is not before `timestamp_ms`, or None.
 
     Raises:
-        CorruptError: the records cannot be read.
+        CorruptError: the records cannot be read, or inflate to more than `limit` bytes.
     """
     view = memoryview(batch)
     header = parse_header(view)
@@ -139,7 +142,7 @@ def first_at_or_after(batch: bytes | memoryview, timestamp_ms: int, offset: int 
     if header.attributes & LOG_APPEND_TIME and is_whole:  # one time for all, and none compacted: nothing to decompress
         first = max(offset, header.base_offset)
         return (first, header.max_timestamp) if header.max_timestamp >= timestamp_ms else None
-    reader = _Reader(decompress(header.codec, view[HEADER_SIZE : header.size]))
+    reader = _Reader(decompress(header.codec, view[HEADER_SIZE : header.size], limit=limit))
     for _ in range(header.record_count):
         end = reader.varint() + reader.position
         reader.byte()

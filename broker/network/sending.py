@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
 from typing import Any
 
+from headrace.broker.log.disk import Buffer
 from headrace.broker.log.results import FileRegion
 from headrace.broker.telemetry.metrics import Metrics
 
@@ -118,7 +119,7 @@ class Sender:
         size = min(PIECE_BYTES, len(first) - self._sent_of_first)
         position = first.position + self._sent_of_first
         try:
-            piece = read_cached(first.file.fileno(), size, position)
+            piece = first.file.pread_cached(size, position)
             if piece is None:
                 self._read_on_thread(first.file.fileno(), size, position)
                 return
@@ -127,7 +128,7 @@ class Sender:
             return
         self._send_piece(piece)
 
-    def _send_piece(self, piece: bytes | bytearray | memoryview) -> None:
+    def _send_piece(self, piece: Buffer) -> None:
         if not piece:
             self._give_up(OSError("the log file is shorter than its index says"))
             return
@@ -172,20 +173,6 @@ class Sender:
         logger.warning("connection closed: a fetch could not be finished: %s", error)
         self.stop()
         self._transport.abort()
-
-
-def read_cached(fd: int, size: int, position: int) -> bytes | bytearray | memoryview | None:
-    """Read what the page cache has, without waiting; None if it has nothing of it, or the file system cannot tell."""
-    buffer = bytearray(size)
-    try:
-        count = os.preadv(fd, [buffer], position, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if error.errno in (95, 22):  # EOPNOTSUPP, EINVAL: this file system has no such reads
-            return os.pread(fd, size, position)
-        raise
-    return memoryview(buffer)[:count] if count < size else buffer
 
 
 def _read_and_close(fd: int, size: int, position: int) -> bytes:

@@ -81,6 +81,9 @@ class SimFile:
         self._disk.may_fail("pread", self._path)
         return bytes(self._inode.content[position : position + size])
 
+    def pread_cached(self, size: int, position: int) -> bytes:
+        return self.pread(size, position)
+
     def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
         self._check()
         data = b"".join(buffers)
