@@ -1,4 +1,4 @@
-"""Clients' batches on their way into the logs: at once where that is quick, else through a thread, in order all the same.
+"""Batches on their way into the logs: at once where that is quick, else through a thread, in order all the same.
 
 What must be decompressed, or compressed as the topic wants it, is inspected in a thread when it is large. While one batch of a
 log is there, later ones of that log wait behind it, so that offsets are given in the order of requests and an idempotent
@@ -6,7 +6,7 @@ producer's sequences are found in order. Threads inspect ahead; batches are appe
 
 Writes are quick while the page cache takes them, and are done on the loop. On a disk that has kept one waiting (dirty pages
 throttled, a dying disk; `pace.py`) the loop does not wait again: for a while, all appends of its directory are written in
-threads, one at a time of each log, and everybody else goes on (ADR 0022).
+threads, one at a time of each log, and everybody else goes on (ADR 0022): clients' batches, and the broker's own.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from headrace.broker.log.appending import Batch, inspected, inspected_quickly
-from headrace.broker.log.batch import Rejection
+from headrace.broker.log.batch import Rejection, check_batch
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult, refused
 from headrace.broker.log.writing import BatchWrite
@@ -66,7 +67,22 @@ class Appends:
             ready = inspected_quickly(batch, log.config, now_ms=now_ms)
             if ready is not None:
                 return self._append(log, ready, len(data), now_ms, begun_ms)
-        return self._enqueue(log, batch, now_ms)
+        kept = memoryview(bytes(data)), header  # the request's bytes may lie in a shared buffer
+        look = partial(inspected, kept, log.config, now_ms=now_ms)
+        return self._enqueue(log, len(data), asyncio.get_running_loop().run_in_executor(self._threads, look))
+
+    def append_own(self, log: PartitionLog, records: bytes) -> AppendResult | asyncio.Future[AppendResult]:
+        """Append a batch of the broker's own, which takes the room that is left on a disk; a future where it must wait."""
+        now_ms, batch = self._clock.wall_ms(), memoryview(records)
+        header = check_batch(batch, config=log.config, now_ms=now_ms, origin="internal")
+        if isinstance(header, Rejection):
+            return refused(header.error, header.message)
+        begun_ms = self._clock.monotonic_ms()
+        if log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
+            return self._append(log, (batch, header), len(batch), now_ms, begun_ms)
+        inspection: Inspection = asyncio.get_running_loop().create_future()
+        inspection.set_result((batch, header))
+        return self._enqueue(log, len(batch), inspection)
 
     def look_at_pace(self) -> None:
         """Keep apart what waits for the disk and what waits for a processor; once a second."""
@@ -83,12 +99,9 @@ class Appends:
         self._threads.shutdown(wait=False)
         self._writers.shutdown(wait=False)
 
-    def _enqueue(self, log: PartitionLog, batch: Batch, now_ms: int) -> asyncio.Future[AppendResult]:
+    def _enqueue(self, log: PartitionLog, size_bytes: int, inspection: Inspection) -> asyncio.Future[AppendResult]:
         loop = asyncio.get_running_loop()
-        data, header = batch
-        kept = memoryview(bytes(data)), header  # the request's bytes may lie in a shared buffer
-        inspection = loop.run_in_executor(self._threads, lambda: inspected(kept, log.config, now_ms=now_ms))
-        waiting = _Waiting(len(data), inspection, loop.create_future())
+        waiting = _Waiting(size_bytes, inspection, loop.create_future())
         queue = self._queues.get(log)
         if queue is None:
             queue = self._queues[log] = deque()

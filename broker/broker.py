@@ -239,12 +239,9 @@ class Broker:
         """The log of a partition; None if there is no such partition."""
         return self.logs.get(topic, partition)
 
-    def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult:
-        """Append the broker's own record batches and wake who waits; the result's `error` is a wire code, 0 if all is well."""
-        result = log.append(records, now_ms=self.clock.wall_ms(), origin="internal")
-        if not result.error:
-            self._appended(log, result, len(records))
-        return result
+    def append(self, log: PartitionLog, records: bytes) -> AppendResult | asyncio.Future[AppendResult]:
+        """Append the broker's own record batch and wake who waits; a future where it must wait for the disk, or for others."""
+        return self._appends.append_own(log, records)
 
     def append_from_client(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
         """Append what a client sent for one partition and wake who waits; a future where the batch takes a while to inspect."""

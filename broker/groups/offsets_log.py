@@ -1,8 +1,9 @@
 """The topic `__consumer_offsets`: where a group's records go, how they are appended, and how all are read again."""
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from headrace.broker.log.batch import TRANSACTIONAL
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record as LogRecord
 from headrace.broker.log.record import batches, build_batch, records
+from headrace.broker.log.results import AppendResult, refused
 from headrace.broker.topics import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, StorageError
@@ -79,20 +81,20 @@ class OffsetsLog:
         with contextlib.suppress(StorageError):
             await self._broker.offsets_topic()
 
-    def append(self, group_id: str, new: Sequence[Record]) -> Appended | ErrorCode:
-        """Append one group's records, at least one, as one batch; or an error that its members may be told."""
+    def append(self, group_id: str, new: Sequence[Record]) -> Coroutine[None, None, Appended | ErrorCode]:
+        """Append one group's records, at least one, as one batch.
+
+        Returns:
+            To be awaited: the batch has its place in the order of appends now, and is in the log then; or an error that the
+            group's members may be told.
+        """
         now_ms = self._broker.clock.wall_ms()
         topic = self._broker.topic(OFFSETS_TOPIC)
         if topic is None:
-            return _refused(group_id, ErrorCode.coordinator_not_available, f"there is no {OFFSETS_TOPIC}")
+            return _outcome(group_id, None, refused(ErrorCode.coordinator_not_available, f"there is no {OFFSETS_TOPIC}"))
         log = self._partition(partition_of(group_id, topic.partitions))
         batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
-        result = self._broker.append(log, batch)
-        if result.error == ErrorCode.none:
-            return Appended(log, result.last_offset + 1)
-        too_large = result.error in (ErrorCode.message_too_large, ErrorCode.record_list_too_large)
-        error_code = ErrorCode.unknown_server_error if too_large else ErrorCode.coordinator_not_available
-        return _refused(group_id, error_code, result.message)
+        return _outcome(group_id, log, self._broker.append(log, batch))
 
     def _partition(self, partition: int) -> PartitionLog:
         log = self._broker.log(OFFSETS_TOPIC, partition)
@@ -100,9 +102,15 @@ class OffsetsLog:
         return log
 
 
-def _refused(group_id: str, error: ErrorCode, reason: str | None) -> ErrorCode:
-    logger.warning("group not stored", extra={"group": group_id, "reason": reason})
-    return error
+async def _outcome(
+    group_id: str, log: PartitionLog | None, appended: AppendResult | asyncio.Future[AppendResult]
+) -> Appended | ErrorCode:
+    result = await appended if isinstance(appended, asyncio.Future) else appended
+    if log is not None and not result.error:
+        return Appended(log, result.last_offset + 1)
+    logger.warning("group not stored", extra={"group": group_id, "reason": result.message})
+    too_large = result.error in (ErrorCode.message_too_large, ErrorCode.record_list_too_large)
+    return ErrorCode.unknown_server_error if too_large else ErrorCode.coordinator_not_available
 
 
 def _decoded(batch: memoryview, partition: int) -> Iterator[Record]:

@@ -7,7 +7,7 @@ answered. Owned by the event loop, like all of the broker.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T", JoinAnswer, SyncAnswer)
+Appending = Coroutine[None, None, Appended | ErrorCode]  # under way: `OffsetsLog.append`
 
 
 class GroupService:
@@ -178,11 +179,12 @@ class GroupService:
         gone = self._tombstones(group_id)
         if not gone:
             return self._coordinator.delete(group_id)
-        appended = self._log.append(group_id, gone)
-        if isinstance(appended, ErrorCode):
-            return appended
+        appending, stored_at_ms = self._log.append(group_id, gone), self._stored_at_ms.pop(group_id, 0)
         self._coordinator.delete(group_id)  # before we wait: nobody may join a group whose end is written
-        return await self._take_over(gone, appended)
+        error = await self._take_over(gone, appending)
+        if error is not ErrorCode.none and self._coordinator.group(group_id) is None:
+            self._restore(GroupRecord(group_id, group.snapshot(), stored_at_ms))
+        return error
 
     def _tombstones(self, group_id: str) -> list[Record]:
         gone: list[Record] = [OffsetRecord(group_id, topic, partition, None) for topic, partition in self._offsets.of(group_id)]
@@ -278,19 +280,14 @@ class GroupService:
 
     def _store(self, effect: StoreGroup) -> None:
         now_ms = self._clock.wall_ms()
-        appended = self._log.append(effect.group_id, [GroupRecord(effect.group_id, effect.snapshot, now_ms)])
-        if isinstance(appended, ErrorCode):
-            self._stored(effect, appended)
-            return
         self._stored_at_ms[effect.group_id] = now_ms
-        self.generations += 1
-        if appended.is_durable:
-            self._stored(effect, ErrorCode.none)
-        else:
-            self._spawn(self._store_later(effect, appended))
+        appending = self._log.append(effect.group_id, [GroupRecord(effect.group_id, effect.snapshot, now_ms)])
+        self._spawn(self._store_later(effect, appending))
 
-    async def _store_later(self, effect: StoreGroup, appended: Appended) -> None:
-        self._stored(effect, await self._durable(appended))
+    async def _store_later(self, effect: StoreGroup, appending: Appending) -> None:
+        error = await self._durable(appending)
+        self.generations += error is ErrorCode.none
+        self._stored(effect, error)
 
     def _stored(self, effect: StoreGroup, error: ErrorCode) -> None:
         self._carry_out(self._coordinator.on_stored(effect, error, now_ms=self._clock.monotonic_ms()))
@@ -299,19 +296,19 @@ class GroupService:
         """Append records and take them over once they are durable."""
         if not new:
             return ErrorCode.none
-        appended = self._log.append(group_id, new)
-        return appended if isinstance(appended, ErrorCode) else await self._take_over(new, appended)
+        return await self._take_over(new, self._log.append(group_id, new))
 
-    async def _take_over(self, new: Sequence[Record], appended: Appended) -> ErrorCode:
-        error = await self._durable(appended)
+    async def _take_over(self, new: Sequence[Record], appending: Appending) -> ErrorCode:
+        error = await self._durable(appending)
         for record in new if error is ErrorCode.none else ():
             if isinstance(record, OffsetRecord):
                 self._offsets.apply(record)
-            else:
-                self._stored_at_ms.pop(record.group_id, None)
         return error
 
-    async def _durable(self, appended: Appended) -> ErrorCode:
+    async def _durable(self, appending: Appending) -> ErrorCode:
+        appended = await appending
+        if isinstance(appended, ErrorCode):
+            return appended
         await self._broker.committed(appended.log, appended.end_offset)  # returns, too, if the disk fails meanwhile
         return ErrorCode.none if appended.is_durable else ErrorCode.coordinator_not_available
 

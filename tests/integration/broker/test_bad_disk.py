@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import confluent_kafka
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.integration.broker.requests import METADATA, batch, create_topic, fetch, produce, values
 from tests.integration.groups.wire_client import WireClient
@@ -144,6 +145,56 @@ def test_one_slow_partition_does_not_slow_another(part: Part, disk: BadDisk, top
         while fetched := values(fetch(client, topic, len(stored))):
             stored += [int(value or b"") for value in fetched]
     assert stored == producing.acknowledged == list(range(len(stored)))
+
+
+class Committing(threading.Thread):
+    """Commits rising offsets of one partition, one at a time; and makes, joins and deletes other groups meanwhile."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self._settings = {"bootstrap.servers": f"127.0.0.1:{part.ports['kafka']}", "log_level": 0}
+        self.committed = 0
+        self.deleted: list[str] = []
+        self.stop = threading.Event()
+
+    def commit(self, group: str, offset: int) -> None:
+        consumer = confluent_kafka.Consumer({**self._settings, "group.id": group, "enable.auto.commit": False})
+        consumer.commit(offsets=[confluent_kafka.TopicPartition("good", 0, offset)], asynchronous=False)
+        consumer.close()
+
+    def run(self) -> None:
+        admin = AdminClient(self._settings)
+        while not self.stop.is_set():
+            self.commit("kept", self.committed + 1)
+            self.committed += 1
+            name = f"short-lived-{self.committed}"
+            self.commit(name, 1)
+            admin.delete_consumer_groups([name])[name].result(20)
+            self.deleted.append(name)
+
+
+def test_a_slow_disk_under_the_offsets_of_groups_slows_nobody_else(part: Part, disk: BadDisk) -> None:
+    committing = Committing(part)
+    committing.commit("kept", 1)  # which makes the topic
+    disk.be("__consumer_offsets-", write_ms=500)
+    committing.start()
+    taken = latencies_ms(part, 5)
+    committing.stop.set()
+    committing.join()
+    disk.mend()
+    p50, p99 = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+    print(f"{committing.committed} commits, {len(taken)} in 5 s, p50 {p50:.1f}, p99 {p99:.1f}, max {taken[-1]:.0f} ms")
+    assert sum(each > 400 for each in taken) <= 2
+    assert p50 < 100
+    assert committing.committed > 1
+    part.kill()
+    part.start()
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{part.ports['kafka']}"})
+    groups = {each.group_id for each in admin.list_consumer_groups().result(20).valid}
+    assert groups == {"kept"}
+    asked = confluent_kafka.ConsumerGroupTopicPartitions("kept")
+    (offset,) = admin.list_consumer_group_offsets([asked])["kept"].result(20).topic_partitions
+    assert offset.offset == committing.committed
 
 
 def test_an_error_of_a_write_fences_that_partition_only_until_the_next_start(part: Part, disk: BadDisk) -> None:

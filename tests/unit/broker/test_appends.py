@@ -78,6 +78,20 @@ def test_batches_behind_a_large_one_wait_for_it_and_sequences_hold() -> None:
     asyncio.run(steps())
 
 
+def test_the_brokers_own_batch_is_appended_at_once_or_behind_those_that_wait() -> None:
+    async def steps() -> None:
+        world = World()
+        own = build_batch([Record(b"k", b"own", NOW_MS)])
+        first = world.appends.append_own(world.log, own)
+        assert isinstance(first, AppendResult)
+        before, behind, last = world.append(400, 2000), world.appends.append_own(world.log, own), world.append(1, 10)
+        assert not any(isinstance(each, AppendResult) for each in (before, behind, last))
+        assert [(await outcome(each)).base_offset for each in (first, before, behind, last)] == [0, 1, 401, 402]
+        assert [offset for _, offset in world.told] == [0, 1, 401, 402]
+
+    asyncio.run(steps())
+
+
 def test_other_logs_do_not_wait() -> None:
     async def steps() -> None:
         world = World()
