@@ -83,16 +83,16 @@ def test_kafka_configs_sets_describes_and_deletes_quotas(part: Part, missing: Ca
     user_and_client = ("--entity-type", "users", "--entity-name", "alice", "--entity-type", "clients", "--entity-default")
     configure(part, "--alter", "--add-config", "producer_byte_rate=1024,request_percentage=12.5", *user_and_client)
     configure(part, "--alter", "--add-config", "consumer_byte_rate=2048", "--entity-type", "clients", "--entity-name", "app")
-    configure(part, "--alter", "--add-config", "connection_creation_rate=7", "--entity-type", "ips", "--entity-default")
+    configure(part, "--alter", "--add-config", "connection_creation_rate=700", "--entity-type", "ips", "--entity-default")
     with WireClient(part.ports["kafka"]) as client:
         assert told(describe(client)) == [
             ({"client-id": "app"}, {"consumer_byte_rate": 2048}),
             ({"client-id": None, "user": "alice"}, {"producer_byte_rate": 1024, "request_percentage": 12.5}),
-            ({"ip": None}, {"connection_creation_rate": 7}),
+            ({"ip": None}, {"connection_creation_rate": 700}),
         ]
     said = configure(part, "--describe", "--entity-type", "clients", "--entity-name", "app")
     assert "Quota configs for client-id 'app' are consumer_byte_rate=2048.0" in said
-    assert "connection_creation_rate=7.0" in configure(part, "--describe", "--entity-type", "ips", "--entity-default")
+    assert "connection_creation_rate=700.0" in configure(part, "--describe", "--entity-type", "ips", "--entity-default")
     configure(part, "--alter", "--delete-config", "consumer_byte_rate", "--entity-type", "clients", "--entity-name", "app")
     with WireClient(part.ports["kafka"]) as client:
         assert told(describe(client, ("client-id", 0, "app"), strict=True)) == []
