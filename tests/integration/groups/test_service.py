@@ -153,6 +153,25 @@ def test_a_commit_that_the_disk_refuses_is_not_there(node: Node, clock: HandCloc
         asyncio.run(work(broker, groups))
 
 
+def test_a_group_whose_end_the_disk_refuses_is_as_it_was(node: Node, clock: HandClock) -> None:
+    async def work(broker: Broker, groups: GroupService) -> None:
+        member_id = await lone_member(groups, "g")
+        await groups.commit("g", [(("read", 1), offset(7, clock))])
+        groups.leave("g", [LeavingMember(member_id, None)])
+        log = broker.log(OFFSETS_TOPIC, partition_of("g", broker.config.offsets_topic_num_partitions))
+        assert log is not None
+        await asyncio.sleep(0)  # that it is empty is stored
+        log.fence(OSError(5, "Input/output error"))
+        assert await groups.delete_group("g") is ErrorCode.coordinator_not_available
+        group = groups.group("g")
+        assert group is not None
+        assert (group.state, group.protocol_type) == (GroupState.EMPTY, "consumer")
+        assert groups.all_committed("g") == [("read", 1)]
+
+    with node.running() as (broker, groups):
+        asyncio.run(work(broker, groups))
+
+
 def test_a_commit_is_answered_once_the_topics_durability_is_met(tmp_path: Path, clock: HandClock) -> None:
     node = Node(tmp_path, clock, **{"log.flush.interval.messages": 1})
 
