@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from headrace.broker.flushing import Flusher
 from headrace.broker.log.appending import Batch, inspected, inspected_quickly
 from headrace.broker.log.batch import Rejection, check_batch
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult, refused
 from headrace.broker.log.writing import BatchWrite
 from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
+from headrace.broker.telemetry.metrics import Traffic
+from headrace.broker.waiting import Waiters
 from headrace.broker.wire import ErrorCode
 from headrace.clock import Clock
 
@@ -46,9 +49,9 @@ class _Waiting:
 class Appends:
     """The queues of all logs; most of the time there are none."""
 
-    def __init__(self, clock: Clock, on_appended: Callable[[PartitionLog, AppendResult, int], None]) -> None:
-        """`on_appended` is told of each batch that is in its log, with its size in bytes."""
-        self._clock, self._on_appended = clock, on_appended
+    def __init__(self, clock: Clock, traffic: Traffic, waiters: Waiters, flusher: Flusher) -> None:
+        """`traffic` counts what is in the logs; `waiters` hear of what may be read, `flusher` of what must be fsynced first."""
+        self._clock, self._traffic, self._waiters, self._flusher = clock, traffic, waiters, flusher
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
         self._pace = Pace(thread_run_delay_ms)
@@ -164,5 +167,14 @@ class Appends:
     def _complete(self, log: PartitionLog, write: BatchWrite, size_bytes: int) -> AppendResult:
         result = log.complete_append(write)
         if not result.error:
-            self._on_appended(log, result, size_bytes)
+            self._appended(log, result, size_bytes)
         return result
+
+    def _appended(self, log: PartitionLog, result: AppendResult, size_bytes: int) -> None:
+        traffic = self._traffic.of(log.topic)
+        traffic.bytes_in += size_bytes
+        traffic.messages_in += result.last_offset - result.base_offset + 1
+        if log.high_watermark == log.log_end_offset:
+            self._waiters.grown(log, size_bytes)
+        else:
+            self._flusher.appended(log, size_bytes)

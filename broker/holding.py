@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from headrace.broker.log.config import HOLD, LogConfig
 from headrace.broker.log.holding import held, seconds_until_retention
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.topics import may_be_landed
+from headrace.broker.topic_names import may_be_landed
 from headrace.errors import StorageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Holds:
 
     def groups_of(self, topic: str) -> tuple[str, ...]:
         """The groups that hold a topic: its own setting, else the broker's default, which is for topics that are landed."""
-        record = self._broker.topic(topic)
+        record = self._broker.topics.get(topic)
         if record is None:
             return ()
         own = record.configs.get(HOLD)

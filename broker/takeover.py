@@ -15,7 +15,7 @@ from headrace.broker.log.cluster_metadata import ClusterMetadata, KafkaTopic, re
 from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.topics import INTERNAL_TOPICS, OFFSETS_TOPIC
+from headrace.broker.topic_names import INTERNAL_TOPICS, OFFSETS_TOPIC
 from headrace.errors import ConfigError
 
 logger = logging.getLogger(__name__)

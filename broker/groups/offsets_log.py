@@ -13,7 +13,7 @@ from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record as LogRecord
 from headrace.broker.log.record import batches, build_batch, records
 from headrace.broker.log.results import AppendResult, refused
-from headrace.broker.topics import OFFSETS_TOPIC
+from headrace.broker.topic_names import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
 from headrace.errors import CorruptError, StorageError
 
@@ -45,7 +45,7 @@ class OffsetsLog:
 
     def holds(self, group_id: str) -> bool:
         """Whether all that is stored of a group was read: else it must not be said that it has no offsets."""
-        topic = self._broker.topic(OFFSETS_TOPIC)
+        topic = self._broker.topics.get(OFFSETS_TOPIC)
         return topic is None or partition_of(group_id, topic.partitions) not in self._unread
 
     def read_all(self) -> Iterator[Record]:
@@ -55,7 +55,7 @@ class OffsetsLog:
             CorruptError: a partition cannot be read.
             VersionError: a record is of a newer version.
         """
-        topic = self._broker.topic(OFFSETS_TOPIC)
+        topic = self._broker.topics.get(OFFSETS_TOPIC)
         for partition in range(topic.partitions if topic else 0):
             yield from self._read(partition)
 
@@ -79,7 +79,7 @@ class OffsetsLog:
     async def ready(self) -> None:
         """Make the topic, if there is none; where the disk fails, `append` says so."""
         with contextlib.suppress(StorageError):
-            await self._broker.offsets_topic()
+            await self._broker.topics.ensure_offsets()
 
     def append(self, group_id: str, new: Sequence[Record]) -> Coroutine[None, None, Appended | ErrorCode]:
         """Append one group's records, at least one, as one batch.
@@ -89,15 +89,15 @@ class OffsetsLog:
             group's members may be told.
         """
         now_ms = self._broker.clock.wall_ms()
-        topic = self._broker.topic(OFFSETS_TOPIC)
+        topic = self._broker.topics.get(OFFSETS_TOPIC)
         if topic is None:
             return _outcome(group_id, None, refused(ErrorCode.coordinator_not_available, f"there is no {OFFSETS_TOPIC}"))
         log = self._partition(partition_of(group_id, topic.partitions))
         batch = build_batch([LogRecord(key, value, now_ms) for key, value in map(encode, new)])
-        return _outcome(group_id, log, self._broker.append(log, batch))
+        return _outcome(group_id, log, self._broker.appends.append_own(log, batch))
 
     def _partition(self, partition: int) -> PartitionLog:
-        log = self._broker.log(OFFSETS_TOPIC, partition)
+        log = self._broker.logs.get(OFFSETS_TOPIC, partition)
         assert log is not None
         return log
 

@@ -309,7 +309,7 @@ class GroupService:
         appended = await appending
         if isinstance(appended, ErrorCode):
             return appended
-        await self._broker.committed(appended.log, appended.end_offset)  # returns, too, if the disk fails meanwhile
+        await self._broker.waiters.high_watermark_reaches(appended.log, appended.end_offset)  # or the disk fails meanwhile
         return ErrorCode.none if appended.is_durable else ErrorCode.coordinator_not_available
 
     # Time

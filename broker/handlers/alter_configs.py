@@ -14,7 +14,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, RequestContext
 from headrace.broker.log.config import LIST_KEYS, LogConfig, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import name_fault
+from headrace.broker.topic_names import name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.errors import ConfigError, StorageError
 
@@ -94,7 +94,7 @@ def _topic(
     invalid = name_fault(name)
     if invalid is not None:
         return ErrorCode.invalid_topic_exception, invalid
-    topic = broker.topic(name)
+    topic = broker.topics.get(name)
     try:
         configs = changed(topic.configs if incremental and topic is not None else {}, changes, broker.log_defaults)
     except ConfigError as error:
@@ -104,7 +104,7 @@ def _topic(
     if validate_only or configs == topic.configs:
         return _DONE
     try:
-        broker.configure_topic(topic, configs, by=by)
+        broker.topics.configure(topic, configs, by=by)
     except StorageError as error:
         return ErrorCode.kafka_storage_error, str(error)
     return _DONE

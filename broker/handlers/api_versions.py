@@ -26,9 +26,9 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     ):
         return _response(broker, ErrorCode.invalid_request)
     key = (_KEY, version)
-    if key not in broker.encoded:
-        broker.encoded[key] = request_codec(_KEY, version, _SERVED).encode_body(_response(broker, ErrorCode.none))
-    return Encoded([broker.encoded[key]], None if version == 0 else -4 if version < _FLEXIBLE_FROM_VERSION else -5)
+    if key not in broker.topics.encoded:
+        broker.topics.encoded[key] = request_codec(_KEY, version, _SERVED).encode_body(_response(broker, ErrorCode.none))
+    return Encoded([broker.topics.encoded[key]], None if version == 0 else -4 if version < _FLEXIBLE_FROM_VERSION else -5)
 
 
 def _refuse(broker: Broker, _: bytes | memoryview, header: RequestHeader) -> bytes:

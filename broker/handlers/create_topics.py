@@ -22,7 +22,7 @@ async def _handle(broker: Broker, context: RequestContext, request: Any) -> Resp
     once = [topic for topic in request.topics if names[topic.name] == 1]
     made = []
     for topic in once:
-        async with broker.topic_changes:
+        async with broker.topics.changes:
             made.append(await _create(broker, context, topic, validate_only=request.validate_only))
     twice = (ErrorCode.invalid_request, "Duplicate topic name.")  # such a name is answered once, as in Kafka
     return {"topics": made + [_refused(name, twice) for name, count in names.items() if count > 1]}
@@ -44,7 +44,7 @@ async def _create(broker: Broker, context: RequestContext, topic: Any, *, valida
     if not validate_only:
         try:
             by = str(context.session.principal)
-            topic_id = (await broker.create_topic(topic.name, partitions, overrides, by=by)).topic_id
+            topic_id = (await broker.topics.create(topic.name, partitions, overrides, by=by)).topic_id
         except StorageError as error:
             return _refused(topic.name, (ErrorCode.kafka_storage_error, str(error)))
     made = {"name": topic.name, "topic_id": topic_id, "error_code": 0, "error_message": None}

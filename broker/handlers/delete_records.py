@@ -11,7 +11,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, RequestContext, Response, Steps
 from headrace.broker.handlers.steps import mapped
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.topic_names import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 
 _HIGH_WATERMARK = -1
@@ -35,7 +35,7 @@ def _partition(broker: Broker, context: RequestContext, topic: str, asked: Any) 
 def _delete(broker: Broker, context: RequestContext, topic: str, asked: Any) -> tuple[ErrorCode, int]:
     if not context.may(Operation.DELETE, ResourceType.TOPIC, topic):
         return ErrorCode.topic_authorization_failed, -1
-    log = broker.log(topic, asked.partition_index)
+    log = broker.logs.get(topic, asked.partition_index)
     if log is None:
         return ErrorCode.unknown_topic_or_partition, -1
     if topic in INTERNAL_TOPICS:
@@ -47,13 +47,13 @@ def _delete(broker: Broker, context: RequestContext, topic: str, asked: Any) -> 
     offset = log.high_watermark if asked.offset == _HIGH_WATERMARK else asked.offset
     if not 0 <= offset <= log.high_watermark:
         return ErrorCode.offset_out_of_range, -1
-    broker.delete_records(log, offset)
+    broker.housekeeping.delete_records(log, offset)
     return ErrorCode.none, log.log_start_offset
 
 
 async def _durably(broker: Broker, answer: dict[str, Any]) -> Response:
     """Answer when the log start offsets are on disk; else a crash could bring back what was deleted."""
-    if not await broker.log_starts_durable():
+    if not await broker.housekeeping.log_starts_durable():
         for topic in answer["topics"]:
             for partition in topic["partitions"]:
                 if not partition["error_code"]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.topic_names import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
@@ -25,7 +25,7 @@ async def _handle(broker: Broker, context: RequestContext, request: Any) -> Resp
             twice = "Duplicate topic name." if name else "Duplicate topic id."
             responses.append(_result(name, topic_id, ErrorCode.invalid_request, twice))
             continue
-        async with broker.topic_changes:
+        async with broker.topics.changes:
             responses.append(await _delete(broker, context, name, topic_id))
     return {"responses": responses}
 
@@ -35,7 +35,7 @@ async def _delete(broker: Broker, context: RequestContext, name: str | None, top
         return _result(name, topic_id, ErrorCode.invalid_request, "name a topic by its name or by its id")
     if name is not None and not _may(context, Operation.DESCRIBE, name):
         return _result(name, None, ErrorCode.topic_authorization_failed, _UNAUTHORIZED)
-    topic = broker.topic(name) if name is not None else broker.topic_by_id(topic_id) if topic_id is not None else None
+    topic = broker.topics.get(name) if name is not None else broker.topics.by_id(topic_id) if topic_id is not None else None
     if topic is None:
         by_id = topic_id is not None
         error = ErrorCode.unknown_topic_id if by_id else ErrorCode.unknown_topic_or_partition
@@ -48,7 +48,7 @@ async def _delete(broker: Broker, context: RequestContext, name: str | None, top
     if not broker.config.delete_topic_enable:
         return _result(topic.name, topic.topic_id, ErrorCode.topic_deletion_disabled, "delete.topic.enable is false")
     try:
-        await broker.delete_topic(topic, by=str(context.session.principal))
+        await broker.topics.delete(topic, by=str(context.session.principal))
     except StorageError as error:
         return _result(topic.name, topic.topic_id, ErrorCode.kafka_storage_error, str(error))
     return _result(topic.name, topic.topic_id, ErrorCode.none, None)

@@ -9,7 +9,7 @@ from headrace.broker.handlers.api import Api, RequestContext, Steps
 from headrace.broker.handlers.steps import mapped
 from headrace.broker.log.config import LIST_KEYS, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import name_fault
+from headrace.broker.topic_names import name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.config import is_secret, without_user_info
 
@@ -58,7 +58,7 @@ def _resource(broker: Broker, context: RequestContext, asked: Any, request: Any,
     if refused is not None:
         error, message = refused
     elif asked.resource_type == _TOPIC:
-        topic = broker.topic(asked.resource_name)
+        topic = broker.topics.get(asked.resource_name)
         fault = name_fault(asked.resource_name)
         if fault is not None:
             error, message = ErrorCode.invalid_topic_exception, fault

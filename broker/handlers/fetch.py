@@ -135,7 +135,7 @@ class _Reading:
         topic_id, name = _NO_TOPIC_ID, asked.topic if self._version < _TOPICS_BY_ID else ""
         if self._version >= _TOPICS_BY_ID:
             topic_id = asked.topic_id or _NO_TOPIC_ID
-            topic = self.broker.topic_by_id(topic_id)
+            topic = self.broker.topics.by_id(topic_id)
             if topic is None:  # ids are no secret, as in Kafka: names are
                 return "", topic_id, [self._error(partition, ErrorCode.unknown_topic_id) for partition in partitions]
             name = topic.name
@@ -150,7 +150,7 @@ class _Reading:
         return self._context.may(Operation.READ, ResourceType.TOPIC, topic)
 
     def _partition(self, topic: str, asked: Any) -> Fetched:
-        log = self.broker.log(topic, asked.partition)
+        log = self.broker.logs.get(topic, asked.partition)
         if log is None:
             return self._error(asked, ErrorCode.unknown_topic_or_partition)
         if asked.current_leader_epoch > log.leader_epoch:

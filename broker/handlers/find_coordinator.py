@@ -32,7 +32,7 @@ async def _coordinator(broker: "Broker", context: RequestContext, key_type: int,
     if not context.may(Operation.DESCRIBE, ResourceType.GROUP, key):
         return {**nobody, "error_code": ErrorCode.group_authorization_failed, "error_message": "Group authorization failed."}
     try:
-        await broker.offsets_topic()
+        await broker.topics.ensure_offsets()
     except StorageError as error:
         return {**nobody, "error_code": ErrorCode.coordinator_not_available, "error_message": str(error)}
     if not broker.groups.is_available(key):

@@ -21,7 +21,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if not _may_have_one(context):
         return {"error_code": ErrorCode.cluster_authorization_failed, "producer_id": -1, "producer_epoch": -1}
     try:
-        producer_id = broker.next_producer_id()
+        producer_id = broker.producer_ids.next()
     except StorageError:
         return {"error_code": ErrorCode.coordinator_not_available, "producer_id": -1, "producer_epoch": -1}
     return {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}

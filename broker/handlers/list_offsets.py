@@ -41,7 +41,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Steps:
 
 
 def _partition(broker: Broker, version: int, topic: str, late: list[_Late], asked: Any, *, may: bool) -> dict[str, Any]:
-    log = broker.log(topic, asked.partition_index)
+    log = broker.logs.get(topic, asked.partition_index)
     answer = {"partition_index": asked.partition_index}
     if not may:
         return answer | _told(error=ErrorCode.topic_authorization_failed)
@@ -122,7 +122,7 @@ async def _find(broker: Broker, log: PartitionLog, timestamp: int) -> _Found:
 async def _looked(broker: Broker, log: PartitionLog, look: Callable[[], T]) -> T:
     """What a look into batches finds: it reads, decompresses and counts, which may take long, so a thread does it."""
     try:
-        return await broker.look_into(look)
+        return await broker.appends.look_into(look)
     except OSError as error:
         log.fence(error)
         raise StorageError(f"{log.path}: {error.strerror or error}") from error

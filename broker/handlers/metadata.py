@@ -19,7 +19,7 @@ from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.handlers.topic_creation import auto_create, may_create, name_error
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.topic_names import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.schema import request_codec
 
@@ -36,11 +36,11 @@ def _all_topics(broker: Broker, context: RequestContext) -> bytes:
     Not for when a partition is offline, which would be told too late.
     """
     key = (_KEY, context.api_version, context.session.advertised)
-    if key not in broker.encoded:
-        topics = [_described(broker, topic, _ABSENT) for topic in broker.topics()]
+    if key not in broker.topics.encoded:
+        topics = [_described(broker, topic, _ABSENT) for topic in broker.topics.all()]
         codec = request_codec(_KEY, context.api_version, _SERVED)
-        broker.encoded[key] = codec.encode_body(_response(broker, context, topics, _ABSENT))
-    return broker.encoded[key]
+        broker.topics.encoded[key] = codec.encode_body(_response(broker, context, topics, _ABSENT))
+    return broker.topics.encoded[key]
 
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
@@ -57,7 +57,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         return lambda asked: _one(broker, context, asked, errors, with_operations=with_operations)
 
     if request.topics is None or (context.api_version == 0 and not request.topics):
-        every = broker.topics()
+        every = broker.topics.all()
         seen = [topic for topic in every if _may_see(context, topic.name)]
         shows_all = len(seen) == len(every) and not with_operations and not with_cluster
         if shows_all and not broker.logs.has_offline_partition:
@@ -90,7 +90,7 @@ def _operations(context: RequestContext, topic: TopicRecord, *, asked: bool) -> 
 def _can_be_made(broker: Broker, context: RequestContext, name: str | None, topic_id: UUID | None) -> bool:
     if topic_id is not None or name is None or not _may_see(context, name):
         return False
-    return not name_error(name) and broker.topic(name) is None
+    return not name_error(name) and broker.topics.get(name) is None
 
 
 async def _answer_once_made(
@@ -119,7 +119,7 @@ def _one(
     """
     name, topic_id = asked.name, asked.topic_id
     if topic_id is not None:
-        topic = broker.topic_by_id(topic_id)
+        topic = broker.topics.by_id(topic_id)
         if topic is None:
             return _missing(ErrorCode.unknown_topic_id, None, topic_id)
         if not _may_describe(context, topic.name):
@@ -130,7 +130,7 @@ def _one(
     error: int = name_error(name)
     if error or name is None:
         return _missing(error or ErrorCode.invalid_topic_exception, name or "", None)
-    topic = broker.topic(name)
+    topic = broker.topics.get(name)
     if topic is None:
         return _missing(errors.get(name) or ErrorCode.unknown_topic_or_partition, name, None)
     return _described(broker, topic, _operations(context, topic, asked=with_operations))
@@ -147,7 +147,7 @@ def _missing(error: int, name: str | None, topic_id: UUID | None) -> dict[str, A
 
 
 def _described(broker: Broker, topic: TopicRecord, operations: int) -> dict[str, Any]:
-    logs = [broker.log(topic.name, partition) for partition in range(topic.partitions)]
+    logs = [broker.logs.get(topic.name, partition) for partition in range(topic.partitions)]
     return {
         "error_code": 0,
         "name": topic.name,

@@ -30,7 +30,7 @@ def _topic(broker: Broker, context: RequestContext, topic: Any) -> Generator[Non
 
 
 def _partition(broker: Broker, topic: str, asked: Any) -> dict[str, Any]:
-    log = broker.log(topic, asked.partition)
+    log = broker.logs.get(topic, asked.partition)
     if log is None:
         return _answer(asked.partition, ErrorCode.unknown_topic_or_partition, -1, -1)
     if log.fenced:

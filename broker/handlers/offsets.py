@@ -33,7 +33,7 @@ def _resolve(broker: "Broker", context: RequestContext, operation: Operation, to
     """The topic's name and no error, or what is wrong with it; ids are no secret, as in Kafka."""
     name = topic.name if context.api_version < _TOPIC_IDS_FROM_VERSION else None
     if name is None:
-        known = broker.topic_by_id(topic.topic_id) if topic.topic_id else None
+        known = broker.topics.by_id(topic.topic_id) if topic.topic_id else None
         if known is None:
             return None, ErrorCode.unknown_topic_id
         name = known.name
@@ -81,7 +81,7 @@ def _commit_answer(request: Any, error_at: Callable[[int, int], ErrorCode]) -> R
 
 def _partition_error(broker: "Broker", topic: str, partition: Any, refusal: ErrorCode) -> ErrorCode:
     """In Kafka's order: a partition that is not there, the group's refusal, the metadata."""
-    if broker.log(topic, partition.partition_index) is None:
+    if broker.logs.get(topic, partition.partition_index) is None:
         return ErrorCode.unknown_topic_or_partition
     if refusal is not ErrorCode.none:
         return refusal
@@ -174,7 +174,7 @@ def _topics_with_offsets(broker: "Broker", context: RequestContext, group_id: st
     for name, indexes in by_topic.items():
         if not context.sees(Operation.DESCRIBE, ResourceType.TOPIC, name):
             continue
-        topic = broker.topic(name)
+        topic = broker.topics.get(name)
         if topic is None and context.api_version >= _TOPIC_IDS_FROM_VERSION:
             continue  # deleted: it has no id to be named by
         named = {"name": name, "topic_id": topic.topic_id if topic else _NO_TOPIC_ID}
@@ -227,7 +227,7 @@ async def offset_delete(broker: "Broker", context: RequestContext, request: Any)
 def _deletion_error(broker: "Broker", context: RequestContext, topic: str, partition: int, kept: set[str]) -> ErrorCode:
     if not context.may(Operation.READ, ResourceType.TOPIC, topic):
         return ErrorCode.topic_authorization_failed
-    if broker.log(topic, partition) is None:
+    if broker.logs.get(topic, partition) is None:
         return ErrorCode.unknown_topic_or_partition
     return ErrorCode.group_subscribed_to_topic if topic in kept else ErrorCode.none
 

@@ -19,7 +19,7 @@ from headrace.broker.log.batch import CODEC_MASK
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import INTERNAL_TOPICS
+from headrace.broker.topic_names import INTERNAL_TOPICS
 from headrace.broker.wire import ErrorCode
 from headrace.broker.wire.header import MalformedRequestError, RequestHeader
 from headrace.broker.wire.hot import Produced, produce_body, throttle_time_position
@@ -71,7 +71,7 @@ class _Produce:
 
     def take(self, topic: str, data: Any, done: list[Produced], fault: _Fault | None) -> None:
         """Append one partition's batch, unless something is wrong with it."""
-        log = None if fault else self.broker.log(topic, data.index)
+        log = None if fault else self.broker.logs.get(topic, data.index)
         if log is None:
             done.append(_failed(data.index, *(fault or _UNKNOWN)))
             return
@@ -79,7 +79,7 @@ class _Produce:
         if fault:
             done.append(_failed(data.index, *fault))
             return
-        result = self.broker.append_from_client(log, data.records)
+        result = self.broker.appends.append(log, data.records)
         if isinstance(result, AppendResult):
             done.append(self.produced(log, data.index, result))
         else:
@@ -171,7 +171,7 @@ async def _when_durable(produce: _Produce) -> Encoded:
     try:
         async with asyncio.timeout(milliseconds(produce.timeout) / 1000):
             for log, end_offset in waits:
-                await produce.broker.committed(log, end_offset)
+                await produce.broker.waiters.high_watermark_reaches(log, end_offset)
     except TimeoutError:
         pass  # what is not durable by now is told so below
     late = {(log.topic, log.partition): log for log, end in waits if log.high_watermark < end}

@@ -6,7 +6,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import RequestContext
 from headrace.broker.log.config import with_overrides
 from headrace.broker.security.access import Operation, ResourceType
-from headrace.broker.topics import INTERNAL_TOPICS, OFFSETS_TOPIC, colliding_name, name_fault
+from headrace.broker.topic_names import INTERNAL_TOPICS, OFFSETS_TOPIC, colliding_name, name_fault
 from headrace.broker.wire import ErrorCode
 from headrace.errors import ConfigError, StorageError
 
@@ -28,9 +28,9 @@ def creation_fault(broker: Broker, name: str, partitions: int, configs: Mapping[
     fault = name_fault(name)
     if fault is not None:
         return ErrorCode.invalid_topic_exception, fault
-    if broker.topic(name) is not None:
+    if broker.topics.get(name) is not None:
         return ErrorCode.topic_already_exists, f"Topic '{name}' already exists."
-    other = colliding_name(name, [topic.name for topic in broker.topics()])
+    other = colliding_name(name, [topic.name for topic in broker.topics.all()])
     if other is not None:
         return ErrorCode.invalid_topic_exception, f"{name} and {other} differ in '.' and '_' only"
     if partitions < 1:
@@ -50,12 +50,12 @@ async def auto_create(broker: Broker, name: str, *, by: str) -> int:
         return ErrorCode.unknown_topic_or_partition
     try:
         if name == OFFSETS_TOPIC:
-            await broker.offsets_topic()
+            await broker.topics.ensure_offsets()
             return ErrorCode.none
-        async with broker.topic_changes:
+        async with broker.topics.changes:
             fault = creation_fault(broker, name, broker.config.num_partitions, {})
             if fault is None:
-                await broker.create_topic(name, broker.config.num_partitions, {}, by=by)
+                await broker.topics.create(name, broker.config.num_partitions, {}, by=by)
     except StorageError:
         return ErrorCode.kafka_storage_error
     return ErrorCode.none if fault is None or fault[0] == ErrorCode.topic_already_exists else fault[0]

@@ -30,7 +30,7 @@ def tell_ready(broker: Broker, ports: dict[str, int], health: Health, took_s: fl
         "ports": ports,
         "node_id": broker.node_id,
         "cluster_id": broker.cluster_id,
-        "topics": len(broker.topics()),
+        "topics": len(broker.topics.all()),
         "seconds": round(took_s, 3),
     }
     logger.info("broker ready", extra=what)

@@ -15,7 +15,7 @@ from headrace.broker.handlers.topic_creation import auto_create
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch
-from headrace.broker.topics import OFFSETS_TOPIC
+from headrace.broker.topic_names import OFFSETS_TOPIC
 from headrace.clock import SystemClock
 from headrace.errors import StorageError
 from tests.memory_store import MemoryStore
@@ -42,13 +42,13 @@ async def running(path: Path, disk: RealDisk | None = None) -> AsyncIterator[Bro
 
 
 async def made(broker: Broker, name: str, partitions: int) -> TopicRecord:
-    async with broker.topic_changes:
-        return await broker.create_topic(name, partitions, {})
+    async with broker.topics.changes:
+        return await broker.topics.create(name, partitions, {})
 
 
 async def deleted(broker: Broker, topic: TopicRecord) -> None:
-    async with broker.topic_changes:
-        await broker.delete_topic(topic)
+    async with broker.topics.changes:
+        await broker.topics.delete(topic)
 
 
 def directories(path: Path, name: str) -> list[str]:
@@ -61,8 +61,8 @@ def test_a_topic_asked_for_by_many_at_once_is_made_once(tmp_path: Path) -> None:
             asked = [auto_create(broker, "wanted", by="test") for _ in range(10)]
             asked += [auto_create(broker, OFFSETS_TOPIC, by="test") for _ in range(10)]
             assert set(await asyncio.gather(*asked)) == {0}
-            assert len({id(await broker.offsets_topic()) for _ in range(3)}) == 1
-            assert [topic.name for topic in broker.topics()] == [OFFSETS_TOPIC, "wanted"]
+            assert len({id(await broker.topics.ensure_offsets()) for _ in range(3)}) == 1
+            assert [topic.name for topic in broker.topics.all()] == [OFFSETS_TOPIC, "wanted"]
 
     asyncio.run(work())
 
@@ -80,15 +80,15 @@ def test_a_topic_made_again_while_its_namesake_is_deleted_is_empty(tmp_path: Pat
     async def work() -> None:
         async with running(tmp_path) as broker:
             first = await made(broker, "t", 3)
-            log = broker.log("t", 1)
+            log = broker.logs.get("t", 1)
             assert log is not None
             now_ms = broker.clock.wall_ms()
-            broker.append(log, build_batch([Record(None, b"old", now_ms)]))
+            broker.appends.append_own(log, build_batch([Record(None, b"old", now_ms)]))
             _, second = await asyncio.gather(deleted(broker, first), made(broker, "t", 3))
-            log = broker.log("t", 1)
+            log = broker.logs.get("t", 1)
             assert log is not None
             assert (log.topic_id, log.log_end_offset) == (second.topic_id, 0)
-            assert broker.topic_by_id(first.topic_id) is None
+            assert broker.topics.by_id(first.topic_id) is None
 
     asyncio.run(work())
 
@@ -120,7 +120,7 @@ def test_a_topic_whose_files_cannot_be_made_leaves_nothing_and_can_be_made_later
         async with running(tmp_path, FullDisk()) as broker:
             with pytest.raises(StorageError):
                 await made(broker, "t", 3)
-            assert broker.topic("t") is None
+            assert broker.topics.get("t") is None
             assert directories(tmp_path, "t") == []
             await made(broker, "t", 2)
             assert directories(tmp_path, "t") == ["t-0", "t-1"]
@@ -131,12 +131,12 @@ def test_a_topic_whose_files_cannot_be_made_leaves_nothing_and_can_be_made_later
 def test_who_goes_while_an_internal_topic_is_made_does_not_stop_it(tmp_path: Path) -> None:
     async def work() -> None:
         async with running(tmp_path) as broker:
-            asked = asyncio.create_task(broker.offsets_topic())
+            asked = asyncio.create_task(broker.topics.ensure_offsets())
             await asyncio.sleep(0)
             asked.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asked
-            assert (await broker.offsets_topic()).partitions == 4
+            assert (await broker.topics.ensure_offsets()).partitions == 4
             assert len(directories(tmp_path, OFFSETS_TOPIC)) == 4
 
     asyncio.run(work())

@@ -11,7 +11,7 @@ from headrace.broker.groups.offsets_log import partition_of
 from headrace.broker.groups.records import CommittedOffset
 from headrace.broker.groups.service import GroupService
 from headrace.broker.log.record import Record, build_batch
-from headrace.broker.topics import OFFSETS_TOPIC
+from headrace.broker.topic_names import OFFSETS_TOPIC
 from headrace.broker.wire import ErrorCode
 from headrace.errors import VersionError
 from tests.integration.node import HandClock, Node
@@ -123,10 +123,10 @@ def test_offsets_expire_once_their_retention_is_over_and_then_the_group_goes(nod
 
 def test_offsets_of_a_deleted_topic_are_forgotten_for_all_groups(node: Node, clock: HandClock) -> None:
     async def work(broker: Broker, groups: GroupService) -> None:
-        topic = await broker.create_topic("read", 1, {})
+        topic = await broker.topics.create("read", 1, {})
         for group in ("g", "h"):
             await groups.commit(group, [(("read", 0), offset(7, clock)), (("kept", 0), offset(8, clock))])
-        await broker.delete_topic(topic)
+        await broker.topics.delete(topic)
         await asyncio.sleep(0)
         assert [groups.all_committed(group) for group in ("g", "h")] == [[("kept", 0)], [("kept", 0)]]
 
@@ -137,7 +137,7 @@ def test_offsets_of_a_deleted_topic_are_forgotten_for_all_groups(node: Node, clo
 def test_a_commit_that_the_disk_refuses_is_not_there(node: Node, clock: HandClock) -> None:
     async def work(broker: Broker, groups: GroupService) -> None:
         await groups.commit("g", [(("read", 1), offset(7, clock))])
-        log = broker.log(OFFSETS_TOPIC, partition_of("g", broker.config.offsets_topic_num_partitions))
+        log = broker.logs.get(OFFSETS_TOPIC, partition_of("g", broker.config.offsets_topic_num_partitions))
         assert log is not None
         log.fence(OSError(5, "Input/output error"))
         assert await groups.commit("g", [(("read", 1), offset(8, clock))]) is ErrorCode.coordinator_not_available
@@ -182,7 +182,7 @@ def test_a_commit_is_answered_once_the_topics_durability_is_met(tmp_path: Path, 
         assert not commit.done()
         assert groups.committed("g", "read", 1) is None
         assert await commit is OK
-        log = broker.log(OFFSETS_TOPIC, log_of)
+        log = broker.logs.get(OFFSETS_TOPIC, log_of)
         assert log is not None
         assert log.high_watermark == log.log_end_offset == 1
         await lone_member(groups, "g")
@@ -195,11 +195,11 @@ def test_a_commit_is_answered_once_the_topics_durability_is_met(tmp_path: Path, 
 
 def test_garbage_in_the_topic_does_not_keep_the_broker_down(node: Node, clock: HandClock) -> None:
     async def work(broker: Broker, groups: GroupService) -> None:
-        await broker.offsets_topic()
-        log = broker.log(OFFSETS_TOPIC, 0)
+        await broker.topics.ensure_offsets()
+        log = broker.logs.get(OFFSETS_TOPIC, 0)
         assert log is not None
         for key, value in ((b"\x00\x01rubbish", b"x"), (b"\x00\x03\x00\x01g", b"other kind"), (b"", None)):
-            broker.append(log, build_batch([Record(key, value, clock.wall_ms())]))
+            broker.appends.append_own(log, build_batch([Record(key, value, clock.wall_ms())]))
         assert await groups.commit("g", [(("read", 1), offset(7, clock))]) is OK
 
     with node.running() as (broker, groups):
@@ -210,11 +210,11 @@ def test_garbage_in_the_topic_does_not_keep_the_broker_down(node: Node, clock: H
 
 def test_records_of_a_newer_version_are_refused(node: Node, clock: HandClock) -> None:
     with node.running() as (broker, _):
-        asyncio.run(broker.offsets_topic())
-        log = broker.log(OFFSETS_TOPIC, 0)
+        asyncio.run(broker.topics.ensure_offsets())
+        log = broker.logs.get(OFFSETS_TOPIC, 0)
         assert log is not None
         newer = Record(bytes.fromhex("0002 0001 67"), bytes.fromhex("0005"), clock.wall_ms())
-        broker.append(log, build_batch([newer]))
+        broker.appends.append_own(log, build_batch([newer]))
     with pytest.raises(VersionError, match="version 5"), node.running():
         pass
 

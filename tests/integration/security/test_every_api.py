@@ -45,19 +45,19 @@ async def broker(directory: Path, *, topic: bool = True, group: bool = True) -> 
     """One with a secret topic and a secret group, or without."""
     os.makedirs(directory, exist_ok=True)
     with Node(directory, HandClock(), **{"authorizer.class.name": STANDARD_AUTHORIZER}).running() as (node, groups):
-        await node.offsets_topic()
+        await node.topics.ensure_offsets()
         if topic:
-            await node.create_topic(SECRET, 1, {})
-            log = node.log(SECRET, 0)
+            await node.topics.create(SECRET, 1, {})
+            log = node.logs.get(SECRET, 0)
             assert log is not None
-            assert node.append(log, WHISPERED).error == ErrorCode.none
+            assert node.appends.append_own(log, WHISPERED).error == ErrorCode.none
         if group:
             await groups.commit(SECRET, [((SECRET, 0), CommittedOffset(1, -1, "", node.clock.wall_ms()))])
         yield node
 
 
 def id_of(node: Broker) -> UUID:
-    topic = node.topic(SECRET)
+    topic = node.topics.get(SECRET)
     return NOT_THE_ID if topic is None else topic.topic_id
 
 
@@ -122,7 +122,7 @@ def test_without_any_right_the_answer_is_the_same_to_the_byte_whether_it_is_ther
                 if case.hides:
                     assert there == await raw(empty, nobody, case.key, version, case.body(NOT_THE_ID))
                     denied.clear()
-            assert empty.topic(SECRET) is None, "it was made for who may not make it"
+            assert empty.topics.get(SECRET) is None, "it was made for who may not make it"
 
     asyncio.run(steps())
 

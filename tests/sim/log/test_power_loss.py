@@ -170,7 +170,7 @@ class World:
 
     def read(self, broker: Broker) -> None:
         for name, seen in self.seen.items():
-            log = broker.log(name, 0)
+            log = broker.logs.get(name, 0)
             assert log is not None
             seen.update(read_all(log))
 
@@ -216,8 +216,8 @@ def request(topic: str, acks: int, data: SimpleNamespace) -> SimpleNamespace:
 
 
 async def make(broker: Broker, name: str, messages: int) -> None:
-    async with broker.topic_changes:
-        await broker.create_topic(name, 1, {"flush.messages": str(messages), "segment.bytes": "400"})
+    async with broker.topics.changes:
+        await broker.topics.create(name, 1, {"flush.messages": str(messages), "segment.bytes": "400"})
 
 
 async def cancel_all() -> None:

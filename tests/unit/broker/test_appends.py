@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from headrace.broker.appends import Appends
+from headrace.broker.flushing import Flusher
 from headrace.broker.log.batch import parse_header
 from headrace.broker.log.compression import GZIP
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch
 from headrace.broker.log.results import AppendResult
+from headrace.broker.telemetry.metrics import Durations, Traffic
+from headrace.broker.waiting import Waiters
 from headrace.broker.wire import ErrorCode
 from tests.unit.broker_log.logs import NOW_MS, new_disk, open_directory
 
@@ -26,14 +30,15 @@ class Now:
 
 
 class World:
-    """Two logs of topics that keep batches as gzip, and what was told of their appends."""
+    """Two logs of topics that keep batches as gzip, and what is told of their appends."""
 
     def __init__(self) -> None:
         self.directory: LogDirectory = open_directory(new_disk())
         overrides = {"compression.type": "gzip"}
         self.log, self.other = (self.directory.create(name, 0, UUID(int=at), overrides) for at, name in enumerate("ab", 1))
-        self.told: list[tuple[PartitionLog, int]] = []
-        self.appends = Appends(Now(), lambda log, result, _: self.told.append((log, result.base_offset)))
+        self.traffic, self.waiters = Traffic(), Waiters()
+        flusher = Flusher(Now(), self.waiters, ThreadPoolExecutor(1), Durations())
+        self.appends = Appends(Now(), self.traffic, self.waiters, flusher)
 
     def append(self, records: int, size: int, *, sequence: int = -1, log: PartitionLog | None = None) -> "Appended":
         content = [Record(b"k", os.urandom(size // 2).hex().encode(), NOW_MS) for _ in range(records)]
@@ -70,7 +75,7 @@ def test_batches_behind_a_large_one_wait_for_it_and_sequences_hold() -> None:
         assert not any(isinstance(each, AppendResult) for each in pending)
         results = [await outcome(each) for each in pending]
         assert [(each.error, each.base_offset) for each in results] == [(0, 0), (0, 400), (0, 402), (0, 702), (0, 703)]
-        assert world.told == [(world.log, each.base_offset) for each in results]
+        assert world.traffic.of("a").messages_in == 704
         assert isinstance(world.append(1, 10, sequence=sequence), AppendResult)  # nothing is left to wait for
         data = world.log.read(0, 1 << 24).records
         assert [header.base_offset for header, _ in batches(data)] == [0, 400, 402, 702, 703, 704]
@@ -110,7 +115,29 @@ def test_a_topic_that_is_deleted_meanwhile_takes_nothing_more() -> None:
         pending = [world.append(400, 2000), world.append(1, 10)]
         world.log.abandon()
         assert {(await outcome(each)).error for each in pending} == {ErrorCode.unknown_topic_or_partition}
-        assert world.told == []
+        assert world.traffic.of("a").messages_in == 0
+
+    asyncio.run(steps())
+
+
+def test_who_waits_for_records_hears_of_them_once_they_are_in_the_log() -> None:
+    async def steps() -> None:
+        world = World()
+        heard = asyncio.ensure_future(world.waiters.high_watermark_reaches(world.log, 401))
+        appended = [world.append(400, 2000), world.append(1, 10)]
+        await asyncio.sleep(0)
+        assert not heard.done()
+        assert [(await outcome(each)).base_offset for each in appended] == [0, 400]
+        await asyncio.wait_for(heard, 10)
+
+    asyncio.run(steps())
+
+
+def test_a_repeat_of_a_batch_is_answered_and_not_counted_again() -> None:
+    async def steps() -> None:
+        world = World()
+        assert [(await outcome(world.append(3, 100, sequence=0))).base_offset for _ in range(2)] == [0, 0]
+        assert world.traffic.of("a").messages_in == 3
 
     asyncio.run(steps())
 

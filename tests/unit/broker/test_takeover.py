@@ -11,7 +11,7 @@ from headrace.broker.log.batch import CONTROL
 from headrace.broker.log.cluster_metadata import DIRECTORY, read_cluster_metadata
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.takeover import Taken, internal_settings, never_give_again, settle, take_over
-from headrace.broker.topics import CLUSTER_METADATA_TOPIC, name_fault
+from headrace.broker.topic_names import CLUSTER_METADATA_TOPIC, name_fault
 from headrace.errors import CorruptError, StorageError, VersionError
 from tests.memory_store import MemoryStore
 from tests.sim.log.disk import SimDisk

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.broker.topics import colliding_name, name_fault
+from headrace.broker.topic_names import colliding_name, name_fault
 
 
 @pytest.mark.parametrize("name", ["a", "A-z_0.9", "_schemas", "...", "x" * 249])
