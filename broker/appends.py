@@ -1,4 +1,6 @@
-"""Batches on their way into the logs: at once where that is quick, else through a thread, in order all the same.
+"""Batches on their way into the logs, and what follows: they are counted, and who waits hears of them.
+
+They are appended at once where that is quick, else through a thread, in order all the same.
 
 What must be decompressed, or compressed as the topic wants it, is inspected in a thread when it is large. While one batch of a
 log is there, later ones of that log wait behind it, so that offsets are given in the order of requests and an idempotent
@@ -19,11 +21,10 @@ from functools import partial
 from typing import TypeVar
 
 from headrace.broker.flushing import Flusher
-from headrace.broker.log.appending import Batch, inspected, inspected_quickly
+from headrace.broker.log.appending import Batch, inspected, inspected_quickly, is_inspected
 from headrace.broker.log.batch import Rejection, check_batch
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult, refused
-from headrace.broker.log.writing import BatchWrite
 from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
 from headrace.broker.telemetry.metrics import Traffic
 from headrace.broker.waiting import Waiters
@@ -47,7 +48,7 @@ class _Waiting:
 
 
 class Appends:
-    """The queues of all logs; most of the time there are none."""
+    """Every append of the broker; the queues of all logs, of which most of the time there are none."""
 
     def __init__(self, clock: Clock, traffic: Traffic, waiters: Waiters, flusher: Flusher) -> None:
         """`traffic` counts what is in the logs; `waiters` hear of what may be read, `flusher` of what must be fsynced first."""
@@ -67,7 +68,8 @@ class Appends:
         batch = (data, header)
         begun_ms = self._clock.monotonic_ms()
         if log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
-            ready = inspected_quickly(batch, log.config, now_ms=now_ms)
+            config = log.config
+            ready = batch if is_inspected(header, config) else inspected_quickly(batch, config, now_ms=now_ms)
             if ready is not None:
                 return self._append(log, ready, len(data), now_ms, begun_ms)
         kept = memoryview(bytes(data)), header  # the request's bytes may lie in a shared buffer
@@ -150,7 +152,7 @@ class Appends:
         written_ms = self._clock.monotonic_ms()
         if written_ms - begun_ms >= SLOW_WRITE_MS:
             self._pace.wrote(log.log_directory, written_ms - begun_ms, written_ms)
-        return self._complete(log, write, size_bytes)
+        return self._appended(log, log.complete_append(write), size_bytes)
 
     async def _append_in_thread(
         self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int
@@ -162,15 +164,12 @@ class Appends:
             return write
         waited_ms = await asyncio.get_running_loop().run_in_executor(self._writers, waited_for_disk_ms, write.run)
         self._pace.waited(log.log_directory, waited_ms, self._clock.monotonic_ms())
-        return self._complete(log, write, size_bytes)
+        return self._appended(log, log.complete_append(write), size_bytes)
 
-    def _complete(self, log: PartitionLog, write: BatchWrite, size_bytes: int) -> AppendResult:
-        result = log.complete_append(write)
-        if not result.error:
-            self._appended(log, result, size_bytes)
-        return result
-
-    def _appended(self, log: PartitionLog, result: AppendResult, size_bytes: int) -> None:
+    def _appended(self, log: PartitionLog, result: AppendResult, size_bytes: int) -> AppendResult:
+        """Count what is in the log, and tell who waits for it."""
+        if result.error:
+            return result
         traffic = self._traffic.of(log.topic)
         traffic.bytes_in += size_bytes
         traffic.messages_in += result.last_offset - result.base_offset + 1
@@ -178,3 +177,4 @@ class Appends:
             self._waiters.grown(log, size_bytes)
         else:
             self._flusher.appended(log, size_bytes)
+        return result

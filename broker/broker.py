@@ -85,7 +85,7 @@ class Broker:
     def traffic(self, topic: str) -> TopicTraffic:
         """Where what goes through a topic is counted; a name that does not exist has no count of its own."""
         counts = self.metrics.traffic
-        return counts.of(topic) if topic in self.topics else counts.unknown
+        return counts.of(topic) if topic in self.topics.by_name else counts.unknown
 
     async def maintain(self) -> None:
         """Let everything do what is due (what may block, in a thread; retention here); once a second."""

@@ -39,22 +39,19 @@ class Topics:
         self._housekeeping, self._on_deleted = housekeeping, on_deleted
         self.changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic changes, by what was asked
-        self._topics: dict[str, TopicRecord] = {}
+        self.by_name: dict[str, TopicRecord] = {}  # changed here only
         self._names_by_id: dict[uuid.UUID, str] = {}
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._topics
-
     def get(self, name: str) -> TopicRecord | None:
-        return self._topics.get(name)
+        return self.by_name.get(name)
 
     def by_id(self, topic_id: uuid.UUID) -> TopicRecord | None:
         name = self._names_by_id.get(topic_id)
-        return None if name is None else self._topics[name]
+        return None if name is None else self.by_name[name]
 
     def all(self) -> Sequence[TopicRecord]:
         """All topics, by name."""
-        return [self._topics[name] for name in sorted(self._topics)]
+        return [self.by_name[name] for name in sorted(self.by_name)]
 
     def load(self) -> None:
         """Learn topics, finish deletions and creations that a crash cut short; before anything is served.
@@ -109,7 +106,7 @@ class Topics:
             StorageError: the disk fails; the topic is gone, its files will be after the next start.
         """
         self._store.begin_deletion(topic.topic_id)
-        del self._topics[topic.name]
+        del self.by_name[topic.name]
         del self._names_by_id[topic.topic_id]
         self.encoded.clear()
         logs = [self._logs.get(topic.name, partition) for partition in range(topic.partitions)]
@@ -128,17 +125,17 @@ class Topics:
         Raises:
             StorageError: the disk fails.
         """
-        topic = self._topics.get(OFFSETS_TOPIC)
+        topic = self.by_name.get(OFFSETS_TOPIC)
         return await asyncio.shield(asyncio.ensure_future(self._offsets())) if topic is None else topic
 
     async def _offsets(self) -> TopicRecord:
         configs = internal_settings(OFFSETS_TOPIC, self._config.offsets_topic_segment_bytes)
         async with self.changes:
-            topic = self._topics.get(OFFSETS_TOPIC)
+            topic = self.by_name.get(OFFSETS_TOPIC)
             return topic or await self.create(OFFSETS_TOPIC, self._config.offsets_topic_num_partitions, configs)
 
     def _learn(self, topic: TopicRecord) -> None:
-        self._topics[topic.name] = topic
+        self.by_name[topic.name] = topic
         self._names_by_id[topic.topic_id] = topic.name
         self.encoded.clear()
 
@@ -152,7 +149,7 @@ class Topics:
         """Take over logs that the store does not know (it was lost, or is older than they are): data is not dropped for it."""
         strays: dict[str, list[PartitionLog]] = {}
         for log in self._logs.all():
-            if log.topic not in self._topics:
+            if log.topic not in self.by_name:
                 strays.setdefault(log.topic, []).append(log)
         for name, logs in strays.items():
             configs = internal_settings(name, self._config.offsets_topic_segment_bytes)

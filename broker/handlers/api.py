@@ -20,7 +20,7 @@ None means that no answer is sent (Produce with acks=0). Raising `CloseConnectio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from headrace.broker.security.access import CLUSTER_NAME, OPERATIONS_ON, Operation, ResourceType
 from headrace.broker.session import Session
@@ -35,7 +35,8 @@ class CloseConnectionError(PeerError):
     """A handler cannot answer in the protocol; the message says why, in one line."""
 
 
-class Encoded(NamedTuple):
+@dataclass(slots=True)
+class Encoded:
     """A response body that is already bytes, in the encoding of the request's version; sent part by part.
 
     `throttle_at` is where its throttle time stands, four bytes: counted from the start of the first part or, where it is
@@ -46,7 +47,8 @@ class Encoded(NamedTuple):
     throttle_at: int | None = None
 
 
-class RequestContext(NamedTuple):
+@dataclass(slots=True)  # not frozen, as is Encoded: one is made per request, and that takes twice as long
+class RequestContext:
     """What a handler may know of who asks.
 
     `flexible` says whether this version answers in the flexible encoding; `started_ns` is when the request was taken up

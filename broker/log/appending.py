@@ -12,6 +12,7 @@ is compressed again holds the same bytes. Source: Kafka's LogValidator, KIP-390.
 from headrace.broker.log.batch import (
     CODEC_MASK,
     HEADER_SIZE,
+    NO_TIMESTAMP,
     BatchHeader,
     Rejection,
     check_batch,
@@ -43,11 +44,8 @@ def inspected(batch: Batch, config: LogConfig, *, now_ms: int) -> Batch | Reject
 
 
 def inspected_quickly(batch: Batch, config: LogConfig, *, now_ms: int) -> Batch | Rejection | None:
-    """The same, or None where it may take longer than the loop can wait."""
-    header = batch[1]
-    if is_inspected(header, config):
-        return batch
-    if header.size > _QUICK_BYTES:
+    """The same of a batch that is not, or None where it may take longer than the loop can wait."""
+    if batch[1].size > _QUICK_BYTES:
         return None
     try:
         return _looked_into(batch, config, now_ms, _QUICK_BYTES)
@@ -58,7 +56,9 @@ def inspected_quickly(batch: Batch, config: LogConfig, *, now_ms: int) -> Batch 
 def is_inspected(header: BatchHeader, config: LogConfig) -> bool:
     """Whether nothing is left to do: not compressed, and nobody asks for keys, a time or a codec."""
     return not (
-        header.attributes & CODEC_MASK or config.looks_inside or (lacks_max_timestamp(header) and not config.stamps_append_time)
+        header.attributes & CODEC_MASK
+        or config.looks_inside
+        or (header.max_timestamp == NO_TIMESTAMP and lacks_max_timestamp(header) and not config.stamps_append_time)
     )
 
 

@@ -35,6 +35,7 @@ TRANSACTIONAL = 0x10
 CONTROL = 0x20
 DELETE_HORIZON = 0x40  # the base timestamp is the time at which the batch's tombstones may go (KIP-534)
 MAX_CODEC = 4  # none, gzip, snappy, lz4, zstd
+_SHORT_RUN = 16  # after a run of fewer records than that, which costs more than it saves, the next is not looked for at once
 _LENGTH_BITS = 28  # beyond so many comes the fifth byte, which is the last of a 32-bit varint
 MIN_RECORD_SIZE = 7  # length, attributes, two deltas, key length, value length, header count: a byte each
 
@@ -108,26 +109,27 @@ def check_batch(data: memoryview, *, config: LogConfig, now_ms: int, origin: Ori
     Returns:
         The header, each of whose fields has been checked against the others, or the reason to refuse.
     """
-    if len(data) < LOG_OVERHEAD + 5:
-        return Rejection(ErrorCode.invalid_record, f"{len(data)} bytes are too few for a record batch")
+    there = len(data)
+    if there < LOG_OVERHEAD + 5:
+        return Rejection(ErrorCode.invalid_record, f"{there} bytes are too few for a record batch")
     if data[16] != MAGIC:
         return _wrong_magic(data[16])
-    if len(data) < HEADER_SIZE:
-        return Rejection(ErrorCode.invalid_record, f"{len(data)} bytes are too few for a record batch header")
+    if there < HEADER_SIZE:
+        return Rejection(ErrorCode.invalid_record, f"{there} bytes are too few for a record batch header")
     header = BatchHeader._make(HEADER.unpack_from(data))
     size = header.length + LOG_OVERHEAD
-    if size < HEADER_SIZE or size > len(data):
+    if size < HEADER_SIZE or size > there:
         error = ErrorCode.corrupt_message if size < HEADER_SIZE else ErrorCode.invalid_record  # as Kafka tells them apart
-        return Rejection(error, f"the batch says that it has {size} bytes, there are {len(data)}")
-    if origin == "client" and (size < len(data) or header.base_offset or size > config.max_message_bytes):
-        return _not_a_clients(header, size < len(data), config)
+        return Rejection(error, f"the batch says that it has {size} bytes, there are {there}")
+    if origin == "client" and (size < there or header.base_offset or size > config.max_message_bytes):
+        return _not_a_clients(header, size < there, config)
     if crc32c(data[CRC_START:size]) != header.crc:
         return Rejection(ErrorCode.corrupt_message, "the CRC of the batch is wrong")
     return (
         _check_counts(header)
         or _check_attributes(header, origin)
         or _check_times(header, config, now_ms)
-        or _check_records(data[HEADER_SIZE:size], header)
+        or (None if header.attributes & CODEC_MASK else check_count(bytes(data[HEADER_SIZE:size]), header))
         or header
     )
 
@@ -160,14 +162,9 @@ def _check_counts(header: BatchHeader) -> Rejection | None:
     return None
 
 
-def _check_records(records: memoryview, header: BatchHeader) -> Rejection | None:
-    """That as many records are there as the header says: else every reader of the partition would stop at this batch."""
-    return None if header.attributes & CODEC_MASK else check_count(bytes(records), header)
-
-
-def check_count(inflated: bytes, header: BatchHeader) -> Rejection | None:
-    """The same of records that were compressed."""
-    found = count_records(inflated)
+def check_count(records: bytes, header: BatchHeader) -> Rejection | None:
+    """That as many records are there, inflated, as the header says: else every reader of the partition would stop here."""
+    found = count_records(records)
     if found == header.record_count:
         return None
     what = "its records do not end where it ends" if found is None else f"it has {found}"
@@ -178,22 +175,16 @@ def count_records(records: bytes) -> int | None:
     """How many records lie here, one after another, by their lengths alone; None if the last does not end at the end.
 
     The lengths are zig-zag varints. Mostly they have one or two bytes, and a batch may hold 100,000 of them: hence the shape,
-    and that records of one small length, which such a batch mostly has, are counted together (0.002 µs each, others 0.1).
+    and that records of one length that follow one another, as they do in many batches, are counted together (0.002 to 0.01 µs
+    each, others 0.14).
     """
-    position, end, count, odd, before = 0, len(records), 0, 0, -1
+    position, end, count, odd, before, run_from = 0, len(records), 0, 0, -1, 0
     try:
         while position < end:
+            start = position
             size = records[position]
-            if size == before:  # less than 0x80
-                run = _run(records, position, size)
-                count += run
-                position += run * ((size >> 1) + 1)
-                before = -1
-                continue
             position += 1
-            before = size
             if size >= 0x80:
-                before = -1
                 size &= 0x7F
                 shift = 7
                 while True:
@@ -205,6 +196,15 @@ def count_records(records: bytes) -> int | None:
                     shift += 7
                     if shift > _LENGTH_BITS:
                         return None
+            if size == before and count >= run_from:
+                step = position - start + (size >> 1)
+                run = _run(records, start, records[start:position], step)
+                count += run
+                position = start + run * step
+                if run < _SHORT_RUN:
+                    run_from = count + 4 * _SHORT_RUN
+                continue
+            before = size
             odd |= size
             position += size >> 1
             count += 1
@@ -213,13 +213,13 @@ def count_records(records: bytes) -> int | None:
     return count if position == end and not odd & 1 else None  # odd: a negative length
 
 
-def _run(records: bytes, position: int, size: int) -> int:
-    """How many records follow one another whose length is the one byte `size`, the first at `position`."""
-    step, mark, run, window = (size >> 1) + 1, bytes((size,)), 0, 16
+def _run(records: bytes, position: int, length: bytes, step: int) -> int:
+    """How many records of `step` bytes follow one another, each beginning with `length`; the one at `position` does."""
+    run, window = 0, _SHORT_RUN
     while True:
         begin = position + run * step
-        lengths = records[begin : begin + window * step : step]
-        same = len(lengths) - len(lengths.lstrip(mark))
+        columns = [records[begin + at : begin + window * step : step] for at in range(len(length))]
+        same = min(len(column) - len(column.lstrip(length[at : at + 1])) for at, column in enumerate(columns))
         run += same
         if same < window:
             return run
@@ -265,7 +265,7 @@ def lacks_max_timestamp(header: BatchHeader) -> bool:
 
 def stamped(data: memoryview, header: BatchHeader, base_offset: int, leader_epoch: int) -> tuple[Buffer, Buffer]:
     """The batch as it goes into the log, in two pieces to write one after another; the given bytes are not changed."""
-    return _OFFSET_LENGTH_EPOCH.pack(base_offset, header.length, leader_epoch), data[16 : header.size]
+    return _OFFSET_LENGTH_EPOCH.pack(base_offset, header.length, leader_epoch), data[16:]
 
 
 def with_append_time(data: memoryview, header: BatchHeader, now_ms: int) -> tuple[memoryview, BatchHeader]:

@@ -31,9 +31,10 @@ class Durability:
 
     def appended(self, segment: Segment, base_offset: int, size_bytes: int, now_ms: int) -> None:
         """A batch was written to the segment, at what was the log end."""
-        for unsafe in (self._unsynced, self._uncheckpointed):
-            if not unsafe or unsafe[-1] is not segment:
-                unsafe.append(segment)
+        if not self._unsynced or self._unsynced[-1] is not segment:
+            self._unsynced.append(segment)
+        if not self._uncheckpointed or self._uncheckpointed[-1] is not segment:
+            self._uncheckpointed.append(segment)
         if self._synced_offset == base_offset:
             self._unsynced_since_ms = now_ms
         if self._appended_bytes == self._checkpointed_bytes:

@@ -60,7 +60,7 @@ class PartitionLog(ReadableLog):
             write_whole(self._disk, self.path, LEADER_EPOCHS, encode_epochs(epochs))
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
-        self.epochs = epochs
+        self.epochs, self.leader_epoch = epochs, epoch
 
     def append(self, records: Buffer, *, now_ms: int, origin: Origin = "client") -> AppendResult:
         """Validate, stamp and write record batches.
@@ -134,7 +134,9 @@ class PartitionLog(ReadableLog):
             data, header = with_append_time(data, header, now_ms)
         base_offset = self.log_end_offset
         try:
-            segment = self._segment_for(header, base_offset)
+            segment = self.segments.active
+            if segment.size and not segment.takes(header, base_offset + header.last_offset_delta, self.config):
+                segment = self._roll()
             write = BatchWrite(segment, segment.file, stamped(data, header, base_offset, self.leader_epoch), header, now_ms)
         except OSError as error:
             return self._write_failed(error)
@@ -150,27 +152,15 @@ class PartitionLog(ReadableLog):
             return self._offline()
         segment, header, now_ms, base_offset = write.segment, write.header, write.now_ms, self.log_end_offset
         last_offset = base_offset + header.last_offset_delta
-        segment.note(last_offset, header.max_timestamp, header.size)
-        self.durability.appended(segment, base_offset, header.size, now_ms)
+        size_bytes = header.size
+        segment.note(last_offset, header.max_timestamp, size_bytes)
+        self.durability.appended(segment, base_offset, size_bytes, now_ms)
         if header.producer_id >= 0:
             self._producers.appended(header, last_offset, now_ms)
         self.log_end_offset = last_offset + 1
         if not self.config.flushes:
             self.high_watermark = self.log_end_offset
         return self._accepted(base_offset, last_offset, now_ms)
-
-    def _segment_for(self, header: BatchHeader, base_offset: int) -> Segment:
-        """The active segment, or a new one where the batch does not fit or is of a later time."""
-        segment, config = self.segments.active, self.config
-        if not segment.size:
-            return segment
-        last_offset = base_offset + header.last_offset_delta
-        room = segment.has_room(
-            header.size, last_offset, segment_bytes=config.segment_bytes, index_bytes=config.segment_index_bytes
-        )
-        start = segment.start_timestamp()
-        late = start is not None and header.max_timestamp - start > config.roll_ms
-        return segment if room and not late else self._roll()
 
     def _roll(self) -> Segment:
         """Begin a new segment at the log end."""

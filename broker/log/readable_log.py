@@ -39,6 +39,7 @@ class ReadableLog:
         self.fenced = self.closed = False
         self.is_writing = False  # a batch is on its way into the active segment: it is not rolled meanwhile
         self.epochs = loaded.epochs
+        self.leader_epoch = self.epochs[-1][0] if self.epochs else 0  # that batches appended now carry
         self.segments = Segments(loaded.segments)
         self.log_start_offset = loaded.log_start_offset
         self.log_end_offset = self.high_watermark = self.segments.active.next_offset
@@ -55,11 +56,6 @@ class ReadableLog:
         """Where the log ends: the active segment's base offset, and bytes into it."""
         active = self.segments.active
         return active.base_offset, active.size
-
-    @property
-    def leader_epoch(self) -> int:
-        """The epoch that batches appended now carry."""
-        return self.epochs[-1][0] if self.epochs else 0
 
     def configure(self, config: LogConfig) -> None:
         """Other settings from now on; what was exposed stays exposed."""

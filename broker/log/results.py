@@ -1,12 +1,15 @@
-"""What a partition's log answers: appends, reads, and where bytes lie."""
+"""What a partition's log answers: appends, reads, and where bytes lie.
+
+Nobody changes these; they are not frozen because one is made per batch, and that takes twice as long (0.4 µs), as do tuples.
+"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from headrace.broker.log.disk import DiskFile
 
 
-class AppendResult(NamedTuple):
+@dataclass(slots=True)
+class AppendResult:
     """What became of an append.
 
     Attributes:
@@ -29,7 +32,7 @@ def refused(error: int, message: str) -> AppendResult:
     return AppendResult(int(error), message, -1, -1, -1, -1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FileRegion:
     """Whole batches as they lie in a segment: `size` bytes from `position` of `file` (for pread in pieces, or sendfile)."""
 
@@ -48,7 +51,8 @@ class ReadResult:
     log_start_offset: int
 
 
-class LocateResult(NamedTuple):
+@dataclass(slots=True)
+class LocateResult:
     """Where it lies: like `ReadResult`, with the region instead of the bytes; None is empty."""
 
     error: int

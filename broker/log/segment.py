@@ -9,6 +9,7 @@ led there, and a damaged index is built again from the log.
 from collections.abc import Iterator
 
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
+from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk, DiskFile, remove_if_there
 from headrace.broker.log.file_names import INDEX, LOG, SUFFIXES, segment_name
 from headrace.broker.log.index import MAX_RELATIVE_OFFSET, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE, OffsetIndex, TimeIndex
@@ -90,13 +91,18 @@ class Segment:
         """Remove what a failed write left behind `size`."""
         self.file.truncate(self.size)
 
-    def has_room(self, size_bytes: int, last_offset: int, *, segment_bytes: int, index_bytes: int) -> bool:
-        """Whether another batch fits: bytes, 31-bit relative offsets, index entries."""
+    def takes(self, header: BatchHeader, last_offset: int, config: LogConfig) -> bool:
+        """Whether another batch, to end with `last_offset`, belongs here: bytes, 31-bit relative offsets, index entries, time.
+
+        Raises OSError.
+        """
+        start_ms = self.start_timestamp() if self.first_timestamp is None else self.first_timestamp
         return (
-            self.size + size_bytes <= segment_bytes
+            self.size + header.size <= config.segment_bytes
             and last_offset - self.base_offset <= MAX_RELATIVE_OFFSET
-            and (len(self.offsets.offsets) + 1) * OFFSET_ENTRY_SIZE <= index_bytes
-            and (len(self.times.offsets) + 2) * TIME_ENTRY_SIZE <= index_bytes
+            and (len(self.offsets.offsets) + 1) * OFFSET_ENTRY_SIZE <= config.segment_index_bytes
+            and (len(self.times.offsets) + 2) * TIME_ENTRY_SIZE <= config.segment_index_bytes
+            and (start_ms is None or header.max_timestamp - start_ms <= config.roll_ms)
         )
 
     def seal(self) -> None:

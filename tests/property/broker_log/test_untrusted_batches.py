@@ -115,3 +115,32 @@ def test_records_are_counted_however_long_they_are(runs: list[tuple[int, int]], 
         assert count_records(batch[:-1]) is None
     counted = count_records(batch + after)
     assert counted is None or counted >= len(values)
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=6), st.integers(0, 40)), max_size=4).map(
+        lambda runs: b"".join(each * n for each, n in runs)
+    )
+)
+def test_runs_of_any_bytes_are_counted_as_one_by_one(records_of_anyone: bytes) -> None:
+    assert count_records(records_of_anyone) == counted_one_by_one(records_of_anyone)
+
+
+def counted_one_by_one(data: bytes) -> int | None:
+    position = count = 0
+    while position < len(data):
+        size = shift = 0
+        while True:
+            if position == len(data) or shift > 28:
+                return None
+            byte = data[position]
+            position += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if size & 1:
+            return None
+        position += size >> 1
+        count += 1
+    return count if position == len(data) else None
