@@ -158,7 +158,7 @@ def test_a_group_whose_end_the_disk_refuses_is_as_it_was(node: Node, clock: Hand
         member_id = await lone_member(groups, "g")
         await groups.commit("g", [(("read", 1), offset(7, clock))])
         groups.leave("g", [LeavingMember(member_id, None)])
-        log = broker.log(OFFSETS_TOPIC, partition_of("g", broker.config.offsets_topic_num_partitions))
+        log = broker.logs.get(OFFSETS_TOPIC, partition_of("g", broker.config.offsets_topic_num_partitions))
         assert log is not None
         await asyncio.sleep(0)  # that it is empty is stored
         log.fence(OSError(5, "Input/output error"))
