@@ -51,6 +51,8 @@ def _prepare(port: int) -> None:
     for _ in range(100):
         sock.sendall(produce(FLAT, batch(os.urandom(900_000))))
         read_answer(sock)
+    os.sync()
+    time.sleep(3)  # what was made is on the disk, and Python's and the kernel's first times are over
 
 
 def _beside(neighbour: Callable[[int], None], port: int, seconds: float) -> Sample:

@@ -76,6 +76,11 @@ class OffsetsLog:
                     continue  # Apache Kafka's: offsets that a transaction committed, and that was aborted
                 yield from _decoded(batch, partition)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is the topic."""
+        return self._broker.topics.get(OFFSETS_TOPIC) is not None
+
     async def ready(self) -> None:
         """Make the topic, if there is none; where the disk fails, `append` says so."""
         with contextlib.suppress(StorageError):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T", JoinAnswer, SyncAnswer)
+R = TypeVar("R")
 Appending = Coroutine[None, None, Appended | ErrorCode]  # under way: `OffsetsLog.append`
 
 
@@ -57,7 +58,7 @@ class GroupService:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ms = 0
         self._expiry_timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.generations = 0  # rebalances that came to their end
         self.commits = 0  # offsets of partitions
 
@@ -199,12 +200,23 @@ class GroupService:
         now_ms = self._clock.monotonic_ms()
         return self._coordinator.check_commit(group_id, member_id, group_instance_id, generation, now_ms=now_ms)
 
-    async def commit(self, group_id: str, offsets: Sequence[tuple[Partition, CommittedOffset]]) -> ErrorCode:
-        """Store offsets that `check_commit` has allowed; a group that does not exist is made, without members."""
-        await self._log.ready()
+    def commit(self, group_id: str, offsets: Sequence[tuple[Partition, CommittedOffset]]) -> Coroutine[None, None, ErrorCode]:
+        """Store offsets that `check_commit` has allowed; a group that does not exist is made, without members.
+
+        To be awaited; the offsets have their place in the order of commits now, unless the topic for them has to be made first.
+        """
+        if not self._log.is_there:
+            return self._commit_first(group_id, offsets)
         self._coordinator.get_or_create(group_id)
         new: list[Record] = [OffsetRecord(group_id, topic, partition, each) for (topic, partition), each in offsets]
-        error = await self._write(group_id, new)
+        return self._committed(new, self._log.append(group_id, new))
+
+    async def _commit_first(self, group_id: str, offsets: Sequence[tuple[Partition, CommittedOffset]]) -> ErrorCode:
+        await self._log.ready()
+        return await self.commit(group_id, offsets) if self._log.is_there else ErrorCode.coordinator_not_available
+
+    async def _committed(self, new: Sequence[Record], appending: Appending) -> ErrorCode:
+        error = await self._take_over(new, appending)
         if error is ErrorCode.none:
             self.commits += len(new)
         return ErrorCode.invalid_commit_offset_size if error is ErrorCode.unknown_server_error else error
@@ -234,7 +246,7 @@ class GroupService:
 
     def topic_deleted(self, topic: str) -> None:
         """Forget all offsets of a topic, so that one made anew under its name is not read from the middle."""
-        self._spawn(self._forget_topic(topic))
+        self.spawn(self._forget_topic(topic))
 
     async def _forget_topic(self, topic: str) -> None:
         holders: dict[str, list[Record]] = {}
@@ -282,7 +294,7 @@ class GroupService:
         now_ms = self._clock.wall_ms()
         self._stored_at_ms[effect.group_id] = now_ms
         appending = self._log.append(effect.group_id, [GroupRecord(effect.group_id, effect.snapshot, now_ms)])
-        self._spawn(self._store_later(effect, appending))
+        self.spawn(self._store_later(effect, appending))
 
     async def _store_later(self, effect: StoreGroup, appending: Appending) -> None:
         error = await self._durable(appending)
@@ -334,13 +346,15 @@ class GroupService:
         self._expiry_timer = asyncio.get_running_loop().call_later(interval_s, self._on_expiry)
 
     def _on_expiry(self) -> None:
-        self._spawn(self.expire())
+        self.spawn(self.expire())
         self._schedule_expiry()
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[None, None, R]) -> asyncio.Task[R]:
+        """Do it whatever becomes of who wanted it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _settings(config: BrokerConfig) -> GroupSettings:

@@ -7,7 +7,7 @@ A group or an offset that does not exist is offset -1 and no error, as in Kafka:
 """
 
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TOPIC_IDS_FROM_VERSION = 10
 _MANY_GROUPS_FROM_VERSION = 8
 _ERROR_AT_TOP_FROM_VERSION = 2
+_COMMITTED_AT_A_TIME = 100  # 0.4 ms
 _NO_TOPIC_ID = uuid.UUID(int=0)
 
 
@@ -41,26 +42,87 @@ def _resolve(broker: "Broker", context: RequestContext, operation: Operation, to
     return (name, ErrorCode.none) if may else (None, ErrorCode.topic_authorization_failed)
 
 
-async def offset_commit(broker: "Broker", context: RequestContext, request: Any) -> Response:
+def offset_commit(broker: "Broker", context: RequestContext, request: Any) -> Answer:
     if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
         return _commit_answer(request, lambda _at, _below: ErrorCode.group_authorization_failed)
-    refusal = broker.groups.check_commit(
-        request.group_id, request.member_id, request.group_instance_id, request.generation_id_or_member_epoch
-    )
-    errors: dict[tuple[int, int], ErrorCode] = {}
-    accepted: dict[tuple[int, int], tuple[tuple[str, int], CommittedOffset]] = {}
-    for at, topic in enumerate(request.topics):
-        name, unknown = _resolve(broker, context, Operation.READ, topic)
+    return started(_commit_in_steps(_Commit(broker, request), context))
+
+
+def _commit_in_steps(commit: "_Commit", context: RequestContext) -> Steps:
+    for at, topic in enumerate(commit.request.topics):
+        name, unknown = _resolve(commit.broker, context, Operation.READ, topic)
         for below, partition in enumerate(topic.partitions):
-            error = _partition_error(broker, name, partition, refusal) if name is not None else unknown
-            errors[at, below] = error
-            if error is ErrorCode.none:
-                committed = _committed_offset(broker, partition, _retention_ms(request))
-                accepted[at, below] = ((str(name), partition.partition_index), committed)
-    if accepted:
-        stored = await broker.groups.commit(request.group_id, list(accepted.values()))
-        errors |= dict.fromkeys(accepted, stored)
-    return _commit_answer(request, lambda at, below: errors[at, below])
+            commit.take(at, below, name, partition, unknown)
+            if len(commit.accepted) == _COMMITTED_AT_A_TIME:
+                commit.store_more()
+                yield
+                commit.check()
+        if (at + 1) % TOPICS_AT_A_TIME == 0:
+            yield
+            commit.check()
+    return commit.stored() if commit.accepted or commit.storing else commit.answer()
+
+
+class _Commit:
+    """One request: what became of each partition, by the place of its topic and its own in that.
+
+    Partitions are stored a part at a time, others have a turn in between, and then it is asked again whether the member may
+    still commit: a group that has gone on to the next generation is not overtaken by the last one's offsets.
+    """
+
+    def __init__(self, broker: "Broker", request: Any) -> None:
+        self.broker, self.request = broker, request
+        self.accepted: dict[tuple[int, int], tuple[tuple[str, int], CommittedOffset]] = {}  # and not stored yet
+        self.storing: list[tuple[Sequence[tuple[int, int]], Awaitable[ErrorCode]]] = []
+        self._errors: dict[tuple[int, int], ErrorCode] = {}
+        self._retention_ms = _retention_ms(request)
+        self._refusal = self._may_commit()
+
+    def _may_commit(self) -> ErrorCode:
+        request = self.request
+        generation = request.generation_id_or_member_epoch
+        refusal: ErrorCode = self.broker.groups.check_commit(
+            request.group_id, request.member_id, request.group_instance_id, generation
+        )
+        return refusal
+
+    def take(self, at: int, below: int, topic: str | None, partition: Any, unknown: ErrorCode) -> None:
+        """Accept one partition's offset, or note what is wrong with it."""
+        error = unknown if topic is None else _partition_error(self.broker, topic, partition, self._refusal)
+        self._errors[at, below] = error
+        if topic is not None and error is ErrorCode.none:
+            committed = _committed_offset(self.broker, partition, self._retention_ms)
+            self.accepted[at, below] = ((topic, partition.partition_index), committed)
+
+    def check(self) -> None:
+        """Others had a turn: ask again whether the member may commit."""
+        self._refusal = self._may_commit()
+        if self._refusal is not ErrorCode.none:
+            self._errors |= dict.fromkeys(self.accepted, self._refusal)
+            self.accepted = {}
+
+    def store_more(self) -> None:
+        """Append what is accepted, whatever becomes of the connection."""
+        self.storing.append((list(self.accepted), self.broker.groups.spawn(self._store())))
+
+    def _store(self) -> Coroutine[None, None, ErrorCode]:
+        accepted, self.accepted = self.accepted, {}
+        storing: Coroutine[None, None, ErrorCode] = self.broker.groups.commit(self.request.group_id, list(accepted.values()))
+        return storing
+
+    def stored(self) -> Awaitable[Response]:
+        """The answer, when all is stored."""
+        if self.accepted:
+            self.storing.append((list(self.accepted), self._store()))
+        return self._when_stored()
+
+    async def _when_stored(self) -> Response:
+        for places, stored in self.storing:
+            self._errors |= dict.fromkeys(places, await stored)
+        return self.answer()
+
+    def answer(self) -> Response:
+        return _commit_answer(self.request, lambda at, below: self._errors[at, below])
 
 
 def _commit_answer(request: Any, error_at: Callable[[int, int], ErrorCode]) -> Response:

@@ -244,7 +244,8 @@ class LogDirectory:
         ]
         due_bytes = sum(log.durability.uncheckpointed_bytes for log in due)
         rest = sum(log.durability.uncheckpointed_bytes for log in logs) - due_bytes
-        for log in sorted(logs, key=lambda log: -log.durability.uncheckpointed_bytes):
+        largest_first = sorted(logs, key=lambda log: -log.durability.uncheckpointed_bytes) if rest > max_unscanned_bytes else ()
+        for log in largest_first:
             if rest <= max_unscanned_bytes:
                 break
             if log not in due:
