@@ -60,6 +60,13 @@ class Rig:
         for made in admin.create_topics([NewTopic(topic, partitions) for topic in topics]).values():
             made.result()
 
+    def delete_topics(self) -> None:
+        """All but the registry's and the broker's own."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        topics = [topic for topic in admin.list_topics(timeout=10).topics if not topic.startswith(("_schemas", "__"))]
+        for deleted in admin.delete_topics(topics).values() if topics else ():
+            deleted.result()
+
     def records(self, topic: str) -> list[tuple[bytes | None, bytes, int]]:
         """(key, value, timestamp) of every record of a topic's first partition."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rig", "enable.auto.commit": False})
@@ -68,7 +75,9 @@ class Rig:
             consumer.assign([TopicPartition(topic, 0, 0)])
             found: list[tuple[bytes | None, bytes, int]] = []
             while len(found) < end:
-                for message in consumer.consume(min(1000, end - len(found)), timeout=10):
+                messages = consumer.consume(min(1000, end - len(found)), timeout=10)
+                assert messages, f"{len(found)} of {end} records come"
+                for message in messages:
                     assert message.error() is None, message.error()
                     found.append((message.key(), message.value() or b"", message.timestamp()[1]))
             return found
@@ -135,14 +144,24 @@ class Rig:
 
 
 @contextmanager
-def rig(directory: Path, **config: Any) -> Iterator[Rig]:
-    """Broker (`config` adds Kafka keys) and registry, started; everything is stopped at the end."""
+def servers(directory: Path, **config: Any) -> Iterator[tuple[Part, Part]]:
+    """Broker (`config` adds Kafka keys) and registry, started."""
+    with broker(directory, **config) as running, registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
+        yield running, schemas
+
+
+@contextmanager
+def rig(directory: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    """A folder of logs before such servers; at the end agents are stopped, and what they wrote is deleted."""
     logs = directory / "logs-to-ship"
     logs.mkdir()
-    with broker(directory, **config) as running, registry(directory, f"127.0.0.1:{running.ports['kafka']}") as schemas:
-        parts = Rig(directory, running, schemas, logs)
-        try:
-            yield parts
-        finally:
-            for part in parts.agents:
-                part.kill()
+    parts = Rig(directory, *running, logs)
+    try:
+        yield parts
+    finally:
+        for part in parts.agents:
+            part.kill()
+        for part in running:
+            if part.process is None or part.process.poll() is not None:
+                part.start()
+        parts.delete_topics()

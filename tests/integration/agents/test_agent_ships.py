@@ -12,14 +12,27 @@ from pathlib import Path
 import pytest
 
 from headrace.audit import AgentMessage, SentMessage
-from tests.integration.agents.rig import Rig, rig
+from tests.integration.agents.rig import Rig, rig, servers
 from tests.processes import Part
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
+    with servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as running:
-        yield running
+def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    with rig(tmp_path, running) as ours:
+        yield ours
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Rig]:
+    """With a broker that may be killed."""
+    with servers(tmp_path) as started, rig(tmp_path, started) as ours:
+        yield ours
 
 
 def until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
@@ -129,19 +142,19 @@ def test_kill_9_at_any_time_repeats_identically_and_loses_nothing(parts: Rig) ->
     parts.check_audit()
 
 
-def test_a_broker_that_restarts_in_the_middle_costs_nothing(parts: Rig) -> None:
+def test_a_broker_that_restarts_in_the_middle_costs_nothing(alone: Rig) -> None:
     data = numbered(0, 40_000)
-    (parts.logs / "a.log").write_bytes(data[: len(data) // 2])
-    agent = parts.agent().start()
-    until(lambda: parts.count() > 0)
-    parts.broker.kill()
-    with (parts.logs / "a.log").open("ab") as file:
+    (alone.logs / "a.log").write_bytes(data[: len(data) // 2])
+    agent = alone.agent().start()
+    until(lambda: alone.count() > 0)
+    alone.broker.kill()
+    with (alone.logs / "a.log").open("ab") as file:
         file.write(data[len(data) // 2 :])
-    parts.broker.start()
-    until(lambda: parts.count() >= 40_000)
+    alone.broker.start()
+    until(lambda: alone.count() >= 40_000)
     assert agent.stop() == 0
-    assert parts.lines() == split(data)
-    parts.check_audit()
+    assert alone.lines() == split(data)
+    alone.check_audit()
 
 
 def test_rotation_while_it_runs_loses_and_repeats_nothing(parts: Rig) -> None:
@@ -248,18 +261,18 @@ def test_an_agent_without_files_says_that_it_is_there_and_that_it_stopped(parts:
     assert (said[0], said[-1]) == ("active", "stopped")
 
 
-def test_sigterm_with_the_broker_away_ends_within_the_grace(parts: Rig) -> None:
-    (parts.logs / "a.log").write_bytes(numbered(0, 100))
-    agent = parts.agent().start()
-    until(lambda: parts.count() > 0)
-    parts.broker.kill()
-    with (parts.logs / "a.log").open("ab") as out:
+def test_sigterm_with_the_broker_away_ends_within_the_grace(alone: Rig) -> None:
+    (alone.logs / "a.log").write_bytes(numbered(0, 100))
+    agent = alone.agent().start()
+    until(lambda: alone.count() > 0)
+    alone.broker.kill()
+    with (alone.logs / "a.log").open("ab") as out:
         out.write(numbered(100, 100))
     time.sleep(0.5)
     began = time.monotonic()
     assert agent.stop(timeout_s=20) == 0
     assert time.monotonic() - began < 8
-    parts.broker.start()
+    alone.broker.start()
 
 
 def test_a_dead_registry_stops_nobody_who_has_shipped_before(parts: Rig) -> None:
@@ -282,7 +295,7 @@ def test_the_second_agent_on_a_state_directory_is_refused(parts: Rig) -> None:
 
 
 def test_a_topic_that_cannot_be_had_stops_no_other(tmp_path: Path) -> None:
-    with rig(tmp_path, auto_create_topics_enable=False) as parts:
+    with servers(tmp_path, auto_create_topics_enable=False) as strict, rig(tmp_path, strict) as parts:
         parts.make_topic("logs", "_audit")
         (parts.logs / "a.log").write_bytes(numbered(0, 100))
         (parts.logs / "b.txt").write_bytes(numbered(0, 10))
