@@ -40,6 +40,14 @@ class Housekeeping:
                 await self.alone(step.run)
                 step.complete()
 
+    async def forget(self, topic: str) -> None:
+        """Let checkpoints say nothing of deleted logs of a topic that is about to be made; `begin_creation` asks."""
+        if self._logs.forgetting_steps(topic):
+            async with self._checkpoints:  # who writes them now may still speak of it
+                for step in self._logs.forgetting_steps(topic):
+                    await self.alone(step.run)
+                    step.complete()
+
     def delete_records(self, log: PartitionLog, offset: int) -> None:
         """Records before `offset`, at most the high watermark, are gone; for good when `log_starts_durable` says so."""
         log.retirement.delete_records(offset, self._clock.wall_ms())

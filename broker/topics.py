@@ -78,6 +78,7 @@ class Topics:
         topic = TopicRecord(name, uuid.uuid4(), partitions, dict(configs))
         self._store.create_topic(topic)
         try:
+            await self._housekeeping.forget(name)
             creation = self._logs.begin_creation(name, range(partitions), topic.topic_id, configs)
             await self._housekeeping.in_thread(creation.run)
             creation.complete()

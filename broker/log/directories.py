@@ -126,6 +126,7 @@ class LogDirectories:
         Raises:
             StorageError: a log with another topic id is in the way.
         """
+        self._forget(topic)
         lost = [at for at in range(partitions) if self._is_lost(topic, at)]
         creation = self.begin_creation(topic, sorted({*range(partitions)} - {*lost}), topic_id, overrides)
         creation.run()
@@ -141,10 +142,16 @@ class LogDirectories:
             log = offline_log(self._disk, topic, at, topic_id, config, space, self._now_ms)
             self._offline[topic, at] = log
 
+    def _forget(self, topic: str) -> None:
+        for step in self.forgetting_steps(topic):
+            step.run()
+            step.complete()
+
     def _is_lost(self, topic: str, partition: int) -> bool:
         """Whether the partition is not there, but may be in something that is offline."""
+        at = topic, partition
         return self.get(topic, partition) is None and (
-            self.has_offline_directory or any((topic, partition) in directory.failed for directory in self._directories)
+            self.has_offline_directory or any(at in each.failed or at in each.gone for each in self._directories)
         )
 
     # Logs
@@ -198,6 +205,7 @@ class LogDirectories:
 
     def create(self, topic: str, partition: int, topic_id: UUID, overrides: Mapping[str, str | None]) -> PartitionLog:
         """Make one empty log here and now; see `begin_creation`."""
+        self._forget(topic)
         creation = self.begin_creation(topic, [partition], topic_id, overrides)
         creation.run()
         creation.complete()
@@ -244,6 +252,8 @@ class LogDirectories:
             for directory in self._directories:
                 if (topic, partition) in directory.failed:
                     raise StorageError(f"{directory.path}/{topic}-{partition} cannot be read and is in the way")
+                if (topic, partition) in directory.gone and directory.error is None:
+                    raise StorageError(f"{directory.path}: its checkpoints still speak of a deleted {topic}-{partition}")
             path = min(counts, key=lambda path: (self._by_path[path].space.is_nearly_full, counts[path]))
             counts[path] += 1
             places.append(self._by_path[path])
@@ -275,6 +285,7 @@ class LogDirectories:
                 log.closed = True
                 if holder is not self._offline:
                     logs.append(log)
+                    self._by_path[parent(log.path)].gone.add(at)
 
         def deleted(gone: Sequence[PartitionLog]) -> None:
             for log in gone:
@@ -311,6 +322,13 @@ class LogDirectories:
     def log_start_steps(self) -> list[CheckpointWrite]:
         """Where the logs start, to be made durable; see `LogDirectory.log_start_step`."""
         return [directory.log_start_step() for directory in self._directories if directory.error is None]
+
+    def forgetting_steps(self, topic: str) -> list[CheckpointWrite]:
+        """What must be written before a topic of that name is made: else, after a crash, what checkpoints say of a deleted one
+        would be taken for the new one's, and its records for missing. None mostly.
+        """
+        concerned = [each for each in self._directories if each.error is None and any(at[0] == topic for at in each.gone)]
+        return [directory.forgetting_step() for directory in concerned]
 
     def keep_house(self, now_ms: int) -> None:
         """What is quick; see `LogDirectory.keep_house`."""

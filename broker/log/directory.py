@@ -87,6 +87,7 @@ class LogDirectory:
         self._clean = False
         self._deleted: list[tuple[int, str]] = []  # when to remove, directory
         self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
+        self.gone: set[TopicPartition] = set()  # of which they may say something still
         self._now_ms = self._checkpointed_ms = self._retained_ms = self._expired_ms = now_ms
         self.directory_id = claim.directory_id or self._identify(claim)
 
@@ -142,6 +143,8 @@ class LogDirectory:
                 elif topic_id is not None:
                     config = with_overrides(self.config.defaults, overrides.get(at[0], {}))
                     found.append(FoundLog(f"{self.path}/{name}", *at, topic_id, config, facts))
+        here = {(each.topic, each.partition) for each in found} | self.failed.keys()
+        self.gone = {at for offsets in points.values() for at in offsets} - here
         return found
 
     def _facts(self, points: Mapping[str, Mapping[TopicPartition, int]], at: TopicPartition) -> Facts:
@@ -263,6 +266,10 @@ class LogDirectory:
         """The log start offsets as they are now, to be made durable; not beside `due_steps`, which write the same file."""
         return self._checkpoint_write((checkpoint.LOG_START,))
 
+    def forgetting_step(self) -> CheckpointWrite:
+        """The checkpoints as they are now, which say nothing of what is `gone`; not beside `due_steps`."""
+        return self._checkpoint_write()
+
     def keep_house(self, now_ms: int) -> None:
         """What is quick: free space, retention (which renames), old producers, idle files; about once a second."""
         self._now_ms = now_ms
@@ -323,7 +330,13 @@ class LogDirectory:
             ),
         }
         changed = {name: content for name, content in contents.items() if name in names and self._written.get(name) != content}
-        return CheckpointWrite(self._disk, self.path, changed, self._written, self.fail)
+        forgotten = set(self.gone) if names is _OFFSET_CHECKPOINTS else ()
+
+        def on_success() -> None:
+            self._written.update(changed)
+            self.gone.difference_update(forgotten)
+
+        return CheckpointWrite(self._disk, self.path, changed, on_success, self.fail)
 
     # Compaction
 

@@ -30,7 +30,7 @@ class CheckpointWrite:
     disk: Disk
     path: str
     files: Mapping[str, bytes]
-    written: dict[str, bytes]
+    on_success: Callable[[], None]
     on_failure: Callable[[OSError], None]
     error: OSError | None = None
 
@@ -44,7 +44,7 @@ class CheckpointWrite:
     def complete(self) -> None:
         """A full disk only puts it off: what is on disk is older, and recovery scans more."""
         if self.error is None:
-            self.written.update(self.files)
+            self.on_success()
         elif is_full(self.error):
             logger.warning("checkpoints are not written: the disk is full", extra={"path": self.path})
         else:

@@ -12,6 +12,7 @@ from headrace.broker.broker import Broker
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import TopicRecord
 from headrace.broker.handlers.topic_creation import auto_create
+from headrace.broker.log.checkpoint import LOG_START
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import RealDisk
 from headrace.broker.log.record import Record, build_batch
@@ -89,6 +90,26 @@ def test_a_topic_made_again_while_its_namesake_is_deleted_is_empty(tmp_path: Pat
             assert log is not None
             assert (log.topic_id, log.log_end_offset) == (second.topic_id, 0)
             assert broker.topics.by_id(first.topic_id) is None
+
+    asyncio.run(work())
+
+
+def test_checkpoints_say_nothing_of_a_deleted_topic_when_its_namesake_is_made(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(tmp_path) as broker:
+            first = await made(broker, "t", 1)
+            log = broker.logs.get("t", 0)
+            assert log is not None
+            broker.appends.append_own(log, build_batch([Record(None, b"old", broker.clock.wall_ms())]))
+            log.sync(checkpoint=True)
+            broker.housekeeping.delete_records(log, 1)
+            assert await broker.housekeeping.log_starts_durable()
+            assert "t 0 1" in (tmp_path / LOG_START).read_text()
+            await deleted(broker, first)
+            await made(broker, "other", 1)
+            assert "t 0 1" in (tmp_path / LOG_START).read_text()  # nobody waits for that who need not
+            await made(broker, "t", 1)
+            assert "t 0 1" not in (tmp_path / LOG_START).read_text()
 
     asyncio.run(work())
 

@@ -166,6 +166,9 @@ class World:
         topic = Topic(UUID(int=self.made), {at: Oracle() for at in range(partitions)})
         self.topics[name] = topic
         try:
+            for step in logs.forgetting_steps(name):
+                step.run()
+                step.complete()
             creation = logs.begin_creation(name, range(partitions), topic.topic_id, FLUSHED)
             creation.run()
             creation.complete()
@@ -245,6 +248,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         (Creation, "complete", "raise StorageError", "return; raise StorageError"),
         (LogDirectory, "survey", "if topic_id in deleted:", "if topic_id is None:"),
         (Segment, "remove", "for suffix in", "for suffix in () and"),
+        (LogDirectories, "begin_deletion", ".gone.add(at)", ".gone.discard(at)"),
     ],
     ids=[
         "what may be in a directory that is away is not made anew",
@@ -254,6 +258,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         "what could not be made is said",
         "what was deleted stays deleted",
         "a segment that could not be begun is taken away",
+        "checkpoints that speak of a deleted topic are not taken for those of a new one",
     ],
 )
 def test_a_guard_taken_out_is_noticed(target: type | ModuleType, name: str, old: str, new: str) -> None:

@@ -1,5 +1,6 @@
 """Several log directories: where partitions go and are found, and what one that fails takes with it."""
 
+import errno
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,7 @@ from headrace.broker.log.record import build_batch
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError, UsageError
 from tests.sim.log.disk import SimDisk
-from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk, value_records
+from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk, open_directory, settings, value_records
 
 A, B, C = "/data/a", "/data/b", "/data/c"
 
@@ -193,3 +194,33 @@ def test_a_directory_in_use_and_one_named_twice_end_the_start() -> None:
     with pytest.raises(UsageError, match="another broker uses it"):
         open_all(disk, C, A)
     open_all(disk, C)
+
+
+def test_what_checkpoints_say_of_a_deleted_log_is_not_taken_for_its_namesake_after_a_crash() -> None:
+    disk = new_disk()
+    logs = open_directory(disk, flush_messages="1")
+    old = logs.create("events", 3, TOPIC_ID, settings(flush_messages="1"))
+    append(old, b"a", b"b", b"c")
+    old.sync(checkpoint=True)
+    for step in logs.due_steps(NOW_MS + 60_000):
+        step.run()
+        step.complete()
+    logs.delete("events", TOPIC_ID)
+    new = logs.create("events", 3, UUID(int=99), settings(flush_messages="1"))
+    append(new, b"x")
+    new.sync()
+    again = open_directory(disk.crashed(), flush_messages="1").get("events", 3)
+    assert again is not None
+    assert (again.topic_id, again.log_start_offset, again.log_end_offset) == (UUID(int=99), 0, 1)
+
+
+def test_a_log_is_not_made_while_checkpoints_cannot_forget_its_namesake() -> None:
+    disk = new_disk()
+    logs = open_directory(disk)
+    append(logs.create("events", 3, TOPIC_ID, {}), b"a")
+    logs.maintain(NOW_MS + 60_000)
+    logs.delete("events", TOPIC_ID)
+    disk.fail_next("rename", OSError(errno.ENOSPC, "full"))
+    with pytest.raises(StorageError, match="deleted events-3"):
+        logs.create("events", 3, UUID(int=99), {})
+    assert logs.create("events", 3, UUID(int=99), {}).log_end_offset == 0
