@@ -1,25 +1,28 @@
 """The job `counts`: events per topic, host and hour, over exactly the files that the table logs name.
 
 An Apache Beam pipeline: files as an explicit list (a glob would match uncommitted ones), counted by Arrow inside the reading
-step, so that one element per file and host is shuffled and not one per event. `hour` is the UTC hour of the file's directory;
-`host` is null for topics without that column.
+step, so that one element per file, host and hour is shuffled and not one per event. `hour` is the UTC hour of the event time,
+however the files are laid out; `host` is null for topics without that column.
 """
 
 import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
-import pyarrow.parquet as pq
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from headrace.errors import HeadraceError, UsageError
+from headrace.jobs.landed_rows import hours_by_row, open_rows
+from headrace.sinks.event_time import EPOCH
 from headrace.sinks.places import landed_topics
-from headrace.sinks.table.reader import locate, snapshot
+from headrace.sinks.table.reader import LiveFile, snapshot
 
 NAMES: Final = ("topic", "host", "hour", "events")
 
@@ -28,40 +31,32 @@ Key = tuple[str, str | None, str]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One live file, as a pipeline's element; `name` finds it again if it has moved since it was listed."""
+    """One live file, as a pipeline's element."""
 
     root: str
     topic: str
-    path: str
-    name: str
-    hour: str
+    file: LiveFile
 
 
 def sources(root: Path) -> list[Source]:
     """Every live file of every topic that is not internal."""
-    return [
-        Source(str(root), topic, str(file.path), file.name, f"{file.dt}T{file.hour}:00:00Z")
-        for topic in landed_topics(root)
-        for file in snapshot(root, topic).files
-    ]
+    return [Source(str(root), topic, file) for topic in landed_topics(root) for file in snapshot(root, topic).files]
 
 
 def count_hosts(source: Source) -> Iterator[tuple[Key, int]]:
-    """Count one file's rows by host: ((topic, host, hour), events)."""
-    with _open(source) as parquet:
-        if "host" not in parquet.schema_arrow.names:
-            yield (source.topic, None, source.hour), parquet.metadata.num_rows
-            return
-        for batch in parquet.iter_batches(columns=["host"]):
-            for count in batch.column(0).value_counts().to_pylist():
-                yield (source.topic, count["values"], source.hour), count["counts"]
+    """Count one file's rows by host and hour: ((topic, host, hour), events)."""
+    with open_rows(source.root, source.topic, source.file) as landed:
+        names = [name for name in ("host", "event_time", "_timestamp") if name in landed.schema.names]
+        for batch in landed.batches(names):
+            hours = hours_by_row(source.file, batch)
+            hosts = batch["host"] if "host" in names else pa.nulls(batch.num_rows, pa.string())
+            pairs = pa.table({"host": hosts, "hour": hours}).group_by(["host", "hour"]).aggregate([([], "count_all")])
+            for row in pairs.to_pylist():
+                yield (source.topic, row["host"], _hour(row["hour"])), row["count_all"]
 
 
-def _open(source: Source) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(source.path)
-    except FileNotFoundError:
-        return pq.ParquetFile(locate(source.root, source.topic, source.name))
+def _hour(hour: int) -> str:
+    return f"{(EPOCH + timedelta(hours=hour)).isoformat()[:13]}:00:00Z"
 
 
 def run(root: Path, runner: str) -> list[tuple[Any, ...]]:

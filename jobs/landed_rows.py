@@ -1,18 +1,18 @@
 """What the audit reads from landed files themselves, by Arrow: messages of `_audit`, windows of rows, identities."""
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from headrace.audit import WINDOW_MS, window_start_ms
-from headrace.errors import CorruptError
 from headrace.jobs.evidence import Recount
+from headrace.sinks.event_time import HOUR_MS, event_times
+from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.table.reader import LiveFile, locate
 
 _IDENTITY = ("agent_id", "stream_id", "position", "part")
@@ -28,29 +28,22 @@ class RawMessage:
     value: bytes
 
 
-@contextmanager
-def open_parquet(root: Path, topic: str, file: LiveFile) -> Iterator[pq.ParquetFile]:
+def open_rows(root: Path | str, topic: str, file: LiveFile) -> LandedRows:
     """Open a live file, wherever it has moved since it was listed.
 
     Raises:
-        StorageError: it is nowhere. CorruptError: it cannot be read, now or within the block.
+        StorageError: it is nowhere. CorruptError: it cannot be read.
     """
     try:
-        try:
-            parquet = pq.ParquetFile(file.path)
-        except FileNotFoundError:
-            parquet = pq.ParquetFile(locate(root, topic, file.name))
-        with parquet:
-            yield parquet
-    except (pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())
-        raise CorruptError(f"{file.path} cannot be read: {said}; run: headrace check {root}") from error
+        return LandedRows(file.path, file.format)
+    except FileNotFoundError:
+        return LandedRows(locate(root, topic, file.name), file.format)
 
 
 def read_announcements(root: Path, topic: str, file: LiveFile) -> list[RawMessage]:
     """The records of one file of `_audit` that have a key."""
-    with open_parquet(root, topic, file) as parquet:
-        table = parquet.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
+    with open_rows(root, topic, file) as landed:
+        table = landed.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
     times = _as_ms(table["_timestamp"]).to_pylist()
     places = zip(table["_incarnation"].to_pylist(), table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True)
     pairs = zip(table["_key"].to_pylist(), table["value"].to_pylist(), strict=True)
@@ -66,11 +59,21 @@ def rows_by_window(root: Path, topic: str, file: LiveFile) -> dict[int, int]:
     first, last = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
     if first == last:
         return {first: file.rows}
-    with open_parquet(root, topic, file) as parquet:
-        name = "event_time" if _has_times(parquet.schema_arrow, "event_time") else "_timestamp"
-        times = _as_ms(parquet.read([name])[name])
+    with open_rows(root, topic, file) as landed:
+        names = [name for name in ("event_time", "_timestamp") if name in landed.schema.names]
+        rows = landed.read(names).combine_chunks()
+    times = pa.array(event_times(rows, _as_ms(rows["_timestamp"]).to_numpy()))
     counts = pc.value_counts(_window_starts(times))
     return {count["values"].as_py(): count["counts"].as_py() for count in counts if count["values"].is_valid}
+
+
+def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
+    """The UTC hour of each row's event time, in hours since the epoch; `rows` has the file's columns of times."""
+    first, last = file.min_event_time_ms // HOUR_MS, file.max_event_time_ms // HOUR_MS
+    if first == last:
+        return pa.array(np.full(rows.num_rows, first))
+    kafka_times = _as_ms(rows["_timestamp"]).to_numpy(zero_copy_only=False)
+    return pa.array(event_times(rows, kafka_times) // HOUR_MS)
 
 
 def recount(
@@ -95,19 +98,15 @@ def recount(
 
 
 def _identities(root: Path, topic: str, file: LiveFile) -> Iterable[tuple[tuple[str, int], tuple[object, ...], int]]:
-    with open_parquet(root, topic, file) as parquet:
-        if not {*_IDENTITY, "event_time", "read_time"} <= set(parquet.schema_arrow.names):
+    with open_rows(root, topic, file) as landed:
+        if not {*_IDENTITY, "event_time", "read_time"} <= set(landed.schema.names):
             return
-        table = parquet.read([*_IDENTITY, "event_time", "read_time"])
+        table = landed.read([*_IDENTITY, "event_time", "read_time"])
     starts = _window_starts(_as_ms(table["event_time"])).to_pylist()
     read = _as_ms(table["read_time"], up=True).to_pylist()
     identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
     for identity, start_ms, read_ms in zip(identities, starts, read, strict=True):
         yield (identity[0], start_ms), identity, read_ms
-
-
-def _has_times(schema: pa.Schema, name: str) -> bool:
-    return name in schema.names and pa.types.is_timestamp(schema.field(name).type)
 
 
 def _as_ms(column: Any, *, up: bool = False) -> Any:

@@ -4,7 +4,8 @@ The statement only reads. DuckDB may open the named files and no other (`allowed
 variable, and its settings are locked before the user's SQL is parsed. Statements other than queries are refused here, because a
 path that may be read may also be written by COPY.
 Only tables that the statement names are folded and defined. `dt` and `hour` come from the path, and a filter on them keeps the
-other hours' rows unread; of these only the footers are, once, for the union of all schemas.
+other hours' rows unread; of these only the footers are, once, for the union of all schemas. Files of Avro and JSON are copied
+to Parquet first, whole.
 """
 
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
+from headrace.jobs.converted import as_parquet
 from headrace.jobs.output import escaped
 from headrace.jobs.pinned import Pinned, pin
 from headrace.sinks.places import unknown_table
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS: Final = 10_000
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_HOUR: Final = re.compile(r"\d\d")
 _QUERY_KINDS: Final = {"SELECT", "EXPLAIN", "MULTI"}
 _WRITING_WORDS: Final = {
     "copy",
@@ -61,7 +65,13 @@ def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-")))
         with _errors_of_sql(root):
             views = {
-                topic: pin(stack, folder / "pinned", root, topic, snapshot(root, topic).files)
+                topic: pin(
+                    stack,
+                    folder / "pinned",
+                    root,
+                    topic,
+                    as_parquet(folder / "copies", root, topic, snapshot(root, topic).files),
+                )
                 for topic in _named_topics(sql, tables(root))
             }
             yield _start(stack, root, sql, views, folder / "spill")
@@ -157,21 +167,41 @@ def _topic(name: str, known: Collection[str]) -> str | None:
 def _definition(root: Path, files: tuple[LiveFile, ...]) -> str:
     if not files:
         return "SELECT NULL::DATE AS dt, NULL::INTEGER AS hour WHERE false"
+    alike: dict[tuple[str, ...], list[LiveFile]] = {}
+    for file in files:
+        alike.setdefault(tuple(_keys(file)), []).append(file)
+    return " UNION ALL BY NAME ".join(_rows_of(root, keys, group) for keys, group in alike.items())
+
+
+def _keys(file: LiveFile) -> dict[str, str]:
+    """The `key=value` folders of a file's path in its table."""
+    return dict(part.split("=", 1) for part in file.name.split("/")[:-1] if "=" in part)
+
+
+def _rows_of(root: Path, keys: tuple[str, ...], files: list[LiveFile]) -> str:
+    """All rows of files whose paths have the same keys, which are columns: dt and hour of their types, others text."""
     paths = ", ".join(_literal(str(file.path)) for file in files)
-    if not all(file.dt and file.hour for file in files):
+    if not keys:
         return f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false, union_by_name = true)"  # noqa: S608 - quoted
-    options = "union_by_name = true, hive_partitioning = true, hive_types = {dt: DATE, hour: INTEGER}"
-    return f"SELECT *{_without_keys_above(root)} FROM read_parquet([{paths}], {options})"  # noqa: S608 - quoted
+    values = [_keys(file) for file in files]
+    types = [
+        f"{_identifier(key)}: {kind}"
+        for key, kind, like in (("dt", "DATE", _DATE), ("hour", "INTEGER", _HOUR))
+        if key in keys and all(like.fullmatch(each[key]) for each in values)
+    ]
+    typed = f", hive_types = {{{', '.join(types)}}}" if types else ""
+    options = f"union_by_name = true, hive_partitioning = true, hive_types_autocast = false{typed}"
+    return f"SELECT *{_without_keys_above(root, keys)} FROM read_parquet([{paths}], {options})"  # noqa: S608 - quoted
 
 
-def _without_keys_above(root: Path) -> str:
+def _without_keys_above(root: Path, own: tuple[str, ...]) -> str:
     """DuckDB takes every `key=value` of a path for a column; those above the table are none of its own.
 
     Raises:
-        UsageError: one of them is called dt or hour.
+        UsageError: one of them is called as one of the table's `own`.
     """
     keys = {part.partition("=")[0] for part in root.absolute().parts if "=" in part}
-    if taken := keys & {"dt", "hour"}:
+    if taken := keys & set(own):
         raise UsageError(f"{root}: a folder named {taken.pop()}=… above the tables hides their own; ask through another path")
     return f" EXCLUDE ({', '.join(map(_identifier, sorted(keys)))})" if keys else ""
 

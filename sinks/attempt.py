@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.clock import MonotonicMs, WallMs
-from headrace.sinks.buckets import HOUR_MS, Buckets, Rows
-from headrace.sinks.config import Rotate
+from headrace.sinks.buckets import Buckets, Rows
+from headrace.sinks.config import Output
+from headrace.sinks.event_time import HOUR_MS
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.repeats import Repeats, has_identity, runs
@@ -58,14 +59,15 @@ class Progress:
 class Attempt:
     """What one table has read since `fold`."""
 
-    def __init__(self, topic: str, table: Path, fold: Fold, *, name: str, started_ms: MonotonicMs) -> None:
+    def __init__(self, topic: str, table: Path, fold: Fold, output: Output, *, name: str, started_ms: MonotonicMs) -> None:
         self.topic, self.name, self.started_ms = topic, name, started_ms
         self.input: str | None = fold.input
         self._decided = False
+        self._rotate = output.rotate
         self._fold = fold
         self._progress: dict[int, Progress] = {}
         self._repeats = Repeats(fold.streams)
-        self._buckets = Buckets(table, name)
+        self._buckets = Buckets(table, name, output)
         self._quarantine = QuarantineFile(table, name)
         self._first_ms: MonotonicMs | None = None
 
@@ -179,11 +181,11 @@ class Attempt:
         """Whether there is nothing to commit."""
         return all(progress.next == progress.start for progress in self._progress.values())
 
-    def is_due(self, rotate: Rotate, now_ms: MonotonicMs) -> bool:
+    def is_due(self, now_ms: MonotonicMs) -> bool:
         """Whether a file is full, or what was read first has waited long enough."""
         if self._first_ms is None or self.is_empty:
             return False
-        age_ms = now_ms - self._first_ms
+        rotate, age_ms = self._rotate, now_ms - self._first_ms
         if age_ms >= min(rotate.age * 1000, MAX_AGE_MS) or now_ms - self.started_ms >= MAX_AGE_MS:
             return True
         return self._buckets.is_due(bytes_=rotate.bytes, rows=rotate.rows)

@@ -5,16 +5,18 @@ outgrows memory is spilled: its partitions go on in a file each, row group by ro
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
-from headrace.sinks.parquet import ParquetFile
+from headrace.sinks.config import Output
+from headrace.sinks.data_file import LandingFile
+from headrace.sinks.event_time import EPOCH
+from headrace.sinks.formats.catalog import SUFFIXES
 from headrace.sinks.table.record import DataFile, OffsetRange
 
-HOUR_MS: Final = 3_600_000
 MAX_OPEN_FILES: Final = 200
 FEW_ROWS: Final = 256
 """Fewer rows than this are joined with those that follow: in a batch over thousands of hours each hour has a handful."""
@@ -22,10 +24,6 @@ _COLUMN_BYTES: Final = 1024
 """What a column takes beside its values (measured: 20 KB for the 18 columns of a table of four rows)."""
 _GUESSED_RATIO: Final = 0.2
 """Of a file's bytes to the same rows in memory, before one was written."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_HOUR: Final = int((datetime(1, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) // 3600
-LAST_HOUR: Final = int((datetime(9999, 12, 31, 23, tzinfo=UTC) - _EPOCH).total_seconds()) // 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +71,15 @@ class _Bucket:
     """By partition, in offset order."""
     held_bytes: int = 0
     rows: int = 0
-    files: dict[int, ParquetFile] = field(default_factory=dict)
+    files: dict[int, LandingFile] = field(default_factory=dict)
     schema_ids: set[int] = field(default_factory=set)
 
 
 class Buckets:
     """All rows of one attempt that have been read and not yet committed."""
 
-    def __init__(self, table: Path, attempt: str) -> None:
-        self._table, self._attempt = table, attempt
+    def __init__(self, table: Path, attempt: str, output: Output) -> None:
+        self._table, self._attempt, self._output = table, attempt, output
         self._buckets: dict[tuple[int, pa.Schema], _Bucket] = {}
         self._closed: list[DataFile] = []
         self._number = 0
@@ -129,12 +127,12 @@ class Buckets:
             bucket = self._buckets[key]
             self._closed.append(bucket.files.pop(partition).close(bucket.schema_ids))
 
-    def _new_file(self, bucket: _Bucket) -> ParquetFile:
-        name = f"{directory_of(bucket.hour)}/{self._attempt}-{self._number}.parquet"
+    def _new_file(self, bucket: _Bucket) -> LandingFile:
+        name = f"{directory_of(bucket.hour)}/{self._attempt}-{self._number}{SUFFIXES[self._output.format]}"
         self._number += 1
-        return ParquetFile(self._table, name, bucket.schema)
+        return LandingFile(self._table, name, bucket.schema, self._output)
 
-    def _write(self, file: ParquetFile, rows: list[Rows]) -> None:
+    def _write(self, file: LandingFile, rows: list[Rows]) -> None:
         before = file.size_bytes
         table = pa.concat_tables(one.rows for one in rows)
         times = pa.chunked_array([chunk for one in rows for chunk in one.event_time_ms.chunks], pa.int64())
@@ -180,5 +178,5 @@ class Buckets:
 
 def directory_of(hour: int) -> str:
     """`dt=YYYY-MM-DD/hour=HH` of an hour since the epoch, FIRST_HOUR to LAST_HOUR."""
-    moment = _EPOCH + timedelta(hours=hour)
+    moment = EPOCH + timedelta(hours=hour)
     return f"dt={moment.year:04d}-{moment.month:02d}-{moment.day:02d}/hour={moment.hour:02d}"

@@ -235,10 +235,10 @@ def _broken_quarantine(path: Path, count: int) -> Iterator[str]:
 
 def _broken_contents(path: Path, file: DataFile) -> Iterator[str]:
     import crc32c
-    import pyarrow.parquet as pq
 
     from headrace.audit import HASH_MODULUS
     from headrace.sinks.content_hash import content_hash
+    from headrace.sinks.formats.catalog import LandedRows
 
     with path.open("rb") as data:
         checksum = 0
@@ -248,16 +248,16 @@ def _broken_contents(path: Path, file: DataFile) -> Iterator[str]:
         yield f"its checksum is crc32c:{checksum:08x}, the log says {file.checksum}"
         return
     rows, total, last = 0, 0, (-1, -1, -1)
-    parquet = pq.ParquetFile(path)
-    for batch in parquet.iter_batches():
-        rows += batch.num_rows
-        total = (total + content_hash(batch)) % HASH_MODULUS
-        keys = zip(*(batch.column(name).to_pylist() for name in ("_partition", "_incarnation", "_offset")), strict=True)
-        for key in keys:
-            if key <= last:
-                yield f"row {key} does not follow {last}: partition, incarnation, offset"
-                return
-            last = key
+    with LandedRows(path, file.format) as landed:
+        for batch in landed.batches():
+            rows += batch.num_rows
+            total = (total + content_hash(batch)) % HASH_MODULUS
+            keys = zip(*(batch.column(name).to_pylist() for name in ("_partition", "_incarnation", "_offset")), strict=True)
+            for key in keys:
+                if key <= last:
+                    yield f"row {key} does not follow {last}: partition, incarnation, offset"
+                    return
+                last = key
     if rows != file.rows:
         yield f"it has {rows} rows, the log says {file.rows}"
     if f"{total:016x}" != file.content_hash:

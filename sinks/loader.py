@@ -57,8 +57,8 @@ class Loader:
     """Lands topics until it is told to stop, or `once` up to the ends that it finds at its start."""
 
     def __init__(self, config: LoadConfig, clock: Clock, *, once: bool) -> None:
+        self._load = config.load
         self._root: Path = config.load.directory
-        self._rotate = config.load.rotate
         self._clock = clock
         self._once = once
         self._schemas = Schemas(config.registry.client() if config.registry else None)
@@ -117,7 +117,7 @@ class Loader:
             self._retry_waiting()
         self._spill()
         for table in self._tables.values():
-            if table.is_open and table.loader.is_due(self._rotate):
+            if table.is_open and table.loader.is_due():
                 self._commit(table)
 
     # Topics come, go, and come again.
@@ -149,7 +149,9 @@ class Loader:
         table = self._tables.get(name)
         if table is None:
             logger.info("topic found", extra={"topic": name, "partitions": len(topic.partitions)})
-            loader = TableLoader(name, self._root, self._schemas, self._clock, lambda: str(uuid.uuid4()))
+            loader = TableLoader(
+                name, self._root, self._load.output_of(name), self._schemas, self._clock, lambda: str(uuid.uuid4())
+            )
             table = self._tables[name] = _Table(loader, topic)
         elif table.topic.topic_id != topic.topic_id and table.is_open:
             self._start_over(table, "the topic's id has changed")

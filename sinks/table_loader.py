@@ -13,7 +13,7 @@ from headrace.clock import Clock
 from headrace.errors import PeerError, StorageError
 from headrace.sinks import metrics
 from headrace.sinks.attempt import Attempt
-from headrace.sinks.config import Rotate
+from headrace.sinks.config import Output
 from headrace.sinks.resume import Resume
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Fenced, commit, give_up, read_head
@@ -36,8 +36,10 @@ class TableLoader:
         StorageError: the disk failed; `give_up` and try again later.
     """
 
-    def __init__(self, topic: str, root: Path, schemas: Schemas, clock: Clock, new_name: Callable[[], str]) -> None:
-        self.topic = topic
+    def __init__(
+        self, topic: str, root: Path, output: Output, schemas: Schemas, clock: Clock, new_name: Callable[[], str]
+    ) -> None:
+        self.topic, self._output = topic, output
         self._table = root / topic
         self._store = LocalStore(self._table)
         self._schemas, self._clock, self._new_name = schemas, clock, new_name
@@ -62,7 +64,9 @@ class TableLoader:
             logger.info("files of an earlier commit moved into place", extra={"topic": self.topic, "files": moved})
 
     def _new_attempt(self, fold: Fold) -> Attempt:
-        return Attempt(self.topic, self._table, fold, name=self._new_name(), started_ms=self._clock.monotonic_ms())
+        return Attempt(
+            self.topic, self._table, fold, self._output, name=self._new_name(), started_ms=self._clock.monotonic_ms()
+        )
 
     @property
     def partitions(self) -> Iterable[int]:
@@ -137,8 +141,8 @@ class TableLoader:
             self.attempt.start(partition, incarnation, self._ids[partition])
         return all(self.attempt.next_offset(partition) == offset for partition, offset in before.items())
 
-    def is_due(self, rotate: Rotate) -> bool:
-        return self.attempt.is_due(rotate, self._clock.monotonic_ms())
+    def is_due(self) -> bool:
+        return self.attempt.is_due(self._clock.monotonic_ms())
 
     def commit(self, verify: Callable[[], bool]) -> bool:
         """Commit what has been read; False if it came to nothing, or others moved on: start over from `open`.

@@ -12,13 +12,12 @@ from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing
 from headrace.schemas.client import SCHEMA_NOT_FOUND, RegistryClient
-from headrace.sinks.buckets import FIRST_HOUR, HOUR_MS, LAST_HOUR
+from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
 
 Input = Literal["avro", "json", "bytes"]
 OWN_COLUMNS: Final = ("_incarnation", "_partition", "_offset", "_timestamp")
@@ -206,23 +205,4 @@ def _with_own_columns(
     )
     table = table.append_column(pa.field("_offset", pa.int64(), nullable=False), pa.array(offsets))
     table = table.append_column(pa.field("_timestamp", _MILLIS, nullable=False), pa.array(times).cast(_MILLIS))
-    return Decoded(table, offsets, _event_times(table, times), schema_ids)
-
-
-def _event_times(table: pa.Table, kafka_times: np.ndarray) -> np.ndarray:
-    """Event times, ms: the column `event_time`, or the record's Kafka timestamp where that is missing or no calendar's."""
-    if "event_time" not in table.column_names or not pa.types.is_timestamp(table.schema.field("event_time").type):
-        return kafka_times
-    column = table.column("event_time")
-    per_unit = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}[column.type.unit]
-    raw = column.cast(pa.int64())
-    missing = raw.is_null().to_numpy()
-    values = pc.fill_null(raw, 0).to_numpy()
-    if per_unit[0] > 1:
-        seconds = values
-        impossible = (seconds < FIRST_HOUR * 3600) | (seconds >= (LAST_HOUR + 1) * 3600)
-        times = np.where(impossible, 0, seconds) * per_unit[0]
-    else:
-        times = values // per_unit[1]
-        impossible = (times < FIRST_HOUR * HOUR_MS) | (times >= (LAST_HOUR + 1) * HOUR_MS)
-    return np.where(missing | impossible, kafka_times, times)
+    return Decoded(table, offsets, event_times(table, times), schema_ids)

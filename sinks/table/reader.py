@@ -26,6 +26,7 @@ class LiveFile:
 
     path: Path
     name: str
+    format: str
     rows: int
     bytes: int
     min_event_time_ms: int
@@ -156,6 +157,7 @@ def _live_file(table: Path, file: DataFile) -> LiveFile:
     return LiveFile(
         _sized(_find(table, file.path), file.bytes),
         file.path,
+        file.format,
         file.rows,
         file.bytes,
         file.min_event_time_ms,

@@ -10,6 +10,7 @@ from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import PeerError, RefusedError, StorageError
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
+from headrace.sinks.config import Output
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.values import Schemas
@@ -56,7 +57,7 @@ class Registry:
 
 
 def begun(tmp_path: Path) -> Attempt:
-    attempt = Attempt("t", tmp_path, Fold(), name="one", started_ms=MonotonicMs(0))
+    attempt = Attempt("t", tmp_path, Fold(), Output(), name="one", started_ms=MonotonicMs(0))
     attempt.start(0, 0, "id")
     return attempt
 
@@ -131,7 +132,7 @@ def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> N
     attempt = begun(tmp_path)
     absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
     take(attempt, *(Message(n, frame(7, bytes([n]) * 999)) for n in range(9)), schemas=absent)
-    blobs = Attempt("t", tmp_path, Fold(), name="two", started_ms=MonotonicMs(0))
+    blobs = Attempt("t", tmp_path, Fold(), Output(), name="two", started_ms=MonotonicMs(0))
     blobs.start(0, 0, "id")
     take(blobs, *(Message(n, b"x" * 999) for n in range(9)))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,26 +1,24 @@
-"""One landed Parquet file: written in staging, counted and hashed on its way, durable when closed."""
+"""One landed file: written in staging, counted and hashed on its way, durable when closed."""
 
 import contextlib
 import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import IO, cast
 
 import crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from headrace.audit import HASH_MODULUS
 from headrace.errors import StorageError
+from headrace.sinks.config import Output
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.formats.catalog import encoder
 from headrace.sinks.table import names
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import make_directory, sync_directory
-
-ZSTD_LEVEL: Final = 1
-"""Level 3 makes log lines 4 % smaller and takes half as long again."""
 
 
 class _Sink(io.RawIOBase):
@@ -54,15 +52,15 @@ class _Sink(io.RawIOBase):
         super().close()
 
 
-class ParquetFile:
+class LandingFile:
     """A file of rows of one schema, sorted as they are appended.
 
     Raises (all methods):
         StorageError: the disk failed or is full.
     """
 
-    def __init__(self, table: Path, path: str, schema: pa.Schema) -> None:
-        self.path = path
+    def __init__(self, table: Path, path: str, schema: pa.Schema, output: Output) -> None:
+        self.path, self._format = path, output.format
         self._staged = table / names.staged(path)
         self.rows = 0
         self._hash = 0
@@ -71,9 +69,7 @@ class ParquetFile:
         self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
         try:
             self._sink = self._open(table)
-            self._writer = pq.ParquetWriter(
-                self._sink, schema, compression="zstd", compression_level=ZSTD_LEVEL, use_dictionary=True, write_statistics=True
-            )
+            self._encoder = encoder(cast(IO[bytes], self._sink), schema, output)
         except OSError as error:
             raise StorageError(f"{self._staged}: {error.strerror or error}") from error
 
@@ -90,14 +86,14 @@ class ParquetFile:
         return self._sink.size_bytes
 
     def append(self, rows: pa.Table, event_time_ms: pa.ChunkedArray, ranges: Iterable[OffsetRange]) -> None:
-        """Append rows as one or more row groups.
+        """Append rows.
 
         Args:
             event_time_ms: the rows' event times, int64.
             ranges: the offsets that the rows lie in.
         """
         try:
-            self._writer.write_table(rows)
+            self._encoder.write(rows)
         except OSError as error:
             raise StorageError(f"{self._staged}: {error.strerror or error}") from error
         self.rows += rows.num_rows
@@ -113,7 +109,7 @@ class ParquetFile:
     def close(self, schema_ids: Iterable[int]) -> DataFile:
         """Finish the file and make it, and the names that lead to it, durable."""
         try:
-            self._writer.close()
+            self._encoder.close()
             self._sink.sync()
             sync_directory(self._staged.parent)
         except OSError as error:
@@ -122,7 +118,7 @@ class ParquetFile:
         assert self._max_ms is not None, "a file has rows"
         return DataFile(
             path=self.path,
-            format="parquet",
+            format=self._format,
             rows=self.rows,
             bytes=self._sink.size_bytes,
             checksum=f"crc32c:{self._sink.checksum:08x}",

@@ -1,0 +1,109 @@
+"""The formats by name, as configuration and commit records call them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, Protocol, Self
+
+import pyarrow as pa
+import zstandard
+
+from headrace.errors import CorruptError
+from headrace.sinks.config import FormatName, Output
+
+SUFFIXES: Final[dict[FormatName, str]] = {"parquet": ".parquet", "avro": ".avro", "json": ".json.zst"}
+
+_DAMAGE: Final = (ValueError, KeyError, TypeError, IndexError, ArithmeticError, RecursionError, StopIteration)
+"""What reading bytes that are no file of ours may raise, beside the errors of Arrow, of zstd and of the system."""
+
+
+class Encoder(Protocol):
+    """Rows on their way into an open file."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows of the file's schema."""
+
+    def close(self) -> None:
+        """Write what belongs to the end; the file itself stays open."""
+
+
+class Reader(Protocol):
+    """An open landed file."""
+
+    schema: pa.Schema
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]: ...
+    def close(self) -> None: ...
+
+
+def encoder(sink: IO[bytes], schema: pa.Schema, output: Output) -> Encoder:
+    """Begin a file of rows of one schema."""
+    if output.format == "avro":
+        from headrace.sinks.formats.avro import AvroEncoder
+
+        return AvroEncoder(sink, schema, output.avro.codec)
+    if output.format == "json":
+        from headrace.sinks.formats.json_lines import JsonEncoder
+
+        return JsonEncoder(sink, schema, output.json_lines.compression_level)
+    from headrace.sinks.formats.parquet import ParquetEncoder
+
+    return ParquetEncoder(sink, schema, output.parquet)
+
+
+class LandedRows:
+    """A landed file, open to read its rows; a context manager.
+
+    Raises (all methods):
+        FileNotFoundError: it is not there (opening only): it may have moved.
+        CorruptError: it cannot be read.
+    """
+
+    def __init__(self, path: Path, format_: str) -> None:
+        self._path = path
+        with self._damage_named():
+            self._reader = _reader(path, format_)
+        self.schema = self._reader.schema
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, in order, in the columns named and in their order."""
+        with self._damage_named():
+            for batch in self._reader.batches(columns):
+                yield batch if columns is None else batch.select(list(columns))
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows at once."""
+        names = self.schema.names if columns is None else columns
+        return pa.Table.from_batches(self.batches(columns), pa.schema([self.schema.field(name) for name in names]))
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError, EOFError, *_DAMAGE, zstandard.ZstdError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise CorruptError(f"{self._path} cannot be read: {said}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+
+def _reader(path: Path, format_: str) -> Reader:
+    if format_ == "parquet":
+        from headrace.sinks.formats.parquet import ParquetReader
+
+        return ParquetReader(path)
+    if format_ == "avro":
+        from headrace.sinks.formats.avro import AvroReader
+
+        return AvroReader(path)
+    if format_ == "json":
+        from headrace.sinks.formats.json_lines import JsonReader
+
+        return JsonReader(path)
+    raise CorruptError(f"{path} is said to be of format {format_!r}, which this headrace does not know")
