@@ -4,7 +4,8 @@
     ├── UsageError              exit status 2: nothing started, nothing shipped
     │   └── ConfigError         a configuration file, at a line and a key
     ├── StorageError            a disk or a store refused, or holds what it must not
-    │   └── CorruptError        bytes that cannot be what we wrote
+    │   ├── CorruptError        bytes that cannot be what we wrote
+    │   └── UndecidedError      a write that may have happened, or may yet: nothing that it names may be deleted
     ├── VersionError            written by a newer headrace than this one (design D10)
     └── PeerError               a peer that cannot be reached, or answers against its protocol
         └── RefusedError        a peer that understood and said no: asking again is useless
@@ -39,6 +40,10 @@ class StorageError(HeadraceError):
 
 class CorruptError(StorageError):
     """Stored bytes are damaged, or break an invariant of their format."""
+
+
+class UndecidedError(StorageError):
+    """A write was not answered, and the store cannot be asked any more: it may have happened, or may happen yet."""
 
 
 class VersionError(HeadraceError):

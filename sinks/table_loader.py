@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.clock import Clock
-from headrace.errors import PeerError, StorageError
+from headrace.errors import PeerError, StorageError, UndecidedError
 from headrace.sinks import metrics
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
@@ -131,7 +131,7 @@ class TableLoader:
         """Let an attempt that has nothing yet start from a new fold, since its life counts from there."""
         if not self.attempt.is_empty or self._clock.monotonic_ms() - self.attempt.started_ms < STALE_FOLD_MS:
             return True
-        return self._go_on_from(carry_out(read_head(self.fold), self._store))
+        return self._go_on_from(carry_out(read_head(self.fold), self._store)) and not self.fold.is_closed
 
     def _go_on_from(self, fold: Fold) -> bool:
         """A new attempt from `fold`; False if that moves the place where some partition is read."""
@@ -161,6 +161,9 @@ class TableLoader:
         except PeerError:
             self._abandon(draft, "Kafka cannot be asked")
             raise
+        except UndecidedError:
+            self.attempt = self._new_attempt(self.fold)  # its record may come yet: its files are the sweeper's
+            raise
         if isinstance(outcome, Fenced):
             metrics.COMMITS.labels(self.topic, "fenced").inc()
             logger.warning("attempt dropped: %s", outcome.why, extra={"topic": self.topic})
@@ -168,7 +171,7 @@ class TableLoader:
         self._celebrate(draft, outcome.fold)
         kept_place = self._go_on_from(outcome.fold)
         self._keep_up()
-        return kept_place
+        return kept_place and not self.fold.is_closed
 
     def _celebrate(self, draft: CommitRecord, fold: Fold) -> None:
         rows, quarantined, duplicates = self.attempt.counts
@@ -188,6 +191,7 @@ class TableLoader:
         now_ms = self._clock.monotonic_ms()
         if self._swept_ms is None or now_ms - self._swept_ms >= SWEEP_INTERVAL_MS:
             self._swept_ms = now_ms
+            carry_out(upkeep.finish_moves(carry_out(read_head(), self._store)), self._store)
             if doomed := carry_out(upkeep.sweep(), self._store):
                 logger.info("swept", extra={"topic": self.topic, "files": len(doomed)})
 

@@ -1,27 +1,42 @@
 """A fold as one file: zstd-compressed JSON. It replaces the records up to its `seq` for whoever resumes (landing.md)."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import zstandard
 
 from headrace.errors import CorruptError
-from headrace.sinks.table.fold import AuditTotal, Fold, LandedStream, LostGap, PartitionEnd
+from headrace.sinks.table.fold import AuditTotal, Fold, Fork, LandedStream, LostGap, PartitionEnd
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import VERSION, DataFile, Gap, Quarantine, as_json, check_version, from_json
+
+REWIND_VERSION: Final = 2
+"""Of checkpoints that tell of a rewind: a headrace that knows none would go on with a generation that is closed."""
 
 
 def encode(fold: Fold) -> bytes:
     """The bytes of the checkpoint of `fold`, which forgets streams that have long been untouched."""
     fold.forget_old_streams()
     body = {
-        "version": VERSION,
+        "version": REWIND_VERSION if fold.fork or fold.generation > 1 else VERSION,
         "generation": fold.generation,
         "seq": fold.seq,
         "attempt": fold.attempt,
         "created_ms": fold.created_ms,
         "input": fold.input,
         "files": [as_json(file) for file in fold.files.values()],
+        **state(fold),
+        "is_opened": fold.is_opened,
+        "is_closed": fold.is_closed,
+        "fork": _fork_as_json(fold.fork),
+    }
+    return zstandard.ZstdCompressor(write_checksum=True).compress(json.dumps(body, separators=(",", ":")).encode())
+
+
+def state(fold: Fold) -> dict[str, Any]:
+    """What a fold holds beside its files, as plain JSON values; a fork record carries that of the next generation."""
+    return {
         "ends": [
             {"incarnation": incarnation, "partition": partition, **as_json(end)}
             for (incarnation, partition), end in sorted(fold.ends.items())
@@ -37,7 +52,6 @@ def encode(fold: Fold) -> bytes:
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
         "quarantined": [as_json(quarantine) for quarantine in fold.quarantined],
     }
-    return zstandard.ZstdCompressor(write_checksum=True).compress(json.dumps(body, separators=(",", ":")).encode())
 
 
 def decode(data: bytes, where: str) -> Fold:
@@ -52,22 +66,77 @@ def decode(data: bytes, where: str) -> Fold:
         body: dict[str, Any] = json.loads(frame.decompress(data))
         if not frame.eof:  # with the whole frame its checksum has been compared
             raise ValueError("it has no end")
-        check_version(body, where)
+        check_version(body, where, newest=REWIND_VERSION)
         fold = Fold(body["generation"], body["seq"], body["attempt"], body["created_ms"], body["input"])
         fold.files = {file["path"]: from_json(DataFile, file) for file in body["files"]}
-        fold.ends = {(end.pop("incarnation"), end.pop("partition")): PartitionEnd(**end) for end in body["ends"]}
-        fold.streams = {
-            (partition, agent, stream): LandedStream(IntervalSet((start, end) for start, end in landed), touched_ms)
-            for partition, agent, stream, landed, touched_ms in body["streams"]
-        }
-        fold.audit = {
-            (agent, start): AuditTotal(count, size, int(content_hash, 16), duplicates)
-            for agent, start, count, size, content_hash, duplicates in body["audit"]
-        }
-        fold.lost = [LostGap(gap.pop("incarnation"), gap.pop("partition"), from_json(Gap, gap)) for gap in body["lost"]]
-        fold.quarantined = [from_json(Quarantine, quarantine) for quarantine in body["quarantined"]]
+        _take_state(fold, body)
+        fold.is_opened, fold.is_closed = body.get("is_opened", True), body.get("is_closed", False)
+        fold.fork = _fork(body["fork"]) if body.get("fork") else None
     except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
         raise CorruptError(f"{where} is not a checkpoint: {error!r}") from error
     fold.attempts = {fold.seq: fold.attempt} if fold.attempt is not None else {}
     fold.checkpoint_seq, fold.checkpoint_ms = fold.seq, fold.created_ms
     return fold
+
+
+def begin(fork: Fork) -> Fold:
+    """The next generation before its first record: a fold of its own, which counts on from the fork record.
+
+    Raises:
+        CorruptError: the fork record's state is none.
+    """
+    fold = Fold(fork.next, fork.seq, fork.attempt, fork.created_ms, fork.input, dict(fork.files), is_opened=False)
+    try:
+        _take_state(fold, fork.state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptError(f"the fork record {fork.seq} does not say how generation {fork.next} begins: {error!r}") from error
+    fold.attempts, fold.checkpoint_ms = {fork.seq: fork.attempt}, fork.created_ms
+    return fold
+
+
+def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
+    fold.ends, fold.lost = {}, []
+    for end in body["ends"]:
+        rest = dict(end)
+        key = rest.pop("incarnation"), rest.pop("partition")
+        fold.ends[key] = PartitionEnd(**rest)
+    fold.streams = {
+        (partition, agent, stream): LandedStream(IntervalSet((start, end) for start, end in landed), touched_ms)
+        for partition, agent, stream, landed, touched_ms in body["streams"]
+    }
+    fold.audit = {
+        (agent, start): AuditTotal(count, size, int(content_hash, 16), duplicates)
+        for agent, start, count, size, content_hash, duplicates in body["audit"]
+    }
+    for gap in body["lost"]:
+        rest = dict(gap)
+        fold.lost.append(LostGap(rest.pop("incarnation"), rest.pop("partition"), from_json(Gap, rest)))
+    fold.quarantined = [from_json(Quarantine, quarantine) for quarantine in body["quarantined"]]
+
+
+def _fork_as_json(fork: Fork | None) -> dict[str, Any] | None:
+    if fork is None:
+        return None
+    return {
+        "next": fork.next,
+        "seq": fork.seq,
+        "attempt": fork.attempt,
+        "created_ms": fork.created_ms,
+        "input": fork.input,
+        "kept": sorted(fork.kept),
+        "files": [as_json(file) for file in fork.files.values()],
+        "state": fork.state,
+    }
+
+
+def _fork(body: Mapping[str, Any]) -> Fork:
+    return Fork(
+        body["next"],
+        body["seq"],
+        body["attempt"],
+        body["created_ms"],
+        body["input"],
+        frozenset(body["kept"]),
+        {file["path"]: from_json(DataFile, file) for file in body["files"]},
+        body["state"],
+    )

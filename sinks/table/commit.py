@@ -8,9 +8,10 @@ only then is anything decided. Nothing is moved or deleted without a fold made a
 from dataclasses import dataclass, replace
 from typing import Final
 
-from headrace.errors import CorruptError
+from headrace.errors import CorruptError, StorageError, UndecidedError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.generations import read_generation
 from headrace.sinks.table.record import CommitRecord
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, SyncLog, Verify
 
@@ -33,28 +34,29 @@ class Fenced:
     why: str
 
 
-def read_head(base: Fold | None = None, *, generation: int = 1) -> Steps[Fold]:
-    """Step 1: the fold up to the head. At most five requests unless loaders race.
+def read_head(base: Fold | None = None) -> Steps[Fold]:
+    """Step 1: the fold up to the head, of the generation that is the table now. At most five requests unless loaders race.
 
     Args:
-        base: a fold to go on from; it is used up. It is trusted only if no checkpoint is newer.
+        base: a fold to go on from, within its generation (which may be found closed); it is used up. It is trusted only if no
+            checkpoint is newer.
     Raises (from the generator):
         CorruptError: a hole that stays, or a record that does not follow.
     """
-    fold = base or Fold(generation)
+    if base is None or base.seq < 0:
+        return (yield from read_generation())
+    fold = base
     while True:
         fold = yield from _from_newest_checkpoint(fold)
-        listed: tuple[Entry, ...] = yield List(names.log_directory(fold.generation), after=names.record_name(max(fold.seq, 0)))
+        listed: tuple[Entry, ...] = yield List(names.log_directory(fold.generation), after=names.record_name(fold.seq))
         first = fold.seq + 1
         last = max((seq for entry in listed if (seq := names.seq_of(entry.name, names.RECORD_SUFFIX)) is not None), default=-1)
-        if fold.seq < 0:  # `after` cannot say "from 0 on": the first record is asked for by name
-            last = max(last, 0)
         if last < first:
             return fold
         paths = tuple(names.record_path(fold.generation, seq) for seq in range(first, last + 1))
         found: tuple[bytes | None, ...] = yield Get(paths)  # by name: this fills the holes of the list
         hole = _apply_all(fold, paths, found)
-        if hole is None or (fold.seq < 0 and last == 0):
+        if hole is None:
             return fold
         newest = yield from _newest_checkpoint(fold.generation)
         if newest <= fold.seq:
@@ -86,7 +88,10 @@ def _from_newest_checkpoint(fold: Fold) -> Steps[Fold]:
         path = names.checkpoint_path(fold.generation, newest)
         (data,) = yield Get((path,))
         if data is not None:  # else it was swept since it was listed, so there is a newer one
-            return checkpoint.decode(data, path)
+            newer = checkpoint.decode(data, path)
+            newer.is_opened = newer.is_opened or fold.is_opened
+            newer.removed = [path for path in fold.removed if path not in newer.files]
+            return newer
 
 
 def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | Fenced]:
@@ -115,14 +120,25 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
 
 
 def _put(mine: CommitRecord) -> Steps[bool]:
-    """Put until the slot holds a record; whether that is ours."""
+    """Put until the slot holds a record; whether that is ours.
+
+    Raises:
+        UndecidedError: a put was not answered, and the next one failed.
+    """
     path = names.record_path(mine.generation, mine.seq)
     data = record.encode(mine)
+    is_undecided = False
     while True:
-        answer: Put = yield PutIfAbsent(path, data)
+        try:
+            answer: Put = yield PutIfAbsent(path, data)
+        except StorageError as error:
+            if is_undecided:
+                raise UndecidedError(f"{path}: a put was not answered, and then: {error}") from error
+            raise
         if answer is Put.CREATED:
             return True
         if answer is Put.UNKNOWN:  # absent now would prove nothing: the request may still be on its way
+            is_undecided = True
             continue
         (held,) = yield Get((path,))
         # A record that has been swept since was another's: ours is younger than an hour.
@@ -130,27 +146,46 @@ def _put(mine: CommitRecord) -> Steps[bool]:
 
 
 def _fenced_by(draft: CommitRecord, fold: Fold) -> str:
-    """What another loader's records have moved under the draft; empty if nothing."""
+    """What others' records have moved under the draft; empty if nothing."""
+    if fold.is_closed:
+        return f"generation {fold.generation} has been closed by a rewind"
     for landed in draft.ranges:
         end = fold.end(landed.incarnation, landed.partition)
         if end != landed.start:
             return f"partition {landed.partition} has landed up to {end}, this attempt starts at {landed.start}"
         if fold.incarnation(landed.partition) > landed.incarnation:
             return f"partition {landed.partition} has gone on under a later incarnation"
-    gone = [path for path in draft.remove if path not in fold.files]
-    return f"{gone[0]} is no longer live" if gone else ""
+    for path in (*draft.remove, *draft.keep):
+        if path not in fold.files:
+            return f"{path} is no longer live"
+    for path in draft.remove:
+        if fold.is_pinned(path):
+            return f"{path} is kept by a rewind in progress"
+    return _rewind_fenced_by(draft, fold)
+
+
+def _rewind_fenced_by(draft: CommitRecord, fold: Fold) -> str:
+    forked = fold.fork.next if fold.fork else fold.generation
+    if draft.kind == "fork" and draft.next != forked + 1:
+        return f"another rewind has begun: generation {forked}"
+    if draft.kind == "close" and draft.next != forked:
+        return f"generation {draft.next} has been given up for generation {forked}"
+    return next(fold.behind(draft.ends), "") if draft.kind == "close" else ""
 
 
 def _settle(mine: CommitRecord, fold: Fold) -> Steps[Won | Fenced]:
     """Step 6: see the record in a fold made after the put (the slot may have been history already), then move the files."""
     fold = yield from read_head(fold)
-    if fold.attempts.get(mine.seq) != mine.attempt and not _names_file_of(mine, fold):
+    if fold.attempts.get(mine.seq) != mine.attempt and not _shows(mine, fold):
         return (yield from give_up(mine, "the slot belonged to the past"))
     yield from move_into_place(mine, fold)
     return Won(fold)
 
 
-def _names_file_of(mine: CommitRecord, fold: Fold) -> bool:
+def _shows(mine: CommitRecord, fold: Fold) -> bool:
+    """Whether a fold shows by what it holds that the record has won."""
+    if fold.fork is not None and fold.fork.attempt == mine.attempt:
+        return True
     return any(file.path in fold.files for file in mine.add) or (
         mine.quarantine is not None and fold.names(mine.quarantine.path)
     )
@@ -158,6 +193,8 @@ def _names_file_of(mine: CommitRecord, fold: Fold) -> bool:
 
 def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
     """Move what `mine` removed to `removed/`, and what it added from staging to its place; can be done again by anyone."""
+    if not fold.is_opened or fold.is_closed or mine.kind in ("fork", "close"):
+        return  # these files move when the rewind is over
     yield SyncLog(names.log_directory(fold.generation))
     # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
     pairs = [
@@ -170,10 +207,12 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
 
 def give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
     """Delete the attempt's files, unless a fold made now shows that an earlier try of it had won."""
-    fold = yield from read_head(generation=draft.generation)
-    if _names_file_of(draft, fold):
+    fold = yield from read_generation(draft.generation)
+    if _shows(draft, fold):
         yield from move_into_place(draft, fold)
         return Won(fold)
+    if fold.generation != draft.generation:
+        return Fenced(fold, why)  # its generation is history: whether the files were live in it is not known, they are swept
     yield SyncLog(names.log_directory(fold.generation))
     paths = [names.staged(file.path) for file in draft.add]
     paths += [draft.quarantine.path] if draft.quarantine else []

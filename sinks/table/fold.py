@@ -4,8 +4,9 @@ A fold has one owner, who applies records to it in order. `prev` names the recor
 went on from a record which is no longer history is noticed instead of believed.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError
@@ -60,9 +61,30 @@ class LandedStream:
     touched_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A rewind in progress: generation `next` begins after this fork record, and counts its records on from it."""
+
+    next: int
+    seq: int
+    attempt: str
+    created_ms: int
+    input: str | None
+    kept: frozenset[str]
+    """Files of both generations: neither may remove them while both are there."""
+    files: Mapping[str, DataFile]
+    """All files that the next generation begins with."""
+    state: Mapping[str, Any]
+    """The rest of what it begins with, as a checkpoint says it."""
+
+    def names(self, path: str) -> bool:
+        """Whether the next generation begins with a data or quarantine file."""
+        return path in self.files or any(path == quarantine["path"] for quarantine in self.state["quarantined"])
+
+
 @dataclass(slots=True)
 class Fold:
-    """The state of a table after record `seq` (−1: before the first)."""
+    """The state of one generation of a table after record `seq` (−1: before the first)."""
 
     generation: int = 1
     seq: int = -1
@@ -76,6 +98,14 @@ class Fold:
     audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
     lost: list[LostGap] = field(default_factory=list)
     quarantined: list[Quarantine] = field(default_factory=list)
+    fork: Fork | None = None
+    """The newest rewind that has been begun; an earlier one, if it was not closed, is given up with it."""
+    is_closed: bool = False
+    """Whether `fork.next` has taken over: no record follows."""
+    is_opened: bool = True
+    """Whether the generation before is closed; while it is not, this one's files stay in staging, and nobody reads it."""
+    removed: list[str] = field(default_factory=list)
+    """Files taken out by records since the newest checkpoint: they may still be on their way to `removed/`."""
     attempts: dict[int, str] = field(default_factory=dict)
     """Attempts of the records applied here, by seq; those below a checkpoint are not in it."""
     checkpoint_seq: int = -1
@@ -93,8 +123,22 @@ class Fold:
         return max((incarnation for incarnation, p in self.ends if p == partition), default=0)
 
     def names(self, path: str) -> bool:
-        """Whether a data or quarantine file belongs to the table."""
-        return path in self.files or any(path == quarantine.path for quarantine in self.quarantined)
+        """Whether a data or quarantine file belongs to the table, or to the rewind that it is forked for."""
+        if path in self.files or any(path == quarantine.path for quarantine in self.quarantined):
+            return True
+        return self.fork is not None and self.fork.names(path)
+
+    def is_pinned(self, path: str) -> bool:
+        """Whether a rewind in progress keeps a live file, so that no record may remove it."""
+        return not self.is_opened or (self.fork is not None and path in self.fork.kept)
+
+    def behind(self, ends: tuple[tuple[int, int, int], ...]) -> Iterator[str]:
+        """Where these ends of the next generation (incarnation, partition, offset) have not reached this one's."""
+        reached = {(incarnation, partition): offset for incarnation, partition, offset in ends}
+        for (incarnation, partition), end in self.ends.items():
+            again = reached.get((incarnation, partition), 0)
+            if again < end.offset:
+                yield f"partition {partition} has landed up to {end.offset}, and again up to {again}"
 
     def apply(self, record: CommitRecord) -> None:
         """Go one record on.
@@ -108,19 +152,47 @@ class Fold:
         if record.prev != self.attempt:
             raise CorruptError(f"{where} follows attempt {record.prev}, but record {self.seq} is attempt {self.attempt}")
         self._check(record, where)
+        if record.kind in ("fork", "close"):
+            self._check_rewind(record, where)
+            self._rewind(record)
+            return
         self._tick(record)
         for landed in record.ranges:
             self._advance(landed)
         for path in record.remove:
             del self.files[path]
+        self.removed += record.remove
         self.files.update((file.path, file) for file in record.add)
         if record.quarantine:
             self.quarantined.append(record.quarantine)
         self._sum(record)
         self._cover(record)
-        self.seq, self.attempt = record.seq, record.attempt
         self.input = record.input or self.input
+        self._step(record)
+
+    def _step(self, record: CommitRecord) -> None:
+        self.seq, self.attempt = record.seq, record.attempt
         self.attempts[record.seq] = record.attempt
+
+    def _rewind(self, record: CommitRecord) -> None:
+        self._tick(record)
+        if record.kind == "fork":
+            assert record.next is not None, "it has been checked"
+            assert record.state is not None, "it has been checked"
+            files = {path: self.files[path] for path in record.keep} | {file.path: file for file in record.add}
+            self.fork = Fork(
+                record.next,
+                record.seq,
+                record.attempt,
+                self.created_ms,
+                record.input or self.input,
+                frozenset(record.keep),
+                files,
+                record.state,
+            )
+        else:
+            self.is_closed = True
+        self._step(record)
 
     def _tick(self, record: CommitRecord) -> None:
         if self.seq < 0:
@@ -128,7 +200,23 @@ class Fold:
         else:
             self.created_ms = max(self.created_ms, min(record.created_ms, self.created_ms + LONGEST_STEP_MS))
 
+    def _check_rewind(self, record: CommitRecord, where: str) -> None:
+        if record.next is None or record.ranges or record.remove:
+            raise CorruptError(f"{where} is no {record.kind} record: it names no next generation, or changes this one")
+        if record.kind == "fork":
+            if record.state is None or record.next <= (self.fork.next if self.fork else self.generation):
+                raise CorruptError(f"{where} forks off generation {record.next}, which is not a new one, or not its state")
+            if gone := [path for path in record.keep if path not in self.files]:
+                raise CorruptError(f"{where} keeps {gone[0]}, which is not live")
+            return
+        if self.fork is None or self.fork.next != record.next:
+            raise CorruptError(f"{where} hands over to generation {record.next}, which is not forked off")
+        if behind := next(self.behind(record.ends), ""):
+            raise CorruptError(f"{where} hands over too early: {behind}")
+
     def _check(self, record: CommitRecord, where: str) -> None:
+        if self.is_closed:
+            raise CorruptError(f"{where} follows the end of its generation")
         for landed in record.ranges:
             expected = self.end(landed.incarnation, landed.partition)
             if landed.start != expected or landed.end < landed.start:
@@ -136,6 +224,8 @@ class Fold:
         for path in record.remove:
             if path not in self.files:
                 raise CorruptError(f"{where} removes {path}, which is not live")
+            if self.is_pinned(path):
+                raise CorruptError(f"{where} removes {path}, which a rewind keeps")
         for file in record.add:
             if file.path in self.files and file.path not in record.remove:
                 raise CorruptError(f"{where} adds {file.path}, which is live already")

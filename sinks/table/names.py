@@ -15,12 +15,16 @@ RECORD_SUFFIX: Final = ".json"
 CHECKPOINT_SUFFIX: Final = ".json.zst"
 
 
+def generation_name(generation: int) -> str:
+    return f"g{generation:06d}"
+
+
 def log_directory(generation: int) -> str:
-    return f"{LOG}/g{generation:06d}"
+    return f"{LOG}/{generation_name(generation)}"
 
 
 def checkpoint_directory(generation: int) -> str:
-    return f"{CHECKPOINTS}/g{generation:06d}"
+    return f"{CHECKPOINTS}/{generation_name(generation)}"
 
 
 def record_name(seq: int) -> str:
@@ -43,6 +47,16 @@ def seq_of(name: str, suffix: str) -> int | None:
     """The number in a record's or checkpoint's file name; None for a temporary or a stranger."""
     stem = name.removesuffix(suffix)
     return int(stem) if stem != name and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
+
+
+def generation_and_seq(name: str, suffix: str) -> tuple[int, int] | None:
+    """(generation, number) of a record or checkpoint listed with its generation's directory; None for anything else."""
+    directory, _, file = name.partition("/")
+    seq = seq_of(file, suffix)
+    generation = directory.removeprefix("g")
+    if seq is None or generation == directory or len(generation) < 6 or not (generation.isascii() and generation.isdigit()):
+        return None
+    return int(generation), seq
 
 
 def staged(path: str) -> str:

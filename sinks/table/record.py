@@ -2,7 +2,8 @@
 
 Unknown fields are kept, at every level, in `extra`; a newer `version` is refused; a kind that this version does not know is
 refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
-`input` (how the topic's values are read, sticky for the table), `ranges[].topic_id`, `quarantine.windows`.
+`input` (how the topic's values are read, sticky for the table), `ranges[].topic_id`, `quarantine.windows`, and of rewinds
+`next`, `keep`, `state` (fork), `ends` (close).
 """
 
 import dataclasses
@@ -15,10 +16,12 @@ from headrace.errors import CorruptError, VersionError
 from headrace.sinks.table import names
 
 VERSION: Final = 1
-KINDS: Final = ("load", "compact", "expire")
+KINDS: Final = ("load", "compact", "expire", "fork", "close")
 CAUSES: Final = ("control", "aborted", "compacted", "before", "lost")
 
 T = TypeVar("T")
+_LEFT_OUT: Final = {"left out": True}
+"""Fields that most records have no use for: written only where they say something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,14 @@ class CommitRecord:
     audit: tuple[AuditSum, ...] = field(default=(), metadata={"of": AuditSum})
     streams: tuple[StreamLanded, ...] = field(default=(), metadata={"of": StreamLanded})
     input: str | None = None
+    next: int | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a fork or a close: the generation that is forked off, or that takes over."""
+    keep: tuple[str, ...] = field(default=(), metadata=_LEFT_OUT)
+    """Of a fork: the live files that both generations have; `add` are those of the next one alone."""
+    state: Mapping[str, Any] | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a fork: what the next generation begins with beside its files, as a checkpoint says it."""
+    ends: tuple[tuple[int, int, int], ...] = field(default=(), metadata=_LEFT_OUT)
+    """Of a close: (incarnation, partition, offset) that the next generation has reached."""
     generation: int = 1
     seq: int = 0
     prev: str | None = None
@@ -155,6 +166,8 @@ class CommitRecord:
     @property
     def says_something(self) -> bool:
         """A record without rows, quarantine, duplicates or gaps is not written."""
+        if self.kind in ("fork", "close"):
+            return True
         return bool(self.add or self.remove or self.quarantine) or any(r.end > r.start for r in self.ranges)
 
 
@@ -179,15 +192,15 @@ def decode(data: bytes, where: str) -> CommitRecord:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptError(f"{where} is not a commit record: {error!r}") from error
     quarantined = (record.quarantine.path,) if record.quarantine else ()
-    for path in (*(file.path for file in record.add), *record.remove, *quarantined):
+    for path in (*(file.path for file in record.add), *record.remove, *record.keep, *quarantined):
         names.checked_path(path)
     return record
 
 
-def check_version(body: Mapping[str, Any], where: str) -> None:
+def check_version(body: Mapping[str, Any], where: str, *, newest: int = VERSION) -> None:
     """Refuse what a newer headrace wrote (design D10)."""
-    if body["version"] > VERSION:
-        raise VersionError(f"{where} has version {body['version']}; this headrace reads up to {VERSION}: upgrade it")
+    if body["version"] > newest:
+        raise VersionError(f"{where} has version {body['version']}; this headrace reads up to {newest}: upgrade it")
 
 
 def as_json(value: object) -> Any:
@@ -196,7 +209,11 @@ def as_json(value: object) -> Any:
         return [as_json(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
-    known = {f.metadata.get("key", f.name): as_json(getattr(value, f.name)) for f in _fields(type(value))}
+    known = {
+        f.metadata.get("key", f.name): as_json(of)
+        for f in _fields(type(value))
+        if (of := getattr(value, f.name)) or "left out" not in f.metadata
+    }
     return {**known, **getattr(value, "extra", {})}
 
 

@@ -121,12 +121,17 @@ def carry_out(steps: Steps[T], store: Store, clock: Clock | None = None, verify:
         verify: answers Verify.
     """
     answer: Any = None
+    failed: StorageError | None = None
     while True:
         try:
-            operation = steps.send(answer)
+            operation = steps.send(answer) if failed is None else steps.throw(failed)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]  # the steps say which type
-        answer = _answer(operation, store, clock, verify)
+        failed = None
+        try:
+            answer = _answer(operation, store, clock, verify)
+        except StorageError as error:
+            failed = error  # the core says what it means: it goes on through it, unless it is caught there
 
 
 def _answer(operation: Operation, store: Store, clock: Clock | None, verify: Callable[[], bool]) -> Any:

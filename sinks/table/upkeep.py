@@ -6,9 +6,9 @@ Any loader may do any of it at any time, twice or halfway. Time bounds are the s
 from typing import Final
 
 from headrace.sinks.table import checkpoint, names
-from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.store import Delete, Entry, List, Move, Put, PutIfAbsent, Steps, StoreNow, SyncLog
+from headrace.sinks.table.generations import read_generation
+from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow, SyncLog
 
 CHECKPOINT_RECORDS: Final = 100
 CHECKPOINT_INTERVAL_MS: Final = 3_600_000
@@ -25,41 +25,64 @@ def checkpoint_is_due(fold: Fold) -> bool:
 
 
 def write_checkpoint(fold: Fold) -> Steps[None]:
-    """Write the checkpoint of the head. Losing a race to write the same one is as good; a lost answer is tried again later."""
+    """Write the checkpoint of the head. Losing a race to write the same one is as good; a lost answer is tried again later.
+
+    Files that the records it covers have taken out are moved before: nobody would know of them after.
+    """
     if fold.seq <= fold.checkpoint_seq:
         return
     yield SyncLog(names.log_directory(fold.generation))
+    yield from _move_removed(fold)
     answer: Put = yield PutIfAbsent(names.checkpoint_path(fold.generation, fold.seq), checkpoint.encode(fold))
     if answer is not Put.UNKNOWN:
         fold.checkpoint_seq, fold.checkpoint_ms = fold.seq, fold.created_ms
 
 
 def finish_moves(fold: Fold) -> Steps[int]:
-    """Move every live file that is still in staging to its place, whoever landed it; how many there were."""
+    """Move what was taken out to `removed/`, and live files from staging to their place, whoever landed them; how many.
+
+    While a rewind's generation is not opened, its files wait.
+    """
+    if not fold.is_opened or fold.is_closed:
+        return 0
     listed: tuple[Entry, ...] = yield List(names.STAGING, recursive=True)
     pairs = tuple((names.staged(entry.name), entry.name) for entry in listed if entry.name in fold.files)
-    if pairs:
+    if pairs or fold.removed:
         yield SyncLog(names.log_directory(fold.generation))
+        yield from _move_removed(fold)
+    if pairs:
         yield Move(pairs)
     return len(pairs)
 
 
-def sweep(generation: int = 1) -> Steps[tuple[str, ...]]:
+def _move_removed(fold: Fold) -> Steps[None]:
+    if not fold.is_opened or fold.is_closed:
+        return
+    gone = [path for path in fold.removed if not fold.names(path)]
+    if gone:  # a file only ever moves forward: looking in this order misses no mover
+        yield Move(tuple((source, names.removed(path)) for path in gone for source in (names.staged(path), path)))
+    fold.removed.clear()
+
+
+def sweep() -> Steps[tuple[str, ...]]:
     """Delete what no fold needs any more; the paths that were deleted.
 
     Files that no fold names after 7 days (an attempt lives an hour), files in `removed/` after a day, records and checkpoints
-    30 days after a checkpoint covered them. The fold is made after the candidates were chosen, so that nothing that has
+    30 days after a checkpoint covered them. The folds are made after the candidates were chosen, so that nothing that has
     landed in between is among them.
     """
     now_ms: int = yield StoreNow()
     candidates = yield from _old_files(now_ms)
-    history = yield from _old_history(generation, now_ms)
+    history = yield from _old_history(now_ms)
     if not candidates and not history:
         return ()
-    fold = yield from read_head(generation=generation)
-    doomed = tuple(path for path, named_as in candidates if not fold.names(named_as)) + history
+    fold = yield from read_generation()
+    folds = [fold]
+    if fold.fork is not None:  # a rewind in progress has files of its own
+        folds.append((yield from read_generation(fold.fork.next)))
+    doomed = tuple(path for path, named_as in candidates if not any(each.names(named_as) for each in folds)) + history
     if doomed:
-        yield SyncLog(names.log_directory(generation))
+        yield SyncLog(names.log_directory(fold.generation))
         yield Delete(doomed)
     return doomed
 
@@ -76,30 +99,46 @@ def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
     return old
 
 
-def _old_history(generation: int, now_ms: int) -> Steps[tuple[str, ...]]:
-    """Records and checkpoints that a checkpoint covers which itself is older than 30 days, and old temporaries."""
-    log, kept = names.log_directory(generation), names.checkpoint_directory(generation)
-    checkpoints: tuple[Entry, ...] = yield List(kept)
-    records: tuple[Entry, ...] = yield List(log)
+def _old_history(now_ms: int) -> Steps[tuple[str, ...]]:
+    """Records and checkpoints that a checkpoint covers which itself is older than 30 days, and old temporaries.
+
+    The checkpoint of an opened generation covers all generations before it.
+    """
+    checkpoints: tuple[Entry, ...] = yield List(names.CHECKPOINTS, recursive=True)
+    records: tuple[Entry, ...] = yield List(names.LOG, recursive=True)
     hidden: tuple[Entry, ...] = yield List(names.HIDDEN)  # probes of a store's clock that a crash has left
-    old = [_checkpoint_seq(entry) for entry in _older(checkpoints, now_ms - KEEP_RECORDS_MS)]
-    covering = max((seq for seq in old if seq is not None), default=-1)
-    doomed = [f"{log}/{entry.name}" for entry in records if _is_below(entry, names.RECORD_SUFFIX, covering + 1)]
-    doomed += [f"{kept}/{entry.name}" for entry in checkpoints if _is_below(entry, names.CHECKPOINT_SUFFIX, covering)]
-    for directory, entries in ((log, records), (kept, checkpoints), (names.HIDDEN, hidden)):
+    covering: dict[int, int] = {}
+    for entry in _older(checkpoints, now_ms - KEEP_RECORDS_MS):
+        if (at := names.generation_and_seq(entry.name, names.CHECKPOINT_SUFFIX)) is not None:
+            covering[at[0]] = max(at[1], covering.get(at[0], -1))
+    opened = yield from _newest_opened(covering)
+    doomed = [
+        f"{names.LOG}/{entry.name}"
+        for entry in records
+        if (at := names.generation_and_seq(entry.name, names.RECORD_SUFFIX))
+        and (at[0] < opened or at[1] <= covering.get(at[0], -1))
+    ]
+    doomed += [
+        f"{names.CHECKPOINTS}/{entry.name}"
+        for entry in checkpoints
+        if (at := names.generation_and_seq(entry.name, names.CHECKPOINT_SUFFIX))
+        and (at[0] < opened or at[1] < covering.get(at[0], -1))
+    ]
+    for directory, entries in ((names.LOG, records), (names.CHECKPOINTS, checkpoints), (names.HIDDEN, hidden)):
         temporaries = [entry for entry in _older(entries, now_ms - SWEEP_UNNAMED_MS) if entry.name.endswith(".tmp")]
         doomed += [f"{directory}/{entry.name}" for entry in temporaries]
     return tuple(doomed)
 
 
+def _newest_opened(covering: dict[int, int]) -> Steps[int]:
+    """The newest generation that one of these checkpoints (generation → number) says is opened."""
+    later = tuple(names.checkpoint_path(*at) for at in sorted(covering.items()) if at[0] > 1)
+    if not later:
+        return 1
+    found: tuple[bytes | None, ...] = yield Get(later)
+    folds = [checkpoint.decode(data, path) for path, data in zip(later, found, strict=True) if data is not None]
+    return max((fold.generation for fold in folds if fold.is_opened), default=1)
+
+
 def _older(entries: tuple[Entry, ...], limit_ms: int) -> list[Entry]:
     return [entry for entry in entries if entry.changed_ms <= limit_ms]
-
-
-def _checkpoint_seq(entry: Entry) -> int | None:
-    return names.seq_of(entry.name, names.CHECKPOINT_SUFFIX)
-
-
-def _is_below(entry: Entry, suffix: str, limit: int) -> bool:
-    seq = names.seq_of(entry.name, suffix)
-    return seq is not None and seq < limit

@@ -1,6 +1,7 @@
-"""Loaders, a compactor and sweepers on one table, interleaved operation by operation by one seed.
+"""Loaders, a compactor, an expirer, a rewinder and sweepers on one table, interleaved operation by operation by one seed.
 
-What may happen: a process dies at any operation, or sleeps for minutes or weeks; the answer to a put is lost, before or after
+What may happen: a process dies at any operation, or sleeps for minutes or weeks; the store refuses an operation; the answer to
+a put is lost, before or after
 it took effect, or it takes effect hours later; a list that runs while others put shows some of it; the power fails; the topic
 is deleted and created again. What may not, since no protocol could stand it: a process that sleeps for days between
 looking at the clock and its put (landing.md: time bounds, generous and few).
@@ -9,12 +10,14 @@ looking at the clock and its put (landing.md: time bounds, generous and few).
 import json
 import random
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.errors import CorruptError, StorageError, UndecidedError
 from headrace.sinks.resume import Sight, resume
-from headrace.sinks.table import commit, names, upkeep
-from headrace.sinks.table.fold import Fold
+from headrace.sinks.table import commit, names, rewind, upkeep
+from headrace.sinks.table.fold import Fold, PartitionEnd, PartitionKey
+from headrace.sinks.table.generations import read_generation
 from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange
 from headrace.sinks.table.store import (
     Delete,
@@ -68,6 +71,8 @@ class Process:
     seen_at_start: frozenset[str] = frozenset()
     sleeps_until_ms: int = 0
     must_hurry: bool = False
+    fails: bool = False
+    """Whether its last operation was refused."""
 
 
 @dataclass
@@ -80,6 +85,12 @@ class World:
     late: list[tuple[int, PutIfAbsent]] = field(default_factory=list)
     lives: int = 1
     ever_removed: set[str] = field(default_factory=set)
+    """Files that a record has taken out, or that were live in a generation when it was closed."""
+    expired: set[str] = field(default_factory=set)
+    contents: dict[str, list[Any]] = field(default_factory=dict)
+    """Rows of every data file ever written: (incarnation, partition, offset, topic id)."""
+    rewinds: int = 0
+    """How many generations have been closed."""
     calm: bool = False
     compacts: bool = True
 
@@ -100,6 +111,26 @@ class World:
     def start_sweeper(self) -> None:
         self.processes.append(Process("sweeper", self._sweeper(), [""]))
 
+    def start_expirer(self) -> None:
+        self.processes.append(Process("expirer", self._expirer(), [""]))
+
+    def start_rewinder(self) -> None:
+        mine: list[str] = [""]
+        self.processes.append(Process("rewinder", self._rewinder(mine), mine))
+
+    def start_reader(self) -> None:
+        self.processes.append(Process("reader", self._reader(), [""]))
+
+    def _reader(self) -> Generator[Any, Any, None]:
+        """Takes a snapshot, and reads its files as slowly as it is allowed to: within a day."""
+        while True:
+            started_ms = yield Now()
+            fold = yield from commit.read_head()
+            for file in list(fold.files.values())[:4]:
+                rows = yield from self._rows_of(file)
+                now_ms = yield Now()
+                assert rows is not None or now_ms - started_ms >= DAY, f"{file.path} went away while it was read"
+
     def _sweeper(self) -> Generator[Any, Any, None]:
         while True:
             yield from upkeep.sweep()
@@ -117,12 +148,22 @@ class World:
             mine[0] = topic.topic_id
             draft = yield from self._read(fold, topic)
             if draft.says_something:
-                outcome = yield from commit.commit(draft, fold, started_ms=started_ms)
+                outcome = yield from self._try(draft, fold, started_ms)
                 fold = outcome.fold
                 if isinstance(outcome, commit.Won) and (self.rng.random() < 0.3 or upkeep.checkpoint_is_due(fold)):
                     yield from upkeep.write_checkpoint(fold)
 
-    def _read(self, fold: Fold, topic: Topic) -> Generator[Any, Any, CommitRecord]:
+    def _try(self, draft: CommitRecord, fold: Fold, started_ms: int) -> Generator[Any, Any, commit.Won | commit.Fenced]:
+        """Commit as a loader does: a store that fails makes it give up, unless its put is undecided."""
+        generation = fold.generation
+        try:
+            return (yield from commit.commit(draft, fold, started_ms=started_ms))
+        except UndecidedError:
+            raise
+        except StorageError as error:
+            return (yield from commit.give_up(replace(draft, generation=generation), str(error)))
+
+    def _read(self, fold: Fold, topic: Topic, *, most: int = 4) -> Generator[Any, Any, CommitRecord]:
         name = self._name()
         ranges: list[LandedRange] = []
         files: list[DataFile] = []
@@ -131,14 +172,11 @@ class World:
             sight = Sight(topic.topic_id, 0, topic.ends[partition], None if last is None else last.last_fingerprint)
             where = resume(fold, partition, sight)
             now: Topic = yield Look()  # the client reads by name: whatever topic bears it by now
-            end = min(now.ends[partition], where.offset + self.rng.randint(1, 4))
+            end = min(now.ends[partition], where.offset + (60 if self.calm else self.rng.randint(1, most)))
             if end <= where.offset:
                 continue
-            rows = [[now.topic_id, partition, offset] for offset in range(where.offset, end)]
-            path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}-{len(files)}.parquet"
-            yield Write(names.staged(path), json.dumps(rows).encode())
-            span = OffsetRange(where.incarnation, partition, where.offset, end)
-            files.append(_file(path, rows, span))
+            rows = [(where.incarnation, partition, offset, now.topic_id) for offset in range(where.offset, end)]
+            files.append((yield from self._write(f"{name}-{len(files)}", rows)))
             ranges.append(
                 LandedRange(
                     where.incarnation, partition, where.offset, end, len(rows), 0, 0,
@@ -146,6 +184,21 @@ class World:
                 )
             )  # fmt: skip
         return CommitRecord("load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files))
+
+    def _write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
+        path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}.parquet"
+        self.contents[path] = rows
+        yield Write(names.staged(path), json.dumps(rows).encode())
+        keys = {(incarnation, partition) for incarnation, partition, _, _ in rows}
+        offsets = {key: [row[2] for row in rows if tuple(row[:2]) == key] for key in sorted(keys)}
+        spans = tuple(OffsetRange(*key, min(found), max(found) + 1) for key, found in offsets.items())
+        return DataFile(path, "parquet", len(rows), 1, "crc32c:00000000", f"{len(rows):016x}", 0, 0, ranges=spans)
+
+    def _rows_of(self, file: DataFile) -> Generator[Any, Any, list[Any] | None]:
+        path = file.path
+        found = yield Get((names.staged(path), path, names.removed(path)))
+        data = next((one for one in found if one is not None), None)
+        return None if data is None else [tuple(row) for row in json.loads(data)]
 
     def _compactor(self) -> Generator[Any, Any, None]:
         while True:
@@ -158,19 +211,73 @@ class World:
             chosen = self.rng.sample(sorted(fold.files), 2)
             rows: list[Any] = []
             for path in chosen:
-                found = yield Get((names.staged(path), path, names.removed(path)))
-                data = next((one for one in found if one is not None), None)
-                if data is None:  # swept: another compactor was faster, by a day
+                found = yield from self._rows_of(fold.files[path])
+                if found is None:  # swept: another compactor was faster, by a day
                     break
-                rows += json.loads(data)
+                rows += found
             else:
+                if any(fold.is_pinned(path) for path in chosen):
+                    continue
                 name = self._name()
-                path = f"dt=2026-01-01/hour=09/{name}-0.parquet"
-                yield Write(names.staged(path), json.dumps(rows).encode())
-                spans = tuple(span for old in chosen for span in fold.files[old].ranges)
-                file = _file(path, rows, *spans)
+                file = yield from self._write(f"{name}-0", rows)
                 draft = CommitRecord("compact", name, "sim", self.store.clock_ms, add=(file,), remove=tuple(chosen))
                 yield from commit.commit(draft, fold, started_ms=started_ms)
+
+    def _expirer(self) -> Generator[Any, Any, None]:
+        while True:
+            started_ms = yield Now()
+            fold = yield from commit.read_head()
+            free = [path for path in sorted(fold.files) if not fold.is_pinned(path)]
+            if free and self.compacts and self.rng.random() < 0.3:
+                draft = CommitRecord("expire", self._name(), "sim", self.store.clock_ms, remove=(self.rng.choice(free),))
+                yield from commit.commit(draft, fold, started_ms=started_ms)
+
+    def _rewinder(self, mine: list[str]) -> Generator[Any, Any, None]:
+        while True:
+            started_ms = yield Now()
+            fold = yield from commit.read_head()
+            if fold.is_closed or not fold.ends:
+                continue
+            if (fold.fork is None or self.rng.random() < 0.03) and self.compacts:
+                yield from self._fork(fold, started_ms)
+            elif fold.fork is not None:
+                yield from self._load_again(fold.fork.next, mine, started_ms)
+
+    def _fork(self, fold: Fold, started_ms: int) -> Generator[Any, Any, None]:
+        chosen = self.rng.sample([0, 1], self.rng.choice([1, 2]))
+        keys = [(fold.incarnation(partition), partition) for partition in chosen]
+        known: dict[PartitionKey, PartitionEnd] = {key: fold.ends[key] for key in keys if key in fold.ends}
+        targets = {key: PartitionEnd(self.rng.randint(0, end.offset), topic_id=end.topic_id) for key, end in known.items()}
+        offsets = {key: end.offset for key, end in targets.items()}
+        parting = rewind.part(fold.files.values(), offsets)
+        name = self._name()
+        added: list[DataFile] = []
+        for file in parting.split:
+            rows = yield from self._rows_of(file)
+            if rows is None:
+                return
+            below = [row for row in rows if row[2] < offsets.get(row[:2], row[2] + 1)]
+            if below:
+                added.append((yield from self._write(f"{name}-{len(added)}", below)))
+        draft = CommitRecord("fork", name, "sim", self.store.clock_ms, add=tuple(added))
+        fork = rewind.fork_record(draft, fold, targets, kept=parting.kept, begins=Fold())
+        yield from commit.commit(fork, fold, started_ms=started_ms)
+
+    def _load_again(self, generation: int, mine: list[str], started_ms: int) -> Generator[Any, Any, None]:
+        fold = yield from read_generation(generation)
+        if fold.generation != generation or fold.is_closed:
+            return
+        topic: Topic = yield Look()
+        mine[0] = topic.topic_id
+        draft = yield from self._read(fold, topic, most=30)
+        if draft.says_something:
+            outcome = yield from self._try(replace(draft, generation=generation), fold, started_ms)
+            fold = outcome.fold
+            if isinstance(outcome, commit.Won) and self.rng.random() < 0.3:
+                yield from upkeep.write_checkpoint(fold)
+        if fold.generation == generation and not fold.is_closed:
+            mine[0] = ""
+            yield from rewind.hand_over(CommitRecord("close", self._name(), "sim", self.store.clock_ms), fold)
 
     # The scheduler.
 
@@ -181,6 +288,7 @@ class World:
         for due, put in [item for item in self.late if item[0] <= self.store.clock_ms]:
             self.late.remove((due, put))
             self.store.put_if_absent(put.path, put.data)
+            self._note_closed(put)
         if not self.calm:
             self._accident()
         ready = [process for process in self.processes if process.sleeps_until_ms <= self.store.clock_ms]
@@ -191,11 +299,24 @@ class World:
 
     def _run(self, process: Process) -> None:
         if process.pending is None:
-            process.pending = process.program.send(process.answer)
+            try:
+                if process.fails:
+                    process.pending = process.program.throw(StorageError("the store refuses"))
+                else:
+                    process.pending = process.program.send(process.answer)
+            except StorageError as error:  # tried again from the beginning
+                if isinstance(error, CorruptError):
+                    raise
+                self._restart(self.processes.index(process))
+                return
+            process.fails = False
             process.seen_at_start = frozenset(self.store.files)
             process.must_hurry = isinstance(process.pending, PutIfAbsent)
         else:
             looked_at_clock = isinstance(process.pending, Now)
+            if not self.calm and not looked_at_clock and self.rng.random() < 0.004:  # it has not happened, and never will
+                process.fails, process.pending = True, None
+                return
             process.answer, process.pending = self._finish(process, process.pending)
             process.must_hurry = looked_at_clock or process.must_hurry
 
@@ -203,7 +324,9 @@ class World:
         """Carry an operation out, or one more part of it; (answer, what is left of it)."""
         match operation:
             case PutIfAbsent():
-                return self._put(process, operation)
+                done = self._put(process, operation)
+                self._note_closed(operation)
+                return done
             case SyncedPut(path):
                 self.store.sync_log(path.rpartition("/")[0])
                 return Put.CREATED, None
@@ -211,6 +334,7 @@ class World:
                 self.store.move(*first)
                 return None, Move(tuple(rest)) if rest else None
             case Delete((first, *rest)):
+                self._note(first)
                 self.store.delete(first)
                 return None, Delete(tuple(rest)) if rest else None
         return self._answer(process, operation), None
@@ -287,7 +411,14 @@ class World:
 
     def _restart(self, index: int) -> None:
         dead = self.processes.pop(index)
-        {"loader": self.start_loader, "compactor": self.start_compactor, "sweeper": self.start_sweeper}[dead.name]()
+        {
+            "loader": self.start_loader,
+            "compactor": self.start_compactor,
+            "expirer": self.start_expirer,
+            "rewinder": self.start_rewinder,
+            "reader": self.start_reader,
+            "sweeper": self.start_sweeper,
+        }[dead.name]()
         self.processes.insert(index, self.processes.pop())
 
     # What must hold.
@@ -297,8 +428,41 @@ class World:
         return carry_out(commit.read_head(), self.store)
 
     def check(self) -> Fold:
-        """Every offset at most once, nothing missing, nothing uncommitted in sight."""
+        """Every offset at most once, nothing missing, nothing uncommitted in sight; in a rewind's generation too."""
         fold = self.head()
+        for path in list(self.store.files):
+            self._note(path)
+        self._check_rows(fold)
+        if fold.fork is not None and not fold.is_closed:
+            self._check_rows(carry_out(read_generation(fold.fork.next), self.store))
+        self._check_places(fold)
+        return fold
+
+    def _note(self, path: str) -> None:
+        """Remember what a record says has been taken out."""
+        if not path.startswith(names.LOG) or not path.endswith(names.RECORD_SUFFIX):
+            return
+        (data,) = self.store.get((path,))
+        body = json.loads(data or b"{}")
+        self.ever_removed.update(body.get("remove", ()))
+        if body.get("kind") == "expire":
+            self.expired.update(body["remove"])
+
+    def _note_closed(self, put: PutIfAbsent) -> None:
+        body = json.loads(put.data) if put.path.startswith(names.LOG) else {}
+        if body.get("kind") == "close":
+            fold = carry_out(read_generation(body["generation"]), self.store)
+            if fold.is_closed:
+                self.rewinds += 1
+                self.ever_removed.update(fold.files)
+
+    def check_at_rest(self) -> None:
+        """Whoever comes finishes all moves: then what is in place is what is live, and staging holds no live file."""
+        fold = self.head()
+        carry_out(upkeep.finish_moves(fold), self.store)
+        assert {path for path in self.store.files if path.startswith("dt=")} == set(fold.files)
+
+    def _check_rows(self, fold: Fold) -> None:
         rows: dict[tuple[int, int, int], str] = {}
         for path, file in fold.files.items():
             found = self.store.get((names.staged(path), path, names.removed(path)))
@@ -306,29 +470,18 @@ class World:
             assert data is not None, f"live file {path} is missing"
             content = json.loads(data)
             assert len(content) == file.rows
-            incarnations = {span.partition: span.incarnation for span in file.ranges}
-            spans = [
-                (span.incarnation, span.partition, offset) for span in file.ranges for offset in range(span.start, span.end)
-            ]
-            assert len(spans) == len(content), incarnations
-            for key, (topic_id, partition, offset) in zip(spans, content, strict=True):
-                assert key[1:] == (partition, offset)
+            for incarnation, partition, offset, topic_id in content:
+                key = (incarnation, partition, offset)
                 assert key not in rows, f"{key} landed twice"
                 rows[key] = topic_id
-        self._check_ends(fold, rows)
-        self._check_places(fold)
-        return fold
-
-    def _check_ends(self, fold: Fold, rows: dict[tuple[int, int, int], str]) -> None:
+        gone = {tuple(row[:3]): row[3] for path in self.expired for row in self.contents[path]}
         for (incarnation, partition), end in fold.ends.items():
-            ids = {rows.get((incarnation, partition, offset)) for offset in range(end.offset)}
+            keys = [(incarnation, partition, offset) for offset in range(end.offset)]
+            ids = {rows.get(key, gone.get(key)) for key in keys}
             assert ids <= {end.topic_id}, f"incarnation {incarnation} of partition {partition} mixes or misses: {ids}"
-        assert len(rows) == sum(end.offset for end in fold.ends.values())
+        assert all(offset < fold.ends[incarnation, partition].offset for incarnation, partition, offset in rows)
 
     def _check_places(self, fold: Fold) -> None:
-        for entry in self.store.list(names.log_directory(1)):
-            (data,) = self.store.get((f"{names.log_directory(1)}/{entry.name}",))
-            self.ever_removed.update(json.loads(data or b"{}").get("remove", ()))
         for path in self.store.files:
             if path.startswith("dt="):
                 assert path in fold.files or path in self.ever_removed, f"{path} is in place, and not committed"
@@ -339,7 +492,3 @@ class SyncedPut:
     """The second half of a put whose name is visible already."""
 
     path: str
-
-
-def _file(path: str, rows: list[Any], *spans: OffsetRange) -> DataFile:
-    return DataFile(path, "parquet", len(rows), 1, "crc32c:00000000", f"{len(rows):016x}", 0, 0, ranges=spans)
