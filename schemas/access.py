@@ -1,7 +1,7 @@
 """Who may ask the registry for what: names and passwords are the broker's, and so are the rights: those on its topic.
 
-READ on the topic lets read schemas and check compatibility, WRITE register and delete, ALTER_CONFIGS change levels; metrics
-need DESCRIBE on the cluster. What is not listed here nobody may ask for.
+READ on the topic lets read schemas and check compatibility, WRITE register and delete, ALTER_CONFIGS change configurations and
+modes; metrics need DESCRIBE on the cluster. What is not listed here nobody may ask for.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from aiohttp.typedefs import Handler, Middleware
 from headrace.clock import Clock
 from headrace.errors import PeerError
 from headrace.http_access import CHALLENGE, Credentials, KnownUsers, Rights
-from headrace.schemas.registry import RestError
+from headrace.schemas.refusals import RestError
+from headrace.schemas.subjects import IN_CONTEXT
 
 logger = logging.getLogger(__name__)
 OPEN: Final = frozenset({"/healthz", "/readyz"})  # told to everybody, and nothing but that it is so
@@ -46,6 +47,10 @@ _NEEDED = {
     ("POST", "/compatibility/subjects/{subject}/versions/{version}"): "READ",
     ("GET", "/config"): "READ",
     ("GET", "/config/{subject}"): "READ",
+    ("GET", "/subjects/{subject}/metadata"): "READ",
+    ("GET", "/schemas/guids/{guid}"): "READ",
+    ("GET", "/schemas/guids/{guid}/ids"): "READ",
+    ("GET", "/contexts"): "READ",
     ("GET", "/mode"): "READ",
     ("GET", "/mode/{subject}"): "READ",
     ("POST", "/subjects/{subject}/versions"): "WRITE",
@@ -55,6 +60,10 @@ _NEEDED = {
     ("PUT", "/config/{subject}"): "ALTER_CONFIGS",
     ("DELETE", "/config"): "ALTER_CONFIGS",
     ("DELETE", "/config/{subject}"): "ALTER_CONFIGS",
+    ("PUT", "/mode"): "ALTER_CONFIGS",
+    ("PUT", "/mode/{subject}"): "ALTER_CONFIGS",
+    ("DELETE", "/mode"): "ALTER_CONFIGS",
+    ("DELETE", "/mode/{subject}"): "ALTER_CONFIGS",
 }
 
 
@@ -122,7 +131,7 @@ def _may(request: web.Request, rights: Rights) -> bool:
     resource = request.match_info.route.resource
     if resource is None:  # there is no such path, or method: any user may be told so
         return True
-    path = resource.canonical
+    path = resource.canonical.removeprefix(IN_CONTEXT)
     if path == _METRICS:
         return "DESCRIBE" in rights.cluster
     method = "GET" if request.method == "HEAD" else request.method

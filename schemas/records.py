@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.schemas.schema import Reference, Schema
+
 MAX_ID: Final = 2**31 - 1
+MODES: Final = ("READWRITE", "READONLY", "READONLY_OVERRIDE", "IMPORT", "FORWARD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,22 @@ class SchemaKey:
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """The compatibility level of a subject, or of all (None); its value is a level, or None where it was taken back."""
+    """The configuration of a subject, of a context, or of all (None); its value is None where it was taken back."""
 
     subject: str | None
 
     def encode(self) -> bytes:
         return _json({"keytype": "CONFIG", "subject": self.subject, "magic": 0})
+
+
+@dataclass(frozen=True, slots=True)
+class ModeKey:
+    """The mode of a subject, of a context, or of all (None); its value is None where it was taken back."""
+
+    subject: str | None
+
+    def encode(self) -> bytes:
+        return _json({"keytype": "MODE", "subject": self.subject, "magic": 0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,34 @@ class DeleteSubjectKey:
         return _json({"keytype": "DELETE_SUBJECT", "subject": self.subject, "magic": 0})
 
 
-Key = SchemaKey | ConfigKey | DeleteSubjectKey
+@dataclass(frozen=True, slots=True)
+class ContextKey:
+    """There is such a context."""
+
+    context: str
+
+    def encode(self) -> bytes:
+        return _json({"keytype": "CONTEXT", "tenant": "default", "context": self.context, "magic": 0})
+
+    def value(self) -> bytes:
+        return _json({"tenant": "default", "context": self.context})
+
+
+@dataclass(frozen=True, slots=True)
+class SpentIdKey:
+    """An id of which no version is left; its value is the identity that alone may have it again.
+
+    Ours, in the shape of a NOOP, which other registries read over (ADR 0032).
+    """
+
+    context: str
+    id: int
+
+    def encode(self) -> bytes:
+        return _json({"keytype": "NOOP", "magic": 0, "context": self.context, "id": self.id})
+
+
+Key = SchemaKey | ConfigKey | ModeKey | DeleteSubjectKey | ContextKey | SpentIdKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +91,29 @@ class SchemaValue:
     """What a version of a subject is; `body` is the record as it was written, with members that we do not know."""
 
     id: int
-    schema: str
+    schema: Schema
     deleted: bool
     body: Mapping[str, Any]
-
-    @property
-    def schema_type(self) -> str:
-        return str(self.body.get("schemaType") or "AVRO")
-
-    @property
-    def references(self) -> list[Any]:
-        return list(self.body.get("references") or ())
 
     def encode(self) -> bytes:
         return _json({**self.body, "id": self.id, "deleted": self.deleted})
 
 
-def schema_value(subject: str, version: int, schema_id: int, schema: str) -> SchemaValue:
+def schema_value(subject: str, version: int, schema_id: int, schema: Schema) -> SchemaValue:
     """The value of a new version."""
-    body = {"subject": subject, "version": version, "id": schema_id, "schema": schema, "deleted": False}
-    return SchemaValue(schema_id, schema, False, body)
+    body: dict[str, Any] = {"subject": subject, "version": version, "id": schema_id}
+    body |= {name: value for name, value in schema.members().items() if name != "schema"}
+    return SchemaValue(schema_id, schema, False, {**body, "schema": schema.text, "deleted": False})
 
 
-def encode_level(level: str) -> bytes:
+def encode_config(subject: str | None, config: Mapping[str, Any]) -> bytes:
     """The value under a `ConfigKey`."""
-    return _json({"compatibilityLevel": level})
+    return _json(({} if subject is None else {"subject": subject}) | dict(config))
+
+
+def encode_mode(subject: str | None, mode: str) -> bytes:
+    """The value under a `ModeKey`."""
+    return _json(({} if subject is None else {"subject": subject}) | {"mode": mode})
 
 
 def encode_deletion(subject: str, up_to_version: int) -> bytes:
@@ -83,13 +121,21 @@ def encode_deletion(subject: str, up_to_version: int) -> bytes:
     return _json({"subject": subject, "version": up_to_version})
 
 
+def encode_spent(identity: str) -> bytes:
+    """The value under a `SpentIdKey`."""
+    return _json({"identity": identity})
+
+
 def parse_key(key: bytes | None) -> Key | None:
     """The key of a record; None for a kind that is none of ours."""
     body = _object(key)
-    subject, version = body.get("subject"), body.get("version")
-    kind = body.get("keytype")
-    if kind == "CONFIG" and (subject is None or isinstance(subject, str)):
-        return ConfigKey(subject)
+    subject, version, context, kind = (body.get(name) for name in ("subject", "version", "context", "keytype"))
+    if kind in ("CONFIG", "MODE") and (subject is None or isinstance(subject, str)):
+        return ConfigKey(subject) if kind == "CONFIG" else ModeKey(subject)
+    if kind == "CONTEXT" and isinstance(context, str):
+        return ContextKey(context)
+    if kind == "NOOP" and isinstance(context, str) and _is_id(body.get("id")):
+        return SpentIdKey(context, body["id"])
     if not isinstance(subject, str):
         return None
     if kind == "SCHEMA" and isinstance(version, int) and version > 0:
@@ -100,22 +146,41 @@ def parse_key(key: bytes | None) -> Key | None:
 def parse_schema_value(value: bytes) -> SchemaValue | None:
     """None where it is not of the format."""
     body = _object(value)
-    schema_id, schema = body.get("id"), body.get("schema")
-    if not isinstance(schema_id, int) or not 0 <= schema_id <= MAX_ID or not isinstance(schema, str):
+    schema_id, text, kind = body.get("id"), body.get("schema"), body.get("schemaType") or "AVRO"
+    metadata, rule_set = body.get("metadata"), body.get("ruleSet")
+    references = parse_references(body.get("references"))
+    if not _is_id(schema_id) or not isinstance(text, str) or not isinstance(kind, str) or references is None:
         return None
-    return SchemaValue(schema_id, schema, body.get("deleted") is True, body)
+    if not all(one is None or isinstance(one, dict) for one in (metadata, rule_set)):
+        return None
+    assert isinstance(schema_id, int)
+    return SchemaValue(
+        schema_id, Schema(kind, text, references, metadata or None, rule_set or None), body.get("deleted") is True, body
+    )
 
 
-def parse_level(value: bytes) -> str | None:
-    """The level in the value of a `ConfigKey`."""
-    level = _object(value).get("compatibilityLevel")
-    return level if isinstance(level, str) else None
+def parse_references(found: Any) -> tuple[Reference, ...] | None:
+    """None where they are not of the format."""
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        return None
+    references = []
+    for one in found:
+        fields: list[Any] = [one.get(name) for name in ("name", "subject", "version")] if isinstance(one, dict) else []
+        if [type(field) for field in fields] != [str, str, int]:
+            return None
+        references.append(Reference(*fields))
+    return tuple(references)
 
 
-def parse_deletion(value: bytes) -> int | None:
-    """The last version that the value of a `DeleteSubjectKey` deletes."""
-    version = _object(value).get("version")
-    return version if isinstance(version, int) else None
+def parse_object(value: bytes | None) -> dict[str, Any]:
+    """The members of a value; none where it is no object."""
+    return _object(value)
+
+
+def _is_id(found: Any) -> bool:
+    return type(found) is int and 0 <= found <= MAX_ID
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

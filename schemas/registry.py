@@ -6,27 +6,32 @@ force. The log may be shared with other registries: `store.py` says how they agr
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
-from headrace.errors import HeadraceError, PeerError
-from headrace.schemas.compatibility import LEVELS, AvroSchema, InvalidSchemaError, is_compatible, parse
-from headrace.schemas.records import ConfigKey, DeleteSubjectKey, SchemaKey, encode_deletion, encode_level
+from headrace.errors import PeerError
+from headrace.schemas import judging
+from headrace.schemas.records import (
+    ConfigKey,
+    ContextKey,
+    DeleteSubjectKey,
+    ModeKey,
+    SchemaKey,
+    encode_config,
+    encode_deletion,
+    encode_mode,
+    schema_value,
+)
+from headrace.schemas.refusals import RestError
+from headrace.schemas.schema import Schema
 from headrace.schemas.store import SchemaStore, Version
+from headrace.schemas.subjects import split
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _READ_BACK_S: Final = 15.0
 _TRIES: Final = 100
-
-
-class RestError(HeadraceError):
-    """An answer that is an error, in Confluent's terms: the HTTP status, the code, the message."""
-
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +137,7 @@ class Registry:
 
     async def _repair(self) -> None:
         while record := self.store.repair():
-            key, value = record
-            await self._write(key.encode(), value.encode())
+            await self._write(*record)
 
     async def known(self, look: Callable[[], T | None]) -> T | None:
         """What `look` finds in the fold; where it finds nothing, once more when the fold has caught up with the log's end.
@@ -155,72 +159,128 @@ class Registry:
             raise RestError(503, 50301, f"not known here, and the log cannot be asked: {error}") from error
         await self._reach(end)
 
-    async def register(self, subject: str, schema: AvroSchema) -> Version:
+    async def register(self, subject: str, schema: Schema, chosen: "Chosen | None" = None) -> Version:
         """Register a schema under a subject, or find it there.
 
+        Args:
+            schema: its type has accepted it.
+            chosen: id and version, where the subject is in mode IMPORT.
         Raises:
-            RestError: it is incompatible (409), or the log did not take it (5xx).
+            RestError: it is incompatible (409), the subject's mode forbids it (422), or the log did not take it (5xx).
         """
-        found = self.store.find(subject, schema.identity)
+        chosen = chosen or Chosen()
+        found = self._registered(subject, schema, chosen)
         if found is not None:
             return found
         async with self._changing:
             for _ in range(_TRIES):
                 await self._repair()
-                found = self.store.find(subject, schema.identity)
+                found = self._registered(subject, schema, chosen)
                 if found is not None:
                     return found
-                self._check(subject, schema)
-                key, value = self.store.new_version(subject, schema.text, schema.identity)
-                await self._write(key.encode(), value.encode())
+                await self._register(subject, schema, chosen)
         raise RestError(500, 50001, f"other registries kept on changing {subject}; try again")
 
-    def _check(self, subject: str, schema: AvroSchema) -> None:
-        level = self.store.effective_level(subject)
-        problems = self.problems(level, schema, self.store.versions(subject))
-        if problems:
-            raise RestError(409, 409, f"Schema being registered is incompatible with an earlier schema for subject "
-                            f"\"{subject}\", compatibility {level}: {problems}")  # fmt: skip
+    def _registered(self, subject: str, schema: Schema, chosen: "Chosen") -> Version | None:
+        found = self.store.find(subject, schema)
+        if found is None or (chosen.id or found.value.id) != found.value.id:
+            return None
+        return found if (chosen.version or found.version) == found.version else None
 
-    def problems(self, level: str, schema: AvroSchema, earlier: Sequence[Version]) -> list[str]:
-        """What stands against a schema after these versions."""
-        try:
-            return is_compatible(level, schema, _parsed(earlier, transitive=level.endswith("_TRANSITIVE")))
-        except InvalidSchemaError as error:
-            return [] if level == "NONE" else [f"an earlier version cannot be compared: {error}"]
+    async def _register(self, subject: str, schema: Schema, chosen: "Chosen") -> None:
+        """Write the record, void or not; the fold says."""
+        judging.may_register(self.store, subject, with_id=chosen.id is not None)
+        earlier = self.store.versions(subject)
+        if earlier and not schema.has_contract:
+            schema = schema.under_contract_of(earlier[-1].schema)
+        if chosen.id is None:
+            await judging.check(self.store, subject, schema, earlier)
+            key, value = self.store.new_version(subject, schema)
+        else:
+            key, value = self._imported(subject, schema, chosen, chosen.id)
+        context = split(subject)[0]
+        if context not in self.store.contexts():
+            await self._write(ContextKey(context).encode(), ContextKey(context).value())
+        await self._write(key.encode(), value.encode())
 
-    async def set_level(self, subject: str | None, level: str) -> None:
-        """Set the compatibility level of a subject, or of all."""
-        if level not in LEVELS:
-            raise RestError(422, 42203, f"Invalid compatibility level {level!r}. Valid values are {', '.join(LEVELS)}")
+    def _imported(self, subject: str, schema: Schema, chosen: "Chosen", schema_id: int) -> tuple[SchemaKey, Any]:
+        owner = self.store.identity_of(subject, schema_id)
+        if owner not in (None, schema.identity):
+            raise RestError(422, 42205, f"Overwrite new schema with id {schema_id} is not permitted.")
+        if self.store.has_id(subject, schema) and self.store.id_for(subject, schema) != schema_id:
+            known = self.store.id_for(subject, schema)
+            raise RestError(422, 42207, f"Schema already registered with id {known} instead of input id {schema_id}")
+        key, value = self.store.new_version(subject, schema)
+        version = chosen.version or key.version
+        if self.store.version(subject, version, deleted=True) is not None:
+            raise RestError(422, 42205, f"Version {version} of subject {subject} is there already")
+        return SchemaKey(subject, version), schema_value(subject, version, schema_id, value.schema)
+
+    async def set_config(self, subject: str | None, changes: Mapping[str, Any]) -> None:
+        """Change members of a configuration; one that is None is taken back."""
+        judging.may_change(self.store, subject)
         async with self._changing:
-            await self._write(ConfigKey(subject).encode(), encode_level(level))
+            config = {**self.store.settings.config(subject), **changes}
+            kept = {name: value for name, value in config.items() if value is not None}
+            await self._write(ConfigKey(subject).encode(), encode_config(subject, kept) if kept else None)
 
-    async def unset_level(self, subject: str | None) -> None:
-        """Take back the level of a subject, or of all."""
+    async def unset_config(self, subject: str | None) -> None:
+        """Take back the configuration of a subject, of a context, or of all."""
+        judging.may_change(self.store, subject)
         async with self._changing:
             await self._write(ConfigKey(subject).encode(), None)
+
+    async def set_mode(self, subject: str | None, mode: str, *, force: bool) -> None:
+        """Set the mode of a subject, of a context, or of all; IMPORT, unless forced, only where there are no schemas."""
+        async with self._changing:
+            if mode == "IMPORT" and not force and judging.has_schemas(self.store, subject):
+                raise RestError(422, 42205, f"Cannot import since found existing subjects in {subject or 'the registry'}")
+            await self._write(ModeKey(subject).encode(), encode_mode(subject, mode))
+
+    async def unset_mode(self, subject: str | None) -> None:
+        """Take back the mode of a subject, of a context, or of all."""
+        async with self._changing:
+            await self._write(ModeKey(subject).encode(), None)
 
     async def delete_version(self, version: Version) -> None:
         """Delete a version softly: it is listed no more, and its id still answers."""
         async with self._changing:
             await self._repair()
-            body = {**version.value.body, "deleted": True}
-            value = type(version.value)(version.value.id, version.value.schema, True, body)
+            self._may_delete([version])
+            value = replace(version.value, deleted=True)
             await self._write(SchemaKey(version.subject, version.version).encode(), value.encode())
 
-    async def delete_subject(self, subject: str, up_to_version: int) -> None:
-        """Delete all versions of a subject up to one, softly."""
+    async def delete_subject(self, subject: str, versions: Sequence[Version]) -> None:
+        """Delete these versions of a subject and all before them, softly, and what was set for it."""
         async with self._changing:
-            await self._write(DeleteSubjectKey(subject).encode(), encode_deletion(subject, up_to_version))
+            self._may_delete(versions)
+            await self._write(DeleteSubjectKey(subject).encode(), encode_deletion(subject, versions[-1].version))
+            if self.store.settings.config(subject):
+                await self._write(ConfigKey(subject).encode(), None)
+            if self.store.settings.mode(subject) is not None:
+                await self._write(ModeKey(subject).encode(), None)
+
+    async def delete_for_good(self, versions: Sequence[Version]) -> None:
+        """Delete versions of which nothing shall be left; all must have been deleted softly."""
+        async with self._changing:
+            await self._repair()
+            self._may_delete(versions)
+            for one in versions:
+                if self.store.version(one.subject, one.version, deleted=True) is None:
+                    continue
+                if self.store.last_of_its_id(one):
+                    await self._write(*self.store.spending(split(one.subject)[0], one.value.id))
+                await self._write(SchemaKey(one.subject, one.version).encode(), None)
+
+    def _may_delete(self, versions: Sequence[Version]) -> None:
+        for one in versions:
+            judging.may_change(self.store, one.subject)
+            judging.not_referenced(self.store, one)
 
 
-def _parsed(versions: Iterable[Version], *, transitive: bool) -> list[AvroSchema]:
-    wanted = list(versions)
-    parsed: list[AvroSchema] = []
-    for one in wanted if transitive else wanted[-1:]:
-        value: Any = one.value
-        if value.schema_type != "AVRO" or value.references:
-            raise InvalidSchemaError(f"version {one.version} is {value.schema_type} or has references")
-        parsed.append(parse(value.schema))
-    return parsed
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What whoever imports a schema decides; None leaves it to the registry."""
+
+    id: int | None = None
+    version: int | None = None

@@ -1,30 +1,40 @@
 """The registry's state: the fold of the topic `_schemas`. Pure; every registry that replays the same log holds the same state.
 
 Two registries may write at once; the log's order decides, and no leader is needed:
-- A record that gives a taken id to another schema, or rebinds a version, is void: all replicas skip it, its writer sees that on
-  reading it back, and tries again with what it has learnt.
+- A record is void that gives a taken id to another schema, rebinds a version, makes a deleted version live again, or deletes
+  for good a version that is live. All replicas skip it; its writer sees that on reading it back, and tries again with what it
+  has learnt.
 - Compaction keeps the last record of a key, which must therefore not be a void one. `repair` names what to write after it: the
   version's right value, or, where the version is still free, the same schema under a free id (finishing what its writer
   began). Every registry repairs what it sees, and before it writes. So the fold of the compacted log equals the fold of the
   whole, unless all registries stop just there and stay away until the broker compacts that part of the log.
-- An id, once given, is never given to another schema: nothing here deletes a version for good.
+- A deletion of a subject up to one version replaces an earlier one up to a later version: the versions between are deleted each
+  by a record of its own then, as a repair.
+- An id, once given, is never given to another schema, nor a schema another id (in one context). Where the last version of an id
+  was deleted for good, a `SpentIdKey` remembers it; it is written before the deletion, or by whoever sees it missing.
 """
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from headrace.schemas.compatibility import DEFAULT_LEVEL, LEVELS, InvalidSchemaError, parse
 from headrace.schemas.records import (
     ConfigKey,
+    ContextKey,
     DeleteSubjectKey,
+    ModeKey,
     SchemaKey,
     SchemaValue,
-    parse_deletion,
+    SpentIdKey,
+    encode_spent,
     parse_key,
-    parse_level,
+    parse_object,
     parse_schema_value,
     schema_value,
 )
+from headrace.schemas.schema import Schema
+from headrace.schemas.settings import Settings
+from headrace.schemas.subjects import DEFAULT_CONTEXT, listed, split, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +44,44 @@ class Version:
     subject: str
     version: int
     value: SchemaValue
-    identity: str
+
+    @property
+    def schema(self) -> Schema:
+        return self.value.schema
+
+
+@dataclass(slots=True)
+class _Context:
+    """The ids of one context."""
+
+    identities: dict[int, str] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)  # by identity; the first that was given
+    versions: dict[int, dict[tuple[str, int], Version]] = field(default_factory=dict)  # by id
+    spent: set[int] = field(default_factory=set)  # ids that the log remembers by a record of their own
+    bare: set[int] = field(default_factory=set)  # ids of which nothing is left in the log after its compaction
+    max_id: int = 0
+
+    def give(self, schema_id: int, identity: str) -> bool:
+        """Bind an id; False if it is another's."""
+        if self.identities.setdefault(schema_id, identity) != identity:
+            return False
+        self.ids.setdefault(identity, schema_id)
+        self.max_id = max(self.max_id, schema_id)
+        return True
 
 
 class SchemaStore:
-    """Subjects, versions, ids and levels."""
+    """Subjects, versions, ids, configurations and modes."""
 
     def __init__(self) -> None:
+        self.settings = Settings()
         self._versions: dict[str, dict[int, Version]] = {}
-        self._identities: dict[int, str] = {}  # by id; the inverse may have several ids for one schema
-        self._ids: dict[str, int] = {}  # by identity; the first that was given
-        self._max_id = 0
-        self._levels: dict[str | None, str] = {}
-        self._void: dict[SchemaKey, SchemaValue] = {}  # keys whose last record is void
+        self._contexts: dict[str, _Context] = {}
+        self._named_contexts = {DEFAULT_CONTEXT}
+        self._guids: dict[str, dict[tuple[str, int], Version]] = {}
+        self._referrers: dict[tuple[str, int], dict[tuple[str, int], Version]] = {}
+        self._void: dict[SchemaKey, SchemaValue | None] = {}  # keys whose last record is void, or says too little
+        self._by_subject: dict[str, set[int]] = {}  # versions whose own record is live, deleted with their subject
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Fold the next record of the log; one that is not understood changes nothing."""
@@ -54,59 +89,127 @@ class SchemaStore:
             case SchemaKey() as schema_key:
                 self._apply_schema(schema_key, value)
             case ConfigKey(subject):
-                level = parse_level(value) if value else None
-                if level in LEVELS:
-                    self._levels[subject] = level
-                else:
-                    self._levels.pop(subject, None)
-            case DeleteSubjectKey(subject) if value and (last := parse_deletion(value)) is not None:
-                for number in [number for number in self._versions.get(subject, ()) if number <= last]:
-                    self._delete(self._versions[subject][number])
+                self.settings.set_config(subject, parse_object(value))
+            case ModeKey(subject):
+                self.settings.set_mode(subject, parse_object(value).get("mode"))
+            case ContextKey(context):
+                self._named_contexts.add(context)
+            case SpentIdKey(context, schema_id):
+                self._apply_spent(context, schema_id, parse_object(value))
+            case DeleteSubjectKey(subject):
+                last = parse_object(value).get("version")
+                if isinstance(last, int):
+                    self._apply_deletion(subject, last)
 
     def _apply_schema(self, key: SchemaKey, raw: bytes | None) -> None:
         bound = self.version(key.subject, key.version, deleted=True)
-        if not raw:  # another registry deleted it for good
+        if not raw:
+            if bound is not None and not bound.value.deleted:
+                self._void[key] = None
+                return
             self._void.pop(key, None)
+            self._by_subject.get(key.subject, set()).discard(key.version)
             if bound is not None:
-                del self._versions[key.subject][key.version]
+                self._unbind(bound)
             return
         value = parse_schema_value(raw)
         if value is None:
             return
-        identity = identity_of(value)
-        taken = self._identities.get(value.id, identity) != identity
-        rebound = bound is not None and (bound.identity, bound.value.id) != (identity, value.id)
-        if taken or rebound:
+        identity = value.schema.identity
+        taken = self._context_of(key.subject).identities.get(value.id, identity) != identity
+        rebound = bound is not None and (bound.schema.identity, bound.value.id) != (identity, value.id)
+        revived = bound is not None and bound.value.deleted and not value.deleted
+        if taken or rebound or revived:
             self._void[key] = value
             return
         self._void.pop(key, None)
-        self._identities[value.id] = identity
-        self._ids.setdefault(identity, value.id)
-        self._max_id = max(self._max_id, value.id)
-        self._versions.setdefault(key.subject, {})[key.version] = Version(key.subject, key.version, value, identity)
+        self._by_subject.get(key.subject, set()).discard(key.version)
+        self._context_of(key.subject).give(value.id, identity)
+        self._bind(Version(key.subject, key.version, value))
 
-    def _delete(self, version: Version) -> None:
-        value = SchemaValue(version.value.id, version.value.schema, True, version.value.body)
-        self._versions[version.subject][version.version] = Version(version.subject, version.version, value, version.identity)
+    def _apply_deletion(self, subject: str, last: int) -> None:
+        before = self._by_subject.setdefault(subject, set())
+        for number in before:
+            if number > last:
+                self._void[SchemaKey(subject, number)] = None
+            else:
+                self._void.pop(SchemaKey(subject, number), None)
+        for version in self.versions(subject):
+            if version.version <= last:
+                self._bind(_deleted(version))
+                before.add(version.version)
 
-    def repair(self) -> tuple[SchemaKey, SchemaValue] | None:
-        """A record to write before any other, because the last one of its key is void; None when there is none such."""
+    def _apply_spent(self, context: str, schema_id: int, body: Mapping[str, Any]) -> None:
+        identity = body.get("identity")
+        ids = self._contexts.setdefault(context, _Context())
+        if isinstance(identity, str) and ids.give(schema_id, identity):
+            ids.spent.add(schema_id)
+            ids.bare.discard(schema_id)
+
+    def _bind(self, version: Version) -> None:
+        place, ids = (version.subject, version.version), self._context_of(version.subject)
+        self._versions.setdefault(version.subject, {})[version.version] = version
+        self._guids.setdefault(version.schema.guid, {})[place] = version
+        ids.versions.setdefault(version.value.id, {})[place] = version
+        ids.bare.discard(version.value.id)
+        for target in _targets(version):
+            self._referrers.setdefault(target, {})[place] = version
+
+    def _unbind(self, version: Version) -> None:
+        place, ids = (version.subject, version.version), self._context_of(version.subject)
+        del self._versions[version.subject][version.version]
+        del self._guids[version.schema.guid][place]
+        del ids.versions[version.value.id][place]
+        for target in _targets(version):
+            self._referrers[target].pop(place, None)
+        if not ids.versions[version.value.id] and version.value.id not in ids.spent:
+            ids.bare.add(version.value.id)
+
+    def _context_of(self, subject: str) -> _Context:
+        context = split(subject)[0]
+        self._named_contexts.add(context)
+        return self._contexts.setdefault(context, _Context())
+
+    def repair(self) -> tuple[bytes, bytes] | None:
+        """A record to write before any other: the last one of its key is void, or an id would be forgotten; None if none is."""
         for key, void in self._void.items():
             bound = self.version(key.subject, key.version, deleted=True)
             if bound is not None:
-                return key, bound.value
-            schema_id = self.id_for(identity_of(void))
-            return key, SchemaValue(schema_id, void.schema, void.deleted, void.body)
+                return key.encode(), bound.value.encode()
+            assert void is not None
+            return key.encode(), replace(void, id=self.id_for(key.subject, void.schema)).encode()
+        for context, ids in self._contexts.items():
+            for schema_id in ids.bare:
+                return self.spending(context, schema_id)
         return None
 
-    def new_version(self, subject: str, schema: str, identity: str) -> tuple[SchemaKey, SchemaValue]:
-        """The record that registers a schema under a subject."""
-        version = max(self._versions.get(subject, ()), default=0) + 1
-        return SchemaKey(subject, version), schema_value(subject, version, self.id_for(identity), schema)
+    def spending(self, context: str, schema_id: int) -> tuple[bytes, bytes]:
+        """The record that remembers an id when nothing else does."""
+        return SpentIdKey(context, schema_id).encode(), encode_spent(self._contexts[context].identities[schema_id])
 
-    def id_for(self, identity: str) -> int:
-        """The id of a schema: the one that it has under any subject, or the next free one."""
-        return self._ids.get(identity, self._max_id + 1)
+    def last_of_its_id(self, version: Version) -> bool:
+        """Whether nothing would be left of a version's id without it."""
+        ids = self._context_of(version.subject)
+        return version.value.id not in ids.spent and len(ids.versions[version.value.id]) == 1
+
+    def new_version(self, subject: str, schema: Schema) -> tuple[SchemaKey, SchemaValue]:
+        """The record that registers a schema under a subject."""
+        version, schema_id = max(self._versions.get(subject, ()), default=0) + 1, self.id_for(subject, schema)
+        same = next((one.schema for one in self.with_id(schema_id, split(subject)[0])), schema)  # written as it was before
+        return SchemaKey(subject, version), schema_value(subject, version, schema_id, same)
+
+    def id_for(self, subject: str, schema: Schema) -> int:
+        """The id of a schema in a subject's context: the one that it has, or the next free one."""
+        ids = self._contexts.get(split(subject)[0], _Context())
+        return ids.ids.get(schema.identity, ids.max_id + 1)
+
+    def identity_of(self, subject: str, schema_id: int) -> str | None:
+        """The identity that has an id in a subject's context; None if the id is free."""
+        return self._contexts.get(split(subject)[0], _Context()).identities.get(schema_id)
+
+    def has_id(self, subject: str, schema: Schema) -> bool:
+        """Whether a schema has an id in a subject's context."""
+        return schema.identity in self._contexts.get(split(subject)[0], _Context()).ids
 
     def version(self, subject: str, version: int, *, deleted: bool = False) -> Version | None:
         """One version; a deleted one only if asked for."""
@@ -118,44 +221,48 @@ class SchemaStore:
         found = self._versions.get(subject, {})
         return [found[number] for number in sorted(found) if deleted or not found[number].value.deleted]
 
-    def find(self, subject: str, identity: str, *, deleted: bool = False) -> Version | None:
-        """The newest version of a subject that is this schema."""
-        return next((one for one in reversed(self.versions(subject, deleted=deleted)) if one.identity == identity), None)
+    def find(self, subject: str, schema: Schema, *, deleted: bool = False) -> Version | None:
+        """The newest version of a subject that is this schema; one without metadata and rules is any with the same rest."""
+        versions = self.versions(subject, deleted=deleted)[::-1]
+        found = next((one for one in versions if one.schema.identity == schema.identity), None)
+        if found is None and not schema.has_contract:
+            found = next((one for one in versions if one.schema.plain == schema.plain), None)
+        return found
 
-    def subjects(self, *, deleted: bool = False) -> list[str]:
+    def subjects(self, *, deleted: bool = False, prefix: str = ":*:") -> list[str]:
         """All subjects with a version, sorted."""
-        return sorted(subject for subject in self._versions if self.versions(subject, deleted=deleted))
+        found = (subject for subject in self._versions if listed(subject, prefix))
+        return sorted(subject for subject in found if self.versions(subject, deleted=deleted))
 
-    def with_id(self, schema_id: int) -> list[Version]:
+    def contexts(self) -> list[str]:
+        """All contexts that there are, sorted; the default one always is."""
+        return sorted(self._named_contexts)
+
+    def with_id(self, schema_id: int, context: str = DEFAULT_CONTEXT) -> list[Version]:
         """All versions of an id, deleted ones too: data written with them is still there."""
-        if schema_id not in self._identities:
-            return []
-        return [
-            one
-            for subject in sorted(self._versions)
-            for one in self.versions(subject, deleted=True)
-            if one.value.id == schema_id
-        ]
+        found = self._contexts.get(context, _Context()).versions.get(schema_id, {})
+        return [found[place] for place in sorted(found)]
 
-    @property
-    def max_id(self) -> int:
+    def with_guid(self, guid: str) -> list[Version]:
+        """All versions of all contexts that have a GUID."""
+        found = self._guids.get(guid, {})
+        return [found[place] for place in sorted(found)]
+
+    def referrers(self, version: Version) -> list[Version]:
+        """The versions that refer to one, deleted ones too."""
+        found = self._referrers.get((version.subject, version.version), {})
+        return [found[place] for place in sorted(found)]
+
+    def max_id(self, context: str = DEFAULT_CONTEXT) -> int:
         """The greatest id that was given; 0 at first."""
-        return self._max_id
-
-    def level(self, subject: str | None) -> str | None:
-        """The level that was set for a subject, or for all (None)."""
-        return self._levels.get(subject)
-
-    def effective_level(self, subject: str) -> str:
-        """The level that a new version of a subject is held to."""
-        return self._levels.get(subject) or self._levels.get(None) or DEFAULT_LEVEL
+        return self._contexts.get(context, _Context()).max_id
 
 
-def identity_of(value: SchemaValue) -> str:
-    """What makes a stored schema the same as another; of one that we cannot read (another type, references), its text."""
-    if value.schema_type == "AVRO" and not value.references:
-        try:
-            return parse(value.schema).identity
-        except InvalidSchemaError:
-            pass
-    return json.dumps([value.schema_type, value.schema, value.references])
+def _targets(version: Version) -> list[tuple[str, int]]:
+    context = split(version.subject)[0]
+    return [(within(one.subject, context), one.version) for one in version.schema.references]
+
+
+def _deleted(version: Version) -> Version:
+    body = {**version.value.body, "deleted": True}
+    return replace(version, value=replace(version.value, deleted=True, body=body))

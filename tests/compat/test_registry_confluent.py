@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import (
+    ConfigCompatibilityLevel,
+    Metadata,
+    MetadataProperties,
+    Rule,
+    RuleKind,
+    RuleMode,
+    RuleSet,
+    Schema,
+    SchemaReference,
+    SchemaRegistryClient,
+    ServerConfig,
+)
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -78,14 +90,71 @@ def test_deleted_versions_are_gone_and_their_ids_still_decode(client: SchemaRegi
     assert client.get_schema(schema_id).schema_str == USER_1
 
 
+def test_versions_are_deleted_for_good(client: SchemaRegistryClient) -> None:
+    client.register_schema("purged-value", Schema(USER_1, "AVRO"))
+    client.register_schema("purged-value", Schema(USER_2, "AVRO"))
+    with pytest.raises(SchemaRegistryError) as too_early:
+        client.delete_version("purged-value", 1, permanent=True)
+    assert too_early.value.error_code == 40407
+    client.delete_version("purged-value", 1)
+    assert client.delete_version("purged-value", 1, permanent=True) == 1
+    assert client.delete_subject("purged-value") == [2]
+    assert client.delete_subject("purged-value", permanent=True) == [2]
+    assert "purged-value" not in client.get_subjects(deleted=True)
+
+
+def test_modes_and_configurations_of_subjects_are_set_told_and_taken_back(client: SchemaRegistryClient) -> None:
+    assert client.get_global_mode() == "READWRITE"
+    assert client.update_mode("mode-value", "READONLY") == "READONLY"
+    with pytest.raises(SchemaRegistryError) as refused:
+        client.register_schema("mode-value", Schema(USER_1, "AVRO"))
+    assert (refused.value.http_status_code, refused.value.error_code) == (422, 42205)
+    assert client.get_mode("mode-value") == "READONLY"
+    assert client.delete_mode("mode-value") == "READONLY"
+    config = ServerConfig(compatibility=ConfigCompatibilityLevel.FULL, compatibility_group="major")
+    client.set_config("mode-value", config)
+    found = client.get_config("mode-value")
+    assert (found.compatibility_level, found.compatibility_group) == ("FULL", "major")
+    assert client.delete_config("mode-value").compatibility_level == "FULL"
+
+
+def test_metadata_rules_and_guids_come_back(client: SchemaRegistryClient) -> None:
+    rule = Rule("r", None, RuleKind.CONDITION, RuleMode.WRITE, "CEL", None, None, "true", None, None, False)
+    metadata, rules = Metadata(None, MetadataProperties({"owner": "billing"}), None), RuleSet(None, [rule])
+    schema_id = client.register_schema("contract-value", Schema(USER_1, "AVRO", [], metadata, rules))
+    found = client.get_latest_version("contract-value")
+    assert (found.schema_id, found.schema.metadata.properties) == (schema_id, metadata.properties)
+    assert [one.expr for one in found.schema.rule_set.domain_rules] == ["true"]
+    assert client.get_latest_with_metadata("contract-value", {"owner": "billing"}).version == 1
+    assert client.get_schema_by_guid(found.guid).schema_str == USER_1
+
+
+def test_contexts_have_ids_of_their_own(client: SchemaRegistryClient) -> None:
+    assert client.register_schema(":.other:a-value", Schema(USER_2, "AVRO")) == 1
+    assert ".other" in client.get_contexts()
+    assert client.get_schema(1, subject_name=":.other:a-value").schema_str == USER_2
+
+
+def test_avro_schemas_refer_to_each_other(client: SchemaRegistryClient) -> None:
+    client.register_schema("user", Schema(USER_1, "AVRO"))
+    order = '{"type":"record","name":"Order","fields":[{"name":"by","type":"User"}]}'
+    references = [SchemaReference("User", "user", 1)]
+    schema_id = client.register_schema("order-value", Schema(order, "AVRO", references))
+    assert client.get_referenced_by("user", 1) == [schema_id]
+    context = SerializationContext("order", MessageField.VALUE)
+    value = {"by": {"id": 7, "name": "Zoë"}}
+    framed = AvroSerializer(client, Schema(order, "AVRO", references))(value, context)
+    assert AvroDeserializer(client)(framed, context) == value
+
+
 def test_errors_carry_confluents_codes(client: SchemaRegistryClient) -> None:
     with pytest.raises(SchemaRegistryError) as no_subject:
         client.get_latest_version("nobody-value")
     with pytest.raises(SchemaRegistryError) as no_schema:
         client.get_schema(987654)
-    with pytest.raises(SchemaRegistryError) as not_avro:
-        client.register_schema("proto-value", Schema('syntax = "proto3";', "PROTOBUF"))
-    codes = [(error.value.http_status_code, error.value.error_code) for error in (no_subject, no_schema, not_avro)]
+    with pytest.raises(SchemaRegistryError) as no_type:
+        client.register_schema("xml-value", Schema("<a/>", "XML"))
+    codes = [(error.value.http_status_code, error.value.error_code) for error in (no_subject, no_schema, no_type)]
     assert codes == [(404, 40401), (404, 40403), (422, 42201)]
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.schemas.compatibility import InvalidSchemaError, parse
+from headrace.schemas.avro_kind import parse
+from headrace.schemas.invalid import InvalidSchemaError
 from tests.fuzz.http_requests import conversation
 from tests.fuzz.target import assert_alive, converse, faults, fuzzed_registry, memory_mb
 from tests.integration.broker.bad_peers import greatest_resident_bytes
@@ -75,4 +76,4 @@ _JSON = st.recursive(
 @given(_JSON.map(json.dumps) | st.text())
 def test_any_text_is_a_schema_or_is_refused(text: str) -> None:
     with contextlib.suppress(InvalidSchemaError):
-        assert parse(text).identity
+        assert parse(text).meaning

@@ -3,7 +3,8 @@
 import pytest
 
 from headrace.schemas import records
-from headrace.schemas.records import ConfigKey, DeleteSubjectKey, SchemaKey
+from headrace.schemas.records import ConfigKey, ContextKey, DeleteSubjectKey, ModeKey, SchemaKey, SpentIdKey
+from headrace.schemas.schema import Reference, Schema
 from headrace.schemas.store import SchemaStore
 
 
@@ -12,9 +13,20 @@ def test_keys_and_values_are_written_as_confluent_writes_them() -> None:
     assert ConfigKey(None).encode() == b'{"keytype":"CONFIG","subject":null,"magic":0}'
     assert ConfigKey("a-value").encode() == b'{"keytype":"CONFIG","subject":"a-value","magic":0}'
     assert DeleteSubjectKey("a").encode() == b'{"keytype":"DELETE_SUBJECT","subject":"a","magic":0}'
-    value = records.schema_value("naïve", 3, 7, '"string"').encode()
+    assert ModeKey(None).encode() == b'{"keytype":"MODE","subject":null,"magic":0}'
+    assert ContextKey(".c").encode() == b'{"keytype":"CONTEXT","tenant":"default","context":".c","magic":0}'
+    assert SpentIdKey(".", 7).encode() == b'{"keytype":"NOOP","magic":0,"context":".","id":7}'
+    value = records.schema_value("naïve", 3, 7, Schema("AVRO", '"string"')).encode()
     assert value == '{"subject":"naïve","version":3,"id":7,"schema":"\\"string\\"","deleted":false}'.encode()
-    assert records.encode_level("FULL") == b'{"compatibilityLevel":"FULL"}'
+    referring = Schema("PROTOBUF", "S", (Reference("m.proto", "money", 1),), {"properties": {"a": "b"}})
+    assert records.schema_value("pb", 1, 4, referring).encode() == (
+        b'{"subject":"pb","version":1,"id":4,"schemaType":"PROTOBUF",'
+        b'"references":[{"name":"m.proto","subject":"money","version":1}],'
+        b'"metadata":{"properties":{"a":"b"}},"schema":"S","deleted":false}'
+    )
+    assert records.encode_config(None, {"compatibilityLevel": "FULL"}) == b'{"compatibilityLevel":"FULL"}'
+    assert records.encode_config("a", {"compatibilityLevel": "FULL"}) == b'{"subject":"a","compatibilityLevel":"FULL"}'
+    assert records.encode_mode("a", "IMPORT") == b'{"subject":"a","mode":"IMPORT"}'
     assert records.encode_deletion("a", 4) == b'{"subject":"a","version":4}'
 
 
@@ -51,7 +63,7 @@ def test_a_topic_of_another_registry_is_served_as_far_as_it_is_known() -> None:
             b'{"subject":"p","version":1,"id":3,"schemaType":"PROTOBUF","schema":"syntax","deleted":false}',
         ),
         (b'{"keytype":"SCHEMA","subject":"b","version":1,"magic":1}', b"not json"),
-        (b'{"keytype":"SCHEMA","subject":"c","version":1,"magic":1}', b'{"id":9,"schema":"\\"int\\""}'),
+        (b'{"keytype":"SCHEMA","subject":"c","version":1,"magic":1}', b'{"id":9,"schema":"\\"int\\"","deleted":true}'),
         (b'{"keytype":"SCHEMA","subject":"c","version":1,"magic":1}', None),
         (b'{"keytype":"CLEAR_SUBJECT","subject":"a","magic":0}', b"{}"),
         (b"\x00\x01", b"\x02"),
@@ -59,11 +71,11 @@ def test_a_topic_of_another_registry_is_served_as_far_as_it_is_known() -> None:
     for key, value in log:
         store.apply(key, value)
     assert store.subjects() == ["a", "p"]
-    assert store.effective_level("a") == "FORWARD"
-    assert store.max_id == 100001
+    assert store.settings.level("a") == "FORWARD"
+    assert store.max_id() == 100001
     [found] = store.with_id(3)
-    assert (found.value.schema_type, found.value.schema) == ("PROTOBUF", "syntax")
-    assert store.repair() is None
+    assert (found.schema.kind, found.schema.text) == ("PROTOBUF", "syntax")
+    assert store.repair() == store.spending(".", 9)  # what was deleted for good by others keeps its id
 
 
 def test_members_that_are_not_ours_stay_when_a_version_is_written_again() -> None:

@@ -1,0 +1,71 @@
+"""The types of schemas that the registry knows, and what each can do. Pure, but that Protobuf is parsed by its own compiler."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from headrace.schemas import avro_kind
+from headrace.schemas.invalid import InvalidSchemaError
+
+
+class Parsed(Protocol):
+    """A schema that its type accepts."""
+
+    @property
+    def text(self) -> str:
+        """As it is stored."""
+        ...
+
+    @property
+    def normal_text(self) -> str:
+        """As it is stored where normalization is asked for: the same for all that mean the same."""
+        ...
+
+    def unreadable(self, writer: Any, which: str) -> list[str]:
+        """Why a reader with this one cannot read what was written with `writer`, each said with its place after `which`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a reference points to: the name that it has in the schema, and the text there."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type.
+
+    Attributes:
+        parse: text and what it refers to, each after what it refers to itself; raises InvalidSchemaError.
+        identity: of a text without a look at what it refers to.
+    """
+
+    parse: Callable[[str, Sequence[Any]], Parsed]
+    identity: Callable[[str], str]
+
+
+_KINDS: Final = {
+    "AVRO": Kind(avro_kind.parse, avro_kind.identity),
+}
+KINDS: Final = tuple(_KINDS)
+
+
+def parse(kind: str, text: str, references: Sequence[Resolved] = ()) -> Parsed:
+    """Check a schema of a type.
+
+    Raises:
+        InvalidSchemaError: it is none, or there is no such type.
+    """
+    if kind not in _KINDS:
+        raise InvalidSchemaError(f"schemaType {kind[:100]} is not supported; it is one of {', '.join(KINDS)}")
+    return _KINDS[kind].parse(text, references)
+
+
+def plain_identity(kind: str, text: str, *, has_references: bool) -> str:
+    """Equal for two texts of a type that are the same; of one that is none of the type, the text."""
+    if kind not in _KINDS or (has_references and kind == "AVRO"):
+        return avro_kind.tree_identity(text)
+    return _KINDS[kind].identity(text)

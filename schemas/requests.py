@@ -1,0 +1,171 @@
+"""What a request to the registry says: subjects, versions, flags, bodies; and answers in Confluent's form."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from headrace.schemas import judging
+from headrace.schemas.client import CONTENT_TYPE
+from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.records import MAX_ID, parse_references
+from headrace.schemas.refusals import RestError
+from headrace.schemas.registry import Registry
+from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.store import Version
+from headrace.schemas.subjects import DEFAULT_CONTEXT, InvalidNameError, normalized, split, within
+
+REGISTRY: Final = web.AppKey("registry", Registry)
+
+
+def answer(body: object, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(text=json.dumps(body), status=status, content_type=CONTENT_TYPE)
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is true or absent."""
+    return request.query.get(name, "").lower() == "true"
+
+
+def number(request: web.Request, name: str, absent: int) -> int:
+    """A query parameter that is a whole number; what is none counts as absent."""
+    text = request.query.get(name, "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(MAX_ID)) else absent
+
+
+def page(request: web.Request, found: list[Any]) -> list[Any]:
+    """The part of a list that `offset` and `limit` ask for."""
+    offset, limit = number(request, "offset", 0), number(request, "limit", 0)
+    return found[offset : offset + limit] if limit else found[offset:]
+
+
+def context_of(request: web.Request) -> str:
+    """The context that the path begins with (`/contexts/.name/…`), else the default one."""
+    context = request.match_info.get("context", DEFAULT_CONTEXT)
+    return context.removeprefix(":").removesuffix(":") or DEFAULT_CONTEXT
+
+
+def subject_of(request: web.Request, *, may_be_context: bool = False) -> str:
+    """The subject in the path, as it is stored."""
+    return named_subject(request, request.match_info["subject"], may_be_context=may_be_context)
+
+
+def named_subject(request: web.Request, subject: str, *, may_be_context: bool = False) -> str:
+    """A subject that a request names, as it is stored."""
+    try:
+        return normalized(subject, context_of(request), may_be_context=may_be_context)
+    except InvalidNameError as error:
+        raise RestError(422, 42208, str(error)) from error
+
+
+def scope_of(request: web.Request) -> str | None:
+    """Whose configuration or mode is meant: a subject's, a context's, or of all (None)."""
+    if "subject" in request.match_info:
+        return subject_of(request, may_be_context=True)
+    return named_subject(request, "", may_be_context=True) if "context" in request.match_info else None
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """The JSON object that came with a request."""
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise RestError(400, 400, f"the body is not JSON: {error}") from error
+    except web.RequestPayloadError as error:
+        raise RestError(400, 400, "the body is not in its Content-Encoding") from error
+    if not isinstance(body, dict):
+        raise RestError(400, 400, "the body is no JSON object")
+    return body
+
+
+async def schema_of(request: web.Request, subject: str, body: Mapping[str, Any]) -> Schema:
+    """The schema in a body, which its type accepts, as it would be stored under a subject."""
+    text, kind = body.get("schema"), body.get("schemaType") or "AVRO"
+    if not isinstance(text, str) or not text.strip():
+        raise RestError(422, 42201, 'Empty schema; send {"schema": "…"} with the schema as a string')
+    store = request.app[REGISTRY].store
+    normalize = flag(request, "normalize") or ("normalize" not in request.query and _normalizes(request, subject))
+    try:
+        references, contract = _references(request, subject, body), [_object(body, name) for name in ("metadata", "ruleSet")]
+        given = Schema(str(kind), text, references, *contract)
+        parsed = await judging.parsed(store, subject, given)
+        stored = parsed.normal_text if normalize else parsed.text
+    except InvalidSchemaError as error:
+        raise RestError(422, 42201, f"Invalid schema: {error}") from error
+    if normalize:
+        references = tuple(sorted(references, key=lambda one: one.name))
+    return replace(given, text=stored, references=references)
+
+
+def _normalizes(request: web.Request, subject: str) -> bool:
+    return request.app[REGISTRY].store.settings.config_in_force(subject).get("normalize") is True
+
+
+def _references(request: web.Request, subject: str, body: Mapping[str, Any]) -> tuple[Reference, ...]:
+    references = parse_references(body.get("references"))
+    if references is None:
+        raise InvalidSchemaError('references are a list of {"name": "…", "subject": "…", "version": 1}')
+    store, context = request.app[REGISTRY].store, split(subject)[0]
+    found = []
+    for one in references:
+        versions = store.versions(within(one.subject, context)) if one.version == -1 else []
+        found.append(Reference(one.name, one.subject, versions[-1].version if versions else one.version))
+    return tuple(found)
+
+
+def _object(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise InvalidSchemaError(f"{name} is no object")
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchemaError(f"{name}: {error}") from error
+    return value or None
+
+
+def no_subject(subject: str) -> RestError:
+    """The answer that a subject is not there."""
+    return RestError(404, 40401, f"Subject '{subject}' not found.")
+
+
+async def versions_of(request: web.Request, subject: str, *, deleted: bool) -> list[Version]:
+    """The versions of a subject; there is one at least."""
+    registry = request.app[REGISTRY]
+    found = await registry.known(lambda: registry.store.versions(subject, deleted=deleted) or None)
+    if found is None:
+        raise no_subject(subject)
+    return found
+
+
+async def version_of(request: web.Request, *, deleted: bool) -> Version:
+    """The version that the path names; `latest` and -1 are the newest."""
+    subject, registry, wanted = subject_of(request), request.app[REGISTRY], request.match_info["version"]
+    newest = wanted in ("latest", "-1")
+    if not newest and (
+        not wanted.isdecimal() or not wanted.isascii() or len(wanted) > len(str(MAX_ID)) or not 1 <= int(wanted) <= MAX_ID
+    ):
+        allowed = 'Allowed values are between [1, 2^31-1] and the string "latest"'
+        raise RestError(422, 42202, f"The specified version '{wanted[:100]}' is not a valid version id. {allowed}")
+    found = await versions_of(request, subject, deleted=deleted)
+    if newest:
+        return found[-1]
+    version = await registry.known(lambda: registry.store.version(subject, int(wanted), deleted=deleted))
+    if version is None:
+        raise RestError(404, 40402, f"Version {wanted} not found.")
+    return version
+
+
+def live(request: web.Request, versions: list[Version]) -> list[Version]:
+    """Of some versions those that a request wants: the live ones, or with `deleted=true` all."""
+    return [one for one in versions if flag(request, "deleted") or not one.value.deleted]
+
+
+def described(version: Version) -> dict[str, Any]:
+    """A version, in full."""
+    place: dict[str, Any] = {"subject": version.subject, "version": version.version, "id": version.value.id}
+    said = {**place, "guid": version.schema.guid, **version.schema.members()}
+    return {**said, "deleted": True} if version.value.deleted else said

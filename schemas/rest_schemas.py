@@ -1,0 +1,126 @@
+"""Routes under /schemas and /contexts."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from headrace.schemas import judging
+from headrace.schemas.client import CONTENT_TYPE
+from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.kinds import KINDS
+from headrace.schemas.refusals import RestError
+from headrace.schemas.requests import REGISTRY, answer, context_of, described, flag, live, named_subject, page
+from headrace.schemas.store import Version
+from headrace.schemas.subjects import EVERY_CONTEXT, joined, split
+
+routes = web.RouteTableDef()
+_FORMATS: Final = ("resolved", "serialized")
+
+
+def prefix_of(request: web.Request) -> str:
+    """How the names of listed subjects begin; by default those of all contexts are listed."""
+    prefix = request.query.get("subjectPrefix", "" if "context" in request.match_info else EVERY_CONTEXT)
+    return joined(context_of(request), prefix) if "context" in request.match_info and not prefix.startswith(":") else prefix
+
+
+async def text_of(request: web.Request, version: Version) -> str:
+    """The text of a version in the `format` that a request asks for; a format that its type has not is the default one."""
+    if request.query.get("format") not in _FORMATS:
+        return version.schema.text
+    try:
+        parsed = await judging.parsed(request.app[REGISTRY].store, version.subject, version.schema)
+    except InvalidSchemaError as error:
+        raise RestError(422, 42201, f"Invalid schema: {error}") from error
+    formatted = getattr(parsed, request.query["format"], None)
+    return version.schema.text if formatted is None else str(formatted)
+
+
+async def _with_id(request: web.Request) -> list[Version]:
+    wanted, registry = request.match_info["id"], request.app[REGISTRY]
+    context, name = context_of(request), ""
+    if subject := request.query.get("subject"):
+        context, name = split(named_subject(request, subject, may_be_context=True))
+    found = None
+    if wanted.isdecimal() and wanted.isascii() and len(wanted) <= 10:
+        found = await registry.known(lambda: registry.store.with_id(int(wanted), context) or None)
+    if found is None:
+        raise RestError(404, 40403, f"Schema {wanted[:100]} not found")
+    return [one for one in found if split(one.subject)[1] == name] or found
+
+
+async def _members(request: web.Request, version: Version) -> dict[str, Any]:
+    members = version.schema.members() | {"schema": await text_of(request, version), "guid": version.schema.guid}
+    if flag(request, "fetchMaxId"):
+        members["maxId"] = request.app[REGISTRY].store.max_id(split(version.subject)[0])
+    if flag(request, "includeSubjects"):
+        found = request.app[REGISTRY].store.with_id(version.value.id, split(version.subject)[0])
+        members["subjects"] = sorted({one.subject for one in live(request, found)})
+    return members
+
+
+@routes.get("/schemas/ids/{id}")
+async def get_by_id(request: web.Request) -> web.Response:
+    """A schema by its id: what consumers ask for."""
+    return answer(await _members(request, (await _with_id(request))[0]))
+
+
+@routes.get("/schemas/ids/{id}/schema")
+async def get_text_by_id(request: web.Request) -> web.Response:
+    """The text alone."""
+    return web.Response(text=await text_of(request, (await _with_id(request))[0]), content_type=CONTENT_TYPE)
+
+
+@routes.get("/schemas/ids/{id}/subjects")
+async def get_subjects_of_id(request: web.Request) -> web.Response:
+    """Where it is registered."""
+    return answer(page(request, sorted({one.subject for one in live(request, await _with_id(request))})))
+
+
+@routes.get("/schemas/ids/{id}/versions")
+async def get_versions_of_id(request: web.Request) -> web.Response:
+    """Where, and as which versions."""
+    found = [{"subject": one.subject, "version": one.version} for one in live(request, await _with_id(request))]
+    return answer(page(request, found))
+
+
+async def _with_guid(request: web.Request) -> list[Version]:
+    registry, guid = request.app[REGISTRY], request.match_info["guid"].lower()
+    found = await registry.known(lambda: registry.store.with_guid(guid) or None)
+    if found is None:
+        raise RestError(404, 40403, f"Schema {guid[:100]} not found")
+    return found
+
+
+@routes.get("/schemas/guids/{guid}")
+async def get_by_guid(request: web.Request) -> web.Response:
+    """A schema by its GUID, the same in every registry."""
+    return answer(await _members(request, (await _with_guid(request))[0]))
+
+
+@routes.get("/schemas/guids/{guid}/ids")
+async def get_ids_of_guid(request: web.Request) -> web.Response:
+    """The id that it has in each context."""
+    found = {(split(one.subject)[0], one.value.id) for one in await _with_guid(request)}
+    return answer([{"context": context, "id": schema_id} for context, schema_id in sorted(found)])
+
+
+@routes.get("/schemas/types")
+async def list_types(_: web.Request) -> web.Response:
+    """The types that may be registered."""
+    return answer(list(KINDS))
+
+
+@routes.get("/schemas")
+async def list_schemas(request: web.Request) -> web.Response:
+    """All versions, or the latest of each subject."""
+    store, deleted = request.app[REGISTRY].store, flag(request, "deleted")
+    first = -1 if flag(request, "latestOnly") else 0
+    subjects = store.subjects(deleted=deleted, prefix=prefix_of(request))
+    found = [one for subject in subjects for one in store.versions(subject, deleted=deleted)[first:]]
+    return answer([described(one) for one in page(request, found)])
+
+
+@routes.get("/contexts")
+async def list_contexts(request: web.Request) -> web.Response:
+    """The contexts that there are."""
+    return answer(page(request, request.app[REGISTRY].store.contexts()))
