@@ -38,6 +38,7 @@ COMMANDS = {
     "audit": _Command("headrace.jobs.audit_command", "say whether everything written has landed", "sinks"),
     "job": _Command("headrace.jobs.job_command", "run a batch job over landed tables", "jobs"),
     "files": _Command("headrace.sinks.files_command", "list a landed table's live files", "sinks"),
+    "iceberg": _Command("headrace.sinks.iceberg.command", "show landed tables as Iceberg tables", "iceberg"),
     "check": _Command("headrace.sinks.check_command", "verify every invariant of landed tables, offline", "sinks"),
     "config": _Command("headrace.config_command", "explain configurations: every key, or a part's JSON Schema", "broker"),
 }

@@ -1,8 +1,17 @@
 """`headrace load`: land topics as tables, until told to stop, or once up to the end."""
 
 import argparse
+import contextlib
+from typing import TYPE_CHECKING
 
+from headrace.errors import UsageError
 from headrace.part import add_part_arguments, begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from headrace.clock import Clock
+    from headrace.sinks.config import Load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +37,27 @@ def run(args: argparse.Namespace) -> int:
     health = Health(time.monotonic)
     clock = SystemClock()
     ports = serve_part_http(config.load, config.kafka, health, clock)
-    loader = Loader(config, clock, once=args.once)
-    health.not_ready(loader.why_not_ready)
-    with run_file(args.run_file, ports):
+    with _projector(config.load, clock) as landed, run_file(args.run_file, ports):
+        loader = Loader(config, clock, once=args.once, landed=landed)
+        health.not_ready(loader.why_not_ready)
         loader.run(stop)
     return 0
+
+
+@contextlib.contextmanager
+def _projector(load: "Load", clock: "Clock") -> "Iterator[Callable[[str], None]]":
+    """What the loader says to whoever shows its tables elsewhere: that it has landed in one."""
+    if load.iceberg is None:
+        yield lambda topic: None  # noqa: ARG005
+        return
+    try:
+        from headrace.sinks.iceberg.projector import Projector
+    except ModuleNotFoundError as error:
+        raise UsageError(f"load.iceberg: {error.name} is missing; install it with: pip install 'headrace[iceberg]'") from error
+
+    projector = Projector(load.iceberg, load.directory, clock)
+    projector.start()
+    try:
+        yield projector.landed
+    finally:
+        projector.close()

@@ -2,53 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import Field, field_validator
 
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
-
-_SIZES: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def _measure(value: Any, units: dict[str, Any], example: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
-    if not match or match.group(2).lower() not in units:
-        raise ValueError(f"write it like {example}")
-    return float(match.group(1)) * units[match.group(2).lower()]
-
-
-def _size(value: Any) -> Any:
-    measured = _measure(value, _SIZES, "128MiB")
-    return int(measured) if isinstance(measured, float) else measured
-
-
-def _schema(example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": ["number", "string"], "examples": [example]})
-
-
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0), _schema("128MiB")]
-"""Bytes; in a file a number or a text with a unit."""
-Duration = Annotated[float, BeforeValidator(lambda value: _measure(value, _SECONDS, "10m")), Field(gt=0), _schema("10m")]
-"""Seconds; in a file a number or a text with a unit."""
-
-
-def _are_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-    return patterns
-
-
-Patterns = Annotated[tuple[str, ...], AfterValidator(_are_patterns)]
+from headrace.sinks.iceberg.config import Iceberg
+from headrace.sinks.measures import Duration, Patterns, Size
 
 
 class Rotate(Section):
@@ -121,6 +84,7 @@ class Load(PartHttpKeys, Output):
         (".*",), description="regular expressions of whole names; of those with `_` at their start only `_audit` lands, always"
     )
     per_topic: tuple[TopicOutput, ...] = Field((), description="exceptions; the first whose `topics` match a topic is taken")
+    iceberg: Iceberg | None = Field(None, description="Iceberg tables that show the landed ones; `{}` for all, beside them")
 
     def output_of(self, topic: str) -> Output:
         """How the rows of a topic become files."""

@@ -7,6 +7,7 @@ assigned from the folds; the group's committed offsets are written for lag tools
 import logging
 import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -56,11 +57,11 @@ class _Table:
 class Loader:
     """Lands topics until it is told to stop, or `once` up to the ends that it finds at its start."""
 
-    def __init__(self, config: LoadConfig, clock: Clock, *, once: bool) -> None:
+    def __init__(self, config: LoadConfig, clock: Clock, *, once: bool, landed: Callable[[str], None]) -> None:
         self._load = config.load
         self._root: Path = config.load.directory
         self._clock = clock
-        self._once = once
+        self._once, self._landed = once, landed
         self._schemas = Schemas(config.registry.client() if config.registry else None)
         self._tables: dict[str, _Table] = {}
         self._goals: dict[Where, int] | None = None
@@ -174,6 +175,7 @@ class Loader:
         if not table.is_open:
             table.loader.open()
             table.is_open = True
+            self._landed(table.loader.topic)
         table.loader.sweep()
         missing = [partition for partition in table.topic.partitions if partition not in table.loader.partitions]
         if not missing:
@@ -313,6 +315,7 @@ class Loader:
         if not table.loader.commit(lambda: self._verify(table)):
             self._start_over(table, "")
             return
+        self._landed(table.loader.topic)
         ends = [TopicPartition(table.loader.topic, partition, offset) for partition, offset in table.loader.ends()]
         try:
             if ends:

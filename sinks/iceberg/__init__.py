@@ -1,0 +1,1 @@
+"""The Iceberg projection of landed tables (landing.md, Iceberg projection)."""

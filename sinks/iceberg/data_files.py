@@ -1,0 +1,143 @@
+"""A landed file as an Iceberg data file: counts and sizes from our record, statistics and the partition from its footer.
+
+A file lies in one hour's directory, so the hour of its first event time is the hour of all; that is read from the statistics of
+the column itself, never from the path. Rows without an event time lie in the hour in which they were written: a file with one
+has no partition value, and a table with such a file goes on without partitions, pruned by statistics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    DataFileStatistics,
+    MetricModeTypes,
+    MetricsMode,
+    StatisticsCollector,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile as IcebergFile
+from pyiceberg.manifest import DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.transforms import DayTransform, HourTransform
+from pyiceberg.typedef import Record
+from pyiceberg.types import StringType
+
+from headrace.sinks.iceberg.schema import paths_in_files
+from headrace.sinks.table.record import DataFile
+
+EVENT_TIMES: Final = ("event_time", "_timestamp")
+"""Columns whose hour a file's directory is, the first that a table has."""
+_PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_SECONDS: Final = {"hour": 3_600, "day": 86_400}
+_MOST: Final = 1 << 31
+_NO_COLUMN: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    """By which column's hour or day files are told apart."""
+
+    column: str
+    unit: str
+
+    def value(self, footer: pq.FileMetaData) -> int | None:
+        """Hours or days since the epoch of all rows of a file; None if they differ, or nobody can tell."""
+        bounds = _bounds_s(footer, self.column)
+        if bounds is None:
+            return None
+        first, last = (second // _SECONDS[self.unit] for second in bounds)
+        return first if first == last and abs(first) < _MOST else None
+
+    @property
+    def transform(self) -> HourTransform[int] | DayTransform[int]:
+        return HourTransform() if self.unit == "hour" else DayTransform()
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}_{self.unit}"
+
+
+def fitting(footers: Sequence[pq.FileMetaData], candidates: Sequence[Partitioning]) -> Partitioning | None:
+    """The first partitioning that gives each file one value; None if there is none."""
+    return next((one for one in candidates if all(one.value(footer) is not None for footer in footers)), None)
+
+
+def every_partitioning() -> tuple[Partitioning, ...]:
+    """What a new table may be partitioned by, best first."""
+    return tuple(Partitioning(column, unit) for unit in _SECONDS for column in EVENT_TIMES)
+
+
+def partitioning_of(spec: PartitionSpec, schema: Schema) -> Partitioning | None:
+    """How a table is partitioned; None if not at all, or in a way that is not ours."""
+    if len(spec.fields) != 1:
+        return None
+    (field,) = spec.fields
+    kinds = {"hour": HourTransform, "day": DayTransform}
+    units = [unit for unit, kind in kinds.items() if isinstance(field.transform, kind)]
+    column = schema.find_column_name(field.source_id)
+    return Partitioning(column, units[0]) if units and column else None
+
+
+def coarser(one: Partitioning) -> tuple[Partitioning, ...]:
+    """A partitioning and what it may become when a file does not fit: hours can become days, and both can end."""
+    units = list(_SECONDS)
+    return tuple(Partitioning(one.column, unit) for unit in units[units.index(one.unit) :])
+
+
+def _bounds_s(footer: pq.FileMetaData, name: str) -> tuple[int, int] | None:
+    """Whole seconds since the epoch of a time column's first and last value; None if a row lacks it, or there is no telling."""
+    schema = footer.schema.to_arrow_schema()
+    index = schema.get_field_index(name)
+    if index < 0 or not pa.types.is_timestamp(schema.field(index).type) or not footer.num_row_groups:
+        return None
+    per_second = _PER_SECOND[schema.field(index).type.unit]
+    (position,) = [n for n in range(footer.num_columns) if footer.schema.column(n).path == name]
+    found: list[int] = []
+    for group in range(footer.num_row_groups):
+        statistics = footer.row_group(group).column(position).statistics
+        if statistics is None or not statistics.has_min_max or not statistics.has_null_count or statistics.null_count:
+            return None
+        found += [statistics.min_raw // per_second, statistics.max_raw // per_second]
+    return min(found), max(found)
+
+
+def iceberg_file(url: str, file: DataFile, footer: pq.FileMetaData, table: TableMetadata) -> IcebergFile:
+    """A file of ours under the table's current schema and partitioning, which it is known to fit."""
+    schema, spec = table.schema(), table.spec()
+    partitioning = partitioning_of(spec, schema)
+    return IcebergFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=url,
+        file_format=FileFormat.PARQUET,
+        partition=Record() if partitioning is None else Record(partitioning.value(footer)),
+        file_size_in_bytes=file.bytes,
+        sort_order_id=None,
+        spec_id=spec.spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **_statistics(footer, schema, table.properties).to_serialized_dict(),
+    )
+
+
+def _statistics(footer: pq.FileMetaData, schema: Schema, properties: dict[str, str]) -> DataFileStatistics:
+    """Counts, sizes and bounds of the columns; without bounds where a value is one that Python's calendar does not know."""
+    columns = paths_in_files(parquet_path_to_id_mapping(schema))
+    for position in range(footer.num_columns):
+        columns.setdefault(footer.schema.column(position).path, _NO_COLUMN)
+    plan = compute_statistics_plan(schema, properties)
+    plan[_NO_COLUMN] = StatisticsCollector(_NO_COLUMN, StringType(), MetricsMode(MetricModeTypes.NONE), "")
+    try:
+        statistics = data_file_statistics_from_parquet_metadata(footer, plan, columns)
+    except (ValueError, OverflowError):
+        counts = MetricsMode(MetricModeTypes.COUNTS)
+        plan = {key: one if one.mode.type is MetricModeTypes.NONE else replace(one, mode=counts) for key, one in plan.items()}
+        statistics = data_file_statistics_from_parquet_metadata(footer, plan, columns)
+    statistics.column_sizes.pop(_NO_COLUMN, None)
+    return statistics

@@ -1,0 +1,106 @@
+"""How the columns of landed files appear in Iceberg, format version 2.
+
+Every column is optional, at every level: a later file may lack it, and Iceberg can make a column optional but not give old
+files a value. What Iceberg has no type for is left out, by whole columns: null alone, time of day in milliseconds, times in
+nanoseconds (Spark reads them as microseconds, tens of thousands of years off), decimals of more than 38 digits, unsigned
+integers that need more bits than a signed one has.
+Names that Iceberg keeps for its own columns are shown as others: Spark refuses a table that has one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import pyarrow as pa
+from pyiceberg.schema import Schema
+from pyiceberg.table.name_mapping import MappedField, NameMapping, create_mapping_from_schema
+
+RENAMED: Final[Mapping[str, str]] = {
+    "_partition": "_kafka_partition",
+    "_file": "_file_",
+    "_pos": "_pos_",
+    "_deleted": "_deleted_",
+    "_spec_id": "_spec_id_",
+    "_row_id": "_row_id_",
+    "_last_updated_sequence_number": "_last_updated_sequence_number_",
+}
+"""Name in our files → name in Iceberg (its spec, Reserved Field IDs)."""
+_SAME: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
+    pa.types.is_boolean,
+    pa.types.is_signed_integer,
+    pa.types.is_uint8,
+    pa.types.is_uint16,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_date32,
+    pa.types.is_decimal128,
+)
+_LEFT_OUT: Final = 2_000_000_000
+
+
+def shown_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns that Iceberg shows of a file, with the types that it shows them as."""
+    shown = [(field.name, _shown(field.type)) for field in schema]
+    return pa.schema([pa.field(RENAMED.get(name, name), type_, nullable=True) for name, type_ in shown if type_ is not None])
+
+
+def left_out(schema: pa.Schema) -> tuple[str, ...]:
+    """The names of the columns that Iceberg cannot show."""
+    return tuple(field.name for field in schema if _shown(field.type) is None)
+
+
+def name_mapping(schema: Schema, hidden: Iterable[str]) -> str:
+    """The property that says which column of a file, which has no field ids, is which of the table's.
+
+    Columns that are left out have ids that no column of the table will get: pyiceberg refuses a file with a name without one.
+    """
+    in_files = {shown: name for name, shown in RENAMED.items()}
+    shown = [
+        field.model_copy(update={"names": [in_files.get(name, name) for name in field.names]})
+        for field in create_mapping_from_schema(schema)
+    ]
+    others = [MappedField.model_validate({"field-id": _LEFT_OUT + n, "names": [name]}) for n, name in enumerate(sorted(hidden))]
+    return NameMapping(shown + others).model_dump_json()
+
+
+def hidden_columns(mapping: NameMapping | None) -> frozenset[str]:
+    """The names of columns that a table's mapping says are left out."""
+    return frozenset(field.names[0] for field in mapping or () if field.field_id is not None and field.field_id >= _LEFT_OUT)
+
+
+def paths_in_files(paths: Mapping[str, int]) -> dict[str, int]:
+    """Field ids by the paths of columns in our files, from those by their paths in Iceberg."""
+    in_files = {shown: name for name, shown in RENAMED.items()}
+    split = {path: path.partition(".") for path in paths}
+    return {in_files.get(first, first) + dot + rest: paths[path] for path, (first, dot, rest) in split.items()}
+
+
+def _shown(type_: pa.DataType) -> pa.DataType | None:
+    types = pa.types
+    if types.is_struct(type_):
+        fields = [(field.name, _shown(field.type)) for field in type_]
+        if not fields or any(inner is None for _, inner in fields):
+            return None
+        return pa.struct([pa.field(name, inner, nullable=True) for name, inner in fields])
+    if types.is_map(type_):
+        key, item = _shown(type_.key_type), _shown(type_.item_type)
+        return None if key is None or item is None else pa.map_(key, pa.field("value", item, nullable=True))
+    if types.is_list(type_) or types.is_large_list(type_):
+        inner = _shown(type_.value_type)
+        return None if inner is None else pa.list_(pa.field("element", inner, nullable=True))
+    if types.is_dictionary(type_):
+        return _shown(type_.value_type)
+    return type_ if _has_counterpart(type_) else None
+
+
+def _has_counterpart(type_: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_timestamp(type_):
+        return bool(type_.tz in (None, "UTC") and type_.unit != "ns")
+    if types.is_fixed_size_binary(type_):
+        return bool(type_.byte_width > 0)
+    if types.is_time64(type_):
+        return bool(type_.unit == "us")
+    return any(is_one(type_) for is_one in _SAME)

@@ -1,0 +1,345 @@
+"""The shell of the projection: carries the core's steps out on our table log and on an Iceberg table through pyiceberg.
+
+pyiceberg repeats a refused commit by itself on whatever is there by then, without asking whether the files are there already
+(measured: late appends were accepted, and rows repeated). `commit.retry.num-retries=0` turns that off; what is tried again, and
+with what, is the core's to decide. The check of the current snapshot in the same request is Iceberg's `assert-ref-snapshot-id`.
+"""
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.manifest import DataFile as IcebergFile
+from pyiceberg.manifest import DataFileContent, ManifestContent
+from pyiceberg.table import Table, Transaction
+
+from headrace.errors import StorageError, UsageError
+from headrace.sinks.iceberg import data_files, schema
+from headrace.sinks.iceberg.catalog import open_catalog, peer_errors
+from headrace.sinks.iceberg.config import Iceberg
+from headrace.sinks.iceberg.location import METADATA, table_url
+from headrace.sinks.iceberg.projection import (
+    Commit,
+    CreateTable,
+    Head,
+    ListLive,
+    Live,
+    LoadTable,
+    Marks,
+    Projected,
+    ReadHead,
+    ReadRecords,
+    Shown,
+    Step,
+    project,
+)
+from headrace.sinks.table import names, record, upkeep
+from headrace.sinks.table.commit import read_head
+from headrace.sinks.table.record import CommitRecord, DataFile
+from headrace.sinks.table.store import Get, LocalStore, Store, carry_out
+from headrace.sinks.table.store import Steps as StoreSteps
+
+logger = logging.getLogger(__name__)
+
+NO_BLIND_RETRIES: Final = {"commit.retry.num-retries": "0"}
+NAME_MAPPING: Final = "schema.name-mapping.default"
+OWNER: Final = "headrace.table"
+PROPERTIES: Final = {
+    **NO_BLIND_RETRIES,
+    "format-version": "2",
+    "gc.enabled": "false",  # the files are our log's: no engine may delete them with a snapshot or with the table
+    "commit.manifest-merge.enabled": "true",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
+_MARKS: Final = ("headrace.generation", "headrace.seq", "headrace.attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far an Iceberg table is: the record of our log that it shows, and how many came after it.
+
+    `seq` is None where it shows none, `behind` where that record is not one of this log: the next sync compares the files.
+    Records without rows (gaps, quarantine) change nothing in it, and are counted as behind until the next file.
+    """
+
+    seq: int | None
+    behind: int | None
+    files: int
+    rows: int
+
+
+class Projection:
+    """The Iceberg tables of one root."""
+
+    def __init__(self, config: Iceberg, root: Path) -> None:
+        """Open the catalog.
+
+        Raises:
+            PeerError: it cannot be reached.
+        """
+        self._config, self._root = config, root
+        self._catalog = open_catalog(config, root)
+
+    def sync(self, topic: str) -> Projected:
+        """Bring the Iceberg table of one landed table up to its log's head.
+
+        Raises:
+            PeerError: the catalog or a store refused; nothing of it is half there, and it can be tried again.
+            StorageError, CorruptError, VersionError: our log cannot be read, or a file that it names.
+            UsageError: there is a table of that name which is not ours.
+        """
+        table = self._table(topic)
+        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
+            return table.sync()
+
+    def state(self, topic: str) -> "State":
+        """Where a table stands. Raises as `sync`, and changes nothing."""
+        table = self._table(topic)
+        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
+            return table.state()
+
+    def drop(self, topic: str) -> None:
+        """Take the Iceberg table out of the catalog, its files left as they are; the next `sync` makes it anew.
+
+        Raises:
+            UsageError: it is not ours.
+        """
+        table = self._table(topic)
+        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
+            table.drop()
+
+    def _table(self, topic: str) -> "ProjectedTable":
+        store = LocalStore(self._root / topic)
+        return ProjectedTable(self._catalog, (self._config.namespace, topic), store, table_url(self._root, topic))
+
+
+class ProjectedTable:
+    """One landed table and the Iceberg table that shows it."""
+
+    def __init__(self, catalog: Catalog, identifier: tuple[str, str], store: Store, url: str) -> None:
+        self._catalog, self._identifier, self._store, self._url = catalog, identifier, store, url
+        self.name = ".".join(identifier)
+        self._loaded: Table | None = None
+        self._live: dict[str, IcebergFile] = {}
+        self._footers: dict[str, pq.FileMetaData] = {}
+
+    def sync(self) -> Projected:
+        steps, answer = project(), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # the steps say which type
+            answer = self._answer(step)
+
+    def _answer(self, step: Step) -> Any:
+        match step:
+            case LoadTable():
+                return self.load()
+            case CreateTable(sample):
+                return self._create(sample)
+            case ListLive():
+                return self._list_live()
+            case ReadHead():
+                return self.head()
+            case ReadRecords(generation, first, last):
+                return self._records(generation, first, last)
+            case Commit():
+                return self._commit(step)
+
+    # Our log.
+
+    def head(self) -> Head:
+        """The head of our log; whatever was landed and not moved yet is in its place after this."""
+        fold = carry_out(read_head(), self._store)
+        carry_out(upkeep.finish_moves(fold), self._store)
+        files = {path: file for path, file in fold.files.items() if file.format == "parquet"}
+        return Head(None if fold.attempt is None else Marks(fold.generation, fold.seq, fold.attempt), files)
+
+    def _records(self, generation: int, first: int, last: int) -> tuple[CommitRecord | None, ...]:
+        paths = tuple(names.record_path(generation, seq) for seq in range(first, last + 1))
+        found: tuple[bytes | None, ...] = carry_out(_get(paths), self._store)
+        return tuple(None if data is None else record.decode(data, path) for path, data in zip(paths, found, strict=True))
+
+    def _footer(self, file: DataFile) -> pq.FileMetaData:
+        assert self._loaded is not None, "files are read for a table that was loaded"
+        return self._read_footer(self._loaded, file)
+
+    def _read_footer(self, table: Table, file: DataFile) -> pq.FileMetaData:
+        if file.path not in self._footers:
+            url = f"{self._url}/{file.path}"
+            try:
+                with table.io.new_input(url).open() as opened:
+                    footer = pq.read_metadata(opened)
+            except FileNotFoundError as error:
+                raise StorageError(f"{url}: the log names this file, and it is missing; run: headrace check") from error
+            if footer.num_rows != file.rows:
+                said = f"{url} has {footer.num_rows} rows, the log says {file.rows}"
+                raise StorageError(f"{said}; a landed file was changed; restore it")
+            self._footers[file.path] = footer
+        return self._footers[file.path]
+
+    # The Iceberg table.
+
+    def load(self) -> Shown | None:
+        """The Iceberg table as it is now.
+
+        Raises:
+            UsageError: it shows something else.
+        """
+        self._live.clear()
+        try:
+            table = self._catalog.load_table(self._identifier)
+        except NoSuchTableError:
+            self._loaded = None
+            return None
+        if (owner := table.properties.get(OWNER)) != self._url:
+            whose = f"shows {owner}" if owner else "was not made by headrace"
+            raise UsageError(f"iceberg table {self.name} {whose}, not {self._url}; choose another namespace, or drop it")
+        if any(table.properties.get(key) != value for key, value in NO_BLIND_RETRIES.items()):
+            with table.transaction() as transaction:
+                transaction.set_properties(NO_BLIND_RETRIES)
+        self._loaded = table
+        snapshot = table.current_snapshot()
+        if snapshot is None:
+            return Shown(None, None)
+        marks = _marks(table.properties)
+        said = _marks(snapshot.summary.additional_properties if snapshot.summary else {})
+        return Shown(snapshot.snapshot_id, marks if marks == said else None)
+
+    def drop(self) -> None:
+        """Take it out of the catalog, unless it is somebody else's; also where its metadata cannot be read any more."""
+        try:
+            self.load()
+        except (OSError, ValueError):
+            logger.warning("the iceberg table's metadata cannot be read", extra={"table": self.name})
+        with contextlib.suppress(NoSuchTableError):
+            self._catalog.drop_table(self._identifier)
+
+    def state(self) -> "State":
+        """Where the table stands, for people."""
+        shown = self.load()
+        fold = carry_out(read_head(), self._store)
+        snapshot = self._loaded.current_snapshot() if self._loaded else None
+        if shown is None or snapshot is None:
+            return State(None, fold.seq + 1, 0, 0)
+        said = snapshot.summary.additional_properties if snapshot.summary else {}
+        files, rows = (int(said.get(key, 0)) for key in ("total-data-files", "total-records"))
+        if shown.marks is None or shown.marks.generation != fold.generation:
+            return State(None, None, files, rows)
+        return State(shown.marks.seq, fold.seq - shown.marks.seq, files, rows)
+
+    def _create(self, sample: DataFile) -> None:
+        from pyiceberg.io import load_file_io
+
+        io = load_file_io(dict(self._catalog.properties), self._url)
+        url = f"{self._url}/{sample.path}"
+        with io.new_input(url).open() as opened:
+            footer = pq.read_metadata(opened)
+        try:
+            self._catalog.create_table(
+                self._identifier,
+                schema.shown_schema(footer.schema.to_arrow_schema()),
+                location=f"{self._url}/{METADATA}",
+                properties={**PROPERTIES, OWNER: self._url},
+            )
+        except TableAlreadyExistsError:
+            return
+        logger.info("iceberg table made", extra={"table": self.name})
+
+    def _list_live(self) -> Live:
+        assert self._loaded is not None, "it was loaded"
+        snapshot = self._loaded.current_snapshot()
+        altered = False
+        for manifest in snapshot.manifests(self._loaded.io) if snapshot else ():
+            altered |= manifest.content == ManifestContent.DELETES
+            for entry in manifest.fetch_manifest_entry(self._loaded.io, discard_deleted=True):
+                if entry.data_file.content == DataFileContent.DATA:
+                    url = entry.data_file.file_path
+                    name = url.removeprefix(f"{self._url}/")
+                    altered |= name in self._live
+                    self._live[name] = entry.data_file
+        return Live(frozenset(self._live), altered)
+
+    def _commit(self, step: Commit) -> bool:
+        table = self._loaded
+        assert table is not None, "it was loaded"
+        footers = [self._footer(file) for file in step.add]
+        marks = dict(zip(_MARKS, (str(step.marks.generation), str(step.marks.seq), step.marks.attempt), strict=True))
+        try:
+            with table.transaction() as transaction:
+                self._fit(transaction, footers, is_new=table.current_snapshot() is None)
+                metadata = transaction.table_metadata
+                update = transaction.update_snapshot(snapshot_properties=marks)
+                with update.overwrite() if step.remove else update.merge_append() as snapshot:
+                    for name in step.remove:
+                        snapshot.delete_data_file(self._live[name])
+                    for file, footer in zip(step.add, footers, strict=True):
+                        snapshot.append_data_file(data_files.iceberg_file(f"{self._url}/{file.path}", file, footer, metadata))
+                transaction.set_properties(marks)
+        except CommitFailedException:
+            logger.info("another has committed to the iceberg table meanwhile", extra={"table": self.name})
+            time.sleep(random.uniform(0, 0.05))
+            return False
+        return True
+
+    def _fit(self, transaction: Transaction, footers: Iterable[pq.FileMetaData], *, is_new: bool) -> None:
+        """Let the table's columns and partitions take in files with these footers."""
+        footers = list(footers)
+        arrows = _distinct(footer.schema.to_arrow_schema() for footer in footers)
+        for arrow in arrows:
+            with transaction.update_schema() as update:
+                update.union_by_name(schema.shown_schema(arrow))
+        metadata = transaction.table_metadata
+        self._map_names(transaction, {name for arrow in arrows for name in schema.left_out(arrow)})
+        now = data_files.partitioning_of(metadata.spec(), metadata.schema())
+        candidates = data_files.every_partitioning() if is_new else data_files.coarser(now) if now else ()
+        wanted = data_files.fitting(footers, candidates)
+        if wanted == now and (now or not metadata.spec().fields):
+            return
+        with transaction.update_spec() as spec:
+            for field in metadata.spec().fields:
+                spec.remove_field(field.name)
+            if wanted:
+                spec.add_field(wanted.column, wanted.transform, wanted.name)
+
+    def _map_names(self, transaction: Transaction, left_out: Set[str]) -> None:
+        metadata = transaction.table_metadata
+        known = schema.hidden_columns(metadata.name_mapping())
+        if new := left_out - known:
+            logger.warning(
+                "iceberg has no type for columns, which are left out: %s", ", ".join(sorted(new)), extra={"table": self.name}
+            )
+        mapping = schema.name_mapping(metadata.schema(), known | left_out)
+        if metadata.properties.get(NAME_MAPPING) != mapping:
+            transaction.set_properties({NAME_MAPPING: mapping})
+
+
+def _get(paths: tuple[str, ...]) -> StoreSteps[tuple[bytes | None, ...]]:
+    found: tuple[bytes | None, ...] = yield Get(paths)
+    return found
+
+
+def _marks(said: Mapping[str, Any]) -> Marks | None:
+    generation, seq, attempt = (said.get(key) for key in _MARKS)
+    if generation is None or seq is None or attempt is None or not (generation.isdecimal() and seq.isdecimal()):
+        return None
+    return Marks(int(generation), int(seq), attempt)
+
+
+def _distinct(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
+    found: list[pa.Schema] = []
+    for one in schemas:
+        if not any(one.equals(known) for known in found):
+            found.append(one)
+    return found
