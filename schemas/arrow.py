@@ -31,6 +31,8 @@ Bad = list[tuple[int, str]]
 # Arrow's string offsets are 32 bits wide; a batch stays far below.
 _MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
 _FEW: Final = 32
+_LATEST: Final = {"us": 2**63 - 2, "ms": (2**63 - 2) // 1000}
+"""The largest distance from the epoch; one microsecond more means infinity to DuckDB."""
 _DECODE_ERRORS: Final = (ValueError, TypeError, IndexError, KeyError, OverflowError, EOFError, MemoryError, ArithmeticError)
 
 
@@ -45,8 +47,8 @@ class _Plan:
 
 
 @lru_cache(maxsize=1000)
-def _plan(schema_json: str) -> _Plan:
-    root = compile_schema(schema_json)
+def _plan(schema_json: str, references: tuple[tuple[str, str], ...]) -> _Plan:
+    root = compile_schema(schema_json, references)
     return _Plan(root, pa.schema(list(root.type)), json.dumps(root.plain), fastavro.parse_schema(root.plain))
 
 
@@ -56,18 +58,18 @@ def arrow_schema(schema_json: str) -> pa.Schema:
     Raises:
         UnsupportedSchemaError: no payload of this schema can land; the message is the reason.
     """
-    return _plan(schema_json).schema
+    return _plan(schema_json, ()).schema
 
 
-def decode(schema_json: str, payloads: Sequence[bytes]) -> tuple[pa.Table, Bad]:
-    """Decode payloads (without their framing) that were written with one schema.
+def decode(schema_json: str, payloads: Sequence[bytes], references: tuple[tuple[str, str], ...] = ()) -> tuple[pa.Table, Bad]:
+    """Decode payloads (without their framing) that were written with one schema, which may refer to others.
 
     Returns:
         A table of those that can be decoded, in order, under `arrow_schema` (one without columns where that raises);
         and (index, reason) of every other, ascending. Never raises because of a payload or a schema.
     """
     try:
-        plan = _plan(schema_json)
+        plan = _plan(schema_json, references)
     except UnsupportedSchemaError as error:
         return pa.table({}), [(index, str(error)) for index in range(len(payloads))]
     batches: list[pa.RecordBatch] = []
@@ -97,6 +99,7 @@ def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.Reco
         columns = [_adopt(raw.column(index), child) for index, (_, child) in enumerate(plan.root.children)]
         batch = pa.RecordBatch.from_arrays(columns, schema=plan.schema)
         batch.validate(full=_may_be_out_of_range(plan.root))
+        check_times(batch)
     except _DECODE_ERRORS:
         return None
     except BaseException as error:  # a Rust panic is none of Exception
@@ -109,6 +112,32 @@ def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.Reco
 
 def _may_be_out_of_range(node: Node) -> bool:
     return pa.types.is_time(node.type) or any(_may_be_out_of_range(child) for _, child in node.children)
+
+
+def check_times(batch: pa.RecordBatch) -> None:
+    """See that readers which count microseconds can read all timestamps: one that they cannot makes DuckDB refuse a query.
+
+    Raises:
+        ValueError: one is out of that range.
+    """
+    for column in batch.columns:
+        _check_times(column)
+
+
+def _check_times(array: pa.Array) -> None:
+    kind = array.type
+    if pa.types.is_timestamp(kind) and kind.unit in _LATEST:
+        bounds = pc.min_max(array.view(pa.int64())).as_py()
+        latest = _LATEST[kind.unit]
+        if bounds["min"] is not None and not -latest <= bounds["min"] <= bounds["max"] <= latest:
+            raise ValueError(f"a {kind} beyond the years that microseconds reach")
+    elif pa.types.is_struct(kind):
+        for child in array.flatten():
+            _check_times(child)
+    elif pa.types.is_map(kind):
+        _check_times(array.items)
+    elif pa.types.is_list(kind):
+        _check_times(array.flatten())
 
 
 def _adopt(array: pa.Array, node: Node) -> pa.Array:
@@ -248,4 +277,5 @@ def _build(plan: _Plan, rows: list[Any]) -> pa.RecordBatch:
     batch = pa.RecordBatch.from_struct_array(pa.array(rows, plan.root.type))
     batch = pa.RecordBatch.from_arrays(batch.columns, schema=plan.schema)
     batch.validate(full=True)
+    check_times(batch)
     return batch

@@ -12,9 +12,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 from headrace.errors import PeerError, RefusedError, UsageError
 
@@ -36,6 +38,25 @@ def _opener(ca_file: Path | None) -> urllib.request.OpenerDirector:
     except OSError as error:
         raise UsageError(f"ssl.ca.location {ca_file}: {error.strerror or error}; name a PEM file of authorities") from error
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Another schema that a schema uses, and the name that it uses it by."""
+
+    name: str
+    subject: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A schema as a registry has it; `type` is AVRO, JSON or PROTOBUF, `id` is 0 where the registry does not say."""
+
+    id: int
+    type: str
+    text: str
+    references: tuple[Reference, ...]
 
 
 class _Readable(Protocol):
@@ -69,19 +90,41 @@ class RegistryClient:
         answer = self._call("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema_json})
         return self._member(answer, "id", int)
 
-    def schema_by_id(self, schema_id: int) -> str:
-        """The text of a registered schema."""
-        return self._member(self._call("GET", f"/schemas/ids/{schema_id}"), "schema", str)
+    def schema_by_id(self, schema_id: int) -> Registered:
+        """A registered schema."""
+        return self._registered(self._call("GET", f"/schemas/ids/{schema_id}"), schema_id)
 
-    def latest(self, subject: str) -> tuple[int, int, str] | None:
-        """(id, version, schema) of a subject's latest version; None where the subject has none."""
+    def schema_by_guid(self, guid: UUID) -> Registered:
+        """A registered schema, by what names it in every registry."""
+        return self._registered(self._call("GET", f"/schemas/guids/{guid}"), 0)
+
+    def version(self, subject: str, version: int) -> Registered:
+        """One version of a subject, also if it was deleted since."""
+        return self._registered(self._call("GET", f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true"), 0)
+
+    def _registered(self, answer: Any, schema_id: int) -> Registered:
+        text = self._member(answer, "schema", str)
+        references, kind, own_id = answer.get("references") or [], answer.get("schemaType") or "AVRO", answer.get("id")
+        if not isinstance(references, list) or not isinstance(kind, str):
+            raise self._nonsense("answer", "references or schemaType of a wrong type")
+        return Registered(
+            own_id if not schema_id and isinstance(own_id, int) else schema_id,
+            kind,
+            text,
+            tuple(
+                Reference(self._member(one, "name", str), self._member(one, "subject", str), self._member(one, "version", int))
+                for one in references
+            ),
+        )
+
+    def latest(self, subject: str) -> Registered | None:
+        """A subject's latest version; None where the subject has none."""
         try:
-            answer = self._call("GET", f"/subjects/{quote(subject, safe='')}/versions/latest")
+            return self._registered(self._call("GET", f"/subjects/{quote(subject, safe='')}/versions/latest"), 0)
         except RefusedError as error:
             if error.code in (SUBJECT_NOT_FOUND, VERSION_NOT_FOUND):
                 return None
             raise
-        return self._member(answer, "id", int), self._member(answer, "version", int), self._member(answer, "schema", str)
 
     def subjects(self) -> list[str]:
         """All subjects that have a version."""

@@ -3,7 +3,7 @@
 | Avro | Arrow |
 |---|---|
 | null, boolean, int, long, float, double, string, bytes | null, bool, int32, int64, float32, float64, string, binary |
-| fixed(n), duration | fixed-size binary |
+| fixed(n), duration | fixed-size binary; binary where n > 256 |
 | enum | string |
 | array, map, record | list, map<string, …>, struct (the outermost record: the columns) |
 | date, time-millis, time-micros | date32, time32[ms], time64[us] |
@@ -23,7 +23,7 @@ inside another type, a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any, Final
@@ -31,8 +31,13 @@ from typing import Any, Final
 import fastavro
 import pyarrow as pa
 
+from headrace.schemas.unified import JSON_TEXT
+
 MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 64
+MAX_FIXED_BYTES: Final = 256
+"""A longer fixed lands as bytes: in fixed-size binary a null takes as much memory as a value."""
+_MAX_INT: Final = 2**31 - 1
 Schema = Any  # Avro schemas are JSON: names, lists, and mappings
 Convert = Callable[[Any], Any]
 _EXACT: Final = Context(prec=100)
@@ -58,6 +63,17 @@ _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
     ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
 }
+
+
+_SCHEMA_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    fastavro.schema.SchemaParseException,
+)
 
 
 class UnsupportedSchemaError(ValueError):
@@ -91,19 +107,24 @@ class Node:
     symbols: tuple[str, ...] = ()
 
 
-def compile_schema(schema_json: str) -> Node:
+def compile_schema(schema_json: str, references: Iterable[tuple[str, str]] = ()) -> Node:
     """The root node of a schema: always a record, made up with the one field `value` where the schema is none.
+
+    Args:
+        references: (name, text) of the schemas whose names it uses, after those that they use themselves.
 
     Raises:
         UnsupportedSchemaError: it is no Avro schema, or holds a type that cannot land.
     """
     named: dict[str, Schema] = {}
     try:
+        for _, text in references:
+            fastavro.parse_schema(json.loads(text), named)
         parsed = fastavro.parse_schema(json.loads(schema_json), named)
         root = _Compiler(named).node(parsed, ())
     except UnsupportedSchemaError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, fastavro.schema.SchemaParseException) as error:
+    except _SCHEMA_ERRORS as error:
         raise UnsupportedSchemaError(f"not an Avro schema: {error!r}") from error
     if root.kind == "record" and not root.nullable:
         return root
@@ -113,7 +134,11 @@ def compile_schema(schema_json: str) -> Node:
 
 
 def _field(name: str, node: Node) -> pa.Field:
-    return pa.field(name, node.type, nullable=node.nullable or node.kind == "null")
+    return pa.field(name, node.type, node.nullable or node.kind == "null", JSON_TEXT if node.kind == "json" else None)
+
+
+def _item(name: str, node: Node) -> pa.Field:
+    return pa.field(name, node.type, metadata=JSON_TEXT if node.kind == "json" else None)
 
 
 class _Compiler:
@@ -169,11 +194,11 @@ class _Compiler:
 
     def _fixed(self, schema: Mapping[str, Any]) -> Node:
         size = schema["size"]
-        if not isinstance(size, int) or size < 0:
+        if not isinstance(size, int) or not 0 <= size <= _MAX_INT:
             raise UnsupportedSchemaError(f"fixed {schema['name']} has size {size!r}")
         plain = {"type": "fixed", "name": self._name(), "size": size}
         logical = schema.get("logicalType")
-        kind, convert = pa.binary(size), None
+        kind, convert = pa.binary(size if size <= MAX_FIXED_BYTES else -1), None
         if logical == "decimal" and (decimal := _decimal(schema, size)):
             kind, convert = decimal
         elif logical == "uuid" and size == 16:
@@ -186,13 +211,13 @@ class _Compiler:
             raise UnsupportedSchemaError("an array whose items take no bytes has no bounded length")
         convert = _each(item.convert)
         plain = {"type": "array", "items": item.plain}
-        return Node("array", pa.list_(item.type), plain, item.bulk, convert=convert, children=(("item", item),))
+        return Node("array", pa.list_(_item("item", item)), plain, item.bulk, convert=convert, children=(("item", item),))
 
     def _map(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
         item = self.node(schema["values"], (*within, ""))
         convert = _pairs(item.convert)
         plain = {"type": "map", "values": item.plain}
-        kind = pa.map_(pa.string(), item.type)
+        kind = pa.map_(pa.string(), _item("value", item))
         return Node("map", kind, plain, item.bulk, convert=convert, children=(("item", item),))
 
     def _record(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
@@ -201,6 +226,8 @@ class _Compiler:
             raise UnsupportedSchemaError(f"the type {name} is recursive; Arrow has no such type")
         own = self._name()
         children = tuple((field["name"], self.node(field["type"], (*within, name))) for field in schema["fields"])
+        if len({key for key, _ in children}) < len(children):
+            raise UnsupportedSchemaError(f"the record {name} has two fields of one name")
         if not children and within:
             raise UnsupportedSchemaError(f"the record {name} has no fields")
         plain = {"type": "record", "name": own, "fields": [{"name": key, "type": child.plain} for key, child in children]}

@@ -6,6 +6,8 @@ Source: Confluent Schema Registry, wire format. Pure; knows nothing of registrie
 from typing import Final
 
 MAGIC: Final = 0
+MAGIC_GUID: Final = 1
+"""Before the 16 bytes of a schema's GUID, in the header `__value_schema_id` or `__key_schema_id` of a record."""
 HEADER_LENGTH: Final = 5
 
 

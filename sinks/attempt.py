@@ -18,12 +18,14 @@ from headrace.clock import MonotonicMs, WallMs
 from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
 from headrace.sinks.event_time import HOUR_MS
+from headrace.sinks.evolution import Evolution
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.quarantine import QuarantineFile
+from headrace.sinks.registered import Input, Schemas
 from headrace.sinks.repeats import Repeats, has_identity, runs
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
-from headrace.sinks.values import Decoded, Input, Schemas, decide_input, decode
+from headrace.sinks.values import Decoded, decide_input, decode
 
 MAX_AGE_MS: Final = 1_800_000
 """An attempt is committed at this age whatever the configuration says, because it lives an hour."""
@@ -63,10 +65,11 @@ class Attempt:
         self.topic, self.name, self.started_ms = topic, name, started_ms
         self.input: str | None = fold.input
         self._decided = False
-        self._rotate = output.rotate
+        self._rotate, self._shape = output.rotate, output.shape
         self._fold = fold
         self._progress: dict[int, Progress] = {}
         self._repeats = Repeats(fold.streams)
+        self._evolution = Evolution(fold.arrow_schema, aside=output.shape.aside)
         self._buckets = Buckets(table, name, output)
         self._quarantine = QuarantineFile(table, name)
         self._first_ms: MonotonicMs | None = None
@@ -104,13 +107,18 @@ class Attempt:
             self.input = decide_input(self.topic, self.input, messages, schemas)
             self._decided = True
         kind: Input = self.input  # type: ignore[assignment] # decided above
-        decoded, bad = decode(kind, messages, schemas, progress.incarnation, partition)
+        decoded, bad = decode(kind, messages, schemas, progress.incarnation, partition, shape=self._shape, now_ms=now_ms)
+        columns = self._evolution.columns
+        admitted, misfits = self._evolution.admit(decoded)
+        if columns is not None and columns is not self._evolution.columns:
+            self._buckets.project(self._evolution.projected)
         self._note_holes(progress, messages, why)
-        for one in bad:
+        for one in bad + misfits:
             self._quarantine.add(progress.incarnation, partition, one)
-        progress.quarantined += len(bad)
-        for batch in decoded:
-            self._hold(progress, partition, batch)
+        progress.quarantined += len(bad) + len(misfits)
+        fresh = [kept for batch in admitted if (kept := self._fresh(progress, partition, batch)).rows.num_rows]
+        if fresh:
+            self._hold(progress, partition, fresh)
         self._begin(now_ms)
 
     def _begin(self, now_ms: MonotonicMs) -> None:
@@ -140,17 +148,25 @@ class Attempt:
         progress.last = last
         progress.last_ms = last.timestamp()[1]
 
-    def _hold(self, progress: Progress, partition: int, batch: Decoded) -> None:
-        rows, offsets, times = batch.rows, batch.offsets, batch.event_time_ms
-        if has_identity(rows.schema):
-            fresh = self._repeats.keep(partition, rows, times)
-            kept = int(fresh.sum())
-            if kept < len(fresh):
-                progress.duplicates += len(fresh) - kept
-                rows, offsets, times = rows.filter(pa.array(fresh)), offsets[fresh], times[fresh]
+    def _fresh(self, progress: Progress, partition: int, batch: Decoded) -> Decoded:
+        """A batch without the repeats of what has landed."""
+        if not has_identity(batch.rows.schema):
+            return batch
+        fresh = self._repeats.keep(partition, batch.rows, batch.event_time_ms)
+        kept = int(fresh.sum())
+        if kept == len(fresh):
+            return batch
+        progress.duplicates += len(fresh) - kept
+        return replace(
+            batch,
+            rows=batch.rows.filter(pa.array(fresh)),
+            offsets=batch.offsets[fresh],
+            event_time_ms=batch.event_time_ms[fresh],
+        )
+
+    def _hold(self, progress: Progress, partition: int, batches: Sequence[Decoded]) -> None:
+        rows, offsets, times, schema_ids = self._evolution.merged(batches)
         progress.rows += rows.num_rows
-        if not rows.num_rows:
-            return
         for hour, part in _by_hour(times // HOUR_MS):
             of_hour = rows if part is None else rows.take(pa.array(part))
             own_offsets, own_times = (offsets, times) if part is None else (offsets[part], times[part])
@@ -163,7 +179,7 @@ class Attempt:
                     pa.chunked_array([pa.array(own_times)]),
                     int(own_offsets[0]),
                     int(own_offsets[-1]),
-                    batch.schema_ids,
+                    schema_ids,
                 )
             )
 
@@ -216,6 +232,7 @@ class Attempt:
             audit=self._repeats.audit(),
             streams=self._repeats.streams(),
             input=self.input,
+            arrow_schema=self._evolution.news if files else None,
         )
 
     def discard(self) -> None:

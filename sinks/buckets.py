@@ -4,6 +4,7 @@ Small topics make few files: the rows of all partitions of an hour share one, so
 outgrows memory is spilled: its partitions go on in a file each, row group by row group, which keeps every file sorted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -101,6 +102,18 @@ class Buckets:
         bucket.rows += rows.rows.num_rows
         bucket.schema_ids |= rows.schema_ids
         self.held_bytes += bucket.held_bytes - before
+
+    def project(self, onto: Callable[[pa.Table], pa.Table]) -> None:
+        """Bring the rows held in memory under other columns; what was spilled stays in files of its own."""
+        before = [rows for bucket in self._buckets.values() for held in bucket.held.values() for rows in held]
+        for bucket in self._buckets.values():
+            bucket.rows -= sum(rows.rows.num_rows for held in bucket.held.values() for rows in held)
+            self._empty(bucket)
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.files}
+        before.reverse()
+        while before:
+            rows = before.pop()
+            self.add(replace(rows, rows=onto(rows.rows)))
 
     def is_due(self, *, bytes_: int, rows: int) -> bool:
         """Whether a file has reached one of the limits."""

@@ -12,6 +12,7 @@ from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.measures import Duration, Patterns, Size
+from headrace.sinks.shape import Shape
 
 
 class Rotate(Section):
@@ -55,14 +56,32 @@ class JsonKeys(Section):
     compression_level: int = Field(default=1, ge=1, le=19, description="of zstd")
 
 
+Keep = tuple[Literal["key", "headers", "tombstones"], ...]
+Incompatible = Literal["quarantine", "columns"]
+
+
 class Output(Section):
-    """How rows become files."""
+    """How records become rows, and rows files."""
 
     format: FormatName = Field(default="parquet", description="of the files; `json` is newline-delimited, in zstd")
     parquet: ParquetKeys = ParquetKeys()
     avro: AvroKeys = AvroKeys()
     json_lines: JsonKeys = JsonKeys()
     rotate: Rotate = Rotate()
+    keep: Keep = Field(
+        default=(),
+        description="what lands of records with a schema beside their values, in columns `_key`, `_headers`, `_tombstone`;"
+        " without tombstones a record without value is quarantined",
+    )
+    incompatible: Incompatible = Field(
+        default="quarantine",
+        description="what becomes of records whose columns do not go with the table's: they are quarantined, or the column"
+        " lands under another name, `<name>__2`",
+    )
+
+    @property
+    def shape(self) -> Shape:
+        return Shape("key" in self.keep, "headers" in self.keep, "tombstones" in self.keep, self.incompatible == "columns")
 
 
 class TopicOutput(Section):
@@ -74,6 +93,8 @@ class TopicOutput(Section):
     avro: AvroKeys | None = Field(None, description="as load.avro")
     json_lines: JsonKeys | None = Field(None, description="as load.json_lines")
     rotate: Rotate | None = Field(None, description="as load.rotate")
+    keep: Keep | None = Field(None, description="as load.keep")
+    incompatible: Incompatible | None = Field(None, description="as load.incompatible")
 
 
 class Load(PartHttpKeys, Output):

@@ -23,10 +23,10 @@ from headrace.librdkafka import checked_keys, close_consumer
 from headrace.sinks import metrics
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.fingerprint import fingerprint
+from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume, Sight, resume
 from headrace.sinks.table_loader import TableLoader
 from headrace.sinks.topics import SpotReader, Topic, Topics, Where, learn_leaders
-from headrace.sinks.values import Schemas
 
 logger = logging.getLogger(__name__)
 

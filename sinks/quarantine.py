@@ -11,16 +11,22 @@ import zstandard
 
 from headrace.audit import window_start_ms
 from headrace.errors import StorageError
+from headrace.sinks.messages import headers_of
 from headrace.sinks.table import names
 from headrace.sinks.table.record import Quarantine, WindowCount
 from headrace.sinks.table.store import make_directory, sync_directory
 from headrace.sinks.values import Bad
 
 VERSION: Final = 1
+MAX_REASON: Final = 1000
+"""Characters: a library's message may repeat what it could not read."""
 
 
 class QuarantineFile:
-    """`quarantine/<attempt>.jsonl.zst`: one JSON object a record; key, value and header values in base64, or null."""
+    """`quarantine/<attempt>.jsonl.zst`: one JSON object a record; key, value and header values in base64, or null.
+
+    `headers` is null where the client cannot read them.
+    """
 
     def __init__(self, table: Path, attempt: str) -> None:
         self.path = f"{names.QUARANTINE}/{attempt}.jsonl.zst"
@@ -38,16 +44,17 @@ class QuarantineFile:
             StorageError: the disk failed or is full.
         """
         timestamp_ms = bad.message.timestamp()[1]
+        headers = headers_of(bad.message)
         entry = {
             "version": VERSION,
             "incarnation": incarnation,
             "partition": partition,
             "offset": bad.message.offset(),
             "timestamp_ms": timestamp_ms,
-            "reason": bad.reason,
+            "reason": bad.reason[:MAX_REASON],
             "key": _text(bad.message.key()),
             "value": _text(bad.message.value()),
-            "headers": [[name, _text(value)] for name, value in bad.message.headers() or ()],
+            "headers": None if headers is None else [[name, _text(value)] for name, value in headers],
         }
         try:
             if self._raw is None:

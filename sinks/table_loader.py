@@ -14,13 +14,13 @@ from headrace.errors import PeerError, StorageError, UndecidedError
 from headrace.sinks import metrics
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
+from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Fenced, commit, give_up, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord
 from headrace.sinks.table.store import LocalStore, carry_out
-from headrace.sinks.values import Schemas
 
 logger = logging.getLogger(__name__)
 

@@ -37,6 +37,7 @@ def encode(fold: Fold) -> bytes:
 def state(fold: Fold) -> dict[str, Any]:
     """What a fold holds beside its files, as plain JSON values; a fork record carries that of the next generation."""
     return {
+        "arrow_schema": fold.arrow_schema,
         "ends": [
             {"incarnation": incarnation, "partition": partition, **as_json(end)}
             for (incarnation, partition), end in sorted(fold.ends.items())
@@ -85,7 +86,7 @@ def begin(fork: Fork) -> Fold:
     Raises:
         CorruptError: the fork record's state is none.
     """
-    fold = Fold(fork.next, fork.seq, fork.attempt, fork.created_ms, fork.input, dict(fork.files), is_opened=False)
+    fold = Fold(fork.next, fork.seq, fork.attempt, fork.created_ms, fork.input, files=dict(fork.files), is_opened=False)
     try:
         _take_state(fold, fork.state)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,6 +96,7 @@ def begin(fork: Fork) -> Fold:
 
 
 def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
+    fold.arrow_schema = body.get("arrow_schema")
     fold.ends, fold.lost = {}, []
     for end in body["ends"]:
         rest = dict(end)

@@ -104,6 +104,7 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
     """
     assert draft.says_something, "an empty record is never written"
     assert not _fenced_by(draft, fold), "the draft starts from this fold"
+    columns = fold.arrow_schema
     if not (yield Verify()):
         return (yield from give_up(draft, "the topic is no longer what was read"))
     while True:
@@ -117,6 +118,8 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
         fold = yield from read_head(fold)
         if moved := _fenced_by(draft, fold):
             return (yield from give_up(draft, moved))
+        if _columns_moved(draft, columns, fold.arrow_schema):
+            return (yield from give_up(draft, "another loader has changed the table's columns"))
 
 
 def _put(mine: CommitRecord) -> Steps[bool]:
@@ -171,6 +174,11 @@ def _rewind_fenced_by(draft: CommitRecord, fold: Fold) -> str:
     if draft.kind == "close" and draft.next != forked:
         return f"generation {draft.next} has been given up for generation {forked}"
     return next(fold.behind(draft.ends), "") if draft.kind == "close" else ""
+
+
+def _columns_moved(draft: CommitRecord, before: str | None, now: str | None) -> bool:
+    """Whether others have changed the columns since, and not as the draft does; a draft that changes none goes with any."""
+    return draft.arrow_schema is not None and now not in (before, draft.arrow_schema)
 
 
 def _settle(mine: CommitRecord, fold: Fold) -> Steps[Won | Fenced]:

@@ -92,6 +92,8 @@ class Fold:
     created_ms: int = 0
     """The table's time, by its loaders' clocks: when the head was made, never back, at most a day on with each record."""
     input: str | None = None
+    arrow_schema: str | None = None
+    """The columns that hold all rows landed so far (record.py); None where no record says."""
     files: dict[str, DataFile] = field(default_factory=dict)
     ends: dict[PartitionKey, PartitionEnd] = field(default_factory=dict)
     streams: dict[StreamKey, LandedStream] = field(default_factory=dict)
@@ -168,6 +170,7 @@ class Fold:
         self._sum(record)
         self._cover(record)
         self.input = record.input or self.input
+        self.arrow_schema = record.arrow_schema or self.arrow_schema
         self._step(record)
 
     def _step(self, record: CommitRecord) -> None:

@@ -2,7 +2,8 @@
 
 Unknown fields are kept, at every level, in `extra`; a newer `version` is refused; a kind that this version does not know is
 refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
-`input` (how the topic's values are read, sticky for the table), `ranges[].topic_id`, `quarantine.windows`, and of rewinds
+`input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
+changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows`, and of rewinds
 `next`, `keep`, `state` (fork), `ends` (close).
 """
 
@@ -150,6 +151,7 @@ class CommitRecord:
     audit: tuple[AuditSum, ...] = field(default=(), metadata={"of": AuditSum})
     streams: tuple[StreamLanded, ...] = field(default=(), metadata={"of": StreamLanded})
     input: str | None = None
+    arrow_schema: str | None = None
     next: int | None = field(default=None, metadata=_LEFT_OUT)
     """Of a fork or a close: the generation that is forked off, or that takes over."""
     keep: tuple[str, ...] = field(default=(), metadata=_LEFT_OUT)

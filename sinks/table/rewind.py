@@ -45,17 +45,19 @@ def fork_record(
         kept: live files that both generations have.
         begins: streams, audit sums and quarantine files of the next generation.
     """
+    names = tuple(file.path for file in kept)
     state = replace(
         begins,
+        arrow_schema=fold.arrow_schema if names or draft.add else None,  # what has no file yet may begin with other columns
         ends=fold.ends | dict(targets),
-        lost=[kept for lost in fold.lost for kept in _lost_below(lost, targets.get((lost.incarnation, lost.partition)))],
+        lost=[part for lost in fold.lost for part in _lost_below(lost, targets.get((lost.incarnation, lost.partition)))],
     )
     return replace(
         draft,
         kind="fork",
         generation=fold.generation,
         next=(fold.fork.next if fold.fork else fold.generation) + 1,
-        keep=tuple(file.path for file in kept),
+        keep=names,
         input=fold.input,
         state=checkpoint.state(state),
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import zstandard
 
+from headrace.jobs.query import ask
+from headrace.schemas.framing import frame
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import AGENT, STREAM, Line, Pipeline, lines, records_of
 
@@ -90,4 +92,41 @@ def test_repeats_of_an_agent_land_once_and_the_audit_sums_are_those_of_the_lines
         assert total.bytes == sum(len(line.message.encode()) for line in sent)
         assert total.hash == sum(line.hash for line in sent) % (1 << 64)
         assert {stream["stream"] for record in records_of(pipeline.root, "logs") for stream in record["streams"]} == {STREAM}
+        pipeline.assert_sound()
+
+
+def test_versions_of_a_schema_are_one_table_and_what_does_not_go_with_it_is_quarantined(tmp_path: Path) -> None:
+    def schema(**fields: object) -> str:
+        return json.dumps({"type": "record", "name": "R", "fields": [{"name": n, **kind} for n, kind in fields.items()]})  # type: ignore[dict-item]  # a mapping each
+
+    with Pipeline(tmp_path) as pipeline:
+        one = pipeline.client.register("orders-value", schema(a={"type": "int"}))
+        two = pipeline.client.register("orders-value", schema(a={"type": "long"}, b={"type": "string", "default": ""}))
+        other = pipeline.client.register("elsewhere", schema(a={"type": "string"}))
+        flip = [frame(one, b"\x02"), frame(two, b"\x04\x02x"), frame(one, b"\x06"), frame(other, b"\x02y")]
+        pipeline.produce("orders", [frame(one, b"\x00")], key=b"k")
+        pipeline.load_once()
+        pipeline.produce("orders", [*flip * 50, None], key=b"k")
+        pipeline.load_once(keep=["key", "headers", "tombstones"])
+        pipeline.produce("orders", flip, key=b"k")
+        pipeline.load_once(incompatible="columns")
+        sql = "SELECT _offset, a, b, a__2, _key, _tombstone FROM orders ORDER BY _offset"
+        with ask(pipeline.root, sql) as answer:
+            rows = [tuple(row.values()) for row in answer.read_all().to_pylist()]
+        assert rows[0] == (0, 0, None, None, None, None)
+        assert rows[1:4] == [
+            (1, 1, None, None, b"k", False),
+            (2, 2, "x", None, b"k", False),
+            (3, 3, None, None, b"k", False),
+        ]
+        assert rows[150:] == [
+            (199, 3, None, None, b"k", False),
+            (201, None, None, None, b"k", True),
+            (202, 1, None, None, None, None),
+            (203, 2, "x", None, None, None),
+            (204, 3, None, None, None, None),
+            (205, None, None, "y", None, None),
+        ]
+        assert [len(record["add"]) for record in records_of(pipeline.root, "orders")] == [1, 1, 1]
+        assert sum(window.count for window in reader.snapshot(pipeline.root, "orders").quarantined) == 50
         pipeline.assert_sound()

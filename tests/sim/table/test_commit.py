@@ -60,6 +60,7 @@ def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> Non
 
 GUARDS = {
     # Commit, step 4 and 5.
+    "columns that others have changed": (commit, "commit", "if _columns_moved(", "if False and _columns_moved("),
     "the topic is still what was read": (commit, "commit", "if not (yield Verify()):", "if not ((yield Verify()) or True):"),
     "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
     "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),

@@ -97,6 +97,8 @@ class World:
     def __post_init__(self) -> None:
         self.topic = Topic("topic-1", [0, 0])
         self.old: dict[str, Topic] = {}
+        self.columns_of: dict[str, dict[str, str]] = {}
+        self.taste = random.Random(self.rng.getstate()[1][0])  # apart, so that columns change no seed's other choices
         self.names = 0
 
     # The programs.
@@ -167,6 +169,9 @@ class World:
         name = self._name()
         ranges: list[LandedRange] = []
         files: list[DataFile] = []
+        landed: dict[str, str] = json.loads(fold.arrow_schema or "{}")  # columns and their types
+        producers = {column: self.taste.choice(["int", "text"]) for column in "abc" if self.taste.random() < 0.2}
+        mine = {column: kind for column, kind in producers.items() if landed.get(column, kind) == kind}
         for partition in self.rng.sample([0, 1], self.rng.choice([1, 2])):
             last = fold.ends.get((fold.incarnation(partition), partition))
             sight = Sight(topic.topic_id, 0, topic.ends[partition], None if last is None else last.last_fingerprint)
@@ -177,13 +182,17 @@ class World:
                 continue
             rows = [(where.incarnation, partition, offset, now.topic_id) for offset in range(where.offset, end)]
             files.append((yield from self._write(f"{name}-{len(files)}", rows)))
+            self.columns_of[files[-1].path] = mine
             ranges.append(
                 LandedRange(
                     where.incarnation, partition, where.offset, end, len(rows), 0, 0,
                     last_offset=end - 1, last_fingerprint=f"{topic.topic_id}/{end - 1}", topic_id=topic.topic_id,
                 )
             )  # fmt: skip
-        return CommitRecord("load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files))
+        columns = json.dumps(landed | mine, sort_keys=True) if landed | mine != landed else None
+        return CommitRecord(
+            "load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files), arrow_schema=columns
+        )
 
     def _write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
         path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}.parquet"
@@ -464,7 +473,9 @@ class World:
 
     def _check_rows(self, fold: Fold) -> None:
         rows: dict[tuple[int, int, int], str] = {}
+        columns = json.loads(fold.arrow_schema or "{}").items()
         for path, file in fold.files.items():
+            assert self.columns_of.get(path, {}).items() <= columns, f"{path} has columns that the table has not"
             found = self.store.get((names.staged(path), path, names.removed(path)))
             data = next((one for one in found if one is not None), None)
             assert data is not None, f"live file {path} is missing"

@@ -1,59 +1,32 @@
 """One attempt: gaps get their neighbours, any timestamp finds a directory, and what is closed is not its own to delete."""
 
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import PeerError, RefusedError, StorageError
+from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
+from headrace.sinks.registered import GRACE_MS, Schemas
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.values import Schemas
+from tests.unit.sinks.messages import Message, Registry
 
 
-@dataclass(frozen=True)
-class Message:
-    at: int
-    data: bytes | None
-    time_ms: int = 1_790_000_000_000
-
-    def offset(self) -> int:
-        return self.at
-
-    def key(self) -> bytes | None:
-        return None
-
-    def value(self) -> bytes | None:
-        return self.data
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self.time_ms
-
-    def headers(self) -> None:
-        return None
-
-    def leader_epoch(self) -> int:
-        return 0
+def with_subject(away: PeerError | None = None) -> Schemas:
+    return Registry(subjects={"t-value": Registered(1, "AVRO", "{}", ())}, away=away).schemas()
 
 
-class Registry:
-    """A registry with one topic's subject, which answers for every id as it is told."""
-
-    url = "http://registry"
-
-    def __init__(self, error: PeerError) -> None:
-        self._error = error
-
-    def latest(self, subject: str) -> tuple[int, int, str]:
-        return 1, 1, "{}"
-
-    def schema_by_id(self, schema_id: int) -> str:
-        raise self._error
+def without_schemas() -> Schemas:
+    """A registry that has the subject and no schema, and has been asked for one before."""
+    schemas = with_subject()
+    with pytest.raises(PeerError):
+        schemas.find(1, MonotonicMs(-GRACE_MS))
+    return schemas
 
 
 def begun(tmp_path: Path) -> Attempt:
@@ -95,7 +68,7 @@ def test_a_record_of_any_timestamp_lands(tmp_path: Path, time_ms: int, directory
 
 def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
+    absent = without_schemas()
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     assert attempt.counts == (0, 1, 0)
 
@@ -103,7 +76,7 @@ def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Pat
 @pytest.mark.parametrize(("status", "code"), [(401, 401), (403, 40301), (404, 404), (422, 42201)])
 def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, status: int, code: int) -> None:
     attempt = begun(tmp_path)
-    refusing = Schemas(Registry(RefusedError("no", status=status, code=code)))  # type: ignore[arg-type]  # stands for the client
+    refusing = with_subject(away=RefusedError("no", status=status, code=code))
     with pytest.raises(PeerError):
         take(attempt, Message(0, frame(7, b"x")), schemas=refusing)
     assert (attempt.counts, attempt.next_offset(0)) == ((0, 0, 0), 0)
@@ -111,7 +84,7 @@ def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, statu
 
 def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
+    absent = without_schemas()
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     draft = attempt.close(WallMs(7))
     attempt.discard()  # the record may be in the log already
@@ -122,7 +95,7 @@ def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_p
 
 def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
+    absent = without_schemas()
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
     attempt.discard()
     assert not list((tmp_path / names.QUARANTINE).iterdir())
@@ -130,7 +103,7 @@ def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:
 
 def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
-    absent = Schemas(Registry(RefusedError("no such schema", status=404, code=40403)))  # type: ignore[arg-type]  # stands for the client
+    absent = without_schemas()
     take(attempt, *(Message(n, frame(7, bytes([n]) * 999)) for n in range(9)), schemas=absent)
     blobs = Attempt("t", tmp_path, Fold(), Output(), name="two", started_ms=MonotonicMs(0))
     blobs.start(0, 0, "id")

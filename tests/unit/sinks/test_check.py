@@ -14,11 +14,11 @@ from headrace.errors import CorruptError, UsageError
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.check import check_root, check_table
 from headrace.sinks.config import Output
+from headrace.sinks.registered import Schemas
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.store import LocalStore, carry_out
-from headrace.sinks.values import Schemas
 from tests.unit.sinks.test_attempt import Message
 
 LOG = names.log_directory(1)

@@ -1,0 +1,13 @@
+"""What of a record becomes columns, as the configuration says."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What lands of a record beside its value, and whether what is incompatible gets columns of its own."""
+
+    key: bool = False
+    headers: bool = False
+    tombstones: bool = False
+    aside: bool = False
