@@ -8,14 +8,15 @@ producer's sequences are found in order. Threads inspect ahead; batches are appe
 
 Writes are quick while the page cache takes them, and are done on the loop. On a disk that has kept one waiting (dirty pages
 throttled, a dying disk; `pace.py`) the loop does not wait again: for a while, all appends of its directory are written in
-threads, one at a time of each log, and everybody else goes on (ADR 0022): clients' batches, and the broker's own.
+threads, one at a time of each log, and everybody else goes on (ADR 0022): clients' batches, and the broker's own. Large batches
+are written so always.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -25,6 +26,7 @@ from headrace.broker.log.appending import Batch, inspected, inspected_quickly, i
 from headrace.broker.log.batch import Rejection, check_batch
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.results import AppendResult, refused
+from headrace.broker.log.writing import BatchWrite
 from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
 from headrace.broker.telemetry.metrics import Traffic
 from headrace.broker.waiting import Waiters
@@ -33,7 +35,8 @@ from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
 _THREADS = 2
-_WRITERS = 16  # so many logs of slow disks are written at once; the others wait
+_WRITERS = 16  # so many logs are written at once in threads; the others wait
+_LARGE_BYTES = 512 * 1024  # to write so many takes up to 2 ms, with pages to be found: no reason to keep others waiting
 T = TypeVar("T")
 Inspection = asyncio.Future[Batch | Rejection]
 
@@ -57,7 +60,7 @@ class Appends:
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
         self._pace = Pace(thread_run_delay_ms)
         self._queues: dict[PartitionLog, deque[_Waiting]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._emptied: asyncio.Future[None] | None = None  # while somebody waits for that
 
     def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
         """Append what a client sent for one partition; a future where it must wait."""
@@ -66,15 +69,11 @@ class Appends:
         if isinstance(header, AppendResult):
             return header
         batch = (data, header)
-        begun_ms = self._clock.monotonic_ms()
-        if log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
-            config = log.config
-            ready = batch if is_inspected(header, config) else inspected_quickly(batch, config, now_ms=now_ms)
-            if ready is not None:
-                return self._append(log, ready, len(data), now_ms, begun_ms)
-        kept = memoryview(bytes(data)), header  # the request's bytes may lie in a shared buffer
-        look = partial(inspected, kept, log.config, now_ms=now_ms)
-        return self._enqueue(log, len(data), asyncio.get_running_loop().run_in_executor(self._threads, look))
+        ready = batch if is_inspected(header, log.config) else inspected_quickly(batch, log.config, now_ms=now_ms)
+        if ready is None:
+            look = partial(inspected, batch, log.config, now_ms=now_ms)
+            return self._enqueue(log, len(data), asyncio.get_running_loop().run_in_executor(self._threads, look))
+        return self._append_ready(log, ready, len(data), now_ms)
 
     def append_own(self, log: PartitionLog, records: bytes) -> AppendResult | asyncio.Future[AppendResult]:
         """Append a batch of the broker's own, which takes the room that is left on a disk; a future where it must wait."""
@@ -82,12 +81,17 @@ class Appends:
         header = check_batch(batch, config=log.config, now_ms=now_ms, origin="internal")
         if isinstance(header, Rejection):
             return refused(header.error, header.message)
+        return self._append_ready(log, (batch, header), len(batch), now_ms)
+
+    def _append_ready(
+        self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int
+    ) -> AppendResult | asyncio.Future[AppendResult]:  # fmt: skip
         begun_ms = self._clock.monotonic_ms()
-        if log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
-            return self._append(log, (batch, header), len(batch), now_ms, begun_ms)
+        if size_bytes < _LARGE_BYTES and log not in self._queues and not self._pace.is_slow(log.log_directory, begun_ms):
+            return self._append(log, batch, size_bytes, now_ms, begun_ms)
         inspection: Inspection = asyncio.get_running_loop().create_future()
-        inspection.set_result((batch, header))
-        return self._enqueue(log, len(batch), inspection)
+        inspection.set_result(batch)
+        return self._enqueue(log, size_bytes, inspection)
 
     def look_at_pace(self) -> None:
         """Keep apart what waits for the disk and what waits for a processor; once a second."""
@@ -99,71 +103,72 @@ class Appends:
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._queues:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
         self._threads.shutdown(wait=False)
         self._writers.shutdown(wait=False)
 
     def _enqueue(self, log: PartitionLog, size_bytes: int, inspection: Inspection) -> asyncio.Future[AppendResult]:
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(size_bytes, inspection, loop.create_future())
+        waiting = _Waiting(size_bytes, inspection, asyncio.get_running_loop().create_future())
         queue = self._queues.get(log)
         if queue is None:
-            queue = self._queues[log] = deque()
-            task = loop.create_task(self._work(log, queue))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        queue.append(waiting)
+            self._queues[log] = deque((waiting,))
+            self._begin_first(log)
+        else:
+            queue.append(waiting)
         return waiting.told
 
-    async def _work(self, log: PartitionLog, queue: deque[_Waiting]) -> None:
-        try:
-            while queue:
-                batch = await self._outcome(queue[0].inspection)
-                now_ms, begun_ms = self._clock.wall_ms(), self._clock.monotonic_ms()
-                if self._pace.is_slow(log.log_directory, begun_ms):
-                    result = await self._append_in_thread(log, batch, queue[0].size_bytes, now_ms)
-                else:
-                    result = self._append(log, batch, queue[0].size_bytes, now_ms, begun_ms)
-                waiting = queue.popleft()
-                if not waiting.told.done():
-                    waiting.told.set_result(result)
-        finally:
-            del self._queues[log]
+    def _begin_first(self, log: PartitionLog) -> None:
+        """Append the first batch that waits, once it is inspected."""
+        inspection = self._queues[log][0].inspection
+        if inspection.done():
+            self._append_first(log)
+        else:
+            inspection.add_done_callback(lambda _: self._append_first(log))
 
-    @staticmethod
-    async def _outcome(inspection: Inspection) -> Batch | Rejection:
-        try:
-            return await inspection
-        except Exception:  # a supervisor: the batches behind it must not wait for ever
-            logger.exception("inspecting a batch failed")
-            return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
+    def _append_first(self, log: PartitionLog) -> None:
+        first = self._queues[log][0]
+        batch = _outcome(first.inspection)
+        now_ms, begun_ms = self._clock.wall_ms(), self._clock.monotonic_ms()
+        if first.size_bytes < _LARGE_BYTES and not self._pace.is_slow(log.log_directory, begun_ms):
+            self._first_done(log, self._append(log, batch, first.size_bytes, now_ms, begun_ms))
+            return
+        write = _begun(log, batch, now_ms)
+        if isinstance(write, AppendResult):
+            self._first_done(log, write)
+            return
+        loop = asyncio.get_running_loop()  # told by the thread itself: asyncio's own way takes one turn of everybody more
+        writing = self._writers.submit(waited_for_disk_ms, write.run)
+        writing.add_done_callback(lambda written: loop.call_soon_threadsafe(self._written, log, write, written))
+
+    def _written(self, log: PartitionLog, write: BatchWrite, written: Future[int]) -> None:
+        self._pace.waited(log.log_directory, written.result(), self._clock.monotonic_ms())
+        self._first_done(log, self._appended(log, log.complete_append(write), self._queues[log][0].size_bytes))
+
+    def _first_done(self, log: PartitionLog, result: AppendResult) -> None:
+        queue = self._queues[log]
+        told = queue.popleft().told
+        if not told.done():
+            told.set_result(result)
+        if queue:
+            asyncio.get_running_loop().call_soon(self._begin_first, log)
+            return
+        del self._queues[log]
+        if self._emptied is not None and not self._queues:
+            self._emptied.set_result(None)
 
     def _append(
         self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int, begun_ms: int
     ) -> AppendResult:  # fmt: skip
         """Append here and now; `begun_ms`: when that began, monotonic."""
-        if isinstance(batch, Rejection):
-            return refused(batch.error, batch.message)
-        write = log.begin_append(*batch, now_ms=now_ms)
+        write = _begun(log, batch, now_ms)
         if isinstance(write, AppendResult):
             return write
         write.run()
         written_ms = self._clock.monotonic_ms()
         if written_ms - begun_ms >= SLOW_WRITE_MS:
             self._pace.wrote(log.log_directory, written_ms - begun_ms, written_ms)
-        return self._appended(log, log.complete_append(write), size_bytes)
-
-    async def _append_in_thread(
-        self, log: PartitionLog, batch: Batch | Rejection, size_bytes: int, now_ms: int
-    ) -> AppendResult:
-        if isinstance(batch, Rejection):
-            return refused(batch.error, batch.message)
-        write = log.begin_append(*batch, now_ms=now_ms)
-        if isinstance(write, AppendResult):
-            return write
-        waited_ms = await asyncio.get_running_loop().run_in_executor(self._writers, waited_for_disk_ms, write.run)
-        self._pace.waited(log.log_directory, waited_ms, self._clock.monotonic_ms())
         return self._appended(log, log.complete_append(write), size_bytes)
 
     def _appended(self, log: PartitionLog, result: AppendResult, size_bytes: int) -> AppendResult:
@@ -178,3 +183,15 @@ class Appends:
         else:
             self._flusher.appended(log, size_bytes)
         return result
+
+
+def _begun(log: PartitionLog, batch: Batch | Rejection, now_ms: int) -> BatchWrite | AppendResult:
+    return refused(batch.error, batch.message) if isinstance(batch, Rejection) else log.begin_append(*batch, now_ms=now_ms)
+
+
+def _outcome(inspection: Inspection) -> Batch | Rejection:
+    try:
+        return inspection.result()
+    except Exception:  # a supervisor: the batches behind it must not wait for ever
+        logger.exception("inspecting a batch failed")
+        return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")

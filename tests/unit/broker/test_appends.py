@@ -30,12 +30,12 @@ class Now:
 
 
 class World:
-    """Two logs of topics that keep batches as gzip, and what is told of their appends."""
+    """Two logs, of topics that keep batches in this codec, and what is told of their appends."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: str = "gzip") -> None:
         self.directory: LogDirectory = open_directory(new_disk())
-        overrides = {"compression.type": "gzip"}
-        self.log, self.other = (self.directory.create(name, 0, UUID(int=at), overrides) for at, name in enumerate("ab", 1))
+        settings = {"compression.type": codec}
+        self.log, self.other = (self.directory.create(name, 0, UUID(int=at), settings) for at, name in enumerate("ab", 1))
         self.traffic, self.waiters = Traffic(), Waiters()
         flusher = Flusher(Now(), self.waiters, ThreadPoolExecutor(1), Durations())
         self.appends = Appends(Now(), self.traffic, self.waiters, flusher)
@@ -93,6 +93,22 @@ def test_the_brokers_own_batch_is_appended_at_once_or_behind_those_that_wait() -
         assert not any(isinstance(each, AppendResult) for each in (before, behind, last))
         assert [(await outcome(each)).base_offset for each in (first, before, behind, last)] == [0, 1, 401, 402]
         assert world.traffic.of("a").messages_in == world.log.log_end_offset == 403
+
+    asyncio.run(steps())
+
+
+def test_a_large_batch_is_written_in_a_thread_and_those_behind_it_wait() -> None:
+    async def steps() -> None:
+        world = World("producer")
+        large, behind = world.append(3, 200_000), world.append(1, 10)
+        assert not isinstance(large, AppendResult)
+        assert not isinstance(behind, AppendResult)
+        assert isinstance(world.append(1, 10, log=world.other), AppendResult)
+        assert world.log.log_end_offset == 0
+        closing = asyncio.ensure_future(world.appends.close())
+        assert [(await outcome(each)).base_offset for each in (large, behind)] == [0, 3]
+        await closing
+        assert [header.base_offset for header, _ in batches(world.log.read(0, 1 << 24).records)] == [0, 3]
 
     asyncio.run(steps())
 
