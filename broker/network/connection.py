@@ -180,7 +180,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def looks_stuck(self) -> bool:
         """Whether it keeps memory of ours and has hardly sent or read anything for some seconds, each of which asks this."""
-        is_waited_for = self.held_bytes > 0 and (self._reading or self._sender.is_paused)
+        is_to_send = self._reading and not self.is_waiting_for_us
+        is_waited_for = self.held_bytes > 0 and (is_to_send or self._sender.is_paused)
         return self._patience.looks_stuck(is_waited_for=is_waited_for)
 
     @property

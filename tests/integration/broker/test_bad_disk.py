@@ -3,6 +3,7 @@
 The disk is bad where tests/slow_disk.c, preloaded into the broker, is told to; the limit on a file's size is the kernel's own.
 """
 
+import os
 import resource
 import shutil
 import subprocess
@@ -61,10 +62,10 @@ def disk(tmp_path: Path) -> BadDisk:
 
 @pytest.fixture
 def part(tmp_path: Path, shim: Path, disk: BadDisk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Part]:
-    """A broker with topics `bad` and `good` of one partition each, and `durable` with flush.messages=1."""
+    """A broker with topics `bad` and `good` of one partition, `durable` with flush.messages=1; memory for one request."""
     monkeypatch.setenv("SLOW_DISK", str(tmp_path / "control"))
     monkeypatch.setenv("LD_PRELOAD", str(shim))
-    started = broker(tmp_path).start()
+    started = broker(tmp_path, queued_max_request_bytes=1_000_000).start()
     monkeypatch.delenv("LD_PRELOAD")
     with wire(started) as client:
         for name in ("bad", "good"):
@@ -145,6 +146,13 @@ def test_one_slow_partition_does_not_slow_another(part: Part, disk: BadDisk, top
         while fetched := values(fetch(client, topic, len(stored))):
             stored += [int(value or b"") for value in fetched]
     assert stored == producing.acknowledged == list(range(len(stored)))
+
+
+def test_a_client_that_waits_for_a_slow_disk_is_not_taken_for_one_that_is_stuck(part: Part, disk: BadDisk) -> None:
+    """Memory is short, and its request has held most of it for five seconds."""
+    disk.be("bad-0/", write_ms=5000)
+    with wire(part) as client:
+        assert produce(client, "bad", batch(os.urandom(900_000))).error_code == 0
 
 
 class Committing(threading.Thread):
