@@ -40,6 +40,8 @@ COMMANDS = {
     "files": _Command("headrace.sinks.files_command", "list a landed table's live files", "sinks"),
     "iceberg": _Command("headrace.sinks.iceberg.command", "show landed tables as Iceberg tables", "iceberg"),
     "check": _Command("headrace.sinks.check_command", "verify every invariant of landed tables, offline", "sinks"),
+    "compact": _Command("headrace.sinks.compact_command", "merge the small files of hours that are over", "sinks"),
+    "expire": _Command("headrace.sinks.expire_command", "take out landed data older than an age", "sinks"),
     "config": _Command("headrace.config_command", "explain configurations: every key, or a part's JSON Schema", "broker"),
 }
 

@@ -23,6 +23,14 @@ def _size(value: Any) -> Any:
     return int(measured) if isinstance(measured, float) else measured
 
 
+def parse_size(text: str) -> int:
+    """`128MiB` in bytes. Raises ValueError: it is no size, or none above 0."""
+    size = int(_size(text))
+    if size <= 0:
+        raise ValueError("it must be above 0")
+    return size
+
+
 def _schema(example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["number", "string"], "examples": [example]})
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.sinks.config import ParquetKeys
+
+_BATCH_ROWS: Final = 8192
+_BUFFER_BYTES: Final = 256 << 10
+"""Of each column: without it a reader holds whole row groups, and compaction has many files open."""
 
 
 class ParquetEncoder:
@@ -36,11 +40,11 @@ class ParquetReader:
     """The rows of a Parquet file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
         self.schema: pa.Schema = self._file.schema_arrow
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        yield from self._file.iter_batches(columns=None if columns is None else list(columns))
+        yield from self._file.iter_batches(_BATCH_ROWS, columns=None if columns is None else list(columns))
 
     def close(self) -> None:
         self._file.close()

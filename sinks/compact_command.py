@@ -1,0 +1,64 @@
+"""`headrace compact`: merge the small files of hours that are over."""
+
+import argparse
+import sys
+
+from headrace.errors import UsageError
+from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, print_rows
+from headrace.sinks.places import landed_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace compact`."""
+    add_table_arguments(parser)
+    parser.add_argument("--closed-for", metavar="AGE", default="1h", help="how long an hour is over (default: 1h)")
+    parser.add_argument("--target", metavar="SIZE", default="128MiB", help="of a merged file, at most (default: 128MiB)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compact tables one after the other, and print what became of the files of each."""
+    import time
+
+    from headrace.clock import SystemClock
+    from headrace.sinks.compaction.compact import compact_table
+    from headrace.sinks.compaction.plan import Limits
+    from headrace.sinks.measures import parse_size
+
+    try:
+        limits = Limits(target_bytes=parse_size(args.target), closed_for_ms=age_ms(args.closed_for))
+    except ValueError as error:
+        raise UsageError(f"--target {args.target}: {error}") from error
+    root = landed_root(args)
+    answers = []
+    for topic in chosen_tables(root, args.topics):
+        began_s, shown = time.monotonic(), _Progress(topic)
+        done = compact_table(root, topic, limits, SystemClock(), progress=shown.add)
+        shown.clear()
+        answers.append(
+            {
+                "topic": topic,
+                "files_before": done.before,
+                "files_after": done.after,
+                "rows": done.rows,
+                "overtaken": done.overtaken,
+                "seconds": round(time.monotonic() - began_s, 2),
+            }
+        )
+    print_rows(answers, args.format)
+    return 0
+
+
+class _Progress:
+    """Rows written, on one line of stderr, where a person is looking."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic, self._rows = topic, 0
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        if sys.stderr.isatty():
+            print(f"\r{self._topic}: {self._rows:,} rows merged", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._rows and sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

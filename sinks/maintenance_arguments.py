@@ -1,0 +1,60 @@
+"""What `headrace compact` and `headrace expire` have in common: which tables, sizes and ages, and how they answer."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import UsageError
+from headrace.sinks.places import add_place_arguments, unknown_table
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define TOPIC…, where the tables are, and `--format`."""
+    parser.add_argument("topics", metavar="TOPIC", nargs="*", help="tables (default: all)")
+    add_place_arguments(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
+def chosen_tables(root: Path, topics: list[str]) -> list[str]:
+    """The tables asked for, or all.
+
+    Raises:
+        UsageError: one does not exist.
+    """
+    from headrace.sinks.table.reader import tables
+
+    known = tables(root)
+    for topic in topics:
+        if topic not in known:
+            raise unknown_table(topic, known)
+    return topics or known
+
+
+def age_ms(text: str) -> int:
+    """`90m`, `36h`, `30d` in milliseconds.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    units = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not (number.isascii() and number.isdigit()):
+        raise UsageError(f"{text!r} is not an age: write it like 90m, 36h or 30d")
+    return int(number) * units[unit]
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], format_: str) -> None:
+    """One object a line, or a table whose columns are the keys of the first row."""
+    listed = list(rows)
+    if format_ == "json":
+        for row in listed:
+            print(json.dumps(row))
+        return
+    if not listed:
+        return
+    shown = [list(listed[0])] + [[str(value) for value in row.values()] for row in listed]
+    widths = [max(len(line[at]) for line in shown) for at in range(len(shown[0]))]
+    for line in shown:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
