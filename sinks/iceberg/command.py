@@ -11,7 +11,7 @@ from headrace.sinks.places import unknown_table
 
 if TYPE_CHECKING:
     from headrace.sinks.iceberg.config import Iceberg
-    from headrace.sinks.iceberg.table import Projection
+    from headrace.sinks.iceberg.tables import Projection
 
 _ACTIONS = {
     "sync": "bring Iceberg tables up to the landed ones",
@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it table by table; exit status 1 if some table failed, which does not keep the others from being done."""
-    from headrace.sinks.iceberg.table import Projection
+    from headrace.clock import SystemClock
+    from headrace.sinks.iceberg.tables import Projection
     from headrace.sinks.table.reader import local_path, tables
 
     config, root = _config(args), local_path(args.root)
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if topic not in known and args.action != "drop":
             raise unknown_table(topic, known)
     topics = args.topic or [topic for topic in known if config.shows(topic)]
-    projection = Projection(config, root)
+    projection = Projection(config, root, SystemClock())
     rows = [_row(args.action, projection, topic) for topic in topics]
     if args.format == "json":
         for row in rows:

@@ -26,6 +26,7 @@ class Iceberg(Section):
     interval: Duration = Field(
         default="1m", validate_default=True, description="between two commits to one Iceberg table, at least"
     )
+    keep: Duration = Field(default="24h", validate_default=True, description="how long snapshots of Iceberg tables are kept")
 
     @field_validator("catalog")
     @classmethod

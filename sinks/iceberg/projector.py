@@ -12,7 +12,7 @@ from headrace.clock import Clock
 from headrace.errors import HeadraceError
 from headrace.sinks import metrics
 from headrace.sinks.iceberg.config import Iceberg
-from headrace.sinks.iceberg.table import Projection
+from headrace.sinks.iceberg.tables import Projection
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Projector:
 
     def _project(self, topic: str) -> None:
         if self._projection is None:
-            self._projection = Projection(self._config, self._root)
+            self._projection = Projection(self._config, self._root, self._clock)
         done = self._projection.sync(topic)
         if done.marks is None or not (done.added or done.removed):
             return

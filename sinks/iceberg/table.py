@@ -9,9 +9,9 @@ import contextlib
 import logging
 import random
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,11 +22,10 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, ManifestContent
 from pyiceberg.table import Table, Transaction
 
+from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
-from headrace.sinks.iceberg import data_files, schema
-from headrace.sinks.iceberg.catalog import open_catalog, peer_errors
-from headrace.sinks.iceberg.config import Iceberg
-from headrace.sinks.iceberg.location import METADATA, table_url
+from headrace.sinks.iceberg import data_files, forgetting, schema
+from headrace.sinks.iceberg.location import METADATA
 from headrace.sinks.iceberg.projection import (
     Commit,
     CreateTable,
@@ -45,7 +44,7 @@ from headrace.sinks.iceberg.projection import (
 from headrace.sinks.table import names, record, upkeep
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.record import CommitRecord, DataFile
-from headrace.sinks.table.store import Get, LocalStore, Store, carry_out
+from headrace.sinks.table.store import Get, Store, carry_out
 from headrace.sinks.table.store import Steps as StoreSteps
 
 logger = logging.getLogger(__name__)
@@ -78,56 +77,14 @@ class State:
     rows: int
 
 
-class Projection:
-    """The Iceberg tables of one root."""
-
-    def __init__(self, config: Iceberg, root: Path) -> None:
-        """Open the catalog.
-
-        Raises:
-            PeerError: it cannot be reached.
-        """
-        self._config, self._root = config, root
-        self._catalog = open_catalog(config, root)
-
-    def sync(self, topic: str) -> Projected:
-        """Bring the Iceberg table of one landed table up to its log's head.
-
-        Raises:
-            PeerError: the catalog or a store refused; nothing of it is half there, and it can be tried again.
-            StorageError, CorruptError, VersionError: our log cannot be read, or a file that it names.
-            UsageError: there is a table of that name which is not ours.
-        """
-        table = self._table(topic)
-        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
-            return table.sync()
-
-    def state(self, topic: str) -> "State":
-        """Where a table stands. Raises as `sync`, and changes nothing."""
-        table = self._table(topic)
-        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
-            return table.state()
-
-    def drop(self, topic: str) -> None:
-        """Take the Iceberg table out of the catalog, its files left as they are; the next `sync` makes it anew.
-
-        Raises:
-            UsageError: it is not ours.
-        """
-        table = self._table(topic)
-        with peer_errors(self._config.properties, f"iceberg table {table.name}"):
-            table.drop()
-
-    def _table(self, topic: str) -> "ProjectedTable":
-        store = LocalStore(self._root / topic)
-        return ProjectedTable(self._catalog, (self._config.namespace, topic), store, table_url(self._root, topic))
-
-
 class ProjectedTable:
     """One landed table and the Iceberg table that shows it."""
 
-    def __init__(self, catalog: Catalog, identifier: tuple[str, str], store: Store, url: str) -> None:
+    def __init__(
+        self, catalog: Catalog, identifier: tuple[str, str], store: Store, url: str, keep_s: float, clock: Clock
+    ) -> None:
         self._catalog, self._identifier, self._store, self._url = catalog, identifier, store, url
+        self._keep_s, self._clock, self._has_forgotten = keep_s, clock, False
         self.name = ".".join(identifier)
         self._loaded: Table | None = None
         self._live: dict[str, IcebergFile] = {}
@@ -139,8 +96,20 @@ class ProjectedTable:
             try:
                 step = steps.send(answer)
             except StopIteration as done:
+                if self._has_forgotten:
+                    self._delete_metadata()
                 return done.value  # type: ignore[no-any-return]  # the steps say which type
             answer = self._answer(step)
+
+    def _delete_metadata(self) -> None:
+        assert self._loaded is not None, "it was committed to"
+        directory = self._loaded.location().removeprefix(f"{self._url}/")
+        if directory == self._loaded.location():
+            return  # the catalog keeps it elsewhere: that place is not ours to clean
+        candidates = carry_out(forgetting.old_metadata(f"{directory}/metadata"), self._store)
+        if candidates and self.load() is not None:
+            number = carry_out(forgetting.delete_metadata(candidates, self._loaded), self._store)
+            logger.info("old iceberg metadata deleted", extra={"table": self.name, "files": number})
 
     def _answer(self, step: Step) -> Any:
         match step:
@@ -250,7 +219,7 @@ class ProjectedTable:
             self._catalog.create_table(
                 self._identifier,
                 schema.shown_schema(footer.schema.to_arrow_schema()),
-                location=f"{self._url}/{METADATA}",
+                location=f"{self._url}/{METADATA}/{uuid.uuid4()}",  # nobody else's: what is there may be deleted
                 properties={**PROPERTIES, OWNER: self._url},
             )
         except TableAlreadyExistsError:
@@ -287,6 +256,7 @@ class ProjectedTable:
                     for file, footer in zip(step.add, footers, strict=True):
                         snapshot.append_data_file(data_files.iceberg_file(f"{self._url}/{file.path}", file, footer, metadata))
                 transaction.set_properties(marks)
+                self._has_forgotten = forgetting.forget_snapshots(transaction, self._keep_s, self._clock.wall_ms())
         except CommitFailedException:
             logger.info("another has committed to the iceberg table meanwhile", extra={"table": self.name})
             time.sleep(random.uniform(0, 0.05))

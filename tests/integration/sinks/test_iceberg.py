@@ -1,5 +1,6 @@
 """Landed tables as Iceberg tables: independent readers see exactly the committed rows, whatever happens on the way."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
-from headrace.clock import SystemClock
+from headrace.clock import SystemClock, WallMs
 from headrace.errors import PeerError, StorageError, UsageError
 from headrace.sinks.iceberg.config import Iceberg
-from headrace.sinks.iceberg.table import Projection
+from headrace.sinks.iceberg.tables import Projection
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.reader import snapshot
@@ -66,8 +67,15 @@ def compact(logs: TableWriter, *, keep: int = 0) -> None:
     assert isinstance(done, Won)
 
 
+class Later(SystemClock):
+    """The machine's clock, two hours on."""
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(super().wall_ms() + 2 * HOUR)
+
+
 def sync(root: Path, **keys: Any) -> Any:
-    return Projection(Iceberg(**keys), root).sync("logs")
+    return Projection(Iceberg(**keys), root, SystemClock()).sync("logs")
 
 
 def test_pyiceberg_sees_exactly_the_committed_rows_of_each_hour(tmp_path: Path, logs: TableWriter) -> None:
@@ -242,6 +250,27 @@ def test_pyiceberg_repeats_no_commit_by_itself_even_if_somebody_allows_it_again(
     assert opened(tmp_path).properties["commit.retry.num-retries"] == "0"
 
 
+def test_old_snapshots_are_forgotten_and_metadata_that_only_they_needed_is_deleted(tmp_path: Path, logs: TableWriter) -> None:
+    for first in (0, 5, 10):
+        logs.land_events(events(first, 5))
+        sync(tmp_path)
+    (metadata,) = (tmp_path / "logs" / "_headrace" / "iceberg").glob("*/metadata")
+    (metadata / "left-by-a-killed-committer-m0.avro").write_bytes(b"x")
+    for path in metadata.iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    logs.land_events(events(15, 5))
+    Projection(Iceberg(keep="30m"), tmp_path, Later()).sync("logs")
+    table = opened(tmp_path)
+    assert len(table.snapshots()) == 1
+    assert offsets(table.scan().to_arrow()) == landed(tmp_path)
+    named = {Path(manifest.manifest_path).name for manifest in table.current_snapshot().manifests(table.io)}  # type: ignore[union-attr]
+    assert {path.name for path in metadata.glob("*-m*.avro")} == named
+    assert len(list(metadata.glob("snap-*.avro"))) == 1
+    logs.land_events(events(20, 5))
+    sync(tmp_path)
+    assert offsets(opened(tmp_path).scan().to_arrow()) == landed(tmp_path)
+
+
 def test_a_table_of_another_root_or_of_nobody_is_not_touched(tmp_path: Path, logs: TableWriter) -> None:
     logs.land_events(events(0, 5))
     sync(tmp_path)
@@ -251,7 +280,7 @@ def test_a_table_of_another_root_or_of_nobody_is_not_touched(tmp_path: Path, log
     with pytest.raises(UsageError, match="choose another namespace"):
         sync(elsewhere, catalog=catalog)
     with pytest.raises(UsageError, match="choose another namespace"):
-        Projection(Iceberg(catalog=catalog), elsewhere).drop("logs")
+        Projection(Iceberg(catalog=catalog), elsewhere, SystemClock()).drop("logs")
     assert sync(elsewhere, catalog=catalog, namespace="other").added == 1
     assert opened(tmp_path).scan().to_arrow().num_rows == 5
 

@@ -13,14 +13,15 @@ from tests.landed_tables import TableWriter
 _COMMITTER = """
 import sys
 from pathlib import Path
+from headrace.clock import SystemClock
 from headrace.errors import HeadraceError
 from headrace.sinks.iceberg.config import Iceberg
-from headrace.sinks.iceberg.table import Projection
+from headrace.sinks.iceberg.tables import Projection
 projection = None
 print("up", flush=True)
 while True:
     try:
-        projection = projection or Projection(Iceberg(), Path(sys.argv[1]))
+        projection = projection or Projection(Iceberg(), Path(sys.argv[1]), SystemClock())
         projection.sync("logs")
     except HeadraceError as error:
         print(error, flush=True)
@@ -62,4 +63,4 @@ def test_committers_that_are_killed_again_and_again_show_each_file_once(tmp_path
 
 
 def opened_or_none(root: Path) -> bool:
-    return (root / "logs" / "_headrace" / "iceberg" / "metadata").exists()
+    return (root / "logs" / "_headrace" / "iceberg").exists()
