@@ -29,13 +29,13 @@ def overall_verdict(root: Path | str, topic: str) -> Verdict:
 
     A topic of which nothing has landed or been announced is unknown, unless every agent there is has finished without it.
     """
-    return Auditor(Path(root)).judge(topic, now_ms=time.time_ns() // 1_000_000).state
+    return Auditor(root).judge(topic, now_ms=time.time_ns() // 1_000_000).state
 
 
 class Auditor:
     """Judges the topics below one root, as often as asked; what was read of immutable files is kept between the times."""
 
-    def __init__(self, root: Path, *, lateness_ms: int = LATENESS_MS) -> None:
+    def __init__(self, root: Path | str, *, lateness_ms: int = LATENESS_MS) -> None:
         self.root = root
         self.lateness_ms = lateness_ms
         self.unreadable: list[str] = []

@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UsageError
@@ -70,7 +69,7 @@ def _judge(auditor: "Auditor", topic: str | None, since_ms: float, until_ms: flo
     return verdicts, worst(verdict.state for verdict in verdicts) if verdicts else auditor.judge_nothing(now_ms=now_ms)
 
 
-def _check_topic(auditor: "Auditor", topic: str | None, root: Path) -> None:
+def _check_topic(auditor: "Auditor", topic: str | None, root: str) -> None:
     from headrace.sinks.table.reader import tables
 
     known = auditor.topics()

@@ -35,4 +35,4 @@ def _copied(table: Path, root: Path, topic: str, file: LiveFile) -> LiveFile:
         raise StorageError(
             f"{path}: {error.strerror or error}; {file.format} files are copied to Parquet to be asked"
         ) from error
-    return replace(file, path=path)
+    return replace(file, path=str(path))

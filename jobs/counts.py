@@ -22,6 +22,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.jobs.landed_rows import hours_by_row, open_rows
 from headrace.sinks.event_time import EPOCH
 from headrace.sinks.places import landed_topics
+from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.reader import LiveFile, snapshot
 
 NAMES: Final = ("topic", "host", "hour", "events")
@@ -38,9 +39,9 @@ class Source:
     file: LiveFile
 
 
-def sources(root: Path) -> list[Source]:
+def sources(root: Path | str) -> list[Source]:
     """Every live file of every topic that is not internal."""
-    return [Source(str(root), topic, file) for topic in landed_topics(root) for file in snapshot(root, topic).files]
+    return [Source(str(open_root(root)), topic, file) for topic in landed_topics(root) for file in snapshot(root, topic).files]
 
 
 def count_hosts(source: Source) -> Iterator[tuple[Key, int]]:
@@ -59,7 +60,7 @@ def _hour(hour: int) -> str:
     return f"{(EPOCH + timedelta(hours=hour)).isoformat()[:13]}:00:00Z"
 
 
-def run(root: Path, runner: str) -> list[tuple[Any, ...]]:
+def run(root: Path | str, runner: str) -> list[tuple[Any, ...]]:
     """Run the pipeline and return its rows, in order.
 
     Args:

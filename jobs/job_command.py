@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         logging.basicConfig(level=logging.ERROR)
     from headrace.jobs import counts
 
-    _write(counts.NAMES, counts.run(root.absolute(), args.runner), file)
+    _write(counts.NAMES, counts.run(root, args.runner), file)
     return 0
 
 

@@ -13,7 +13,7 @@ from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.jobs.evidence import Recount
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
-from headrace.sinks.table.reader import LiveFile, locate
+from headrace.sinks.table.reader import LiveFile, open_live
 
 _IDENTITY = ("agent_id", "stream_id", "position", "part")
 
@@ -34,13 +34,10 @@ def open_rows(root: Path | str, topic: str, file: LiveFile) -> LandedRows:
     Raises:
         StorageError: it is nowhere. CorruptError: it cannot be read.
     """
-    try:
-        return LandedRows(file.path, file.format)
-    except FileNotFoundError:
-        return LandedRows(locate(root, topic, file.name), file.format)
+    return LandedRows(open_live(root, topic, file.name), file.format, file.path)
 
 
-def read_announcements(root: Path, topic: str, file: LiveFile) -> list[RawMessage]:
+def read_announcements(root: Path | str, topic: str, file: LiveFile) -> list[RawMessage]:
     """The records of one file of `_audit` that have a key."""
     with open_rows(root, topic, file) as landed:
         table = landed.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
@@ -54,7 +51,7 @@ def read_announcements(root: Path, topic: str, file: LiveFile) -> list[RawMessag
     ]
 
 
-def rows_by_window(root: Path, topic: str, file: LiveFile) -> dict[int, int]:
+def rows_by_window(root: Path | str, topic: str, file: LiveFile) -> dict[int, int]:
     """How many rows of a file fall into each window of event time."""
     first, last = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
     if first == last:
@@ -77,7 +74,7 @@ def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
 
 
 def recount(
-    root: Path, topic: str, files: Iterable[LiveFile], keys: Collection[tuple[str, int]]
+    root: Path | str, topic: str, files: Iterable[LiveFile], keys: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], Recount]:
     """Count some agents' rows of some windows again: all, distinct identities, and when the newest was read.
 
@@ -97,7 +94,7 @@ def recount(
     return {key: Recount(len(rows), len(set(rows)), newest[key]) for key, rows in found.items()}
 
 
-def _identities(root: Path, topic: str, file: LiveFile) -> Iterable[tuple[tuple[str, int], tuple[object, ...], int]]:
+def _identities(root: Path | str, topic: str, file: LiveFile) -> Iterable[tuple[tuple[str, int], tuple[object, ...], int]]:
     with open_rows(root, topic, file) as landed:
         if not {*_IDENTITY, "event_time", "read_time"} <= set(landed.schema.names):
             return

@@ -45,7 +45,7 @@ def pin(stack: ExitStack, folder: Path, root: Path, topic: str, files: Sequence[
         StorageError: a file is nowhere. OSError: more files than this process may hold open.
     """
     table = root.absolute() / topic
-    staged = {file.name for file in files if file.path == table / names.staged(file.name)}
+    staged = {file.name for file in files if file.path == str(table / names.staged(file.name))}
     if staged:
         _may_hold_many()
     pinned: list[LiveFile] = []
@@ -53,13 +53,13 @@ def pin(stack: ExitStack, folder: Path, root: Path, topic: str, files: Sequence[
     links: dict[Path, str] = {}
     real = table.resolve()
     for file in files:
-        path = file.path
+        path = Path(file.path)
         if file.name in staged:
             path = folder / table.relative_to("/") / file.name
             links[path] = f"/proc/self/fd/{_held(stack, root, topic, file)}"
             places = (names.staged(file.name), file.name, names.removed(file.name))
             allowed += [str(real / place) for place in places]
-        pinned.append(replace(file, path=path))
+        pinned.append(replace(file, path=str(path)))
         allowed.append(str(path))
     return Pinned(tuple(pinned), tuple(allowed), links)
 

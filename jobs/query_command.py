@@ -1,6 +1,7 @@
 """`headrace query "SQL"`: ask SQL of landed tables, with nothing else running."""
 
 import argparse
+from pathlib import Path
 
 from headrace.errors import UsageError
 from headrace.sinks.places import add_place_arguments, landed_root
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     file = output.checked_output(args.output)
     if args.format == "parquet" and file is None:
         raise UsageError("--format parquet is written to a file: add --output FILE.parquet")
-    root = landed_root(args)
+    root = Path(landed_root(args))
     with ask(root, args.sql) as reader:
         if args.format == "parquet":
             assert file is not None

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +24,7 @@ from headrace.sinks.registered import Input, Schemas
 from headrace.sinks.repeats import Repeats, has_identity, runs
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
+from headrace.sinks.table.store import Store
 from headrace.sinks.values import Decoded, decide_input, decode
 
 MAX_AGE_MS: Final = 1_800_000
@@ -61,7 +61,7 @@ class Progress:
 class Attempt:
     """What one table has read since `fold`."""
 
-    def __init__(self, topic: str, table: Path, fold: Fold, output: Output, *, name: str, started_ms: MonotonicMs) -> None:
+    def __init__(self, topic: str, store: Store, fold: Fold, output: Output, *, name: str, started_ms: MonotonicMs) -> None:
         self.topic, self.name, self.started_ms = topic, name, started_ms
         self.input: str | None = fold.input
         self._decided = False
@@ -70,8 +70,8 @@ class Attempt:
         self._progress: dict[int, Progress] = {}
         self._repeats = Repeats(fold.streams)
         self._evolution = Evolution(fold.arrow_schema, aside=output.shape.aside)
-        self._buckets = Buckets(table, name, output)
-        self._quarantine = QuarantineFile(table, name)
+        self._buckets = Buckets(store, name, output)
+        self._quarantine = QuarantineFile(store, name)
         self._first_ms: MonotonicMs | None = None
 
     def start(self, partition: int, incarnation: int, topic_id: str | None) -> Progress:
@@ -96,7 +96,7 @@ class Attempt:
             why: says the cause of a hole [start, end) between records.
         Raises:
             PeerError: the registry is needed and away; nothing has been taken, give the same again.
-            StorageError: the disk failed; the attempt is to be given up.
+            StorageError: the store failed; the attempt is to be given up.
         """
         progress = self._progress[partition]
         if messages and messages[0].offset() < progress.next:
@@ -210,7 +210,7 @@ class Attempt:
         """Finish the files, and say in a draft what they hold; `seq` and `prev` are the commit protocol's to fill in.
 
         Raises:
-            StorageError: the disk failed; the attempt is to be given up.
+            StorageError: the store failed; the attempt is to be given up.
         """
         files = self._buckets.close()
         return self._draft(files, now_ms)

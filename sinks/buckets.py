@@ -7,7 +7,6 @@ outgrows memory is spilled: its partitions go on in a file each, row group by ro
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from headrace.sinks.data_file import LandingFile
 from headrace.sinks.event_time import EPOCH
 from headrace.sinks.formats.catalog import SUFFIXES
 from headrace.sinks.table.record import DataFile, OffsetRange
+from headrace.sinks.table.store import Store
 
 MAX_OPEN_FILES: Final = 200
 FEW_ROWS: Final = 256
@@ -79,8 +79,8 @@ class _Bucket:
 class Buckets:
     """All rows of one attempt that have been read and not yet committed."""
 
-    def __init__(self, table: Path, attempt: str, output: Output) -> None:
-        self._table, self._attempt, self._output = table, attempt, output
+    def __init__(self, store: Store, attempt: str, output: Output) -> None:
+        self._store, self._attempt, self._output = store, attempt, output
         self._buckets: dict[tuple[int, pa.Schema], _Bucket] = {}
         self._closed: list[DataFile] = []
         self._number = 0
@@ -143,7 +143,7 @@ class Buckets:
     def _new_file(self, bucket: _Bucket) -> LandingFile:
         name = f"{directory_of(bucket.hour)}/{self._attempt}-{self._number}{SUFFIXES[self._output.format]}"
         self._number += 1
-        return LandingFile(self._table, name, bucket.schema, self._output)
+        return LandingFile(self._store, name, bucket.schema, self._output)
 
     def _write(self, file: LandingFile, rows: list[Rows]) -> None:
         before = file.size_bytes
@@ -159,7 +159,7 @@ class Buckets:
         bucket.held_bytes = 0
 
     def close(self) -> tuple[DataFile, ...]:
-        """Finish all files; every row that was added is in one of them, durable in staging."""
+        """Finish all files; every row that was added is in one of them, durable in the store."""
         for key, bucket in list(self._buckets.items()):
             shared: list[Rows] = []
             for partition, rows in sorted(bucket.held.items()):

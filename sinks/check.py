@@ -5,15 +5,17 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
+from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.reader import local_path, locate, tables
+from headrace.sinks.table.reader import find, open_live, tables
 from headrace.sinks.table.record import CAUSES, CommitRecord, DataFile, LandedRange
-from headrace.sinks.table.store import LocalStore
+from headrace.sinks.table.store import Store
 
 
 @dataclass(slots=True)
@@ -43,24 +45,24 @@ def check_root(root: str, *, deep: bool) -> Iterator[Report]:
     """
     topics = tables(root)
     if not topics:
-        below = local_path(root) / "landed"
-        meant = f"did you mean {below}?" if below.is_dir() else "name the directory that `headrace load` writes to"
+        below = f"{root.rstrip('/')}/landed"
+        meant = f"did you mean {below}?" if open_root(below).is_there() else "name the directory that `headrace load` writes to"
         raise UsageError(f"{root}: no landed tables there; {meant}")
     for topic in topics:
-        yield check_table(local_path(root), topic, deep=deep)
+        yield check_table(root, topic, deep=deep)
 
 
-def check_table(root: Path, topic: str, *, deep: bool) -> Report:
+def check_table(where: Path | str, topic: str, *, deep: bool) -> Report:
     """Check one table."""
-    report = Report(topic)
-    table = root / topic
-    store = LocalStore(table)
-    placed = _data_files(table)  # before the log: what a running loader lands meanwhile is not held against it
+    report, root = Report(topic), open_root(where)
+    store = root.table(topic)
+    placed = _data_files(store)  # before the log: what a running loader lands meanwhile is not held against it
     try:
         fold = _check_history(store, report)
         _check_files(root, topic, fold, report)
         report.broken += [
-            f"{table / name} lies among the data, and the log does not name it" for name in placed - fold.files.keys()
+            f"{root.location(topic, name)} lies among the data, and the log does not name it"
+            for name in placed - fold.files.keys()
         ]
         if deep:
             _check_contents(root, topic, fold, report)
@@ -69,7 +71,7 @@ def check_table(root: Path, topic: str, *, deep: bool) -> Report:
     return report
 
 
-def _check_history(store: LocalStore, report: Report) -> Fold:
+def _check_history(store: Store, report: Report) -> Fold:
     """Fold all kept records, and compare with every checkpoint passed on the way."""
     generation = 1
     checkpoints = _seqs(store, names.checkpoint_directory(generation), names.CHECKPOINT_SUFFIX)
@@ -108,18 +110,23 @@ def _holes(seqs: list[int], checkpoints: list[int]) -> Iterator[str]:
         yield f"records {seqs[-1] + 1} to {newest} are missing: a checkpoint covers them, and older ones are there"
 
 
-def _data_files(table: Path) -> set[str]:
-    """What engines that read the directory take for data: every file below it whose path has no name with `_` or `.` first."""
-    found = (path.relative_to(table) for path in table.rglob("*") if path.is_file())
-    return {str(path) for path in found if not any(part.startswith(("_", ".")) for part in path.parts)}
+def _data_files(store: Store) -> set[str]:
+    """What engines that read the directory take for data: every file below it whose path has no name with `_` or `.` first.
+
+    Nothing where files are written in place, before they are committed: there no engine is promised anything by directory.
+    """
+    if not store.stages:
+        return set()
+    found = (entry.name for entry in store.list("", after="", recursive=True))
+    return {name for name in found if not any(part.startswith(("_", ".")) for part in name.split("/"))}
 
 
-def _seqs(store: LocalStore, directory: str, suffix: str) -> list[int]:
-    found = (names.seq_of(entry.name, suffix) for entry in store.list(directory))
+def _seqs(store: Store, directory: str, suffix: str) -> list[int]:
+    found = (names.seq_of(entry.name, suffix) for entry in store.list(directory, after="", recursive=False))
     return sorted(seq for seq in found if seq is not None)
 
 
-def _checkpoint(store: LocalStore, generation: int, seq: int) -> Fold:
+def _checkpoint(store: Store, generation: int, seq: int) -> Fold:
     path = names.checkpoint_path(generation, seq)
     (data,) = store.get((path,))
     if data is None:
@@ -191,20 +198,20 @@ def _broken_compaction(one: CommitRecord, before: Fold) -> Iterator[str]:
         yield "a compaction changes the content hash"
 
 
-def _check_files(root: Path, topic: str, fold: Fold, report: Report) -> None:
+def _check_files(root: Root, topic: str, fold: Fold, report: Report) -> None:
     report.files, report.rows = len(fold.files), sum(file.rows for file in fold.files.values())
     waiting = 0
-    for file in fold.files.values():
-        try:
-            path = locate(root, topic, file.path)
-            if path.stat().st_size != file.bytes:
-                report.broken.append(f"{path} has {path.stat().st_size} bytes, the log says {file.bytes}")
-            waiting += names.STAGING in str(path.relative_to(root.absolute()))
-        except StorageError as error:
-            report.broken.append(str(error))
-    report.broken += [
-        f"{quarantine.path} is missing" for quarantine in fold.quarantined if not (root / topic / quarantine.path).exists()
-    ]
+    store = root.table(topic)
+    for name, found in find(store, fold.files).items():
+        if found is None:
+            report.broken.append(f"{root.location(topic, name)}: the log names this file, and it is missing")
+            continue
+        if found.size_bytes != fold.files[name].bytes:
+            path = root.location(topic, found.path)
+            report.broken.append(f"{path} has {found.size_bytes} bytes, the log says {fold.files[name].bytes}")
+        waiting += found.path.startswith(names.STAGING)
+    paths = tuple(quarantine.path for quarantine in fold.quarantined)
+    report.broken += [f"{path} is missing" for path, size in zip(paths, store.sizes(paths), strict=True) if size is None]
     if waiting:
         report.remarks.append(f"{waiting} live files are still in staging; the next loader moves them")
     report.remarks += [
@@ -213,18 +220,20 @@ def _check_files(root: Path, topic: str, fold: Fold, report: Report) -> None:
     ]
 
 
-def _check_contents(root: Path, topic: str, fold: Fold, report: Report) -> None:
+def _check_contents(root: Root, topic: str, fold: Fold, report: Report) -> None:
+    store = root.table(topic)
     for quarantine in fold.quarantined:
-        report.broken += _broken_quarantine(root / topic / quarantine.path, quarantine.count)
+        report.broken += _broken_quarantine(store, quarantine.path, quarantine.count)
     for file in fold.files.values():
-        report.broken += [f"{file.path}: {what}" for what in _broken_contents(locate(root, topic, file.path), file)]
+        with open_live(str(root), topic, file.path) as data:
+            report.broken += [f"{file.path}: {what}" for what in _broken_contents(data, file)]
 
 
-def _broken_quarantine(path: Path, count: int) -> Iterator[str]:
+def _broken_quarantine(store: Store, path: str, count: int) -> Iterator[str]:
     import zstandard
 
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
+        with store.open(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
             found = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
     except (OSError, zstandard.ZstdError) as error:
         yield f"{path} cannot be read: {error}"
@@ -233,22 +242,22 @@ def _broken_quarantine(path: Path, count: int) -> Iterator[str]:
         yield f"{path} has {found} records, the log says {count}"
 
 
-def _broken_contents(path: Path, file: DataFile) -> Iterator[str]:
+def _broken_contents(data: BufferedReader, file: DataFile) -> Iterator[str]:
     import crc32c
 
     from headrace.audit import HASH_MODULUS
     from headrace.sinks.content_hash import content_hash
     from headrace.sinks.formats.catalog import LandedRows
 
-    with path.open("rb") as data:
-        checksum = 0
-        while piece := data.read(1 << 20):
-            checksum = crc32c.crc32c(piece, checksum)
+    checksum = 0
+    while piece := data.read(1 << 20):
+        checksum = crc32c.crc32c(piece, checksum)
     if file.checksum != f"crc32c:{checksum:08x}":
         yield f"its checksum is crc32c:{checksum:08x}, the log says {file.checksum}"
         return
     rows, total, last = 0, 0, (-1, -1, -1)
-    with LandedRows(path, file.format) as landed:
+    data.seek(0)
+    with LandedRows(data, file.format, file.path) as landed:
         for batch in landed.batches():
             rows += batch.num_rows
             total = (total + content_hash(batch)) % HASH_MODULUS

@@ -27,13 +27,14 @@ def run(args: argparse.Namespace) -> int:
     from headrace.clock import SystemClock
     from headrace.health import Health
     from headrace.part_http import serve_part_http
-    from headrace.process import run_file, stop_event, writable_directory
+    from headrace.process import run_file, stop_event
     from headrace.sinks.config import LoadConfig
     from headrace.sinks.loader import Loader
+    from headrace.sinks.stores.roots import open_root
 
     config = begin(LoadConfig, args)
     stop = stop_event()
-    writable_directory(config.load.directory, "load.root")
+    open_root(config.load.root).prepare()
     health = Health(time.monotonic)
     clock = SystemClock()
     ports = serve_part_http(config.load, config.kafka, health, clock)
@@ -52,10 +53,11 @@ def _projector(load: "Load", clock: "Clock") -> "Iterator[Callable[[str], None]]
         return
     try:
         from headrace.sinks.iceberg.projector import Projector
+        from headrace.sinks.stores.roots import local_directory
     except ModuleNotFoundError as error:
         raise UsageError(f"load.iceberg: {error.name} is missing; install it with: pip install 'headrace[iceberg]'") from error
 
-    projector = Projector(load.iceberg, load.directory, clock)
+    projector = Projector(load.iceberg, local_directory(load.root, "load.iceberg"), clock)
     projector.start()
     try:
         yield projector.landed

@@ -1,7 +1,6 @@
 """The loader's configuration (interfaces.md, Configuration)."""
 
 import re
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -13,6 +12,7 @@ from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.measures import Duration, Patterns, Size
 from headrace.sinks.shape import Shape
+from headrace.sinks.stores.roots import SCHEMES, scheme_of
 
 
 class Rotate(Section):
@@ -100,7 +100,7 @@ class TopicOutput(Section):
 class Load(PartHttpKeys, Output):
     """What lands, and where."""
 
-    root: str = Field(description="the directory of the tables")
+    root: str = Field(description="the directory of the tables: a path, or a URL (docs/stores.md)")
     topics: Patterns = Field(
         (".*",), description="regular expressions of whole names; of those with `_` at their start only `_audit` lands, always"
     )
@@ -119,14 +119,10 @@ class Load(PartHttpKeys, Output):
 
     @field_validator("root")
     @classmethod
-    def _is_local(cls, root: str) -> str:
-        if "://" in root and not root.startswith("file://"):
-            raise ValueError("a local directory is needed; other stores cannot be landed on yet")
-        return root.removeprefix("file://")
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.root)
+    def _is_known(cls, root: str) -> str:
+        if scheme_of(root) not in SCHEMES:
+            raise ValueError(f"no store is known by such a URL; give a path, or a URL with {', '.join(SCHEMES)}")
+        return root
 
 
 def _merged(whole: Any, own: Any) -> Any:

@@ -1,10 +1,7 @@
-"""One landed file: written in staging, counted and hashed on its way, durable when closed."""
+"""One landed file: counted and hashed on its way into the store, durable when closed."""
 
-import contextlib
 import io
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import IO, cast
 
 import crc32c
@@ -16,16 +13,15 @@ from headrace.errors import StorageError
 from headrace.sinks.config import Output
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.formats.catalog import encoder
-from headrace.sinks.table import names
 from headrace.sinks.table.record import DataFile, OffsetRange
-from headrace.sinks.table.store import make_directory, sync_directory
+from headrace.sinks.table.store import NewFile, Store, landing
 
 
 class _Sink(io.RawIOBase):
-    """A file that knows its size and checksum so far."""
+    """A new file of the store that knows its size and checksum so far."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=1 << 20)
+    def __init__(self, file: NewFile) -> None:
+        self.file = file
         self.size_bytes = 0
         self.checksum = 0
 
@@ -37,49 +33,35 @@ class _Sink(io.RawIOBase):
 
     def write(self, data: object) -> int:
         view = memoryview(data)  # type: ignore[arg-type]  # pyarrow's buffers are
-        self._file.write(view)
+        self.file.write(view)
         self.checksum = crc32c.crc32c(view, self.checksum)
         self.size_bytes += view.nbytes
         return view.nbytes
-
-    def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 class LandingFile:
     """A file of rows of one schema, sorted as they are appended.
 
     Raises (all methods):
-        StorageError: the disk failed or is full.
+        StorageError: the store failed or is full.
     """
 
-    def __init__(self, table: Path, path: str, schema: pa.Schema, output: Output) -> None:
+    def __init__(self, store: Store, path: str, schema: pa.Schema, output: Output) -> None:
         self.path, self._format = path, output.format
-        self._staged = table / names.staged(path)
         self.rows = 0
         self._hash = 0
         self._min_ms: int | None = None
         self._max_ms: int | None = None
         self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
+        self._sink = _Sink(store.create(landing(store, path)))
         try:
-            self._sink = self._open(table)
             self._encoder = encoder(cast(IO[bytes], self._sink), schema, output)
         except OSError as error:
-            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+            self.discard()
+            raise self._failed(error) from error
 
-    def _open(self, table: Path) -> _Sink:
-        while True:
-            make_directory(self._staged.parent, table)
-            try:
-                return _Sink(self._staged)
-            except FileNotFoundError:  # another loader has just tidied the empty directory away
-                continue
+    def _failed(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.path}: {error.strerror or error}")
 
     @property
     def size_bytes(self) -> int:
@@ -95,7 +77,7 @@ class LandingFile:
         try:
             self._encoder.write(rows)
         except OSError as error:
-            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+            raise self._failed(error) from error
         self.rows += rows.num_rows
         self._hash = (self._hash + content_hash(rows)) % HASH_MODULUS
         bounds = pc.min_max(event_time_ms).as_py()
@@ -107,13 +89,12 @@ class LandingFile:
             self._ranges[key] = (min(start, one.start), max(end, one.end))
 
     def close(self, schema_ids: Iterable[int]) -> DataFile:
-        """Finish the file and make it, and the names that lead to it, durable."""
+        """Finish the file: it is whole and durable in the store."""
         try:
             self._encoder.close()
-            self._sink.sync()
-            sync_directory(self._staged.parent)
         except OSError as error:
-            raise StorageError(f"{self._staged}: {error.strerror or error}") from error
+            raise self._failed(error) from error
+        self._sink.file.finish()
         assert self._min_ms is not None, "a file has rows"
         assert self._max_ms is not None, "a file has rows"
         return DataFile(
@@ -130,8 +111,5 @@ class LandingFile:
         )
 
     def discard(self) -> None:
-        """Give the file up; it is deleted, unless the disk refuses even that."""
-        with contextlib.suppress(OSError):  # a full disk refuses what is still buffered
-            self._sink.close()
-        with contextlib.suppress(OSError):
-            self._staged.unlink(missing_ok=True)
+        """Give the file up; it is deleted, unless the store refuses even that."""
+        self._sink.file.discard()

@@ -6,11 +6,12 @@ import uuid
 from pathlib import Path
 
 from headrace.clock import Clock
+from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 
 
 def expired_files(fold: Fold, before_ms: int) -> list[DataFile]:
@@ -19,7 +20,7 @@ def expired_files(fold: Fold, before_ms: int) -> list[DataFile]:
     return sorted(old, key=lambda file: file.path)
 
 
-def expire_table(root: Path, topic: str, before_ms: int, clock: Clock, *, dry_run: bool) -> list[DataFile]:
+def expire_table(root: Path | str, topic: str, before_ms: int, clock: Clock, *, dry_run: bool) -> list[DataFile]:
     """Take out what is older than `before_ms`, and sweep what was taken out a day ago; the files that went, or would go.
 
     Offsets, audit sums and quarantined records stay: the table still knows that all of it had landed.
@@ -27,7 +28,7 @@ def expire_table(root: Path, topic: str, before_ms: int, clock: Clock, *, dry_ru
     Raises:
         StorageError, CorruptError: the table's store failed, or its log is damaged.
     """
-    store = LocalStore(root / topic)
+    store = open_root(root).table(topic)
     while True:
         started_ms = clock.monotonic_ms()
         fold = carry_out(read_head(), store)

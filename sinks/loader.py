@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from headrace.sinks.config import LoadConfig
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume, Sight, resume
+from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table_loader import TableLoader
 from headrace.sinks.topics import SpotReader, Topic, Topics, Where, learn_leaders
 
@@ -59,7 +59,7 @@ class Loader:
 
     def __init__(self, config: LoadConfig, clock: Clock, *, once: bool, landed: Callable[[str], None]) -> None:
         self._load = config.load
-        self._root: Path = config.load.directory
+        self._root = open_root(config.load.root)
         self._clock = clock
         self._once, self._landed = once, landed
         self._schemas = Schemas(config.registry.client() if config.registry else None)
@@ -350,9 +350,9 @@ class Loader:
             work()
         except CorruptError as error:
             name = table.loader.topic
-            raise CorruptError(f"table {self._root / name}: {error}; run: headrace check {self._root}") from error
+            raise CorruptError(f"table {self._root.location(name, '')}: {error}; run: headrace check {self._root}") from error
         except VersionError as error:
-            raise VersionError(f"table {self._root / table.loader.topic}: {error}") from error
+            raise VersionError(f"table {self._root.location(table.loader.topic, '')}: {error}") from error
         except PeerError as error:
             self._start_over(table, str(error), rest_ms=RETRY_INTERVAL_MS)
             if self._once and self._clock.monotonic_ms() - self._heard_ms > PATIENCE_MS:

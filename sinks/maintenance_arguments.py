@@ -17,7 +17,7 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
 
 
-def chosen_tables(root: Path, topics: list[str]) -> list[str]:
+def chosen_tables(root: Path | str, topics: list[str]) -> list[str]:
     """The tables asked for, or all.
 
     Raises:

@@ -16,26 +16,27 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--root", metavar="URL", help="the landed tables themselves; --data DIR means --root DIR/landed")
 
 
-def landed_root(args: argparse.Namespace) -> Path:
-    """The directory of the landed tables that the options name.
+def landed_root(args: argparse.Namespace) -> str:
+    """The directory of the landed tables that the options name: a path or a URL.
 
     Raises:
         UsageError: there is none.
     """
-    from headrace.sinks.table.reader import local_path
+    from headrace.sinks.stores.roots import open_root
 
     if args.root is not None:
-        root = local_path(args.root)
+        root = args.root
         remedy = "name the directory that `headrace load` writes to"
     else:
-        root = data_directory(args.data) / "landed"
-        remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {root.parent}"
-    if not root.is_dir():
+        data = data_directory(args.data)
+        root = str(data / "landed")
+        remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {data}"
+    if not open_root(root).is_there():
         raise UsageError(f"{root}: no landed tables there; {remedy}")
-    return root
+    return str(root)
 
 
-def landed_topics(root: Path) -> list[str]:
+def landed_topics(root: Path | str) -> list[str]:
     """The topics that have a table, internal ones left out."""
     from headrace.sinks.table.reader import tables
 

@@ -6,7 +6,6 @@ Owns one table's directory as far as the log lets it: several loaders may, and f
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from headrace.clock import Clock
@@ -16,11 +15,12 @@ from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
 from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume
+from headrace.sinks.stores.roots import Root
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Fenced, commit, give_up, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +33,14 @@ class TableLoader:
 
     Raises (all methods):
         CorruptError: the table's log is damaged; stop.
-        StorageError: the disk failed; `give_up` and try again later.
+        StorageError: the store failed; `give_up` and try again later.
     """
 
     def __init__(
-        self, topic: str, root: Path, output: Output, schemas: Schemas, clock: Clock, new_name: Callable[[], str]
+        self, topic: str, root: Root, output: Output, schemas: Schemas, clock: Clock, new_name: Callable[[], str]
     ) -> None:
         self.topic, self._output = topic, output
-        self._table = root / topic
-        self._store = LocalStore(self._table)
+        self._store = root.table(topic)
         self._schemas, self._clock, self._new_name = schemas, clock, new_name
         self._incarnations: dict[int, int] = {}
         self._ids: dict[int, str | None] = {}
@@ -65,7 +64,7 @@ class TableLoader:
 
     def _new_attempt(self, fold: Fold) -> Attempt:
         return Attempt(
-            self.topic, self._table, fold, self._output, name=self._new_name(), started_ms=self._clock.monotonic_ms()
+            self.topic, self._store, fold, self._output, name=self._new_name(), started_ms=self._clock.monotonic_ms()
         )
 
     @property

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from headrace.audit import HASH_MODULUS, AgentMessage, SentMessage, event_hash, window_start_ms
 from headrace.clock import SystemClock
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, Gap, LandedRange, Quarantine, WindowCount
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 
 _UTC_MICROS = pa.timestamp("us", tz="UTC")
 ENVELOPE = pa.schema(

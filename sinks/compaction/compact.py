@@ -18,18 +18,19 @@ import pyarrow as pa
 
 from headrace.audit import HASH_MODULUS
 from headrace.clock import Clock
-from headrace.errors import CorruptError
+from headrace.errors import CorruptError, StorageError
 from headrace.sinks.compaction.merge import merged
 from headrace.sinks.compaction.plan import Candidate, Limits, merges, small_files
 from headrace.sinks.config import FormatName, Output
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.data_file import LandingFile
 from headrace.sinks.formats.catalog import SUFFIXES, LandedRows
-from headrace.sinks.table import names, upkeep
+from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
-from headrace.sinks.table.reader import locate
+from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import Store, carry_out, landing
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Outcome:
     overtaken: int = 0
 
 
-def compact_table(root: Path, topic: str, limits: Limits, clock: Clock, *, progress: Callable[[int], object]) -> Outcome:
+def compact_table(root: Path | str, topic: str, limits: Limits, clock: Clock, *, progress: Callable[[int], object]) -> Outcome:
     """Merge small files until there are none worth merging.
 
     Args:
@@ -59,7 +60,7 @@ def compact_table(root: Path, topic: str, limits: Limits, clock: Clock, *, progr
         CorruptError: files do not hold what the log says; nothing has been swapped for them.
         StorageError: the store failed.
     """
-    outcome, store = Outcome(), LocalStore(root / topic)
+    outcome, store = Outcome(), open_root(root).table(topic)
     while True:
         started_ms = clock.monotonic_ms()
         fold = carry_out(read_head(), store)
@@ -85,7 +86,7 @@ def compact_table(root: Path, topic: str, limits: Limits, clock: Clock, *, progr
     return outcome
 
 
-def _candidates(store: LocalStore, files: Sequence[DataFile]) -> list[Candidate]:
+def _candidates(store: Store, files: Sequence[DataFile]) -> list[Candidate]:
     found = []
     for file in files:
         with _open(store, file) as rows:
@@ -94,16 +95,14 @@ def _candidates(store: LocalStore, files: Sequence[DataFile]) -> list[Candidate]
     return found
 
 
-def _open(store: LocalStore, file: DataFile) -> LandedRows:
+def _open(store: Store, file: DataFile) -> LandedRows:
     """A live file's rows, wherever it has moved to."""
-    while True:
-        try:
-            return LandedRows(locate(store.root.parent, store.root.name, file.path), file.format)
-        except FileNotFoundError:
-            continue  # it has moved since it was looked for; where it is nowhere, that is said
+    if (data := opened(store, file.path)) is None:
+        raise StorageError(f"{file.path}: the log names this file, and it is missing; run: headrace check")
+    return LandedRows(data, file.format, file.path)
 
 
-def _draft(store: LocalStore, files: Sequence[DataFile], clock: Clock, progress: Callable[[int], object]) -> CommitRecord:
+def _draft(store: Store, files: Sequence[DataFile], clock: Clock, progress: Callable[[int], object]) -> CommitRecord:
     """Merge files into one, prove it equal to them, and say so in a record."""
     name = str(uuid.uuid4())
     made = _merge(store, files, name, progress)
@@ -123,15 +122,15 @@ def _draft(store: LocalStore, files: Sequence[DataFile], clock: Clock, progress:
     return draft
 
 
-def _merge(store: LocalStore, files: Sequence[DataFile], name: str, progress: Callable[[int], object]) -> DataFile:
+def _merge(store: Store, files: Sequence[DataFile], name: str, progress: Callable[[int], object]) -> DataFile:
     with ExitStack() as stack:
-        opened = [stack.enter_context(_open(store, file)) for file in files]
-        schema, format_ = opened[0].schema, cast(FormatName, files[0].format)  # it has been opened by it
+        sources = [stack.enter_context(_open(store, file)) for file in files]
+        schema, format_ = sources[0].schema, cast(FormatName, files[0].format)  # it has been opened by it
         directory = files[0].path.rpartition("/")[0]
         path = f"{directory}/{name}-0{SUFFIXES[format_]}"
-        output = LandingFile(store.root, path, schema, Output(format=format_))
+        output = LandingFile(store, path, schema, Output(format=format_))
         try:
-            _write(output, merged(rows.batches() for rows in opened), schema, files, progress)
+            _write(output, merged(rows.batches() for rows in sources), schema, files, progress)
             made: DataFile = output.close({each for file in files for each in file.schema_ids})
             return made
         except BaseException:
@@ -162,14 +161,14 @@ def _write(
         progress(rows)
 
 
-def _prove(store: LocalStore, made: DataFile, files: Sequence[DataFile]) -> None:
+def _prove(store: Store, made: DataFile, files: Sequence[DataFile]) -> None:
     """Read the new file back, and compare it with what the log says of the old ones.
 
     Raises:
         CorruptError: they differ.
     """
     rows = total = 0
-    with LandedRows(store.root / names.staged(made.path), made.format) as written:
+    with LandedRows(store.open(landing(store, made.path)), made.format, made.path) as written:
         for batch in written.batches():
             rows, total = rows + batch.num_rows, (total + content_hash(batch)) % HASH_MODULUS
     expected = sum(int(file.content_hash, 16) for file in files) % HASH_MODULUS

@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from io import BufferedReader
 from typing import IO, Any, Final
 
 import fastavro
@@ -140,8 +140,8 @@ class AvroReader:
         ValueError, EOFError, OSError: it is no such file, or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
         if self._file.read(len(_MAGIC)) != _MAGIC:
             raise ValueError("not an Avro object container file")
         header = fastavro.schemaless_reader(self._file, fastavro.parse_schema({"type": "map", "values": "bytes"}), None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from io import BufferedReader
 from typing import IO, Final, Protocol, Self
 
 import pyarrow as pa
@@ -52,17 +52,18 @@ def encoder(sink: IO[bytes], schema: pa.Schema, output: Output) -> Encoder:
 
 
 class LandedRows:
-    """A landed file, open to read its rows; a context manager.
+    """The rows of an open landed file, which is closed with them; a context manager.
 
+    Args:
+        name: what errors call the file.
     Raises (all methods):
-        FileNotFoundError: it is not there (opening only): it may have moved.
         CorruptError: it cannot be read.
     """
 
-    def __init__(self, path: Path, format_: str) -> None:
-        self._path = path
+    def __init__(self, file: BufferedReader, format_: str, name: str) -> None:
+        self._name, self._file = name, file
         with self._damage_named():
-            self._reader = _reader(path, format_)
+            self._reader = _reader(file, format_, name)
         self.schema = self._reader.schema
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -80,30 +81,29 @@ class LandedRows:
     def _damage_named(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (pa.ArrowException, OSError, EOFError, *_DAMAGE, zstandard.ZstdError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
-            raise CorruptError(f"{self._path} cannot be read: {said}") from error
+            raise CorruptError(f"{self._name} cannot be read: {said}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
+        self._file.close()
 
 
-def _reader(path: Path, format_: str) -> Reader:
+def _reader(file: BufferedReader, format_: str, name: str) -> Reader:
     if format_ == "parquet":
         from headrace.sinks.formats.parquet import ParquetReader
 
-        return ParquetReader(path)
+        return ParquetReader(file)
     if format_ == "avro":
         from headrace.sinks.formats.avro import AvroReader
 
-        return AvroReader(path)
+        return AvroReader(file)
     if format_ == "json":
         from headrace.sinks.formats.json_lines import JsonReader
 
-        return JsonReader(path)
-    raise CorruptError(f"{path} is said to be of format {format_!r}, which this headrace does not know")
+        return JsonReader(file)
+    raise CorruptError(f"{name} is said to be of format {format_!r}, which this headrace does not know")

@@ -22,7 +22,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
+from io import BufferedReader
 from typing import IO, Any, Final
 
 import numpy as np
@@ -180,8 +180,8 @@ class JsonReader:
         ValueError, OSError, zstandard.ZstdError: it is no such file, or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
         self.schema = _schema_at_end(self._file)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,7 @@
 """Parquet: the default, and what every query engine reads best."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from io import BufferedReader
 from typing import IO, Final
 
 import pyarrow as pa
@@ -39,8 +39,8 @@ class ParquetEncoder:
 class ParquetReader:
     """The rows of a Parquet file."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
         self.schema: pa.Schema = self._file.schema_arrow
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.location import table_url
 from headrace.sinks.iceberg.projection import Projected
 from headrace.sinks.iceberg.table import ProjectedTable, State
-from headrace.sinks.table.store import LocalStore
+from headrace.sinks.stores.roots import open_root
 
 
 class Projection:
@@ -52,5 +52,5 @@ class Projection:
             table.drop()
 
     def _table(self, topic: str) -> ProjectedTable:
-        identifier, store = (self._config.namespace, topic), LocalStore(self._root / topic)
+        identifier, store = (self._config.namespace, topic), open_root(self._root).table(topic)
         return ProjectedTable(self._catalog, identifier, store, table_url(self._root, topic), self._config.keep, self._clock)

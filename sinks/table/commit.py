@@ -222,7 +222,8 @@ def give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
     if fold.generation != draft.generation:
         return Fenced(fold, why)  # its generation is history: whether the files were live in it is not known, they are swept
     yield SyncLog(names.log_directory(fold.generation))
-    paths = [names.staged(file.path) for file in draft.add]
+    # Where it had not been moved yet, or was written: no fold names it, so that it is nobody's.
+    paths = [path for file in draft.add for path in (names.staged(file.path), file.path)]
     paths += [draft.quarantine.path] if draft.quarantine else []
     if paths:
         yield Delete(tuple(paths))

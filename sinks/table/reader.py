@@ -3,28 +3,32 @@
 Needs no Kafka, no Arrow and nothing running; `headrace query`, jobs and the audit build on it.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from headrace.audit import window_start_ms
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
+from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd
 from headrace.sinks.table.record import DataFile, OffsetRange
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import Store, carry_out
 
 
 @dataclass(frozen=True, slots=True)
 class LiveFile:
     """A file of committed rows.
 
-    `path` is where it was found (staging, place or `removed/`), absolute; `name` is its path in the table once in place;
+    `path` is where it was found (staging, place or `removed/`), absolute, a URL where the root is one; `name` is its path in
+    the table once in place, by which `open_live` opens it wherever it is;
     `dt` (YYYY-MM-DD) and `hour` (HH) are the UTC hour of its directory, empty where the table is laid out otherwise.
     """
 
-    path: Path
+    path: str
     name: str
     format: str
     rows: int
@@ -56,7 +60,7 @@ class Quarantined:
 
     window_start_ms: int
     count: int
-    path: Path
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,79 +87,117 @@ def tables(root: Path | str) -> list[str]:
     Raises:
         UsageError: there is no such directory.
     """
-    root = local_path(root)
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such directory; name the directory that `headrace load` writes to")
-    return sorted(entry.name for entry in root.iterdir() if (entry / names.LOG).is_dir())
+    where = open_root(root)
+    if not where.is_there():
+        raise UsageError(f"{where}: no such directory; name the directory that `headrace load` writes to")
+    return where.tables()
 
 
 def snapshot(root: Path | str, topic: str) -> TableSnapshot:
     """The table of `topic` as it is now.
 
-    A file may move from staging to its place after this returns: on FileNotFoundError ask for `locate(root, topic, name)`.
+    A file may move from staging to its place after this returns: `open_live` finds it all the same.
 
     Raises:
         UsageError: no such table.
         CorruptError, VersionError, StorageError: its log cannot be read; a live file is missing.
     """
-    root = local_path(root)
-    table = root / topic
-    if not topic or "/" in topic or topic in (".", "..") or not (table / names.LOG).is_dir():
-        known = ", ".join(tables(root)) or "none"
-        raise UsageError(f"{root}: no table {topic!r}; tables there: {known}")
+    where = open_root(root)
+    if not topic or "/" in topic or topic in (".", "..") or topic not in tables(root):
+        shown = ", ".join(tables(root)) or "none"
+        raise UsageError(f"{where}: no table {topic!r}; tables there: {shown}")
+    store = where.table(topic)
     try:
-        fold = carry_out(read_head(), LocalStore(table))
+        fold = carry_out(read_head(), store)
     except CorruptError as error:
-        raise CorruptError(f"table {table}: {error}; run: headrace check {root}") from error
+        raise CorruptError(f"table {where.location(topic, '')}: {error}; run: headrace check {where}") from error
     except VersionError as error:
-        raise VersionError(f"table {table}: {error}") from error
+        raise VersionError(f"table {where.location(topic, '')}: {error}") from error
+    found = find(store, fold.files)
     return TableSnapshot(
         topic,
         fold.generation,
         fold.seq,
         fold.attempt,
         fold.input,
-        tuple(_live_file(table, file) for file in sorted(fold.files.values(), key=lambda file: file.path)),
+        tuple(_live_file(where, topic, fold.files[name], found[name]) for name in sorted(fold.files)),
         fold.ends,
         fold.audit,
         tuple(
             Lost(lost.incarnation, lost.partition, lost.gap.start, lost.gap.end, lost.gap.after_ms, lost.gap.before_ms)
             for lost in fold.lost
         ),
-        tuple(_quarantined(table, fold)),
+        tuple(_quarantined(where, topic, fold)),
     )
 
 
-def locate(root: Path | str, topic: str, name: str) -> Path:
-    """Where a live file is now: in staging, else in place, else in `removed/`; files only move in that order.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a file is, in its table's directory, and how large."""
+
+    path: str
+    size_bytes: int
+
+
+def find(store: Store, files: Iterable[str]) -> dict[str, Found | None]:
+    """Where each file is now: in staging, else in place, else in `removed/`; files only move in that order."""
+    found: dict[str, Found | None] = dict.fromkeys(files)
+    for path_of in (names.staged, str, names.removed) if store.stages else (str, names.removed):
+        missing = [name for name, where in found.items() if where is None]
+        for name, size_bytes in zip(missing, store.sizes(tuple(map(path_of, missing))), strict=True) if missing else ():
+            if size_bytes is not None:
+                found[name] = Found(path_of(name), size_bytes)
+    return found
+
+
+def locate(root: Path | str, topic: str, name: str) -> str:
+    """Where a live file is now, as LiveFile.path.
 
     Raises:
         StorageError: it is nowhere.
     """
-    return _find(local_path(root) / topic, name)
+    where = open_root(root)
+    if (found := find(where.table(topic), [name])[name]) is None:
+        raise _missing(where, topic, name)
+    return where.location(topic, found.path)
 
 
-def _find(table: Path, name: str) -> Path:
+def open_live(root: Path | str, topic: str, name: str) -> BufferedReader:
+    """Open a live file, wherever it has moved since it was listed; to read and to seek in.
+
+    Raises:
+        StorageError: it is nowhere.
+    """
+    where = open_root(root)
+    if (file := opened(where.table(topic), name)) is None:
+        raise _missing(where, topic, name)
+    return file
+
+
+def opened(store: Store, name: str) -> BufferedReader | None:
+    """A live file of a table, wherever it is; None: nowhere."""
     for path in (names.staged(name), name, names.removed(name)):
-        if (table / path).exists():
-            return (table / path).absolute()
-    raise StorageError(f"{table / name}: the log names this file, and it is missing; run: headrace check {table.parent}")
+        if store.stages or not path.startswith(names.STAGING):
+            with contextlib.suppress(FileNotFoundError):
+                return store.open(path)
+    return None
 
 
-def _sized(path: Path, size_bytes: int) -> Path:
-    try:
-        found = path.stat().st_size
-    except FileNotFoundError:
-        return path  # moved on since; a file never changes on its way
-    if found != size_bytes:
-        raise CorruptError(f"{path} has {found} bytes, the log says {size_bytes}; a landed file was changed; restore it")
-    return path
+def _missing(root: Root, topic: str, name: str) -> StorageError:
+    what = root.location(topic, name)
+    return StorageError(f"{what}: the log names this file, and it is missing; run: headrace check {root}")
 
 
-def _live_file(table: Path, file: DataFile) -> LiveFile:
+def _live_file(root: Root, topic: str, file: DataFile, found: Found | None) -> LiveFile:
+    if found is None:
+        raise _missing(root, topic, file.path)
+    path = root.location(topic, found.path)
+    if found.size_bytes != file.bytes:
+        said = f"{path} has {found.size_bytes} bytes, the log says {file.bytes}"
+        raise CorruptError(f"{said}; a landed file was changed; restore it")
     keys = dict(part.split("=", 1) for part in file.path.split("/")[:-1] if "=" in part)
     return LiveFile(
-        _sized(_find(table, file.path), file.bytes),
+        path,
         file.path,
         file.format,
         file.rows,
@@ -170,24 +212,12 @@ def _live_file(table: Path, file: DataFile) -> LiveFile:
     )
 
 
-def _quarantined(table: Path, fold: Fold) -> list[Quarantined]:
+def _quarantined(root: Root, topic: str, fold: Fold) -> list[Quarantined]:
     found = []
     for quarantine in fold.quarantined:
-        path = (table / quarantine.path).absolute()
+        path = root.location(topic, quarantine.path)
         windows = {window.window_start_ms: window.count for window in quarantine.windows}
         if not windows:  # a record of another writer, which need not say
             windows = {window_start_ms(0): quarantine.count}
         found += [Quarantined(start, count, path) for start, count in sorted(windows.items())]
     return found
-
-
-def local_path(root: Path | str) -> Path:
-    """A `--root` as a path.
-
-    Raises:
-        UsageError: it is a URL of a store that this version cannot read.
-    """
-    text = str(root)
-    if "://" in text and not text.startswith("file://"):
-        raise UsageError(f"{text}: only tables on a local disk can be read; give a path or file:///…")
-    return Path(text.removeprefix("file://"))

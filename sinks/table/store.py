@@ -1,21 +1,22 @@
-"""What the table log asks of a store, and the local disk as one. No protocol lives here, only durable single steps.
+"""What the table log asks of a store. No protocol lives here, only durable single steps.
 
 The cores (commit.py, upkeep.py) are generators that yield the operations below, in the order in which they must be carried
-out, and are sent the answers; `carry_out` does that on a Store. Paths are relative to the table's directory.
+out, and are sent the answers; `carry_out` does that on a Store. Paths are relative to the table's directory. The stores
+themselves are in headrace.sinks.stores, and made from a root's URL by `stores.roots.open_root`.
+
+Data files take no part in this. A writer asks the store for a new file, writes it, and closes it: before a record names it,
+it is whole and durable under a name that no other file ever had or will have (`create`).
 """
 
-import contextlib
-import os
-import time
-import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from io import BufferedReader
 from typing import Any, Protocol, TypeVar
 
 from headrace.clock import Clock
-from headrace.errors import CorruptError, StorageError
+from headrace.errors import StorageError
+from headrace.sinks.table import names
 
 T = TypeVar("T")
 
@@ -101,16 +102,62 @@ Operation = List | Get | PutIfAbsent | Move | Delete | SyncLog | Now | StoreNow 
 Steps = Generator[Operation, Any, T]
 
 
+class NewFile(Protocol):
+    """A file on its way into a store. Nothing of it can be seen under its name, or be relied on, before `finish` returns."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Append; how many bytes: all. Raises OSError: the disk failed or is full."""
+        ...
+
+    def finish(self) -> None:
+        """Make it, and the names that lead to it, durable: from now on it survives whatever the store survives.
+
+        Raises:
+            StorageError: it did not come to that; `discard` it.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Give it up. What of it cannot be deleted now is swept. Never raises; does nothing after `finish`."""
+        ...
+
+
 class Store(Protocol):
     """One table's directory on some store. All methods raise StorageError."""
 
+    @property
+    def stages(self) -> bool:
+        """Whether a file is moved in one step, so that it waits in staging until its record is committed (see `landing`)."""
+        ...
+
     def list(self, directory: str, *, after: str, recursive: bool) -> tuple[Entry, ...]: ...
     def get(self, paths: tuple[str, ...]) -> tuple[bytes | None, ...]: ...
-    def put_if_absent(self, path: str, data: bytes) -> Put: ...
+
+    def put_if_absent(self, path: str, data: bytes) -> Put:
+        """Raises StorageError only where this put has not happened and never will."""
+        ...
+
     def move(self, source: str, target: str) -> None: ...
     def delete(self, path: str) -> None: ...
     def sync_log(self, directory: str) -> None: ...
     def now_ms(self) -> int: ...
+
+    def create(self, path: str) -> NewFile:
+        """A new file; `path` is a name that nobody has used before: nothing is ever overwritten."""
+        ...
+
+    def open(self, path: str) -> BufferedReader:
+        """A file to read and to seek in. Raises FileNotFoundError: it is not there, or not any more."""
+        ...
+
+    def sizes(self, paths: tuple[str, ...]) -> tuple[int | None, ...]:
+        """The files' sizes in bytes, None for what is absent; fetched together."""
+        ...
+
+
+def landing(store: Store, path: str) -> str:
+    """Where a data file that is to be at `path` is written first."""
+    return names.staged(path) if store.stages else path
 
 
 def carry_out(steps: Steps[T], store: Store, clock: Clock | None = None, verify: Callable[[], bool] = lambda: True) -> T:
@@ -158,136 +205,3 @@ def _answer(operation: Operation, store: Store, clock: Clock | None, verify: Cal
         case Verify():
             return verify()
     return None
-
-
-class LocalStore:
-    """A table on a local disk (or one that behaves so: atomic link and rename, fsync of directories)."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def list(self, directory: str, *, after: str = "", recursive: bool = False) -> tuple[Entry, ...]:
-        with _errors(self.root / directory):
-            return tuple(sorted(self._entries(self.root / directory, "", after, recursive), key=lambda entry: entry.name))
-
-    def _entries(self, directory: Path, prefix: str, after: str, recursive: bool) -> Iterator[Entry]:
-        try:
-            found = os.scandir(directory)
-        except FileNotFoundError:
-            return
-        with found:
-            for item in found:
-                name = prefix + item.name
-                if item.is_dir(follow_symlinks=False):
-                    if recursive:
-                        yield from self._entries(directory / item.name, name + "/", after, recursive)
-                elif name > after:
-                    with contextlib.suppress(FileNotFoundError):  # moved since it was listed
-                        status = item.stat(follow_symlinks=False)
-                        yield Entry(name, status.st_size, status.st_mtime_ns // 1_000_000)
-
-    def get(self, paths: tuple[str, ...]) -> tuple[bytes | None, ...]:
-        return tuple(self._get(self.root / path) for path in paths)
-
-    def _get(self, path: Path) -> bytes | None:
-        with _errors(path):
-            try:
-                return path.read_bytes()
-            except FileNotFoundError:
-                return None
-
-    def put_if_absent(self, path: str, data: bytes) -> Put:
-        """Temporary file, fsync, link(2), fsync of the directory; what is visible is whole, what is answered is durable."""
-        target = self.root / path
-        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        with _errors(target):
-            make_directory(target.parent, self.root)
-            try:
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                try:
-                    os.link(temporary, target)
-                except FileExistsError:
-                    return Put.EXISTS
-                sync_directory(target.parent)
-                return Put.CREATED
-            finally:
-                temporary.unlink(missing_ok=True)
-
-    def move(self, source: str, target: str) -> None:
-        """Link, then unlink: unlike rename(2), link does not overwrite. The next move finishes what a crash left between."""
-        from_, to = self.root / source, self.root / target
-        with _errors(from_):
-            if not from_.exists():
-                return
-            make_directory(to.parent, self.root)
-            try:
-                os.utime(from_)
-                os.link(from_, to)
-                sync_directory(to.parent)
-            except FileNotFoundError:
-                return  # another loader has moved it
-            except FileExistsError:
-                with contextlib.suppress(FileNotFoundError):
-                    if not os.path.samefile(from_, to):
-                        raise CorruptError(f"{to} exists and is not {from_}: two files of one name") from None
-            self.delete(source)
-
-    def delete(self, path: str) -> None:
-        """Delete a file, and the directories that it leaves empty below `_headrace`."""
-        target = self.root / path
-        with _errors(target):
-            target.unlink(missing_ok=True)
-            for parent in target.parents:
-                if len(parent.relative_to(self.root).parts) < 3 or "=" not in parent.name:
-                    break
-                try:
-                    parent.rmdir()
-                except OSError:
-                    break
-
-    def sync_log(self, directory: str) -> None:
-        with _errors(self.root / directory), contextlib.suppress(FileNotFoundError):
-            sync_directory(self.root / directory)
-
-    def now_ms(self) -> int:
-        """The time that this file system stamps on a new file (a network file system has a clock of its own)."""
-        probe = self.root / "_headrace" / f".{uuid.uuid4().hex}.tmp"
-        with _errors(probe):
-            make_directory(probe.parent, self.root)
-            try:
-                probe.touch()
-                return probe.stat().st_mtime_ns // 1_000_000
-            except FileNotFoundError:
-                return time.time_ns() // 1_000_000
-            finally:
-                probe.unlink(missing_ok=True)
-
-
-def make_directory(directory: Path, root: Path) -> None:
-    """Make `directory` and what is missing above it down from `root`'s parent, each durable in its parent."""
-    if directory.is_dir():
-        return
-    if directory != root and directory != directory.parent:
-        make_directory(directory.parent, root)
-    directory.mkdir(parents=True, exist_ok=True)
-    sync_directory(directory.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """fsync a directory, so that the names in it survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from error

@@ -89,8 +89,8 @@ def test_a_loader_that_finds_files_of_a_dead_one_moves_them_into_place(tmp_path:
         (file,) = reader.snapshot(pipeline.root, "blobs").files
         staged = pipeline.root / "blobs" / "_headrace" / "staging" / file.name
         staged.parent.mkdir(parents=True)
-        file.path.rename(staged)  # as if it had died between its put and the move
-        assert reader.snapshot(pipeline.root, "blobs").files[0].path == staged
+        Path(file.path).rename(staged)  # as if it had died between its put and the move
+        assert reader.snapshot(pipeline.root, "blobs").files[0].path == str(staged)
         pipeline.load_once()
         assert reader.snapshot(pipeline.root, "blobs").files[0].path == file.path
         pipeline.assert_sound()

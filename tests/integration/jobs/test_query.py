@@ -11,8 +11,8 @@ import pytest
 
 from headrace.cli import main
 from headrace.jobs.query import ask
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
-from headrace.sinks.table.store import LocalStore
 from tests.landed_tables import ENVELOPE, TEXT, Event, TableWriter
 
 T0 = 1_763_900_400_000  # 2025-11-23 12:20:00 UTC

@@ -1,10 +1,12 @@
 """A store in memory with a clock of its own, which forgets at a power cut what was not synced. Passes the store's contract."""
 
+import io
 import random
 from dataclasses import dataclass
+from io import BufferedReader
 
 from headrace.errors import CorruptError
-from headrace.sinks.table.store import Entry, Put
+from headrace.sinks.table.store import Entry, NewFile, Put
 
 
 @dataclass
@@ -16,6 +18,8 @@ class _File:
 
 class SimStore:
     """One table's directory."""
+
+    stages = True
 
     def __init__(self) -> None:
         self.files: dict[str, _File] = {}
@@ -69,6 +73,18 @@ class SimStore:
     def now_ms(self) -> int:
         return self.clock_ms
 
+    def create(self, path: str) -> NewFile:
+        assert path not in self.files, f"{path} is overwritten"
+        return _NewFile(self, path)
+
+    def open(self, path: str) -> BufferedReader:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return BufferedReader(io.BytesIO(self.files[path].data))  # type: ignore[arg-type]
+
+    def sizes(self, paths: tuple[str, ...]) -> tuple[int | None, ...]:
+        return tuple(len(self.files[path].data) if path in self.files else None for path in paths)
+
     @property
     def has_unsynced(self) -> bool:
         return any(not file.durable for file in self.files.values())
@@ -83,3 +99,20 @@ class SimStore:
                 del self.files[path]
             else:
                 file.durable = True
+
+
+class _NewFile:
+    """Held in memory until it is finished."""
+
+    def __init__(self, store: SimStore, path: str) -> None:
+        self._store, self._path, self._data = store, path, bytearray()
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._data += data
+        return len(data)
+
+    def finish(self) -> None:
+        self._store.write(self._path, bytes(self._data))
+
+    def discard(self) -> None:
+        """Nothing was kept."""

@@ -12,6 +12,7 @@ from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
 from headrace.sinks.registered import GRACE_MS, Schemas
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
 from tests.unit.sinks.messages import Message, Registry
@@ -30,7 +31,7 @@ def without_schemas() -> Schemas:
 
 
 def begun(tmp_path: Path) -> Attempt:
-    attempt = Attempt("t", tmp_path, Fold(), Output(), name="one", started_ms=MonotonicMs(0))
+    attempt = Attempt("t", LocalStore(tmp_path), Fold(), Output(), name="one", started_ms=MonotonicMs(0))
     attempt.start(0, 0, "id")
     return attempt
 
@@ -105,7 +106,7 @@ def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> N
     attempt = begun(tmp_path)
     absent = without_schemas()
     take(attempt, *(Message(n, frame(7, bytes([n]) * 999)) for n in range(9)), schemas=absent)
-    blobs = Attempt("t", tmp_path, Fold(), Output(), name="two", started_ms=MonotonicMs(0))
+    blobs = Attempt("t", LocalStore(tmp_path), Fold(), Output(), name="two", started_ms=MonotonicMs(0))
     blobs.start(0, 0, "id")
     take(blobs, *(Message(n, b"x" * 999) for n in range(9)))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 
 COLUMNS = 20
@@ -21,14 +22,14 @@ def rows(hour: int, offsets: range, *, partition: int = 0) -> Rows:
 
 
 def test_a_few_rows_in_each_of_very_many_hours_are_counted_as_the_memory_they_take(tmp_path: Path) -> None:
-    buckets = Buckets(tmp_path, "one", Output())
+    buckets = Buckets(LocalStore(tmp_path), "one", Output())
     for hour in range(500):
         buckets.add(rows(hour, range(hour, hour + 1)))
     assert buckets.held_bytes > 500 * COLUMNS * 500
 
 
 def test_rows_of_an_hour_that_come_few_at_a_time_take_no_more_memory_than_at_once(tmp_path: Path) -> None:
-    slowly, at_once = Buckets(tmp_path, "one", Output()), Buckets(tmp_path, "two", Output())
+    slowly, at_once = Buckets(LocalStore(tmp_path), "one", Output()), Buckets(LocalStore(tmp_path), "two", Output())
     for offset in range(0, 400, 2):
         slowly.add(rows(5, range(offset, offset + 1), partition=1))
         slowly.add(rows(5, range(offset, offset + 1), partition=2))
@@ -38,7 +39,7 @@ def test_rows_of_an_hour_that_come_few_at_a_time_take_no_more_memory_than_at_onc
 
 
 def test_spilled_or_not_every_row_is_in_one_file_in_order_of_its_partition(tmp_path: Path) -> None:
-    buckets = Buckets(tmp_path, "one", Output())
+    buckets = Buckets(LocalStore(tmp_path), "one", Output())
     for step in range(12):
         for partition in (2, 0):
             buckets.add(rows(5 + step % 2, range(step * 40, step * 40 + 40), partition=partition))

@@ -15,10 +15,11 @@ from headrace.sinks.attempt import Attempt
 from headrace.sinks.check import check_root, check_table
 from headrace.sinks.config import Output
 from headrace.sinks.registered import Schemas
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.reader import snapshot
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 from tests.unit.sinks.test_attempt import Message
 
 LOG = names.log_directory(1)
@@ -32,7 +33,7 @@ def table(tmp_path: Path) -> Path:
     store = LocalStore(directory)
     for n in range(RECORDS):
         fold = carry_out(read_head(), store)
-        attempt = Attempt("t", directory, fold, Output(), name=f"attempt-{n}", started_ms=clock.monotonic_ms())
+        attempt = Attempt("t", store, fold, Output(), name=f"attempt-{n}", started_ms=clock.monotonic_ms())
         attempt.start(0, 0, "id")
         at = fold.end(0, 0)
         messages = [Message(at + i, b'{"n": %d}' % (at + i)) for i in range(3)] + ([Message(at + 3, b"no")] if n == 2 else [])

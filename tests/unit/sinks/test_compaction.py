@@ -21,12 +21,13 @@ from headrace.sinks.compaction.merge import merged
 from headrace.sinks.compaction.plan import Candidate, Limits, closed_ms, merges, small_files
 from headrace.sinks.config import Output
 from headrace.sinks.expire import expire_table
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import locate, snapshot
 from headrace.sinks.table.record import DataFile
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 from headrace.sinks.values import Schemas
 from tests.unit.sinks.test_attempt import Message
 
@@ -38,7 +39,7 @@ def land(table: Path, partitions: dict[int, int], *, hour: int = 0) -> None:
     """One commit: `count` JSON rows for each partition, all of one hour."""
     clock, store = SystemClock(), LocalStore(table)
     fold = carry_out(read_head(), store)
-    attempt = Attempt(table.name, table, fold, Output(), name=str(uuid.uuid4()), started_ms=clock.monotonic_ms())
+    attempt = Attempt(table.name, store, fold, Output(), name=str(uuid.uuid4()), started_ms=clock.monotonic_ms())
     for partition, count in partitions.items():
         attempt.start(partition, 0, "id")
         at, time_ms = fold.end(0, partition), START_MS + hour * HOUR_MS

@@ -20,6 +20,7 @@ from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
 from headrace.sinks.registered import GRACE_INTERVAL_MS, GRACE_MS, Schemas
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord
@@ -67,7 +68,12 @@ class Table:
 
     def begin(self) -> None:
         self.attempt = Attempt(
-            "t", self.directory, self.fold, self.output, name=f"attempt-{len(self.records)}", started_ms=MonotonicMs(0)
+            "t",
+            LocalStore(self.directory),
+            self.fold,
+            self.output,
+            name=f"attempt-{len(self.records)}",
+            started_ms=MonotonicMs(0),
         )
         self.attempt.start(0, 0, "id")
 

@@ -93,7 +93,7 @@ def written(folder: Path, output: Output, *pieces: pa.Table) -> Path:
 def test_rows_of_every_type_come_back_as_they_were(tmp_path: Path, output: Output, seed: int) -> None:
     rows = table(seed, nulls=seed != 1)
     path = written(tmp_path, output, rows.slice(0, 13), rows.slice(13, 9), rows.slice(22))
-    with LandedRows(path, output.format) as reader:
+    with LandedRows(path.open("rb"), output.format, "it") as reader:
         assert reader.read(["_offset"])["_offset"].to_pylist() == list(range(40))
         batches = list(reader.batches())
         schema = reader.schema
@@ -153,11 +153,11 @@ def test_a_file_of_json_without_its_end_is_refused_and_not_read_as_empty(tmp_pat
     path = written(tmp_path, Output.model_validate({"format": "json"}), EVENTS)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptError, match="no schema at its end"):
-        LandedRows(path, "json")
+        LandedRows(path.open("rb"), "json", "it")
 
 
 def test_a_damaged_block_of_avro_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, Output.model_validate({"format": "avro", "avro": {"codec": "null"}}), EVENTS)
     path.write_bytes(path.read_bytes()[:-3])
-    with LandedRows(path, "avro") as reader, pytest.raises(CorruptError, match="sync marker"):
+    with LandedRows(path.open("rb"), "avro", "it") as reader, pytest.raises(CorruptError, match="sync marker"):
         list(reader.batches())

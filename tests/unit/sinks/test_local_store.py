@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import StorageError
-from headrace.sinks.table.store import LocalStore, Put
+from headrace.sinks.stores.local import LocalStore
+from headrace.sinks.table.store import Put
 
 
 def test_a_move_that_a_crash_left_half_done_is_finished_by_the_next(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import CorruptError
-from headrace.sinks.table.store import LocalStore, Put, Store
+from headrace.sinks.stores.local import LocalStore
+from headrace.sinks.table.store import Put, Store
 from tests.sim.table.store import SimStore
 
 

@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 from headrace.clock import SystemClock
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange
-from headrace.sinks.table.store import LocalStore, carry_out
+from headrace.sinks.table.store import carry_out
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S

@@ -1,0 +1,1 @@
+"""The stores that tables land on: the local disk, HDFS, object stores."""

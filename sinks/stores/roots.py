@@ -1,0 +1,69 @@
+"""From the URL of a root to the tables below it: the one place that knows which stores there are."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Protocol
+
+from headrace.errors import UsageError
+from headrace.sinks.stores.local import LocalRoot
+from headrace.sinks.table.store import Store
+
+SCHEMES: Final = ("file",)
+
+
+class Root(Protocol):
+    """The directory of the tables on some store; `str` of it is its absolute path or URL, without secrets."""
+
+    def prepare(self) -> None:
+        """Make ready to be landed on. Raises UsageError: it cannot be written, or has no way to put only if absent."""
+        ...
+
+    def is_there(self) -> bool:
+        """Whether there is such a directory. Raises StorageError."""
+        ...
+
+    def tables(self) -> list[str]:
+        """The topics that have a table, by name. Raises StorageError."""
+        ...
+
+    def table(self, topic: str) -> Store:
+        """The store of one table, which need not exist yet."""
+        ...
+
+    def location(self, topic: str, path: str) -> str:
+        """The absolute path or URL of a file of a table, for people and for other engines."""
+        ...
+
+
+def open_root(root: Path | str) -> Root:
+    """The root that a path or URL names; one object, and one connection, a process.
+
+    Raises:
+        UsageError: no store is known by such a URL.
+    """
+    url = str(root)
+    if scheme_of(url) == "file":
+        return LocalRoot(Path(url.removeprefix("file://")))
+    return _connect(url)
+
+
+@lru_cache(maxsize=64)
+def _connect(url: str) -> Root:
+    scheme = scheme_of(url)
+    raise UsageError(f"{url}: no store is known by {scheme}://; give a path, or a URL with {', '.join(SCHEMES)}")
+
+
+def local_directory(root: Path | str, who: str) -> Path:
+    """The directory of a root on the local disk, for `who` can use no other.
+
+    Raises:
+        UsageError: it is on a store elsewhere.
+    """
+    if scheme_of(str(root)) != "file":
+        raise UsageError(f"{root}: {who} needs tables on a local disk")
+    return LocalRoot(Path(str(root).removeprefix("file://"))).directory
+
+
+def scheme_of(url: str) -> str:
+    """`hdfs`, `s3` …; `file` for a path."""
+    return url.partition("://")[0].lower() if "://" in url else "file"
