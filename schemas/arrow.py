@@ -26,14 +26,11 @@ import pyarrow.compute as pc
 import pyruhvro
 
 from headrace.schemas.columns import Node, UnsupportedSchemaError, compile_schema
+from headrace.schemas.rows import DECODE_ERRORS, Bad, check_times, to_batch
 
-Bad = list[tuple[int, str]]
 # Arrow's string offsets are 32 bits wide; a batch stays far below.
 _MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
 _FEW: Final = 32
-_LATEST: Final = {"us": 2**63 - 2, "ms": (2**63 - 2) // 1000}
-"""The largest distance from the epoch; one microsecond more means infinity to DuckDB."""
-_DECODE_ERRORS: Final = (ValueError, TypeError, IndexError, KeyError, OverflowError, EOFError, MemoryError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.Reco
         batch = pa.RecordBatch.from_arrays(columns, schema=plan.schema)
         batch.validate(full=_may_be_out_of_range(plan.root))
         check_times(batch)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
     except BaseException as error:  # a Rust panic is none of Exception
         if type(error).__name__ != "PanicException":
@@ -112,32 +109,6 @@ def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.Reco
 
 def _may_be_out_of_range(node: Node) -> bool:
     return pa.types.is_time(node.type) or any(_may_be_out_of_range(child) for _, child in node.children)
-
-
-def check_times(batch: pa.RecordBatch) -> None:
-    """See that readers which count microseconds can read all timestamps: one that they cannot makes DuckDB refuse a query.
-
-    Raises:
-        ValueError: one is out of that range.
-    """
-    for column in batch.columns:
-        _check_times(column)
-
-
-def _check_times(array: pa.Array) -> None:
-    kind = array.type
-    if pa.types.is_timestamp(kind) and kind.unit in _LATEST:
-        bounds = pc.min_max(array.view(pa.int64())).as_py()
-        latest = _LATEST[kind.unit]
-        if bounds["min"] is not None and not -latest <= bounds["min"] <= bounds["max"] <= latest:
-            raise ValueError(f"a {kind} beyond the years that microseconds reach")
-    elif pa.types.is_struct(kind):
-        for child in array.flatten():
-            _check_times(child)
-    elif pa.types.is_map(kind):
-        _check_times(array.items)
-    elif pa.types.is_list(kind):
-        _check_times(array.flatten())
 
 
 def _adopt(array: pa.Array, node: Node) -> pa.Array:
@@ -245,7 +216,7 @@ def _decode_carefully(plan: _Plan, payloads: list[bytes], base: int, bad: Bad) -
             row = fastavro.schemaless_reader(stream, plan.careful, None)
             if plan.root.convert is not None:
                 row = plan.root.convert(row)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             bad.append((index, f"not of its schema: {type(error).__name__}: {error}"))
             continue
         if left := len(payload) - stream.tell():
@@ -253,29 +224,4 @@ def _decode_carefully(plan: _Plan, payloads: list[bytes], base: int, bad: Bad) -
             continue
         rows.append(row)
         where.append(index)
-    return _to_batch(plan, rows, where, bad)
-
-
-def _to_batch(plan: _Plan, rows: list[Any], where: list[int], bad: Bad) -> pa.RecordBatch:
-    """Rows as one batch; if one does not fit its type, each is tried alone."""
-    try:
-        return _build(plan, rows)
-    except _DECODE_ERRORS:
-        good = []
-        for index, row in zip(where, rows, strict=True):
-            try:
-                _build(plan, [row])
-            except _DECODE_ERRORS as error:
-                bad.append((index, f"a value does not fit its type: {error}"))
-            else:
-                good.append(row)
-        bad.sort()
-        return _build(plan, good)
-
-
-def _build(plan: _Plan, rows: list[Any]) -> pa.RecordBatch:
-    batch = pa.RecordBatch.from_struct_array(pa.array(rows, plan.root.type))
-    batch = pa.RecordBatch.from_arrays(batch.columns, schema=plan.schema)
-    batch.validate(full=True)
-    check_times(batch)
-    return batch
+    return to_batch(plan.root.type, rows, where, bad)[0]

@@ -150,10 +150,17 @@ def project(rows: pa.Table, columns: pa.Schema) -> pa.Table:
     arrays = [
         _projected_column(rows.column(field.name), field.type)
         if field.name in rows.schema.names
-        else pa.nulls(rows.num_rows, field.type)
+        else _nulls(rows.num_rows, field.type)
         for field in columns
     ]
     return pa.Table.from_arrays(arrays, schema=columns)
+
+
+def _nulls(count: int, kind: pa.DataType) -> pa.Array:
+    """As pa.nulls, but that in a struct what may not be null is not: Parquet's writer refuses it even below a null."""
+    if not pa.types.is_nested(kind):
+        return pa.nulls(count, kind)
+    return pa.array([None], kind).take(pa.array([0] * count, pa.int64()))
 
 
 def _projected_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -166,7 +173,7 @@ def _projected(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), kind)
+        return _nulls(len(array), kind)
     if not pa.types.is_nested(kind):
         return array.cast(kind)
     if array.offset:  # a slice: its children are not sliced with it
@@ -175,8 +182,7 @@ def _projected(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_struct(kind):
         have = {array.type.field(index).name: array.field(index) for index in range(array.type.num_fields)}
         children = [
-            _projected(have[field.name], field.type) if field.name in have else pa.nulls(len(array), field.type)
-            for field in kind
+            _projected(have[field.name], field.type) if field.name in have else _nulls(len(array), field.type) for field in kind
         ]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=mask)
     if pa.types.is_list(kind):

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-import pyarrow as pa
-
 from headrace.clock import MonotonicMs
 from headrace.errors import PeerError, RefusedError
-from headrace.schemas import arrow, framing
+from headrace.schemas import arrow, framing, json_values
 from headrace.schemas.client import SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, Registered, RegistryClient
+from headrace.schemas.rows import Bad, Part
 from headrace.sinks.messages import Headers
 
 Input = Literal["avro", "json_schema", "protobuf", "json", "bytes"]
@@ -31,14 +30,12 @@ _INPUTS: Final[dict[str, Input]] = {"AVRO": "avro", "JSON": "json_schema", "PROT
 def name_of(value: bytes, headers: Headers | None) -> tuple[SchemaName, bytes] | None:
     """The schema that a record names, and its payload; None where it names none.
 
-    A header goes before the framing, as in Confluent's deserializers; its value is 0x01 and a GUID, or 0x00 and an id.
+    A header goes before the framing, as in Confluent's deserializers. In both 0x01 comes before a GUID, 0x00 before an id, and
+    Protobuf's message indexes after it: they are the payload's first bytes here.
     """
     for name, content in reversed(headers or ()):
-        if name == SCHEMA_HEADER and content is not None:
-            if len(content) == 17 and content[0] == framing.MAGIC_GUID:
-                return UUID(bytes=content[1:]), value
-            if len(content) == framing.HEADER_LENGTH and content[0] == framing.MAGIC:
-                return int.from_bytes(content[1:], "big"), value
+        if name == SCHEMA_HEADER and content is not None and (named := framing.parse(content)) is not None:
+            return named[0], named[1] + value
     return framing.parse(value)
 
 
@@ -52,13 +49,21 @@ class Schema:
     references: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
-    def decode(self, payloads: Sequence[bytes]) -> tuple[pa.Table, list[tuple[int, str]]]:
-        """Rows of those that can be decoded, in order, and (index, reason) of the others, ascending."""
-        problem = self.problem
-        if not problem and self.type == "AVRO":
-            return arrow.decode(self.text, payloads, self.references)
-        problem = problem or f"its schema is {self.type}, which this version does not read"
-        return pa.table({}), [(index, problem) for index in range(len(payloads))]
+    def decode(self, payloads: Sequence[bytes]) -> tuple[list[Part], Bad]:
+        """Rows of those that can be decoded, and (index, reason) of the others, ascending."""
+        problem = self.problem or f"its schema is {self.type[:100]}, which this version does not read"
+        match "" if self.problem else self.type:
+            case "AVRO":
+                table, bad = arrow.decode(self.text, payloads, self.references)
+                wrong = {index for index, _ in bad}
+                return [(table, [index for index in range(len(payloads)) if index not in wrong] if wrong else None)], bad
+            case "JSON":
+                return json_values.decode(self.text, payloads, self.references)
+            case "PROTOBUF":
+                from headrace.schemas import proto_values  # brings a compiler, which most topics do not need
+
+                return proto_values.decode(self.text, payloads, self.references)
+        return [], [(index, problem) for index in range(len(payloads))]
 
 
 class Schemas:

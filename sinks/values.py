@@ -151,15 +151,15 @@ def _decode_registered(
         if schema is None:
             bad += [Bad(message, f"the registry has no schema {name}") for message in named_messages]
             continue
-        table, undecodable = schema.decode(payloads)
-        if undecodable:
-            bad += [Bad(named_messages[index], reason) for index, reason in undecodable]
-            dropped = {index for index, _ in undecodable}
-            named_messages = [message for index, message in enumerate(named_messages) if index not in dropped]
-        if named_messages:
+        parts, undecodable = schema.decode(payloads)
+        bad += [Bad(named_messages[index], reason) for index, reason in undecodable]
+        for table, where in parts:
+            of_part = named_messages if where is None else [named_messages[index] for index in where]
+            if not of_part:
+                continue
             # A user's column of one of our names would be ambiguous in every query: it is landed under a longer name.
             table = table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
-            decoded.append(own.beside(table, named_messages, frozenset({schema.id} if schema.id else ())))
+            decoded.append(own.beside(table, of_part, frozenset({schema.id} if schema.id else ())))
     return decoded, bad
 
 

@@ -37,6 +37,7 @@ EVOLUTIONS: dict[str, tuple[pa.DataType, Any, pa.DataType, Any]] = {
     "null to string": (pa.null(), None, pa.string(), "x"),
     "a field more in a struct": (POINT, {"x": 1}, WIDE_POINT, {"y": "q", "x": 2**40}),
     "a struct that is optional": (FIXED_POINT, {"x": 1}, WIDE_POINT, None),
+    "a struct in a struct": (pa.struct([("p", FIXED_POINT)]), {"p": {"x": 1}}, pa.struct([("q", FIXED_POINT)]), {"q": None}),
     "in a list": (pa.list_(POINT), [{"x": 1}, None], pa.list_(WIDE_POINT), [{"y": "q", "x": 2}]),
     "in a map": (pa.map_(pa.string(), pa.int32()), [("k", 1)], pa.map_(pa.string(), pa.int64()), [("k", 2**40)]),
 }  # fmt: skip
@@ -46,11 +47,12 @@ EVOLUTIONS: dict[str, tuple[pa.DataType, Any, pa.DataType, Any]] = {
 def test_duckdb_and_pyarrow_see_one_table_whichever_came_first(name: str, tmp_path: Path) -> None:
     """Files before the change, projected ones, and those after it, read together: each value is what it was."""
     old_kind, old, new_kind, new = EVOLUTIONS[name]
+    later = [*column(new_kind, optional=new is None), pa.field("b", pa.string(), nullable=False)]
+    later += [pa.field("c", FIXED_POINT, nullable=False)]
     tables = [
         pa.table({"a": pa.array([old], old_kind)}, schema=column(old_kind, optional=old is None)),
-        pa.table({"a": pa.array([new], new_kind), "b": ["added"]},
-                 schema=column(new_kind, optional=new is None).append(pa.field("b", pa.string(), nullable=False))),
-    ]  # fmt: skip
+        pa.table({"a": pa.array([new], new_kind), "b": ["added"], "c": [{"x": 3}]}, schema=pa.schema(later)),
+    ]
     for first, second in permutations(tables):
         columns = fit(fit(None, first.schema, aside=False).columns, second.schema, aside=False).columns
         files = []
@@ -61,8 +63,8 @@ def test_duckdb_and_pyarrow_see_one_table_whichever_came_first(name: str, tmp_pa
         expected = [_seen(row, columns) for table in (first, first, second, second) for row in table.to_pylist()]
         by_arrow = pa.dataset.dataset(files, schema=columns).to_table().to_pylist()
         assert [_seen(row, columns) for row in by_arrow] == expected
-        rows = duckdb.sql(f"SELECT a, b FROM read_parquet({files}, union_by_name = true)").fetchall()
-        assert [_seen(dict(zip("ab", row, strict=True)), columns) for row in rows] == expected
+        rows = duckdb.sql(f"SELECT a, b, c FROM read_parquet({files}, union_by_name = true)").fetchall()
+        assert [_seen(dict(zip("abc", row, strict=True)), columns) for row in rows] == expected
 
 
 def _seen(row: dict[str, Any], columns: pa.Schema) -> dict[str, Any]:

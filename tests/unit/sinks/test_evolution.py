@@ -238,6 +238,33 @@ def test_a_schema_is_read_with_all_that_it_refers_to(tmp_path: Path) -> None:
     assert "gone" in entry["reason"]
 
 
+def test_json_and_protobuf_with_schemas_land_in_columns_and_versions_unify(tmp_path: Path) -> None:
+    old = Registered(1, "JSON", '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}', ())
+    new = Registered(2, "JSON", '{"type": "object", "properties": {"b": {"type": "string"}}}', ())
+    table = Table(tmp_path / "json")
+    table.schemas = Registry(by_id={1: old, 2: new}, subjects={"t-value": old}).schemas()
+    landed = table.land(
+        Message(0, frame(1, b'{"a": 1}')), Message(1, frame(2, b'{"b": "x", "c": 2}')), Message(2, frame(1, b"{}"))
+    )
+    assert (landed.input, [(one.rows, one.quarantined) for one in landed.ranges]) == ("json_schema", [(2, 1)])
+    assert table.rows(landed, "a", "b", "_more") == [(0, 1, None, None), (1, None, "x", '{"c": 2}')]
+
+    proto = 'syntax = "proto3"; import "b.proto"; message A { int32 x = 1; B b = 2; } message C { string y = 1; }'
+    inner = Registered(3, "PROTOBUF", 'syntax = "proto3"; message B { int64 z = 1; }', ())
+    outer = Registered(4, "PROTOBUF", proto, (Reference("b.proto", "b", 1),))
+    table = Table(tmp_path / "protobuf")
+    table.schemas = Registry(
+        by_id={4: outer}, by_guid={GUID: outer}, versions={("b", 1): inner}, subjects={"t-value": outer}
+    ).schemas()
+    landed = table.land(
+        Message(0, frame(4, b"\x00\x08\x05\x12\x02\x08\x07")),
+        Message(1, b"\x0a\x01y", own_headers=[("__value_schema_id", HEADER[1] + b"\x02\x02")]),  # message indexes in the header
+        Message(2, frame(4, b"\x00\x08\x06")),
+    )
+    assert landed.input == "protobuf"
+    assert table.rows(landed, "x", "b", "y") == [(0, 5, {"z": 7}, None), (1, None, None, "y"), (2, 6, None, None)]
+
+
 def test_an_unknown_schema_is_waited_for_once_in_a_while_and_others_are_not() -> None:
     source = Registry()
     schemas = source.schemas()
