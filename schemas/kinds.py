@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from headrace.schemas import avro_kind
+from headrace.schemas import avro_kind, json_kind, protobuf_kind
 from headrace.schemas.invalid import InvalidSchemaError
 
 
@@ -49,6 +49,8 @@ class Kind:
 
 _KINDS: Final = {
     "AVRO": Kind(avro_kind.parse, avro_kind.identity),
+    "JSON": Kind(json_kind.parse, json_kind.identity),
+    "PROTOBUF": Kind(protobuf_kind.parse, protobuf_kind.identity),
 }
 KINDS: Final = tuple(_KINDS)
 

@@ -47,7 +47,7 @@ async def register(request: web.Request) -> web.Response:
         chosen = Chosen()  # a number to come back to where the registry counts: Confluent reads over it too
     version = await request.app[REGISTRY].register(subject, await schema_of(request, subject, body), chosen)
     if request.headers.get("Confluent-Accept-Unknown-Properties", "").lower() == "true":
-        return answer(described(version))
+        return answer({"id": version.value.id, "version": version.version, "guid": version.schema.guid})
     return answer({"id": version.value.id})
 
 

@@ -1,5 +1,6 @@
 """confluent-kafka's own registry client and Avro serializers, unmodified, against our registry on our broker."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
+from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from headrace.schemas.framing import parse
 from tests.processes import Part, broker, registry
@@ -64,7 +68,7 @@ def test_schemas_are_registered_and_found_by_every_way(client: SchemaRegistryCli
     assert {"users-value", "users-copy-value"} <= set(client.get_subjects())
     assert client.get_subjects_by_schema_id(first) == ["users-copy-value", "users-value"]
     assert [(one.subject, one.version) for one in client.get_schema_versions(second)] == [("users-value", 2)]
-    assert client.get_schema_types() == ["AVRO"]
+    assert client.get_schema_types() == ["AVRO", "JSON", "PROTOBUF"]
 
 
 def test_compatibility_is_kept_and_can_be_asked_and_set(client: SchemaRegistryClient) -> None:
@@ -145,6 +149,42 @@ def test_avro_schemas_refer_to_each_other(client: SchemaRegistryClient) -> None:
     value = {"by": {"id": 7, "name": "Zoë"}}
     framed = AvroSerializer(client, Schema(order, "AVRO", references))(value, context)
     assert AvroDeserializer(client)(framed, context) == value
+
+
+def test_json_schemas_are_registered_by_a_serializer_and_break_with_the_place(client: SchemaRegistryClient) -> None:
+    tree = {"title": "User", "type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    context = SerializationContext("jsons", MessageField.VALUE)
+    framed = JSONSerializer(json.dumps(tree), client)({"id": 7}, context)
+    assert JSONDeserializer(json.dumps(tree), schema_registry_client=client)(framed, context) == {"id": 7}
+    tree["properties"] = {"id": {"type": "string"}}
+    assert not client.test_compatibility("jsons-value", Schema(json.dumps(tree), "JSON"))
+    with pytest.raises(SchemaRegistryError, match=r"#/properties/id: type changed from integer to string"):
+        client.register_schema("jsons-value", Schema(json.dumps(tree), "JSON"))
+
+
+def test_protobuf_messages_with_imports_are_written_and_read(client: SchemaRegistryClient) -> None:
+    pool = descriptor_pool.DescriptorPool()
+    for name, fields in (("money", [("amount", 3, None)]), ("order", [("price", 11, ".shop.Money"), ("note", 9, None)])):
+        file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="shop", syntax="proto3")
+        file.dependency.extend(["money.proto"] if name == "order" else [])
+        message = file.message_type.add(name=name.capitalize())
+        for number, (field, kind, of) in enumerate(fields, 1):
+            message.field.add(name=field, number=number, label=1, type=kind, type_name=of)
+        pool.Add(file)
+    order = message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Order"))
+    context = SerializationContext("orders", MessageField.VALUE)
+    sent = order(note="Zoë")
+    sent.price.amount = 42
+    framed = ProtobufSerializer(order, client)(sent, context)
+    assert ProtobufDeserializer(order, schema_registry_client=client)(framed, context) == sent
+    found = client.get_latest_version("orders-value")
+    assert "message Order {\n  Money price = 1;\n  string note = 2;\n}" in found.schema.schema_str
+    assert [one.name for one in found.schema.references] == ["money.proto"]
+    by_text = client.register_schema("orders-value", Schema(found.schema.schema_str, "PROTOBUF", found.schema.references))
+    assert by_text == found.schema_id
+    broken = found.schema.schema_str.replace("string note", "int32 note")
+    with pytest.raises(SchemaRegistryError, match=r"field shop.Order.note \(number 2\) changed its type from string to int32"):
+        client.register_schema("orders-value", Schema(broken, "PROTOBUF", found.schema.references))
 
 
 def test_errors_carry_confluents_codes(client: SchemaRegistryClient) -> None:
