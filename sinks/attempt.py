@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
-from headrace.sinks.event_time import HOUR_MS
 from headrace.sinks.evolution import Evolution
 from headrace.sinks.fingerprint import fingerprint
+from headrace.sinks.layout import Layout
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.registered import Input, Schemas
-from headrace.sinks.repeats import Repeats, has_identity, runs
+from headrace.sinks.repeats import Repeats, has_identity
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
 from headrace.sinks.table.store import Store
@@ -65,7 +64,7 @@ class Attempt:
         self.topic, self.name, self.started_ms = topic, name, started_ms
         self.input: str | None = fold.input
         self._decided = False
-        self._rotate, self._shape = output.rotate, output.shape
+        self._rotate, self._shape, self._layout = output.rotate, output.shape, Layout(output.layout)
         self._fold = fold
         self._progress: dict[int, Progress] = {}
         self._repeats = Repeats(fold.streams)
@@ -167,15 +166,15 @@ class Attempt:
     def _hold(self, progress: Progress, partition: int, batches: Sequence[Decoded]) -> None:
         rows, offsets, times, schema_ids = self._evolution.merged(batches)
         progress.rows += rows.num_rows
-        for hour, part in _by_hour(times // HOUR_MS):
-            of_hour = rows if part is None else rows.take(pa.array(part))
+        for directory, part in self._layout.split(rows, times):
+            own_rows = rows if part is None else rows.take(pa.array(part))
             own_offsets, own_times = (offsets, times) if part is None else (offsets[part], times[part])
             self._buckets.add(
                 Rows(
                     progress.incarnation,
                     partition,
-                    hour,
-                    of_hour,
+                    directory,
+                    own_rows,
                     pa.chunked_array([pa.array(own_times)]),
                     int(own_offsets[0]),
                     int(own_offsets[-1]),
@@ -274,11 +273,3 @@ def _landed_range(partition: int, progress: Progress) -> LandedRange:
         last_fingerprint=fingerprint(last) if last else None,
         topic_id=progress.topic_id,
     )
-
-
-def _by_hour(hours: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
-    """(hour, indexes in order) of each hour that occurs; None for all rows, where there is one hour only."""
-    first = int(hours[0])
-    if bool(np.all(hours == first)):
-        return [(first, None)]
-    return [(int(hours[part[0]]), part) for part in runs(hours)]

@@ -1,4 +1,4 @@
-"""Rows on their way into files: gathered by UTC hour and schema, spilled to staging when memory is short.
+"""Rows on their way into files: gathered by directory and schema, spilled to staging when memory is short.
 
 Small topics make few files: the rows of all partitions of an hour share one, sorted by partition and offset. An hour that
 outgrows memory is spilled: its partitions go on in a file each, row group by row group, which keeps every file sorted.
@@ -6,14 +6,12 @@ outgrows memory is spilled: its partitions go on in a file each, row group by ro
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Final
 
 import pyarrow as pa
 
 from headrace.sinks.config import Output
 from headrace.sinks.data_file import LandingFile
-from headrace.sinks.event_time import EPOCH
 from headrace.sinks.formats.catalog import SUFFIXES
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import Store
@@ -29,11 +27,11 @@ _GUESSED_RATIO: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one partition and hour, in offset order; `event_time_ms` is int64, of equal length."""
+    """Rows of one partition and directory, in offset order; `event_time_ms` is int64, of equal length."""
 
     incarnation: int
     partition: int
-    hour: int
+    directory: str
     rows: pa.Table
     event_time_ms: pa.ChunkedArray
     first_offset: int
@@ -66,7 +64,7 @@ class Rows:
 
 @dataclass(slots=True)
 class _Bucket:
-    hour: int
+    directory: str
     schema: pa.Schema
     held: dict[int, list[Rows]] = field(default_factory=dict)
     """By partition, in offset order."""
@@ -81,7 +79,7 @@ class Buckets:
 
     def __init__(self, store: Store, attempt: str, output: Output) -> None:
         self._store, self._attempt, self._output = store, attempt, output
-        self._buckets: dict[tuple[int, pa.Schema], _Bucket] = {}
+        self._buckets: dict[tuple[str, pa.Schema], _Bucket] = {}
         self._closed: list[DataFile] = []
         self._number = 0
         self._ratio = _GUESSED_RATIO
@@ -89,7 +87,7 @@ class Buckets:
 
     def add(self, rows: Rows) -> None:
         """Hold rows in memory."""
-        bucket = self._buckets.setdefault((rows.hour, rows.rows.schema), _Bucket(rows.hour, rows.rows.schema))
+        bucket = self._buckets.setdefault((rows.directory, rows.rows.schema), _Bucket(rows.directory, rows.rows.schema))
         before = bucket.held_bytes
         held = bucket.held.setdefault(rows.partition, [])
         if held and held[-1].takes(rows):
@@ -141,7 +139,7 @@ class Buckets:
             self._closed.append(bucket.files.pop(partition).close(bucket.schema_ids))
 
     def _new_file(self, bucket: _Bucket) -> LandingFile:
-        name = f"{directory_of(bucket.hour)}/{self._attempt}-{self._number}{SUFFIXES[self._output.format]}"
+        name = f"{bucket.directory}/{self._attempt}-{self._number}{SUFFIXES[self._output.format]}"
         self._number += 1
         return LandingFile(self._store, name, bucket.schema, self._output)
 
@@ -187,9 +185,3 @@ class Buckets:
     @property
     def closed(self) -> tuple[DataFile, ...]:
         return tuple(self._closed)
-
-
-def directory_of(hour: int) -> str:
-    """`dt=YYYY-MM-DD/hour=HH` of an hour since the epoch, FIRST_HOUR to LAST_HOUR."""
-    moment = EPOCH + timedelta(hours=hour)
-    return f"dt={moment.year:04d}-{moment.month:02d}-{moment.day:02d}/hour={moment.hour:02d}"

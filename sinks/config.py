@@ -11,6 +11,7 @@ from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.measures import Duration, Patterns, Size
+from headrace.sinks.path_template import DEFAULT_PATH, parse_path, zone
 from headrace.sinks.shape import Shape
 from headrace.sinks.stores.roots import SCHEMES, scheme_of
 
@@ -60,6 +61,35 @@ Keep = tuple[Literal["key", "headers", "tombstones"], ...]
 Incompatible = Literal["quarantine", "columns"]
 
 
+class LayoutKeys(Section):
+    """Which directory of its table a row lies in."""
+
+    by: str = Field(
+        default="event_time",
+        min_length=1,
+        description="`event_time`, `read_time` (Kafka's timestamp) or a column: a timestamp, date, ISO 8601 text or ms since "
+        "1970; where it says no time, the event time counts",
+    )
+    time_zone: str = Field(default="UTC", description="of the hours and days, as Europe/Zurich")
+    path: str = Field(
+        default=DEFAULT_PATH,
+        description="a template of {date} or {year}, {month} and {day}, of {hour} unless a directory is a day, and of columns, "
+        "as service={service}",
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, time_zone: str) -> str:
+        zone(time_zone)
+        return time_zone
+
+    @field_validator("path")
+    @classmethod
+    def _is_safe(cls, path: str) -> str:
+        parse_path(path)
+        return path
+
+
 class Output(Section):
     """How records become rows, and rows files."""
 
@@ -67,6 +97,7 @@ class Output(Section):
     parquet: ParquetKeys = ParquetKeys()
     avro: AvroKeys = AvroKeys()
     json_lines: JsonKeys = JsonKeys()
+    layout: LayoutKeys = LayoutKeys()
     rotate: Rotate = Rotate()
     keep: Keep = Field(
         default=(),
@@ -92,6 +123,7 @@ class TopicOutput(Section):
     parquet: ParquetKeys | None = Field(None, description="as load.parquet")
     avro: AvroKeys | None = Field(None, description="as load.avro")
     json_lines: JsonKeys | None = Field(None, description="as load.json_lines")
+    layout: LayoutKeys | None = Field(None, description="as load.layout")
     rotate: Rotate | None = Field(None, description="as load.rotate")
     keep: Keep | None = Field(None, description="as load.keep")
     incompatible: Incompatible | None = Field(None, description="as load.incompatible")

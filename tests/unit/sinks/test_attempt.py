@@ -119,3 +119,24 @@ def test_an_attempt_that_a_full_disk_ended_can_be_discarded(tmp_path: Path) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_an_idle_topic_has_read_is_due_at_its_age_though_nothing_more_comes(tmp_path: Path) -> None:
+    output = Output.model_validate({"rotate": {"age": "10m"}})
+    first_ms = 7 * 86_400_000
+    attempt = Attempt("t", tmp_path, Fold(), output, name="two", started_ms=MonotonicMs(first_ms))
+    attempt.start(0, 0, "id")
+    assert not attempt.is_due(MonotonicMs(2 * first_ms))  # there is nothing to land
+    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(first_ms + 4))
+    attempt.take(0, [Message(1, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(first_ms + 400_000))
+    assert not attempt.is_due(MonotonicMs(first_ms + 600_003))
+    assert attempt.is_due(MonotonicMs(first_ms + 600_004))
+
+
+def test_an_attempt_is_due_at_half_an_hour_whatever_age_is_allowed(tmp_path: Path) -> None:
+    output = Output.model_validate({"rotate": {"age": "24h"}})
+    attempt = Attempt("t", tmp_path, Fold(), output, name="one", started_ms=MonotonicMs(0))
+    attempt.start(0, 0, "id")
+    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(60_000))
+    assert not attempt.is_due(MonotonicMs(1_799_999))
+    assert attempt.is_due(MonotonicMs(1_800_000))

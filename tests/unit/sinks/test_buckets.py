@@ -18,7 +18,7 @@ def rows(hour: int, offsets: range, *, partition: int = 0) -> Rows:
     columns["_partition"] = pa.array([partition] * len(offsets), pa.int32())
     columns["_offset"] = pa.array(list(offsets), pa.int64())
     times = pa.chunked_array([pa.array([hour * 3_600_000] * len(offsets), pa.int64())])
-    return Rows(0, partition, hour, pa.table(columns), times, offsets[0], offsets[-1], frozenset({7}))
+    return Rows(0, partition, f"hour={hour:02d}", pa.table(columns), times, offsets[0], offsets[-1], frozenset({7}))
 
 
 def test_a_few_rows_in_each_of_very_many_hours_are_counted_as_the_memory_they_take(tmp_path: Path) -> None:
