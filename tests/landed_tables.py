@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from headrace.audit import HASH_MODULUS, AgentMessage, SentMessage, event_hash, window_start_ms
 from headrace.clock import SystemClock
+from headrace.sinks.content_hash import content_hash
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import Won, commit, read_head
@@ -167,9 +168,10 @@ class TableWriter:
         path = f"dt={hour:%Y-%m-%d}/hour={hour:%H}/{attempt}-{n}.parquet"
         target = self.directory / names.staged(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist([{**row} for row in rows], schema=schema), target)
-        size = target.stat().st_size
-        return DataFile(path, "parquet", len(rows), size, "crc32c:00000000", "0" * 16, min(times), max(times))
+        table = pa.Table.from_pylist([{**row} for row in rows], schema=schema)
+        pq.write_table(table, target)
+        size, hashed = target.stat().st_size, f"{content_hash(table):016x}"
+        return DataFile(path, "parquet", len(rows), size, "crc32c:00000000", hashed, min(times), max(times))
 
     def remove_record(self, seq: int) -> None:
         """Take a record out of the log with the files it added, as no one may."""

@@ -12,13 +12,12 @@ from pyiceberg.table import Table
 
 from headrace.clock import SystemClock, WallMs
 from headrace.errors import PeerError, StorageError, UsageError
+from headrace.sinks.compaction.compact import compact_table
+from headrace.sinks.compaction.plan import Limits
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.tables import Projection
 from headrace.sinks.table import names
-from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.reader import snapshot
-from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.store import carry_out
 from tests.landed_rows import rows
 from tests.landed_tables import Event, TableWriter
 
@@ -52,19 +51,9 @@ def logs(tmp_path: Path) -> TableWriter:
     return TableWriter(tmp_path, "logs")
 
 
-def compact(logs: TableWriter, *, keep: int = 0) -> None:
-    """Merge all files of the first hour but `keep`, by the log's own protocol."""
-    fold = carry_out(read_head(), logs.store)
-    hour = min(path.rpartition("/")[0] for path in fold.files)
-    old = [path for path in sorted(fold.files) if path.startswith(hour)][keep:]
-    merged = rows(logs.directory / path for path in old)
-    for row in merged:
-        row["_event_ms"] = int(row["event_time"].timestamp() * 1000)  # type: ignore[attr-defined]
-    file = logs._write(f"merged-{fold.seq}", 0, merged, logs.schema)
-    draft = CommitRecord("compact", f"compact-{fold.seq}", "test:1", 1, add=(file,), remove=tuple(old))
-    clock = SystemClock()
-    done = carry_out(commit(draft, fold, started_ms=clock.monotonic_ms()), logs.store, clock)
-    assert isinstance(done, Won)
+def compact(root: Path) -> None:
+    """`headrace compact`: the small files of each hour become one."""
+    compact_table(root, "logs", Limits(target_bytes=1 << 20, closed_for_ms=HOUR), SystemClock(), progress=lambda _: None)
 
 
 class Later(SystemClock):
@@ -114,7 +103,7 @@ def test_a_compaction_replaces_exactly_its_files(tmp_path: Path, logs: TableWrit
         logs.land_events(events(first, 10))
     logs.land_events(events(30, 90))
     sync(tmp_path)
-    compact(logs)
+    compact(tmp_path)
     done = sync(tmp_path)
     assert (done.added, done.removed) == (1, 4)
     table = opened(tmp_path)
