@@ -53,11 +53,10 @@ def _projector(load: "Load", clock: "Clock") -> "Iterator[Callable[[str], None]]
         return
     try:
         from headrace.sinks.iceberg.projector import Projector
-        from headrace.sinks.stores.roots import local_directory
     except ModuleNotFoundError as error:
         raise UsageError(f"load.iceberg: {error.name} is missing; install it with: pip install 'headrace[iceberg]'") from error
 
-    projector = Projector(load.iceberg, local_directory(load.root, "load.iceberg"), clock)
+    projector = Projector(load.iceberg, load.root, clock)
     projector.start()
     try:
         yield projector.landed

@@ -12,6 +12,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from headrace.config import is_secret
 from headrace.errors import HeadraceError, PeerError
 from headrace.sinks.iceberg.config import Iceberg
+from headrace.sinks.stores.roots import local_directory
 
 DIRECTORY: Final = "_iceberg"
 """Below the root; no topic of ours has a table of this name, since names with a leading `_` are internal."""
@@ -19,17 +20,18 @@ _SECRET: Final = re.compile(r"token|credential|access-key|account-key|sas|connec
 _USER_INFO: Final = re.compile(r"//[^/@\s]*@")
 
 
-def open_catalog(config: Iceberg, root: Path) -> Catalog:
+def open_catalog(config: Iceberg, root: Path | str) -> Catalog:
     """The catalog, with the namespace of the tables in it.
 
     Raises:
         PeerError: it cannot be reached, or its properties are wrong.
+        UsageError: none is given, and there is no local disk for one beside the tables.
     """
     with peer_errors(config.properties, f"iceberg catalog {config.name}"):
         if config.properties or config.name in list_catalogs():
             catalog = load_catalog(config.name, **config.properties)
         else:
-            catalog = _beside(root, config.name)
+            catalog = _beside(local_directory(root, "a catalog in SQLite (set load.iceberg.catalog)"), config.name)
         if not catalog.namespace_exists(config.namespace):
             with contextlib.suppress(NamespaceAlreadyExistsError):
                 catalog.create_namespace(config.namespace)
@@ -37,7 +39,7 @@ def open_catalog(config: Iceberg, root: Path) -> Catalog:
 
 
 def _beside(root: Path, name: str) -> Catalog:
-    directory = root.absolute() / DIRECTORY
+    directory = root / DIRECTORY
     directory.mkdir(parents=True, exist_ok=True)
     return load_catalog(name, type="sql", uri=f"sqlite:///{directory / 'catalog.db'}", warehouse=f"file://{directory}")
 

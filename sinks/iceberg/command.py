@@ -50,10 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Do it table by table; exit status 1 if some table failed, which does not keep the others from being done."""
     from headrace.clock import SystemClock
     from headrace.sinks.iceberg.tables import Projection
-    from headrace.sinks.stores.roots import local_directory
     from headrace.sinks.table.reader import tables
 
-    config, root = _config(args), local_directory(args.root, "the Iceberg projection")
+    config, root = _config(args), args.root
     known = tables(root)
     for topic in args.topic or ():
         if topic not in known and args.action != "drop":

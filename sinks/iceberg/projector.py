@@ -26,7 +26,7 @@ PATIENCE_S: Final = 30.0
 class Projector:
     """Syncs tables one after another: those that were landed in, at most once in `interval`, and every one now and then."""
 
-    def __init__(self, config: Iceberg, root: Path, clock: Clock) -> None:
+    def __init__(self, config: Iceberg, root: Path | str, clock: Clock) -> None:
         self._config, self._root, self._clock = config, root, clock
         self._lock = Lock()
         self._due_ms: dict[str, int] = {}

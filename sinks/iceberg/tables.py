@@ -14,13 +14,13 @@ from headrace.sinks.stores.roots import open_root
 class Projection:
     """The Iceberg tables of one root."""
 
-    def __init__(self, config: Iceberg, root: Path, clock: Clock) -> None:
+    def __init__(self, config: Iceberg, root: Path | str, clock: Clock) -> None:
         """Open the catalog.
 
         Raises:
             PeerError: it cannot be reached.
         """
-        self._config, self._root, self._clock = config, root, clock
+        self._config, self._root, self._clock = config, open_root(root), clock
         self._catalog = open_catalog(config, root)
 
     def sync(self, topic: str) -> Projected:
@@ -52,5 +52,5 @@ class Projection:
             table.drop()
 
     def _table(self, topic: str) -> ProjectedTable:
-        identifier, store = (self._config.namespace, topic), open_root(self._root).table(topic)
+        identifier, store = (self._config.namespace, topic), self._root.table(topic)
         return ProjectedTable(self._catalog, identifier, store, table_url(self._root, topic), self._config.keep, self._clock)
