@@ -58,6 +58,7 @@ class Appends:
         self._clock, self._traffic, self._waiters, self._flusher = clock, traffic, waiters, flusher
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
+        self._large_writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="large-writer")
         self._pace = Pace(thread_run_delay_ms)
         self._queues: dict[PartitionLog, deque[_Waiting]] = {}
         self._emptied: asyncio.Future[None] | None = None  # while somebody waits for that
@@ -108,6 +109,7 @@ class Appends:
             await self._emptied
         self._threads.shutdown(wait=False)
         self._writers.shutdown(wait=False)
+        self._large_writers.shutdown(wait=False)
 
     def _enqueue(self, log: PartitionLog, size_bytes: int, inspection: Inspection) -> asyncio.Future[AppendResult]:
         waiting = _Waiting(size_bytes, inspection, asyncio.get_running_loop().create_future())
@@ -131,7 +133,8 @@ class Appends:
         first = self._queues[log][0]
         batch = _outcome(first.inspection)
         now_ms, begun_ms = self._clock.wall_ms(), self._clock.monotonic_ms()
-        if first.size_bytes < _LARGE_BYTES and not self._pace.is_slow(log.log_directory, begun_ms):
+        is_large = first.size_bytes >= _LARGE_BYTES
+        if not is_large and not self._pace.is_slow(log.log_directory, begun_ms):
             self._first_done(log, self._append(log, batch, first.size_bytes, now_ms, begun_ms))
             return
         write = _begun(log, batch, now_ms)
@@ -139,7 +142,7 @@ class Appends:
             self._first_done(log, write)
             return
         loop = asyncio.get_running_loop()  # told by the thread itself: asyncio's own way takes one turn of everybody more
-        writing = self._writers.submit(waited_for_disk_ms, write.run)
+        writing = (self._large_writers if is_large else self._writers).submit(waited_for_disk_ms, write.run)
         writing.add_done_callback(lambda written: loop.call_soon_threadsafe(self._written, log, write, written))
 
     def _written(self, log: PartitionLog, write: BatchWrite, written: Future[int]) -> None:
