@@ -2,14 +2,13 @@
 
 import argparse
 import math
-import re
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UsageError
 from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
+from headrace.sinks.times import parse_time
 
 if TYPE_CHECKING:
     from headrace.jobs.audit import Auditor
@@ -80,18 +79,4 @@ def _check_topic(auditor: "Auditor", topic: str | None, root: str) -> None:
 
 
 def _time(text: str | None, option: str, now_ms: int, default: float) -> float:
-    """A time as ms since the epoch: ISO 8601, UTC unless it says otherwise, or so long ago.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if text is None:
-        return default
-    if ago := re.fullmatch(r"(\d+)([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago.group(2)]
-        return now_ms - timedelta(**{unit: int(ago.group(1))}).total_seconds() * 1000
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text}: write a time as 2026-11-22, 2026-11-22T13:00Z, or 36h for so long ago") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000
+    return default if text is None else parse_time(text, option, now_ms)

@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace load`."""
     add_part_arguments(parser)
     parser.add_argument("--once", action="store_true", help="drain to the ends as they are at the start, commit, and exit")
+    parser.add_argument("--rewind", metavar="TOPIC", help="land TOPIC again from --to on, beside its table")
+    parser.add_argument(
+        "--to", metavar="WHERE", help="beginning, PARTITION:OFFSET,… or a time; without it, an interrupted rewind goes on"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,14 +36,20 @@ def run(args: argparse.Namespace) -> int:
     from headrace.sinks.loader import Loader
     from headrace.sinks.stores.roots import open_root
 
+    if args.to is not None and args.rewind is None:
+        raise UsageError("--to belongs to --rewind TOPIC")
     config = begin(LoadConfig, args)
     stop = stop_event()
     open_root(config.load.root).prepare()
+    if args.rewind is not None:
+        from headrace.sinks.rewind_command import rewind
+
+        return rewind(config, args.rewind, args.to, stop)
     health = Health(time.monotonic)
     clock = SystemClock()
     ports = serve_part_http(config.load, config.kafka, health, clock)
     with _projector(config.load, clock) as landed, run_file(args.run_file, ports):
-        loader = Loader(config, clock, once=args.once, landed=landed)
+        loader = Loader(config, clock, once=args.once, landed=landed, rewind=None)
         health.not_ready(loader.why_not_ready)
         loader.run(stop)
     return 0

@@ -57,8 +57,17 @@ class _Table:
 class Loader:
     """Lands topics until it is told to stop, or `once` up to the ends that it finds at its start."""
 
-    def __init__(self, config: LoadConfig, clock: Clock, *, once: bool, landed: Callable[[str], None]) -> None:
-        self._load = config.load
+    def __init__(
+        self,
+        config: LoadConfig,
+        clock: Clock,
+        *,
+        once: bool,
+        landed: Callable[[str], None],
+        rewind: tuple[str, int] | None,
+    ) -> None:
+        """`rewind`: (topic, generation) to load, of a rewind in progress, and nothing else."""
+        self._load, self._rewind = config.load, rewind
         self._root = open_root(config.load.root)
         self._clock = clock
         self._once, self._landed = once, landed
@@ -125,7 +134,7 @@ class Loader:
 
     def _look(self) -> None:
         try:
-            topics = self._topics.find()
+            topics = self._topics.find(None if self._rewind is None else self._rewind[0])
             self._heard_ms = self._clock.monotonic_ms()
             self._has_heard = True
             for name, topic in topics.items():
@@ -151,7 +160,13 @@ class Loader:
         if table is None:
             logger.info("topic found", extra={"topic": name, "partitions": len(topic.partitions)})
             loader = TableLoader(
-                name, self._root, self._load.output_of(name), self._schemas, self._clock, lambda: str(uuid.uuid4())
+                name,
+                self._root,
+                self._load.output_of(name),
+                self._schemas,
+                self._clock,
+                lambda: str(uuid.uuid4()),
+                generation=None if self._rewind is None else self._rewind[1],
             )
             table = self._tables[name] = _Table(loader, topic)
         elif table.topic.topic_id != topic.topic_id and table.is_open:
@@ -318,7 +333,7 @@ class Loader:
         self._landed(table.loader.topic)
         ends = [TopicPartition(table.loader.topic, partition, offset) for partition, offset in table.loader.ends()]
         try:
-            if ends:
+            if ends and self._rewind is None:
                 self._consumer.commit(offsets=ends, asynchronous=True)
         except KafkaException as error:
             logger.warning("the group's offsets (for lag tools) were not committed: %s", error)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import zstandard
@@ -42,24 +43,33 @@ class QuarantineFile:
         """
         timestamp_ms = bad.message.timestamp()[1]
         headers = headers_of(bad.message)
-        entry = {
-            "version": VERSION,
-            "incarnation": incarnation,
-            "partition": partition,
-            "offset": bad.message.offset(),
-            "timestamp_ms": timestamp_ms,
-            "reason": bad.reason[:MAX_REASON],
-            "key": _text(bad.message.key()),
-            "value": _text(bad.message.value()),
-            "headers": None if headers is None else [[name, _text(value)] for name, value in headers],
-        }
+        self.add_entry(
+            {
+                "version": VERSION,
+                "incarnation": incarnation,
+                "partition": partition,
+                "offset": bad.message.offset(),
+                "timestamp_ms": timestamp_ms,
+                "reason": bad.reason[:MAX_REASON],
+                "key": _text(bad.message.key()),
+                "value": _text(bad.message.value()),
+                "headers": None if headers is None else [[name, _text(value)] for name, value in headers],
+            }
+        )
+
+    def add_entry(self, entry: Mapping[str, Any]) -> None:
+        """Append what has been read from such a file.
+
+        Raises:
+            StorageError: the disk failed or is full.
+        """
         try:
             if self._raw is None:
                 self._open()
             self._stream.write(json.dumps(entry).encode() + b"\n")
         except OSError as error:
             raise self._failed(error) from error
-        window = window_start_ms(timestamp_ms)
+        window = window_start_ms(entry["timestamp_ms"])
         self._windows[window] = self._windows.get(window, 0) + 1
         self.count += 1
 

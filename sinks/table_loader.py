@@ -19,6 +19,7 @@ from headrace.sinks.stores.roots import Root
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Fenced, commit, give_up, read_head
 from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.generations import read_generation
 from headrace.sinks.table.record import CommitRecord
 from headrace.sinks.table.store import carry_out
 
@@ -37,9 +38,18 @@ class TableLoader:
     """
 
     def __init__(
-        self, topic: str, root: Root, output: Output, schemas: Schemas, clock: Clock, new_name: Callable[[], str]
+        self,
+        topic: str,
+        root: Root,
+        output: Output,
+        schemas: Schemas,
+        clock: Clock,
+        new_name: Callable[[], str],
+        *,
+        generation: int | None,
     ) -> None:
-        self.topic, self._output = topic, output
+        """`generation`: that of a rewind, loaded beside the table; None for the table itself."""
+        self.topic, self._output, self._generation = topic, output, generation
         self._store = root.table(topic)
         self._schemas, self._clock, self._new_name = schemas, clock, new_name
         self._incarnations: dict[int, int] = {}
@@ -56,7 +66,9 @@ class TableLoader:
         self._waiting.clear()
         self.blocked = None
         self._incarnations.clear()
-        self.fold = carry_out(read_head(), self._store)
+        self.fold = carry_out(read_generation(self._generation), self._store)
+        if self._generation not in (None, self.fold.generation) or self.fold.is_closed:
+            raise StorageError(f"generation {self._generation} of table {self.topic} is no longer being loaded")
         self.attempt = self._new_attempt(self.fold)
         moved = carry_out(upkeep.finish_moves(self.fold), self._store)
         if moved:
@@ -188,7 +200,7 @@ class TableLoader:
     def sweep(self) -> None:
         """Delete what nobody needs any more, once an hour."""
         now_ms = self._clock.monotonic_ms()
-        if self._swept_ms is None or now_ms - self._swept_ms >= SWEEP_INTERVAL_MS:
+        if self._generation is None and (self._swept_ms is None or now_ms - self._swept_ms >= SWEEP_INTERVAL_MS):
             self._swept_ms = now_ms
             carry_out(upkeep.finish_moves(carry_out(read_head(), self._store)), self._store)
             if doomed := carry_out(upkeep.sweep(), self._store):

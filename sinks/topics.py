@@ -47,13 +47,14 @@ class Topics:
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._compacts: dict[str, bool] = {}
 
-    def find(self) -> dict[str, Topic]:
-        """All wanted topics, by name."""
+    def find(self, only: str | None = None) -> dict[str, Topic]:
+        """All wanted topics, by name; or only one."""
         try:
             listed = self._admin.list_topics(timeout=LISTING_TIMEOUT_S).topics
         except KafkaException as error:
             raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
-        names = sorted(name for name, topic in listed.items() if topic.error is None and is_wanted(name, self._patterns))
+        there = [name for name, topic in listed.items() if topic.error is None]
+        names = sorted(name for name in there if (is_wanted(name, self._patterns) if only is None else name == only))
         ids = self.ids(names)
         return {name: Topic(ids[name], tuple(sorted(listed[name].partitions))) for name in names if name in ids}
 
@@ -77,6 +78,12 @@ class Topics:
         starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # its client has no types here
         ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # its client has no types here
         return {at: (starts[at], ends[at]) for at in starts if at in ends}
+
+    def offsets_at(self, where: Iterable[Where], time_ms: int) -> dict[Where, int | None]:
+        """The first offset of each partition with that Kafka time or a later one; None where there is none."""
+        partitions = [TopicPartition(topic, partition) for topic, partition in where]
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(time_ms))
+        return {at: offset if offset >= 0 else None for at, offset in found.items()}
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Where, int]:
         if not partitions:

@@ -49,6 +49,13 @@ class IntervalSet:
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
 
+    def discard(self, start: int, end: int) -> None:
+        """Take [start, end) out."""
+        kept = [(s, min(e, start)) for s, e in self if s < start] + [(max(s, end), e) for s, e in self if e > end]
+        self._starts, self._ends = [], []
+        for s, e in kept:
+            self.add(s, e)
+
     def overlaps(self, start: int, end: int) -> bool:
         """Whether any position of [start, end) is in the set."""
         first = bisect_right(self._ends, start)

@@ -1,0 +1,153 @@
+"""Rewinding real tables: rows are landed again from where they are told, once, and loaders and readers go on by themselves."""
+
+import time
+from collections.abc import Iterator
+from threading import Event
+
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.clock import SystemClock
+from headrace.errors import UsageError
+from headrace.sinks import rewind_command
+from headrace.sinks.check import check_root
+from headrace.sinks.compaction.compact import compact_table
+from headrace.sinks.compaction.plan import Limits
+from headrace.sinks.config import LoadConfig
+from headrace.sinks.loader import Loader
+from headrace.sinks.stores.local import LocalStore
+from headrace.sinks.table.commit import read_head
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.reader import locate, snapshot
+from headrace.sinks.table.store import carry_out
+from tests.integration.sinks.pipeline import Pipeline, lines
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    with Pipeline(tmp_path_factory.mktemp("rewind")) as running:
+        yield running
+
+
+def fold(pipeline: Pipeline, topic: str) -> Fold:
+    return carry_out(read_head(), LocalStore(pipeline.root / topic))
+
+
+def offsets(pipeline: Pipeline, topic: str) -> list[tuple[int, int]]:
+    found = []
+    for file in snapshot(pipeline.root, topic).files:
+        rows = pq.ParquetFile(locate(pipeline.root, topic, file.name)).read(["_partition", "_offset"])
+        found += list(zip(rows["_partition"].to_pylist(), rows["_offset"].to_pylist(), strict=True))
+    return sorted(found)
+
+
+def config(pipeline: Pipeline, topic: str) -> LoadConfig:
+    load = {"root": str(pipeline.root), "topics": [topic]}
+    kafka = {"bootstrap.servers": pipeline.bootstrap}
+    return LoadConfig.model_validate({"load": load, "kafka": kafka, "registry": pipeline.registry_url})
+
+
+def rewind(pipeline: Pipeline, topic: str, to: str | None) -> int:
+    return rewind_command.rewind(config(pipeline, topic), topic, to, Event())
+
+
+def is_sound(pipeline: Pipeline, topic: str) -> None:
+    (report,) = [report for report in check_root(str(pipeline.root), deep=True) if report.topic == topic]
+    assert report.broken == []
+    placed = {path.relative_to(pipeline.root / topic) for path in (pipeline.root / topic).glob("dt=*/hour=*/*")}
+    assert {str(path) for path in placed} == {file.name for file in snapshot(pipeline.root, topic).files}
+
+
+def land(pipeline: Pipeline, topic: str) -> None:
+    """Two loads of two partitions each, over three hours, and what cannot be decoded in each."""
+    pipeline.create_topic(topic, partitions=2)
+    for start in (0, 40):
+        for partition in (0, 1):
+            stream = f"{partition}9999999-8888-7777-6666-555555555555"
+            pipeline.ship(topic, lines(40, stream=stream, start=start, step_ms=200_000), partition=partition)
+        pipeline.producer.produce(topic, b"\0\0\0\0\x63no such schema", partition=0)
+        pipeline.producer.flush()
+        Loader(config(pipeline, topic), SystemClock(), once=True, landed=str, rewind=None).run(Event())
+
+
+@pytest.mark.parametrize(("to", "compacted"), [("0:20,1:33", True), ("1:50", False), ("beginning", False)])
+def test_rows_are_landed_again_from_the_offsets_told_and_nothing_is_lost_or_repeated(
+    pipeline: Pipeline,
+    to: str,
+    compacted: bool,  # a parameter of the test
+) -> None:
+    topic = f"again-{to.replace(':', '.').replace(',', '-')}-{compacted}"
+    land(pipeline, topic)
+    if compacted:
+        compact_table(pipeline.root, topic, Limits(), SystemClock(), progress=int)
+    before, rows = fold(pipeline, topic), offsets(pipeline, topic)
+    assert rewind(pipeline, topic, to) == 0
+    after = fold(pipeline, topic)
+    assert (before.generation, after.generation) == (1, 2)
+    assert offsets(pipeline, topic) == rows
+    assert {key: end.offset for key, end in after.ends.items()} == {key: end.offset for key, end in before.ends.items()}
+    assert after.audit == before.audit
+    assert {key: list(stream.landed) for key, stream in after.streams.items()} == {
+        key: list(stream.landed) for key, stream in before.streams.items()
+    }
+    assert sum(each.count for each in after.quarantined) == sum(each.count for each in before.quarantined)
+    is_sound(pipeline, topic)
+
+
+def test_a_loader_that_runs_meanwhile_goes_on_with_the_next_generation(pipeline: Pipeline) -> None:
+    topic = "running"
+    land(pipeline, topic)
+    loader = pipeline.loader(name="running", topics=[topic], rotate={"age": "1s"}).start()
+    assert rewind(pipeline, topic, "beginning") == 0
+    pipeline.ship(topic, lines(25, stream="29999999-8888-7777-6666-555555555555"), partition=1)
+    deadline = time.monotonic() + 30
+    while fold(pipeline, topic).end(0, 1) < 105 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    loader.stop()
+    after = fold(pipeline, topic)
+    assert (after.generation, after.end(0, 1)) == (2, 105)
+    assert len(offsets(pipeline, topic)) == len(set(offsets(pipeline, topic))) == 80 + 105
+    is_sound(pipeline, topic)
+
+
+def test_a_rewind_that_is_killed_goes_on_where_it_was_and_the_table_is_read_meanwhile(pipeline: Pipeline) -> None:
+    topic = "killed"
+    land(pipeline, topic)
+    rows = offsets(pipeline, topic)
+    part = pipeline.loader("--rewind", topic, "--to", "beginning", name="killed", topics=[topic]).start(wait=False)
+    deadline = time.monotonic() + 30
+    while fold(pipeline, topic).fork is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    part.kill()
+    assert (fold(pipeline, topic).generation, offsets(pipeline, topic)) == (1, rows)
+    assert rewind(pipeline, topic, None) == 0
+    assert (fold(pipeline, topic).generation, offsets(pipeline, topic)) == (2, rows)
+    is_sound(pipeline, topic)
+
+
+def test_what_cannot_be_rewound_is_refused_before_anything_is_done(pipeline: Pipeline) -> None:
+    land(pipeline, "refused")
+    head = fold(pipeline, "refused").seq
+    for to, said in [
+        ("0:999", "nothing of refused has landed from there on"),
+        ("7:0", "partition 7 of refused has not landed"),
+        ("yesterday", "write a time as"),
+        (None, "no rewind of refused is in progress"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            rewind(pipeline, "refused", to)
+    assert fold(pipeline, "refused").seq == head
+
+
+def test_what_retention_has_taken_is_not_rewound_to(pipeline: Pipeline) -> None:
+    from confluent_kafka import TopicPartition
+
+    land(pipeline, "short")
+    (future,) = pipeline.admin.delete_records([TopicPartition("short", 0, 30)]).values()
+    future.result(30)
+    with pytest.raises(UsageError, match="go back to 0:30 or later"):
+        rewind(pipeline, "short", "0:20")
+    rows = offsets(pipeline, "short")
+    assert rewind(pipeline, "short", "1h") == 0  # a time, looked up in Kafka
+    assert offsets(pipeline, "short") == rows
+    is_sound(pipeline, "short")
