@@ -57,6 +57,7 @@ class Appends:
         """`traffic` counts what is in the logs; `waiters` hear of what may be read, `flusher` of what must be fsynced first."""
         self._clock, self._traffic, self._waiters, self._flusher = clock, traffic, waiters, flusher
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")  # Python: a second one would only wait for the GIL
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
         self._large_writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="large-writer")
         self._pace = Pace(thread_run_delay_ms)
@@ -100,7 +101,7 @@ class Appends:
 
     async def look_into(self, look: Callable[[], T]) -> T:
         """What a look into batches finds, in a thread; its exceptions are raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        return await asyncio.get_running_loop().run_in_executor(self._looks, look)
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
@@ -108,6 +109,7 @@ class Appends:
             self._emptied = asyncio.get_running_loop().create_future()
             await self._emptied
         self._threads.shutdown(wait=False)
+        self._looks.shutdown(wait=False)
         self._writers.shutdown(wait=False)
         self._large_writers.shutdown(wait=False)
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Answer, Api, Charged, Encoded, RequestContext, Steps
-from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped, started
+from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, at_once, mapped, started, with_pauses
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.network.sending import Region
 from headrace.broker.security.access import Operation, ResourceType
@@ -31,7 +31,7 @@ _Results = list[tuple[str, UUID, list[Fetched]]]
 
 def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if request.session_epoch not in (-1, 0):  # a session of a broker that has been restarted, or none
-        parts = fetch_parts(context.api_version, [], read_committed=False, error=ErrorCode.fetch_session_id_not_found)
+        parts = at_once(fetch_parts(context.api_version, [], read_committed=False, error=ErrorCode.fetch_session_id_not_found))
         return Encoded(parts)
     return started(_first_look(_Reading(broker, context, request), milliseconds(request.max_wait), context.started_ns))
 
@@ -39,7 +39,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
 def _first_look(reading: "_Reading", wait_ms: int, since_ns: int) -> Steps:
     results = yield from reading.read_in_steps()
     if reading.is_enough or wait_ms <= 0:
-        return reading.encoded(results, since_ns)
+        return (yield from reading.encoded(results, since_ns))
     return _when_enough(reading, wait_ms)
 
 
@@ -51,9 +51,9 @@ async def _when_enough(reading: "_Reading", wait_ms: int) -> Encoded:
         if not reading.has_grown():  # since it was read, which may be some turns ago
             await waiters.bytes_arrive(reading.logs, reading.missing_bytes, max(left_ms, 0))
         since_ns = time.perf_counter_ns()
-        results = reading.read()
+        results = await with_pauses(reading.read_in_steps())
         if reading.is_enough or waiters.is_closed or clock.monotonic_ms() >= deadline_ms:
-            return reading.encoded(results, since_ns)
+            return await with_pauses(reading.encoded(results, since_ns))
 
 
 class _Reading:
@@ -86,18 +86,8 @@ class _Reading:
         """Whether there is more to read of a partition than when it was read."""
         return any(log.high_watermark != seen for log, seen in zip(self.logs, self._seen, strict=True))
 
-    def read(self) -> _Results:
-        """Look at every partition once."""
-        steps = self.read_in_steps()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                results: _Results = done.value
-                return results
-
     def read_in_steps(self) -> Generator[None, None, _Results]:
-        """The same, and others may have a turn in between."""
+        """Look at every partition once; others may have a turn in between."""
         self._left = min(self._request.max_bytes, self.broker.config.fetch_max_bytes, self._most_bytes)
         self.missing_bytes = self._min_bytes
         self._failed = False
@@ -109,15 +99,15 @@ class _Reading:
                 yield
         return results
 
-    def encoded(self, results: _Results, since_ns: int) -> Encoded:
+    def encoded(self, results: _Results, since_ns: int) -> Generator[None, None, Encoded]:
         """The answer, or the one without records of a client over its quota; `since_ns`: when the work on it began."""
-        parts = fetch_parts(self._version, results, read_committed=self._read_committed)
+        parts = yield from fetch_parts(self._version, results, read_committed=self._read_committed)
         throttle_ms, may_go = 0, True
         if not self._is_follower:
             throttle_ms, may_go = self.broker.throttler.fetched(self._context, sum(map(len, parts)), since_ns)
         if throttle_ms:
             told = results if may_go else []
-            parts = fetch_parts(self._version, told, read_committed=self._read_committed, throttle_ms=throttle_ms)
+            parts = yield from fetch_parts(self._version, told, read_committed=self._read_committed, throttle_ms=throttle_ms)
         if may_go:
             self._count(results)
         return Encoded(parts)

@@ -1,5 +1,6 @@
 """Long requests in steps (`api.Steps`): so many items at a time, then others have a turn."""
 
+import asyncio
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
@@ -18,6 +19,27 @@ def mapped(make: Callable[[A], B], items: Iterable[A], *, at_a_time: int = 50) -
         if count % at_a_time == 0:
             yield
     return made
+
+
+def at_once(steps: Generator[None, None, A]) -> A:
+    """What the steps come to, in one."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: A = done.value
+            return result
+
+
+async def with_pauses(steps: Generator[None, None, A]) -> A:
+    """What the steps come to; others have a turn after each."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: A = done.value
+            return result
+        await asyncio.sleep(0)
 
 
 def started(steps: Steps) -> Answer:

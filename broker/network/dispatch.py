@@ -3,16 +3,16 @@
 A handler's own failure is logged with its traceback and ends the connection that asked, never the broker.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from headrace.broker.broker import Broker
 from headrace.broker.handlers.api import Api, Encoded, RequestContext, Response, Steps
 from headrace.broker.handlers.sasl import SASL_AUTHENTICATE, bare_token
+from headrace.broker.handlers.steps import with_pauses
 from headrace.broker.security.authentication import Authentication
 from headrace.broker.session import Session
 from headrace.broker.telemetry.metrics import ApiTimes
@@ -21,7 +21,6 @@ from headrace.broker.wire.schema import RequestCodec, request_codec
 from headrace.errors import PeerError
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 _LONG_BYTES = 32 << 10  # a request from this size on, but for Produce, may have more items than one step should decode
 
 
@@ -78,7 +77,7 @@ class Pending:
             PeerError: the connection cannot go on.
         """
         try:
-            return await _with_pauses(self._finish(self._call, await self._answer))
+            return await with_pauses(self._finish(self._call, await self._answer))
         except PeerError:
             self._call.route.times.errors += 1
             raise
@@ -237,17 +236,6 @@ class Dispatcher:
                 return [len(answer).to_bytes(4, "big"), answer]
         name = "unknown" if api is None else api.name
         raise UnsupportedRequestError(f"API key {header.api_key} ({name}) version {header.api_version} is not served")
-
-
-async def _with_pauses(steps: Generator[None, None, T]) -> T:
-    """What the steps come to; others have a turn after each."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        await asyncio.sleep(0)
 
 
 def _told(call: _Call, parts: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ Tests compare both with the general encoder.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,6 +22,7 @@ _FETCHED_V5 = struct.Struct(">ihqqq")
 _SESSION = struct.Struct(">ihi")
 _ABORTED = struct.Struct(">qq")
 _NO_REPLICA = _I32.pack(-1)
+_PACKED_AT_A_TIME = 100
 
 
 class Produced(NamedTuple):
@@ -93,19 +94,26 @@ def fetch_parts(
     read_committed: bool,
     error: int = 0,
     throttle_ms: int = 0,
-) -> list[Any]:
-    """The body of a Fetch answer in parts: bytes of ours, and each partition's records as they are."""
+) -> Generator[None, None, list[Any]]:
+    """The body of a Fetch answer in parts: bytes of ours, and each partition's records as they are.
+
+    In steps: others may have a turn after every hundred partitions.
+    """
     flexible = version >= 12
     out = bytearray(_SESSION.pack(throttle_ms, error, 0) if version >= 7 else _I32.pack(throttle_ms))
     parts: list[Any] = []
     _write_count(out, len(topics), flexible)
-    for name, topic_id, partitions in topics:
+    for at, (name, topic_id, partitions) in enumerate(topics, 1):
+        if at % _PACKED_AT_A_TIME == 0:
+            yield
         if version >= 13:
             out += topic_id.bytes
         else:
             _write_name(out, name, flexible)
         _write_count(out, len(partitions), flexible)
-        for fetched in partitions:
+        for count, fetched in enumerate(partitions, 1):
+            if count % _PACKED_AT_A_TIME == 0:
+                yield
             _write_fetched(out, fetched, version, read_committed)
             if len(fetched.records):
                 parts += (bytes(out), fetched.records)

@@ -6,6 +6,7 @@ import pytest
 
 from headrace.broker.handlers.fetch import FETCH
 from headrace.broker.handlers.produce import PRODUCE
+from headrace.broker.handlers.steps import at_once
 from headrace.broker.wire.hot import Fetched, Produced, fetch_parts, produce_body
 from headrace.broker.wire.schema import request_codec
 
@@ -67,10 +68,10 @@ def test_fetch(version: int, read_committed: bool) -> None:
             for name, topic_id, partitions in topics
         ],
     }
-    packed = b"".join(fetch_parts(version, topics, read_committed=read_committed))
+    packed = b"".join(at_once(fetch_parts(version, topics, read_committed=read_committed)))
     assert packed == request_codec(1, version, (4, 16)).encode_body(expected)
 
 
 def test_fetch_error_of_the_session() -> None:
-    packed = b"".join(fetch_parts(12, [], read_committed=False, error=70))
+    packed = b"".join(at_once(fetch_parts(12, [], read_committed=False, error=70)))
     assert packed == request_codec(1, 12, (4, 16)).encode_body({"error_code": 70, "session_id": 0, "responses": []})
