@@ -16,9 +16,10 @@
 | a schema that is no record | one column, `value` |
 | decimal of greater precision, unknown logical type | the type beneath it, as Avro prescribes |
 
-Refused, so that its payloads are quarantined with the reason: a recursive type (Arrow has none, and a hostile payload nests
-until the decoder's stack ends), an array whose items take no bytes (ten bytes claim 2⁶³ of them), a record without fields
-inside another type, a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
+A type within itself is JSON text there, nested up to recursion.MAX_LEVELS deep; what nests deeper is quarantined.
+
+Refused, so that its payloads are quarantined with the reason: an array whose items take no bytes (ten bytes claim 2⁶³ of them),
+a record without fields inside another type, a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
 """
 
 import json
@@ -31,6 +32,7 @@ from typing import Any, Final
 import fastavro
 import pyarrow as pa
 
+from headrace.schemas.recursion import Unroller
 from headrace.schemas.unified import JSON_TEXT
 
 MAX_NODES: Final = 10_000
@@ -146,12 +148,13 @@ class _Compiler:
 
     def __init__(self, named: Mapping[str, Schema]) -> None:
         self._named = named
-        self._count = 0
+        self._count = self._names = 0
+        self._unroller = Unroller(named, self._name, self._spend)
 
     def node(self, schema: Schema, within: tuple[str, ...]) -> Node:
-        self._count += 1
-        if self._count > MAX_NODES or len(within) > MAX_DEPTH:
-            raise UnsupportedSchemaError(f"the schema has more than {MAX_NODES} types or {MAX_DEPTH} levels")
+        self._spend()
+        if len(within) > MAX_DEPTH:
+            raise UnsupportedSchemaError(f"the schema has more than {MAX_DEPTH} levels")
         if isinstance(schema, list):
             return self._union(schema, within)
         if isinstance(schema, str):
@@ -176,6 +179,11 @@ class _Compiler:
                 return self._map(schema, within)
         return self.node(kind, within)
 
+    def _spend(self) -> None:
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise UnsupportedSchemaError(f"the schema has more than {MAX_NODES} types")
+
     def _primitive(self, kind: str, schema: Mapping[str, Any]) -> Node:
         plain = "long" if kind == "int" else kind
         logical = schema.get("logicalType")
@@ -186,7 +194,8 @@ class _Compiler:
         return Node(kind, _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind]), plain, sized=kind != "null")
 
     def _name(self) -> str:
-        return f"T{self._count}"
+        self._names += 1
+        return f"T{self._names}"
 
     def _enum(self, schema: Mapping[str, Any]) -> Node:
         symbols = tuple(schema["symbols"])
@@ -223,7 +232,7 @@ class _Compiler:
     def _record(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
         name = schema["name"]
         if name in within:
-            raise UnsupportedSchemaError(f"the type {name} is recursive; Arrow has no such type")
+            return Node("json", pa.string(), self._unroller.of(name), bulk=False, convert=_json_text)
         own = self._name()
         children = tuple((field["name"], self.node(field["type"], (*within, name))) for field in schema["fields"])
         if len({key for key, _ in children}) < len(children):

@@ -21,12 +21,23 @@ class Message(Protocol):
 def headers_of(message: Message) -> Headers | None:
     """A record's headers; None where the client cannot read them, because a name is not UTF-8.
 
-    Always ask here: the client (2.13) raises SystemError for such a name, and on being asked again answers with a tuple that
-    holds a null pointer, which ends the process.
+    Always ask in this module: the client (2.13) raises SystemError for such a name, and on being asked again answers with a
+    tuple that holds a null pointer, which ends the process.
     """
-    try:
-        found = message.headers()
-    except (SystemError, UnicodeDecodeError):
-        message.set_headers(_UNREADABLE)
-        return None
+    (found,) = headers_of_all((message,))
     return None if found is _UNREADABLE else found or ()
+
+
+def headers_of_all(messages: Sequence[Message]) -> list[Headers | None]:
+    """The headers of records, of most of them None; what cannot be read has one that says so."""
+    found: list[Headers | None] = []
+    rest = iter(messages)
+    while True:
+        try:
+            for message in rest:
+                found.append(message.headers())
+        except (SystemError, UnicodeDecodeError):
+            message.set_headers(_UNREADABLE)
+            found.append(_UNREADABLE)
+        else:
+            return found

@@ -16,6 +16,7 @@ from headrace.sinks.table.store import NewFile, Store
 from headrace.sinks.values import Bad
 
 VERSION: Final = 1
+MAX_WINDOWS: Final = 10_000
 MAX_REASON: Final = 1000
 """Characters: a library's message may repeat what it could not read."""
 
@@ -72,6 +73,11 @@ class QuarantineFile:
         window = window_start_ms(entry["timestamp_ms"])
         self._windows[window] = self._windows.get(window, 0) + 1
         self.count += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to commit: what is kept in memory for it grows with the hours that its records are from."""
+        return len(self._windows) >= MAX_WINDOWS
 
     def _open(self) -> None:
         self._raw = self._store.create(self.path)

@@ -17,8 +17,9 @@ import pyarrow as pa
 from headrace.audit import AUDIT_TOPIC
 from headrace.clock import MonotonicMs
 from headrace.errors import PeerError
+from headrace.schemas.framing import HEADER_LENGTH
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
-from headrace.sinks.messages import Message, headers_of
+from headrace.sinks.messages import Message, headers_of, headers_of_all
 from headrace.sinks.registered import SCHEMA_HEADER, Input, SchemaName, Schemas, name_of
 from headrace.sinks.shape import Shape
 
@@ -141,8 +142,7 @@ def _decode_registered(
     messages: Sequence[Message], schemas: Schemas, own: "_OwnColumns", now_ms: MonotonicMs
 ) -> tuple[list[Decoded], list[Bad]]:
     decoded: list[Decoded] = []
-    tombstones = [message for message in messages if message.value() is None]
-    if tombstones and own.shape.tombstones:
+    if own.shape.tombstones and (tombstones := [message for message in messages if message.value() is None]):
         decoded.append(own.beside(None, tombstones, frozenset()))
         messages = [message for message in messages if message.value() is not None]
     by_schema, bad = _by_schema(messages)
@@ -166,12 +166,13 @@ def _decode_registered(
 def _by_schema(messages: Sequence[Message]) -> tuple[dict[SchemaName, tuple[list[Message], list[bytes]]], list[Bad]]:
     """Messages and their payloads by schema, and those that name none."""
     values = [message.value() for message in messages]
-    headers = [headers_of(message) for message in messages]
+    headers = headers_of_all(messages)
     first = name_of(values[0], None) if values and values[0] else None
     if first and not any(headers) and isinstance(first[0], int):  # nearly always: one schema, and no headers
-        header = values[0][:5] if values[0] else b""
-        if all(value is not None and value[:5] == header for value in values):
-            return {first[0]: (list(messages), [value[5:] for value in values if value is not None])}, []
+        header = values[0][:HEADER_LENGTH] if values[0] else b""
+        payloads = [value[HEADER_LENGTH:] for value in values if value is not None and value[:HEADER_LENGTH] == header]
+        if len(payloads) == len(values):
+            return {first[0]: (list(messages), payloads)}, []
     by_schema: dict[SchemaName, tuple[list[Message], list[bytes]]] = {}
     bad: list[Bad] = []
     for message, value, own_headers in zip(messages, values, headers, strict=True):

@@ -12,6 +12,7 @@ import pytest
 from headrace.schemas.arrow import arrow_schema, decode
 from headrace.schemas.columns import UnsupportedSchemaError
 from headrace.schemas.envelope import ENVELOPE_JSON
+from headrace.schemas.recursion import MAX_LEVELS
 
 MANY = 200  # enough for the bulk decoder
 
@@ -107,7 +108,6 @@ def test_a_named_type_may_be_used_again() -> None:
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
-        (record(next=["null", "R"]), "recursive"),
         (record(f={"type": "array", "items": "null"}), "no bytes"),
         (
             record(f={"type": "array", "items": {"type": "record", "name": "Q", "fields": [{"name": "n", "type": "null"}]}}),
@@ -127,6 +127,46 @@ def test_a_schema_that_cannot_land_makes_every_payload_bad_with_the_reason(schem
     assert all(says in reason for _, reason in bad)
     with pytest.raises(UnsupportedSchemaError, match=says):
         arrow_schema(schema)
+
+
+def test_a_type_within_itself_is_json_text_there() -> None:
+    tree = {
+        "type": "record",
+        "name": "a.Node",
+        "fields": [
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            {"name": "kind", "type": {"type": "enum", "name": "Kind", "symbols": ["X", "Y"]}},
+            {"name": "left", "type": ["null", "Node"]},
+            {"name": "children", "type": {"type": "array", "items": "Node"}},
+            {"name": "by_name", "type": {"type": "map", "values": ["null", "Node", "string"]}},
+        ],
+    }
+
+    def node(at: int, **more: Any) -> dict[str, Any]:
+        return {"at": at, "kind": "Y", "left": None, "children": [], "by_name": {}, **more}
+
+    value = node(1, left=node(2, left=node(3)), children=[node(4)], by_name={"a": node(5), "b": "text", "c": None})
+    schema = json.dumps(tree)
+    table, bad = decode(schema, [encode(schema, value)] * MANY)
+    assert not bad
+    row = table.slice(MANY - 1).to_pylist()[0]
+    assert json.loads(row["left"]) == value["left"]
+    assert [json.loads(child) for child in row["children"]] == value["children"]
+    assert {key: text and json.loads(text) for key, text in row["by_name"]} == value["by_name"]
+    assert table.schema.field("left").metadata == {b"headrace.text": b"json"}
+
+
+@pytest.mark.parametrize("levels", [MAX_LEVELS - 1, MAX_LEVELS + 2, 10_000, 500_000])
+def test_what_nests_deeper_than_the_bound_is_bad_and_costs_no_other(levels: int) -> None:
+    table, bad = decode(record(next=["null", "R"]), [b"\x00", b"\x02" * levels + b"\x00", b"\x02\x00"])
+    fits = levels < MAX_LEVELS
+    assert [index for index, _ in bad] == ([] if fits else [1])
+    assert table.num_rows == 3 - len(bad)
+
+
+def test_a_recursive_schema_of_very_many_fields_is_refused() -> None:
+    schema = record(**{f"f{number}": ["null", "R"] for number in range(5000)})
+    assert "more than" in decode(schema, [b""])[1][0][1]
 
 
 def test_a_schema_that_grows_when_its_names_are_expanded_is_refused() -> None:

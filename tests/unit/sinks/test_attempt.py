@@ -1,9 +1,11 @@
 """One attempt: gaps get their neighbours, any timestamp finds a directory, and what is closed is not its own to delete."""
 
+import json
 import resource
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import PeerError, RefusedError, StorageError
@@ -11,6 +13,7 @@ from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
+from headrace.sinks.quarantine import MAX_REASON, MAX_WINDOWS
 from headrace.sinks.registered import GRACE_MS, Schemas
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
@@ -140,3 +143,28 @@ def test_an_attempt_is_due_at_half_an_hour_whatever_age_is_allowed(tmp_path: Pat
     attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(60_000))
     assert not attempt.is_due(MonotonicMs(1_799_999))
     assert attempt.is_due(MonotonicMs(1_800_000))
+
+
+def test_a_flood_of_poison_of_every_time_is_committed_before_its_counts_take_much_memory(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    absent = without_schemas()
+    window_ms, count = 600_000, MAX_WINDOWS
+    take(attempt, *(Message(n, b"not framed", n * window_ms) for n in range(count - 1)), schemas=absent)
+    assert not attempt.is_due(MonotonicMs(6))
+    take(attempt, *(Message(n, b"not framed", n * window_ms) for n in range(count - 1, count)), schemas=absent)
+    assert attempt.is_due(MonotonicMs(6))
+    assert attempt.counts == (0, count, 0)
+
+
+def test_a_reason_is_of_bounded_length(tmp_path: Path) -> None:
+    attempt = begun(tmp_path)
+    name = "x" * 5000
+    text = json.dumps({"type": "object", "properties": {name: {"type": "string"}}, "required": [name]})
+    schema = Registered(7, "JSON", text, ())
+    schemas = Registry(by_id={7: schema}, subjects={"t-value": schema}).schemas()
+    take(attempt, Message(0, frame(7, b"{}")), schemas=schemas)
+    draft = attempt.close(WallMs(7))
+    assert draft.quarantine is not None
+    packed = (tmp_path / draft.quarantine.path).read_bytes()
+    (line,) = zstandard.ZstdDecompressor().decompressobj().decompress(packed).splitlines()
+    assert len(json.loads(line)["reason"]) == MAX_REASON
