@@ -5,7 +5,7 @@ the column itself, never from the path. Rows without an event time lie in the ho
 has no partition value, and a table with such a file goes on without partitions, pruned by statistics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -64,9 +64,9 @@ class Partitioning:
         return f"{self.column}_{self.unit}"
 
 
-def fitting(footers: Sequence[pq.FileMetaData], candidates: Sequence[Partitioning]) -> Partitioning | None:
-    """The first partitioning that gives each file one value; None if there is none."""
-    return next((one for one in candidates if all(one.value(footer) is not None for footer in footers)), None)
+def fitting(footer: pq.FileMetaData, candidates: Iterable[Partitioning]) -> tuple[Partitioning, ...]:
+    """Those partitionings that give a file one value."""
+    return tuple(one for one in candidates if one.value(footer) is not None)
 
 
 def every_partitioning() -> tuple[Partitioning, ...]:

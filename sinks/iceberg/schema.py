@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table.name_mapping import MappedField, NameMapping, create_mapping_from_schema
+from pyiceberg.types import DecimalType, StringType
 
 RENAMED: Final[Mapping[str, str]] = {
     "_partition": "_kafka_partition",
@@ -49,6 +50,24 @@ def shown_schema(schema: pa.Schema) -> pa.Schema:
 def left_out(schema: pa.Schema) -> tuple[str, ...]:
     """The names of the columns that Iceberg cannot show."""
     return tuple(field.name for field in schema if _shown(field.type) is None)
+
+
+def unlike(columns: pa.Schema, schema: Schema) -> tuple[str, ...]:
+    """Columns that pyiceberg takes for the table's though readers would see other values: it lets any two scales of a decimal
+    pass for one, and text for bytes."""
+    found, known = [], {field.name: field.field_type for field in schema.fields}
+    for column in columns:
+        if column.name not in known:
+            continue
+        type_ = known[column.name]
+        is_same = (
+            column.type.scale == type_.scale
+            if isinstance(type_, DecimalType)
+            else pa.types.is_string(column.type) == isinstance(type_, StringType)
+        )
+        if not is_same:
+            found.append(f"{column.name} ({column.type}, so far {type_})")
+    return tuple(found)
 
 
 def name_mapping(schema: Schema, hidden: Iterable[str]) -> str:

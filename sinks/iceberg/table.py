@@ -60,6 +60,8 @@ PROPERTIES: Final = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
+MOST_FOOTERS: Final = 1_000
+"""Footers that are kept between looking at the files and adding them, 50 KB each; those of more files are read twice."""
 _MARKS: Final = ("headrace.generation", "headrace.seq", "headrace.attempt")
 
 
@@ -155,6 +157,8 @@ class ProjectedTable:
             if footer.num_rows != file.rows:
                 said = f"{url} has {footer.num_rows} rows, the log says {file.rows}"
                 raise StorageError(f"{said}; a landed file was changed; restore it")
+            if len(self._footers) >= MOST_FOOTERS:
+                return footer
             self._footers[file.path] = footer
         return self._footers[file.path]
 
@@ -243,17 +247,17 @@ class ProjectedTable:
     def _commit(self, step: Commit) -> bool:
         table = self._loaded
         assert table is not None, "it was loaded"
-        footers = [self._footer(file) for file in step.add]
         marks = dict(zip(_MARKS, (str(step.marks.generation), str(step.marks.seq), step.marks.attempt), strict=True))
         try:
             with table.transaction() as transaction:
-                self._fit(transaction, footers, is_new=table.current_snapshot() is None)
+                self._fit(transaction, step.add, is_new=table.current_snapshot() is None)
                 metadata = transaction.table_metadata
                 update = transaction.update_snapshot(snapshot_properties=marks)
                 with update.overwrite() if step.remove else update.merge_append() as snapshot:
                     for name in step.remove:
                         snapshot.delete_data_file(self._live[name])
-                    for file, footer in zip(step.add, footers, strict=True):
+                    for file in step.add:
+                        footer = self._footer(file)
                         snapshot.append_data_file(data_files.iceberg_file(f"{self._url}/{file.path}", file, footer, metadata))
                 transaction.set_properties(marks)
                 self._has_forgotten = forgetting.forget_snapshots(transaction, self._keep_s, self._clock.wall_ms())
@@ -263,18 +267,20 @@ class ProjectedTable:
             return False
         return True
 
-    def _fit(self, transaction: Transaction, footers: Iterable[pq.FileMetaData], *, is_new: bool) -> None:
-        """Let the table's columns and partitions take in files with these footers."""
-        footers = list(footers)
-        arrows = _distinct(footer.schema.to_arrow_schema() for footer in footers)
-        for arrow in arrows:
-            with transaction.update_schema() as update:
-                update.union_by_name(schema.shown_schema(arrow))
+    def _fit(self, transaction: Transaction, files: Iterable[DataFile], *, is_new: bool) -> None:
+        """Let the table's columns and partitions take in some files."""
         metadata = transaction.table_metadata
-        self._map_names(transaction, {name for arrow in arrows for name in schema.left_out(arrow)})
         now = data_files.partitioning_of(metadata.spec(), metadata.schema())
         candidates = data_files.every_partitioning() if is_new else data_files.coarser(now) if now else ()
-        wanted = data_files.fitting(footers, candidates)
+        columns: list[pa.Schema] = []
+        for file in files:
+            footer = self._footer(file)
+            candidates = data_files.fitting(footer, candidates)
+            arrow = footer.schema.to_arrow_schema()
+            if not any(arrow.equals(known) for known in columns):
+                columns.append(arrow)
+        self._take_in(transaction, columns)
+        wanted = next(iter(candidates), None)
         if wanted == now and (now or not metadata.spec().fields):
             return
         with transaction.update_spec() as spec:
@@ -282,6 +288,15 @@ class ProjectedTable:
                 spec.remove_field(field.name)
             if wanted:
                 spec.add_field(wanted.column, wanted.transform, wanted.name)
+
+    def _take_in(self, transaction: Transaction, columns: Iterable[pa.Schema]) -> None:
+        for arrow in columns:
+            shown = schema.shown_schema(arrow)
+            if unlike := schema.unlike(shown, transaction.table_metadata.schema()):
+                raise StorageError(f"iceberg table {self.name}: files have columns of another kind: {', '.join(unlike)}")
+            with transaction.update_schema() as update:
+                update.union_by_name(shown)
+        self._map_names(transaction, {name for arrow in columns for name in schema.left_out(arrow)})
 
     def _map_names(self, transaction: Transaction, left_out: Set[str]) -> None:
         metadata = transaction.table_metadata
@@ -305,11 +320,3 @@ def _marks(said: Mapping[str, Any]) -> Marks | None:
     if generation is None or seq is None or attempt is None or not (generation.isdecimal() and seq.isdecimal()):
         return None
     return Marks(int(generation), int(seq), attempt)
-
-
-def _distinct(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
-    found: list[pa.Schema] = []
-    for one in schemas:
-        if not any(one.equals(known) for known in found):
-            found.append(one)
-    return found

@@ -147,9 +147,24 @@ def test_a_column_that_changes_its_kind_is_refused_and_what_was_shown_stays(tmp_
     sync(tmp_path)
     other = pa.schema([field if field.name != "position" else pa.field("position", pa.string()) for field in logs.schema])
     logs.land([{**event.row(), "position": "p"} for event in events(5, 5)], schema=other)
-    with pytest.raises(PeerError, match="position"):
+    with pytest.raises(StorageError, match=r"another kind: position \(string, so far long\)"):
         sync(tmp_path)
     assert opened(tmp_path).scan().to_arrow().num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(pa.decimal128(10, 2), pa.decimal128(12, 4)), (pa.string(), pa.binary()), (pa.binary(), pa.string())],
+)
+def test_what_pyiceberg_would_take_for_the_same_column_and_is_not_is_refused(
+    tmp_path: Path, logs: TableWriter, before: pa.DataType, after: pa.DataType
+) -> None:
+    for first, type_ in ((0, before), (5, after)):
+        logs.land([event.row() for event in events(first, 5)], schema=logs.schema.append(pa.field("amount", type_)))
+        if first == 0:
+            sync(tmp_path)
+    with pytest.raises(StorageError, match=r"another kind: amount"):
+        sync(tmp_path)
 
 
 def test_rows_without_an_event_time_are_found_by_asking_for_them(tmp_path: Path, logs: TableWriter) -> None:

@@ -1,0 +1,83 @@
+"""How columns of landed files appear in Iceberg, and which time a file's partition is."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.sinks.iceberg.data_files import Partitioning, coarser, every_partitioning, fitting
+from headrace.sinks.iceberg.schema import left_out, shown_schema
+
+HOUR_S = 3_600
+
+
+def test_every_column_is_optional_down_to_the_last_item() -> None:
+    inner = pa.struct([pa.field("id", pa.int32(), nullable=False)])
+    schema = pa.schema(
+        [pa.field("a", pa.int64(), nullable=False), pa.field("l", pa.list_(pa.field("item", inner, nullable=False)))]
+    )
+    shown = shown_schema(schema)
+    assert shown.field("a").nullable
+    assert shown.field("l").type.value_field.nullable
+    assert shown.field("l").type.value_type.field("id").nullable
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        pa.null(),
+        pa.time32("ms"),
+        pa.time64("ns"),
+        pa.timestamp("ns", "UTC"),
+        pa.timestamp("us", "Europe/Zurich"),
+        pa.decimal256(50, 2),
+        pa.uint32(),
+        pa.uint64(),
+        pa.binary(0),
+        pa.struct([]),
+        pa.struct([("deep", pa.list_(pa.map_(pa.string(), pa.timestamp("ns"))))]),
+    ],
+    ids=str,
+)
+def test_what_iceberg_has_no_type_for_is_left_out_with_its_column(type_: pa.DataType) -> None:
+    schema = pa.schema([("kept", pa.string()), ("gone", type_)])
+    assert shown_schema(schema).names == ["kept"]
+    assert left_out(schema) == ("gone",)
+
+
+def test_names_that_iceberg_keeps_for_itself_are_shown_as_others() -> None:
+    assert shown_schema(pa.schema([("_partition", pa.int32()), ("_pos", pa.int64())])).names == ["_kafka_partition", "_pos_"]
+
+
+def footer(path: Path, times_s: list[int | None], unit: str = "ms", **options: bool) -> pq.FileMetaData:
+    scale = {"ms": 1_000, "us": 1_000_000}[unit]
+    column = pa.array([None if time is None else time * scale for time in times_s], pa.timestamp(unit, "UTC"))
+    pq.write_table(pa.table({"event_time": column}), path / "f.parquet", row_group_size=2, **options)
+    return pq.read_metadata(path / "f.parquet")
+
+
+@pytest.mark.parametrize(
+    ("times_s", "hour"),
+    [
+        ([5 * HOUR_S, 6 * HOUR_S - 1, 5 * HOUR_S + 7], 5),
+        ([-1, -HOUR_S], -1),
+        ([5 * HOUR_S, 6 * HOUR_S], None),
+        ([5 * HOUR_S, None, 5 * HOUR_S], None),
+        ([None], None),
+        ([10**13], None),
+    ],
+)
+def test_a_file_has_an_hour_only_if_all_its_rows_do(tmp_path: Path, times_s: list[int | None], hour: int | None) -> None:
+    assert Partitioning("event_time", "hour").value(footer(tmp_path, times_s, "ms")) == hour
+
+
+def test_without_statistics_nobody_can_tell(tmp_path: Path) -> None:
+    assert Partitioning("event_time", "hour").value(footer(tmp_path, [1, 2], write_statistics=False)) is None
+
+
+def test_hours_become_days_and_never_hours_again(tmp_path: Path) -> None:
+    two_hours = footer(tmp_path, [5 * HOUR_S, 6 * HOUR_S])
+    assert fitting(two_hours, every_partitioning()) == (Partitioning("event_time", "day"),)
+    assert coarser(Partitioning("event_time", "day")) == (Partitioning("event_time", "day"),)
+    assert fitting(footer(tmp_path, [1, None]), every_partitioning()) == ()
