@@ -14,6 +14,8 @@ class BadRequests(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ConnectionError):
+            return False  # it went away before its answer
         if not isinstance(error, _THEIRS):
             return True
         client = record.args[0] if isinstance(record.args, tuple) and record.args else "?"

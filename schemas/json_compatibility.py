@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_MOST_COMPARISONS: Final = 20_000
+_MOST_COMPARISONS: Final = 5_000
 _MOST_REFS: Final = 50  # one that points to one that points …
 _COMBINED: Final = ("allOf", "anyOf", "oneOf")
 _BY_KEYWORD: Final[Mapping[str, Sequence[str]]] = {

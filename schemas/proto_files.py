@@ -3,6 +3,7 @@
 The compiler runs in a process of its own, with a deadline: it is written in C++, and the texts are whoever's may register.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ MAIN_FILE: Final = "headrace-main-schema.proto"
 DEADLINE_S: Final = 30
 _MAX_MESSAGE: Final = 500
 """Characters of what the compiler says."""
+_NOISE: Final = re.compile(r"^WARNING: |^[IW]\d{4} |: warning: ")
 
 
 class ProtoError(ValueError):
@@ -84,5 +86,6 @@ def _run_compiler(root: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise ProtoError(f"it does not compile within {DEADLINE_S} s") from error
     if done.returncode != 0 or not (root / "out").exists():
-        said = done.stderr.decode(errors="replace").replace(f"{root}/in/", "").strip() or f"protoc ended with {done.returncode}"
-        raise ProtoError(said[:_MAX_MESSAGE])
+        lines = done.stderr.decode(errors="replace").replace(f"{root}/in/", "").splitlines()
+        said = "; ".join(line.removeprefix(f"{MAIN_FILE}:") for line in lines if not _NOISE.search(line)).strip()
+        raise ProtoError(said[:_MAX_MESSAGE] or f"protoc ended with {done.returncode}")

@@ -15,8 +15,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
 
 from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.proto_files import MAIN_FILE
 from headrace.schemas.protobuf_compatibility import Types, differences
-from headrace.schemas.protobuf_compiler import FILE, compiled
+from headrace.schemas.protobuf_compiler import compiled
 from headrace.schemas.protobuf_text import json_name, written
 
 _TOKEN: Final = re.compile(
@@ -135,7 +136,7 @@ def _bare(file: Any) -> Any:
     """A descriptor without what does not come from its text."""
     bare = descriptor_pb2.FileDescriptorProto()
     bare.CopyFrom(file)
-    bare.name = FILE
+    bare.name = MAIN_FILE
     bare.ClearField("source_code_info")
     if bare.syntax == "proto2":
         bare.ClearField("syntax")

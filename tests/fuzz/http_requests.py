@@ -6,6 +6,7 @@ Everything follows from a `random.Random`, as in `generate.py`.
 import gzip
 import json
 from random import Random
+from typing import Final
 from urllib.parse import quote
 
 from tests.fuzz.generate import damaged
@@ -25,11 +26,17 @@ _SUBJECTS = (
     "\ud800",
     "s" * 1000,
     "s" * 1001,
+    ":.c:a-value",
+    ":.c:",
+    ":*:a",
+    ":.\x00:a",
 )
 _VERSIONS = ("1", "2", "latest", "-1", "0", "00000000001", "1" * 11, "00000000001" + "9" * 5000, "\u0661", "1e3", "", "x" * 300)
 _PATHS = (
     "/", "/subjects", "/subjects/{subject}", "/subjects/{subject}/versions", "/subjects/{subject}/versions/{version}",
     "/subjects/{subject}/versions/{version}/schema", "/subjects/{subject}/versions/{version}/referencedby",
+    "/subjects/{subject}/metadata", "/contexts", "/contexts/.c/subjects/{subject}/versions", "/contexts/{subject}/config",
+    "/contexts/{subject}/schemas/ids/{version}", "/schemas/guids/{version}", "/schemas/guids/{subject}/ids",
     "/schemas", "/schemas/types", "/schemas/ids/{version}", "/schemas/ids/{version}/schema", "/schemas/ids/{version}/versions",
     "/compatibility/subjects/{subject}/versions", "/compatibility/subjects/{subject}/versions/{version}",
     "/config", "/config/{subject}", "/mode", "/mode/{subject}", "/healthz", "/readyz", "/metrics", "/nothing", "*", "//", "/..",
@@ -41,6 +48,9 @@ _QUERIES = (
     "?permanent=true",
     "?subjectPrefix=%ff%00",
     "?latestOnly=true&verbose=true",
+    "?normalize=true&deletedOnly=true&offset=1&limit=99999999999999999999",
+    "?subject=:.c:&format=serialized&fetchMaxId=true&includeSubjects=true",
+    "?key=a&key=%ff&value=b&force=true&defaultToGlobal=true",
     "?" + "a=b&" * 500,
 )
 _HEADERS = (
@@ -77,8 +87,34 @@ _SCHEMAS = (
         {"type": "bytes", "logicalType": "decimal", "precision": 1 << 80},
         {"type": "record", "name": "R", "aliases": ["R", 5, None], "fields": []}, {"type": "error", "name": ".", "fields": {}},
     )),
+    *map(json.dumps, (
+        {"$ref": "#"}, {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, {"$id": "::", "$ref": "%"},
+        {"$schema": "x"}, {"properties": {"a": {"$ref": "http://127.0.0.1:1/"}}}, {"patternProperties": {"(a+)+$": {}}},
+        {"multipleOf": 10**400},
+        {"items": [[]]}, {"type": ["string", "x"]}, {"enum": []}, {"not": {"not": {}}},
+        {"anyOf": [{"allOf": [True, False]}] * 9},
+    )),
+    'syntax = "proto3"; message A { A a = 1; }', 'import "/etc/passwd";', "message " * 2000, "message A { " * 200,
+    'syntax = "proto2"; message A { repeated group G = 1 { optional int32 x = 1 [default = 99999999999999999999]; } }',
+    'edition = "9999";', 'import "headrace-main-schema.proto";',
+    'syntax = "proto3"; option (a.b) = { c: "\\xff" };', "CgFhEgFi", "AAAA",
     _deep(60), _deep(3000), "[" * 100_000, "{", "1" * 5000,
 )  # fmt: skip
+
+
+_REFERENCES: Final[tuple[object, ...]] = (
+    [], [{}], 5, [{"name": "a.proto", "subject": "a-value", "version": 1}] * 2,
+    [{"name": "../x", "subject": "a-value", "version": -1}],
+    [{"name": "\ud800", "subject": "\ud800", "version": 1}], [{"name": "a", "subject": "a-value", "version": 10**400}],
+)  # fmt: skip
+_CONTRACTS: Final[tuple[object, ...]] = (
+    {},
+    1,
+    {"properties": {"a": "b"}},
+    {"a": "\ud800"},
+    {"a": float("nan")},
+    {"properties": []},
+)
 
 
 def conversation(rng: Random) -> list[bytes]:
@@ -116,11 +152,13 @@ def _body(rng: Random) -> tuple[bytes, list[bytes]]:
     members: dict[str, object] = {
         "schema": text,
         "compatibility": rng.choice(("FULL", "full_transitive", "\ud800", 5, [], None)),
+        "mode": rng.choice(("READWRITE", "import", "\ud800", 5, [], None)),
     }
     for name, values in (
-        ("schemaType", ("AVRO", "JSON", 5, [])), ("references", ([], [{}], 5)), ("id", (-1, 5, "x")), ("metadata", ({}, 1)),
+        ("schemaType", ("AVRO", "JSON", "PROTOBUF", 5, [])), ("references", _REFERENCES), ("id", (-1, 5, "x", 1 << 40)),
+        ("metadata", _CONTRACTS), ("ruleSet", _CONTRACTS), ("version", (1, -1, "x")), ("alias", ("a", None, 5, "\ud800")),
     ):  # fmt: skip
-        if rng.random() < 0.1:
+        if rng.random() < (0.4 if name == "schemaType" else 0.1):
             members[name] = rng.choice(values)
     body = (
         json.dumps(members).encode()

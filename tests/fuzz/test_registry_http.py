@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.schemas.avro_kind import parse
+from headrace.schemas import avro_kind, json_kind
+from headrace.schemas.compatibility import problems
 from headrace.schemas.invalid import InvalidSchemaError
 from tests.fuzz.http_requests import conversation
 from tests.fuzz.target import assert_alive, converse, faults, fuzzed_registry, memory_mb
@@ -76,4 +77,24 @@ _JSON = st.recursive(
 @given(_JSON.map(json.dumps) | st.text())
 def test_any_text_is_a_schema_or_is_refused(text: str) -> None:
     with contextlib.suppress(InvalidSchemaError):
-        assert parse(text).meaning
+        assert avro_kind.parse(text).meaning
+
+
+_KEYWORDS = st.sampled_from(
+    ("type", "properties", "items", "required", "enum", "not", "anyOf", "allOf", "$ref", "$id", "$defs", "minimum",
+     "additionalProperties", "patternProperties", "dependencies", "prefixItems", "maxLength")
+)  # fmt: skip
+_JSON_SCHEMAS = st.recursive(
+    st.booleans() | st.integers() | st.sampled_from(("object", "string", "number", "integer", "#", "#/$defs/a", "a")),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(_KEYWORDS | st.just("a"), each, max_size=4),
+    max_leaves=14,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_JSON_SCHEMAS.map(json.dumps), _JSON_SCHEMAS.map(json.dumps))
+def test_any_two_json_schemas_are_compared_or_refused(one: str, other: str) -> None:
+    with contextlib.suppress(InvalidSchemaError):
+        old, new = json_kind.parse(one), json_kind.parse(other)
+        assert isinstance(problems("FULL", new, [old]), list)
+        assert problems("FULL", old, [old]) == [] or "$ref" in one

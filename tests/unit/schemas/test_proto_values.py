@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from headrace.schemas.proto_files import MAIN_FILE, compile_files
+from headrace.schemas.proto_files import compile_files
 from headrace.schemas.proto_values import decode
 
 ALL = """
@@ -161,7 +161,7 @@ def test_an_enum_value_that_the_schema_does_not_name_is_its_number(types: Any) -
 @pytest.mark.parametrize(
     ("text", "imports", "says"),
     [
-        ("message {", (), MAIN_FILE),
+        ("message {", (), "1:9"),
         ('syntax = "proto3"; import "gone.proto";', (), "gone.proto"),
         (ALL, (("../../etc/passwd.proto", ""),), "no name of a file"),
         (ALL, (("/tmp/x.proto", ""),), "no name of a file"),

@@ -145,9 +145,11 @@ def test_what_does_not_compile_is_refused_with_the_place(text: str, says: str) -
     assert "/tmp" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["/etc/x.proto", "../x.proto", "a/../../x.proto", "a\0b", "x" * 300, "default/x.proto"])
+@pytest.mark.parametrize(
+    "name", ["/etc/x.proto", "../x.proto", "a/../../x.proto", "a\0b", "x" * 300, "headrace-main-schema.proto"]
+)
 def test_a_reference_has_a_name_that_stays_where_it_is_compiled(name: str) -> None:
-    with pytest.raises(InvalidSchemaError, match="reference"):
+    with pytest.raises(InvalidSchemaError, match=r"imports|written"):
         parse('syntax = "proto3";', [Resolved(name, OTHER.text)])
 
 
