@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.schemas.records import (
+    MAX_ID,
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,
@@ -68,6 +69,12 @@ class _Context:
         self.ids.setdefault(identity, schema_id)
         self.max_id = max(self.max_id, schema_id)
         return True
+
+    def next_id(self) -> int:
+        """The next free one; where somebody chose the greatest that there is, the smallest that is free."""
+        if self.max_id < MAX_ID:
+            return self.max_id + 1
+        return next(number for number in range(1, MAX_ID) if number not in self.identities)
 
 
 class SchemaStore:
@@ -201,7 +208,8 @@ class SchemaStore:
     def id_for(self, subject: str, schema: Schema) -> int:
         """The id of a schema in a subject's context: the one that it has, or the next free one."""
         ids = self._contexts.get(split(subject)[0], _Context())
-        return ids.ids.get(schema.identity, ids.max_id + 1)
+        known = ids.ids.get(schema.identity)
+        return ids.next_id() if known is None else known
 
     def identity_of(self, subject: str, schema_id: int) -> str | None:
         """The identity that has an id in a subject's context; None if the id is free."""

@@ -101,6 +101,17 @@ def test_ids_and_versions_are_chosen_in_mode_import_alone() -> None:
     serve(scenario)
 
 
+def test_where_the_greatest_id_was_chosen_the_smallest_free_one_comes_next() -> None:
+    async def scenario(api: Api) -> None:
+        await api("PUT", "/mode", {"mode": "IMPORT"})
+        assert await api.register("s", LONG, id=2**31 - 1) == (200, {"id": 2**31 - 1})
+        assert await api.register("t", TEXT, id=1) == (200, {"id": 1})
+        await api("PUT", "/mode", {"mode": "READWRITE"})
+        assert await api.register("u", '"bytes"') == (200, {"id": 2})
+
+    serve(scenario)
+
+
 def test_a_configuration_is_kept_member_by_member_and_an_unknown_one_is_refused_by_name() -> None:
     members = {
         "alias": "t", "normalize": True, "validateFields": False, "compatibilityGroup": "m", "compatibilityPolicy": "STRICT",
