@@ -8,6 +8,7 @@ import pytest
 from pyiceberg.exceptions import NoSuchTableError
 
 from headrace.cli import main
+from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, lines
 from tests.integration.sinks.test_iceberg import landed, offsets, opened
 
@@ -27,6 +28,22 @@ def test_what_the_loader_lands_is_in_iceberg_soon_and_all_of_it_when_it_has_ende
         pipeline.wait_for_rows("logs", 800)
         loader.stop()
         assert offsets(opened(pipeline.root).scan().to_arrow()) == landed(pipeline.root)
+        pipeline.assert_sound()
+
+
+def test_a_rewound_table_is_shown_as_its_new_generation(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.ship("logs", lines(300, step_ms=60_000))
+        pipeline.load_once(iceberg={})
+        before = {task.file.file_path for task in opened(pipeline.root).scan().plan_files()}
+        rewind = pipeline.loader("--rewind", "logs", "--to", "0:100").start(wait=False)
+        assert rewind.wait(60) == 0, rewind.log_tail()
+        assert reader.snapshot(pipeline.root, "logs").generation == 2
+        assert main(["iceberg", "sync", str(pipeline.root)]) == 0
+        table = opened(pipeline.root)
+        assert table.properties["headrace.generation"] == "2"
+        assert offsets(table.scan().to_arrow()) == landed(pipeline.root)
+        assert before != {task.file.file_path for task in table.scan().plan_files()}
         pipeline.assert_sound()
 
 
