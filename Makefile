@@ -47,6 +47,8 @@ bench: .venv/ready
 	$(BIN)/python bench/pipeline.py
 	$(BIN)/python bench/fetch_path.py
 	$(BIN)/python bench/overload.py
+	$(BIN)/python -m bench.maintenance compact
+	$(BIN)/python -m bench.maintenance restart
 
 wheel: .venv/ready
 	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .

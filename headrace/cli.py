@@ -42,6 +42,7 @@ COMMANDS = {
     "check": _Command("headrace.sinks.check_command", "verify every invariant of landed tables, offline", "sinks"),
     "compact": _Command("headrace.sinks.compact_command", "merge the small files of hours that are over", "sinks"),
     "expire": _Command("headrace.sinks.expire_command", "take out landed data older than an age", "sinks"),
+    "quarantine": _Command("headrace.sinks.quarantine_command", "list, show or replay undecodable records", "sinks"),
     "config": _Command("headrace.config_command", "explain configurations: every key, or a part's JSON Schema", "broker"),
 }
 

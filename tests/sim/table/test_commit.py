@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from headrace.sinks.table import commit
+from headrace.sinks.table import commit, generations, upkeep
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.table.world import World
 
@@ -65,6 +65,46 @@ GUARDS = {
     "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
     "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),
     "a range starts at the fold's end": (commit, "_fenced_by", "if end != landed.start:", "if False:"),
+    "what is removed or kept is live": (commit, "_fenced_by", "if path not in fold.files:", "if False:"),
+    # Ambiguous answers.
+    "absent is no answer": (commit, "_put", "if answer is Put.UNKNOWN:", "if False:"),
+    # Time bounds, folds before deleting.
+    "no file is young enough to be an attempt's": (upkeep, "_old_files", "now_ms - SWEEP_UNNAMED_MS", "now_ms"),
+    "history outlives every attempt": (upkeep, "_old_history", "_older(checkpoints, now_ms - KEEP_RECORDS_MS)", "checkpoints"),
+    "fold before deleting": (upkeep, "sweep", "if not any(each.names(named_as) for each in folds)", "if True"),
+    # Acting on what is durable, and moving all.
+    "sync the log before acting on it": (
+        upkeep,
+        "finish_moves",
+        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from ()",
+    ),
+    "sync the log before moving": (
+        commit,
+        "move_into_place",
+        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from ()",
+    ),
+    "a checkpoint covers what has been moved": (upkeep, "write_checkpoint", "yield from _move_removed(fold)", "yield from ()"),
+    # Rewinds.
+    "nothing follows a close": (commit, "_fenced_by", "if fold.is_closed:", "if False:"),
+    "pinned files stay": (commit, "_fenced_by", "if fold.is_pinned(path):", "if False:"),
+    "one rewind at a time": (commit, "_rewind_fenced_by", 'if draft.kind == "fork" and draft.next != forked + 1:', "if False:"),
+    "a close waits for all ends": (commit, "_rewind_fenced_by", 'if draft.kind == "close" else ""', 'if False else ""'),
+    "files wait until their generation is opened": (
+        commit,
+        "move_into_place",
+        'if not fold.is_opened or fold.is_closed or mine.kind in ("fork", "close"):',
+        "if False:",
+    ),
+    "a rewind's own files are named": (upkeep, "sweep", "if fold.fork is not None:", "if False:"),
+    "history is kept until a generation is opened": (upkeep, "_newest_opened", "if fold.is_opened", "if True"),
+    "what a closed generation had is taken out": (
+        generations,
+        "_following",
+        "following.removed += [path for path in (*fold.files, *fold.removed) if path not in following.files]",
+        "pass",
+    ),
 }
 
 

@@ -1,0 +1,250 @@
+"""Guards of the table log that only a rare order of things needs: each with the scenario that fails without it."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from headrace.clock import MonotonicMs, WallMs
+from headrace.errors import HeadraceError, StorageError, UndecidedError
+from headrace.sinks.table import commit, names, record, rewind, upkeep
+from headrace.sinks.table.commit import Fenced, Won, read_head
+from headrace.sinks.table.fold import Fold, PartitionEnd
+from headrace.sinks.table.generations import read_generation
+from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange
+from headrace.sinks.table.store import Put, PutIfAbsent, carry_out
+from tests.sim.harness import mutated
+from tests.sim.table.store import SimStore
+
+
+class Clock:
+    def monotonic_ms(self) -> MonotonicMs:
+        return MonotonicMs(5)
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(7)
+
+
+def draft(store: SimStore, fold: Fold, name: str, count: int = 3, *, incarnation: int | None = None) -> CommitRecord:
+    """A load of the next rows of partition 0, its file written."""
+    of = fold.incarnation(0) if incarnation is None else incarnation
+    start = fold.end(of, 0)
+    file = DataFile(
+        f"dt=2026-01-01/hour=00/{name}-0.parquet", "parquet", count, 1, "crc32c:00000000", "0" * 16, 0, 0,
+        ranges=(OffsetRange(of, 0, start, start + count),),
+    )  # fmt: skip
+    store.write(names.staged(file.path), b"rows")
+    landed = LandedRange(of, 0, start, start + count, count, 0, 0, last_offset=start + count - 1)
+    return CommitRecord("load", name, "sim", 1, (landed,), (file,), generation=fold.generation)
+
+
+def done(store: SimStore, one: CommitRecord, fold: Fold) -> Won | Fenced:
+    return carry_out(commit.commit(one, fold, started_ms=0), store, Clock())
+
+
+def load(store: SimStore, name: str, generation: int | None = None) -> Fold:
+    fold = carry_out(read_generation(generation), store)
+    outcome = done(store, draft(store, fold, name), fold)
+    assert isinstance(outcome, Won)
+    return outcome.fold
+
+
+def fork(store: SimStore, name: str) -> int:
+    """Rewind partition 0 to its beginning."""
+    fold = carry_out(read_head(), store)
+    one = rewind.fork_record(CommitRecord("fork", name, "sim", 1), fold, {(0, 0): PartitionEnd(0)}, kept=(), begins=Fold())
+    assert isinstance(done(store, one, fold), Won)
+    return one.next or 0
+
+
+def close(name: str) -> CommitRecord:
+    return CommitRecord("close", name, "sim", 1)
+
+
+def is_whole(store: SimStore) -> Fold:
+    fold = carry_out(read_head(), store)
+    for path in fold.files:
+        assert any(place in store.files for place in (names.staged(path), path, names.removed(path))), f"{path} is missing"
+    return fold
+
+
+def an_older_incarnation_is_over() -> None:
+    store = SimStore()
+    fold = load(store, "old")
+    late = draft(store, fold, "late")
+    before = carry_out(read_head(), store)
+    assert isinstance(done(store, draft(store, before, "new", incarnation=1), before), Won)
+    assert isinstance(done(store, late, fold), Fenced)
+
+
+def an_undecided_put_deletes_nothing() -> None:
+    class Failing(SimStore):
+        puts = 0
+
+        def put_if_absent(self, path: str, data: bytes) -> Put:
+            self.puts += 1
+            if self.puts == 1:
+                self.late = (path, data)
+                return Put.UNKNOWN
+            raise StorageError("the store is away")
+
+    store = Failing()
+    one = draft(store, Fold(), "one")
+    try:
+        done(store, one, Fold())
+    except UndecidedError:
+        pass
+    except StorageError as error:  # as a loader does
+        carry_out(commit.give_up(one, str(error)), store)
+    SimStore.put_if_absent(store, *store.late)
+    is_whole(store)
+
+
+def removed_files_stay_for_readers_in_flight() -> None:
+    store = SimStore()
+    read = load(store, "one")
+    paths = list(read.files)
+    fold = carry_out(read_head(), store)
+    made = replace(draft(store, fold, "two"), kind="compact", ranges=(), remove=tuple(paths))
+    assert isinstance(done(store, made, fold), Won)
+    carry_out(upkeep.sweep(), store)
+    assert all(names.removed(path) in store.files for path in paths)
+
+
+def a_checkpoint_covers_what_is_durable() -> None:
+    store = SimStore()
+    fold = load(store, "one")
+    one = replace(draft(store, fold, "two"), seq=1, prev=fold.attempt)
+    store.begin_put(names.record_path(1, 1), record.encode(one))  # seen by others, not safe yet
+    carry_out(upkeep.write_checkpoint(carry_out(read_head(), store)), store)
+    store.cut_power(_All())
+    head = carry_out(read_head(), store)
+    assert all(names.record_path(1, seq) in store.files for seq in range(head.seq + 1))
+
+
+def a_generation_given_up_takes_over_nothing() -> None:
+    store = SimStore()
+    load(store, "one")
+    assert fork(store, "back") == 2
+    following = load(store, "again", 2)
+    _interrupted(store, rewind.hand_over(close("close"), following), lambda: fork(store, "further back"))
+    head = is_whole(store)
+    assert (head.generation, head.is_closed) == (1, False)
+
+
+def what_a_close_relies_on_is_durable() -> None:
+    store = SimStore()
+    load(store, "one")
+    assert fork(store, "back") == 2
+    begun = carry_out(read_generation(2), store)
+    one = replace(draft(store, begun, "again"), seq=begun.seq + 1, prev=begun.attempt)
+    store.begin_put(names.record_path(2, one.seq), record.encode(one))
+    _until_put(store, rewind.hand_over(close("close"), carry_out(read_generation(2), store)))
+    store.cut_power(_All())
+    assert is_whole(store).end(0, 0) == 3
+
+
+def what_is_to_be_moved_is_kept_over_a_checkpoint() -> None:
+    store = SimStore()
+    (old,) = load(store, "one").files
+    assert fork(store, "back") == 2
+    following = load(store, "again", 2)
+    steps = rewind.hand_over(close("close"), following)
+    _until_put(store, steps)  # the close is there, and its writer dies: nothing has moved
+    opened = carry_out(read_head(), store)
+    behind = carry_out(read_generation(2), store)
+    behind.is_opened, behind.removed = False, []  # somebody who has not seen the close lands, and writes a checkpoint
+    outcome = done(store, draft(store, behind, "more"), behind)
+    assert isinstance(outcome, Won)
+    carry_out(upkeep.write_checkpoint(outcome.fold), store)
+    head = carry_out(read_head(opened), store)
+    carry_out(upkeep.finish_moves(head), store)
+    assert old not in store.files
+
+
+class _All(random.Random):
+    """The power takes all that it can."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def _until_put(store: SimStore, steps: Any) -> None:
+    """Carry steps out up to their first put, that one included, and no further."""
+    answer: Any = None
+    while True:
+        operation = steps.send(answer)
+        answer = carry_out(_one(operation), store, Clock())
+        if isinstance(operation, PutIfAbsent):
+            return
+
+
+def _interrupted(store: SimStore, steps: Any, meanwhile: Callable[[], object]) -> None:
+    """Carry steps out; before their first put something else happens."""
+    answer: Any = None
+    happened = False
+    while True:
+        try:
+            operation = steps.send(answer)
+        except StopIteration:
+            return
+        if isinstance(operation, PutIfAbsent) and not happened:
+            happened = True
+            meanwhile()
+        answer = carry_out(_one(operation), store, Clock())
+
+
+def _one(operation: Any) -> Any:
+    return (yield operation)
+
+
+SCENARIOS: list[tuple[Callable[[], None], ModuleType, str, str, str]] = [
+    (
+        an_older_incarnation_is_over,
+        commit,
+        "_fenced_by",
+        "if fold.incarnation(landed.partition) > landed.incarnation:",
+        "if False:",
+    ),
+    (an_undecided_put_deletes_nothing, commit, "_put", "if is_undecided:", "if False:"),
+    (removed_files_stay_for_readers_in_flight, upkeep, "_old_files", "now_ms - SWEEP_REMOVED_MS", "now_ms"),
+    (
+        a_checkpoint_covers_what_is_durable,
+        upkeep,
+        "write_checkpoint",
+        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from ()",
+    ),
+    (
+        a_generation_given_up_takes_over_nothing,
+        commit,
+        "_rewind_fenced_by",
+        'if draft.kind == "close" and draft.next != forked:',
+        "if False:",
+    ),
+    (
+        what_a_close_relies_on_is_durable,
+        rewind,
+        "hand_over",
+        "yield SyncLog(names.log_directory(following.generation))",
+        "yield from ()",
+    ),
+    (
+        what_is_to_be_moved_is_kept_over_a_checkpoint,
+        commit,
+        "_from_newest_checkpoint",
+        "newer.removed = [path for path in fold.removed if path not in newer.files]",
+        "pass",
+    ),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario[0].__name__)
+def test_the_scenario_holds_with_its_guard_and_fails_without(scenario: Any) -> None:
+    happens, module, function, old, new = scenario
+    happens()
+    with mutated(module, function, old, new), pytest.raises((AssertionError, HeadraceError)):
+        happens()
