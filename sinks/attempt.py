@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.clock import MonotonicMs, WallMs
@@ -117,7 +118,7 @@ class Attempt:
         progress.quarantined += len(bad) + len(misfits)
         fresh = [kept for batch in admitted if (kept := self._fresh(progress, partition, batch)).rows.num_rows]
         if fresh:
-            self._hold(progress, partition, fresh)
+            self._hold(progress, fresh)
         self._begin(now_ms)
 
     def _begin(self, now_ms: MonotonicMs) -> None:
@@ -163,24 +164,16 @@ class Attempt:
             event_time_ms=batch.event_time_ms[fresh],
         )
 
-    def _hold(self, progress: Progress, partition: int, batches: Sequence[Decoded]) -> None:
-        rows, offsets, times, schema_ids = self._evolution.merged(batches)
+    def _hold(self, progress: Progress, batches: Sequence[Decoded]) -> None:
+        rows, _, times, schema_ids = self._evolution.merged(batches)
         progress.rows += rows.num_rows
-        for directory, part in self._layout.split(rows, times):
-            own_rows = rows if part is None else rows.take(pa.array(part))
-            own_offsets, own_times = (offsets, times) if part is None else (offsets[part], times[part])
-            self._buckets.add(
-                Rows(
-                    progress.incarnation,
-                    partition,
-                    directory,
-                    own_rows,
-                    pa.chunked_array([pa.array(own_times)]),
-                    int(own_offsets[0]),
-                    int(own_offsets[-1]),
-                    schema_ids,
-                )
-            )
+        directories = np.zeros(rows.num_rows, np.int32)
+        paths = []
+        for number, (path, part) in enumerate(self._layout.split(rows, times)):
+            paths.append(path)
+            if part is not None:
+                directories[part] = number
+        self._buckets.add(Rows(rows, times, directories, tuple(paths), schema_ids))
 
     @property
     def held_bytes(self) -> int:
@@ -188,7 +181,7 @@ class Attempt:
         return self._buckets.held_bytes
 
     def spill(self) -> None:
-        """Move the largest share of the rows in memory to staging."""
+        """Move the largest share of the rows in memory to a temporary file."""
         self._buckets.spill()
 
     @property

@@ -1,187 +1,199 @@
-"""Rows on their way into files: gathered by directory and schema, spilled to staging when memory is short.
+"""Rows on their way into files: held as they were read, sorted into files by directory and schema when the attempt ends.
 
-Small topics make few files: the rows of all partitions of an hour share one, sorted by partition and offset. An hour that
-outgrows memory is spilled: its partitions go on in a file each, row group by row group, which keeps every file sorted.
+Small topics make few files: the rows of all partitions of a directory share one, sorted by partition and offset. When memory
+is short, what is held goes to a temporary file as a sorted run, and the runs are merged at the end: thousands of directories
+and partitions may be open at once, and each directory still gets one file.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.sinks.config import Output
 from headrace.sinks.data_file import LandingFile
 from headrace.sinks.formats.catalog import SUFFIXES
+from headrace.sinks.sorted_runs import HeldRun, Run, SpilledRun, merged
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import Store
 
-MAX_OPEN_FILES: Final = 200
-FEW_ROWS: Final = 256
-"""Fewer rows than this are joined with those that follow: in a batch over thousands of hours each hour has a handful."""
-_COLUMN_BYTES: Final = 1024
-"""What a column takes beside its values (measured: 20 KB for the 18 columns of a table of four rows)."""
-_GUESSED_RATIO: Final = 0.2
+GUESSED_RATIO: Final = 0.2
 """Of a file's bytes to the same rows in memory, before one was written."""
+_COLUMN_BYTES: Final = 1024
+"""What a column of a batch takes beside its values (measured: 20 KB for the 18 columns of a table of four rows)."""
+_EVENT_TIME: Final = "\0event_time_ms"
+"""The column of event times while rows wait; no column of a topic has a NUL in its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one partition and directory, in offset order; `event_time_ms` is int64, of equal length."""
+    """Rows of one partition in offset order, with the columns that we add; the rest is of equal length.
 
-    incarnation: int
-    partition: int
-    directory: str
+    `directories` (int32) are positions in `paths`; `event_time_ms` is int64.
+    """
+
     rows: pa.Table
-    event_time_ms: pa.ChunkedArray
-    first_offset: int
-    last_offset: int
+    event_time_ms: np.ndarray
+    directories: np.ndarray
+    paths: tuple[str, ...]
     schema_ids: frozenset[int]
 
     @property
-    def range(self) -> OffsetRange:
-        return OffsetRange(self.incarnation, self.partition, self.first_offset, self.last_offset + 1)
+    def partition(self) -> int:
+        found: int = self.rows.column("_partition")[0].as_py()
+        return found
 
     @property
     def held_bytes(self) -> int:
-        """What holding it takes: for few rows, far more than their values."""
-        return int(self.rows.nbytes) + int(self.rows.num_columns) * _COLUMN_BYTES
-
-    def takes(self, later: "Rows") -> bool:
-        """Whether `later` rows of the same bucket and partition are worth joining to these: these are few."""
-        return self.incarnation == later.incarnation and self.rows.num_rows < FEW_ROWS
-
-    def joined(self, later: "Rows") -> "Rows":
-        """These rows and the later ones, in one piece of memory."""
-        return replace(
-            self,
-            rows=pa.concat_tables([self.rows, later.rows]).combine_chunks(),
-            event_time_ms=pa.chunked_array([*self.event_time_ms.chunks, *later.event_time_ms.chunks]),
-            last_offset=later.last_offset,
-            schema_ids=self.schema_ids | later.schema_ids,
-        )
+        """What holding them takes: for few rows, far more than their values."""
+        held: int = self.rows.nbytes + 12 * self.rows.num_rows + self.rows.num_columns * _COLUMN_BYTES
+        return held
 
 
 @dataclass(slots=True)
-class _Bucket:
-    directory: str
-    schema: pa.Schema
-    held: dict[int, list[Rows]] = field(default_factory=dict)
-    """By partition, in offset order."""
-    held_bytes: int = 0
+class _Count:
+    """What waits for one file."""
+
     rows: int = 0
-    files: dict[int, LandingFile] = field(default_factory=dict)
+    size_bytes: float = 0.0
+    """In memory, not in the file."""
     schema_ids: set[int] = field(default_factory=set)
 
 
-class Buckets:
-    """All rows of one attempt that have been read and not yet committed."""
+@dataclass(slots=True)
+class _Shelf:
+    """All rows of one schema; `counts` by number of the directory."""
 
-    def __init__(self, store: Store, attempt: str, output: Output) -> None:
-        self._store, self._attempt, self._output = store, attempt, output
-        self._buckets: dict[tuple[str, pa.Schema], _Bucket] = {}
+    schema: pa.Schema
+    held: list[Rows] = field(default_factory=list)
+    held_bytes: int = 0
+    runs: list[SpilledRun] = field(default_factory=list)
+    counts: dict[int, _Count] = field(default_factory=dict)
+
+
+class Buckets:
+    """All rows of one attempt that have been read and not yet committed.
+
+    Args:
+        ratio: of a file's bytes to the same rows in memory, as far as is known.
+    """
+
+    def __init__(self, store: Store, attempt: str, output: Output, *, ratio: float = GUESSED_RATIO) -> None:
+        self._store, self._attempt, self._output, self.ratio = store, attempt, output, ratio
+        self._shelves: dict[pa.Schema, _Shelf] = {}
+        self._paths: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._open: LandingFile | None = None
         self._closed: list[DataFile] = []
-        self._number = 0
-        self._ratio = _GUESSED_RATIO
+        self._most_rows, self._most_bytes = 0, 0.0
         self.held_bytes = 0
 
     def add(self, rows: Rows) -> None:
         """Hold rows in memory."""
-        bucket = self._buckets.setdefault((rows.directory, rows.rows.schema), _Bucket(rows.directory, rows.rows.schema))
-        before = bucket.held_bytes
-        held = bucket.held.setdefault(rows.partition, [])
-        if held and held[-1].takes(rows):
-            last = held.pop()
-            bucket.held_bytes -= last.held_bytes
-            held.append(last.joined(rows))
-        else:
-            held.append(rows)
-        bucket.held_bytes += held[-1].held_bytes
-        bucket.rows += rows.rows.num_rows
-        bucket.schema_ids |= rows.schema_ids
-        self.held_bytes += bucket.held_bytes - before
+        shelf = self._shelves.setdefault(rows.rows.schema, _Shelf(rows.rows.schema))
+        shelf.held.append(rows)
+        shelf.held_bytes += rows.held_bytes
+        self.held_bytes += rows.held_bytes
+        row_bytes = rows.rows.nbytes / rows.rows.num_rows
+        for position, count in enumerate(np.bincount(rows.directories, minlength=len(rows.paths)).tolist()):
+            waiting = shelf.counts.setdefault(self._number(rows.paths[position]), _Count())
+            waiting.rows += count
+            waiting.size_bytes += count * row_bytes
+            waiting.schema_ids |= rows.schema_ids
+            self._most_rows, self._most_bytes = max(self._most_rows, waiting.rows), max(self._most_bytes, waiting.size_bytes)
+
+    def _number(self, path: str) -> int:
+        number = self._numbers.setdefault(path, len(self._paths))
+        if number == len(self._paths):
+            self._paths.append(path)
+        return number
 
     def project(self, onto: Callable[[pa.Table], pa.Table]) -> None:
         """Bring the rows held in memory under other columns; what was spilled stays in files of its own."""
-        before = [rows for bucket in self._buckets.values() for held in bucket.held.values() for rows in held]
-        for bucket in self._buckets.values():
-            bucket.rows -= sum(rows.rows.num_rows for held in bucket.held.values() for rows in held)
-            self._empty(bucket)
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if bucket.files}
-        before.reverse()
-        while before:
-            rows = before.pop()
-            self.add(replace(rows, rows=onto(rows.rows)))
+        before = [rows for shelf in self._shelves.values() for rows in shelf.held]
+        for schema, shelf in list(self._shelves.items()):
+            self._empty(shelf)
+            if not shelf.runs:
+                del self._shelves[schema]
+        for rows in before:
+            self.add(Rows(onto(rows.rows), rows.event_time_ms, rows.directories, rows.paths, rows.schema_ids))
+
+    def _empty(self, shelf: _Shelf) -> None:
+        self.held_bytes -= shelf.held_bytes
+        shelf.held, shelf.held_bytes = [], 0
 
     def is_due(self, *, bytes_: int, rows: int) -> bool:
         """Whether a file has reached one of the limits."""
-        return any(bucket.rows >= rows or self._size_bytes(bucket) >= bytes_ for bucket in self._buckets.values())
-
-    def _size_bytes(self, bucket: _Bucket) -> int:
-        return sum(file.size_bytes for file in bucket.files.values()) + int(bucket.held_bytes * self._ratio)
+        return self._most_rows >= rows or self._most_bytes * self.ratio >= bytes_
 
     def spill(self) -> None:
-        """Write the fullest bucket to its files in staging, so that it holds nothing in memory."""
-        bucket = max(self._buckets.values(), key=lambda bucket: bucket.held_bytes)
-        for partition, rows in sorted(bucket.held.items()):
-            if partition not in bucket.files:
-                self._make_room()
-                bucket.files[partition] = self._new_file(bucket)
-            self._write(bucket.files[partition], rows)
-        self._empty(bucket)
+        """Write the rows held of the schema that holds most to a temporary file."""
+        shelf = max(self._shelves.values(), key=lambda shelf: shelf.held_bytes)
+        held = self._sorted(shelf)
+        shelf.runs.append(SpilledRun(held, _with_times(shelf.schema)))
 
-    def _make_room(self) -> None:
-        """Close the largest open file if there are too many: an attempt over very many hours makes more files."""
-        open_files = [(file.size_bytes, key, p) for key, b in self._buckets.items() for p, file in b.files.items()]
-        if len(open_files) >= MAX_OPEN_FILES:
-            _, key, partition = max(open_files, key=lambda item: item[0])
-            bucket = self._buckets[key]
-            self._closed.append(bucket.files.pop(partition).close(bucket.schema_ids))
-
-    def _new_file(self, bucket: _Bucket) -> LandingFile:
-        name = f"{bucket.directory}/{self._attempt}-{self._number}{SUFFIXES[self._output.format]}"
-        self._number += 1
-        return LandingFile(self._store, name, bucket.schema, self._output)
-
-    def _write(self, file: LandingFile, rows: list[Rows]) -> None:
-        before = file.size_bytes
-        table = pa.concat_tables(one.rows for one in rows)
-        times = pa.chunked_array([chunk for one in rows for chunk in one.event_time_ms.chunks], pa.int64())
-        file.append(table, times, [one.range for one in rows])
-        if table.nbytes:
-            self._ratio = (file.size_bytes - before) / table.nbytes
-
-    def _empty(self, bucket: _Bucket) -> None:
-        self.held_bytes -= bucket.held_bytes
-        bucket.held.clear()
-        bucket.held_bytes = 0
+    def _sorted(self, shelf: _Shelf) -> HeldRun:
+        """What a shelf holds, which it holds no longer."""
+        if all(len(rows.paths) == 1 for rows in shelf.held):  # nearly always: then whole batches are sorted, not rows
+            shelf.held.sort(key=lambda rows: (self._number(rows.paths[0]), rows.partition))
+        numbers = [np.array([self._number(path) for path in rows.paths], np.int32)[rows.directories] for rows in shelf.held]
+        times = pa.chunked_array([pa.array(rows.event_time_ms) for rows in shelf.held], pa.int64())
+        table = pa.concat_tables(rows.rows for rows in shelf.held).append_column(_EVENT_TIME, times)
+        self._empty(shelf)
+        return HeldRun(table, np.concatenate(numbers))
 
     def close(self) -> tuple[DataFile, ...]:
         """Finish all files; every row that was added is in one of them, durable in the store."""
-        for key, bucket in list(self._buckets.items()):
-            shared: list[Rows] = []
-            for partition, rows in sorted(bucket.held.items()):
-                if partition in bucket.files:
-                    self._write(bucket.files[partition], rows)
-                else:
-                    shared += rows
-            if shared:
-                file = self._new_file(bucket)
-                bucket.files[-1] = file
-                self._write(file, shared)
-            self._empty(bucket)
-            self._closed += [file.close(bucket.schema_ids) for file in bucket.files.values()]
-            del self._buckets[key]
+        before, after = 0.0, 0
+        for schema, shelf in list(self._shelves.items()):
+            runs: list[Run] = [*shelf.runs, *([self._sorted(shelf)] if shelf.held else [])]
+            for number in sorted(shelf.counts, key=self._paths.__getitem__):
+                closed = self._written(shelf, number, merged(runs, number))
+                before, after = before + shelf.counts[number].size_bytes, after + closed.bytes
+            for run in shelf.runs:
+                run.close()
+            del self._shelves[schema]
+        if before:
+            self.ratio = after / before
         return tuple(self._closed)
+
+    def _written(self, shelf: _Shelf, number: int, pieces: Iterator[pa.Table]) -> DataFile:
+        name = f"{self._paths[number]}/{self._attempt}-{len(self._closed)}{SUFFIXES[self._output.format]}"
+        self._open = LandingFile(self._store, name, shelf.schema, self._output)
+        for piece in pieces:
+            self._open.append(piece.drop_columns(_EVENT_TIME), piece.column(_EVENT_TIME), _ranges(piece))
+        self._closed.append(self._open.close(shelf.counts[number].schema_ids))
+        self._open = None
+        return self._closed[-1]
 
     def discard(self) -> None:
         """Give up whatever is still open (closed files are the commit protocol's to delete)."""
-        for bucket in self._buckets.values():
-            for file in bucket.files.values():
-                file.discard()
-        self._buckets.clear()
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+        for shelf in self._shelves.values():
+            for run in shelf.runs:
+                run.close()
+        self._shelves.clear()
         self.held_bytes = 0
 
     @property
     def closed(self) -> tuple[DataFile, ...]:
         return tuple(self._closed)
+
+
+def _with_times(schema: pa.Schema) -> pa.Schema:
+    return schema.append(pa.field(_EVENT_TIME, pa.int64()))
+
+
+def _ranges(rows: pa.Table) -> list[OffsetRange]:
+    """The offsets that rows lie in which are sorted by partition and offset."""
+    incarnations, partitions, offsets = (rows.column(name).to_numpy() for name in ("_incarnation", "_partition", "_offset"))
+    starts = np.flatnonzero(np.diff(partitions, prepend=-1))
+    ends = np.append(starts[1:], len(partitions)) - 1
+    return [
+        OffsetRange(int(incarnations[start]), int(partitions[start]), int(offsets[start]), int(offsets[end]) + 1)
+        for start, end in zip(starts, ends, strict=True)
+    ]

@@ -39,7 +39,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             for file in reader.snapshot(running.root, topic).files:
                 left = running.root / topic / names.staged(file.name.replace("-0.", "-99."))
                 left.parent.mkdir(parents=True, exist_ok=True)
-                left.write_bytes(file.path.read_bytes())
+                left.write_bytes(Path(file.path).read_bytes())
         yield running
 
 
