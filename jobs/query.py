@@ -10,16 +10,18 @@ to Parquet first, whole.
 
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.converted import as_parquet
+from headrace.jobs.fetched import fetched
 from headrace.jobs.output import escaped
 from headrace.jobs.pinned import Pinned, pin
 from headrace.sinks.places import unknown_table
+from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ _LOCKED_SETTINGS: Final = (
 
 
 @contextmanager
-def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
+def ask(where: Path | str, sql: str) -> Iterator["pa.RecordBatchReader"]:
     """Run one statement over a snapshot of the tables that it names; the answer is read in batches, in UTC.
 
     Raises:
@@ -63,17 +65,14 @@ def ask(root: Path, sql: str) -> Iterator["pa.RecordBatchReader"]:
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-")))
+        url = str(where)
+        root = Path(url.removeprefix("file://")) if (is_local := scheme_of(url) == "file") else folder / "fetched"
         with _errors_of_sql(root):
-            views = {
-                topic: pin(
-                    stack,
-                    folder / "pinned",
-                    root,
-                    topic,
-                    as_parquet(folder / "copies", root, topic, snapshot(root, topic).files),
-                )
-                for topic in _named_topics(sql, tables(root))
-            }
+            views = {}
+            for topic in _named_topics(sql, tables(url)):
+                live: Sequence[LiveFile] = snapshot(url, topic).files
+                files = as_parquet(folder / "copies", root, topic, live if is_local else fetched(root, url, topic, live))
+                views[topic] = pin(stack, folder / "pinned", root, topic, files)
             yield _start(stack, root, sql, views, folder / "spill")
 
 

@@ -1,7 +1,6 @@
 """`headrace query "SQL"`: ask SQL of landed tables, with nothing else running."""
 
 import argparse
-from pathlib import Path
 
 from headrace.errors import UsageError
 from headrace.sinks.places import add_place_arguments, landed_root
@@ -25,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     file = output.checked_output(args.output)
     if args.format == "parquet" and file is None:
         raise UsageError("--format parquet is written to a file: add --output FILE.parquet")
-    root = Path(landed_root(args))
+    root = landed_root(args)
     with ask(root, args.sql) as reader:
         if args.format == "parquet":
             assert file is not None

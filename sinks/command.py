@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--to belongs to --rewind TOPIC")
     config = begin(LoadConfig, args)
     stop = stop_event()
-    open_root(config.load.root).prepare()
+    open_root(config.load.root, spool=config.load.spool).prepare()
     if args.rewind is not None:
         from headrace.sinks.rewind_command import rewind
 

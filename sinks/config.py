@@ -149,6 +149,12 @@ class Load(PartHttpKeys, Output):
                 break
         return Output.model_validate(given)
 
+    spool: str | None = Field(
+        None,
+        description="a local directory with room for the files of one commit, where they are written before they go to a store "
+        "elsewhere; default: the system's for temporary files",
+    )
+
     @field_validator("root")
     @classmethod
     def _is_known(cls, root: str) -> str:

@@ -68,7 +68,7 @@ class Loader:
     ) -> None:
         """`rewind`: (topic, generation) to load, of a rewind in progress, and nothing else."""
         self._load, self._rewind = config.load, rewind
-        self._root = open_root(config.load.root)
+        self._root = open_root(config.load.root, spool=config.load.spool)
         self._clock = clock
         self._once, self._landed = once, landed
         self._schemas = Schemas(config.registry.client() if config.registry else None)

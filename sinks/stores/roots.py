@@ -8,7 +8,7 @@ from headrace.errors import UsageError
 from headrace.sinks.stores.local import LocalRoot
 from headrace.sinks.table.store import Store
 
-SCHEMES: Final = ("file",)
+SCHEMES: Final = ("file", "hdfs", "s3", "gs", "gcs", "abfs", "abfss")
 
 
 class Root(Protocol):
@@ -35,21 +35,31 @@ class Root(Protocol):
         ...
 
 
-def open_root(root: Path | str) -> Root:
-    """The root that a path or URL names; one object, and one connection, a process.
+def open_root(root: Path | str, *, spool: str | None = None) -> Root:
+    """The root that a path or URL names; one object, and one client of the store, a process.
 
+    Args:
+        spool: where files are written before they go to a store elsewhere; None: the system's folder for temporary files.
     Raises:
-        UsageError: no store is known by such a URL.
+        UsageError: no store is known by such a URL, or its client is not installed.
     """
     url = str(root)
     if scheme_of(url) == "file":
         return LocalRoot(Path(url.removeprefix("file://")))
-    return _connect(url)
+    return _connect(url, spool)
 
 
 @lru_cache(maxsize=64)
-def _connect(url: str) -> Root:
+def _connect(url: str, spool: str | None) -> Root:
     scheme = scheme_of(url)
+    if scheme == "hdfs":
+        from headrace.sinks.stores import hdfs_clients
+
+        return hdfs_clients.connect(url, spool)
+    if scheme in SCHEMES:
+        from headrace.sinks.stores import objects
+
+        return objects.connect(url, spool)
     raise UsageError(f"{url}: no store is known by {scheme}://; give a path, or a URL with {', '.join(SCHEMES)}")
 
 

@@ -1,0 +1,187 @@
+"""The two clients of HDFS: hdfs-native, which needs no Java and is the default, and libhdfs by pyarrow, the site's own Hadoop.
+
+Both read the site's core-site.xml and hdfs-site.xml (HADOOP_CONF_DIR, or HADOOP_HOME/etc/hadoop): name services and their
+fail-over, Kerberos, wire encryption. docs/stores.md says what each can do.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from urllib.parse import parse_qs, urlsplit
+
+from headrace.errors import UsageError
+from headrace.sinks.stores.buffered import buffered
+from headrace.sinks.stores.hdfs import HdfsClient, HdfsRoot, Status
+
+PIECE_BYTES: Final = 1 << 20
+
+
+def connect(url: str, spool: str | None) -> HdfsRoot:
+    """The root at `hdfs://NAMENODE[:PORT]/PATH[?client=libhdfs]`; `hdfs:///PATH` is on the site's default file system.
+
+    Raises:
+        UsageError: the client is not installed, or is no client that we know.
+    """
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    if unknown := asked.keys() - {"client"}:
+        raise UsageError(f"{url}: {unknown.pop()}= says nothing to HDFS; only client= does (native, libhdfs)")
+    kind = asked.get("client", ["native"])[-1]
+    if kind not in _CLIENTS:
+        raise UsageError(f"{url}: client={kind} is not known; there are {', '.join(_CLIENTS)}")
+    plain = f"hdfs://{parts.netloc}{parts.path}".rstrip("/")
+    try:
+        client = _CLIENTS[kind](f"hdfs://{parts.netloc}" if parts.netloc else "")
+    except ImportError as error:
+        raise UsageError(f"{url}: {error.name} is not installed; run: pip install 'headrace[hdfs]'") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(f"{url}: {str(error).strip().splitlines()[0]}; see docs/stores.md, HDFS") from error
+    return HdfsRoot(plain + (f"?client={kind}" if kind != "native" else ""), client, parts.path, spool)
+
+
+class NativeClient:
+    """hdfs-native: the protocols of HDFS in Rust."""
+
+    def __init__(self, name_node: str) -> None:
+        import hdfs_native
+
+        self._client = hdfs_native.Client(name_node or None)
+
+    def status(self, path: str) -> Status:
+        return _native_status(self._client.get_file_info(path))
+
+    def list(self, directory: str, *, recursive: bool) -> Iterator[Status]:
+        return map(_native_status, self._client.list_status(directory, recursive))
+
+    def open(self, path: str) -> BufferedReader:
+        return buffered(self._client.read(path))
+
+    def write(self, path: str, data: BinaryIO) -> None:
+        writer = self._client.create(path)
+        while piece := data.read(PIECE_BYTES):
+            writer.write(piece)
+        writer.close()
+
+    def make_directory(self, path: str) -> None:
+        self._client.mkdirs(path, create_parent=True)
+
+    def rename(self, source: str, target: str) -> None:
+        self._client.rename(source, target)
+
+    def delete(self, path: str) -> bool:
+        return self._client.delete(path)
+
+    def rename_stamped(self, source: str, target: str, now_ms: int) -> None:
+        self._client.set_times(source, now_ms, now_ms)
+        self._client.rename(source, target)
+
+
+def _native_status(found: Any) -> Status:
+    return Status(found.path, found.length, found.modification_time, found.isdir)
+
+
+class LibhdfsClient:
+    """libhdfs by pyarrow: Hadoop's own client in a JVM inside this process.
+
+    Renames, times and deletes ask libhdfs itself: pyarrow's `move` deletes a file that is in the way (two processes that raced
+    for one name both were told that they had it), it has no times, and its `delete_dir` takes what is in the directory along.
+    """
+
+    def __init__(self, name_node: str) -> None:
+        from pyarrow import fs
+
+        self._fs, self._kinds, self._selector = _libhdfs(name_node or "default"), fs.FileType, fs.FileSelector
+        self._direct = _Libhdfs(name_node or "default")  # finds the JVM that pyarrow has loaded
+
+    def status(self, path: str) -> Status:
+        (info,) = self._fs.get_file_info([path])
+        if info.type == self._kinds.NotFound:
+            raise FileNotFoundError(path)
+        return self._status(info)
+
+    def _status(self, info: Any) -> Status:
+        changed_ms = info.mtime_ns // 1_000_000 if info.mtime_ns is not None else 0
+        return Status(info.path, info.size or 0, changed_ms, info.type == self._kinds.Directory)
+
+    def list(self, directory: str, *, recursive: bool) -> Iterator[Status]:
+        return map(self._status, self._fs.get_file_info(self._selector(directory, recursive=recursive)))
+
+    def open(self, path: str) -> BufferedReader:
+        return buffered(self._fs.open_input_file(path))
+
+    def write(self, path: str, data: BinaryIO) -> None:
+        if self._exists(path):  # to open it for writing would empty it
+            raise FileExistsError(path)
+        with self._fs.open_output_stream(path) as stream:
+            while piece := data.read(PIECE_BYTES):
+                stream.write(piece)
+            stream.flush()
+
+    def _exists(self, path: str) -> bool:
+        (info,) = self._fs.get_file_info([path])
+        return bool(info.type != self._kinds.NotFound)
+
+    def make_directory(self, path: str) -> None:
+        self._fs.create_dir(path, recursive=True)
+
+    def rename(self, source: str, target: str) -> None:
+        """Hadoop's old rename: it fails where a file is in the way, and moves *into* a directory that is."""
+        if self._exists(target):
+            raise FileExistsError(target)
+        self._direct.rename(source, target)
+
+    def delete(self, path: str) -> bool:
+        if not self._exists(path):
+            return False
+        self._direct.delete(path)
+        return True
+
+    def rename_stamped(self, source: str, target: str, now_ms: int) -> None:
+        self._direct.set_time(source, now_ms // 1000)
+        self.rename(source, target)
+
+
+class _Libhdfs:
+    """The C functions that pyarrow has no equal of (hdfs.h of Hadoop). All raise OSError."""
+
+    def __init__(self, name_node: str) -> None:
+        self._c = ctypes.CDLL(str(Path(os.environ.get("ARROW_LIBHDFS_DIR", "")) / "libhdfs.so"), use_errno=True)
+        for function in ("hdfsNewBuilder", "hdfsBuilderConnect"):
+            getattr(self._c, function).restype = ctypes.c_void_p
+        builder = ctypes.c_void_p(self._c.hdfsNewBuilder())
+        name = name_node.encode()  # libhdfs keeps the pointer until it has connected
+        self._c.hdfsBuilderSetNameNode(builder, name)
+        self._fs = ctypes.c_void_p(self._c.hdfsBuilderConnect(builder))
+        if not self._fs:
+            raise OSError(f"libhdfs cannot connect to {name_node}")
+
+    def rename(self, source: str, target: str) -> None:
+        self._checked(self._c.hdfsRename(self._fs, source.encode(), target.encode()), f"rename to {target}")
+
+    def delete(self, path: str) -> None:
+        """A file, or a directory with nothing in it."""
+        self._checked(self._c.hdfsDelete(self._fs, path.encode(), 0), f"delete {path}")
+
+    def set_time(self, path: str, changed_s: int) -> None:
+        now = ctypes.c_long(changed_s)
+        self._checked(self._c.hdfsUtime(self._fs, path.encode(), now, now), f"set the time of {path}")
+
+    @staticmethod
+    def _checked(result: int, what: str) -> None:
+        if result != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _libhdfs(name_node: str) -> Any:
+    from pyarrow import fs
+
+    if "CLASSPATH" not in os.environ:
+        raise RuntimeError("CLASSPATH is not set; libhdfs needs Hadoop's jars: CLASSPATH=$(hadoop classpath --glob)")
+    return fs.HadoopFileSystem.from_uri(name_node) if name_node != "default" else fs.HadoopFileSystem("default")
+
+
+_CLIENTS: Final[dict[str, Callable[[str], HdfsClient]]] = {"native": NativeClient, "libhdfs": LibhdfsClient}

@@ -1,0 +1,74 @@
+"""A new file for a store that takes files whole: written to a local spool, and uploaded when it is finished.
+
+Two hundred files may be open for half an hour (sinks/buckets.py). As streams into the store they would hold a buffer or a lease
+each, and the loss of one connection would lose what has been read since; the spool costs a write and a read of local disk. It
+has no name, so that nothing of it outlives this process, however it ends.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from headrace.errors import StorageError
+
+TRIES: Final = 3
+PAUSE_S: Final = 1.0
+BUFFER_BYTES: Final = 1 << 17
+
+Upload = Callable[[BinaryIO], None]
+
+
+class SpooledFile:
+    """A NewFile.
+
+    Args:
+        upload: puts a local file, read from its start, into the store, whole and durable; StorageError: it may be there in
+            part.
+        remove: deletes what is there of it; StorageError.
+    """
+
+    def __init__(self, directory: str | None, upload: Upload, remove: Callable[[], None]) -> None:
+        try:
+            self._file = tempfile.TemporaryFile(dir=directory, buffering=BUFFER_BYTES)  # noqa: SIM115 - outlives this block
+        except OSError as error:
+            raise StorageError(f"spool {directory or tempfile.gettempdir()}: {error.strerror or error}") from error
+        self._upload, self._remove = upload, remove
+        self._is_begun = False
+        self._is_finished = False
+
+    def write(self, data: bytes | memoryview) -> int:
+        return self._file.write(data)
+
+    def finish(self) -> None:
+        """Upload it; a failed upload is removed and tried again, since nobody knows the name yet."""
+        self._is_begun = True
+        for tries in range(TRIES):
+            try:
+                self._file.seek(0)
+                if tries:
+                    time.sleep(PAUSE_S * tries)
+                    self._remove()
+                self._upload(self._file)  # type: ignore[arg-type]  # it is one
+                break
+            except StorageError:
+                if tries == TRIES - 1:
+                    raise
+            except OSError as error:
+                raise StorageError(f"the spool: {error.strerror or error}") from error
+        self._is_finished = True
+        self._close()
+
+    def discard(self) -> None:
+        self._close()
+        if self._is_begun and not self._is_finished:
+            try:
+                self._remove()
+            except StorageError:
+                return  # swept later
+
+    def _close(self) -> None:
+        try:
+            self._file.close()
+        except OSError:  # a full disk refuses what is still buffered
+            return
