@@ -45,5 +45,5 @@ def expire_table(root: Path | str, topic: str, before_ms: int, clock: Clock, *, 
             )
             if not isinstance(carry_out(commit(draft, fold, started_ms=started_ms), store, clock), Won):
                 continue  # a compaction was faster: what it made of these files is looked at anew
-        carry_out(upkeep.sweep(), store)
+        carry_out(upkeep.sweep(stages=store.stages), store)
         return old

@@ -22,7 +22,7 @@ def repair_table(store: Store) -> list[str]:
         leaving = len(data_files(store).intersection(fold.removed))
         placed = carry_out(upkeep.finish_moves(fold), store)
         strangers = carry_out(_strangers(stages=store.stages), store)
-        swept = carry_out(upkeep.sweep(), store)
+        swept = carry_out(upkeep.sweep(stages=store.stages), store)
     except (CorruptError, VersionError):
         return []  # the check says what is wrong
     done = [(leaving, "taken out, moved to removed/"), (placed, "live, moved from staging to their place")]

@@ -203,7 +203,7 @@ class TableLoader:
         if self._generation is None and (self._swept_ms is None or now_ms - self._swept_ms >= SWEEP_INTERVAL_MS):
             self._swept_ms = now_ms
             carry_out(upkeep.finish_moves(carry_out(read_head(), self._store)), self._store)
-            if doomed := carry_out(upkeep.sweep(), self._store):
+            if doomed := carry_out(upkeep.sweep(stages=self._store.stages), self._store):
                 logger.info("swept", extra={"topic": self.topic, "files": len(doomed)})
 
     def give_up(self, why: str) -> None:

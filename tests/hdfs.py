@@ -50,6 +50,9 @@ class Hdfs:
             "dfs.permissions.enabled": "false",
             "dfs.namenode.safemode.extension": "0",
             "dfs.heartbeat.interval": "1",
+            "dfs.namenode.stale.datanode.interval": "3000",
+            "dfs.namenode.avoid.write.stale.datanode": "true",
+            "dfs.namenode.write.stale.datanode.ratio": "1.0",
             "dfs.namenode.heartbeat.recheck-interval": "1000",
             "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
         }

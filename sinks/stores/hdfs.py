@@ -7,6 +7,7 @@ a temporary that we could delete was not renamed and never will be. All else is 
 """
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,9 @@ from headrace.sinks.table.store import Entry, NewFile, Put
 
 THREADS: Final = 16
 RENAME_TRIES: Final = 3
+WRITE_TRIES: Final = 6
+WRITE_PAUSE_S: Final = 1.0
+"""A DataNode that has died is offered by the NameNode until it counts as stale or dead (30 s, 10 minutes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,8 @@ class HdfsRoot:
             answers = [probe.put_if_absent("probe", text) for text in (b"first", b"second")]
             held = probe.get(("probe",))
             probe.delete("probe")
-            probe.remove_directory()
+            with contextlib.suppress(StorageError):  # where DataNodes die, a temporary may be left in it
+                probe.remove_directory()
         except (StorageError, OSError, RuntimeError) as error:
             raise UsageError(f"load.root {self._url}: {_said(error)}; name a directory that can be written") from error
         if answers != [Put.CREATED, Put.EXISTS] or held != (b"first",):
@@ -144,14 +149,27 @@ class HdfsStore:
 
     def put_if_absent(self, path: str, data: bytes) -> Put:
         target = self._at(path)
-        temporary = f"{target.rpartition('/')[0]}/.{uuid.uuid4().hex}.tmp"
-        with _errors(target):  # nothing of the target has been asked for yet
-            self._client.write(temporary, BytesIO(data))
+        temporary = self._temporary(target, data)
         try:
             self._client.rename(temporary, target)
         except (OSError, RuntimeError) as error:
             return self._after_failed_put(temporary, target, error)
         return Put.CREATED
+
+    def _temporary(self, target: str, data: bytes) -> str:
+        """A file beside `target`, by its path; written again where that failed, to other DataNodes if the NameNode has any."""
+        for tries in range(WRITE_TRIES):
+            path = f"{target.rpartition('/')[0]}/.{uuid.uuid4().hex}.tmp"
+            try:
+                self._client.write(path, BytesIO(data))
+                break
+            except (OSError, RuntimeError) as error:
+                with contextlib.suppress(OSError, RuntimeError):  # else it is swept
+                    self._client.delete(path)
+                if tries == WRITE_TRIES - 1:
+                    raise StorageError(f"{target}: {_said(error)}") from error
+                time.sleep(WRITE_PAUSE_S)
+        return path
 
     def _after_failed_put(self, temporary: str, target: str, error: Exception) -> Put:
         is_withdrawn = False

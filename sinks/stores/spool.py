@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from headrace.errors import StorageError
 
-TRIES: Final = 3
+TRIES: Final = 5
 PAUSE_S: Final = 1.0
 BUFFER_BYTES: Final = 1 << 17
 

@@ -3,6 +3,7 @@
 Any loader may do any of it at any time, twice or halfway. Time bounds are the store's, because only its clock stamps files.
 """
 
+import re
 from typing import Final
 
 from headrace.sinks.table import checkpoint, names
@@ -16,6 +17,8 @@ DAY_MS: Final = 24 * 3_600_000
 SWEEP_UNNAMED_MS: Final = 7 * DAY_MS
 SWEEP_REMOVED_MS: Final = DAY_MS
 KEEP_RECORDS_MS: Final = 30 * DAY_MS
+_OUR_NAME: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d+\.[a-z.]+")
+"""`<attempt>-<number>.<format>`."""
 
 
 def checkpoint_is_due(fold: Fold) -> bool:
@@ -64,15 +67,20 @@ def _move_removed(fold: Fold) -> Steps[None]:
     fold.removed.clear()
 
 
-def sweep() -> Steps[tuple[str, ...]]:
+def sweep(*, stages: bool = True) -> Steps[tuple[str, ...]]:
     """Delete what no fold needs any more; the paths that were deleted.
 
     Files that no fold names after 7 days (an attempt lives an hour), files in `removed/` after a day, records and checkpoints
     30 days after a checkpoint covered them. The folds are made after the candidates were chosen, so that nothing that has
     landed in between is among them.
+
+    Args:
+        stages: as of the store; where it does not, files that were never committed lie in place.
     """
     now_ms: int = yield StoreNow()
     candidates = yield from _old_files(now_ms)
+    if not stages:
+        candidates += yield from _old_in_place(now_ms)
     history = yield from _old_history(now_ms)
     if not candidates and not history:
         return ()
@@ -97,6 +105,18 @@ def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
     old += [(path := f"{names.QUARANTINE}/{entry.name}", path) for entry in quarantine if entry.changed_ms <= unnamed]
     old += [(names.removed(entry.name), entry.name) for entry in removed if entry.changed_ms <= now_ms - SWEEP_REMOVED_MS]
     return old
+
+
+def _old_in_place(now_ms: int) -> Steps[list[tuple[str, str]]]:
+    """The same of files that were written in place: of those only that bear a name as we give them."""
+    placed: tuple[Entry, ...] = yield List("", recursive=True)
+    return [
+        (entry.name, entry.name)
+        for entry in placed
+        if entry.changed_ms <= now_ms - SWEEP_UNNAMED_MS
+        and not entry.name.startswith(f"{names.HIDDEN}/")
+        and _OUR_NAME.fullmatch(entry.name.rpartition("/")[2])
+    ]
 
 
 def _old_history(now_ms: int) -> Steps[tuple[str, ...]]:

@@ -237,7 +237,7 @@ def test_the_place_is_data_or_its_landed_root_or_the_environments(root, capsys, 
     monkeypatch.setenv("HEADRACE_DATA", str(root.parent))
     assert main(["query", "SELECT count(*) AS n FROM logs", "--format", "csv"]) == 0
     assert capsys.readouterr().out.split() == ["n", "3", "n", "3"]
-    assert main(["query", "SELECT 1", "--root", "s3://bucket/landed"]) == 2
+    assert main(["query", "SELECT 1", "--root", "ftp://bucket/landed"]) == 2
     assert main(["query", "SELECT 1", "--data", str(root / "missing")]) == 2
     assert "no landed tables there; name a data directory" in capsys.readouterr().err
 

@@ -28,8 +28,8 @@ class SimStore:
     def list(self, directory: str, *, after: str = "", recursive: bool = False) -> tuple[Entry, ...]:
         found = []
         for path, file in self.files.items():
-            name = path.removeprefix(directory + "/")
-            if name != path and name > after and (recursive or "/" not in name):
+            name = path.removeprefix(directory + "/") if directory else path
+            if (name != path or not directory) and name > after and (recursive or "/" not in name):
                 found.append(Entry(name, len(file.data), file.changed_ms))
         return tuple(sorted(found, key=lambda entry: entry.name))
 
