@@ -21,7 +21,7 @@ class Limits:
     """Files of half of it and more stay as they are."""
     closed_for_ms: int = HOUR_MS
     """How long an hour must be over: until then late rows are likely."""
-    memory_bytes: int = 160 << 20
+    memory_bytes: int = 96 << 20
     """What the open files of one merge may hold, as `Candidate.held_bytes` counts."""
 
 

@@ -11,9 +11,9 @@ from typing import Final
 from headrace.errors import CorruptError, StorageError, UndecidedError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.generations import read_generation
+from headrace.sinks.table.generations import read_generation, sync
 from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, SyncLog, Verify
+from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, Verify
 
 ATTEMPT_LIFETIME_MS: Final = 3_600_000
 """From the fold that an attempt starts from to its put; far below the sweepers' 7 days."""
@@ -89,7 +89,7 @@ def _from_newest_checkpoint(fold: Fold) -> Steps[Fold]:
         (data,) = yield Get((path,))
         if data is not None:  # else it was swept since it was listed, so there is a newer one
             newer = checkpoint.decode(data, path)
-            newer.is_opened = newer.is_opened or fold.is_opened
+            newer.is_opened, newer.follows = newer.is_opened or fold.is_opened, fold.follows
             newer.removed = [path for path in fold.removed if path not in newer.files]
             return newer
 
@@ -203,7 +203,7 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
     """Move what `mine` removed to `removed/`, and what it added from staging to its place; can be done again by anyone."""
     if not fold.is_opened or fold.is_closed or mine.kind in ("fork", "close"):
         return  # these files move when the rewind is over
-    yield SyncLog(names.log_directory(fold.generation))
+    yield from sync(fold)
     # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
     pairs = [
         (source, names.removed(path)) for path in mine.remove if path not in fold.files for source in (names.staged(path), path)
@@ -221,7 +221,7 @@ def give_up(draft: CommitRecord, why: str) -> Steps[Won | Fenced]:
         return Won(fold)
     if fold.generation != draft.generation:
         return Fenced(fold, why)  # its generation is history: whether the files were live in it is not known, they are swept
-    yield SyncLog(names.log_directory(fold.generation))
+    yield from sync(fold)
     # Where it had not been moved yet, or was written: no fold names it, so that it is nobody's.
     paths = [path for file in draft.add for path in (names.staged(file.path), file.path)]
     paths += [draft.quarantine.path] if draft.quarantine else []

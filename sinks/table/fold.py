@@ -106,6 +106,8 @@ class Fold:
     """Whether `fork.next` has taken over: no record follows."""
     is_opened: bool = True
     """Whether the generation before is closed; while it is not, this one's files stay in staging, and nobody reads it."""
+    follows: tuple[int, ...] = ()
+    """Closed generations that this fold was reached through: it rests on their close records too."""
     removed: list[str] = field(default_factory=list)
     """Files taken out by records since the newest checkpoint: they may still be on their way to `removed/`."""
     attempts: dict[int, str] = field(default_factory=dict)

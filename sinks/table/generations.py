@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from headrace.errors import CorruptError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.store import Entry, Get, List, Steps
+from headrace.sinks.table.store import Entry, Get, List, Steps, SyncLog
 
 
 def read_generation(wanted: int | None = None) -> Steps[Fold]:
@@ -50,6 +50,12 @@ def read_generation(wanted: int | None = None) -> Steps[Fold]:
             raise CorruptError(f"{hole} is missing, and later records are there: the log has a hole; stop and restore it")
 
 
+def sync(fold: Fold) -> Steps[None]:
+    """Make durable all that a fold rests on: its own log, and the close records that it was reached through."""
+    for generation in (*fold.follows, fold.generation):
+        yield SyncLog(names.log_directory(generation))
+
+
 def _first(folds: Mapping[int, Fold], wanted: int | None) -> Fold:
     """Where to begin: the newest generation known to be opened, or `wanted` if that is older and has a checkpoint."""
     opened = max((generation for generation, fold in folds.items() if fold.is_opened), default=1)
@@ -64,7 +70,7 @@ def _following(fold: Fold, folds: Mapping[int, Fold], wanted: int | None) -> Fol
         return None
     following = folds.get(fold.fork.next) or checkpoint.begin(fold.fork)
     if fold.is_closed:
-        following.is_opened = True
+        following.is_opened, following.follows = True, (*fold.follows, fold.generation)
         following.removed += [path for path in (*fold.files, *fold.removed) if path not in following.files]
     return following
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from headrace.sinks.table import checkpoint, names
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.generations import read_generation
-from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow, SyncLog
+from headrace.sinks.table.generations import read_generation, sync
+from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow
 
 CHECKPOINT_RECORDS: Final = 100
 CHECKPOINT_INTERVAL_MS: Final = 3_600_000
@@ -34,7 +34,7 @@ def write_checkpoint(fold: Fold) -> Steps[None]:
     """
     if fold.seq <= fold.checkpoint_seq:
         return
-    yield SyncLog(names.log_directory(fold.generation))
+    yield from sync(fold)
     yield from _move_removed(fold)
     answer: Put = yield PutIfAbsent(names.checkpoint_path(fold.generation, fold.seq), checkpoint.encode(fold))
     if answer is not Put.UNKNOWN:
@@ -51,7 +51,7 @@ def finish_moves(fold: Fold) -> Steps[int]:
     listed: tuple[Entry, ...] = yield List(names.STAGING, recursive=True)
     pairs = tuple((names.staged(entry.name), entry.name) for entry in listed if entry.name in fold.files)
     if pairs or fold.removed:
-        yield SyncLog(names.log_directory(fold.generation))
+        yield from sync(fold)
         yield from _move_removed(fold)
     if pairs:
         yield Move(pairs)
@@ -90,7 +90,7 @@ def sweep(*, stages: bool = True) -> Steps[tuple[str, ...]]:
         folds.append((yield from read_generation(fold.fork.next)))
     doomed = tuple(path for path, named_as in candidates if not any(each.names(named_as) for each in folds)) + history
     if doomed:
-        yield SyncLog(names.log_directory(fold.generation))
+        yield from sync(fold)
         yield Delete(doomed)
     return doomed
 

@@ -76,13 +76,13 @@ GUARDS = {
     "sync the log before acting on it": (
         upkeep,
         "finish_moves",
-        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from sync(fold)",
         "yield from ()",
     ),
     "sync the log before moving": (
         commit,
         "move_into_place",
-        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from sync(fold)",
         "yield from ()",
     ),
     "a checkpoint covers what has been moved": (upkeep, "write_checkpoint", "yield from _move_removed(fold)", "yield from ()"),
@@ -91,6 +91,12 @@ GUARDS = {
     "pinned files stay": (commit, "_fenced_by", "if fold.is_pinned(path):", "if False:"),
     "one rewind at a time": (commit, "_rewind_fenced_by", 'if draft.kind == "fork" and draft.next != forked + 1:', "if False:"),
     "a close waits for all ends": (commit, "_rewind_fenced_by", 'if draft.kind == "close" else ""', 'if False else ""'),
+    "what is done after a close waits until that is durable": (
+        generations,
+        "_following",
+        "following.is_opened, following.follows = True, (*fold.follows, fold.generation)",
+        "following.is_opened = True",
+    ),
     "files wait until their generation is opened": (
         commit,
         "move_into_place",

@@ -215,7 +215,7 @@ SCENARIOS: list[tuple[Callable[[], None], ModuleType, str, str, str]] = [
         a_checkpoint_covers_what_is_durable,
         upkeep,
         "write_checkpoint",
-        "yield SyncLog(names.log_directory(fold.generation))",
+        "yield from sync(fold)",
         "yield from ()",
     ),
     (
