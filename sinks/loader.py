@@ -313,6 +313,7 @@ class Loader:
             ]
             self._consumer.incremental_unassign(again)
             self._consumer.incremental_assign(again)
+            self._consumer.resume(again)  # a pause outlives the assignment
 
     def _spill(self) -> None:
         while sum(table.loader.attempt.held_bytes for table in self._tables.values()) > HELD_BYTES:
