@@ -39,13 +39,12 @@ def run(args: argparse.Namespace) -> int:
     file = output.checked_output(args.output)
     if file is not None and file.suffix not in _SUFFIXES:
         raise UsageError(f"--output {file}: end its name in {', '.join(_SUFFIXES)}: the format goes by it")
-    root = landed_root(args)
     if not sys.warnoptions:  # Beam warns of what it could import, and of options that we do not use
         warnings.simplefilter("ignore")
         logging.basicConfig(level=logging.ERROR)
     from headrace.jobs import counts
 
-    _write(counts.NAMES, counts.run(root, args.runner), file)
+    _write(counts.NAMES, counts.run(landed_root(args), args.runner), file)
     return 0
 
 
