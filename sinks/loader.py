@@ -36,7 +36,7 @@ STORAGE_RETRY_MS: Final = 5000
 PATIENCE_MS: Final = 30_000
 """How long `--once` waits for a cluster or a registry that does not answer."""
 BATCH_RECORDS: Final = 20_000
-HELD_BYTES: Final = 64 << 20
+HELD_BYTES: Final = 40 << 20
 """Rows in memory, over all tables; past this the fullest table is spilled. Sorting them takes as much again."""
 GROUP: Final = "headrace-load"
 
@@ -84,7 +84,7 @@ class Loader:
             self._consumer = Consumer(
                 {
                     "group.id": GROUP,
-                    "queued.max.messages.kbytes": 32768,  # small messages take three times as much
+                    "queued.max.messages.kbytes": 24576,  # small messages take three times as much
                     "fetch.wait.max.ms": 100,
                     **config.kafka,
                     "enable.auto.commit": False,

@@ -18,7 +18,7 @@ from headrace.errors import StorageError
 BATCH_ROWS: Final = 32_768
 _FEW_ROWS: Final = 4096
 """Chunks of fewer rows are joined: what is done by chunk costs as much for few rows as for many."""
-PIECE_BYTES: Final = 48 << 20
+PIECE_BYTES: Final = 32 << 20
 """Rows that are merged are handed on in pieces of about this size: a row group, where files have such."""
 
 
