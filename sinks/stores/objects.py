@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from headrace.errors import CorruptError, StorageError, UsageError
 from headrace.sinks.stores.buffered import buffered
+from headrace.sinks.stores.listed_sizes import listed_sizes
 from headrace.sinks.stores.spool import SpooledFile
 from headrace.sinks.table import names
 from headrace.sinks.table.store import Entry, NewFile, Put
@@ -237,15 +238,7 @@ class ObjectStore:
             raise StorageError(f"{self._at(path)}: {_said(error)}") from error
 
     def sizes(self, paths: tuple[str, ...]) -> tuple[int | None, ...]:
-        """One request for each directory that they are in: tables have few files an hour, and many hours."""
-        directories = sorted({path.rpartition("/")[0] for path in paths})
-        listed = self._threads.map(self.list, directories)
-        found = {
-            f"{directory}/{entry.name}": entry.size_bytes
-            for directory, entries in zip(directories, listed, strict=True)
-            for entry in entries
-        }
-        return tuple(found.get(path) for path in paths)
+        return listed_sizes(self.list, self._threads, paths)
 
 
 @contextlib.contextmanager
