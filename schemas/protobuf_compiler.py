@@ -1,36 +1,98 @@
-"""What the registry asks of Protobuf's compiler (`proto_files`), which takes 40 ms: small results are kept."""
+"""Protobuf schemas as the registry has them, texts that import each other, to what Google's own compiler makes of them.
 
+The compiler runs in a process of its own, with a deadline: it is written in C++, and the texts are whoever's may register. It
+takes 40 ms, so small results are kept.
+"""
+
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from headrace.errors import PeerError
 from headrace.schemas.invalid import InvalidSchemaError
-from headrace.schemas.proto_files import ProtoError, compile_files
 
+MAIN_FILE: Final = "headrace-main-schema.proto"
+DEADLINE_S: Final = 30
+_MAX_MESSAGE: Final = 500
+"""Characters of what the compiler says."""
+_NOISE: Final = re.compile(r"^WARNING: |^[IW]\d{4} |: warning: ")
 _KEPT: Final = 64
 _KEPT_LENGTH: Final = 16 * 1024
 
 
-def compiled(text: str, references: Sequence[tuple[str, str]]) -> list[Any]:
-    """The `FileDescriptorProto`s of what a schema imports, each after what it imports itself, and of the schema last.
+def compiled(text: str, imports: Sequence[tuple[str, str]] = ()) -> list[Any]:
+    """The `FileDescriptorProto`s of what a schema imports, each after what it imports itself, and last of itself, as MAIN_FILE.
 
     Args:
-        references: names, as they are imported, and texts.
+        imports: (name that it is imported by, text); `google/protobuf/*.proto` need not be among them.
     Raises:
-        InvalidSchemaError: it does not compile; the message names line and column, both from 1.
+        InvalidSchemaError: it does not compile, or not within the deadline; the message names line and column, both from 1.
+        PeerError: there is no compiler.
     """
-    length = len(text) + sum(len(one) for _, one in references)
+    length = len(text) + sum(len(one) for _, one in imports)
     compile_it = _compiled_and_kept if length <= _KEPT_LENGTH else _compiled
-    return list(descriptor_pb2.FileDescriptorSet.FromString(compile_it(text, tuple(references))).file)
+    return list(FileDescriptorSet.FromString(compile_it(text, tuple(imports))).file)
 
 
-def _compiled(text: str, references: tuple[tuple[str, str], ...]) -> bytes:
-    try:
-        return bytes(compile_files(text, references).SerializeToString())
-    except ProtoError as error:
-        raise InvalidSchemaError(str(error)) from error
+def _compiled(text: str, imports: tuple[tuple[str, str], ...]) -> bytes:
+    with TemporaryDirectory(prefix="headrace-proto-") as folder:
+        root = Path(folder)
+        for name, imported in imports:
+            _write(root / "in" / _checked(name), imported)
+        _write(root / "in" / MAIN_FILE, text)
+        _run_compiler(root)
+        return (root / "out").read_bytes()
 
 
 _compiled_and_kept: Final = lru_cache(_KEPT)(_compiled)
+
+
+def _checked(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if (
+        path.is_absolute()
+        or not name.endswith(".proto")
+        or {"..", ""} & set(name.split("/"))
+        or name == MAIN_FILE
+        or "\0" in name
+    ):
+        raise InvalidSchemaError(f"it imports {name[:100]!r}, which is no name of a file")
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeEncodeError) as error:
+        raise InvalidSchemaError(f"its file {path.name[:100]!r} cannot be written: {error}") from error
+
+
+def _run_compiler(root: Path) -> None:
+    found = find_spec("grpc_tools")
+    if found is None or not found.submodule_search_locations:
+        raise PeerError("Protobuf schemas need their compiler, which is missing; run: pip install 'headrace[sinks]'")
+    command = [
+        *(sys.executable, "-I", "-m", "grpc_tools.protoc"),
+        f"--proto_path={root / 'in'}",
+        f"--proto_path={Path(found.submodule_search_locations[0]) / '_proto'}",
+        "--include_imports",
+        f"--descriptor_set_out={root / 'out'}",
+        MAIN_FILE,
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=False, cwd=root / "in")
+    except subprocess.TimeoutExpired as error:
+        raise InvalidSchemaError(f"it does not compile within {DEADLINE_S} s") from error
+    if done.returncode != 0 or not (root / "out").exists():
+        lines = done.stderr.decode(errors="replace").replace(f"{root}/in/", "").splitlines()
+        said = "; ".join(line.removeprefix(f"{MAIN_FILE}:") for line in lines if not _NOISE.search(line)).strip()
+        raise InvalidSchemaError(said[:_MAX_MESSAGE] or f"protoc ended with {done.returncode}")

@@ -15,9 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
 
 from headrace.schemas.invalid import InvalidSchemaError
-from headrace.schemas.proto_files import MAIN_FILE
 from headrace.schemas.protobuf_compatibility import Types, differences
-from headrace.schemas.protobuf_compiler import compiled
+from headrace.schemas.protobuf_compiler import MAIN_FILE, compiled
 from headrace.schemas.protobuf_text import json_name, written
 
 _TOKEN: Final = re.compile(

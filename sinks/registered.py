@@ -60,9 +60,9 @@ class Schema:
             case "JSON":
                 return json_values.decode(self.text, payloads, self.references)
             case "PROTOBUF":
-                from headrace.schemas import proto_values  # brings a compiler, which most topics do not need
+                from headrace.schemas import protobuf_values  # brings a compiler, which most topics do not need
 
-                return proto_values.decode(self.text, payloads, self.references)
+                return protobuf_values.decode(self.text, payloads, self.references)
         return [], [(index, problem) for index in range(len(payloads))]
 
 

@@ -9,14 +9,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from headrace.schemas.columns import UnsupportedSchemaError
-from headrace.schemas.proto_columns import Column, columns_of, record_of
-from headrace.schemas.proto_files import ProtoError, compile_files
+from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.protobuf_columns import Column, columns_of, record_of
+from headrace.schemas.protobuf_compiler import compiled
 from headrace.schemas.rows import DECODE_ERRORS, Bad, Part, to_batch
 
 _MAX_INDEXES: Final = 64
@@ -82,11 +83,11 @@ def _chunks(payloads: Sequence[bytes]) -> list[tuple[int, int]]:
 class _Plan:
     """A compiled schema, and the readers of those of its types that have come."""
 
-    def __init__(self, files: FileDescriptorSet) -> None:
+    def __init__(self, files: Sequence[Any]) -> None:
         self._pool = DescriptorPool()
-        for file in files.file:
+        for file in files:
             self._pool.Add(file)
-        self._main = files.file[-1]
+        self._main = files[-1]
         self._readers: dict[tuple[int, ...], _Reader | str] = {}
 
     def reader(self, indexes: tuple[int, ...]) -> _Reader | str:
@@ -114,8 +115,8 @@ class _Plan:
 @lru_cache(maxsize=1000)
 def _plan(text: str, imports: tuple[tuple[str, str], ...]) -> _Plan | str:
     try:
-        return _Plan(compile_files(text, imports))
-    except (ProtoError, TypeError, ValueError) as error:  # a pool refuses with TypeError
+        return _Plan(compiled(text, imports))
+    except (InvalidSchemaError, TypeError, ValueError) as error:  # a pool refuses with TypeError
         return f"not a Protobuf schema: {error}"
 
 

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from headrace.schemas.proto_files import compile_files
-from headrace.schemas.proto_values import decode
+from headrace.schemas.protobuf_compiler import compiled
+from headrace.schemas.protobuf_values import decode
 
 ALL = """
 syntax = "proto3";
@@ -54,7 +54,7 @@ DEEPER, EMPTY, NODE, ORDER = b"\x04\x00\x02", b"\x02\x02", b"\x02\x04", b"\x02\x
 @pytest.fixture(scope="module")
 def types() -> Any:
     pool = DescriptorPool()
-    for file in compile_files(ALL, IMPORTS).file:
+    for file in compiled(ALL, IMPORTS):
         pool.Add(file)
     return lambda name: GetMessageClass(pool.FindMessageTypeByName(f"shop.{name}"))
 
