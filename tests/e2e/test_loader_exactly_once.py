@@ -29,7 +29,7 @@ def test_a_loader_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Pat
             loader.kill()
         pipeline.load_once()
         assert counted(pipeline, "blobs") == sent
-        pipeline.assert_sound()
+        pipeline.assert_sound(was_killed=True)
 
 
 def test_two_loaders_on_one_root_fence_each_other_and_land_everything_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.retention import Aged, is_held, ms_until_taken
 from headrace.broker.log.space import DEFAULT_FLOOR_BYTES
 from headrace.errors import ConfigError
-from headrace.sinks.loader import GROUP
+from headrace.sinks.reading import GROUP
 from tests.unit.broker_log.logs import NOW_MS, TOPIC_ID, append, new_disk, new_log, open_directory, settings
 
 DAY_MS = 86_400_000

@@ -1,0 +1,95 @@
+"""Messages and events of Kafka's client on their way to the tables."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
+from headrace.sinks.topics import Where
+
+logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """Hands batches out."""
+
+    def __init__(self, landing: Landing) -> None:
+        self._landing, self._reading, self._lookout = landing, landing.reading, landing.lookout
+
+    def hand_out(self, messages: list[Any]) -> None:
+        """Give messages, in offset order within each partition, to their tables; then act on the events among them."""
+        events = [message for message in messages if message.error() is not None]
+        good = [message for message in messages if message.error() is None] if events else messages
+        by_partition: dict[Where, list[Any]] = {}
+        for where, group in groupby(good, key=_where):
+            by_partition.setdefault(where, []).extend(group)
+        for (name, partition), records in by_partition.items():
+            table = self._landing.tables[name]
+            if table.reads(partition):
+                self._landing.guarded(table, partial(self._take, table, partition, records))
+        for event in events:
+            self._on_event(event)
+
+    def _take(self, table: LandingTable, partition: int, messages: list[Any]) -> None:
+        if not table.loader.take(partition, messages, self._cause(table)):
+            self._landing.start_over(table, "another loader has landed since")
+        elif table.loader.is_blocked:
+            self._reading.pause(table.loader.topic, table.loader.partitions)
+
+    def _cause(self, table: LandingTable) -> Callable[[int, int], str]:
+        return partial(self._lookout.cause, table.loader.topic)
+
+    def _on_event(self, message: Any) -> None:
+        error, name, partition = message.error(), message.topic(), message.partition()
+        table = self._landing.tables.get(name) if name else None
+        if table is None or not table.reads(partition):
+            if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+                logger.warning("kafka: %s", error.str())
+            return
+        if error.code() == KafkaError._PARTITION_EOF:
+            table.loader.skip(partition, message.offset(), self._cause(table)(0, 0))
+        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
+            logger.warning("kafka: %s; looking again", error.str(), extra={"topic": name, "partition": partition})
+            self._on_out_of_range(table, partition)
+        else:
+            logger.warning("kafka: %s", error.str(), extra={"topic": name, "partition": partition})
+
+    def _on_out_of_range(self, table: LandingTable, partition: int) -> None:
+        """Land what has been read, and look at the partition afresh."""
+        self._landing.commit(table)
+        if table.reads(partition):
+            self._reading.end(table.loader.topic, [partition])
+            table.loader.end(partition)
+
+    def retry_waiting(self) -> None:
+        """Ask the registry again for what records wait for.
+
+        Raises:
+            PeerError: with `once`, it has been away for too long.
+        """
+        landing = self._landing
+        for table in landing.tables.values():
+            if table.is_open and table.loader.is_blocked:
+                landing.guarded(table, partial(self._take_waiting, table))
+            if landing.once and (blocked := table.loader.blocked):
+                error, since_ms = blocked
+                if landing.clock.monotonic_ms() - since_ms > PATIENCE_MS:
+                    for each in landing.tables.values():
+                        landing.finish(each)
+                    raise error
+
+    def _take_waiting(self, table: LandingTable) -> None:
+        loader = table.loader
+        loader.take_waiting(self._cause(table))
+        if not loader.is_blocked:
+            self._reading.begin_again(
+                loader.topic, {partition: loader.next_offset(partition) for partition in loader.partitions}
+            )
+
+
+def _where(message: Any) -> Where:
+    return message.topic(), message.partition()

@@ -1,0 +1,146 @@
+"""The tables that are being landed: their commits, and what becomes of one of them when something fails."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from headrace.clock import Clock
+from headrace.errors import CorruptError, PeerError, StorageError, VersionError
+from headrace.sinks import metrics
+from headrace.sinks.lookout import Lookout
+from headrace.sinks.reading import Reading
+from headrace.sinks.stores.roots import Root
+from headrace.sinks.table_loader import TableLoader
+from headrace.sinks.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+RETRY_INTERVAL_MS: Final = 1000
+STORAGE_RETRY_MS: Final = 5000
+PATIENCE_MS: Final = 30_000
+"""How long `--once` waits for a cluster or a registry that does not answer."""
+HELD_BYTES: Final = 40 << 20
+"""Rows in memory, over all tables; past this the fullest table is spilled. Sorting them takes as much again."""
+
+
+@dataclass(slots=True)
+class LandingTable:
+    """A table and what the loop knows about reading it."""
+
+    loader: TableLoader
+    topic: Topic
+    rest_until_ms: int = 0
+    is_open: bool = False
+    misses: int = 0
+
+    def reads(self, partition: int) -> bool:
+        """Whether a partition is being read."""
+        return self.is_open and partition in self.loader.partitions
+
+
+@dataclass(slots=True)
+class Landing:
+    """All tables, by topic."""
+
+    root: Root
+    reading: Reading
+    lookout: Lookout
+    clock: Clock
+    landed: Callable[[str], None]
+    """Told of each table that is opened or has landed something."""
+    once: bool
+    """Whether what fails ends the loader, instead of being tried again for ever."""
+    is_rewind: bool
+    tables: dict[str, LandingTable] = field(default_factory=dict)
+
+    def guarded(self, table: LandingTable, work: Callable[[], object]) -> None:
+        """Do something for one table; what fails and may heal makes that table start over, later."""
+        try:
+            work()
+        except CorruptError as error:
+            name = table.loader.topic
+            raise CorruptError(f"table {self.root.location(name, '')}: {error}; run: headrace check {self.root}") from error
+        except VersionError as error:
+            raise VersionError(f"table {self.root.location(table.loader.topic, '')}: {error}") from error
+        except PeerError as error:
+            self.start_over(table, str(error), rest_ms=RETRY_INTERVAL_MS)
+            if self.once and self.lookout.silent_ms > PATIENCE_MS:
+                raise
+        except StorageError as error:
+            self.start_over(table, str(error), rest_ms=STORAGE_RETRY_MS)
+            if self.once:
+                raise
+
+    def start_over(self, table: LandingTable, why: str, *, rest_ms: int | None = None) -> None:
+        """Drop the attempt; after a rest (random, so that racing loaders do not meet again) go on from a new fold."""
+        self.stop_reading(table)
+        if table.is_open:
+            table.is_open = False
+            if why:
+                table.loader.give_up(why)
+        pause_ms = random.randrange(100, 1500) if rest_ms is None else rest_ms
+        table.rest_until_ms = self.clock.monotonic_ms() + pause_ms
+
+    def stop_reading(self, table: LandingTable) -> None:
+        """Read no partition of a table any more."""
+        partitions = list(table.loader.partitions)
+        self.reading.end(table.loader.topic, partitions)
+        for partition in partitions:
+            table.loader.end(partition)
+
+    def commit(self, table: LandingTable) -> None:
+        """Commit what has been read of a table, or start over."""
+        self.guarded(table, lambda: self._commit(table))
+
+    def commit_due(self) -> None:
+        """Commit the tables of which something has waited long enough."""
+        for table in self.tables.values():
+            if table.is_open and table.loader.is_due():
+                self.commit(table)
+
+    def _commit(self, table: LandingTable) -> None:
+        loader = table.loader
+        if not loader.commit(lambda: self._is_same(table)):
+            self.start_over(table, "")
+            return
+        self.landed(loader.topic)
+        if not self.is_rewind:
+            self.reading.tell_landed(loader.topic, dict(loader.ends()))
+        self._show_lag(loader)
+
+    def _is_same(self, table: LandingTable) -> bool:
+        loader = table.loader
+        incarnations = {partition: loader.incarnation(partition) for partition in loader.partitions}
+        return self.lookout.is_same(loader.topic, table.topic, loader.fold, incarnations)
+
+    def _show_lag(self, loader: TableLoader) -> None:
+        for partition in loader.partitions:
+            if (end := self.reading.log_end(loader.topic, partition)) is not None:
+                metrics.LAG.labels(loader.topic, str(partition)).set(max(0, end - loader.next_offset(partition)))
+
+    def spill(self) -> None:
+        """Keep the rows in memory bounded."""
+        while sum(table.loader.attempt.held_bytes for table in self.tables.values()) > HELD_BYTES:
+            fullest = max(self.tables.values(), key=lambda table: table.loader.attempt.held_bytes)
+            self.guarded(fullest, fullest.loader.attempt.spill)
+            if not fullest.is_open:
+                return
+
+    def finish_all(self) -> None:
+        """Commit what was read; if Kafka is away it cannot be verified, and is read again at the next start."""
+        try:
+            self.lookout.topics.find()
+        except PeerError as error:
+            for table in self.tables.values():
+                self.start_over(table, str(error))
+        for table in self.tables.values():
+            self.finish(table)
+
+    def finish(self, table: LandingTable) -> None:
+        """Commit what was read of a table, and leave a checkpoint."""
+        if table.is_open and not table.loader.attempt.is_empty:
+            self.commit(table)
+        if table.is_open:
+            table.loader.close()
