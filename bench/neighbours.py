@@ -117,8 +117,7 @@ def flood(port: int, frame: bytes, connections: int = 1) -> None:
         for key, events in selector.select():
             sock: Any = key.fileobj
             if events & selectors.EVENT_READ:
-                while len(sock.recv(1 << 20)) == 1 << 20:
-                    pass
+                sock.recv(1 << 20)
             if events & selectors.EVENT_WRITE:
                 left[sock] = left[sock][sock.send(left[sock]) :] or memoryview(block)
 

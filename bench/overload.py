@@ -1,66 +1,168 @@
 """How a well-behaved client fares beside bad neighbours (docs/adr/0025).
 
-    python bench/overload.py [seconds] [words of neighbours…]          (default: 8 s each, all of them)
+    python bench/overload.py [--of headrace|kafka|floor] [--seconds 8] [words of neighbours…]          (default: all neighbours)
 
 A broker process; a client that produces a record (acks=1) and fetches it, 200 times a second; beside it a process that
-misbehaves. Prints the client's latencies alone and beside each neighbour, and the broker's memory.
+misbehaves. Prints the client's latencies alone and beside each neighbour, and the broker's memory. The same of Apache Kafka
+(`make peers`; its default settings and the JVM options of its scripts, 1 GB heap), and of servers that do next to nothing
+(bench/floor.py): what this machine itself takes.
 """
 
+import argparse
 import multiprocessing
 import os
+import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from neighbours import FLAT, NEIGHBOURS, PACKED, WIDE, WIDE_PARTITIONS, batch, connect, fetch, produce, read_answer, request
+from floor import serve
+from neighbours import (
+    FLAT,
+    NEIGHBOURS,
+    PACKED,
+    WIDE,
+    WIDE_PARTITIONS,
+    batch,
+    connect,
+    fetch,
+    list_offsets,
+    metadata,
+    produce,
+    read_answer,
+    request,
+)
 
-from tests.processes import Part, broker
+from tests.apache_kafka import AS_SHIPPED, ApacheKafka
+from tests.processes import broker
 
 RATE = 200
 TOPIC = "good"
+_WARM_UP = 10_000  # requests of each kind, so that a JVM has compiled what they need
 _HEAD = "{:>12} {:>7} {:>7} {:>12} {:>7} {:>7} {:>6} {:>5}"
 _ROW = "{:12.2f} {:7.2f} {:7.2f} {:12.2f} {:7.2f} {:7.2f} {:6.1f} {:5.0f}"
 Sample = tuple[list[float], list[float]]  # of produce and of fetch, sorted
 
 
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 8.0
-    words = sys.argv[2:]
-    chosen = {name: what for name, what in NEIGHBOURS.items() if not words or any(word in name for word in words)}
-    titles = ("produce p50", "p99", "p999", "fetch p50", "p99", "p999", "p99 ×", "MB")
-    print(f"{'latency, ms':35}", _HEAD.format(*titles), flush=True)
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, broker(Path(folder)) as part:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: where the good client goes, where its neighbour, and the process that serves the neighbour."""
+
+    port: int
+    neighbours_port: int
+    pid: int
+
+
+@contextmanager
+def headrace(folder: Path) -> Iterator[Subject]:
+    with broker(folder) as part:
+        assert part.process is not None
         port = part.ports["kafka"]
         _prepare(port)
-        quiet = _measured(port, seconds)
-        _show("none", quiet, quiet, part)
+        yield Subject(port, port, part.process.pid)
+
+
+@contextmanager
+def kafka(folder: Path) -> Iterator[Subject]:
+    with ApacheKafka(folder, java=AS_SHIPPED) as server:
+        assert server.process is not None
+        _prepare(server.port)
+        yield Subject(server.port, server.port, server.process.pid)
+
+
+@contextmanager
+def floor(folder: Path) -> Iterator[Subject]:
+    """Two servers: one for the good client alone, one for its neighbour."""
+    processes, ports = [], []
+    for name in ("good", "neighbour"):
+        (folder / name).mkdir()
+        listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        process = multiprocessing.get_context("fork").Process(target=serve, args=(listening, folder / name), daemon=True)
+        process.start()
+        processes.append(process)
+        ports.append(listening.getsockname()[1])
+        listening.close()
+    try:
+        _warm_up(ports[0])
+        assert processes[1].pid is not None
+        yield Subject(*ports, processes[1].pid)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+SUBJECTS = {"headrace": headrace, "kafka": kafka, "floor": floor}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--of", choices=SUBJECTS, default="headrace")
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("words", nargs="*")
+    asked = parser.parse_args()
+    chosen = {n: what for n, what in NEIGHBOURS.items() if not asked.words or any(word in n for word in asked.words)}
+    titles = ("produce p50", "p99", "p999", "fetch p50", "p99", "p999", "p99 ×", "MB")
+    print(f"{asked.of + ': latency, ms':38}", _HEAD.format(*titles), flush=True)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, SUBJECTS[asked.of](Path(folder)) as subject:
+        os.sync()
+        time.sleep(3)  # what was made is on the disk, and the first times of Python, Java and the kernel are over
+        quiet = _measured(subject.port, asked.seconds)
+        _show("none", quiet, quiet, subject)
         for name, what in chosen.items():
-            _show(name, _beside(what, port, seconds), quiet, part)
+            try:
+                _show(name, _beside(what, subject, asked.seconds), quiet, subject)
+            except OSError as error:  # Kafka's heap does not hold 500 half frames of 100 MB
+                print(f"{name:38} the good client is not served any more: {error}", flush=True)
+                return
 
 
 def _prepare(port: int) -> None:
+    """Make the topics and give one of them records; a broker is ready when it serves all partitions."""
     sock = connect(port)
     for name, partitions in ((TOPIC, 1), (FLAT, 1), (PACKED, 1), (WIDE, WIDE_PARTITIONS)):
         topic = {"name": name, "num_partitions": partitions, "replication_factor": 1, "assignments": [], "configs": []}
         sock.sendall(request(19, 5, {"topics": [topic], "timeout": 30000, "validate_only": False}))
         read_answer(sock)
+    asked, ready = list_offsets(WIDE, WIDE_PARTITIONS, -1), b""
+    while ready != (ready := _answered(sock, asked)) or b"\xff" * 16 in ready:  # offset and timestamp of a partition not served
+        time.sleep(0.5)
     for _ in range(100):
         sock.sendall(produce(FLAT, batch(os.urandom(900_000))))
         read_answer(sock)
-    os.sync()
-    time.sleep(3)  # what was made is on the disk, and Python's and the kernel's first times are over
+    _warm_up(port)
 
 
-def _beside(neighbour: Callable[[int], None], port: int, seconds: float) -> Sample:
-    process = multiprocessing.get_context("fork").Process(target=_misbehave, args=(neighbour, port), daemon=True)
+def _answered(sock: socket.socket, frame: bytes) -> bytes:
+    sock.sendall(frame)
+    return read_answer(sock)
+
+
+def _warm_up(port: int) -> None:
+    sock = connect(port)
+    for frame in (
+        produce(TOPIC, batch(bytes(200)), client="good"),
+        fetch(TOPIC, 0, max_bytes=300, client="good"),
+        metadata([TOPIC]),
+    ):
+        for _ in range(_WARM_UP):
+            _answered(sock, frame)
+
+
+def _beside(neighbour: Callable[[int], None], subject: Subject, seconds: float) -> Sample:
+    process = multiprocessing.get_context("fork").Process(
+        target=_misbehave, args=(neighbour, subject.neighbours_port), daemon=True
+    )
     process.start()
     time.sleep(1)
     try:
-        return _measured(port, seconds)
+        return _measured(subject.port, seconds)
     finally:
         process.kill()
         process.join()
@@ -88,29 +190,27 @@ def _measured(port: int, seconds: float) -> Sample:
         due += 1 / RATE
         time.sleep(max(0, due - time.perf_counter()))
         began = time.perf_counter()
-        producer.sendall(frame)
-        offset = int.from_bytes(read_answer(producer)[-33:-25], "big")
-        middle = time.perf_counter()
-        consumer.sendall(fetch(TOPIC, offset, max_bytes=1 << 20, client="good"))
-        read_answer(consumer)
-        produced.append((middle - began) * 1000)
-        fetched.append((time.perf_counter() - middle) * 1000)
+        offset = int.from_bytes(_answered(producer, frame)[-33:-25], "big")
+        produced.append((time.perf_counter() - began) * 1000)
+        asked = fetch(TOPIC, offset, max_bytes=1 << 20, client="good")
+        began = time.perf_counter()
+        _answered(consumer, asked)
+        fetched.append((time.perf_counter() - began) * 1000)
     return sorted(produced), sorted(fetched)
 
 
-def _show(name: str, measured: Sample, quiet: Sample, part: Part) -> None:
+def _show(name: str, measured: Sample, quiet: Sample, subject: Subject) -> None:
     produced, fetched = ([_at(sample, share) for share in (0.5, 0.99, 0.999)] for sample in measured)
     worse = max(_at(sample, 0.99) / _at(alone, 0.99) for sample, alone in zip(measured, quiet, strict=True))
-    print(f"{name:35}", _ROW.format(*produced, *fetched, worse, _resident_mb(part)), flush=True)
+    print(f"{name:38}", _ROW.format(*produced, *fetched, worse, _resident_mb(subject.pid)), flush=True)
 
 
 def _at(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def _resident_mb(part: Part) -> float:
-    assert part.process is not None
-    with open(f"/proc/{part.process.pid}/statm") as statm:
+def _resident_mb(pid: int) -> float:
+    with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

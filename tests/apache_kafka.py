@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import confluent_kafka.admin
@@ -11,14 +12,20 @@ from tests.compat.java_tools import JAVA, LIBS
 from tests.processes import free_port
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
-_HEAP = "-Xmx512m"  # the tools' 256 MiB are too few for a server
+# As the tools' own, whose 256 MiB are too few for a server.
+_FOR_TESTS = ["-Xmx512m" if argument.startswith("-Xmx") else argument for argument in JAVA]
+# What bin/kafka-server-start.sh and bin/kafka-run-class.sh give it: measure with this.
+AS_SHIPPED = [
+    "java", "-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15", "-Djava.awt.headless=true", "-cp", f"{LIBS}/*",
+]  # fmt: skip
 
 
 class ApacheKafka:
     """One node with the given id; its files are under DIR/kafka, its log is DIR/kafka.log. Stopped by its process id."""
 
-    def __init__(self, directory: Path, *, node_id: int = 1, **settings: str) -> None:
-        """`settings` are server properties, with `_` for `.`."""
+    def __init__(self, directory: Path, *, node_id: int = 1, java: Sequence[str] = _FOR_TESTS, **settings: str) -> None:
+        """`settings` are server properties, with `_` for `.`; `java` is the command line up to the class."""
         self.port, controller = free_port(), free_port()
         self.log_dirs = directory / "kafka"
         self._log, self._properties = directory / "kafka.log", directory / "kafka.properties"
@@ -39,6 +46,7 @@ class ApacheKafka:
             "group.initial.rebalance.delay.ms": "0",
         }
         given = {key.replace("_", "."): value for key, value in settings.items()}
+        self._java = java
         directory.mkdir(parents=True, exist_ok=True)
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in {**own, **given}.items()))
         self.process: subprocess.Popen[bytes] | None = None
@@ -52,19 +60,16 @@ class ApacheKafka:
         if not (self.log_dirs / "meta.properties").exists():
             arguments = ["format", "-t", CLUSTER_ID, "-c", str(self._properties)]
             done = subprocess.run(
-                [*self._java(), "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, timeout=60, check=False
+                [*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, timeout=60, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([*self._java(), "kafka.Kafka", str(self._properties)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=log, stderr=log)
         deadline = time.monotonic() + timeout_s
         while not self._answers():
             assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
             assert time.monotonic() < deadline, f"Kafka does not answer after {timeout_s} s"
         return self
-
-    def _java(self) -> list[str]:
-        return [_HEAP if argument.startswith("-Xmx") else argument for argument in JAVA]
 
     def _answers(self) -> bool:
         try:
