@@ -1,7 +1,9 @@
 """Real parts as real processes on free loopback ports, stopped by process id."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,12 +14,19 @@ from typing import Any
 
 import yaml
 
+_WORKERS = 16
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _WORKERS
+_PORTS = random.sample(range(15_000 + _WORKER, 32_000, _WORKERS), k=17_000 // _WORKERS)
+
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A loopback port that nobody listens on now, and that nobody else takes: not the kernel for a client, no other worker."""
+    while True:
+        _PORTS.append(port := _PORTS.pop(0))
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Part:
