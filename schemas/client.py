@@ -133,6 +133,18 @@ class RegistryClient:
             raise self._nonsense("GET /subjects", "no list of names")
         return answer
 
+    def subjects_of(self, schema_id: int) -> list[str]:
+        """The subjects that a schema has been registered under, also if that was deleted since; none of an unknown id."""
+        try:
+            answer = self._call("GET", f"/schemas/ids/{schema_id}/versions?deleted=true")
+        except RefusedError as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return []
+            raise
+        if not isinstance(answer, list):
+            raise self._nonsense(f"GET /schemas/ids/{schema_id}/versions", "no list")
+        return [self._member(one, "subject", str) for one in answer]
+
     def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         what = f"{method} {path}"
         data = None if body is None else json.dumps(body).encode()

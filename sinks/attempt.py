@@ -18,6 +18,7 @@ from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
 from headrace.sinks.evolution import Evolution
 from headrace.sinks.fingerprint import fingerprint
+from headrace.sinks.inputs import decide_input
 from headrace.sinks.layout import Layout
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.registered import Input, Schemas
@@ -25,7 +26,7 @@ from headrace.sinks.repeats import Repeats, has_identity
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
 from headrace.sinks.table.store import Store
-from headrace.sinks.values import Decoded, decide_input, decode
+from headrace.sinks.values import Decoded, decode
 
 MAX_AGE_MS: Final = 1_800_000
 """An attempt is committed at this age whatever the configuration says, because it lives an hour."""
@@ -104,10 +105,12 @@ class Attempt:
         if not messages:
             return
         if not self._decided:
-            self.input = decide_input(self.topic, self.input, messages, schemas)
+            self.input = decide_input(self.topic, self.input, messages, schemas, now_ms)
             self._decided = True
         kind: Input = self.input  # type: ignore[assignment] # decided above
-        decoded, bad = decode(kind, messages, schemas, progress.incarnation, partition, shape=self._shape, now_ms=now_ms)
+        decoded, bad = decode(
+            self.topic, kind, messages, schemas, progress.incarnation, partition, shape=self._shape, now_ms=now_ms
+        )
         columns = self._evolution.columns
         admitted, misfits = self._evolution.admit(decoded)
         if columns is not None and columns is not self._evolution.columns:

@@ -57,7 +57,7 @@ class JsonKeys(Section):
     compression_level: int = Field(default=1, ge=1, le=19, description="of zstd")
 
 
-Keep = tuple[Literal["key", "headers", "tombstones"], ...]
+Keep = tuple[Literal["key", "key_fields", "headers", "tombstones"], ...]
 Incompatible = Literal["quarantine", "columns"]
 
 
@@ -101,8 +101,9 @@ class Output(Section):
     rotate: Rotate = Rotate()
     keep: Keep = Field(
         default=(),
-        description="what lands of records with a schema beside their values, in columns `_key`, `_headers`, `_tombstone`;"
-        " without tombstones a record without value is quarantined",
+        description="what lands of records with a schema beside their values: `key` and `headers` in `_key`, `_headers`;"
+        " `key_fields`: also, of any topic, what the key holds by its own schema, in `_key_fields`; `tombstones`: records"
+        " without value, told by `_tombstone`, which are quarantined otherwise",
     )
     incompatible: Incompatible = Field(
         default="quarantine",
@@ -112,7 +113,13 @@ class Output(Section):
 
     @property
     def shape(self) -> Shape:
-        return Shape("key" in self.keep, "headers" in self.keep, "tombstones" in self.keep, self.incompatible == "columns")
+        return Shape(
+            key="key" in self.keep or "key_fields" in self.keep,
+            key_fields="key_fields" in self.keep,
+            headers="headers" in self.keep,
+            tombstones="tombstones" in self.keep,
+            aside=self.incompatible == "columns",
+        )
 
 
 class TopicOutput(Section):

@@ -9,10 +9,13 @@ from headrace.clock import MonotonicMs
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing, json_values
 from headrace.schemas.client import SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, Registered, RegistryClient
+from headrace.schemas.record_names import record_names
 from headrace.schemas.rows import Bad, Part
+from headrace.schemas.subjects import split
 from headrace.sinks.messages import Headers
 
 Input = Literal["avro", "json_schema", "protobuf", "json", "bytes"]
+Role = Literal["key", "value"]
 SCHEMA_HEADER: Final = "__value_schema_id"
 SchemaName = int | UUID
 """An id (in the value) or a GUID (in a header)."""
@@ -24,17 +27,17 @@ ABSENT_MS: Final = 60_000
 """How long an unknown schema is taken for absent without asking again."""
 _MAX_ABSENT: Final = 10_000
 _MAX_REFERENCES: Final = 1000
-_INPUTS: Final[dict[str, Input]] = {"AVRO": "avro", "JSON": "json_schema", "PROTOBUF": "protobuf"}
+INPUTS: Final[dict[str, Input]] = {"AVRO": "avro", "JSON": "json_schema", "PROTOBUF": "protobuf"}
 
 
-def name_of(value: bytes, headers: Headers | None) -> tuple[SchemaName, bytes] | None:
-    """The schema that a record names, and its payload; None where it names none.
+def name_of(value: bytes, headers: Headers | None, header: str = SCHEMA_HEADER) -> tuple[SchemaName, bytes] | None:
+    """The schema that a record names for its value (its key, by the key's header), and the payload; None where it names none.
 
     A header goes before the framing, as in Confluent's deserializers. In both 0x01 comes before a GUID, 0x00 before an id, and
     Protobuf's message indexes after it: they are the payload's first bytes here.
     """
     for name, content in reversed(headers or ()):
-        if name == SCHEMA_HEADER and content is not None and (named := framing.parse(content)) is not None:
+        if name == header and content is not None and (named := framing.parse(content)) is not None:
             return named[0], named[1] + value
     return framing.parse(value)
 
@@ -79,11 +82,13 @@ class Schemas:
         self._absent_ms: dict[SchemaName, MonotonicMs] = {}
         """When the registry first said that there is no such schema."""
         self._waited_ms: MonotonicMs | None = None
+        self._uses: dict[tuple[str, Role, int], tuple[bool, MonotonicMs]] = {}
+        """Whether an id's schema is registered for the keys or values of a topic, and when the registry said so."""
 
     def input_of(self, topic: str) -> Input | None:
         """What the topic's values are, by the latest schema of its subject; None where there is none."""
         latest = self._client.latest(f"{topic}-value") if self._client is not None else None
-        return None if latest is None else _INPUTS.get(latest.type, "avro")
+        return None if latest is None else INPUTS.get(latest.type, "avro")
 
     def find(self, name: SchemaName, now_ms: MonotonicMs) -> Schema | None:
         """A schema; None if the registry says that there is none, and has been given time to hear of it."""
@@ -99,6 +104,29 @@ class Schemas:
             return found
         self._wait_for(name, since_ms, now_ms)
         return None
+
+    def find_used(self, topic: str, role: Role, name: SchemaName, now_ms: MonotonicMs) -> Schema | None:
+        """A schema that a key or value of a topic names, if that is no coincidence; None also where there is none.
+
+        A GUID is told by a header that nobody else writes. An id may be part of a number: it counts where the registry has its
+        schema under `<topic>-key` (or `-value`), `<topic>-<record>` or `<record>`, as Confluent's strategies name subjects.
+        """
+        if name == 0 or (schema := self.find(name, now_ms)) is None:  # ids begin with 1
+            return None
+        return schema if isinstance(name, UUID) or self._is_used(topic, role, schema, now_ms) else None
+
+    def _is_used(self, topic: str, role: Role, schema: Schema, now_ms: MonotonicMs) -> bool:
+        known = self._uses.get((topic, role, schema.id))
+        if known is not None and (known[0] or now_ms - known[1] < ABSENT_MS):
+            return known[0]
+        assert self._client is not None, "it gave the schema"
+        names = record_names(schema.type, schema.text, schema.references)
+        wanted = {f"{topic}-{role}", *names, *(f"{topic}-{name}" for name in names)}
+        is_used = not wanted.isdisjoint(split(subject)[1] for subject in self._client.subjects_of(schema.id))
+        if len(self._uses) >= _MAX_ABSENT:
+            self._uses.clear()
+        self._uses[topic, role, schema.id] = is_used, now_ms
+        return is_used
 
     def _wait_for(self, name: SchemaName, since_ms: MonotonicMs | None, now_ms: MonotonicMs) -> None:
         if since_ms is None and (self._waited_ms is None or now_ms - self._waited_ms >= GRACE_INTERVAL_MS):

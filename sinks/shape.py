@@ -8,6 +8,7 @@ class Shape:
     """What lands of a record beside its value, and whether what is incompatible gets columns of its own."""
 
     key: bool = False
+    key_fields: bool = False
     headers: bool = False
     tombstones: bool = False
     aside: bool = False

@@ -1,30 +1,26 @@
-"""What a topic's values are, and records to rows: by the registry's schemas, JSON, or plain bytes (interfaces.md).
+"""Records to rows: by the registry's schemas, JSON, or plain bytes (interfaces.md); inputs.py decides which.
 
-Which it is is decided once per table and then said in its commit records: what the registry's subject `<topic>-value` holds;
-with schemas, too, where records name them in a header; else JSON if all values of the first batch are JSON objects; else bytes.
-A table without schemas gets them when the subject appears. A registry that cannot be asked is no reason to quarantine:
-PeerError, ask again later.
+A registry that cannot be asked is no reason to quarantine: PeerError, ask again later.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.audit import AUDIT_TOPIC
 from headrace.clock import MonotonicMs
-from headrace.errors import PeerError
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
+from headrace.sinks.keys import Keyed, by_key
 from headrace.sinks.messages import Message, headers_of, headers_of_all
-from headrace.sinks.registered import SCHEMA_HEADER, Input, SchemaName, Schemas, name_of
+from headrace.sinks.registered import Input, SchemaName, Schemas, name_of
 from headrace.sinks.shape import Shape
 
-KEY, HEADERS, TOMBSTONE = "_key", "_headers", "_tombstone"
-OWN_COLUMNS: Final = (KEY, HEADERS, TOMBSTONE, "_incarnation", "_partition", "_offset", "_timestamp")
+KEY, KEY_FIELDS, HEADERS, TOMBSTONE = "_key", "_key_fields", "_headers", "_tombstone"
+OWN_COLUMNS: Final = (KEY, KEY_FIELDS, HEADERS, TOMBSTONE, "_incarnation", "_partition", "_offset", "_timestamp")
 WITH_SCHEMAS: Final = ("avro", "json_schema", "protobuf")
 _MILLIS: Final = pa.timestamp("ms", "UTC")
 _HEADERS: Final = pa.list_(pa.struct([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.binary())]))
@@ -49,38 +45,8 @@ class Decoded:
     messages: Sequence[Message]
 
 
-def decide_input(topic: str, known: str | None, messages: Sequence[Message], schemas: Schemas) -> Input:
-    """How to read the values of a topic whose table says `known` (None: it has none yet).
-
-    Raises:
-        PeerError: undecided, and the registry cannot be asked.
-    """
-    if topic == AUDIT_TOPIC:
-        return "json"
-    if known in WITH_SCHEMAS:
-        return known  # type: ignore[return-value] # narrowed by the test
-    try:
-        if registered := schemas.input_of(topic):
-            return registered
-    except PeerError:
-        if known is None:
-            raise
-    if known in ("json", "bytes"):
-        return known  # type: ignore[return-value] # narrowed by the test
-    if any(name == SCHEMA_HEADER for message in messages for name, _ in headers_of(message) or ()):
-        return "avro"
-    values = [value for message in messages if (value := message.value()) is not None]
-    return "json" if values and all(_is_json_object(value) for value in values) else "bytes"
-
-
-def _is_json_object(value: bytes) -> bool:
-    try:
-        return isinstance(_parsed_json(value), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 def decode(
+    topic: str,
     input_: Input,
     messages: Sequence[Message],
     schemas: Schemas,
@@ -101,11 +67,22 @@ def decode(
         if bad:
             messages = [message for message in messages if headers_of(message) is not None]
     own = _OwnColumns(incarnation, partition, shape)
-    if input_ in WITH_SCHEMAS:
-        decoded, undecodable = _decode_registered(messages, schemas, own, now_ms)
-    else:
-        decoded, undecodable = _decode_plain(input_, messages, own)
-    return decoded, bad + undecodable
+    parts = by_key(topic, messages, schemas, now_ms) if shape.key_fields else [Keyed(messages)]
+    decoded: list[Decoded] = []
+    for part in parts:
+        if input_ in WITH_SCHEMAS:
+            found, undecodable = _decode_registered(part.messages, schemas, own, now_ms)
+        else:
+            found, undecodable = _decode_plain(input_, part.messages, own)
+        decoded += found if part.fields is None else [_with_key_fields(one, part) for one in found]
+        bad += undecodable
+    return decoded, bad
+
+
+def _with_key_fields(decoded: Decoded, keyed: Keyed) -> Decoded:
+    fields = keyed.of(decoded.offsets)
+    at = decoded.rows.schema.get_field_index(KEY) + 1
+    return replace(decoded, rows=decoded.rows.add_column(at, pa.field(KEY_FIELDS, fields.type), fields))
 
 
 def _decode_plain(input_: Input, messages: Sequence[Message], own: "_OwnColumns") -> tuple[list[Decoded], list[Bad]]:
@@ -126,7 +103,7 @@ def _why_not_json(value: bytes | None) -> str:
     if value is None:  # a tombstone: a row without value
         return ""
     try:
-        parsed = _parsed_json(value)
+        parsed = parsed_json(value)
         if b"\\ud" in value.lower():  # half of a surrogate pair is no text: one makes DuckDB refuse every row of a query
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -134,7 +111,8 @@ def _why_not_json(value: bytes | None) -> str:
     return ""
 
 
-def _parsed_json(value: bytes) -> Any:
+def parsed_json(value: bytes) -> Any:
+    """A value that is JSON; ValueError or RecursionError where it is none."""
     return json.loads(value.decode("utf-8"), parse_int=float)  # int() refuses more than 4300 digits
 
 

@@ -6,6 +6,13 @@ from pathlib import Path
 
 import duckdb
 import zstandard
+from confluent_kafka.schema_registry import (
+    SchemaRegistryClient,
+    record_subject_name_strategy,
+    topic_record_subject_name_strategy,
+)
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 from headrace.jobs.query import ask
 from headrace.schemas.framing import frame
@@ -129,4 +136,36 @@ def test_versions_of_a_schema_are_one_table_and_what_does_not_go_with_it_is_quar
         ]
         assert [len(record["add"]) for record in records_of(pipeline.root, "orders")] == [1, 1, 1]
         assert sum(window.count for window in reader.snapshot(pipeline.root, "orders").quarantined) == 50
+        pipeline.assert_sound()
+
+
+def test_record_names_as_subjects_and_keys_with_schemas_land_in_columns(tmp_path: Path) -> None:
+    def schema(name: str, field: str) -> str:
+        return json.dumps({"type": "record", "name": name, "namespace": "shop", "fields": [{"name": field, "type": "int"}]})
+
+    with Pipeline(tmp_path) as pipeline:
+        client = SchemaRegistryClient({"url": pipeline.registry_url})
+        by_topic = {"subject.name.strategy": topic_record_subject_name_strategy}
+        by_name = {"subject.name.strategy": record_subject_name_strategy}
+        key = AvroSerializer(client, schema("Buyer", "id"), conf=by_name)
+        ordered = AvroSerializer(client, schema("Ordered", "order"), conf=by_topic)
+        paid = AvroSerializer(client, schema("Paid", "cents"), conf=by_topic)
+        keys, values = (SerializationContext("sales", field) for field in (MessageField.KEY, MessageField.VALUE))
+        for number in range(4):
+            value = ordered({"order": number}, values) if number % 2 else paid({"cents": number}, values)
+            pipeline.produce("sales", [value], key=key({"id": number // 2}, keys))
+        pipeline.produce("sales", [None], key=key({"id": 7}, keys))
+        pipeline.load_once(keep=["key_fields", "tombstones"])
+        assert sorted(client.get_subjects()) == ["sales-shop.Ordered", "sales-shop.Paid", "shop.Buyer"]
+        sql = 'SELECT cents, "order", _key_fields.id, _tombstone FROM sales ORDER BY _offset'
+        with ask(pipeline.root, sql) as answer:
+            rows = [tuple(row.values()) for row in answer.read_all().to_pylist()]
+        assert rows == [
+            (0, None, 0, False),
+            (None, 1, 0, False),
+            (2, None, 1, False),
+            (None, 3, 1, False),
+            (None, None, 7, True),
+        ]
+        assert reader.snapshot(pipeline.root, "sales").input == "avro"
         pipeline.assert_sound()

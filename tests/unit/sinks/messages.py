@@ -48,6 +48,8 @@ class Registry:
     by_guid: Mapping[UUID, Registered] = field(default_factory=dict)
     versions: Mapping[tuple[str, int], Registered] = field(default_factory=dict)
     subjects: Mapping[str, Registered] = field(default_factory=dict)
+    registered_as: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Names of subjects by id."""
     away: PeerError | None = None
     asked: list[Any] = field(default_factory=list)
 
@@ -62,6 +64,12 @@ class Registry:
 
     def schema_by_guid(self, guid: UUID) -> Registered:
         return self._found(self.by_guid, guid, SCHEMA_NOT_FOUND)
+
+    def subjects_of(self, schema_id: int) -> list[str]:
+        self.asked.append(f"subjects of {schema_id}")
+        if self.away is not None:
+            raise self.away
+        return list(self.registered_as.get(schema_id, ()))
 
     def _found(self, known: Mapping[Any, Registered], name: Any, code: int) -> Registered:
         self.asked.append(name)

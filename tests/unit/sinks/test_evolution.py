@@ -11,20 +11,15 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
-from headrace.clock import MonotonicMs, WallMs
+from headrace.clock import MonotonicMs
 from headrace.errors import PeerError
 from headrace.schemas.client import Reference, Registered
 from headrace.schemas.framing import frame
-from headrace.sinks.attempt import Attempt
-from headrace.sinks.config import Output
 from headrace.sinks.registered import GRACE_INTERVAL_MS, GRACE_MS, Schemas
-from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
-from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.record import CommitRecord
 from tests.unit.sinks.messages import Message, Registry
+from tests.unit.sinks.one_table import OneTable, quarantined
 
 GUID = UUID("11111111-2222-3333-4444-555555555555")
 HEADER = ("__value_schema_id", b"\x01" + GUID.bytes)
@@ -58,42 +53,11 @@ def record(offset: int, schema: int, *, key: bytes | None = None, **values: Any)
     return Message(offset, frame(schema, encoded(schema, **values)), own_key=key)
 
 
-class Table:
-    """One table, attempt after attempt."""
+class Table(OneTable):
+    """One whose registry has the versions above."""
 
     def __init__(self, directory: Path, **output: Any) -> None:
-        self.directory, self.output, self.fold, self.schemas = directory, Output(**output), Fold(), registry()
-        self.records: list[CommitRecord] = []
-        self.begin()
-
-    def begin(self) -> None:
-        self.attempt = Attempt(
-            "t",
-            LocalStore(self.directory),
-            self.fold,
-            self.output,
-            name=f"attempt-{len(self.records)}",
-            started_ms=MonotonicMs(0),
-        )
-        self.attempt.start(0, 0, "id")
-
-    def take(self, *messages: Message) -> None:
-        self.attempt.take(0, messages, self.schemas, why=lambda *_: "control", now_ms=MonotonicMs(5))
-
-    def land(self, *messages: Message) -> CommitRecord:
-        if messages:
-            self.take(*messages)
-        draft = replace(self.attempt.close(WallMs(7)), seq=self.fold.seq + 1, prev=self.fold.attempt)
-        assert all(landed.balances for landed in draft.ranges)
-        self.fold.apply(draft)
-        self.records.append(draft)
-        self.begin()
-        return draft
-
-    def rows(self, landed: CommitRecord, *columns: str) -> list[tuple[Any, ...]]:
-        """The rows of a record's files, each file in its own order."""
-        tables = [pq.read_table(self.directory / names.staged(file.path)) for file in landed.add]
-        return [tuple(row.get(name) for name in ("_offset", *columns)) for table in tables for row in table.to_pylist()]
+        super().__init__(directory, registry(), **output)
 
 
 def test_versions_that_flip_and_flop_share_one_file_in_offset_order(tmp_path: Path) -> None:
@@ -284,9 +248,3 @@ def test_an_unknown_schema_is_waited_for_once_in_a_while_and_others_are_not() ->
         find(9, GRACE_INTERVAL_MS)
     source.by_id = {9: VERSIONS[1]}
     assert find(9, GRACE_INTERVAL_MS + 1) is not None
-
-
-def quarantined(table: Table, landed: CommitRecord) -> list[dict[str, Any]]:
-    assert landed.quarantine is not None
-    packed = (table.directory / landed.quarantine.path).read_bytes()
-    return [json.loads(line) for line in zstandard.ZstdDecompressor().decompressobj().decompress(packed).splitlines()]
