@@ -38,6 +38,7 @@ COMMANDS = {
     "audit": _Command("headrace.jobs.audit_command", "say whether everything written has landed", "sinks"),
     "job": _Command("headrace.jobs.job_command", "run a batch job over landed tables", "jobs"),
     "files": _Command("headrace.sinks.files_command", "list a landed table's live files", "sinks"),
+    "lag": _Command("headrace.sinks.lag.command", "say how far landing is behind, and how long that is safe", "sinks"),
     "iceberg": _Command("headrace.sinks.iceberg.command", "show landed tables as Iceberg tables", "iceberg"),
     "check": _Command("headrace.sinks.check_command", "verify every invariant of landed tables, offline", "sinks"),
     "compact": _Command("headrace.sinks.compact_command", "merge the small files of hours that are over", "sinks"),

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError
 from headrace.librdkafka import close_consumer, reason
+from headrace.sinks.lag.backlog import Retention
 
 Where = tuple[str, int]  # (topic, partition)
 TIMEOUT_S: Final = 10.0
@@ -110,6 +111,27 @@ class Topics:
                 return topic == AUDIT_TOPIC  # compacted by definition, even where a broker cannot say so
         return self._compacts[topic]
 
+    def retention(self, topics: Sequence[str]) -> dict[str, Retention]:
+        """When retention takes records of these topics; those that may not be asked for, or do not answer, are left out."""
+        if not topics:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+        found: dict[str, Retention] = {}
+        for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
+            try:
+                settings = {name: entry.value for name, entry in future.result().items()}
+                found[resource.name] = _retention(settings)
+            except (KafkaException, KeyError, ValueError):
+                continue
+        return found
+
+
+def _retention(settings: Mapping[str, str]) -> Retention:
+    if "delete" not in settings["cleanup.policy"]:
+        return Retention()
+    ms, size = int(settings["retention.ms"]), int(settings["retention.bytes"])
+    return Retention(ms if ms >= 0 else None, size if size >= 0 else None)
+
 
 class SpotReader:
     """Reads single records at given offsets, on a consumer of its own that never commits."""
@@ -135,6 +157,18 @@ class SpotReader:
         Raises:
             PeerError: some partition has not answered in time.
         """
+        found = self.records_from(offsets)
+        return {
+            where: record if record is not None and record.offset() == offsets[where] else None
+            for where, record in found.items()
+        }
+
+    def records_from(self, offsets: Mapping[Where, int]) -> dict[Where, Any]:
+        """The first record at that offset of each partition or after it; None where there is none yet.
+
+        Raises:
+            PeerError: some partition has not answered in time.
+        """
         waiting = dict(offsets)
         found: dict[Where, Any] = {}
         if not offsets:
@@ -153,8 +187,8 @@ class SpotReader:
                 error = message.error()
                 if where not in waiting or (error is not None and error.retriable()):
                     continue
-                at = waiting.pop(where)
-                found[where] = message if error is None and message.offset() == at else None
+                del waiting[where]
+                found[where] = message if error is None else None
         finally:
             self._consumer.unassign()
         return found

@@ -106,14 +106,8 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
     if not topic or "/" in topic or topic in (".", "..") or topic not in tables(root):
         shown = ", ".join(tables(root)) or "none"
         raise UsageError(f"{where}: no table {topic!r}; tables there: {shown}")
-    store = where.table(topic)
-    try:
-        fold = carry_out(read_head(), store)
-    except CorruptError as error:
-        raise CorruptError(f"table {where.location(topic, '')}: {error}; run: headrace check {where}") from error
-    except VersionError as error:
-        raise VersionError(f"table {where.location(topic, '')}: {error}") from error
-    found = find(store, fold.files)
+    fold = head(where, topic)
+    found = find(where.table(topic), fold.files)
     return TableSnapshot(
         topic,
         fold.generation,
@@ -129,6 +123,22 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         ),
         tuple(_quarantined(where, topic, fold)),
     )
+
+
+def head(root: Root, topic: str, known: Fold | None = None) -> Fold:
+    """The fold of a table as it is now; `known` is an earlier one to go on from, which is used up.
+
+    Raises:
+        CorruptError, VersionError, StorageError: its log cannot be read.
+    """
+    store = root.table(topic)
+    try:
+        fold = carry_out(read_head(known), store)
+        return carry_out(read_head(), store) if fold.is_closed else fold
+    except CorruptError as error:
+        raise CorruptError(f"table {root.location(topic, '')}: {error}; run: headrace check {root}") from error
+    except VersionError as error:
+        raise VersionError(f"table {root.location(topic, '')}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

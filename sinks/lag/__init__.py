@@ -1,0 +1,1 @@
+"""How far landing is behind, how long what has not landed is safe, and who is told of it."""

@@ -1,0 +1,108 @@
+"""What `headrace lag` found: one JSON object or one line of CSV a partition, or a table for people."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from headrace.sinks.lag import spoken
+from headrace.sinks.lag.survey import PartitionLag, TableLag, furthest_behind
+
+
+def rows(tables: Sequence[TableLag], at_ms: int) -> Iterator[dict[str, Any]]:
+    """One a partition; what is the table's is in each."""
+    for table in tables:
+        rate = table.files_per_gigabyte
+        for lag in table.partitions:
+            yield {
+                **asdict(lag),
+                "last_commit_ms": table.last_commit_ms,
+                "files": table.files,
+                "file_bytes": table.file_bytes,
+                "files_per_gigabyte": None if rate is None else round(rate, 1),
+                "at_ms": at_ms,
+            }
+
+
+def write_json(tables: Sequence[TableLag], at_ms: int, stream: TextIO) -> None:
+    """One object a line."""
+    for row in rows(tables, at_ms):
+        stream.write(json.dumps(row) + "\n")
+    stream.flush()
+
+
+def write_csv(tables: Sequence[TableLag], at_ms: int, stream: TextIO) -> None:
+    """RFC 4180 with a header; what is not known is empty."""
+    writer = csv.writer(stream, lineterminator="\n")
+    for number, row in enumerate(rows(tables, at_ms)):
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow(row.values())
+    stream.flush()
+
+
+def drawn(tables: Sequence[TableLag], now_ms: int, *, lines: int | None = None) -> Group:
+    """A table for people, of at most so many lines: what is in the most danger stays, and how many are left out is said."""
+    shown = [(table, lag) for table in tables for lag in table.partitions]
+    left_out = 0
+    if lines is not None and len(shown) > lines:
+        worst = sorted(shown, key=lambda pair: _badness(pair[1]))[: max(1, lines - 1)]
+        left_out, shown = len(shown) - len(worst), [pair for pair in shown if pair in worst]
+    drawing = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
+    drawing.add_column("topic", overflow="fold")
+    for title in ("part", "landed", "end", "lag", "oldest", "retention in", "lost", "last commit", "files", "MB", "files/GB"):
+        drawing.add_column(title, justify="right", no_wrap=True)
+    before = None
+    for table, lag in shown:
+        drawing.add_row(*_cells(table, lag, now_ms, begins=table is not before))
+        before = table
+    return Group(drawing, _summary(tables, left_out))
+
+
+def _badness(lag: PartitionLag) -> tuple[float, float]:
+    until = lag.seconds_until_retention
+    return float("inf") if until is None else until, -(lag.lag_seconds or 0.0)
+
+
+def _cells(table: TableLag, lag: PartitionLag, now_ms: int, *, begins: bool) -> list[Text]:
+    until = lag.seconds_until_retention
+    cells = [
+        Text(lag.topic if begins else ""),
+        Text(str(lag.partition)),
+        Text(f"{lag.landed_offset:,}"),
+        _known(lag.end_offset, f"{lag.end_offset or 0:,}"),
+        _known(lag.lag_offsets, f"{lag.lag_offsets or 0:,}"),
+        _known(lag.lag_seconds, spoken.duration(lag.lag_seconds or 0) if lag.lag_offsets else ""),
+        Text("" if until is None else "overtaken" if until == 0 else spoken.duration(until), style=_danger(lag)),
+        Text(f"{lag.lost_offsets:,}" if lag.lost_offsets else "", style="red"),
+    ]
+    if not begins:
+        return cells
+    rate, commit_ms = table.files_per_gigabyte, table.last_commit_ms
+    since = "never" if commit_ms is None else f"{spoken.duration(max(0, (now_ms - commit_ms) / 1000))} ago"
+    size = [Text(f"{table.files:,}"), Text(spoken.megabytes(table.file_bytes)), Text("" if rate is None else f"{rate:,.0f}")]
+    return [*cells, Text(since), *size]
+
+
+def _known(value: object, text: str) -> Text:
+    return Text("?", style="dim") if value is None else Text(text)
+
+
+def _danger(lag: PartitionLag) -> str:
+    """The colour of what retention leaves: red where that is less than what landing is behind already."""
+    until = lag.seconds_until_retention
+    return "red" if until is not None and until < max(60.0, lag.lag_seconds or 0.0) else ""
+
+
+def _summary(tables: Sequence[TableLag], left_out: int) -> Text:
+    offsets, seconds = furthest_behind(tables)
+    partitions = sum(len(table.partitions) for table in tables)
+    oldest = f", the oldest {spoken.duration(seconds)} old" if offsets else ""
+    more = f"; {left_out} that are better off are left out" if left_out else ""
+    return Text(f"{len(tables)} topics, {partitions} partitions: {offsets:,} offsets have not landed{oldest}{more}")

@@ -1,0 +1,168 @@
+"""How far landing is behind, and for how long that is safe."""
+
+import io
+import json
+from math import inf
+
+import pytest
+
+from headrace.sinks.lag import spoken
+from headrace.sinks.lag.backlog import Backlog, Pace, Retention
+from headrace.sinks.lag.report import drawn, write_csv, write_json
+from headrace.sinks.lag.survey import PartitionLag, TableLag
+
+NOW_MS = 1_790_000_000_000
+HOUR_MS = 3_600_000
+
+
+def test_what_has_landed_to_the_end_is_no_backlog_and_nothing_takes_it() -> None:
+    measure = Backlog(landed=70, log_start=20, end=70).measured(Retention(HOUR_MS, 1), 5.0, NOW_MS)
+    assert (measure.offsets, measure.seconds, measure.seconds_until_retention) == (0, 0.0, inf)
+
+
+def test_lag_is_the_offsets_to_the_end_and_the_age_of_the_first_of_them() -> None:
+    measure = Backlog(landed=70, log_start=20, end=99, oldest_ms=NOW_MS - 4500).measured(Retention(), None, NOW_MS)
+    assert (measure.offsets, measure.seconds, measure.seconds_until_retention) == (29, 4.5, inf)
+
+
+def test_a_record_that_nobody_has_read_is_as_old_as_it_is_known() -> None:
+    assert Backlog(70, 20, 99, since_ms=NOW_MS - 2500).seconds(NOW_MS) == 2.5
+    assert Backlog(70, 20, 99).seconds(NOW_MS) == 0.0
+
+
+def test_a_record_from_the_future_is_not_late() -> None:
+    assert Backlog(70, 20, 99, oldest_ms=NOW_MS + 60_000).seconds(NOW_MS) == 0.0
+
+
+def test_age_takes_the_oldest_record_when_retention_ms_have_passed_since_its_timestamp() -> None:
+    backlog = Backlog(70, 20, 99, oldest_ms=NOW_MS - 600_000)
+    assert backlog.seconds_until_retention(Retention(ms=HOUR_MS), None, NOW_MS) == 3000.0
+    assert backlog.seconds_until_retention(Retention(ms=500_000), None, NOW_MS) == 0.0
+
+
+def test_size_takes_it_when_the_start_of_the_log_gets_there_at_its_pace() -> None:
+    backlog = Backlog(70, 20, 99, oldest_ms=NOW_MS)
+    assert backlog.seconds_until_retention(Retention(bytes=1000), 2.5, NOW_MS) == 20.0
+    assert backlog.seconds_until_retention(Retention(ms=7000, bytes=1000), 2.5, NOW_MS) == 7.0
+
+
+@pytest.mark.parametrize("pace", [None, 0.0])
+def test_size_foretells_nothing_while_the_start_does_not_move_or_has_not_been_watched(pace: float | None) -> None:
+    assert Backlog(70, 20, 99).seconds_until_retention(Retention(bytes=1000), pace, NOW_MS) == inf
+
+
+def test_what_is_gone_already_has_no_time_left() -> None:
+    assert Backlog(landed=70, log_start=71, end=99).seconds_until_retention(Retention(), None, NOW_MS) == 0.0
+
+
+def test_retention_that_is_not_known_is_not_foretold() -> None:
+    assert Backlog(70, 20, 99).measured(None, 2.0, NOW_MS).seconds_until_retention is None
+
+
+def test_the_pace_of_a_start_is_known_after_ten_minutes_and_forgets_what_was_over_an_hour_ago() -> None:
+    pace = Pace()
+    minutes = [pace.saw(1000 * minute, 7 + 60_000 * minute) for minute in range(180)]
+    assert minutes[:10] == [None] * 10
+    assert minutes[10] == pytest.approx(1000 / 60)
+    stopped = [pace.saw(179_000, 7 + 60_000 * minute) for minute in range(180, 300)]
+    assert stopped[30] is not None
+    assert 0 < stopped[30] < 1000 / 60
+    assert stopped[-1] == 0.0
+
+
+def test_a_start_that_goes_back_with_a_topic_made_anew_does_not_move() -> None:
+    pace = Pace()
+    pace.saw(5000, 7)
+    assert pace.saw(0, 7 + 20 * 60_000) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0s"),
+        (0.42, "0.4s"),
+        (10, "10s"),
+        (192, "3m 12s"),
+        (3600, "1h"),
+        (3660.5, "1h 1m"),
+        (187_201, "2d 4h"),
+        (86_401, "1d"),
+    ],
+)
+def test_durations_are_said_in_their_two_greatest_units(seconds: float, said: str) -> None:
+    assert spoken.duration(seconds) == said
+
+
+def lag(topic: str, partition: int, **known: object) -> PartitionLag:
+    said = {
+        "landed_offset": 70,
+        "end_offset": 99,
+        "lag_offsets": 29,
+        "lag_seconds": 4.5,
+        "seconds_until_retention": 3000.0,
+        "lost_offsets": 0,
+    }
+    return PartitionLag(topic, partition, **{**said, **known})  # type: ignore[arg-type]
+
+
+TABLES = [
+    TableLag("blobs", (lag("blobs", 0), lag("blobs", 1, seconds_until_retention=2.0)), NOW_MS - 60_000, 4, 500_000_000),
+    TableLag(
+        "gone", (lag("gone", 0, end_offset=None, lag_offsets=None, lag_seconds=None, seconds_until_retention=None),), None, 0, 0
+    ),
+]
+
+
+def text_of(lines: int | None) -> str:
+    from rich.console import Console
+
+    out = io.StringIO()
+    Console(file=out, width=160).print(drawn(TABLES, NOW_MS, lines=lines))
+    return out.getvalue()
+
+
+def test_json_has_an_object_for_each_partition_with_what_is_the_tables_in_each() -> None:
+    out = io.StringIO()
+    write_json(TABLES, NOW_MS, out)
+    first, second, gone = map(json.loads, out.getvalue().splitlines())
+    assert first == {
+        "topic": "blobs",
+        "partition": 0,
+        "landed_offset": 70,
+        "end_offset": 99,
+        "lag_offsets": 29,
+        "lag_seconds": 4.5,
+        "seconds_until_retention": 3000.0,
+        "lost_offsets": 0,
+        "last_commit_ms": NOW_MS - 60_000,
+        "files": 4,
+        "file_bytes": 500_000_000,
+        "files_per_gigabyte": 8.0,
+        "at_ms": NOW_MS,
+    }
+    assert (second["partition"], second["files"]) == (1, 4)
+    assert (gone["end_offset"], gone["last_commit_ms"], gone["files_per_gigabyte"]) == (None, None, None)
+
+
+def test_csv_has_a_header_and_leaves_what_is_not_known_empty() -> None:
+    out = io.StringIO()
+    write_csv(TABLES, NOW_MS, out)
+    header, _, _, gone = out.getvalue().splitlines()
+    assert header.startswith("topic,partition,landed_offset,end_offset,lag_offsets")
+    assert gone == f"gone,0,70,,,,,0,,0,0,,{NOW_MS}"
+
+
+def test_people_see_each_table_once_with_its_files_and_what_is_behind_in_all() -> None:
+    text = text_of(None)
+    assert text.count("blobs") == 1
+    assert "1m ago" in text
+    assert "50m" in text
+    assert "never" in text
+    assert "2 topics, 3 partitions: 58 offsets have not landed, the oldest 4.5s old" in text
+
+
+def test_where_there_are_few_lines_those_in_danger_stay() -> None:
+    text = text_of(2)
+    assert "2.0s" in text
+    assert "50m" not in text
+    assert "2 that are better off are left out" in text
