@@ -19,7 +19,7 @@ def repair_table(store: Store) -> list[str]:
     """
     try:
         fold = carry_out(read_head(), store)
-        leaving = len(data_files(store).intersection(fold.removed))
+        leaving = sum(size is not None for size in store.sizes(tuple(fold.removed)))
         placed = carry_out(upkeep.finish_moves(fold), store)
         strangers = carry_out(_strangers(stages=store.stages), store)
         swept = carry_out(upkeep.sweep(stages=store.stages), store)

@@ -26,9 +26,12 @@ def is_installed() -> bool:
 
 
 class Hdfs:
-    """One NameNode and some DataNodes; everything of them is below DIR. Stopped by process id."""
+    """One NameNode and some DataNodes; everything of them is below DIR. Stopped by process id.
 
-    def __init__(self, directory: Path, *, data_nodes: int = 1, replication: int = 1) -> None:
+    With one replica every file that is closed waits 0.5 s: the client asks before the DataNode has told the NameNode.
+    """
+
+    def __init__(self, directory: Path, *, data_nodes: int = 2, replication: int = 2) -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"hdfs://127.0.0.1:{self.port}"

@@ -1,0 +1,105 @@
+"""Between a client and a real object store: requests lost before it, answers lost behind it, conflicts, and bytes counted."""
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>a conflicting operation is under way</Message></Error>"
+
+
+class Fate(Enum):
+    """What becomes of a request. CONFLICT: S3's 409 for a conditional put beside another, which has not happened."""
+
+    PASS = "pass"
+    LOSE_REQUEST = "lose request"
+    LOSE_ANSWER = "lose answer"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True)
+class Request:
+    """`headers` may be changed before it is passed on."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether it puts a record of a table's log."""
+        return self.method == "PUT" and "/_headrace/log/" in self.path
+
+
+class StoreProxy:
+    """Listens on a free loopback port in front of one on which a store listens; `rule` decides on every request."""
+
+    def __init__(self, store_port: int) -> None:
+        self.rule: Callable[[Request], Fate] = lambda _: Fate.PASS
+        self.fates: list[Fate] = []
+        self.answered_bytes = 0
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _relay(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = Request(self.command, self.path, dict(self.headers.items()))
+                fate = proxy.rule(request)
+                proxy.fates.append(fate)
+                if fate is Fate.CONFLICT:
+                    self._answer(409, {"Content-Length": str(len(_CONFLICT))}, _CONFLICT)
+                    return
+                answer = None if fate is Fate.LOSE_REQUEST else proxy._passed(store_port, request, body)
+                if answer is None or fate is Fate.LOSE_ANSWER:
+                    self.close_connection = True
+                    return
+                proxy.answered_bytes += len(answer[2])
+                self._answer(*answer)
+
+            def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response_only(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name there
+                pass
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _relay  # noqa: N815 - their names there
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @staticmethod
+    def _passed(port: int, request: Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in request.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            headers = {
+                name: value for name, value in answer.getheaders() if name.lower() not in ("transfer-encoding", "connection")
+            }
+            content = answer.read()
+            if request.method != "HEAD":
+                headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+                headers["Content-Length"] = str(len(content))
+            return answer.status, headers, content
+        finally:
+            connection.close()
+
+    def __enter__(self) -> "StoreProxy":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
