@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-from tests import hdfs, object_stores
+from tests import hdfs, iceberg_catalogs, object_stores
 
 REMOTE: Final = ("hdfs-native", "libhdfs", *object_stores.SERVERS)
 _number = itertools.count()
@@ -61,3 +61,25 @@ def new_root(request: pytest.FixtureRequest, missing: Callable[[str, str], NoRet
         return f"{url}?client=libhdfs" if kind == "libhdfs" else url
 
     return make
+
+
+@pytest.fixture(scope="session")
+def iceberg_catalog(
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]
+) -> Iterator[Callable[[str], dict[str, str]]]:
+    """The properties of a catalog by its kind; none for `sqlite`, which is beside the tables."""
+    started: dict[str, iceberg_catalogs.CatalogServer] = {}
+
+    def serve(kind: str) -> dict[str, str]:
+        if kind == "sqlite":
+            return {}
+        if kind not in started:
+            server = iceberg_catalogs.SERVERS[kind]
+            if not server.is_installed():
+                missing(kind, "run make peers")
+            started[kind] = server(tmp_path_factory.mktemp(kind)).__enter__()
+        return started[kind].properties
+
+    yield serve
+    for server in started.values():
+        server.kill()

@@ -1,11 +1,11 @@
-"""Run by .peers/spark's Python: read an Iceberg table by its metadata file, and print what Spark sees of it, as JSON."""
+"""Run by .peers/spark's Python: read a table of an Iceberg REST catalog, and print what Spark sees of it, as JSON."""
 
 import json
 import sys
 
 from pyspark.sql import SparkSession
 
-jar, warehouse, metadata, *filters = sys.argv[1:]
+jar, warehouse, uri, name, *filters = sys.argv[1:]
 spark = (
     SparkSession.builder.master("local[1]")
     .config("spark.jars", jar)
@@ -14,9 +14,12 @@ spark = (
     .config("spark.driver.bindAddress", "127.0.0.1")
     .config("spark.sql.session.timeZone", "UTC")
     .config("spark.sql.warehouse.dir", warehouse)
+    .config("spark.sql.catalog.rest", "org.apache.iceberg.spark.SparkCatalog")
+    .config("spark.sql.catalog.rest.type", "rest")
+    .config("spark.sql.catalog.rest.uri", uri)
     .getOrCreate()
 )
-table = spark.read.format("iceberg").load(metadata)
+table = spark.table(f"rest.{name}")
 rows = table.select("_incarnation", "_kafka_partition", "_offset").collect()
 print(
     json.dumps(

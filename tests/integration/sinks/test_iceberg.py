@@ -25,10 +25,10 @@ HOUR = 3_600_000
 T0 = 1_763_816_400_000  # 2025-11-22T13:00:00Z
 
 
-def opened(root: Path, topic: str = "logs", namespace: str = "landed") -> Table:
-    """The table as pyiceberg's own users open it."""
-    uri = f"sqlite:///{root / '_iceberg' / 'catalog.db'}"
-    return load_catalog("headrace", type="sql", uri=uri).load_table((namespace, topic))
+def opened(root: Path, topic: str = "logs", namespace: str = "landed", **catalog: str) -> Table:
+    """The table as pyiceberg's own users open it; in the SQLite beside the tables, unless `catalog` says where."""
+    beside = {"type": "sql", "uri": f"sqlite:///{root / '_iceberg' / 'catalog.db'}"}
+    return load_catalog("headrace", **(catalog or beside)).load_table((namespace, topic))
 
 
 def offsets(table: pa.Table) -> list[tuple[int, int, int]]:
