@@ -148,8 +148,10 @@ class Appends:
         writing.add_done_callback(lambda written: loop.call_soon_threadsafe(self._written, log, write, written))
 
     def _written(self, log: PartitionLog, write: BatchWrite, written: Future[int]) -> None:
-        self._pace.waited(log.log_directory, written.result(), self._clock.monotonic_ms())
-        self._first_done(log, self._appended(log, log.complete_append(write), self._queues[log][0].size_bytes))
+        size_bytes = self._queues[log][0].size_bytes
+        if size_bytes < _LARGE_BYTES:  # who dirties many pages is made to wait for them: that says nothing of small writes
+            self._pace.waited(log.log_directory, written.result(), self._clock.monotonic_ms())
+        self._first_done(log, self._appended(log, log.complete_append(write), size_bytes))
 
     def _first_done(self, log: PartitionLog, result: AppendResult) -> None:
         queue = self._queues[log]

@@ -15,6 +15,7 @@ from headrace.broker.network.connection import Connection
 from headrace.broker.network.dispatch import Dispatcher
 from headrace.broker.network.endpoint import Endpoint
 from headrace.broker.network.request_memory import RequestMemory
+from headrace.broker.network.returning import Returning
 from headrace.broker.network.tls_listener import TlsListener
 from headrace.broker.network.turns import Share, Turns
 from headrace.broker.security.access import Principal
@@ -22,6 +23,7 @@ from headrace.broker.security.tls import TlsContext
 from headrace.broker.session import Session
 from headrace.broker.telemetry.metric_families import CONNECTIONS_MUTED, REQUEST_MEMORY, REQUEST_MEMORY_LIMIT
 from headrace.broker.wire.frames import RECEIVE_BYTES
+from headrace.broker.wire.pages import Pages
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class Server:
     """The listeners of one broker, and every connection."""
 
     def __init__(self, broker: Broker) -> None:
+        """On the loop that is to serve."""
+        self._loop = asyncio.get_running_loop()
         self.broker = broker
         self.metrics = broker.metrics
         self.dispatcher = Dispatcher(broker)
@@ -50,7 +54,8 @@ class Server:
         self.metrics.watch(REQUEST_MEMORY, lambda: self.memory.held_bytes)
         self.metrics.watch(REQUEST_MEMORY_LIMIT, lambda: config.queued_max_request_bytes)
         self.metrics.watch(CONNECTIONS_MUTED, self._muted)
-        self.turns = Turns(perf_counter_ns, lambda call: asyncio.get_running_loop().call_soon(call))
+        self.turns = Turns(perf_counter_ns, self._loop.call_soon)
+        self._returning = Returning(self.turns, perf_counter_ns)
         self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server | TlsListener] = []
@@ -64,8 +69,7 @@ class Server:
             listener.start()
             self._listening.append(listener)
             return
-        loop = asyncio.get_running_loop()
-        self._listening.append(await loop.create_server(lambda: Connection(self, endpoint), sock=sock, backlog=_BACKLOG))
+        self._listening.append(await self._loop.create_server(lambda: Connection(self, endpoint), sock=sock, backlog=_BACKLOG))
 
     def share_of(self, session: Session) -> Share:
         """The share of the loop's time that all connections of one client have together."""
@@ -74,6 +78,11 @@ class Server:
         if share is None:
             share = self._shares[key] = Share()
         return share
+
+    def let_go(self, pages: Pages) -> None:
+        """The memory of a large request, of which nobody needs anything any more; may be called on any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._returning.take, pages)
 
     def _count_closed(self, reason: CloseReason) -> None:
         self.metrics.connections_closed[reason.value] += 1

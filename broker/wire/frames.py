@@ -5,9 +5,10 @@ anything is allocated, and memory is given as bytes arrive, not as they are prom
 what was sent, and a silent connection nothing.
 """
 
-import mmap
 import struct
+from collections.abc import Callable
 
+from headrace.broker.wire.pages import Pages
 from headrace.errors import PeerError
 
 _SIZE = struct.Struct(">i")
@@ -28,16 +29,18 @@ class FrameReader:
     own memory, so that the rest is received where it stays.
     """
 
-    __slots__ = ("_data", "_end", "_max_bytes", "_own", "_own_end", "_position", "_rest", "_shared")
+    __slots__ = ("_data", "_end", "_let_go", "_max_bytes", "_own", "_own_end", "_position", "_rest", "_shared")
 
-    def __init__(self, max_bytes: int, shared: bytearray) -> None:
-        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`); `shared` is RECEIVE_BYTES long."""
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, shared: bytearray, let_go: Callable[[Pages], None] | None = None) -> None:
+        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`); `shared` is RECEIVE_BYTES long;
+        `let_go` is handed the memory of a large frame when nothing refers to it any more (else it goes back in one call).
+        """
+        self._max_bytes, self._let_go = max_bytes, let_go
         self._shared = memoryview(shared)
         self._data = self._shared  # what is being cut: from _position to _end
         self._position = self._end = 0
         self._rest = b""  # up to three bytes of a size
-        self._own: bytearray | mmap.mmap | None = None  # of the size that was promised; the first _own_end bytes are there
+        self._own: bytearray | Pages | None = None  # of the size that was promised; the first _own_end bytes are there
         self._own_end = 0
 
     @property
@@ -130,20 +133,12 @@ class FrameReader:
             self._rest = bytes(there)
         else:
             (size,) = _SIZE.unpack_from(there)
-            self._own = _memory(size)
+            own = self._own = _memory(size, self._let_go)
             self._own_end = len(there) - _SIZE.size
-            self._own[: self._own_end] = there[_SIZE.size :]
+            own[: self._own_end] = there[_SIZE.size :]
         self._data, self._position, self._end = self._shared, 0, 0
 
 
-def _memory(size: int) -> bytearray | mmap.mmap:
-    """Room for `size` bytes, which costs nothing before they come, but for small ones.
-
-    `bytearray` writes zeros at once. Private, or the kernel would take it for shared memory; no huge pages, of which a single
-    byte would cost 2 MB.
-    """
-    if size < _MAPPED_BYTES:
-        return bytearray(size)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return pages
+def _memory(size: int, let_go: Callable[[Pages], None] | None) -> bytearray | Pages:
+    """Room for `size` bytes, which costs nothing before they come, but for small ones: `bytearray` writes zeros at once."""
+    return bytearray(size) if size < _MAPPED_BYTES else Pages(size, let_go)

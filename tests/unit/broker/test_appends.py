@@ -2,17 +2,24 @@
 
 import asyncio
 import os
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from headrace.broker.appends import Appends
 from headrace.broker.flushing import Flusher
 from headrace.broker.log.batch import parse_header
 from headrace.broker.log.compression import GZIP
 from headrace.broker.log.directory import LogDirectory
+from headrace.broker.log.disk import Buffer
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, batches, build_batch
 from headrace.broker.log.results import AppendResult
+from headrace.broker.pace import SLOW_WRITE_MS
 from headrace.broker.telemetry.metrics import Durations, Traffic
 from headrace.broker.waiting import Waiters
 from headrace.broker.wire import ErrorCode
@@ -109,6 +116,24 @@ def test_a_large_batch_is_written_in_a_thread_and_those_behind_it_wait() -> None
         assert [(await outcome(each)).base_offset for each in (large, behind)] == [0, 3]
         await closing
         assert [header.base_offset for header, _ in batches(world.log.read(0, 1 << 24).records)] == [0, 3]
+
+    asyncio.run(steps())
+
+
+def test_a_disk_that_keeps_large_batches_waiting_is_not_slow_for_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps() -> None:
+        world = World("producer")
+        kind = type(world.log.segments.active.file)
+        write = kind.pwrite
+
+        def throttled(file: Any, buffers: Sequence[Buffer], position: int) -> None:
+            if sum(map(len, buffers)) > 600_000:
+                time.sleep(1.5 * SLOW_WRITE_MS / 1000)
+            write(file, buffers, position)
+
+        monkeypatch.setattr(kind, "pwrite", throttled)
+        assert (await outcome(world.append(3, 300_000))).error == 0
+        assert isinstance(world.append(1, 10), AppendResult)
 
     asyncio.run(steps())
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.broker.wire.frames import RECEIVE_BYTES, FrameError, FrameReader
+from headrace.broker.wire.pages import PIECE_BYTES, Pages
 
 MAX_BYTES = 3_000_000
 
@@ -124,6 +125,37 @@ def test_promised_bytes_cost_nothing_until_they_arrive(count: int) -> None:
         feed(reader, struct.pack(">i", 100_000_000) + b"only this")
     assert sum(reader.held_bytes for reader in readers) == count * len(b"only this")
     assert resident_bytes() - before < 2_000_000 + count * 10_000
+
+
+def test_the_memory_of_a_large_frame_goes_back_in_pieces_once_nobody_looks_at_it() -> None:
+    large: list[Pages] = []
+    reader = FrameReader(1 << 30, bytearray(RECEIVE_BYTES), large.append)
+    reader_of_small = FrameReader(1 << 30, bytearray(RECEIVE_BYTES), large.append)
+    feed(reader_of_small, framed(bytes(1_000_000)))
+    data = memoryview(struct.pack(">i", 9_000_000) + b"x" * 9_000_000)
+    while data:
+        room = reader.buffer()
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        reader.received(count)
+        reader.settle()
+        data = data[count:]
+    del room
+    frame = reader.take()
+    assert isinstance(frame, memoryview)
+    records = frame[1000:]
+    del frame
+    assert not large
+    assert records[-1:] == b"x"
+    del records
+    (pages,) = large
+    before, position = resident_bytes(), 0
+    positions = [position := pages.give_back(position) for _ in range(3)]
+    assert positions == [PIECE_BYTES, 2 * PIECE_BYTES, 9_000_000]
+    assert before - resident_bytes() > 8_500_000
+    large.clear()
+    del pages
+    assert not large, "they are let go of once"
 
 
 def resident_bytes() -> int:

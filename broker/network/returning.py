@@ -1,0 +1,35 @@
+"""The memory of large requests on its way back to the system: in pieces, in turns like everybody's (`turns.py`)."""
+
+from collections import deque
+from collections.abc import Callable
+
+from headrace.broker.network.turns import Share, Turns
+from headrace.broker.wire.pages import Pages
+
+
+class Returning:
+    """Stands in the line as a client does, so that who asks little goes before it."""
+
+    def __init__(self, turns: Turns, now_ns: Callable[[], int]) -> None:
+        self.share = Share()
+        self.is_in_line = False
+        self._turns, self._now_ns = turns, now_ns
+        self._waiting: deque[Pages] = deque()
+        self._position = 0  # what of the first is given back
+
+    def take(self, pages: Pages) -> None:
+        """Pages that nobody looks at any more."""
+        self._waiting.append(pages)
+        self._turns.ask(self)
+
+    def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:  # noqa: ARG002 - as the line calls it
+        """Give back what there is time for; whether more is left."""
+        while self._waiting:
+            first = self._waiting[0]
+            self._position = first.give_back(self._position)
+            if self._position == len(first):
+                self._waiting.popleft()
+                self._position = 0
+            if self._now_ns() >= until_ns:
+                break
+        return bool(self._waiting)
