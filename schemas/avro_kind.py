@@ -4,6 +4,7 @@ Readability is `avro.compatibility`, Apache Avro's own rules (ADR 0010).
 """
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import avro.name
 import avro.schema
 import fastavro
 
+from headrace.schemas.avro_text import definitions, written
 from headrace.schemas.invalid import InvalidSchemaError
 
 # Avro says that an unknown logical type is ignored; the library says so on stderr, each time.
@@ -40,12 +42,14 @@ class AvroSchema:
     """A valid schema.
 
     Attributes:
-        text: as it was given, without insignificant spaces.
+        text: as Java writes it (`avro_text`): what is stored.
+        resolved: the same with what it refers to written out.
         meaning: equal for two texts that mean the same: the order of attributes, spaces, and how a name's namespace or a plain
             type is written do not count; docs, defaults, aliases and other attributes do.
     """
 
     text: str
+    resolved: str
     meaning: str
     parsed: avro.schema.Schema = field(repr=False)
 
@@ -54,17 +58,70 @@ class AvroSchema:
         """What normalization would change does not count in the first place."""
         return self.text
 
-    def unreadable(self, writer: "AvroSchema", which: str) -> list[str]:
+    def fields(self) -> set[str]:
+        """See `kinds.Parsed`."""
+        return {str(one.name) for one in self.parsed.fields} if isinstance(self.parsed, avro.schema.RecordSchema) else set()
+
+    def unreadable(self, writer: "AvroSchema", mine: str, others: str, *, lenient: bool) -> list[str]:  # noqa: ARG002  # of JSON alone
         """See `kinds.Parsed`."""
         try:
             checker: Any = avro.compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro has no types here
             result = checker.get_compatibility(self.parsed, writer.parsed)
         except RecursionError:
-            return [f"{which}: the schemas are nested too deeply to compare"]
+            return ["the schemas are nested too deeply to compare"]
         if result.compatibility is avro.compatibility.SchemaCompatibilityType.compatible:
             return []
-        kinds = ", ".join(sorted({str(kind.value) for kind in result.incompatibilities}))
-        return [f"{which}: {kinds}: {'; '.join(sorted(result.messages))} at {', '.join(sorted(result.locations))}"]
+        return _said(result, mine, others)
+
+
+_OF_BOTH: Final = "in the {mine} schema does not match with the {others} schema"
+# The error's type: how its message begins in `avro.compatibility`, how its place ends, and what Confluent's registry says.
+_ERRORS: Final = {
+    "FIXED_SIZE_MISMATCH": (r"expected: .*, found: ", r"/size", "The size of FIXED type field at path '{path}' " + _OF_BOTH),
+    "NAME_MISMATCH": (r"expected: [^,]*$", r"/name", "The name of the schema has changed (path '{path}')"),
+    "TYPE_MISMATCH": (r"reader type: ", r"", "The type (path '{path}') of a field " + _OF_BOTH),
+    "MISSING_UNION_BRANCH": (
+        r"reader union lacking ",
+        r"",
+        "The {mine} schema is missing a type inside a union field at path '{path}' in the {others} schema",
+    ),
+    "MISSING_ENUM_SYMBOLS": (
+        r"\{",
+        r"/symbols",
+        "The {mine} schema is missing enum symbols '{info}' at path '{path}' in the {others} schema",
+    ),
+    "READER_FIELD_MISSING_DEFAULT_VALUE": (
+        r"\w+$",
+        r"/fields/\d+",
+        "The field '{info}' at path '{path}' in the {mine} schema has no default value and is missing in the {others} schema",
+    ),
+}
+_OWN_PLACES: Final = re.compile("(" + "|".join(end for _, end, _ in _ERRORS.values() if end) + ")$")
+
+
+def _said(result: Any, mine: str, others: str) -> list[str]:
+    """One line for each type of error, in Confluent's words.
+
+    The library tells which messages and which places there are, not which go together.
+    """
+    found = []
+    for kind in dict.fromkeys(one.value.upper() for one in result.incompatibilities):
+        begins, ends, description = _ERRORS[kind]
+        infos = [_java(one) for one in sorted(result.messages) if re.match(begins, one)]
+        paths = [
+            one for one in sorted(result.locations) if (re.search(f"{ends}$", one) if ends else not _OWN_PLACES.search(one))
+        ]
+        info, path = ", ".join(infos), ", ".join(paths)
+        text = description.format(info=info, path=path, mine=mine, others=others)
+        found.append(f"{{errorType:'{kind}', description:'{text}', additionalInfo:'{info}'}}")
+    return found
+
+
+def _java(message: str) -> str:
+    """A message as Java's library has it."""
+    if message.startswith("reader type: "):
+        return re.sub(r"type: (\w+)", lambda found: f"type: {found[1].upper()}", message)
+    return "[" + ", ".join(sorted(re.findall(r"'([^']*)'", message))) + "]" if message.startswith("{") else message
 
 
 def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
@@ -76,17 +133,25 @@ def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
     try:
         names = avro.name.Names()
         named: dict[str, Any] = {}
+        referred: dict[str, Any] = {}
         for one in references:
-            avro.schema.make_avsc_object(json.loads(one.text), names, validate_enum_symbols=True)
-            fastavro.parse_schema(json.loads(one.text), named_schemas=named)
+            other = json.loads(one.text)
+            avro.schema.make_avsc_object(other, names, validate_enum_symbols=True)
+            fastavro.parse_schema(other, named_schemas=named)
+            referred |= definitions(other)
         tree = json.loads(text)
         parsed = avro.schema.make_avsc_object(tree, names, validate_enum_symbols=True)
         canonical = _canonical(fastavro.parse_schema(tree, named_schemas=named))
-        compact = json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        compact.encode()  # half of a surrogate pair is no text that others can read
+        texts = [_compact(written(tree)), _compact(written(tree, referred))]
     except _PARSE_ERRORS as error:
         raise InvalidSchemaError(str(error) or repr(error)) from error
-    return AvroSchema(compact, json.dumps(canonical, sort_keys=True), parsed)
+    return AvroSchema(texts[0], texts[1], json.dumps(canonical, sort_keys=True), parsed)
+
+
+def _compact(tree: Any) -> str:
+    text = json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text.encode()  # half of a surrogate pair is no text that others can read
+    return text
 
 
 def identity(text: str) -> str:

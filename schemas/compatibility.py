@@ -7,6 +7,8 @@ from headrace.schemas.kinds import Parsed
 
 DEFAULT_LEVEL: Final = "BACKWARD"
 LEVELS: Final = ("NONE", *(name + kind for name in ("BACKWARD", "FORWARD", "FULL") for kind in ("", "_TRANSITIVE")))
+LENIENT: Final = "LENIENT"
+POLICIES: Final = ("STRICT", LENIENT)  # of JSON Schemas alone: whether an open content model may have held anything
 T = TypeVar("T")
 
 
@@ -17,18 +19,19 @@ def compared(level: str, earlier: Sequence[T]) -> Sequence[T]:
     return earlier if level.endswith("_TRANSITIVE") else earlier[-1:]
 
 
-def problems(level: str, schema: Parsed, earlier: Sequence[Parsed]) -> list[str]:
-    """What stands against `schema` after `earlier` (oldest first) at a level; nothing where it is compatible.
+def problems(level: str, new: Parsed, old: Parsed, *, lenient: bool = False) -> list[str]:
+    """What stands against a schema after an earlier one at a level; nothing where it is compatible.
 
-    BACKWARD: readers with the new schema read data of the last; FORWARD: readers with the last read data of the new;
-    FULL: both; _TRANSITIVE: not only the last, but all.
+    BACKWARD: readers with the new schema read data of the earlier one; FORWARD: readers with the earlier one read data of the
+    new; FULL: both.
     """
+    if level == "NONE":
+        return []
+    if type(old) is not type(new):
+        return ["Incompatible because of different schema type"]
     found: list[str] = []
-    for other in compared(level, earlier):
-        if type(other) is not type(schema):
-            return ["the schema is of another type than the earlier one"]
-        if level.startswith(("BACKWARD", "FULL")):
-            found += schema.unreadable(other, "new reader, old data")
-        if level.startswith(("FORWARD", "FULL")):
-            found += other.unreadable(schema, "old reader, new data")
+    if level.startswith(("FORWARD", "FULL")):
+        found += old.unreadable(new, "old", "new", lenient=lenient)
+    if level.startswith(("BACKWARD", "FULL")):
+        found += new.unreadable(old, "new", "old", lenient=lenient)
     return found

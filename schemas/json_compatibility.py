@@ -13,6 +13,7 @@ from typing import Any, Final
 
 _MOST_COMPARISONS: Final = 5_000
 _MOST_REFS: Final = 50  # one that points to one that points …
+_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]")  # `(a|aa)+` alone takes for ever
 _COMBINED: Final = ("allOf", "anyOf", "oneOf")
 _BY_KEYWORD: Final[Mapping[str, Sequence[str]]] = {
     "object": (
@@ -59,13 +60,17 @@ class _Schema:
     parts: tuple[Node, ...] = ()
 
 
-def differences(old: Node, new: Node) -> list[str]:
-    """What of the documents that `old` allows `new` may refuse, each with its place in `new` or `old`."""
-    return list(dict.fromkeys(_Comparison().compare(old, new, "#")))
+def differences(old: Node, new: Node, *, lenient: bool = False) -> list[str]:
+    """What of the documents that `old` allows `new` may refuse, each with its place in `new` or `old`.
+
+    Where it is `lenient`, properties that `old` did not name are taken not to have been there.
+    """
+    return list(dict.fromkeys(_Comparison(lenient).compare(old, new, "#")))
 
 
 class _Comparison:
-    def __init__(self) -> None:
+    def __init__(self, lenient: bool) -> None:
+        self._lenient = lenient
         self._known: dict[tuple[int, int], list[str]] = {}
         self._kept: list[Node] = []  # so that no id of a tree comes again
 
@@ -99,7 +104,7 @@ class _Comparison:
         found = list(self._limits(old, new, path))
         if old.kind == "object":
             found += [*self._required(old, new, path), *self._properties(old, new, path), *self._dependencies(old, new, path)]
-            found += self._rest("additionalProperties", old, new, path)
+            found += [] if self._lenient else self._rest("additionalProperties", old, new, path)
         if old.kind == "array":
             found += [*self._items(old, new, path)]
         return found
@@ -166,12 +171,12 @@ class _Comparison:
         if covering is None:
             if _schema(old).kind != "nothing":
                 yield f"{where}: it was removed, and additionalProperties is false"
-        elif found := self.compare(old, covering, where):
+        elif not self._lenient and (found := self.compare(old, covering, where)):
             yield from (f"{one} (it was removed, and what allows it now is narrower)" for one in found)
 
     def _added(self, old: _Schema, new: Node, name: str, where: str) -> Iterator[str]:
         covering = _covering(old, name)
-        if covering is None or _schema(new).kind == "anything":
+        if covering is None or self._lenient or _schema(new).kind == "anything":
             return
         if covering.tree is True:
             yield f"{where}: it was added where anything was allowed (additionalProperties is not false)"
@@ -291,7 +296,8 @@ def _covering(schema: _Schema, name: str) -> Node | None:
 
 def _matches(pattern: str, name: str) -> bool:
     """Whether a pattern is found in a name; of patterns that could take for ever, none is."""
-    if len(pattern) > 200 or len(name) > 200 or sum(pattern.count(mark) for mark in "*+?{") > 1:
+    repeats = sum(pattern.count(mark) for mark in "*+?{")
+    if len(pattern) > 200 or len(name) > 200 or repeats > 1 or _REPEATED_GROUP.search(pattern):
         return False
     try:
         return re.search(pattern, name) is not None

@@ -47,14 +47,23 @@ class JsonSchema:
         """Members in the order of their names."""
         return _compact(self.node.tree, sort=True)
 
-    def unreadable(self, writer: "JsonSchema", which: str) -> list[str]:
+    def fields(self) -> set[str]:
+        """See `kinds.Parsed`."""
+        tree = self.node.tree
+        found = tree.get("properties") if isinstance(tree, dict) else None
+        return set(found) if isinstance(found, dict) else set()
+
+    def unreadable(self, writer: "JsonSchema", mine: str, others: str, *, lenient: bool) -> list[str]:
         """See `kinds.Parsed`."""
         try:
-            return [f"{which}: {one}" for one in differences(writer.node, self.node)]
+            return [
+                f"{one} (read with the {mine} schema, written with the {others} one)"
+                for one in differences(writer.node, self.node, lenient=lenient)
+            ]
         except RecursionError:
-            return [f"{which}: the schemas are nested too deeply to compare"]
+            return ["the schemas are nested too deeply to compare"]
         except _UNRESOLVABLE as error:
-            return [f"{which}: {error}"]
+            return [str(error)]
 
 
 def parse(text: str, references: Sequence[_Named] = ()) -> JsonSchema:

@@ -21,8 +21,15 @@ class Parsed(Protocol):
         """As it is stored where normalization is asked for: the same for all that mean the same."""
         ...
 
-    def unreadable(self, writer: Any, which: str) -> list[str]:
-        """Why a reader with this one cannot read what was written with `writer`, each said with its place after `which`."""
+    def fields(self) -> set[str]:
+        """Names of fields at the top: of the record, of the object, of the messages."""
+        ...
+
+    def unreadable(self, writer: Any, mine: str, others: str, *, lenient: bool) -> list[str]:
+        """Why a reader with this one cannot read what was written with `writer`; `mine` and `others` say which is the new one.
+
+        Where it is `lenient`, what an open content model may have held does not count (JSON Schema).
+        """
         ...
 
 

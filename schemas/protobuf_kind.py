@@ -60,12 +60,19 @@ class ProtobufSchema:
         """The base64 of its `FileDescriptorProto`."""
         return base64.b64encode(self.files[-1].SerializeToString()).decode()
 
-    def unreadable(self, writer: "ProtobufSchema", which: str) -> list[str]:
+    def fields(self) -> set[str]:
+        """See `kinds.Parsed`."""
+        return {field.name for message in self.files[-1].message_type for field in message.field}
+
+    def unreadable(self, writer: "ProtobufSchema", mine: str, others: str, *, lenient: bool) -> list[str]:  # noqa: ARG002  # of JSON alone
         """See `kinds.Parsed`."""
         try:
-            return [f"{which}: {one}" for one in differences(Types(writer.files), Types(self.files))]
+            return [
+                f"{one} (read with the {mine} schema, written with the {others} one)"
+                for one in differences(Types(writer.files), Types(self.files))
+            ]
         except RecursionError:
-            return [f"{which}: the schemas are nested too deeply to compare"]
+            return ["the schemas are nested too deeply to compare"]
 
 
 def parse(text: str, references: Sequence[_Named] = ()) -> ProtobufSchema:

@@ -13,6 +13,13 @@ from headrace.schemas.schema import Reference, Schema
 
 MAX_ID: Final = 2**31 - 1
 MODES: Final = ("READWRITE", "READONLY", "READONLY_OVERRIDE", "IMPORT", "FORWARD")
+LEVEL: Final = "compatibilityLevel"
+# Members of a configuration, in the order in which they are written; `validateRules` is kept for clients alone.
+MEMBERS: Final[Mapping[str, type]] = {
+    "alias": str, "normalize": bool, "validateFields": bool, "validateRules": bool,
+    LEVEL: str, "compatibilityPolicy": str, "compatibilityGroup": str,
+    "defaultMetadata": dict, "overrideMetadata": dict, "defaultRuleSet": dict, "overrideRuleSet": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ def schema_value(subject: str, version: int, schema_id: int, schema: Schema) -> 
 
 def encode_config(subject: str | None, config: Mapping[str, Any]) -> bytes:
     """The value under a `ConfigKey`."""
-    return _json(({} if subject is None else {"subject": subject}) | dict(config))
+    return _json(({} if subject is None else {"subject": subject}) | {name: config[name] for name in MEMBERS if name in config})
 
 
 def encode_mode(subject: str | None, mode: str) -> bytes:
@@ -154,9 +161,7 @@ def parse_schema_value(value: bytes) -> SchemaValue | None:
     if not all(one is None or isinstance(one, dict) for one in (metadata, rule_set)):
         return None
     assert isinstance(schema_id, int)
-    return SchemaValue(
-        schema_id, Schema(kind, text, references, metadata or None, rule_set or None), body.get("deleted") is True, body
-    )
+    return SchemaValue(schema_id, Schema(kind, text, references, metadata, rule_set), body.get("deleted") is True, body)
 
 
 def parse_references(found: Any) -> tuple[Reference, ...] | None:

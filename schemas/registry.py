@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 from headrace.errors import PeerError
-from headrace.schemas import judging
+from headrace.schemas import contract, judging
 from headrace.schemas.records import (
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,
     ModeKey,
     SchemaKey,
+    SchemaValue,
     encode_config,
     encode_deletion,
     encode_mode,
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _READ_BACK_S: Final = 15.0
 _TRIES: Final = 100
+NEXT: Final = -1  # as a version: whatever is next, and its metadata says so
+_FROM_CONFIG: Final = {"defaultMetadata", "overrideMetadata", "defaultRuleSet", "overrideRuleSet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,65 +167,91 @@ class Registry:
 
         Args:
             schema: its type has accepted it.
-            chosen: id and version, where the subject is in mode IMPORT.
+            chosen: id and version, where the subject is in mode IMPORT; else the version that must be the next one, or -1 for
+                any that is to say its number in its metadata.
         Raises:
             RestError: it is incompatible (409), the subject's mode forbids it (422), or the log did not take it (5xx).
         """
         chosen = chosen or Chosen()
-        found = self._registered(subject, schema, chosen)
+        found = await self._there(subject, schema, chosen)
         if found is not None:
             return found
         async with self._changing:
             for _ in range(_TRIES):
                 await self._repair()
-                found = self._registered(subject, schema, chosen)
+                found = await self._there(subject, schema, chosen) or await self._register(subject, schema, chosen)
                 if found is not None:
                     return found
-                await self._register(subject, schema, chosen)
         raise RestError(500, 50001, f"other registries kept on changing {subject}; try again")
 
-    def _registered(self, subject: str, schema: Schema, chosen: "Chosen") -> Version | None:
-        found = self.store.find(subject, schema)
-        if found is None or (chosen.id or found.value.id) != found.value.id:
-            return None
-        return found if (chosen.version or found.version) == found.version else None
+    async def look_up(self, subject: str, schema: Schema, *, deleted: bool = False) -> Version | None:
+        """Find a schema under a subject; one without metadata and rules may have those of the newest version."""
+        found = self.store.find(subject, schema, deleted=deleted)
+        found = found or self.store.find(subject, self._completed(subject, schema), deleted=deleted)
+        return found or await judging.written_out(self.store, subject, schema, deleted=deleted)
 
-    async def _register(self, subject: str, schema: Schema, chosen: "Chosen") -> None:
-        """Write the record, void or not; the fold says."""
-        judging.may_register(self.store, subject, with_id=chosen.id is not None)
+    async def _there(self, subject: str, schema: Schema, chosen: "Chosen") -> Version | None:
+        """The version that a registration would make, if it is there."""
+        versions = self.store.versions(subject)[::-1]
+        if chosen.id is not None:
+            same = (one for one in versions if one.value.id == chosen.id and chosen.version in (None, one.version))
+            return next((one for one in same if schema.stands_for(one.schema, one.version)), None)
+        if chosen.version == NEXT:
+            return versions[0] if versions and schema.stands_for(versions[0].schema, versions[0].version) else None
+        if chosen.version is not None:
+            return None
+        if _FROM_CONFIG & self.store.settings.config_in_force(subject).keys():
+            return self.store.find(subject, self._completed(subject, schema))
+        return await self.look_up(subject, schema)
+
+    def _completed(self, subject: str, schema: Schema, version: int | None = None, *, count: bool = False) -> Schema:
+        """The same with the metadata and rules that it gets as the next version of a subject."""
         earlier = self.store.versions(subject)
-        if earlier and not schema.has_contract:
-            schema = schema.under_contract_of(earlier[-1].schema)
+        last = (earlier[-1].schema.metadata, earlier[-1].schema.rule_set) if earlier else (None, None)
+        config = self.store.settings.config_in_force(subject)
+        metadata, rules = contract.completed((schema.metadata, schema.rule_set), last, config)
+        if version is not None and (count or contract.count_in(metadata) is not None):
+            metadata = contract.counted(metadata, version)
+        return schema.under(metadata, rules)
+
+    async def _register(self, subject: str, schema: Schema, chosen: "Chosen") -> Version | None:
+        """Write the record; the version, or None if it turned out void."""
+        judging.may_register(self.store, subject, with_id=chosen.id is not None)
         if chosen.id is None:
-            await judging.check(self.store, subject, schema, earlier)
+            number = self.store.next_version(subject)
+            schema = self._completed(subject, schema, number, count=chosen.version is not None)
+            await judging.check(self.store, subject, schema, self.store.versions(subject))
             key, value = self.store.new_version(subject, schema)
+            if chosen.version not in (None, NEXT, key.version):
+                raise RestError(422, 42201, f"Version is not one more than previous version: {key.version} would be next")
         else:
             key, value = self._imported(subject, schema, chosen, chosen.id)
         context = split(subject)[0]
         if context not in self.store.contexts():
             await self._write(ContextKey(context).encode(), ContextKey(context).value())
         await self._write(key.encode(), value.encode())
+        bound = self.store.version(subject, key.version)
+        mine = bound is not None and (bound.value.id, bound.schema.identity) == (value.id, value.schema.identity)
+        return bound if mine else None
 
-    def _imported(self, subject: str, schema: Schema, chosen: "Chosen", schema_id: int) -> tuple[SchemaKey, Any]:
+    def _imported(self, subject: str, schema: Schema, chosen: "Chosen", schema_id: int) -> tuple[SchemaKey, SchemaValue]:
         owner = self.store.identity_of(subject, schema_id)
         if owner not in (None, schema.identity):
             raise RestError(422, 42205, f"Overwrite new schema with id {schema_id} is not permitted.")
-        if self.store.has_id(subject, schema) and self.store.id_for(subject, schema) != schema_id:
-            known = self.store.id_for(subject, schema)
-            raise RestError(422, 42207, f"Schema already registered with id {known} instead of input id {schema_id}")
-        key, value = self.store.new_version(subject, schema)
-        version = chosen.version or key.version
+        version = self.store.next_version(subject) if chosen.version in (None, NEXT) else chosen.version
+        assert version is not None
         if self.store.version(subject, version, deleted=True) is not None:
             raise RestError(422, 42205, f"Version {version} of subject {subject} is there already")
-        return SchemaKey(subject, version), schema_value(subject, version, schema_id, value.schema)
+        return SchemaKey(subject, version), schema_value(subject, version, schema_id, schema)
 
-    async def set_config(self, subject: str | None, changes: Mapping[str, Any]) -> None:
-        """Change members of a configuration; one that is None is taken back."""
+    async def set_config(self, subject: str | None, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change members of a configuration, and return it; one that is None is taken back."""
         judging.may_change(self.store, subject)
         async with self._changing:
             config = {**self.store.settings.config(subject), **changes}
             kept = {name: value for name, value in config.items() if value is not None}
             await self._write(ConfigKey(subject).encode(), encode_config(subject, kept) if kept else None)
+            return kept
 
     async def unset_config(self, subject: str | None) -> None:
         """Take back the configuration of a subject, of a context, or of all."""
@@ -231,16 +260,25 @@ class Registry:
             await self._write(ConfigKey(subject).encode(), None)
 
     async def set_mode(self, subject: str | None, mode: str, *, force: bool) -> None:
-        """Set the mode of a subject, of a context, or of all; IMPORT, unless forced, only where there are no schemas."""
+        """Set the mode of a subject, of a context, or of all.
+
+        IMPORT, unless forced, only where there are no live schemas; deleted ones are deleted for good, to make room.
+        """
+        if mode == "IMPORT" and not force:
+            there = judging.within_scope(self.store, subject)
+            if any(not one.value.deleted for one in there):
+                raise RestError(422, 42205, "Cannot import since found existing subjects")
+            await self.delete_for_good(there)
         async with self._changing:
-            if mode == "IMPORT" and not force and judging.has_schemas(self.store, subject):
-                raise RestError(422, 42205, f"Cannot import since found existing subjects in {subject or 'the registry'}")
             await self._write(ModeKey(subject).encode(), encode_mode(subject, mode))
 
-    async def unset_mode(self, subject: str | None) -> None:
-        """Take back the mode of a subject, of a context, or of all."""
+    async def unset_mode(self, subject: str | None, *, recursive: bool = False) -> None:
+        """Take back the mode of a subject, of a context, or of all; `recursive` those of the context's subjects too."""
         async with self._changing:
-            await self._write(ModeKey(subject).encode(), None)
+            for one in self.store.settings.modes_within(subject) if recursive else ():
+                await self._write(ModeKey(one).encode(), None)
+            if self.store.settings.mode(subject) is not None:
+                await self._write(ModeKey(subject).encode(), None)
 
     async def delete_version(self, version: Version) -> None:
         """Delete a version softly: it is listed no more, and its id still answers."""
@@ -249,16 +287,21 @@ class Registry:
             self._may_delete([version])
             value = replace(version.value, deleted=True)
             await self._write(SchemaKey(version.subject, version.version).encode(), value.encode())
+            if not self.store.versions(version.subject):
+                await self._unset_all(version.subject)
 
     async def delete_subject(self, subject: str, versions: Sequence[Version]) -> None:
         """Delete these versions of a subject and all before them, softly, and what was set for it."""
         async with self._changing:
             self._may_delete(versions)
             await self._write(DeleteSubjectKey(subject).encode(), encode_deletion(subject, versions[-1].version))
-            if self.store.settings.config(subject):
-                await self._write(ConfigKey(subject).encode(), None)
-            if self.store.settings.mode(subject) is not None:
-                await self._write(ModeKey(subject).encode(), None)
+            await self._unset_all(subject)
+
+    async def _unset_all(self, subject: str) -> None:
+        if self.store.settings.config(subject):
+            await self._write(ConfigKey(subject).encode(), None)
+        if self.store.settings.mode(subject) is not None:
+            await self._write(ModeKey(subject).encode(), None)
 
     async def delete_for_good(self, versions: Sequence[Version]) -> None:
         """Delete versions of which nothing shall be left; all must have been deleted softly."""
@@ -280,7 +323,7 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What whoever imports a schema decides; None leaves it to the registry."""
+    """What whoever registers a schema decides; None leaves it to the registry."""
 
     id: int | None = None
     version: int | None = None

@@ -9,13 +9,14 @@ from aiohttp import web
 
 from headrace.schemas import judging
 from headrace.schemas.client import CONTENT_TYPE
+from headrace.schemas.contract import InvalidRulesError, metadata_of, rules_of
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.records import MAX_ID, parse_references
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import Registry
 from headrace.schemas.schema import Reference, Schema
 from headrace.schemas.store import Version
-from headrace.schemas.subjects import DEFAULT_CONTEXT, InvalidNameError, normalized, split, within
+from headrace.schemas.subjects import DEFAULT_CONTEXT, GLOBAL_CONTEXT, InvalidNameError, normalized, split, within
 
 REGISTRY: Final = web.AppKey("registry", Registry)
 
@@ -48,15 +49,24 @@ def context_of(request: web.Request) -> str:
     return context.removeprefix(":").removesuffix(":") or DEFAULT_CONTEXT
 
 
-def subject_of(request: web.Request, *, may_be_context: bool = False) -> str:
-    """The subject in the path, as it is stored."""
-    return named_subject(request, request.match_info["subject"], may_be_context=may_be_context)
+def subject_of(request: web.Request) -> str:
+    """The subject in the path, as it is stored, or the one that it is an alias of."""
+    return unaliased(request, named_subject(request, request.match_info["subject"]))
+
+
+def unaliased(request: web.Request, subject: str) -> str:
+    """A subject, or the one that its configuration says it is an alias of (whose own alias does not count)."""
+    alias = request.app[REGISTRY].store.settings.aliased(subject)
+    return subject if alias is None else named_subject(request, within(alias, split(subject)[0]))
 
 
 def named_subject(request: web.Request, subject: str, *, may_be_context: bool = False) -> str:
     """A subject that a request names, as it is stored."""
     try:
-        return normalized(subject, context_of(request), may_be_context=may_be_context)
+        found = normalized(subject, context_of(request), may_be_context=may_be_context)
+        if not may_be_context and GLOBAL_CONTEXT in (split(found)[0], f".{split(found)[1]}"):
+            raise InvalidNameError(f"{GLOBAL_CONTEXT} has no subjects")
+        return found
     except InvalidNameError as error:
         raise RestError(422, 42208, str(error)) from error
 
@@ -64,7 +74,7 @@ def named_subject(request: web.Request, subject: str, *, may_be_context: bool = 
 def scope_of(request: web.Request) -> str | None:
     """Whose configuration or mode is meant: a subject's, a context's, or of all (None)."""
     if "subject" in request.match_info:
-        return subject_of(request, may_be_context=True)
+        return named_subject(request, request.match_info["subject"], may_be_context=True)
     return named_subject(request, "", may_be_context=True) if "context" in request.match_info else None
 
 
@@ -81,23 +91,42 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     return body
 
 
-async def schema_of(request: web.Request, subject: str, body: Mapping[str, Any]) -> Schema:
-    """The schema in a body, which its type accepts, as it would be stored under a subject."""
+async def schema_of(request: web.Request, subject: str, body: Mapping[str, Any], *, new: bool = False) -> Schema:
+    """The schema in a body, which its type accepts, as it would be stored under a subject.
+
+    A `new` one refers to what is live alone, and has no field named as the registry's own where fields are validated.
+    """
     text, kind = body.get("schema"), body.get("schemaType") or "AVRO"
-    if not isinstance(text, str) or not text.strip():
-        raise RestError(422, 42201, 'Empty schema; send {"schema": "…"} with the schema as a string')
+    if not isinstance(text, str | None):
+        raise RestError(400, 400, "schema is no string")
+    if text is None or not text.strip():
+        raise RestError(422, 42201, "Empty schema")
     store = request.app[REGISTRY].store
     normalize = flag(request, "normalize") or ("normalize" not in request.query and _normalizes(request, subject))
     try:
-        references, contract = _references(request, subject, body), [_object(body, name) for name in ("metadata", "ruleSet")]
-        given = Schema(str(kind), text, references, *contract)
-        parsed = await judging.parsed(store, subject, given)
+        given = Schema(
+            str(kind),
+            text,
+            _references(request, subject, body),
+            metadata_of(body.get("metadata")),
+            rules_of(body.get("ruleSet")),
+        )
+        parsed = await judging.parsed(store, subject, given, live=new)
+        if new and store.settings.config_in_force(subject).get("validateFields") is True:
+            _may_be_named(parsed.fields())
         stored = parsed.normal_text if normalize else parsed.text
+    except InvalidRulesError as error:
+        raise RestError(422, 42210, f"Invalid rule set: {error}") from error
     except InvalidSchemaError as error:
         raise RestError(422, 42201, f"Invalid schema: {error}") from error
-    if normalize:
-        references = tuple(sorted(references, key=lambda one: one.name))
-    return replace(given, text=stored, references=references)
+    references = sorted(given.references, key=lambda one: one.name) if normalize else given.references
+    return replace(given, text=stored, references=tuple(references))
+
+
+def _may_be_named(fields: set[str]) -> None:
+    own = sorted(name for name in fields if name.startswith("$$"))
+    if own:
+        raise InvalidSchemaError(f"field names that begin with `$$` are reserved: {', '.join(own)[:200]}")
 
 
 def _normalizes(request: web.Request, subject: str) -> bool:
@@ -116,17 +145,6 @@ def _references(request: web.Request, subject: str, body: Mapping[str, Any]) -> 
     return tuple(found)
 
 
-def _object(body: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise InvalidSchemaError(f"{name} is no object")
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise InvalidSchemaError(f"{name}: {error}") from error
-    return value or None
-
-
 def no_subject(subject: str) -> RestError:
     """The answer that a subject is not there."""
     return RestError(404, 40401, f"Subject '{subject}' not found.")
@@ -141,8 +159,11 @@ async def versions_of(request: web.Request, subject: str, *, deleted: bool) -> l
     return found
 
 
-async def version_of(request: web.Request, *, deleted: bool) -> Version:
-    """The version that the path names; `latest` and -1 are the newest."""
+async def version_of(request: web.Request, *, deleted: bool, anywhere: bool = False) -> Version:
+    """The version that the path names; `latest` and -1 are the newest.
+
+    Where it may be `anywhere`, a subject without a context that has no such version is looked for in all others.
+    """
     subject, registry, wanted = subject_of(request), request.app[REGISTRY], request.match_info["version"]
     newest = wanted in ("latest", "-1")
     if not newest and (
@@ -150,10 +171,15 @@ async def version_of(request: web.Request, *, deleted: bool) -> Version:
     ):
         allowed = 'Allowed values are between [1, 2^31-1] and the string "latest"'
         raise RestError(422, 42202, f"The specified version '{wanted[:100]}' is not a valid version id. {allowed}")
-    found = await versions_of(request, subject, deleted=deleted)
-    if newest:
-        return found[-1]
-    version = await registry.known(lambda: registry.store.version(subject, int(wanted), deleted=deleted))
+    try:
+        found = await versions_of(request, subject, deleted=deleted and not newest)
+        version = found[-1] if newest else None
+        version = version or await registry.known(lambda: registry.store.version(subject, int(wanted), deleted=deleted))
+    except RestError:
+        elsewhere = registry.store.elsewhere(subject, None if newest else int(wanted), deleted=deleted) if anywhere else []
+        if not elsewhere:
+            raise
+        return elsewhere[0]
     if version is None:
         raise RestError(404, 40402, f"Version {wanted} not found.")
     return version
@@ -164,8 +190,18 @@ def live(request: web.Request, versions: list[Version]) -> list[Version]:
     return [one for one in versions if flag(request, "deleted") or not one.value.deleted]
 
 
-def described(version: Version) -> dict[str, Any]:
+def described(request: web.Request, version: Version) -> dict[str, Any]:
     """A version, in full."""
     place: dict[str, Any] = {"subject": version.subject, "version": version.version, "id": version.value.id}
-    said = {**place, "guid": version.schema.guid, **version.schema.members()}
+    said = {**place, "guid": version.schema.guid, **members_of(request, version)}
     return {**said, "deleted": True} if version.value.deleted else said
+
+
+def members_of(request: web.Request, version: Version) -> dict[str, Any]:
+    """Members of a schema; subjects that it refers to in full where `referenceFormat=qualified` asks for that."""
+    members = version.schema.members()
+    if request.query.get("referenceFormat", "").lower() == "qualified":
+        context = split(version.subject)[0]
+        for one in members.get("references", ()):
+            one["subject"] = within(one["subject"], context)
+    return members

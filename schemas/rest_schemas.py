@@ -6,12 +6,24 @@ from aiohttp import web
 
 from headrace.schemas import judging
 from headrace.schemas.client import CONTENT_TYPE
+from headrace.schemas.contract import rule_types
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.kinds import KINDS
 from headrace.schemas.refusals import RestError
-from headrace.schemas.requests import REGISTRY, answer, context_of, described, flag, live, named_subject, page
+from headrace.schemas.requests import (
+    REGISTRY,
+    answer,
+    context_of,
+    described,
+    flag,
+    live,
+    members_of,
+    named_subject,
+    page,
+    unaliased,
+)
 from headrace.schemas.store import Version
-from headrace.schemas.subjects import EVERY_CONTEXT, joined, split
+from headrace.schemas.subjects import DEFAULT_CONTEXT, EVERY_CONTEXT, joined, listed, split, within
 
 routes = web.RouteTableDef()
 _FORMATS: Final = ("resolved", "serialized")
@@ -39,17 +51,21 @@ async def _with_id(request: web.Request) -> list[Version]:
     wanted, registry = request.match_info["id"], request.app[REGISTRY]
     context, name = context_of(request), ""
     if subject := request.query.get("subject"):
-        context, name = split(named_subject(request, subject, may_be_context=True))
-    found = None
-    if wanted.isdecimal() and wanted.isascii() and len(wanted) <= 10:
-        found = await registry.known(lambda: registry.store.with_id(int(wanted), context) or None)
-    if found is None:
+        context, name = split(unaliased(request, named_subject(request, subject, may_be_context=True)))
+    if not (wanted.isdecimal() and wanted.isascii() and len(wanted) <= 10):
         raise RestError(404, 40403, f"Schema {wanted[:100]} not found")
-    return [one for one in found if split(one.subject)[1] == name] or found
+    found = await registry.known(lambda: registry.store.with_id(int(wanted), context) or None) or []
+    mine = [one for one in found if split(one.subject)[1] == name]
+    if name and not mine and context == DEFAULT_CONTEXT:  # a name without a context may be in any
+        others = (registry.store.with_id(int(wanted), one) for one in registry.store.contexts())
+        mine = [one for versions in others for one in versions if split(one.subject)[1] == name]
+    if not (mine or found):
+        raise RestError(404, 40403, f"Schema {wanted} not found")
+    return mine or found
 
 
 async def _members(request: web.Request, version: Version) -> dict[str, Any]:
-    members = version.schema.members() | {"schema": await text_of(request, version), "guid": version.schema.guid}
+    members = members_of(request, version) | {"schema": await text_of(request, version), "guid": version.schema.guid}
     if flag(request, "fetchMaxId"):
         members["maxId"] = request.app[REGISTRY].store.max_id(split(version.subject)[0])
     if flag(request, "includeSubjects"):
@@ -112,15 +128,27 @@ async def list_types(_: web.Request) -> web.Response:
 
 @routes.get("/schemas")
 async def list_schemas(request: web.Request) -> web.Response:
-    """All versions, or the latest of each subject."""
-    store, deleted = request.app[REGISTRY].store, flag(request, "deleted")
+    """All versions, or the latest of each subject; with `aliases=true` those of aliased subjects too, and their other names."""
+    store, deleted, prefix = request.app[REGISTRY].store, flag(request, "deleted"), prefix_of(request)
     first = -1 if flag(request, "latestOnly") else 0
-    subjects = store.subjects(deleted=deleted, prefix=prefix_of(request))
+    subjects = store.subjects(deleted=deleted, prefix=prefix)
+    names: dict[str, list[str]] = {}
+    if flag(request, "aliases"):
+        for name, alias in store.settings.aliases().items():
+            if listed(name, prefix):
+                names.setdefault(within(alias, split(name)[0]), []).append(name)
+        subjects = sorted({*subjects, *(subject for subject in names if store.versions(subject, deleted=deleted))})
     found = [one for subject in subjects for one in store.versions(subject, deleted=deleted)[first:]]
-    return answer([described(one) for one in page(request, found)])
+    if rule_type := request.query.get("ruleType"):
+        found = [one for one in found if rule_type in rule_types(one.schema.rule_set)]
+    return answer([
+        {**described(request, one), **({"aliases": names[one.subject]} if one.subject in names else {})}
+        for one in page(request, found)
+    ])  # fmt: skip
 
 
 @routes.get("/contexts")
 async def list_contexts(request: web.Request) -> web.Response:
-    """The contexts that there are."""
-    return answer(page(request, request.app[REGISTRY].store.contexts()))
+    """The contexts that there are, or those that begin with `contextPrefix`."""
+    prefix = request.query.get("contextPrefix", "")
+    return answer(page(request, [one for one in request.app[REGISTRY].store.contexts() if one.startswith(prefix)]))

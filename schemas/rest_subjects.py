@@ -7,7 +7,7 @@ from aiohttp import web
 from headrace.schemas import judging
 from headrace.schemas.records import MAX_ID
 from headrace.schemas.refusals import RestError
-from headrace.schemas.registry import Chosen
+from headrace.schemas.registry import NEXT, Chosen
 from headrace.schemas.requests import (
     REGISTRY,
     answer,
@@ -22,7 +22,6 @@ from headrace.schemas.requests import (
     versions_of,
 )
 from headrace.schemas.rest_schemas import prefix_of, text_of
-from headrace.schemas.schema import Schema
 from headrace.schemas.store import Version
 
 routes = web.RouteTableDef()
@@ -42,33 +41,48 @@ async def list_subjects(request: web.Request) -> web.Response:
 async def register(request: web.Request) -> web.Response:
     """Register a schema, or find it."""
     subject, body = subject_of(request), await body_of(request)
-    chosen = Chosen(_chosen(body, "id"), _chosen(body, "version"))
-    if chosen.id is None and chosen.version is not None:
-        chosen = Chosen()  # a number to come back to where the registry counts: Confluent reads over it too
-    version = await request.app[REGISTRY].register(subject, await schema_of(request, subject, body), chosen)
-    if request.headers.get("Confluent-Accept-Unknown-Properties", "").lower() == "true":
-        return answer({"id": version.value.id, "version": version.version, "guid": version.schema.guid})
-    return answer({"id": version.value.id})
+    chosen = Chosen(_chosen(body, "id"), _chosen(body, "version", least=NEXT))
+    schema = await schema_of(request, subject, _with_text(request, subject, body), new=chosen.id is None)
+    version = await request.app[REGISTRY].register(subject, schema, chosen)
+    said = described(request, version)
+    if request.headers.get("Confluent-Accept-Unknown-Properties", "").lower() != "true":
+        del said["guid"]
+    if version.schema.has_contract:  # it may have got metadata and rules from elsewhere; the text comes as it was sent
+        return answer({**said, "schema": body["schema"]} if body.get("schema") else said)
+    return answer({name: said[name] for name in ("id", "version", "guid") if "guid" in said or name == "id"})
 
 
-def _chosen(body: dict[str, Any], name: str) -> int | None:
+def _chosen(body: dict[str, Any], name: str, least: int = 1) -> int | None:
     value = body.get(name)
-    if value in (None, -1, 0):
+    if value is None or value == 0 or (value == -1 and least > 0):
         return None
-    if type(value) is not int or not 1 <= value <= MAX_ID:
+    if type(value) is not int or not least <= value <= MAX_ID:
         raise RestError(422, 42201, f"{name} is no number from 1 to 2^31-1")
     return value
 
 
+def _with_text(request: web.Request, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A body that brings metadata or rules alone gets the newest schema."""
+    earlier = request.app[REGISTRY].store.versions(subject)
+    if body.get("schema") or not earlier or not (body.get("metadata") or body.get("ruleSet")):
+        return body
+    last = {name: value for name, value in earlier[-1].schema.members().items() if name not in ("metadata", "ruleSet")}
+    return {"schemaType": "AVRO", "references": [], **{name: body[name] for name in body if name != "schema"}, **last}
+
+
 @routes.post("/subjects/{subject}")
 async def look_up(request: web.Request) -> web.Response:
-    """Find a schema under a subject."""
-    subject = subject_of(request)
-    schema, deleted = await schema_of(request, subject, await body_of(request)), flag(request, "deleted")
-    registry = request.app[REGISTRY]
-    found = await registry.known(lambda: registry.store.find(subject, schema, deleted=deleted))
+    """Find a schema under a subject, or under one of that name in another context."""
+    subject, body, deleted = subject_of(request), await body_of(request), flag(request, "deleted")
+    registry, schema = request.app[REGISTRY], await schema_of(request, subject, body)
+    found = await registry.look_up(subject, schema, deleted=deleted)
+    if found is None:
+        await registry.known(lambda: None)  # another registry may have taken it a moment ago
+        found = await registry.look_up(subject, schema, deleted=deleted)
+    for one in registry.store.elsewhere(subject) if found is None else ():
+        found = found or await registry.look_up(one.subject, schema, deleted=deleted)
     if found is not None:
-        return answer(described(found))
+        return answer(described(request, found))
     if not registry.store.versions(subject, deleted=deleted):
         raise no_subject(subject)
     raise RestError(404, 40403, "Schema not found")
@@ -85,14 +99,14 @@ async def list_versions(request: web.Request) -> web.Response:
 @routes.get("/subjects/{subject}/versions/{version}")
 async def get_version(request: web.Request) -> web.Response:
     """A version."""
-    version = await version_of(request, deleted=flag(request, "deleted"))
-    return answer({**described(version), "schema": await text_of(request, version)})
+    version = await version_of(request, deleted=flag(request, "deleted"), anywhere=True)
+    return answer({**described(request, version), "schema": await text_of(request, version)})
 
 
 @routes.get("/subjects/{subject}/versions/{version}/schema")
 async def get_version_schema(request: web.Request) -> web.Response:
     """The text of a version alone."""
-    version = await version_of(request, deleted=flag(request, "deleted"))
+    version = await version_of(request, deleted=flag(request, "deleted"), anywhere=True)
     return web.Response(text=await text_of(request, version), content_type="application/vnd.schemaregistry.v1+json")
 
 
@@ -112,7 +126,7 @@ async def get_latest_with_metadata(request: web.Request) -> web.Response:
     for version in reversed(found):
         properties = (version.schema.metadata or {}).get("properties")
         if isinstance(properties, dict) and wanted.items() <= properties.items():
-            return answer({**described(version), "schema": await text_of(request, version)})
+            return answer({**described(request, version), "schema": await text_of(request, version)})
     raise RestError(404, 40403, "Schema not found")
 
 
@@ -125,7 +139,7 @@ async def delete_version(request: web.Request) -> web.Response:
     if permanent and not version.value.deleted:
         raise RestError(404, 40407, f"{what} not deleted first before being permanently deleted")
     if not permanent and version.value.deleted:
-        raise RestError(404, 40406, f"{what} soft deleted. Set permanent=true to delete permanently")
+        raise RestError(404, 40406, f"{what} soft deleted.Set permanent=true to delete permanently")
     registry = request.app[REGISTRY]
     await (registry.delete_for_good([version]) if permanent else registry.delete_version(version))
     return answer(version.version)
@@ -140,7 +154,7 @@ async def delete_subject(request: web.Request) -> web.Response:
     if permanent and lives:
         raise RestError(404, 40405, f"Subject '{subject}' was not deleted first before being permanently deleted")
     if not permanent and not lives:
-        raise RestError(404, 40404, f"Subject '{subject}' was soft deleted. Set permanent=true to delete permanently")
+        raise RestError(404, 40404, f"Subject '{subject}' was soft deleted.Set permanent=true to delete permanently")
     await (registry.delete_for_good(versions) if permanent else registry.delete_subject(subject, lives))
     return answer([one.version for one in (versions if permanent else lives)])
 
@@ -149,19 +163,25 @@ async def delete_subject(request: web.Request) -> web.Response:
 async def check_against_version(request: web.Request) -> web.Response:
     """Whether a schema is compatible with one version."""
     subject = subject_of(request)
-    schema = await schema_of(request, subject, await body_of(request))
-    return await _compatibility(request, subject, schema, [await version_of(request, deleted=False)])
+    there, newest = request.app[REGISTRY].store.versions(subject), request.match_info["version"] in ("latest", "-1")
+    against = [] if newest and not there else [await version_of(request, deleted=False)]
+    return await _compatibility(request, subject, against)
 
 
 @routes.post("/compatibility/subjects/{subject}/versions")
 async def check_against_all(request: web.Request) -> web.Response:
     """Whether a schema may be registered: against the last version, or all, as the level says."""
     subject = subject_of(request)
-    schema = await schema_of(request, subject, await body_of(request))
-    return await _compatibility(request, subject, schema, request.app[REGISTRY].store.versions(subject))
+    return await _compatibility(request, subject, request.app[REGISTRY].store.versions(subject))
 
 
-async def _compatibility(request: web.Request, subject: str, schema: Schema, versions: list[Version]) -> web.Response:
-    problems = await judging.incompatibilities(request.app[REGISTRY].store, subject, schema, versions)
-    verbose = {"messages": problems} if flag(request, "verbose") else {}
-    return answer({"is_compatible": not problems, **verbose})
+async def _compatibility(request: web.Request, subject: str, versions: list[Version]) -> web.Response:
+    verbose = flag(request, "verbose")
+    try:
+        schema = await schema_of(request, subject, await body_of(request), new=True)
+        problems = await judging.incompatibilities(request.app[REGISTRY].store, subject, schema, versions)
+    except RestError as error:
+        if not verbose or error.code != 42201:
+            raise
+        problems = [str(error)]
+    return answer({"is_compatible": not problems, **({"messages": problems} if verbose else {})})

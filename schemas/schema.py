@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.schemas import contract
 from headrace.schemas.kinds import plain_identity
 
 
@@ -30,7 +31,7 @@ class Schema:
     """What may have an id.
 
     Attributes:
-        metadata, rule_set: of the clients that read and write; kept, never acted on.
+        metadata, rule_set: of the clients that read and write (`contract`); an empty one is not the same as none.
         plain: equal for two that differ in metadata and rules at most.
         identity: equal for two that are the same.
     """
@@ -47,39 +48,48 @@ class Schema:
         own = plain_identity(self.kind, self.text, has_references=bool(self.references))
         plain = _digest([self.kind, own, [list(one.members().values()) for one in self.references]])
         object.__setattr__(self, "plain", plain)
-        contract = [self.metadata, self.rule_set] if self.has_contract else []
-        object.__setattr__(self, "identity", _digest([plain, *contract]))
+        own_contract = [self.metadata, self.rule_set] if self.has_contract else []
+        object.__setattr__(self, "identity", _digest([plain, *own_contract]))
 
     @property
     def has_contract(self) -> bool:
         """Whether metadata or rules come with it."""
-        return bool(self.metadata or self.rule_set)
+        return self.metadata is not None or self.rule_set is not None
 
-    def under_contract_of(self, other: "Schema") -> "Schema":
-        """The same with another's metadata and rules."""
-        return replace(self, metadata=other.metadata, rule_set=other.rule_set)
+    def under(self, metadata: Mapping[str, Any] | None, rule_set: Mapping[str, Any] | None) -> "Schema":
+        """The same with other metadata and rules."""
+        return replace(self, metadata=metadata, rule_set=rule_set)
+
+    def stands_for(self, other: "Schema", version: int) -> bool:
+        """Whether who looks this one up means another, which is `version`: the same, but for the version that one may say."""
+        if self.identity == other.identity:
+            return True
+        mine, others = contract.count_in(self.metadata), contract.count_in(other.metadata)
+        if (mine is None) == (others is None) or mine not in (None, str(version)):
+            return False
+        uncounted = contract.uncounted(self.metadata) == contract.uncounted(other.metadata)
+        return self.plain == other.plain and uncounted and (self.rule_set or {}) == (other.rule_set or {})
 
     def members(self) -> dict[str, Any]:
         """As Confluent writes it, in its order; what is not there is left out."""
         written: dict[str, Any] = {} if self.kind == "AVRO" else {"schemaType": self.kind}
         if self.references:
             written["references"] = [one.members() for one in self.references]
-        if self.metadata:
+        if self.metadata is not None:
             written["metadata"] = self.metadata
-        if self.rule_set:
+        if self.rule_set is not None:
             written["ruleSet"] = self.rule_set
         return {**written, "schema": self.text}
 
     @property
     def guid(self) -> str:
-        """The same in every registry: the MD5 of text and references (and of metadata and rules), as Confluent makes it."""
+        """The same in every registry: the MD5 of text, references, metadata and rules, as Confluent makes it."""
         digest = hashlib.md5(self.text.encode("utf-8", "surrogatepass"), usedforsecurity=False)
         for one in self.references:
             digest.update((one.name + one.subject).encode("utf-8", "surrogatepass"))
             digest.update((one.version & 0xFFFFFFFF).to_bytes(4, "big"))
-        for contract in (self.metadata, self.rule_set):
-            if contract:
-                digest.update(json.dumps(contract, sort_keys=True, separators=(",", ":")).encode())
+        for part in contract.hashed(self.metadata, self.rule_set):
+            digest.update(part)
         return str(uuid.UUID(bytes=digest.digest()))
 
 

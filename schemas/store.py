@@ -35,7 +35,7 @@ from headrace.schemas.records import (
 )
 from headrace.schemas.schema import Schema
 from headrace.schemas.settings import Settings
-from headrace.schemas.subjects import DEFAULT_CONTEXT, listed, split, within
+from headrace.schemas.subjects import DEFAULT_CONTEXT, joined, listed, split, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,13 @@ class SchemaStore:
         ids = self._context_of(version.subject)
         return version.value.id not in ids.spent and len(ids.versions[version.value.id]) == 1
 
+    def next_version(self, subject: str) -> int:
+        """The number that the next version of a subject gets."""
+        return max(self._versions.get(subject, ()), default=0) + 1
+
     def new_version(self, subject: str, schema: Schema) -> tuple[SchemaKey, SchemaValue]:
         """The record that registers a schema under a subject."""
-        version, schema_id = max(self._versions.get(subject, ()), default=0) + 1, self.id_for(subject, schema)
+        version, schema_id = self.next_version(subject), self.id_for(subject, schema)
         same = next((one.schema for one in self.with_id(schema_id, split(subject)[0])), schema)  # written as it was before
         return SchemaKey(subject, version), schema_value(subject, version, schema_id, same)
 
@@ -230,11 +234,19 @@ class SchemaStore:
         return [found[number] for number in sorted(found) if deleted or not found[number].value.deleted]
 
     def find(self, subject: str, schema: Schema, *, deleted: bool = False) -> Version | None:
-        """The newest version of a subject that is this schema; one without metadata and rules is any with the same rest."""
+        """The newest version of a subject that is this schema, or else that it stands for."""
         versions = self.versions(subject, deleted=deleted)[::-1]
         found = next((one for one in versions if one.schema.identity == schema.identity), None)
-        if found is None and not schema.has_contract:
-            found = next((one for one in versions if one.schema.plain == schema.plain), None)
+        return found or next((one for one in versions if schema.stands_for(one.schema, one.version)), None)
+
+    def elsewhere(self, subject: str, number: int | None = None, *, deleted: bool = False) -> list[Version]:
+        """What other contexts have under a name that says none: a version of each, by default the newest."""
+        if subject.startswith(":."):
+            return []
+        found = []
+        for context in self.contexts():
+            there = self.versions(joined(context, subject), deleted=deleted) if context != DEFAULT_CONTEXT else []
+            found += [one for one in there if one.version == number] if number is not None else there[-1:]
         return found
 
     def subjects(self, *, deleted: bool = False, prefix: str = ":*:") -> list[str]:

@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 DEFAULT_CONTEXT: Final = "."
+GLOBAL_CONTEXT: Final = ".__GLOBAL"  # its configuration and mode are those of all contexts that have none
 EVERY_CONTEXT: Final = ":*:"  # as the beginning of names that are listed
 IN_CONTEXT: Final = "/contexts/{context}"  # before a path
 MAX_LENGTH: Final = 1000

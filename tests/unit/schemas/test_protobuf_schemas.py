@@ -50,7 +50,7 @@ def test_it_is_written_in_one_way_and_nothing_is_lost(text: str, references: lis
     assert parse(parsed.serialized, references).text == parsed.text
     normal = parse(parsed.normal_text, references)
     assert normal.normal_text == parsed.normal_text
-    assert problems("FULL", normal, [parsed]) == []
+    assert problems("FULL", normal, parsed) == []
 
 
 def test_normalized_the_order_of_fields_and_imports_does_not_count() -> None:
@@ -89,8 +89,8 @@ def test_spaces_and_comments_do_not_count_and_strings_do() -> None:
     ],
 )
 def test_what_reads_the_same_bytes_may_follow(new: ProtobufSchema, old: ProtobufSchema) -> None:
-    assert problems("BACKWARD", new, [old]) == []
-    assert problems("FULL", new, [new]) == []
+    assert problems("BACKWARD", new, old) == []
+    assert problems("FULL", new, new) == []
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,15 @@ def test_what_reads_the_same_bytes_may_follow(new: ProtobufSchema, old: Protobuf
     ],
 )  # fmt: skip
 def test_what_reads_them_otherwise_may_not_and_the_place_is_told(new: ProtobufSchema, old: ProtobufSchema, says: str) -> None:
-    found = problems("BACKWARD", new, [old])
+    found = problems("BACKWARD", new, old)
     assert any(says in one for one in found), found
-    assert problems("FORWARD", old, [new])
+    assert problems("FORWARD", old, new)
 
 
 def test_a_message_of_another_file_is_compared_too() -> None:
     text = 'syntax = "proto3"; import "o.proto"; message M { o.Other other = 1; }'
     changed = Resolved(OTHER.name, OTHER.text.replace("int32 i", "string i"))
-    [found] = problems("BACKWARD", parse(text, [changed]), [parse(text, [OTHER])])
+    [found] = problems("BACKWARD", parse(text, [changed]), parse(text, [OTHER]))
     assert "field o.Other.i (number 1)" in found
 
 
