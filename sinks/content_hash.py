@@ -22,66 +22,61 @@ import pyarrow.compute as pc
 import xxhash
 
 from headrace.audit import HASH_MODULUS
+from headrace.sinks.cell_hash import PRESENT, Cells, hash_rows
+from headrace.sinks.repetition import repeats
 
-CELL_BYTES: Final = 9
-_SAMPLE: Final = 64
+_MANY: Final = 64
+"""Of fewer texts it is not worth looking whether they repeat."""
 _BATCH_ROWS: Final = 8192
 """Few enough for the cells to stay in the processor's cache."""
+_ROWS_A_CELL: Final = 128
+"""With so many rows for each of their cells, hashing all rows at once is faster than one after another."""
 
 
 def content_hash(rows: pa.Table | pa.RecordBatch) -> int:
     """The sum over all rows."""
     total = 0
     for batch in rows.to_batches(_BATCH_ROWS) if isinstance(rows, pa.Table) else [rows]:
-        total += sum(_hash_rows(_side_by_side([_cells(column) for column in batch.columns], batch.num_rows)))
+        hashes = hash_rows([_cells(column) for column in batch.columns], batch.num_rows)
+        total += int(hashes.sum(dtype=np.uint64))
     return total % HASH_MODULUS
 
 
-def _side_by_side(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
-    return np.concatenate(columns, axis=1) if columns else np.zeros((rows, 0), np.uint8)
-
-
-def _hash_rows(cells: np.ndarray) -> list[int]:
-    """xxh64 of each row of a matrix of bytes."""
-    width = cells.shape[1]
-    view = memoryview(np.ascontiguousarray(cells).tobytes())
-    digest = xxhash.xxh64_intdigest
-    return [digest(view[at : at + width]) for at in range(0, len(view), width)] if width else [digest(b"")] * len(cells)
-
-
-def _cells(array: pa.Array) -> np.ndarray:
-    """The cells of an array: a matrix of bytes, one row of 9 each."""
-    cells = np.zeros((len(array), CELL_BYTES), np.uint8)
-    if pa.types.is_null(array.type) or not len(array):
-        return cells
-    cells[:, 0] = 1
-    cells[:, 1:] = _values(array).astype("<u8", copy=False).view(np.uint8).reshape(-1, 8)
-    if array.null_count:
-        cells[np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=bool)] = 0
-    return cells
+def _cells(array: pa.Array) -> Cells:
+    count = len(array)
+    if not count or array.null_count == count:
+        return Cells(np.zeros(count, np.uint64), np.zeros(count, np.uint64))
+    if not array.null_count:
+        return Cells(PRESENT, _values(array))
+    present = array.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False).astype(np.uint64)
+    return Cells(present, _values(array) * present)
 
 
 def _values(array: pa.Array) -> np.ndarray:
+    """What cells hold, anything where the array is null."""
     kind = array.type
     if pa.types.is_dictionary(kind):
-        indices = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        known = _values(array.dictionary) if len(array.dictionary) else np.zeros(1, np.uint64)
-        return known[indices]  # type: ignore[no-any-return]  # pyarrow has no types
+        return _values(array.dictionary)[_filled(array.indices, 0)]  # type: ignore[no-any-return]  # pyarrow has no types
     if pa.types.is_struct(kind):
-        fields = [_cells(child) for child in array.flatten()]
-        return np.array(_hash_rows(_side_by_side(fields, len(array))), np.uint64)
+        return hash_rows([_cells(child) for child in array.flatten()], len(array))
     if pa.types.is_map(kind):
-        entries = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
-        return _list_values(array.cast(pa.list_(entries)), CELL_BYTES * 2)
+        entries = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+        items = entries.flatten()
+        return _list_values(entries, [_cells(items.field(0)), _cells(items.field(1))])
     if pa.types.is_nested(kind):
-        return _list_values(array, CELL_BYTES)
+        return _list_values(array, [_cells(array.flatten())])  # leaves out what stands behind a null
     if pa.types.is_floating(kind):
-        return array.cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
+        return _filled(array.cast(pa.float64()), 0).view(np.uint64)
     if pa.types.is_boolean(kind):
-        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
+        return _filled(array, False).astype(np.uint64)
     if pa.types.is_integer(kind) or pa.types.is_temporal(kind):
         return _integers(array)
     return _text_values(array)
+
+
+def _filled(array: pa.Array, value: object) -> np.ndarray:
+    filled: np.ndarray = (array.fill_null(value) if array.null_count else array).to_numpy(zero_copy_only=False)
+    return filled
 
 
 def _integers(array: pa.Array) -> np.ndarray:
@@ -89,38 +84,35 @@ def _integers(array: pa.Array) -> np.ndarray:
         array = array.view(pa.int32())
     elif pa.types.is_temporal(array.type):
         array = array.view(pa.int64())
-    values = array.fill_null(0).to_numpy(zero_copy_only=False)
-    return values if values.dtype == np.uint64 else values.astype(np.int64).view(np.uint64)  # type: ignore[no-any-return]  # pyarrow has no types
+    values = _filled(array, 0)
+    return values if values.dtype == np.uint64 else values.astype(np.int64, copy=False).view(np.uint64)
 
 
 def _text_values(array: pa.Array) -> np.ndarray:
     if pa.types.is_decimal(array.type):
         array = array.cast(pa.string())
-    if _repeats_itself(array):  # hash each distinct value once
+    if len(array) >= _MANY and repeats(array):  # hash each distinct value once
         return _values(array.dictionary_encode())
     target = pa.large_binary() if pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type) else pa.binary()
-    texts = array.cast(target).fill_null(b"").to_pylist()
-    return np.fromiter(map(xxhash.xxh64_intdigest, texts), np.uint64, len(texts))
+    texts = _filled(array.cast(target), b"")
+    return np.fromiter(map(xxhash.xxh64_intdigest, texts.tolist()), np.uint64, len(texts))
 
 
-def _repeats_itself(array: pa.Array) -> bool:
-    if len(array) <= _SAMPLE or pa.types.is_fixed_size_binary(array.type):
-        return False
-    step = len(array) // _SAMPLE
-    sample = array.take(pa.array(range(0, len(array), step)))
-    return bool(pc.count_distinct(sample).as_py() * 2 < len(sample))
-
-
-def _list_values(array: pa.Array, item_bytes: int) -> np.ndarray:
-    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-    items = array.flatten()  # leaves out what stands behind a null
-    if item_bytes == CELL_BYTES:
-        cells = _cells(items)
-    else:
-        cells = np.concatenate([_cells(items.field(0)), _cells(items.field(1))], axis=1)
-    view = memoryview(np.ascontiguousarray(cells).tobytes())
-    ends = np.cumsum(lengths, dtype=np.int64) * item_bytes
-    starts = ends - lengths * item_bytes
-    digest = xxhash.xxh64_intdigest
-    hashes = [digest(view[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return np.array(hashes, np.uint64)
+def _list_values(array: pa.Array, columns: Sequence[Cells]) -> np.ndarray:
+    """The hash of each list, whose items are the rows of `columns`."""
+    lengths = _filled(pc.list_value_length(array), 0).astype(np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    values = np.empty(len(lengths), np.uint64)
+    left = np.ones(len(lengths), bool)
+    for length in np.unique(lengths).tolist():
+        rows = np.flatnonzero(lengths == length)
+        if len(rows) >= _ROWS_A_CELL * length * len(columns):
+            values[rows] = hash_rows([cells.taken(starts[rows] + at) for at in range(length) for cells in columns], len(rows))
+            left[rows] = False
+    if left.any():
+        view = memoryview(np.concatenate([cells.as_bytes() for cells in columns], axis=1).tobytes())
+        size = len(view) // max(1, int(lengths.sum()))
+        spans = zip((starts[left] * size).tolist(), (ends[left] * size).tolist(), strict=True)
+        values[left] = np.fromiter((xxhash.xxh64_intdigest(view[start:end]) for start, end in spans), np.uint64)
+    return values

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.sinks.config import ParquetKeys
+from headrace.sinks.repetition import repeats
 
 _BATCH_ROWS: Final = 8192
 _BUFFER_BYTES: Final = 256 << 10
@@ -18,22 +19,55 @@ class ParquetEncoder:
     """Rows of one schema into an open file."""
 
     def __init__(self, sink: IO[bytes], schema: pa.Schema, keys: ParquetKeys) -> None:
-        self._row_group_rows = keys.row_group_rows
-        self._writer = pq.ParquetWriter(
-            sink,
-            schema,
+        self._sink, self._schema, self._keys = sink, schema, keys
+        self._writer: pq.ParquetWriter | None = None
+
+    def _begin(self, rows: pa.Table) -> pq.ParquetWriter:
+        keys = self._keys
+        return pq.ParquetWriter(
+            self._sink,
+            self._schema,
             compression=keys.compression,
             compression_level=keys.compression_level if keys.compression == "zstd" else None,
-            use_dictionary=keys.dictionary,
+            use_dictionary=repeating(rows) if keys.dictionary else False,
             write_statistics=keys.statistics,
         )
 
     def write(self, rows: pa.Table) -> None:
         """Append rows as one or more row groups."""
-        self._writer.write_table(rows, self._row_group_rows)
+        if self._writer is None:
+            self._writer = self._begin(rows)
+        self._writer.write_table(rows, self._keys.row_group_rows)
 
     def close(self) -> None:
-        self._writer.close()
+        (self._writer or self._begin(self._schema.empty_table())).close()
+
+
+def repeating(rows: pa.Table) -> list[str]:
+    """Paths of the columns that are worth a dictionary, as far as these rows tell: those below nested ones always are.
+
+    One for values that hardly repeat is built, found too large and given up, and takes more than all else that is done to them.
+    """
+    return [
+        path
+        for field, column in zip(rows.schema, rows.columns, strict=True)
+        if pa.types.is_nested(field.type) or repeats(column)
+        for path in _leaves(field.name, field.type)
+    ]
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """The columns of a Parquet file below a field, as the format's specification names them."""
+    if pa.types.is_struct(kind):
+        for child in kind:
+            yield from _leaves(f"{path}.{child.name}", child.type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path
 
 
 class ParquetReader:

@@ -12,6 +12,7 @@ import numpy as np
 import polars
 import pyarrow as pa
 import pyarrow.json
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.errors import CorruptError
@@ -161,3 +162,32 @@ def test_a_damaged_block_of_avro_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     with LandedRows(path.open("rb"), "avro", "it") as reader, pytest.raises(CorruptError, match="sync marker"):
         list(reader.batches())
+
+
+def test_parquet_has_dictionaries_where_values_repeat_and_nowhere_else(tmp_path: Path) -> None:
+    pairs = pa.map_(pa.string(), pa.string())
+    rows = pa.table(
+        {
+            "number": pa.array(range(5000)),
+            "text": pa.array([f"line {n}" for n in range(5000)]),
+            "few": pa.array(["a", "b"] * 2500),
+            "few.numbers": pa.array([7, 8] * 2500, pa.int32()),
+            "fields": pa.array([[("status", "200")]] * 5000, pairs),
+            "inner": pa.array(
+                [{"tags": ["x", "y"], "of": [[("k", "v")]]}] * 5000,
+                pa.struct([("tags", pa.list_(pa.string())), ("of", pa.list_(pairs))]),
+            ),
+        }
+    )
+    dictionaries = {}
+    for wanted in (True, False):
+        file = tmp_path / f"{wanted}.parquet"
+        with file.open("wb") as sink:
+            written = encoder(sink, rows.schema, Output.model_validate({"parquet": {"dictionary": wanted}}))
+            written.write(rows)
+            written.close()
+        group = pq.ParquetFile(file).metadata.row_group(0)
+        columns = [group.column(at) for at in range(group.num_columns)]
+        dictionaries[wanted] = {one.path_in_schema for one in columns if one.has_dictionary_page}
+        every = {one.path_in_schema for one in columns}
+    assert dictionaries == {True: every - {"number", "text"}, False: set()}
