@@ -109,10 +109,7 @@ class Auditor:
             sums={key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()},
             foreign=self._foreign(table, since_ms, until_ms),
             lost=_lost(table),
-            quarantined=tuple(
-                Trouble(found.count, found.window_start_ms, found.window_start_ms + WINDOW_MS - 1)
-                for found in table.quarantined
-            ),
+            quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
             reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
             heard=self._heard,
             unheard=self._unheard,

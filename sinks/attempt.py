@@ -72,7 +72,7 @@ class Attempt:
         self._repeats = Repeats(fold.streams)
         self._evolution = Evolution(fold.arrow_schema, aside=output.shape.aside)
         self._buckets = Buckets(store, name, output)
-        self._quarantine = QuarantineFile(store, name)
+        self._quarantine = QuarantineFile(store, name, fold.created_ms)
         self._first_ms: MonotonicMs | None = None
 
     def start(self, partition: int, incarnation: int, topic_id: str | None) -> Progress:
@@ -199,7 +199,7 @@ class Attempt:
         rotate, age_ms = self._rotate, now_ms - self._first_ms
         if age_ms >= min(rotate.age * 1000, MAX_AGE_MS) or now_ms - self.started_ms >= MAX_AGE_MS:
             return True
-        return self._quarantine.is_full or self._buckets.is_due(bytes_=rotate.bytes, rows=rotate.rows)
+        return self._buckets.is_due(bytes_=rotate.bytes, rows=rotate.rows)
 
     def close(self, now_ms: WallMs) -> CommitRecord:
         """Finish the files, and say in a draft what they hold; `seq` and `prev` are the commit protocol's to fill in.

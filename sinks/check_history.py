@@ -125,7 +125,7 @@ def _compare(stored: Fold, fold: Fold) -> list[str]:
         "ends": stored.ends == fold.ends,
         "audit sums": stored.audit == fold.audit,
         "lost gaps": stored.lost == fold.lost,
-        "quarantined": stored.quarantined == fold.quarantined,
+        "quarantined": (stored.quarantined, stored.quarantine_windows) == (fold.quarantined, fold.quarantine_windows),
         "rewind": (stored.fork, stored.is_closed) == (fold.fork, fold.is_closed),
         "streams": all(fold.streams.get(key) == stream for key, stream in stored.streams.items()),
     }

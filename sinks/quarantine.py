@@ -13,10 +13,12 @@ from headrace.sinks.messages import headers_of
 from headrace.sinks.table import names
 from headrace.sinks.table.record import Quarantine, WindowCount
 from headrace.sinks.table.store import NewFile, Store
+from headrace.sinks.table.window_counts import with_counts
 from headrace.sinks.values import Bad
 
 VERSION: Final = 1
-MAX_WINDOWS: Final = 10_000
+_MOST_APART: Final = 10_000
+"""Windows that are counted apart until they are joined to no more than a record may say."""
 MAX_REASON: Final = 1000
 """Characters: a library's message may repeat what it could not read."""
 
@@ -27,12 +29,14 @@ class QuarantineFile:
     `headers` is null where the client cannot read them.
     """
 
-    def __init__(self, store: Store, attempt: str) -> None:
+    def __init__(self, store: Store, attempt: str, now_ms: int) -> None:
+        """`now_ms`: the table's time; where there are many windows, those about it stay apart."""
         self.path = f"{names.QUARANTINE}/{attempt}.jsonl.zst"
-        self._store = store
+        self._store, self._now_ms = store, now_ms
         self._raw: NewFile | None = None
         self._stream: Any = None
         self._windows: dict[int, int] = {}
+        self._counts: tuple[WindowCount, ...] = ()
         self.count = 0
         self.closed: Quarantine | None = None
 
@@ -73,11 +77,13 @@ class QuarantineFile:
         window = window_start_ms(entry["timestamp_ms"])
         self._windows[window] = self._windows.get(window, 0) + 1
         self.count += 1
+        if len(self._windows) >= _MOST_APART:
+            self._join()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to commit: what is kept in memory for it grows with the hours that its records are from."""
-        return len(self._windows) >= MAX_WINDOWS
+    def _join(self) -> None:
+        counts = (WindowCount(start, count) for start, count in sorted(self._windows.items()))
+        self._counts = with_counts(self._counts, counts, self._now_ms)
+        self._windows.clear()
 
     def _open(self) -> None:
         self._raw = self._store.create(self.path)
@@ -95,9 +101,9 @@ class QuarantineFile:
         except OSError as error:
             raise self._failed(error) from error
         self._raw.finish()
-        windows = tuple(WindowCount(start, count) for start, count in sorted(self._windows.items()))
+        self._join()
         self._raw = None
-        self.closed = Quarantine(self.path, self.count, windows)
+        self.closed = Quarantine(self.path, self.count, self._counts)
         return self.closed
 
     def discard(self) -> None:

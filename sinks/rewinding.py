@@ -7,7 +7,7 @@ streams and audit sums is lessened by the rows that go, so that landing them aga
 import os
 import socket
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from typing import Final, cast
 import numpy as np
 import pyarrow as pa
 
-from headrace.audit import HASH_MODULUS
+from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.clock import Clock
 from headrace.errors import StorageError
 from headrace.sinks.config import FormatName, Output
@@ -29,7 +29,7 @@ from headrace.sinks.repeats import Repeats, has_identity
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd, PartitionKey
 from headrace.sinks.table.reader import opened
-from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange, Quarantine
+from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange, Quarantine, WindowCount
 from headrace.sinks.table.rewind import Parting, fork_record, part
 from headrace.sinks.table.store import Store, carry_out
 
@@ -76,7 +76,7 @@ class _Fork:
 
     def __post_init__(self) -> None:
         self.parting = part(self.fold.files.values(), self.offsets)
-        self.begins = Fold(streams=dict(self.fold.streams), audit=dict(self.fold.audit))
+        self.begins = Fold(created_ms=self.fold.created_ms, streams=dict(self.fold.streams), audit=dict(self.fold.audit))
 
     def draft(self, clock: Clock) -> CommitRecord:
         return CommitRecord(
@@ -172,20 +172,23 @@ class _Fork:
 
     def _part_quarantine(self) -> None:
         """Quarantined records from the targets on are read again; those before stay, together in one file if need be."""
-        rest = QuarantineFile(self.store, self.name)
+        rest = QuarantineFile(self.store, self.name, self.fold.created_ms)
         try:
-            for quarantine in self.fold.quarantined:
-                if all(map(self._stays, entries(self.store, quarantine))):
-                    self.begins.quarantined.append(quarantine)
+            for found in self.fold.quarantined:
+                windows = Counter(
+                    window_start_ms(entry.timestamp_ms) for entry in entries(self.store, found) if self._stays(entry)
+                )
+                if windows.total() == found.count:
+                    self.begins.quarantine(replace(found, windows=tuple(map(WindowCount, windows.keys(), windows.values()))))
                     continue
-                for entry in filter(self._stays, entries(self.store, quarantine)):
+                for entry in filter(self._stays, entries(self.store, found)):
                     rest.add_entry(entry.body)
             self.quarantine = rest.close()
         except BaseException:
             rest.discard()
             raise
         if self.quarantine is not None:
-            self.begins.quarantined.append(self.quarantine)
+            self.begins.quarantine(self.quarantine)
 
 
 def _spans(rows: pa.Table) -> Sequence[OffsetRange]:

@@ -9,7 +9,7 @@ import zstandard
 from headrace.errors import CorruptError
 from headrace.sinks.table.fold import AuditTotal, Fold, Fork, LandedStream, LostGap, PartitionEnd
 from headrace.sinks.table.intervals import IntervalSet
-from headrace.sinks.table.record import VERSION, DataFile, Gap, Quarantine, as_json, check_version, from_json
+from headrace.sinks.table.record import VERSION, DataFile, Gap, Quarantine, WindowCount, as_json, check_version, from_json
 
 REWIND_VERSION: Final = 2
 """Of checkpoints that tell of a rewind: a headrace that knows none would go on with a generation that is closed."""
@@ -51,7 +51,8 @@ def state(fold: Fold) -> dict[str, Any]:
             for (agent, start), total in sorted(fold.audit.items())
         ],
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
-        "quarantined": [as_json(quarantine) for quarantine in fold.quarantined],
+        "quarantined": [{"path": found.path, "count": found.count, **found.extra} for found in fold.quarantined],
+        "quarantine_windows": [as_json(window) for window in fold.quarantine_windows],
     }
 
 
@@ -113,7 +114,13 @@ def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
     for gap in body["lost"]:
         rest = dict(gap)
         fold.lost.append(LostGap(rest.pop("incarnation"), rest.pop("partition"), from_json(Gap, rest)))
-    fold.quarantined = [from_json(Quarantine, quarantine) for quarantine in body["quarantined"]]
+    quarantined = [from_json(Quarantine, found) for found in body["quarantined"]]
+    if "quarantine_windows" in body:
+        fold.quarantined = quarantined
+        fold.quarantine_windows = tuple(from_json(WindowCount, window) for window in body["quarantine_windows"])
+    else:  # an earlier headrace kept them with the files
+        for found in quarantined:
+            fold.quarantine(found)
 
 
 def _fork_as_json(fork: Fork | None) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError
 from headrace.sinks.table.intervals import IntervalSet
-from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine, WindowCount
+from headrace.sinks.table.window_counts import with_counts
 
 FORGET_STREAM_MS: Final = 7 * 24 * 3_600_000
 LONGEST_STEP_MS: Final = 24 * 3_600_000
@@ -100,6 +101,9 @@ class Fold:
     audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
     lost: list[LostGap] = field(default_factory=list)
     quarantined: list[Quarantine] = field(default_factory=list)
+    """Files of undecodable records, without their windows."""
+    quarantine_windows: tuple[WindowCount, ...] = ()
+    """When the records in all of them were written."""
     fork: Fork | None = None
     """The newest rewind that has been begun; an earlier one, if it was not closed, is given up with it."""
     is_closed: bool = False
@@ -168,12 +172,18 @@ class Fold:
         self.removed += record.remove
         self.files.update((file.path, file) for file in record.add)
         if record.quarantine:
-            self.quarantined.append(record.quarantine)
+            self.quarantine(record.quarantine)
         self._sum(record)
         self._cover(record)
         self.input = record.input or self.input
         self.arrow_schema = record.arrow_schema or self.arrow_schema
         self._step(record)
+
+    def quarantine(self, found: Quarantine) -> None:
+        """Have one file of undecodable records more."""
+        unsaid = WindowCount(0, found.count)  # by another writer, which need not say
+        self.quarantine_windows = with_counts(self.quarantine_windows, found.windows or (unsaid,), self.created_ms)
+        self.quarantined.append(replace(found, windows=()))
 
     def _step(self, record: CommitRecord) -> None:
         self.seq, self.attempt = record.seq, record.attempt

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from headrace.audit import window_start_ms
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
@@ -56,11 +55,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """Undecodable records of one ten-minute window of Kafka time; `path` of their file, absolute."""
+    """Undecodable records with Kafka timestamps in [start_ms, end_ms): ten minutes, or longer where there are many such."""
 
-    window_start_ms: int
+    start_ms: int
+    end_ms: int
     count: int
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
             Lost(lost.incarnation, lost.partition, lost.gap.start, lost.gap.end, lost.gap.after_ms, lost.gap.before_ms)
             for lost in fold.lost
         ),
-        tuple(_quarantined(where, topic, fold)),
+        tuple(Quarantined(one.window_start_ms, one.end_ms, one.count) for one in fold.quarantine_windows),
     )
 
 
@@ -220,14 +219,3 @@ def _live_file(root: Root, topic: str, file: DataFile, found: Found | None) -> L
         file.content_hash,
         file.checksum,
     )
-
-
-def _quarantined(root: Root, topic: str, fold: Fold) -> list[Quarantined]:
-    found = []
-    for quarantine in fold.quarantined:
-        path = root.location(topic, quarantine.path)
-        windows = {window.window_start_ms: window.count for window in quarantine.windows}
-        if not windows:  # a record of another writer, which need not say
-            windows = {window_start_ms(0): quarantine.count}
-        found += [Quarantined(start, count, path) for start, count in sorted(windows.items())]
-    return found

@@ -3,7 +3,8 @@
 Unknown fields are kept, at every level, in `extra`; a newer `version` is refused; a kind that this version does not know is
 refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
-changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows`, and of rewinds
+changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
+where it is a span of several, because there were too many), and of rewinds
 `next`, `keep`, `state` (fork), `ends` (close).
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from headrace.audit import WINDOW_MS
 from headrace.errors import CorruptError, VersionError
 from headrace.sinks.table import names
 
@@ -95,16 +97,24 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class WindowCount:
-    """Records in one ten-minute window of Kafka time."""
+    """Records in one ten-minute window of Kafka time, or, with `until_ms`, in a span of them: all that is known of it."""
 
     window_start_ms: int
     count: int
+    until_ms: int | None = field(default=None, metadata=_LEFT_OUT)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def end_ms(self) -> int:
+        return self.window_start_ms + WINDOW_MS if self.until_ms is None else self.until_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """The file of a record's undecodable records, and when these were written (Kafka timestamps: they have no event time)."""
+    """The file of a record's undecodable records, and when these were written (Kafka timestamps: they have no event time).
+
+    A fold keeps the windows of all files as one sum, and none with the files.
+    """
 
     path: str
     count: int

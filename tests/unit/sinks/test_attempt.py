@@ -13,11 +13,12 @@ from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
-from headrace.sinks.quarantine import MAX_REASON, MAX_WINDOWS
+from headrace.sinks.quarantine import MAX_REASON
 from headrace.sinks.registered import GRACE_MS, Schemas
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.window_counts import MOST_WINDOWS
 from tests.unit.sinks.messages import Message, Registry
 
 
@@ -145,15 +146,17 @@ def test_an_attempt_is_due_at_half_an_hour_whatever_age_is_allowed(tmp_path: Pat
     assert attempt.is_due(MonotonicMs(1_800_000))
 
 
-def test_a_flood_of_poison_of_every_time_is_committed_before_its_counts_take_much_memory(tmp_path: Path) -> None:
+def test_a_flood_of_poison_of_every_time_is_counted_in_bounded_room(tmp_path: Path) -> None:
     attempt = begun(tmp_path)
     absent = without_schemas()
-    window_ms, count = 600_000, MAX_WINDOWS
-    take(attempt, *(Message(n, b"not framed", n * window_ms) for n in range(count - 1)), schemas=absent)
+    count = 25_000
+    take(attempt, *(Message(n, b"not framed", n * 7 % count * 600_000) for n in range(count)), schemas=absent)
     assert not attempt.is_due(MonotonicMs(6))
-    take(attempt, *(Message(n, b"not framed", n * window_ms) for n in range(count - 1, count)), schemas=absent)
-    assert attempt.is_due(MonotonicMs(6))
-    assert attempt.counts == (0, count, 0)
+    quarantine = attempt.close(WallMs(7)).quarantine
+    assert quarantine is not None
+    assert len(quarantine.windows) <= MOST_WINDOWS
+    assert sum(window.count for window in quarantine.windows) == count
+    assert (quarantine.windows[0].window_start_ms, quarantine.windows[-1].end_ms) == (0, count * 600_000)
 
 
 def test_a_reason_is_of_bounded_length(tmp_path: Path) -> None:

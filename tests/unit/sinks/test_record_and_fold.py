@@ -4,8 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+import zstandard
 
+from headrace.audit import WINDOW_MS
 from headrace.errors import CorruptError, VersionError
+from headrace.sinks.event_time import HOUR_MS
 from headrace.sinks.table import checkpoint, record
 from headrace.sinks.table.fold import FORGET_STREAM_MS, Fold
 from headrace.sinks.table.record import (
@@ -19,6 +22,7 @@ from headrace.sinks.table.record import (
     StreamLanded,
     WindowCount,
 )
+from headrace.sinks.table.window_counts import MOST_WINDOWS
 
 FILE = DataFile(
     "dt=2026-11-22/hour=13/one-0.parquet", "parquet", 96, 4711, "crc32c:0badcafe", "00000000000000ff", 1_000, 2_000, (7,),
@@ -157,6 +161,35 @@ def test_a_checkpoint_is_the_fold_and_goes_on_like_it(fold: Fold) -> None:
     fold.apply(after(fold))
     assert (again.files, again.ends, again.streams, again.audit) == (fold.files, fold.ends, fold.streams, fold.audit)
     assert (again.lost, again.quarantined, again.input, again.attempt) == (fold.lost, fold.quarantined, "avro", "next")
+
+
+def test_half_a_year_of_poison_leaves_a_checkpoint_of_bounded_windows_and_the_last_hours_exact() -> None:
+    commits = 180 * 8
+    for strange in (None, -90_001, 90_001):  # beside it records of any time in the two years before or after
+        fold = Fold()
+        for seq in range(commits):
+            fold.created_ms = seq * 18 * WINDOW_MS
+            windows = [WindowCount(fold.created_ms + number * WINDOW_MS, number) for number in range(1, 19)]
+            windows += [] if strange is None else [WindowCount((seq * 7919) % strange * WINDOW_MS, 1)]
+            fold.quarantine(Quarantine(f"q{seq}", sum(one.count for one in windows), tuple(windows)))
+        counts = fold.quarantine_windows
+        assert MOST_WINDOWS // 2 < len(counts) <= MOST_WINDOWS
+        assert sum(one.count for one in counts) == sum(found.count for found in fold.quarantined)
+        recent = [one for one in counts if one.window_start_ms >= fold.created_ms - 6 * HOUR_MS]
+        assert strange == 90_001 or [one.end_ms - one.window_start_ms for one in recent] == [WINDOW_MS] * 55
+        assert len(json.dumps(checkpoint.state(fold)["quarantine_windows"])) < 100_000
+        assert checkpoint.decode(checkpoint.encode(fold), "it").quarantine_windows == counts
+
+
+def test_a_checkpoint_with_windows_beside_the_files_is_read_as_their_sum(fold: Fold) -> None:
+    said = json.loads(zstandard.ZstdDecompressor().decompressobj().decompress(checkpoint.encode(fold)))
+    del said["quarantine_windows"]
+    said["quarantined"] = [
+        {"path": f"q{n}", "count": 2, "windows": [{"window_start_ms": n, "count": 2}]} for n in (0, WINDOW_MS)
+    ]
+    old = checkpoint.decode(zstandard.ZstdCompressor().compress(json.dumps(said).encode()), "it")
+    assert old.quarantine_windows == (WindowCount(0, 2), WindowCount(WINDOW_MS, 2))
+    assert old.quarantined == [Quarantine("q0", 2), Quarantine(f"q{WINDOW_MS}", 2)]
 
 
 @pytest.mark.parametrize("data", [b"", b"not zstd", b"\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00"])
