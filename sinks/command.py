@@ -32,11 +32,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the loader; exit status 0 when it has committed what it read."""
     import time
 
+    from prometheus_client import REGISTRY
+
     from headrace.clock import SystemClock
     from headrace.health import Health
     from headrace.part_http import serve_part_http
     from headrace.process import run_file, stop_event
     from headrace.sinks.config import LoadConfig
+    from headrace.sinks.lag.collector import StandingsCollector
     from headrace.sinks.loader import Loader
     from headrace.sinks.stores.roots import open_root
 
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     with _projector(config.load, clock) as landed, run_file(args.run_file, ports):
         loader = Loader(config, clock, once=args.once, landed=landed, rewind=None)
         health.not_ready(loader.why_not_ready)
+        if ports:
+            REGISTRY.register(StandingsCollector(loader.standings, clock))
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
         loader.run(stop)

@@ -80,6 +80,9 @@ class Landing:
             table.is_open = False
             if why:
                 table.loader.give_up(why)
+        elif why:
+            metrics.COMMITS.labels(table.loader.topic, "failed").inc()
+            logger.warning("the table cannot be opened: %s", why, extra={"topic": table.loader.topic})
         pause_ms = random.randrange(100, 1500) if rest_ms is None else rest_ms
         table.rest_until_ms = self.clock.monotonic_ms() + pause_ms
 
@@ -108,17 +111,11 @@ class Landing:
         self.landed(loader.topic)
         if not self.is_rewind:
             self.reading.tell_landed(loader.topic, dict(loader.ends()))
-        self._show_lag(loader)
 
     def _is_same(self, table: LandingTable) -> bool:
         loader = table.loader
         incarnations = {partition: loader.incarnation(partition) for partition in loader.partitions}
         return self.lookout.is_same(loader.topic, table.topic, loader.fold, incarnations)
-
-    def _show_lag(self, loader: TableLoader) -> None:
-        for partition in loader.partitions:
-            if (end := self.reading.log_end(loader.topic, partition)) is not None:
-                metrics.LAG.labels(loader.topic, str(partition)).set(max(0, end - loader.next_offset(partition)))
 
     def spill(self) -> None:
         """Keep the rows in memory bounded."""

@@ -15,6 +15,8 @@ from headrace.errors import PeerError
 from headrace.librdkafka import checked_keys
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.intake import Intake
+from headrace.sinks.lag.standings import Standings
+from headrace.sinks.lag.watch import Watch
 from headrace.sinks.landing import PATIENCE_MS, RETRY_INTERVAL_MS, Landing, LandingTable
 from headrace.sinks.lookout import LOOK_INTERVAL_MS, Lookout
 from headrace.sinks.reading import Reading
@@ -52,6 +54,8 @@ class Loader:
         self._landing = Landing(root, self._reading, self._lookout, clock, landed, once=once, is_rewind=rewind is not None)
         self._tables = self._landing.tables
         self._intake = Intake(self._landing)
+        self.standings = Standings()
+        self._watch = Watch(self._lookout.topics, self.standings, clock)
 
     def run(self, stop: Event) -> None:
         """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka is away.
@@ -60,11 +64,13 @@ class Loader:
             CorruptError: a table's log is damaged.
             StorageError, PeerError: with `once`, what would otherwise be tried again.
         """
+        self._watch.start()
         try:
             while not stop.is_set() and not self._is_done():
                 self._turn()
             self._landing.finish_all()
         finally:
+            self._watch.stop()
             self._lookout.close()
             self._reading.close()
 
@@ -107,7 +113,7 @@ class Loader:
         every = [(name, partition) for name, topic in topics.items() for partition in topic.partitions]
         bounds = self._lookout.topics.bounds(every)
         if len(bounds) == len(every):
-            self._goals = {where: end for where, (_, end) in bounds.items()}
+            self._goals = self.standings.goals = {where: end for where, (_, end) in bounds.items()}
 
     def _meet(self, name: str, topic: Topic) -> None:
         table = self._tables.get(name)
@@ -126,6 +132,7 @@ class Loader:
             self._schemas,
             self._clock,
             lambda: str(uuid.uuid4()),
+            standing=self.standings.table(name),
             generation=None if self._rewind is None else self._rewind[1],
         )
 
@@ -137,9 +144,11 @@ class Loader:
             logger.warning("topic gone; what has been read of it lands", extra={"topic": name})
             self._landing.commit(table)
             self._landing.stop_reading(table)
+            self.standings.table(name).keep(())
 
     def _reconcile(self, table: LandingTable) -> None:
         """Open a table that is not open, and read the partitions that are not read."""
+        self.standings.table(table.loader.topic).keep(table.topic.partitions)
         if table.rest_until_ms > self._clock.monotonic_ms():
             return
         loader = table.loader

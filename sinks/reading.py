@@ -72,11 +72,6 @@ class Reading:
         except KafkaException as error:
             logger.warning("the group's offsets (for lag tools) were not committed: %s", error)
 
-    def log_end(self, topic: str, partition: int) -> int | None:
-        """The end of a partition, as far as the last answer told it."""
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-        return int(high) if high >= 0 else None
-
     def close(self) -> None:
         """End the client, within a bounded time."""
         close_consumer(self._consumer)

@@ -13,6 +13,7 @@ from headrace.errors import PeerError, StorageError, UndecidedError
 from headrace.sinks import metrics
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
+from headrace.sinks.lag.standings import TableStanding
 from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume
 from headrace.sinks.stores.roots import Root
@@ -46,9 +47,11 @@ class TableLoader:
         clock: Clock,
         new_name: Callable[[], str],
         *,
+        standing: TableStanding,
         generation: int | None,
     ) -> None:
         """`generation`: that of a rewind, loaded beside the table; None for the table itself."""
+        self._standing = standing
         self.topic, self._output, self._generation = topic, output, generation
         self._store = root.table(topic)
         self._schemas, self._clock, self._new_name = schemas, clock, new_name
@@ -58,6 +61,7 @@ class TableLoader:
         self.blocked: tuple[PeerError, int] | None = None
         """Why records wait for the registry, and since when (monotonic ms)."""
         self._swept_ms: int | None = None
+        metrics.LOST.labels(topic)  # at 0 from the start, so that Prometheus sees it grow
         self.fold = Fold()
         self.attempt = self._new_attempt(self.fold)
 
@@ -69,6 +73,7 @@ class TableLoader:
         self.fold = carry_out(read_generation(self._generation), self._store)
         if self._generation not in (None, self.fold.generation) or self.fold.is_closed:
             raise StorageError(f"generation {self._generation} of table {self.topic} is no longer being loaded")
+        self._standing.show(self.fold)
         self.attempt = self._new_attempt(self.fold)
         moved = carry_out(upkeep.finish_moves(self.fold), self._store)
         if moved:
@@ -93,6 +98,7 @@ class TableLoader:
         self._incarnations[partition] = where.incarnation
         self._ids[partition] = topic_id
         self.attempt.start(partition, where.incarnation, topic_id)
+        self._standing.begin(partition, self.next_offset(partition))
         if where.gap:
             self.skip(partition, where.offset, where.gap)
 
@@ -112,6 +118,7 @@ class TableLoader:
         """Take records of a partition, in offset order; False if another loader has landed some meanwhile: start over."""
         if not self._keep_fresh():
             return False
+        self._standing.saw(partition, messages[0])
         self._waiting.append((partition, messages))
         if len(self._waiting) == 1:
             self.take_waiting(why)
@@ -129,14 +136,14 @@ class TableLoader:
                 return
             self.blocked = None
             self._waiting.popleft()
+            self._standing.took(partition, self.next_offset(partition), len(messages))
 
     def skip(self, partition: int, end: int, why: str) -> None:
         """Say that there is nothing from the partition's next offset to `end`."""
         if self.is_blocked or end <= self.next_offset(partition):
             return  # with records waiting, what lies before `end` is not known yet: the end is reported again later
-        if why == "lost":
-            metrics.LOST.labels(self.topic).inc(end - self.next_offset(partition))
         self.attempt.skip(partition, end, why, now_ms=self._clock.monotonic_ms())
+        self._standing.took(partition, end)
 
     def _keep_fresh(self) -> bool:
         """Let an attempt that has nothing yet start from a new fold, since its life counts from there."""
@@ -181,6 +188,9 @@ class TableLoader:
             return False
         self._celebrate(draft, outcome.fold)
         kept_place = self._go_on_from(outcome.fold)
+        self._standing.landed(self.ends(), self.fold)
+        for partition, messages in self._waiting:
+            self._standing.saw(partition, messages[0])
         self._keep_up()
         return kept_place and not self.fold.is_closed
 
@@ -189,7 +199,10 @@ class TableLoader:
         metrics.COMMITS.labels(self.topic, "won").inc()
         metrics.ROWS.labels(self.topic).inc(rows)
         metrics.QUARANTINED.labels(self.topic).inc(quarantined)
+        metrics.BYTES.labels(self.topic).inc(sum(file.bytes for file in draft.add))
         metrics.DUPLICATES.labels(self.topic).inc(duplicates)
+        gaps = [gap for landed in draft.ranges for gap in landed.gaps if gap.why == "lost"]
+        metrics.LOST.labels(self.topic).inc(sum(gap.end - gap.start for gap in gaps))
         numbers = {"seq": fold.seq, "rows": rows, "quarantined": quarantined, "duplicates": duplicates, "files": len(draft.add)}
         logger.info("landed", extra={"topic": self.topic, **numbers})
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -191,3 +192,53 @@ def test_apache_kafka_is_asked_in_the_same_way(tmp_path: Path, missing: Callable
         assert (row["landed_offset"], row["end_offset"], row["lag_offsets"], row["last_commit_ms"]) == (0, 41, 41, None)
         assert row["lag_seconds"] == pytest.approx((row["at_ms"] - old_ms) / 1000, abs=2)
         assert row["seconds_until_retention"] == pytest.approx(3600 - row["lag_seconds"], abs=2)
+
+
+def metrics_of(part: Part) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def wait_for_metrics(part: Part, holds: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    deadline = time.monotonic() + 30
+    while True:
+        found = metrics_of(part)
+        if holds(found):
+            return found
+        assert time.monotonic() < deadline, {name: value for name, value in found.items() if name.startswith("headrace_load")}
+        time.sleep(0.1)
+
+
+def test_a_running_loader_tells_prometheus_what_has_not_landed_and_what_is_lost(pipeline: Pipeline) -> None:
+    pipeline.create_topic("told", segment_bytes="20000", retention_bytes="40000", retention_ms=str(HOUR_MS))
+    pipeline.produce("told", (b"x" * 100 for _ in range(100)))
+    pipeline.load_once(topics=["told"])
+    for _ in range(12):
+        pipeline.produce("told", (b"y" * 1000 for _ in range(20)))
+    deadline = time.monotonic() + 30
+    while rows(pipeline.parts[-1].config_file, "told")["told", 0]["seconds_until_retention"] != 0:
+        assert time.monotonic() < deadline
+    loader = pipeline.loader(topics=["told"], http="127.0.0.1:0", rotate={"rows": 1000}).start()
+    labels = '{partition="0",topic="told"}'
+    held = wait_for_metrics(loader, lambda found: f"headrace_load_seconds_until_retention{labels}" in found)
+    assert held[f"headrace_load_landed_offset{labels}"] == 100
+    assert held[f"headrace_load_lag_offsets{labels}"] == 240
+    assert held[f"headrace_load_seconds_until_retention{labels}"] == 0
+    assert held['headrace_load_lost_offsets_total{topic="told"}'] == 0
+    pipeline.produce("told", (b"z" for _ in range(1000)))
+    after = wait_for_metrics(loader, lambda found: found[f"headrace_load_landed_offset{labels}"] > 340)
+    landed = after[f"headrace_load_landed_offset{labels}"]
+    lost = after['headrace_load_lost_offsets_total{topic="told"}']
+    assert 0 < lost < 240
+    assert after['headrace_load_rows_total{topic="told"}'] == landed - 100 - lost
+    assert after['headrace_load_bytes_total{topic="told"}'] < after['headrace_load_file_bytes{topic="told"}']
+    assert after['headrace_load_files{topic="told"}'] == 2
+    assert time.time() - after['headrace_load_last_commit_timestamp_seconds{topic="told"}'] < 60
+    with urllib.request.urlopen(f"http://127.0.0.1:{loader.ports['http']}/readyz", timeout=10) as answer:
+        assert answer.status == 200
+    said = [json.loads(line) for line in loader.log_file.read_text().splitlines() if '"level": "error"' in line]
+    assert [line["msg"] for line in said if line["topic"] == "told"] == [
+        f"retention overtook landing: offsets 100 to {100 + lost:.0f} are lost"
+    ]
+    assert loader.stop() == 0

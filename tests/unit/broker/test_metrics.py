@@ -95,5 +95,6 @@ def test_every_family_has_a_name_of_its_own_and_the_ending_of_its_kind() -> None
 
 
 def test_the_document_has_a_line_for_every_family() -> None:
-    table = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
+    brokers, _, _ = DOCUMENT.read_text().partition("## The loader's")
+    table = [line for line in brokers.splitlines() if line.startswith("| `")]
     assert table == [f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" for each in families()]

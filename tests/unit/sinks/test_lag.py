@@ -3,14 +3,24 @@
 import io
 import json
 from math import inf
+from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from headrace.clock import MonotonicMs, WallMs
 from headrace.sinks.lag import spoken
 from headrace.sinks.lag.backlog import Backlog, Pace, Retention
+from headrace.sinks.lag.collector import MAX_PARTITIONS, StandingsCollector
 from headrace.sinks.lag.report import drawn, write_csv, write_json
+from headrace.sinks.lag.standings import Standings
 from headrace.sinks.lag.survey import PartitionLag, TableLag
+from headrace.sinks.metrics import FAMILIES
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.record import DataFile
+from tests.unit.sinks.messages import Message
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
 
@@ -166,3 +176,97 @@ def test_where_there_are_few_lines_those_in_danger_stay() -> None:
     assert "2.0s" in text
     assert "50m" not in text
     assert "2 that are better off are left out" in text
+
+
+class StoppedClock:
+    """Time that does not pass."""
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(NOW_MS)
+
+    def monotonic_ms(self) -> MonotonicMs:
+        return MonotonicMs(77)
+
+
+def told(standings: Standings) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(StandingsCollector(standings, StoppedClock()))
+    lines = generate_latest(registry).decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def table_of(*sizes: int) -> Fold:
+    files = {f"f{n}": DataFile(f"f{n}", "parquet", 1, size, "", "", 0, 0) for n, size in enumerate(sizes)}
+    return Fold(seq=4, created_ms=NOW_MS - 60_000, files=files)
+
+
+def test_a_partition_is_told_of_from_the_next_offset_to_land_and_by_the_first_record_that_was_read_after_it() -> None:
+    standings = Standings()
+    table = standings.table("blobs")
+    table.begin(3, 70)
+    assert 'headrace_load_lag_offsets{partition="3",topic="blobs"}' not in told(standings)
+    table.saw(3, Message(70, b"first", NOW_MS - 9000))
+    table.saw(3, Message(75, b"later", NOW_MS - 4000))
+    table.partitions[3].bounds(20, 99, wall_ms=NOW_MS, monotonic_ms=77)
+    table.retention = Retention(ms=HOUR_MS)
+    shown = told(standings)
+    labels = '{partition="3",topic="blobs"}'
+    assert shown[f"headrace_load_landed_offset{labels}"] == 70
+    assert shown[f"headrace_load_end_offset{labels}"] == 99
+    assert shown[f"headrace_load_lag_offsets{labels}"] == 29
+    assert shown[f"headrace_load_lag_seconds{labels}"] == 9
+    assert shown[f"headrace_load_seconds_until_retention{labels}"] == 3591
+    assert "headrace_load_files" + '{topic="blobs"}' not in shown
+
+    table.landed([(3, 99)], table_of(300_000_000, 500_000_000))
+    shown = told(standings)
+    assert (shown[f"headrace_load_lag_offsets{labels}"], shown[f"headrace_load_lag_seconds{labels}"]) == (0, 0)
+    assert shown[f"headrace_load_seconds_until_retention{labels}"] == inf
+    assert shown['headrace_load_files{topic="blobs"}'] == 2
+    assert shown['headrace_load_file_bytes{topic="blobs"}'] == 800_000_000
+    assert shown['headrace_load_files_per_gigabyte{topic="blobs"}'] == 2.5
+    assert shown['headrace_load_last_commit_timestamp_seconds{topic="blobs"}'] == (NOW_MS - 60_000) / 1000
+
+
+def test_a_table_that_starts_over_keeps_its_lag_and_one_that_another_loader_has_does_not() -> None:
+    standings = Standings()
+    table = standings.table("blobs")
+    table.begin(3, 70)
+    table.saw(3, Message(70, b"first", NOW_MS - 9000))
+    table.partitions[3].bounds(20, 99, wall_ms=NOW_MS - 5000, monotonic_ms=77)
+    table.begin(3, 70)
+    assert told(standings)['headrace_load_lag_seconds{partition="3",topic="blobs"}'] == 9
+    table.begin(3, 80)
+    assert 'headrace_load_lag_seconds{partition="3",topic="blobs"}' not in told(standings)
+    table.partitions[3].bounds(20, 99, wall_ms=NOW_MS - 2000, monotonic_ms=77)
+    assert told(standings)['headrace_load_lag_seconds{partition="3",topic="blobs"}'] == 2
+    table.keep([0, 1])
+    assert not standings.partitions()
+
+
+def test_beyond_a_thousand_partitions_those_in_the_most_danger_are_told_of() -> None:
+    standings = Standings()
+    table = standings.table("wide")
+    table.retention = Retention(ms=HOUR_MS)
+    for partition in range(MAX_PARTITIONS + 30):
+        table.begin(partition, 70)
+        table.partitions[partition].bounds(20, 70, wall_ms=NOW_MS, monotonic_ms=77)
+    table.partitions[1010].bounds(20, 99, wall_ms=NOW_MS - 5000, monotonic_ms=77)
+    shown = told(standings)
+    assert shown["headrace_load_unlisted_partitions"] == 30
+    assert shown['headrace_load_lag_offsets{partition="1010",topic="wide"}'] == 29
+    assert sum(name.startswith("headrace_load_lag_seconds") for name in shown) == MAX_PARTITIONS
+
+
+def test_the_document_has_a_line_for_every_metric_of_the_loader() -> None:
+    _, _, loaders = DOCUMENT.read_text().partition("## The loader's")
+    table = [line for line in loaders.splitlines() if line.startswith("| `")]
+    assert table == [f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" for each in FAMILIES]
+
+
+def test_every_metric_of_the_loader_has_a_name_of_its_own_and_the_ending_of_its_kind() -> None:
+    names = [each.name for each in FAMILIES]
+    assert len(names) == len(set(names))
+    for each in FAMILIES:
+        assert each.name.startswith("headrace_load_")
+        assert each.name.endswith("_total") == (each.kind == "counter"), each.name
