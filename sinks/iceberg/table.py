@@ -10,21 +10,21 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, ManifestContent
-from pyiceberg.table import Table, Transaction
+from pyiceberg.table import Table
 
 from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
 from headrace.sinks.iceberg import data_files, forgetting, schema
+from headrace.sinks.iceberg.fitting import fit
 from headrace.sinks.iceberg.location import METADATA
 from headrace.sinks.iceberg.projection import (
     Commit,
@@ -41,8 +41,10 @@ from headrace.sinks.iceberg.projection import (
     Step,
     project,
 )
+from headrace.sinks.iceberg.shown_files import ATTEMPT_MS, ShownFiles
 from headrace.sinks.table import names, record, upkeep
 from headrace.sinks.table.commit import read_head
+from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile
 from headrace.sinks.table.store import Get, Store, carry_out
 from headrace.sinks.table.store import Steps as StoreSteps
@@ -50,7 +52,6 @@ from headrace.sinks.table.store import Steps as StoreSteps
 logger = logging.getLogger(__name__)
 
 NO_BLIND_RETRIES: Final = {"commit.retry.num-retries": "0"}
-NAME_MAPPING: Final = "schema.name-mapping.default"
 OWNER: Final = "headrace.table"
 PROPERTIES: Final = {
     **NO_BLIND_RETRIES,
@@ -87,6 +88,7 @@ class ProjectedTable:
     ) -> None:
         self._catalog, self._identifier, self._store, self._url = catalog, identifier, store, url
         self._keep_s, self._clock, self._has_forgotten = keep_s, clock, False
+        self._shown_files, self._loaded_ms = ShownFiles(store, url), clock.monotonic_ms()
         self.name = ".".join(identifier)
         self._loaded: Table | None = None
         self._live: dict[str, IcebergFile] = {}
@@ -100,6 +102,7 @@ class ProjectedTable:
             except StopIteration as done:
                 if self._has_forgotten:
                     self._delete_metadata()
+                    self._delete_links()
                 return done.value  # type: ignore[no-any-return]  # the steps say which type
             answer = self._answer(step)
 
@@ -112,6 +115,13 @@ class ProjectedTable:
         if candidates and self.load() is not None:
             number = carry_out(forgetting.delete_metadata(candidates, self._loaded), self._store)
             logger.info("old iceberg metadata deleted", extra={"table": self.name, "files": number})
+
+    def _delete_links(self) -> None:
+        assert self._loaded is not None, "it was committed to"
+        candidates = carry_out(self._shown_files.old_links(self._loaded.location()), self._store)
+        if candidates and self.load() is not None:
+            number = carry_out(self._shown_files.delete_links(candidates, self._loaded), self._store)
+            logger.info("files that no iceberg snapshot has given up", extra={"table": self.name, "files": number})
 
     def _answer(self, step: Step) -> Any:
         match step:
@@ -143,17 +153,12 @@ class ProjectedTable:
         return tuple(None if data is None else record.decode(data, path) for path, data in zip(paths, found, strict=True))
 
     def _footer(self, file: DataFile) -> pq.FileMetaData:
-        assert self._loaded is not None, "files are read for a table that was loaded"
-        return self._read_footer(self._loaded, file)
-
-    def _read_footer(self, table: Table, file: DataFile) -> pq.FileMetaData:
         if file.path not in self._footers:
             url = f"{self._url}/{file.path}"
-            try:
-                with table.io.new_input(url).open() as opened:
-                    footer = pq.read_metadata(opened)
-            except FileNotFoundError as error:
-                raise StorageError(f"{url}: the log names this file, and it is missing; run: headrace check") from error
+            if (data := opened(self._store, file.path)) is None:
+                raise StorageError(f"{url}: the log names this file, and it is missing; run: headrace check")
+            with data:
+                footer = pq.read_metadata(data)
             if footer.num_rows != file.rows:
                 said = f"{url} has {footer.num_rows} rows, the log says {file.rows}"
                 raise StorageError(f"{said}; a landed file was changed; restore it")
@@ -171,6 +176,7 @@ class ProjectedTable:
             UsageError: it shows something else.
         """
         self._live.clear()
+        self._loaded_ms = self._clock.monotonic_ms()
         try:
             table = self._catalog.load_table(self._identifier)
         except NoSuchTableError:
@@ -191,13 +197,15 @@ class ProjectedTable:
         return Shown(snapshot.snapshot_id, marks if marks == said else None)
 
     def drop(self) -> None:
-        """Take it out of the catalog, unless it is somebody else's; also where its metadata cannot be read any more."""
+        """Take it and its links out, unless it is somebody else's; also where its metadata cannot be read any more."""
         try:
             self.load()
         except (OSError, ValueError):
             logger.warning("the iceberg table's metadata cannot be read", extra={"table": self.name})
         with contextlib.suppress(NoSuchTableError):
             self._catalog.drop_table(self._identifier)
+        if self._loaded is not None:
+            carry_out(self._shown_files.delete_all_links(self._loaded.location()), self._store)
 
     def state(self) -> "State":
         """Where the table stands, for people."""
@@ -213,16 +221,10 @@ class ProjectedTable:
         return State(shown.marks.seq, fold.seq - shown.marks.seq, files, rows)
 
     def _create(self, sample: DataFile) -> None:
-        from pyiceberg.io import load_file_io
-
-        io = load_file_io(dict(self._catalog.properties), self._url)
-        url = f"{self._url}/{sample.path}"
-        with io.new_input(url).open() as opened:
-            footer = pq.read_metadata(opened)
         try:
             self._catalog.create_table(
                 self._identifier,
-                schema.shown_schema(footer.schema.to_arrow_schema()),
+                schema.shown_schema(self._footer(sample).schema.to_arrow_schema()),
                 location=f"{self._url}/{METADATA}/{uuid.uuid4()}",  # nobody else's: what is there may be deleted
                 properties={**PROPERTIES, OWNER: self._url},
             )
@@ -238,8 +240,7 @@ class ProjectedTable:
             altered |= manifest.content == ManifestContent.DELETES
             for entry in manifest.fetch_manifest_entry(self._loaded.io, discard_deleted=True):
                 if entry.data_file.content == DataFileContent.DATA:
-                    url = entry.data_file.file_path
-                    name = url.removeprefix(f"{self._url}/")
+                    name = self._shown_files.path(entry.data_file.file_path, self._loaded.location())
                     altered |= name in self._live
                     self._live[name] = entry.data_file
         return Live(frozenset(self._live), altered)
@@ -247,67 +248,29 @@ class ProjectedTable:
     def _commit(self, step: Commit) -> bool:
         table = self._loaded
         assert table is not None, "it was loaded"
+        urls = self._shown_files.show((file.path for file in step.add), table.location())
         marks = dict(zip(_MARKS, (str(step.marks.generation), str(step.marks.seq), step.marks.attempt), strict=True))
         try:
             with table.transaction() as transaction:
-                self._fit(transaction, step.add, is_new=table.current_snapshot() is None)
+                footers = (self._footer(file) for file in step.add)
+                fit(transaction, self.name, footers, is_new=table.current_snapshot() is None)
                 metadata = transaction.table_metadata
                 update = transaction.update_snapshot(snapshot_properties=marks)
                 with update.overwrite() if step.remove else update.merge_append() as snapshot:
                     for name in step.remove:
                         snapshot.delete_data_file(self._live[name])
                     for file in step.add:
-                        footer = self._footer(file)
-                        snapshot.append_data_file(data_files.iceberg_file(f"{self._url}/{file.path}", file, footer, metadata))
+                        shown = data_files.iceberg_file(urls[file.path], file, self._footer(file), metadata)
+                        snapshot.append_data_file(shown)
                 transaction.set_properties(marks)
+                if self._clock.monotonic_ms() - self._loaded_ms > ATTEMPT_MS:
+                    raise CommitFailedException("it took too long")
                 self._has_forgotten = forgetting.forget_snapshots(transaction, self._keep_s, self._clock.wall_ms())
         except CommitFailedException:
             logger.info("another has committed to the iceberg table meanwhile", extra={"table": self.name})
             time.sleep(random.uniform(0, 0.05))
             return False
         return True
-
-    def _fit(self, transaction: Transaction, files: Iterable[DataFile], *, is_new: bool) -> None:
-        """Let the table's columns and partitions take in some files."""
-        metadata = transaction.table_metadata
-        now = data_files.partitioning_of(metadata.spec(), metadata.schema())
-        candidates = data_files.every_partitioning() if is_new else data_files.coarser(now) if now else ()
-        columns: list[pa.Schema] = []
-        for file in files:
-            footer = self._footer(file)
-            candidates = data_files.fitting(footer, candidates)
-            arrow = footer.schema.to_arrow_schema()
-            if not any(arrow.equals(known) for known in columns):
-                columns.append(arrow)
-        self._take_in(transaction, columns)
-        wanted = next(iter(candidates), None)
-        if wanted == now and (now or not metadata.spec().fields):
-            return
-        with transaction.update_spec() as spec:
-            for field in metadata.spec().fields:
-                spec.remove_field(field.name)
-            if wanted:
-                spec.add_field(wanted.column, wanted.transform, wanted.name)
-
-    def _take_in(self, transaction: Transaction, columns: Iterable[pa.Schema]) -> None:
-        for arrow in columns:
-            shown = schema.shown_schema(arrow)
-            if unlike := schema.unlike(shown, transaction.table_metadata.schema()):
-                raise StorageError(f"iceberg table {self.name}: files have columns of another kind: {', '.join(unlike)}")
-            with transaction.update_schema() as update:
-                update.union_by_name(shown)
-        self._map_names(transaction, {name for arrow in columns for name in schema.left_out(arrow)})
-
-    def _map_names(self, transaction: Transaction, left_out: Set[str]) -> None:
-        metadata = transaction.table_metadata
-        known = schema.hidden_columns(metadata.name_mapping())
-        if new := left_out - known:
-            logger.warning(
-                "iceberg has no type for columns, which are left out: %s", ", ".join(sorted(new)), extra={"table": self.name}
-            )
-        mapping = schema.name_mapping(metadata.schema(), known | left_out)
-        if metadata.properties.get(NAME_MAPPING) != mapping:
-            transaction.set_properties({NAME_MAPPING: mapping})
 
 
 def _get(paths: tuple[str, ...]) -> StoreSteps[tuple[bytes | None, ...]]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 
@@ -120,6 +120,34 @@ class LocalStore:
                     if not os.path.samefile(from_, to):
                         raise CorruptError(f"{to} exists and is not {from_}: two files of one name") from None
             self.delete(source)
+
+    def link(self, pairs: Mapping[str, str]) -> None:
+        """Give live files, by their paths in the log, a second name each, wherever they are; all durable on return.
+
+        Raises:
+            StorageError: a file is nowhere.
+        """
+        directories = {(self.root / link).parent for link in pairs.values()}
+        for directory in directories:
+            with _errors(directory):
+                make_directory(directory, self.root)
+        for path, link in pairs.items():
+            self._link(path, self.root / link)
+        for directory in directories:
+            with _errors(directory):
+                sync_directory(directory)
+
+    def _link(self, path: str, to: Path) -> None:
+        with _errors(to):
+            for place in (names.staged(path), path, names.removed(path)):  # a file only ever moves forward
+                try:
+                    os.link(self.root / place, to)
+                    return
+                except FileExistsError:
+                    return
+                except FileNotFoundError:
+                    continue
+        raise StorageError(f"{self.root / path}: the log names this file, and it is missing; run: headrace check")
 
     def delete(self, path: str) -> None:
         """Delete a file, and the directories that it leaves empty below `_headrace`."""

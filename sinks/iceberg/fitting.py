@@ -1,0 +1,62 @@
+"""How an Iceberg table's columns and partitions take in files that have others (docs/adr/0036)."""
+
+import logging
+from collections.abc import Iterable, Set
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.table import Transaction
+
+from headrace.errors import StorageError
+from headrace.sinks.iceberg import data_files, schema
+
+logger = logging.getLogger(__name__)
+
+NAME_MAPPING: Final = "schema.name-mapping.default"
+
+
+def fit(transaction: Transaction, name: str, footers: Iterable[pq.FileMetaData], *, is_new: bool) -> None:
+    """Let the table's columns and partitions take in files with these footers.
+
+    Raises:
+        StorageError: a column of another kind; the table stays as it was.
+    """
+    metadata = transaction.table_metadata
+    now = data_files.partitioning_of(metadata.spec(), metadata.schema())
+    candidates = data_files.every_partitioning() if is_new else data_files.coarser(now) if now else ()
+    columns: list[pa.Schema] = []
+    for footer in footers:
+        candidates = data_files.fitting(footer, candidates)
+        arrow = footer.schema.to_arrow_schema()
+        if not any(arrow.equals(known) for known in columns):
+            columns.append(arrow)
+    _take_in(transaction, name, columns)
+    wanted = next(iter(candidates), None)
+    if wanted == now and (now or not metadata.spec().fields):
+        return
+    with transaction.update_spec() as spec:
+        for field in metadata.spec().fields:
+            spec.remove_field(field.name)
+        if wanted:
+            spec.add_field(wanted.column, wanted.transform, wanted.name)
+
+
+def _take_in(transaction: Transaction, name: str, columns: Iterable[pa.Schema]) -> None:
+    for arrow in columns:
+        shown = schema.shown_schema(arrow)
+        if unlike := schema.unlike(shown, transaction.table_metadata.schema()):
+            raise StorageError(f"iceberg table {name}: files have columns of another kind: {', '.join(unlike)}")
+        with transaction.update_schema() as update:
+            update.union_by_name(shown)
+    _map_names(transaction, name, {column for arrow in columns for column in schema.left_out(arrow)})
+
+
+def _map_names(transaction: Transaction, name: str, left_out: Set[str]) -> None:
+    metadata = transaction.table_metadata
+    known = schema.hidden_columns(metadata.name_mapping())
+    if new := left_out - known:
+        logger.warning("iceberg has no type for columns, which are left out: %s", ", ".join(sorted(new)), extra={"table": name})
+    mapping = schema.name_mapping(metadata.schema(), known | left_out)
+    if metadata.properties.get(NAME_MAPPING) != mapping:
+        transaction.set_properties({NAME_MAPPING: mapping})
