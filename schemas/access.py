@@ -131,7 +131,7 @@ def _may(request: web.Request, rights: Rights) -> bool:
     resource = request.match_info.route.resource
     if resource is None:  # there is no such path, or method: any user may be told so
         return True
-    path = resource.canonical.removeprefix(IN_CONTEXT)
+    path = resource.canonical.removeprefix(IN_CONTEXT).removesuffix("/") or "/"
     if path == _METRICS:
         return "DESCRIBE" in rights.cluster
     method = "GET" if request.method == "HEAD" else request.method

@@ -5,7 +5,6 @@ from typing import Any, Final
 from aiohttp import web
 
 from headrace.schemas import judging
-from headrace.schemas.client import CONTENT_TYPE
 from headrace.schemas.contract import rule_types
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.kinds import KINDS
@@ -20,6 +19,7 @@ from headrace.schemas.requests import (
     members_of,
     named_subject,
     page,
+    told,
     unaliased,
 )
 from headrace.schemas.store import Version
@@ -83,7 +83,7 @@ async def get_by_id(request: web.Request) -> web.Response:
 @routes.get("/schemas/ids/{id}/schema")
 async def get_text_by_id(request: web.Request) -> web.Response:
     """The text alone."""
-    return web.Response(text=await text_of(request, (await _with_id(request))[0]), content_type=CONTENT_TYPE)
+    return told(await text_of(request, (await _with_id(request))[0]))
 
 
 @routes.get("/schemas/ids/{id}/subjects")

@@ -18,6 +18,7 @@ from headrace.schemas.requests import (
     page,
     schema_of,
     subject_of,
+    told,
     version_of,
     versions_of,
 )
@@ -107,7 +108,7 @@ async def get_version(request: web.Request) -> web.Response:
 async def get_version_schema(request: web.Request) -> web.Response:
     """The text of a version alone."""
     version = await version_of(request, deleted=flag(request, "deleted"), anywhere=True)
-    return web.Response(text=await text_of(request, version), content_type="application/vnd.schemaregistry.v1+json")
+    return told(await text_of(request, version))
 
 
 @routes.get("/subjects/{subject}/versions/{version}/referencedby")

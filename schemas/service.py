@@ -2,7 +2,7 @@
 
 The routes are in `rest_*.py`; here is what is around each: who may ask, errors in Confluent's form, nothing before the log is
 read. Query parameters and headers that we do not know are ignored, as newer clients expect. Every route is also under
-`/contexts/{context}`, where names without a context of their own are in that one.
+`/contexts/{context}`, where names without a context of their own are in that one, and may end with a slash.
 Source: Confluent Schema Registry API reference; research/sinks.md §3.
 """
 
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from headrace.schemas import rest_schemas, rest_settings, rest_subjects
 from headrace.schemas.access import AccessControl, admission, challenge
+from headrace.schemas.negotiation import negotiated
 from headrace.schemas.places import ASKING, noted
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import Registry
@@ -31,16 +32,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def application(registry: Registry, access: AccessControl | None = None) -> web.Application:
     """The interface of one registry; without `access` everybody may ask for everything."""
     admitting = [] if access is None else [admission(access)]
-    app = web.Application(middlewares=[noted, _errors, *admitting, _until_ready], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[noted, _errors, *admitting, negotiated, _until_ready], client_max_size=MAX_BODY_BYTES)
     app[REGISTRY] = registry
     app[ASKING] = set()
     app.router.add_routes(_routes)
     for routes in (rest_subjects.routes, rest_schemas.routes, rest_settings.routes):
-        app.router.add_routes(routes)
         for route in routes:
             assert isinstance(route, web.RouteDef)
-            if route.path != "/contexts":
-                app.router.add_route(route.method, IN_CONTEXT + route.path, route.handler)
+            for prefix in ("",) if route.path == "/contexts" else ("", IN_CONTEXT):
+                for end in ("", "/"):
+                    app.router.add_routes([web.route(route.method, prefix + route.path + end, route.handler)])
     return app
 
 

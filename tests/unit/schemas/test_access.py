@@ -108,7 +108,7 @@ GUARDED = [(method, path) for method, path in routes() if path not in OPEN]
 
 
 def needed(method: str, path: str) -> str:
-    path = path.removeprefix("/contexts/.c")
+    path = path.removeprefix("/contexts/.c").rstrip("/")
     if method in ("GET", "HEAD") or path.startswith("/compatibility/") or (method == "POST" and path.count("/") == 2):
         return "READ"
     return "ALTER_CONFIGS" if path.startswith(("/config", "/mode")) else "WRITE"
