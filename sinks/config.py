@@ -144,6 +144,12 @@ class Load(PartHttpKeys, Output):
         (".*",), description="regular expressions of whole names; of those with `_` at their start only `_audit` lands, always"
     )
     per_topic: tuple[TopicOutput, ...] = Field((), description="exceptions; the first whose `topics` match a topic is taken")
+    group: str | None = Field(
+        None,
+        min_length=1,
+        description="consumer group in which the loaders of this root share partitions; default: `headrace-load-` and a hash of"
+        " `root`. Two roots must not name the same",
+    )
     iceberg: Iceberg | None = Field(None, description="Iceberg tables that show the landed ones; `{}` for all, beside them")
 
     def output_of(self, topic: str) -> Output:

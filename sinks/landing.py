@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,7 @@ from headrace.sinks.lookout import Lookout
 from headrace.sinks.reading import Reading
 from headrace.sinks.stores.roots import Root
 from headrace.sinks.table_loader import TableLoader
-from headrace.sinks.topics import Topic
+from headrace.sinks.topics import Topic, Where
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,21 @@ class Landing:
         self.reading.end(table.loader.topic, partitions)
         for partition in partitions:
             table.loader.end(partition)
+
+    def share(self, holds: Callable[[str, int], bool], new: Collection[Where]) -> None:
+        """Other partitions are ours to read: of each table concerned, commit or drop what is open, and fold afresh.
+
+        Args:
+            holds: whether a partition is ours.
+            new: partitions that have become ours.
+        """
+        for name, table in self.tables.items():
+            read = set(table.loader.partitions)
+            gains = any(topic == name and partition not in read for topic, partition in new)
+            if table.is_open and (gains or not all(holds(name, partition) for partition in read)):
+                self.commit(table)
+                if table.is_open:
+                    self.start_over(table, "", rest_ms=0)
 
     def commit(self, table: LandingTable) -> None:
         """Commit what has been read of a table, or start over."""

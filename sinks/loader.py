@@ -1,7 +1,7 @@
-"""The loader: one consumer over the partitions of all wanted topics, one TableLoader each; one thread.
+"""The loader: one consumer over its partitions of all wanted topics, one TableLoader each; one thread.
 
-A turn: look for topics (once a second), read a batch, hand it to the tables, commit what is due. Offsets are explicitly
-assigned from the folds; the group's committed offsets are written for lag tools and never read.
+A turn: look for topics (once a second), hear which partitions are ours, read a batch, hand it to the tables, commit what is
+due. Offsets are explicitly assigned from the folds; committed offsets are written for lag tools and never read.
 """
 
 import logging
@@ -19,6 +19,7 @@ from headrace.sinks.lag.standings import Standings
 from headrace.sinks.lag.watch import Watch
 from headrace.sinks.landing import PATIENCE_MS, RETRY_INTERVAL_MS, Landing, LandingTable
 from headrace.sinks.lookout import LOOK_INTERVAL_MS, Lookout
+from headrace.sinks.membership import Membership, group_of
 from headrace.sinks.reading import Reading
 from headrace.sinks.registered import Schemas
 from headrace.sinks.stores.roots import open_root
@@ -56,6 +57,19 @@ class Loader:
         self._intake = Intake(self._landing)
         self.standings = Standings()
         self._watch = Watch(self._lookout.topics, self.standings, clock)
+        self._membership = None if once else self._new_membership(config)
+
+    def _new_membership(self, config: LoadConfig) -> Membership:
+        with checked_keys():
+            return Membership(
+                config.kafka,
+                config.load.group or group_of(config.load.root),
+                members=self._lookout.topics.members,
+                rebalanced=lambda new: self._landing.share(self._holds, new),
+            )
+
+    def _holds(self, topic: str, partition: int) -> bool:
+        return self._membership is None or self._membership.holds(topic, partition)
 
     def run(self, stop: Event) -> None:
         """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka is away.
@@ -71,6 +85,8 @@ class Loader:
             self._landing.finish_all()
         finally:
             self._watch.stop()
+            if self._membership is not None:
+                self._membership.leave()
             self._lookout.close()
             self._reading.close()
 
@@ -83,6 +99,8 @@ class Loader:
         if now_ms - self._looked_ms >= LOOK_INTERVAL_MS:
             self._looked_ms = now_ms
             self._look()
+        if self._membership is not None:
+            self._membership.poll()
         self._intake.hand_out(self._reading.batch())
         if now_ms - self._retried_ms >= RETRY_INTERVAL_MS:
             self._retried_ms = now_ms
@@ -99,6 +117,8 @@ class Loader:
                 self._meet(name, topic)
             for name in self._tables.keys() - topics.keys():
                 self._miss(name)
+            if self._membership is not None:
+                self._membership.want(topics)
             for name, table in self._tables.items():
                 if name in topics:
                     self._landing.guarded(table, partial(self._reconcile, table))
@@ -147,17 +167,18 @@ class Loader:
             self.standings.table(name).keep(())
 
     def _reconcile(self, table: LandingTable) -> None:
-        """Open a table that is not open, and read the partitions that are not read."""
-        self.standings.table(table.loader.topic).keep(table.topic.partitions)
-        if table.rest_until_ms > self._clock.monotonic_ms():
-            return
+        """Open a table that is not open, and read the partitions that are ours and not read."""
         loader = table.loader
+        ours = [partition for partition in table.topic.partitions if self._holds(loader.topic, partition)]
+        self.standings.table(loader.topic).keep(ours)
+        if not ours or table.rest_until_ms > self._clock.monotonic_ms():
+            return
         if not table.is_open:
             loader.open()
             table.is_open = True
             self._landing.landed(loader.topic)
         loader.sweep()
-        missing = [partition for partition in table.topic.partitions if partition not in loader.partitions]
+        missing = [partition for partition in ours if partition not in loader.partitions]
         if not missing:
             return
         places = self._lookout.places(loader.topic, table.topic, loader.fold, missing)

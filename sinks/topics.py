@@ -44,7 +44,7 @@ class Topics:
     """The cluster's topics that are to land."""
 
     def __init__(self, kafka: Mapping[str, Any], patterns: Iterable[str]) -> None:
-        self._admin = AdminClient({**_client_keys(kafka), "topic.metadata.refresh.interval.ms": -1})
+        self._admin = AdminClient({**client_keys(kafka), "topic.metadata.refresh.interval.ms": -1})
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._compacts: dict[str, bool] = {}
 
@@ -111,6 +111,14 @@ class Topics:
                 return topic == AUDIT_TOPIC  # compacted by definition, even where a broker cannot say so
         return self._compacts[topic]
 
+    def members(self, group: str) -> list[str] | None:
+        """The client ids of a consumer group's members; None if they cannot be known."""
+        try:
+            (future,) = self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S).values()
+            return [member.client_id for member in future.result().members]
+        except KafkaException as error:
+            return [] if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND else None
+
     def retention(self, topics: Sequence[str]) -> dict[str, Retention]:
         """When retention takes records of these topics; those that may not be asked for, or do not answer, are left out."""
         if not topics:
@@ -139,7 +147,7 @@ class SpotReader:
     def __init__(self, kafka: Mapping[str, Any]) -> None:
         self._consumer = Consumer(
             {
-                **_client_keys(kafka),
+                **client_keys(kafka),
                 "group.id": f"headrace-load-spot-{uuid.uuid4()}",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
@@ -210,7 +218,7 @@ def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:
         raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
 
 
-def _client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:
+def client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:
     """For the clients beside the loader's consumer, which logs what is wrong with connections for all of them."""
     return {"log_level": 2} | {key: value for key, value in kafka.items() if key != "group.id"}
 

@@ -19,7 +19,7 @@ from tests.processes import Part, free_port
 
 READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS = 3, 4, 5, 8, 10
 TOPIC, GROUP = 2, 3
-LITERAL = 3
+LITERAL, PREFIXED = 3, 4
 # As in docs/guide.md, "Rights of each part".
 RIGHTS: dict[str, list[tuple[int, int, str, int]]] = {
     "registry": [(TOPIC, LITERAL, "_schemas", operation) for operation in (READ, WRITE, CREATE, DESCRIBE_CONFIGS)],
@@ -29,7 +29,7 @@ RIGHTS: dict[str, list[tuple[int, int, str, int]]] = {
     ],
     "loader": [
         *((TOPIC, LITERAL, topic, operation) for topic in ("logs", "_audit") for operation in (READ, DESCRIBE_CONFIGS)),
-        (GROUP, LITERAL, "headrace-load", DESCRIBE),
+        (GROUP, PREFIXED, "headrace-load", READ),
         (TOPIC, LITERAL, "_schemas", READ),
     ],
 }

@@ -32,10 +32,12 @@ def test_a_loader_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Pat
         pipeline.assert_sound(was_killed=True)
 
 
-def test_two_loaders_on_one_root_fence_each_other_and_land_everything_once(tmp_path: Path) -> None:
+def test_loaders_of_two_groups_on_one_root_fence_each_other_and_land_everything_once(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("blobs", 2)
-        racers = [pipeline.loader(name=name, rotate={"age": "150ms", "rows": 500}).start() for name in ("one", "two")]
+        racers = [
+            pipeline.loader(name=name, group=name, rotate={"age": "150ms", "rows": 500}).start() for name in ("one", "two")
+        ]
         for burst in range(8):
             pipeline.produce("blobs", (b"%d/%d" % (burst, n) for n in range(300)), partition=burst % 2)
             time.sleep(0.25)

@@ -91,11 +91,11 @@ class Pipeline:
         for part in [*self.parts, self.registry, self.broker]:
             part.stop()
 
-    def loader(self, *arguments: str, name: str = "", **load: Any) -> Part:
-        """A loader, not started; `load` adds keys to its section."""
+    def loader(self, *arguments: str, name: str = "", kafka: dict[str, Any] | None = None, **load: Any) -> Part:
+        """A loader, not started; `load` adds keys to its section, `kafka` to the client's."""
         config = {
             "load": {"root": str(self.root), **load},
-            "kafka": {"bootstrap.servers": self.bootstrap},
+            "kafka": {"bootstrap.servers": self.bootstrap, **(kafka or {})},
             "registry": self.registry_url,
         }
         part = Part("load", self.directory / name if name else self.directory, config, *arguments)
