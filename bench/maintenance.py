@@ -2,9 +2,11 @@
 
     python -m bench.maintenance compact [ROWS]      rows/s, peak memory, files per landed GB
     python -m bench.maintenance restart [RECORDS]   seconds from nothing in memory to the next commit
+    python -m bench.maintenance idle [TOPICS]       seconds of `headrace load --once` where nothing is new
 
 `compact` lands ROWS made-up access log events (14 columns of the envelope) in 60 files of one hour, as a loader with many
 commits would, and merges them. `restart` makes a log of RECORDS commits with a checkpoint before its last 50, and commits.
+`idle` lands a record of each topic of a real broker, and then runs the command again, three times.
 """
 
 import os
@@ -17,6 +19,8 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.clock import SystemClock
 from headrace.sinks.compaction.compact import compact_table
@@ -30,6 +34,7 @@ from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, LandedRange, OffsetRange, StreamLanded
 from headrace.sinks.table.store import carry_out
+from tests.processes import Part, broker
 
 START_MS = 1_780_000_000_000 // 3_600_000 * 3_600_000
 HOURS, FILES = 1, 60
@@ -45,6 +50,9 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "bench.maintenance", "merge", "0", root], check=True)
     elif what == "merge":
         merge(Path(sys.argv[3]))
+    elif what == "idle":
+        with tempfile.TemporaryDirectory() as directory:
+            idle(Path(directory), number or 100)
     else:
         restart(number or 100_000)
 
@@ -132,6 +140,25 @@ def restart(records: int) -> None:
                 path.write_bytes(checkpoint.encode(fold))
         script = f"import bench.maintenance as b; b.first_commit({directory!r}, {records})"
         subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def idle(directory: Path, topics: int) -> None:
+    """From the start of the process to its end."""
+    names = [f"topic-{number}" for number in range(topics)]
+    with broker(directory) as log:
+        bootstrap = {"bootstrap.servers": f"127.0.0.1:{log.ports['kafka']}"}
+        admin = AdminClient(bootstrap)
+        for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+            made.result(60)
+        producer = Producer(bootstrap)
+        for name in names:
+            producer.produce(name, b"a record")
+        producer.flush()
+        loader = Part("load", directory, {"load": {"root": str(directory / "landed")}, "kafka": bootstrap}, "--once")
+        for what in ("all new", "idle", "idle", "idle"):
+            began_s = time.monotonic()
+            assert loader.start(wait=False).wait() == 0, loader.log_tail()
+            print(f"{topics} topics, {what}: {time.monotonic() - began_s:.2f} s")
 
 
 def first_commit(directory: str, records: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from headrace.clock import Clock
 from headrace.errors import CorruptError, PeerError, StorageError, VersionError
 from headrace.sinks import metrics
-from headrace.sinks.lookout import Lookout
+from headrace.sinks.lookout import Lookout, Question
 from headrace.sinks.reading import Reading
 from headrace.sinks.stores.roots import Root
 from headrace.sinks.table_loader import TableLoader
@@ -130,7 +130,7 @@ class Landing:
     def _is_same(self, table: LandingTable) -> bool:
         loader = table.loader
         incarnations = {partition: loader.incarnation(partition) for partition in loader.partitions}
-        return self.lookout.is_same(loader.topic, table.topic, loader.fold, incarnations)
+        return self.lookout.is_same(Question(loader.topic, table.topic, loader.fold, incarnations), incarnations)
 
     def spill(self) -> None:
         """Keep the rows in memory bounded."""

@@ -7,7 +7,6 @@ due. Offsets are explicitly assigned from the folds; committed offsets are writt
 import logging
 import uuid
 from collections.abc import Callable
-from functools import partial
 from threading import Event
 
 from headrace.clock import Clock
@@ -20,6 +19,7 @@ from headrace.sinks.lag.watch import Watch
 from headrace.sinks.landing import PATIENCE_MS, RETRY_INTERVAL_MS, Landing, LandingTable
 from headrace.sinks.lookout import LOOK_INTERVAL_MS, Lookout
 from headrace.sinks.membership import Membership, group_of
+from headrace.sinks.opening import Opening
 from headrace.sinks.reading import Reading
 from headrace.sinks.registered import Schemas
 from headrace.sinks.stores.roots import open_root
@@ -57,6 +57,7 @@ class Loader:
         self._intake = Intake(self._landing)
         self.standings = Standings()
         self._watch = Watch(self._lookout.topics, self.standings, clock)
+        self._opening = Opening(self._landing, self._holds)
         self._membership = None if once else self._new_membership(config)
 
     def _new_membership(self, config: LoadConfig) -> Membership:
@@ -119,9 +120,7 @@ class Loader:
                 self._miss(name)
             if self._membership is not None:
                 self._membership.want(topics)
-            for name, table in self._tables.items():
-                if name in topics:
-                    self._landing.guarded(table, partial(self._reconcile, table))
+            self._opening.go_on([table for name, table in self._tables.items() if name in topics])
             if self._once and self._goals is None:
                 self._set_goals(topics)
         except PeerError as error:
@@ -165,27 +164,6 @@ class Loader:
             self._landing.commit(table)
             self._landing.stop_reading(table)
             self.standings.table(name).keep(())
-
-    def _reconcile(self, table: LandingTable) -> None:
-        """Open a table that is not open, and read the partitions that are ours and not read."""
-        loader = table.loader
-        ours = [partition for partition in table.topic.partitions if self._holds(loader.topic, partition)]
-        self.standings.table(loader.topic).keep(ours)
-        if not ours or table.rest_until_ms > self._clock.monotonic_ms():
-            return
-        if not table.is_open:
-            loader.open()
-            table.is_open = True
-            self._landing.landed(loader.topic)
-        loader.sweep()
-        missing = [partition for partition in ours if partition not in loader.partitions]
-        if not missing:
-            return
-        places = self._lookout.places(loader.topic, table.topic, loader.fold, missing)
-        for partition, where in places.items():
-            loader.begin(partition, where, table.topic.topic_id)
-        if places:
-            self._reading.begin(loader.topic, {partition: loader.next_offset(partition) for partition in places})
 
     # The end.
 

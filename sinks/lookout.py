@@ -1,10 +1,12 @@
 """What the loader sees of topics, compared with what has landed; what is alarming is believed when it has been seen twice."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.clock import Clock
+from headrace.errors import PeerError
 from headrace.sinks.fingerprint import fingerprint
 from headrace.sinks.resume import Resume, Sight, resume
 from headrace.sinks.table.fold import Fold
@@ -13,6 +15,16 @@ from headrace.sinks.topics import SpotReader, Topic, Topics, Where
 logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_MS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """About partitions of a topic, of which `fold` says what has landed."""
+
+    name: str
+    topic: Topic
+    fold: Fold
+    partitions: Collection[int]
 
 
 class Lookout:
@@ -47,38 +59,50 @@ class Lookout:
         """
         return "compacted" if self.topics.compacts(topic) else "control"
 
-    def places(self, name: str, topic: Topic, fold: Fold, partitions: Iterable[int]) -> dict[int, Resume]:
+    def places(self, questions: Collection[Question]) -> dict[Where, Resume]:
         """Where to go on reading those partitions that can be seen, and whose sight is believed."""
-        found = self._see(name, topic, fold, partitions)
-        places = {partition: resume(fold, partition, sight) for partition, sight in found.items()}
-        return {partition: where for partition, where in places.items() if self._believe(name, partition, where)}
+        folds = {question.name: question.fold for question in questions}
+        places = {where: resume(folds[where[0]], where[1], sight) for where, sight in self._see(questions).items()}
+        return {where: place for where, place in places.items() if self._believe(where, place)}
 
-    def is_same(self, name: str, topic: Topic, fold: Fold, incarnations: Mapping[int, int]) -> bool:
-        """Whether a topic is still the one that was read: its id, and the last records that had landed before."""
+    def is_same(self, question: Question, incarnations: Mapping[int, int]) -> bool:
+        """Whether a topic is still the one that was read: its id, and the last records that had landed before.
+
+        Raises:
+            PeerError: some partition does not answer.
+        """
+        name, fold = question.name, question.fold
         ids = self.topics.ids([name])
         if name not in ids:
             return True  # gone: an absent topic proves nothing about what was read
-        if ids[name] != topic.topic_id:
+        if ids[name] != question.topic.topic_id:
             return False
-        seen = self._see(name, topic, fold, incarnations)
-        return all(resume(fold, partition, sight).incarnation == incarnations[partition] for partition, sight in seen.items())
+        seen = self._see([question])
+        if silent := sorted(set(incarnations) - {partition for _, partition in seen}):
+            raise PeerError(f"kafka: topic {name}: partitions {silent} do not answer")
+        return all(resume(fold, partition, seen[name, partition]).incarnation == of for partition, of in incarnations.items())
 
-    def _see(self, name: str, topic: Topic, fold: Fold, partitions: Iterable[int]) -> dict[int, Sight]:
-        bounds = self.topics.bounds((name, partition) for partition in partitions)
+    def _see(self, questions: Collection[Question]) -> dict[Where, Sight]:
+        asked = {question.name: question for question in questions}
+        bounds = self.topics.bounds((each.name, partition) for each in questions for partition in each.partitions)
         lasts: dict[Where, int] = {}
-        for where, (start, end) in bounds.items():
-            known = fold.ends.get((fold.incarnation(where[1]), where[1]))
+        for (name, partition), (start, end) in bounds.items():
+            fold = asked[name].fold
+            known = fold.ends.get((fold.incarnation(partition), partition))
             if known and known.last_offset is not None and start <= known.last_offset < end:
-                lasts[where] = known.last_offset
+                lasts[name, partition] = known.last_offset
         records = self._spot.records_at(lasts)
         return {
-            where[1]: Sight(topic.topic_id, start, end, fingerprint(record) if (record := records.get(where)) else None)
+            where: Sight(
+                asked[where[0]].topic.topic_id, start, end, fingerprint(record) if (record := records.get(where)) else None
+            )
             for where, (start, end) in bounds.items()
+            if where in records or where not in lasts
         }
 
-    def _believe(self, name: str, partition: int, where: Resume) -> bool:
+    def _believe(self, at: Where, where: Resume) -> bool:
         """Whether to act on an answer: an alarming one is asked for twice, a second apart."""
-        at, now_ms = (name, partition), self._clock.monotonic_ms()
+        now_ms = self._clock.monotonic_ms()
         if where.alarm is None:
             self._suspected.pop(at, None)
             return True
@@ -86,7 +110,7 @@ class Lookout:
         is_repeated = (first.incarnation, first.gap) == (where.incarnation, where.gap)
         if is_repeated and now_ms - since_ms >= LOOK_INTERVAL_MS * 0.9:
             del self._suspected[at]
-            context = {"topic": name, "partition": partition, "incarnation": where.incarnation, "offset": where.offset}
+            context = {"topic": at[0], "partition": at[1], "incarnation": where.incarnation, "offset": where.offset}
             logger.error("%s", where.alarm, extra=context)
             return True
         self._suspected[at] = (where, since_ms if is_repeated else now_ms)

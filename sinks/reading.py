@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from headrace.librdkafka import close_consumer
-from headrace.sinks.topics import learn_leaders
+from headrace.sinks.topics import Where, learn_leaders
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +39,15 @@ class Reading:
         """Messages, and events instead of some: errors, and ends of partitions."""
         return self._consumer.consume(BATCH_RECORDS, WAIT_S)
 
-    def begin(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Read partitions of a topic, each from an offset on.
+    def begin(self, offsets: Mapping[Where, int]) -> None:
+        """Read partitions, each from an offset on.
 
         Raises:
-            PeerError: no answer about where they are.
+            PeerError: no answer about where they are; they are read all the same, a second later.
         """
-        learn_leaders(self._consumer, [topic])
-        self._consumer.incremental_assign(_at(topic, offsets))
+        if offsets:
+            self._consumer.incremental_assign([TopicPartition(*where, offset) for where, offset in offsets.items()])
+            learn_leaders(self._consumer)
 
     def begin_again(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Read on after a pause, and be told again where the log ends."""

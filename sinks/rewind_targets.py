@@ -91,6 +91,8 @@ def _with_fingerprints(
     try:
         before = {(topic, partition): offset - 1 for partition, offset in back.items() if offset > starts[partition]}
         records = spot.records_at(before)
+        if silent := sorted(partition for _, partition in before.keys() - records):
+            raise PeerError(f"kafka: topic {topic}: partitions {silent} do not answer")
     finally:
         spot.close()
     targets = {}

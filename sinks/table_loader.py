@@ -84,6 +84,10 @@ class TableLoader:
             self.topic, self._store, fold, self._output, name=self._new_name(), started_ms=self._clock.monotonic_ms()
         )
 
+    def tell_only(self, partitions: Iterable[int]) -> None:
+        """Say for metrics how far these are behind, and no others, which are not ours."""
+        self._standing.keep(partitions)
+
     @property
     def partitions(self) -> Iterable[int]:
         """The partitions that are being read."""

@@ -160,10 +160,10 @@ class SpotReader:
         )
 
     def records_at(self, offsets: Mapping[Where, int]) -> dict[Where, Any]:
-        """The record at exactly that offset of each partition; None where there is none.
+        """The record at exactly that offset of each partition; None where there is none. Who does not answer is left out.
 
         Raises:
-            PeerError: some partition has not answered in time.
+            PeerError: nobody says where the partitions are.
         """
         found = self.records_from(offsets)
         return {
@@ -172,24 +172,23 @@ class SpotReader:
         }
 
     def records_from(self, offsets: Mapping[Where, int]) -> dict[Where, Any]:
-        """The first record at that offset of each partition or after it; None where there is none yet.
+        """The first record at that offset of each partition or after it; None where there is none yet. Who does not answer
+        is left out.
 
         Raises:
-            PeerError: some partition has not answered in time.
+            PeerError: nobody says where the partitions are.
         """
         waiting = dict(offsets)
         found: dict[Where, Any] = {}
         if not offsets:
             return found
-        learn_leaders(self._consumer, {topic for topic, _ in offsets})
         self._consumer.assign([TopicPartition(*where, offset) for where, offset in offsets.items()])
         deadline = time.monotonic() + TIMEOUT_S
         try:
-            while waiting:
+            learn_leaders(self._consumer)
+            while waiting and time.monotonic() < deadline:
                 message = self._consumer.poll(0.5)
                 if message is None:
-                    if time.monotonic() > deadline:
-                        raise PeerError(f"kafka: no answer about the records at {waiting}")
                     continue
                 where = (message.topic(), message.partition())
                 error = message.error()
@@ -205,15 +204,14 @@ class SpotReader:
         close_consumer(self._consumer)
 
 
-def learn_leaders(consumer: Consumer, topics: Iterable[str]) -> None:
-    """Let a consumer ask at once where topics are: left alone it asks a second after they are assigned.
+def learn_leaders(consumer: Consumer) -> None:
+    """Let a consumer ask at once where the topics are that are assigned to it: left alone it asks a second later.
 
     Raises:
         PeerError: no answer.
     """
     try:
-        for topic in topics:
-            consumer.list_topics(topic, timeout=TIMEOUT_S)
+        consumer.list_topics(timeout=TIMEOUT_S)
     except KafkaException as error:
         raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
 

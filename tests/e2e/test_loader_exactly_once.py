@@ -84,6 +84,21 @@ def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: 
         pipeline.assert_sound()
 
 
+def test_many_topics_are_opened_together_and_a_run_that_finds_nothing_new_adds_nothing(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        topics = [f"blobs-{number}" for number in range(12)]
+        for number, topic in enumerate(topics):
+            pipeline.create_topic(topic, 1 + number % 2)
+            pipeline.produce(topic, [b"one", b"two"])
+        for _ in range(2):
+            pipeline.load_once()
+            assert [len(records_of(pipeline.root, topic)) for topic in topics] == [1] * len(topics)
+        assert [counted(pipeline, topic) for topic in topics] == [Counter([(0, 0), (0, 1)])] * len(topics)
+        pipeline.produce(topics[7], [b"three"], partition=1)
+        pipeline.load_once()
+        assert counted(pipeline, topics[7]) == Counter([(0, 0), (0, 1), (1, 0)])
+
+
 def test_a_loader_that_finds_files_of_a_dead_one_moves_them_into_place(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", [b"one", b"two"])

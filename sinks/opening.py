@@ -1,0 +1,70 @@
+"""Opening tables and beginning to read their partitions: many tables at once, with as few questions to Kafka as for one."""
+
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from headrace.sinks.landing import Landing, LandingTable
+from headrace.sinks.lookout import Question
+from headrace.sinks.table_loader import TableLoader
+
+TABLES_AT_ONCE: Final = 16
+"""Table logs that are read side by side: on a store far away a loader waits, and computes nothing."""
+
+
+class Opening:
+    """Brings tables to where all partitions that are ours are being read."""
+
+    def __init__(self, landing: Landing, holds: Callable[[str, int], bool]) -> None:
+        """`holds`: whether a partition is ours."""
+        self._landing, self._holds = landing, holds
+
+    def go_on(self, tables: Collection[LandingTable]) -> None:
+        """Open those that are not open, and read the partitions that are ours and not read, as far as Kafka answers.
+
+        Raises:
+            PeerError: Kafka does not answer at all.
+            CorruptError: a table's log is damaged.
+        """
+        now_ms = self._landing.clock.monotonic_ms()
+        ours = {table.loader.topic: self._ours(table) for table in tables}
+        for table in tables:
+            table.loader.tell_only(ours[table.loader.topic])
+        wanted = [table for table in tables if ours[table.loader.topic] and table.rest_until_ms <= now_ms]
+        self._open([table for table in wanted if not table.is_open])
+        for table in wanted:
+            if table.is_open:
+                self._landing.guarded(table, table.loader.sweep)
+        self._read([table for table in wanted if table.is_open], ours)
+
+    def _ours(self, table: LandingTable) -> list[int]:
+        return [partition for partition in table.topic.partitions if self._holds(table.loader.topic, partition)]
+
+    def _open(self, tables: list[LandingTable]) -> None:
+        if not tables:
+            return
+        with ThreadPoolExecutor(min(TABLES_AT_ONCE, len(tables)), "open") as pool:
+            opening = [(table, pool.submit(_open, table.loader)) for table in tables]
+        for table, done in opening:
+            table.is_open = done.exception() is None
+            self._landing.guarded(table, done.result)
+            if table.is_open:
+                self._landing.landed(table.loader.topic)
+
+    def _read(self, tables: list[LandingTable], ours: dict[str, list[int]]) -> None:
+        questions = []
+        for table in tables:
+            missing = [partition for partition in ours[table.loader.topic] if partition not in table.loader.partitions]
+            if missing:
+                questions.append(Question(table.loader.topic, table.topic, table.loader.fold, missing))
+        offsets = {}
+        for (name, partition), where in self._landing.lookout.places(questions).items():
+            table = self._landing.tables[name]
+            table.loader.begin(partition, where, table.topic.topic_id)
+            offsets[name, partition] = table.loader.next_offset(partition)
+        self._landing.reading.begin(offsets)
+
+
+def _open(loader: TableLoader) -> None:
+    loader.open()
+    loader.sweep()
