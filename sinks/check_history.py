@@ -179,6 +179,7 @@ def _broken_compaction(one: CommitRecord, before: Fold) -> Iterator[str]:
     gone = [before.files[path] for path in one.remove if path in before.files]
     if sum(file.rows for file in gone) != sum(file.rows for file in one.add):
         yield "a compaction changes the number of rows"
-    sums = [sum(int(file.content_hash, 16) for file in files) % (1 << 64) for files in (gone, one.add)]
-    if sums[0] != sums[1]:
+    hashes = [file.content_hash for file in gone], [file.merged_hash or file.content_hash for file in one.add]
+    before_sum, after_sum = (sum(int(each, 16) for each in files) % (1 << 64) for files in hashes)
+    if before_sum != after_sum:
         yield "a compaction changes the content hash"

@@ -1,16 +1,27 @@
 """`headrace compact`: merge the small files of hours that are over."""
 
 import argparse
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.errors import UsageError
 from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, print_rows
 from headrace.sinks.places import landed_root
 
+if TYPE_CHECKING:
+    from headrace.sinks.config import Load
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace compact`."""
     add_table_arguments(parser)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the loader's: its root, and the layout and formats of its tables",
+    )
     parser.add_argument("--closed-for", metavar="AGE", default="1h", help="how long an hour is over (default: 1h)")
     parser.add_argument("--target", metavar="SIZE", default="128MiB", help="of a merged file, at most (default: 128MiB)")
 
@@ -20,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from headrace.clock import SystemClock
-    from headrace.sinks.compaction.compact import compact_table
+    from headrace.sinks.compaction.compact import DEFAULT_OUTPUT, compact_table
     from headrace.sinks.compaction.plan import Limits
     from headrace.sinks.measures import parse_size
 
@@ -28,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
         limits = Limits(target_bytes=parse_size(args.target), closed_for_ms=age_ms(args.closed_for))
     except ValueError as error:
         raise UsageError(f"--target {args.target}: {error}") from error
-    root = landed_root(args)
+    load = _load(args)
+    root = landed_root(args) if load is None else str(load.root)
     answers = []
     for topic in chosen_tables(root, args.topics):
         began_s, shown = time.monotonic(), _Progress(topic)
-        done = compact_table(root, topic, limits, SystemClock(), progress=shown.add)
+        output = DEFAULT_OUTPUT if load is None else load.output_of(topic)
+        done = compact_table(root, topic, limits, SystemClock(), progress=shown.add, output=output)
         shown.clear()
         answers.append(
             {
@@ -46,6 +59,18 @@ def run(args: argparse.Namespace) -> int:
         )
     print_rows(answers, args.format)
     return 0
+
+
+def _load(args: argparse.Namespace) -> "Load | None":
+    """The section of the loader's configuration, where there is one."""
+    from headrace.config import load_config
+    from headrace.sinks.config import LoadConfig
+
+    if args.config is None:
+        return None
+    if args.root is not None or args.data is not None:
+        raise UsageError("--config says where the tables are; leave out --root and --data")
+    return load_config(LoadConfig, Path(args.config), overrides=(), environment=os.environ).load
 
 
 class _Progress:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from headrace.sinks.config import LayoutKeys
 from headrace.sinks.event_time import EPOCH, FIRST_HOUR, HOUR_MS, LAST_HOUR, times_of
-from headrace.sinks.path_template import MISSING, TIMES, escape, parse_path, zone
+from headrace.sinks.path_template import MISSING, TIMES, escape, parse_path, times_in, zone
 from headrace.sinks.repeats import runs
 
 _MOST_OFFSETS: Final = 100_000
@@ -53,6 +53,20 @@ class Layout:
             for part in parts
         ]
         return [(directories[0], None)] if len(parts) == 1 else list(zip(directories, parts, strict=True))
+
+    def end_ms(self, directory: str) -> int | None:
+        """When the hour or day of a directory is over, ms since 1970; None where the template has no such directory.
+
+        The end of an hour that clocks skip, or show twice, is the first moment at which they do not show that hour any more.
+        """
+        if (told := times_in(self._segments, directory)) is None:
+            return None
+        try:
+            start = datetime(told["year"], told["month"], told["day"], told.get("hour", 0), tzinfo=UTC)
+            end = (start + timedelta(hours=self._period_hours)).replace(tzinfo=self._zone or UTC)
+            return (end.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+        except (ValueError, OverflowError):
+            return None
 
     def _directory(self, period: int, columns: dict[str, str]) -> str:
         moment = EPOCH + timedelta(hours=period * self._period_hours)

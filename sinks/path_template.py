@@ -19,6 +19,7 @@ import xxhash
 DEFAULT_PATH: Final = "dt={date}/hour={hour}"
 MISSING: Final = "__HIVE_DEFAULT_PARTITION__"
 TIMES: Final = ("date", "year", "month", "day", "hour")
+_TIME_PATTERNS: Final = {"date": r"\d{4}-\d\d-\d\d", "year": r"\d{4}", "month": r"\d\d", "day": r"\d\d", "hour": r"\d\d"}
 _LITERAL: Final = re.compile(r"[A-Za-z0-9=_.,+@-]*")
 _PIECES: Final = re.compile(r"\{([^{}]*)\}")
 _MOST_SEGMENTS: Final = 8
@@ -38,6 +39,23 @@ class Segment:
         return self.literals[0] + "".join(
             values[name] + literal for name, literal in zip(self.names, self.literals[1:], strict=True)
         )
+
+
+def times_in(segments: tuple[Segment, ...], directory: str) -> dict[str, int] | None:
+    """Year, month, day and, where the template has it, hour that a directory is for; None if it is none of the template's."""
+    pattern = "/".join(
+        "".join(
+            re.escape(literal) + (f"(?P<{name}>{_TIME_PATTERNS[name]})" if name in TIMES else "[^/]*" if name else "")
+            for literal, name in zip(segment.literals, (*segment.names, ""), strict=True)
+        )
+        for segment in segments
+    )
+    if (found := re.fullmatch(pattern, directory)) is None:
+        return None
+    told = found.groupdict()
+    if date := told.pop("date", None):
+        told = {**told, **dict(zip(("year", "month", "day"), date.split("-"), strict=True))}
+    return {name: int(value) for name, value in told.items()}
 
 
 def zone(name: str) -> ZoneInfo:

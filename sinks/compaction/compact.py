@@ -1,36 +1,32 @@
 """Compaction of one table: read small files in order, write few, prove them equal, and swap by one record of the log.
 
-Rows and content hash of what was written, as read back from the store, must be the sums of what the log says of the files
-that go. Readers are never blocked: they have what their snapshot names, in place or in `removed/`.
+Readers are never blocked: they have what their snapshot names, in place or in `removed/`.
 """
 
 import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import pyarrow as pa
 
-from headrace.audit import HASH_MODULUS
 from headrace.clock import Clock
-from headrace.errors import CorruptError, StorageError
-from headrace.sinks.compaction.merge import merged
+from headrace.errors import CorruptError
+from headrace.sinks.compaction.merging import Merge, holds, opened_rows
 from headrace.sinks.compaction.plan import Candidate, Limits, merges, small_files
-from headrace.sinks.config import FormatName, Output
-from headrace.sinks.content_hash import content_hash
-from headrace.sinks.data_file import LandingFile
-from headrace.sinks.formats.catalog import SUFFIXES, LandedRows
+from headrace.sinks.config import Output
+from headrace.sinks.evolution import decode_schema
+from headrace.sinks.layout import Layout
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
-from headrace.sinks.table.reader import opened
-from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange
-from headrace.sinks.table.store import Store, carry_out, landing
+from headrace.sinks.table.record import CommitRecord, DataFile
+from headrace.sinks.table.store import Store, carry_out
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +34,7 @@ STREAMED_BYTES: Final = 24 << 20
 """What a file that is read a batch at a time takes at most (measured with 18 columns)."""
 _EXPANSION: Final = 6
 """Bytes in memory for each byte of a file, guessed high; only small files are held whole."""
-_WRITTEN_ROWS: Final = 65_536
+DEFAULT_OUTPUT: Final = Output()
 
 
 @dataclass(slots=True)
@@ -51,28 +47,38 @@ class Outcome:
     overtaken: int = 0
 
 
-def compact_table(root: Path | str, topic: str, limits: Limits, clock: Clock, *, progress: Callable[[int], object]) -> Outcome:
+def compact_table(
+    root: Path | str,
+    topic: str,
+    limits: Limits,
+    clock: Clock,
+    *,
+    progress: Callable[[int], object],
+    output: Output = DEFAULT_OUTPUT,
+) -> Outcome:
     """Merge small files until there are none worth merging.
 
     Args:
         progress: told of rows as they are written.
+        output: how the loader writes the table: the settings of each format, and which hours its directories are.
     Raises:
         CorruptError: files do not hold what the log says; nothing has been swapped for them.
         StorageError: the store failed.
     """
-    outcome, store = Outcome(), open_root(root).table(topic)
+    outcome, store, layout = Outcome(), open_root(root).table(topic), Layout(output.layout)
     while True:
         started_ms = clock.monotonic_ms()
         fold = carry_out(read_head(), store)
         carry_out(upkeep.finish_moves(fold), store)
-        planned = merges(_candidates(store, small_files(fold, limits, clock.wall_ms())), limits)
+        columns = decode_schema(fold.arrow_schema) if fold.arrow_schema is not None else None
+        planned = merges(_candidates(store, small_files(fold, limits, layout, clock.wall_ms()), columns), limits)
         if not planned:
             break
         for merge in planned:
             files = [one.file for one in merge]
             if not all(file.path in fold.files for file in files):
                 break
-            draft = _draft(store, files, clock, progress)
+            draft = _draft(Merge(store, files, output, columns, progress), clock)
             done = carry_out(commit(draft, fold, started_ms=started_ms), store, clock)
             fold = done.fold
             if not isinstance(done, Won):
@@ -86,95 +92,43 @@ def compact_table(root: Path | str, topic: str, limits: Limits, clock: Clock, *,
     return outcome
 
 
-def _candidates(store: Store, files: Sequence[DataFile]) -> list[Candidate]:
-    found = []
+def _candidates(store: Store, files: Sequence[DataFile], columns: pa.Schema | None) -> list[Candidate]:
+    """The files by their columns; all of a directory are one family where its files differ and go under the table's columns."""
+    schemas = []
     for file in files:
-        with _open(store, file) as rows:
-            family = f"{file.format} {rows.schema.serialize().to_pybytes()!r}"
-        found.append(Candidate(file, family, min(file.bytes * _EXPANSION, STREAMED_BYTES)))
-    return found
+        with opened_rows(store, file) as rows:
+            schemas.append(rows.schema)
+    families = [f"{file.format} {schema.serialize().to_pybytes()!r}" for file, schema in zip(files, schemas, strict=True)]
+    directories = [file.path.rpartition("/")[0] for file in files]
+    own: dict[str, set[str]] = defaultdict(set)
+    for directory, family, schema in zip(directories, families, schemas, strict=True):
+        if columns is not None and holds(columns, schema):
+            own[directory].add(family)
+    return [
+        Candidate(
+            file,
+            f"{file.format} unified" if len(own[directory]) > 1 and family in own[directory] else family,
+            min(file.bytes * _EXPANSION, STREAMED_BYTES),
+        )
+        for file, directory, family in zip(files, directories, families, strict=True)
+    ]
 
 
-def _open(store: Store, file: DataFile) -> LandedRows:
-    """A live file's rows, wherever it has moved to."""
-    if (data := opened(store, file.path)) is None:
-        raise StorageError(f"{file.path}: the log names this file, and it is missing; run: headrace check")
-    return LandedRows(data, file.format, file.path)
-
-
-def _draft(store: Store, files: Sequence[DataFile], clock: Clock, progress: Callable[[int], object]) -> CommitRecord:
+def _draft(merge: Merge, clock: Clock) -> CommitRecord:
     """Merge files into one, prove it equal to them, and say so in a record."""
     name = str(uuid.uuid4())
-    made = _merge(store, files, name, progress)
+    made = merge.write(name)
     draft = CommitRecord(
         "compact",
         name,
         f"{socket.gethostname()}:{os.getpid()}",
         clock.wall_ms(),
         add=(made,),
-        remove=tuple(file.path for file in files),
+        remove=tuple(file.path for file in merge.files),
     )
     try:
-        _prove(store, made, files)
+        merge.prove(made)
     except CorruptError as error:
-        carry_out(give_up(draft, str(error)), store)
+        carry_out(give_up(draft, str(error)), merge.store)
         raise
     return draft
-
-
-def _merge(store: Store, files: Sequence[DataFile], name: str, progress: Callable[[int], object]) -> DataFile:
-    with ExitStack() as stack:
-        sources = [stack.enter_context(_open(store, file)) for file in files]
-        schema, format_ = sources[0].schema, cast(FormatName, files[0].format)  # it has been opened by it
-        directory = files[0].path.rpartition("/")[0]
-        path = f"{directory}/{name}-0{SUFFIXES[format_]}"
-        output = LandingFile(store, path, schema, Output(format=format_))
-        try:
-            _write(output, merged(rows.batches() for rows in sources), schema, files, progress)
-            made: DataFile = output.close({each for file in files for each in file.schema_ids})
-            return made
-        except BaseException:
-            output.discard()
-            raise
-
-
-def _write(
-    output: LandingFile,
-    batches: Iterator[pa.RecordBatch],
-    schema: pa.Schema,
-    files: Sequence[DataFile],
-    progress: Callable[[int], object],
-) -> None:
-    bounds = pa.chunked_array([[min(f.min_event_time_ms for f in files), max(f.max_event_time_ms for f in files)]], pa.int64())
-    ranges = [OffsetRange(span.incarnation, span.partition, span.start, span.end) for file in files for span in file.ranges]
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows >= _WRITTEN_ROWS:
-            output.append(pa.Table.from_batches(held, schema).combine_chunks(), bounds, ranges)
-            progress(rows)
-            held, rows = [], 0
-    if held:
-        output.append(pa.Table.from_batches(held, schema).combine_chunks(), bounds, ranges)
-        progress(rows)
-
-
-def _prove(store: Store, made: DataFile, files: Sequence[DataFile]) -> None:
-    """Read the new file back, and compare it with what the log says of the old ones.
-
-    Raises:
-        CorruptError: they differ.
-    """
-    rows = total = 0
-    with LandedRows(store.open(landing(store, made.path)), made.format, made.path) as written:
-        for batch in written.batches():
-            rows, total = rows + batch.num_rows, (total + content_hash(batch)) % HASH_MODULUS
-    expected = sum(int(file.content_hash, 16) for file in files) % HASH_MODULUS
-    if rows != sum(file.rows for file in files) or total != expected:
-        directory = made.path.rpartition("/")[0]
-        raise CorruptError(
-            f"{directory}: merged, its {len(files)} files hold {rows} rows with the hash {total:016x}, the log says"
-            f" {sum(file.rows for file in files)} and {expected:016x}; nothing was changed; run: headrace check --deep"
-        )

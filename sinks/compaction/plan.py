@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
+from headrace.sinks.config import LayoutKeys
+from headrace.sinks.layout import Layout
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import DataFile
 
 HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
+_DAYS: Final = Layout(LayoutKeys(path="dt={date}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Candidate:
     held_bytes: int
 
 
-def small_files(fold: Fold, limits: Limits, now_ms: int) -> list[DataFile]:
+def small_files(fold: Fold, limits: Limits, layout: Layout, now_ms: int) -> list[DataFile]:
     """Live files worth merging, of hours that are over, where a directory has two at least; none that a rewind keeps."""
     by_directory: dict[tuple[str, str], list[DataFile]] = defaultdict(list)
     for file in fold.files.values():
@@ -43,19 +44,17 @@ def small_files(fold: Fold, limits: Limits, now_ms: int) -> list[DataFile]:
     return [
         file
         for (directory, _), files in sorted(by_directory.items())
-        if len(files) > 1 and closed_ms(directory, files) + limits.closed_for_ms <= now_ms
+        if len(files) > 1 and closed_ms(directory, files, layout) + limits.closed_for_ms <= now_ms
         for file in files
     ]
 
 
-def closed_ms(directory: str, files: Iterable[DataFile]) -> int:
-    """When the hour, or the day, of a directory is over; where it names none, the newest event time of its files."""
-    keys = dict(part.split("=", 1) for part in directory.split("/") if "=" in part)
-    try:
-        day_ms = int(datetime.strptime(keys["dt"], "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-        return day_ms + (int(keys["hour"]) + 1) * HOUR_MS if "hour" in keys else day_ms + DAY_MS
-    except (KeyError, ValueError):
-        return max(file.max_event_time_ms for file in files)
+def closed_ms(directory: str, files: Iterable[DataFile], layout: Layout) -> int:
+    """When the hour, or the day, of a directory is over; where the layout has no such directory, its newest event time."""
+    end_ms = layout.end_ms(directory)
+    if end_ms is None:
+        end_ms = _DAYS.end_ms(directory)
+    return max(file.max_event_time_ms for file in files) if end_ms is None else end_ms
 
 
 def merges(candidates: Sequence[Candidate], limits: Limits) -> list[list[Candidate]]:

@@ -4,7 +4,7 @@ Unknown fields are kept, at every level, in `extra`; a newer `version` is refuse
 refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
 changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
-where it is a span of several, because there were too many), and of rewinds
+where it is a span of several, because there were too many), `add[].merged_hash`, and of rewinds
 `next`, `keep`, `state` (fork), `ends` (close).
 """
 
@@ -92,6 +92,8 @@ class DataFile:
     max_event_time_ms: int
     schema_ids: tuple[int, ...] = ()
     ranges: tuple[OffsetRange, ...] = field(default=(), metadata={"of": OffsetRange})
+    merged_hash: str | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a compaction that brought rows under other columns: the sum of the content hashes of the files that it took out."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

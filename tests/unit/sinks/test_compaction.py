@@ -4,23 +4,31 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from headrace.cli import main
 from headrace.clock import SystemClock
 from headrace.errors import CorruptError
+from headrace.schemas.client import Registered
+from headrace.schemas.framing import frame
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.check import check_table
 from headrace.sinks.compaction.compact import compact_table
 from headrace.sinks.compaction.merge import merged
 from headrace.sinks.compaction.plan import Candidate, Limits, closed_ms, merges, small_files
-from headrace.sinks.config import Output
+from headrace.sinks.config import LayoutKeys, Output
+from headrace.sinks.evolution import decode_schema
 from headrace.sinks.expire import expire_table
+from headrace.sinks.layout import Layout
+from headrace.sinks.path_template import DEFAULT_PATH
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import commit, read_head
@@ -29,9 +37,11 @@ from headrace.sinks.table.reader import locate, snapshot
 from headrace.sinks.table.record import DataFile
 from headrace.sinks.table.store import carry_out
 from headrace.sinks.values import Schemas
-from tests.unit.sinks.test_attempt import Message
+from tests.parquet_files import parquet_settings
+from tests.unit.sinks.messages import Message, Registry
 
 HOUR_MS = 3_600_000
+UTC_HOURS = Layout(LayoutKeys())
 START_MS = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 
 
@@ -148,6 +158,100 @@ def test_files_that_do_not_hold_what_the_log_says_are_not_swapped_and_leave_noth
     assert not list((table / names.STAGING).rglob("*.parquet"))
 
 
+def ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "path", "directory", "end"),
+    [
+        ("Asia/Kolkata", DEFAULT_PATH, "dt=2026-11-22/hour=05", "2026-11-22T06:00+05:30"),
+        ("Asia/Kolkata", "dt={date}", "dt=2026-11-22", "2026-11-23T00:00+05:30"),
+        ("America/New_York", DEFAULT_PATH, "dt=2026-07-01/hour=23", "2026-07-02T00:00-04:00"),
+        ("America/New_York", DEFAULT_PATH, "dt=2026-03-08/hour=01", "2026-03-08T03:00-04:00"),  # then it is three o'clock
+        ("America/New_York", DEFAULT_PATH, "dt=2026-11-01/hour=00", "2026-11-01T01:00-04:00"),
+        ("America/New_York", DEFAULT_PATH, "dt=2026-11-01/hour=01", "2026-11-01T02:00-05:00"),  # it comes twice
+        ("America/New_York", "dt={date}", "dt=2026-11-01", "2026-11-02T00:00-05:00"),
+        ("UTC", "at/{year}/{month}-{day}/{hour}/of={a.b}", "at/2026/11-22/07/of=x%2Fy", "2026-11-22T08:00+00:00"),
+    ],
+)
+def test_an_hour_is_over_when_the_clocks_of_its_zone_say_so(time_zone: str, path: str, directory: str, end: str) -> None:
+    layout = Layout(LayoutKeys(time_zone=time_zone, path=path))
+    assert closed_ms(directory, [file("f", 1)], layout) == ms(end)
+
+
+def test_rows_of_a_zone_lie_in_the_hours_that_are_over_with_them() -> None:
+    for time_zone in ("Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"):
+        layout = Layout(LayoutKeys(time_zone=time_zone))
+        for day in ("2026-03-08", "2026-04-05", "2026-10-04", "2026-11-01", "2026-11-22"):  # clocks change on the first four
+            times = np.arange(ms(f"{day}T00:00+00:00"), ms(f"{day}T00:00+00:00") + 48 * HOUR_MS, 5 * 60_000)
+            for directory, where in layout.split(pa.table({"x": times}), times):
+                latest = int(times[where].max())
+                assert latest < closed_ms(directory, [], layout) <= latest + 5 * 60_000 or where[-1] == len(times) - 1
+
+
+def land_widened(table: Path, number: int) -> None:
+    """One commit of version `number` of a schema: int, then long and a text, then without the first."""
+    clock, store = SystemClock(), LocalStore(table)
+    fold = carry_out(read_head(), store)
+    attempt = Attempt(table.name, store, fold, Output(), name=str(uuid.uuid4()), started_ms=clock.monotonic_ms())
+    attempt.start(0, 0, "id")
+    fields = [[("a", "int")], [("a", "long"), ("b", "string")], [("b", ["null", "string"])]][number]
+    text = json.dumps({"type": "record", "name": "R", "fields": [{"name": name, "type": kind} for name, kind in fields]})
+    schema = Registered(number + 1, "AVRO", text, ())
+    schemas = Registry(by_id={number + 1: schema}, subjects={"t-value": schema}).schemas()
+    payload = [b"\x0a", b"\x0a\x02x", b"\x02\x02y"][number]
+    messages = [Message(fold.end(0, 0) + n, frame(number + 1, payload), START_MS) for n in range(4)]
+    attempt.take(0, messages, schemas, why=lambda *_: "control", now_ms=clock.monotonic_ms())
+    carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
+
+
+def test_files_whose_columns_differ_become_one_under_the_columns_of_the_table(tmp_path: Path) -> None:
+    table = tmp_path / "t"
+    for number in (0, 0, 1, 0, 2):
+        land_widened(table, number)
+    done = compact(table)
+    assert (done.before, done.after, done.rows) == (5, 1, 20)
+    (made,) = snapshot(tmp_path, "t").files
+    read = pq.ParquetFile(made.path).read()
+    assert read.schema.equals(decode_schema(carry_out(read_head(), LocalStore(table)).arrow_schema or ""))
+    assert (read.schema.field("a").type, read["_offset"].to_pylist()) == (pa.int64(), list(range(20)))
+    assert read["a"].to_pylist() == [5] * 16 + [None] * 4
+    assert read["b"].to_pylist() == [None] * 8 + ["x"] * 4 + [None] * 4 + ["y"] * 4
+    assert check_table(tmp_path, "t", deep=True).broken == []
+    land_widened(table, 0)
+    assert compact(table).before == 2
+    assert check_table(tmp_path, "t", deep=True).broken == []
+
+
+def test_a_file_that_was_altered_is_noticed_also_where_columns_are_unified(tmp_path: Path) -> None:
+    table = tmp_path / "t"
+    for number in (0, 1):
+        land_widened(table, number)
+    victim = Path(next(file.path for file in snapshot(tmp_path, "t").files if "b" not in pq.read_schema(file.path).names))
+    read = pq.ParquetFile(victim).read()
+    pq.write_table(read.set_column(0, read.schema.field(0), pa.array([6] * 4, pa.int32())), victim, compression="zstd")
+    head = carry_out(read_head(), LocalStore(table)).seq
+    with pytest.raises(CorruptError, match="nothing was changed; run: headrace check --deep"):
+        compact(table)
+    assert carry_out(read_head(), LocalStore(table)).seq == head
+    assert not list((table / names.STAGING).rglob("*.parquet"))
+
+
+PARQUET = {"compression": "gzip", "dictionary": False, "statistics": False, "row_group_rows": 7}
+
+
+def test_files_are_written_as_the_loaders_configuration_says(table: Path, tmp_path: Path) -> None:
+    config = tmp_path / "load.yaml"
+    load = {"root": str(table.parent), "per_topic": [{"topics": ["t"], "parquet": PARQUET}]}
+    config.write_text(yaml.safe_dump({"load": load, "kafka": {"bootstrap.servers": "127.0.0.1:1"}}))
+    assert main(["compact", "--config", str(config), "--root", "elsewhere"]) == 2
+    assert main(["compact", "--config", str(config)]) == 0
+    made = next(file for file in snapshot(table.parent, "t").files if file.rows > 5)
+    assert parquet_settings(Path(made.path)) == ({"GZIP"}, False, False, 7)
+    assert check_table(table.parent, "t", deep=True).broken == []
+
+
 def test_files_of_other_columns_are_not_merged_with_each_other(table: Path) -> None:
     files = list(carry_out(read_head(), LocalStore(table)).files.values())
     limits = Limits()
@@ -170,7 +274,7 @@ def test_large_files_and_lonely_ones_stay() -> None:
     fold = Fold()
     for one in (file("large", 60), file("small", 40), file("other", 40, directory="dt=2026-01-01/hour=06")):
         fold.files[one.path] = one
-    assert small_files(fold, Limits(target_bytes=100), 10**15) == []
+    assert small_files(fold, Limits(target_bytes=100), UTC_HOURS, 10**15) == []
 
 
 @pytest.mark.parametrize(
@@ -178,7 +282,7 @@ def test_large_files_and_lonely_ones_stay() -> None:
     [("dt=1970-01-02/hour=03", (24 + 4) * HOUR_MS), ("dt=1970-01-02", 48 * HOUR_MS), ("region=eu", 9), ("dt=soon/hour=1", 9)],
 )
 def test_a_directory_is_over_with_its_hour_or_day_or_its_newest_event(directory: str, expected: int) -> None:
-    assert closed_ms(directory, [file("f", 1)]) == expected
+    assert closed_ms(directory, [file("f", 1)], UTC_HOURS) == expected
 
 
 def batches(*keys: tuple[int, int, int], size: int = 2) -> Iterator[pa.RecordBatch]:
