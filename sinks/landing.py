@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Final
 
 from headrace.clock import Clock
@@ -54,9 +55,18 @@ class Landing:
     """Whether what fails ends the loader, instead of being tried again for ever."""
     is_rewind: bool
     tables: dict[str, LandingTable] = field(default_factory=dict)
+    stop: Event = field(default_factory=Event)
+    """Whether the loader is to end: then a store that fails is not waited for."""
+    _store_rests_until_ms: int = 0
 
     def guarded(self, table: LandingTable, work: Callable[[], object]) -> None:
-        """Do something for one table; what fails and may heal makes that table start over, later."""
+        """Do something for one table; what fails and may heal makes that table start over, later.
+
+        At the end, a store that has just failed is not asked for one table after the other.
+        """
+        if self.stop.is_set() and self.clock.monotonic_ms() < self._store_rests_until_ms:
+            self._drop(table)
+            return
         try:
             work()
         except CorruptError as error:
@@ -69,7 +79,12 @@ class Landing:
             if self.once and self.lookout.silent_ms > PATIENCE_MS:
                 raise
         except StorageError as error:
-            self.start_over(table, str(error), rest_ms=STORAGE_RETRY_MS)
+            self._store_rests_until_ms = self.clock.monotonic_ms() + STORAGE_RETRY_MS
+            if self.stop.is_set():
+                logger.warning("not landed before the end: %s", error, extra={"topic": table.loader.topic})
+                self._drop(table)
+            else:
+                self.start_over(table, str(error), rest_ms=STORAGE_RETRY_MS)
             if self.once:
                 raise
 
@@ -85,6 +100,13 @@ class Landing:
             logger.warning("the table cannot be opened: %s", why, extra={"topic": table.loader.topic})
         pause_ms = random.randrange(100, 1500) if rest_ms is None else rest_ms
         table.rest_until_ms = self.clock.monotonic_ms() + pause_ms
+
+    def _drop(self, table: LandingTable) -> None:
+        """Give up what has been read and not committed, without a word to the store: the next start reads it again."""
+        self.stop_reading(table)
+        if table.is_open:
+            table.is_open = False
+            table.loader.drop()
 
     def stop_reading(self, table: LandingTable) -> None:
         """Read no partition of a table any more."""
@@ -120,7 +142,7 @@ class Landing:
 
     def _commit(self, table: LandingTable) -> None:
         loader = table.loader
-        if not loader.commit(lambda: self._is_same(table)):
+        if not loader.commit(lambda: self._is_same(table), self.stop.is_set):
             self.start_over(table, "")
             return
         self.landed(loader.topic)
@@ -141,7 +163,10 @@ class Landing:
                 return
 
     def finish_all(self) -> None:
-        """Commit what was read; if Kafka is away it cannot be verified, and is read again at the next start."""
+        """Commit what was read; if Kafka is away it cannot be verified, and is read again at the next start.
+
+        So it is if the store fails.
+        """
         try:
             self.lookout.topics.find()
         except PeerError as error:
@@ -155,4 +180,4 @@ class Landing:
         if table.is_open and not table.loader.attempt.is_empty:
             self.commit(table)
         if table.is_open:
-            table.loader.close()
+            self.guarded(table, table.loader.close)

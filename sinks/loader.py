@@ -73,13 +73,14 @@ class Loader:
         return self._membership is None or self._membership.holds(topic, partition)
 
     def run(self, stop: Event) -> None:
-        """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka is away.
+        """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka or the store is away.
 
         Raises:
             CorruptError: a table's log is damaged.
             StorageError, PeerError: with `once`, what would otherwise be tried again.
         """
         self._watch.start()
+        self._landing.stop = stop
         try:
             while not stop.is_set() and not self._is_done():
                 self._turn()

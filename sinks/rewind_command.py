@@ -52,7 +52,7 @@ def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event) -> int:
         Loader(config, clock, once=True, landed=lambda topic: None, rewind=(topic, generation)).run(stop)  # noqa: ARG005
         if stop.is_set():
             break
-        why = _hand_over(store, topic, generation, clock)
+        why = _hand_over(store, topic, generation, clock, stop)
         if why is None:
             print(f"{topic}: generation {generation} is the table now", file=sys.stderr)
             return 0
@@ -74,7 +74,7 @@ def _fork(config: LoadConfig, store: Store, topic: str, to: str, clock: Clock) -
     raise PeerError(f"{topic} changes too fast to be rewound: {why}; stop its compaction, and try again")
 
 
-def _hand_over(store: Store, topic: str, generation: int, clock: Clock) -> str | None:
+def _hand_over(store: Store, topic: str, generation: int, clock: Clock, stop: Event) -> str | None:
     """Why the generation cannot take over yet; None if it has.
 
     Raises:
@@ -87,7 +87,7 @@ def _hand_over(store: Store, topic: str, generation: int, clock: Clock) -> str |
     if lost := _newly_lost(head, following):
         raise UsageError(f"retention overtook the rewind: {lost}; the table stays as it is; begin again with a later --to")
     draft = CommitRecord("close", str(uuid.uuid4()), f"{socket.gethostname()}:{os.getpid()}", clock.wall_ms())
-    done = carry_out(hand_over(draft, following), store, clock)
+    done = carry_out(hand_over(draft, following), store, clock, is_stopping=stop.is_set)
     return done.why if isinstance(done, Fenced) else None
 
 

@@ -166,11 +166,12 @@ class TableLoader:
     def is_due(self) -> bool:
         return self.attempt.is_due(self._clock.monotonic_ms())
 
-    def commit(self, verify: Callable[[], bool]) -> bool:
+    def commit(self, verify: Callable[[], bool], is_stopping: Callable[[], bool]) -> bool:
         """Commit what has been read; False if it came to nothing, or others moved on: start over from `open`.
 
         Args:
             verify: whether the topic still is what was read.
+            is_stopping: whether a put that is not answered is to be left undecided.
         Raises:
             PeerError: Kafka cannot be asked; the attempt has been given up.
         """
@@ -179,7 +180,7 @@ class TableLoader:
         draft = self.attempt.close(self._clock.wall_ms())
         steps = commit(draft, self.fold, started_ms=self.attempt.started_ms)
         try:
-            outcome = carry_out(steps, self._store, self._clock, verify)
+            outcome = carry_out(steps, self._store, self._clock, verify, is_stopping)
         except PeerError:
             self._abandon(draft, "Kafka cannot be asked")
             raise
@@ -222,6 +223,10 @@ class TableLoader:
             carry_out(upkeep.finish_moves(carry_out(read_head(), self._store)), self._store)
             if doomed := carry_out(upkeep.sweep(stages=self._store.stages), self._store):
                 logger.info("swept", extra={"topic": self.topic, "files": len(doomed)})
+
+    def drop(self) -> None:
+        """Drop what has been read and not committed, without the store: what is there of it is the sweeper's."""
+        self.attempt.discard()
 
     def give_up(self, why: str) -> None:
         """Drop what has been read and not committed."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.sinks.table import reader
+
 IDENTITY = ("agent_id", "stream_id", "position", "part")
 
 
@@ -14,6 +16,16 @@ def rows(files: Iterable[str | Path]) -> list[dict[str, object]]:
     """All rows of the files."""
     tables = [pq.ParquetFile(file).read() for file in files]
     return pa.concat_tables(tables, promote_options="permissive").to_pylist() if tables else []
+
+
+def offsets(url: str, topic: str) -> collections.Counter[tuple[int, int]]:
+    """How often each (partition, offset) has landed in a table of Parquet files, wherever it is."""
+    found: collections.Counter[tuple[int, int]] = collections.Counter()
+    for file in reader.snapshot(url, topic).files:
+        with reader.open_live(url, topic, file.name) as data:
+            read = pq.ParquetFile(data).read(["_partition", "_offset"])
+        found.update(zip(read["_partition"].to_pylist(), read["_offset"].to_pylist(), strict=True))
+    return found
 
 
 def repeated_identities(landed: list[dict[str, object]]) -> list[tuple[object, ...]]:

@@ -23,7 +23,8 @@ from headrace.sinks.table import names
 from headrace.sinks.table.store import Entry, NewFile, Put
 
 THREADS: Final = 16
-RETRIES: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+RETRIES: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=20)}
+"""Short, since whoever calls tries again, and between two tries hears that it is to end; a request's own time-out is 30 s."""
 OPTIONS: Final = ("endpoint", "region")
 
 

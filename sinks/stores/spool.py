@@ -14,6 +14,8 @@ from headrace.errors import StorageError
 
 TRIES: Final = 5
 PAUSE_S: Final = 1.0
+PATIENCE_S: Final = 20.0
+"""After the first failure: a try at a store that does not answer takes half a minute, and a loader that is to end waits."""
 BUFFER_BYTES: Final = 1 << 17
 
 Upload = Callable[[BinaryIO], None]
@@ -43,6 +45,7 @@ class SpooledFile:
     def finish(self) -> None:
         """Upload it; a failed upload is removed and tried again, since nobody knows the name yet."""
         self._is_begun = True
+        first_failure_s: float | None = None
         for tries in range(TRIES):
             try:
                 self._file.seek(0)
@@ -52,7 +55,8 @@ class SpooledFile:
                 self._upload(self._file)  # type: ignore[arg-type]  # it is one
                 break
             except StorageError:
-                if tries == TRIES - 1:
+                first_failure_s = first_failure_s or time.monotonic()
+                if tries == TRIES - 1 or time.monotonic() - first_failure_s > PATIENCE_S:
                     raise
             except OSError as error:
                 raise StorageError(f"the spool: {error.strerror or error}") from error

@@ -15,7 +15,7 @@ from io import BufferedReader
 from typing import Any, Protocol, TypeVar
 
 from headrace.clock import Clock
-from headrace.errors import StorageError
+from headrace.errors import StorageError, UndecidedError
 from headrace.sinks.table import names
 
 T = TypeVar("T")
@@ -160,12 +160,21 @@ def landing(store: Store, path: str) -> str:
     return names.staged(path) if store.stages else path
 
 
-def carry_out(steps: Steps[T], store: Store, clock: Clock | None = None, verify: Callable[[], bool] = lambda: True) -> T:
+def carry_out(
+    steps: Steps[T],
+    store: Store,
+    clock: Clock | None = None,
+    verify: Callable[[], bool] = lambda: True,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> T:
     """Run a core on a store until it returns.
 
     Args:
         clock: needed by cores that ask for Now (commits).
         verify: answers Verify.
+        is_stopping: whether a put that was not answered is left so, as by a crash, and not put for ever.
+    Raises:
+        UndecidedError: it is stopping, and a put was not answered.
     """
     answer: Any = None
     failed: StorageError | None = None
@@ -177,6 +186,10 @@ def carry_out(steps: Steps[T], store: Store, clock: Clock | None = None, verify:
         failed = None
         try:
             answer = _answer(operation, store, clock, verify)
+            if answer is Put.UNKNOWN and isinstance(operation, PutIfAbsent) and is_stopping():
+                raise UndecidedError(
+                    f"{operation.path}: a put was not answered before the end; the next start sees what became of it"
+                )
         except StorageError as error:
             failed = error  # the core says what it means: it goes on through it, unless it is caught there
 

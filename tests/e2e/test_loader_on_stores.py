@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import pyarrow.parquet as pq
 import pytest
 
 from headrace.sinks.check import check_root
-from headrace.sinks.table import reader
 from tests import hdfs, object_stores
 from tests.integration.sinks.pipeline import Pipeline
+from tests.landed_rows import offsets
 
 Killed = Callable[[int], None]
 ROUNDS = 6
@@ -70,15 +69,6 @@ def test_a_loader_killed_again_and_again_lands_everything_once(
             time.sleep(1 + 0.2 * number)
             loader.kill()
         pipeline.load_once(root=url)
-    assert landed(url) == Counter((partition, offset) for partition in range(2) for offset in range(300 * ROUNDS))
+    assert offsets(url, "blobs") == Counter((partition, offset) for partition in range(2) for offset in range(300 * ROUNDS))
     for report in check_root(url, deep=True):
         assert not report.broken, report.broken
-
-
-def landed(url: str) -> Counter[tuple[int, int]]:
-    found: Counter[tuple[int, int]] = Counter()
-    for file in reader.snapshot(url, "blobs").files:
-        with reader.open_live(url, "blobs", file.name) as data:
-            rows = pq.ParquetFile(data).read(["_partition", "_offset"]).to_pylist()
-        found.update((row["_partition"], row["_offset"]) for row in rows)
-    return found

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from pyiceberg.catalog import load_catalog
@@ -18,6 +17,7 @@ from headrace.sinks.check import check_root
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import names, reader
 from tests.integration.sinks.pipeline import Pipeline, lines
+from tests.landed_rows import offsets
 
 STEP_MS = 200_000
 
@@ -65,12 +65,7 @@ class Tables:
         return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
     def offsets(self) -> Counter[tuple[int, int]]:
-        found: Counter[tuple[int, int]] = Counter()
-        for file in reader.snapshot(self.url, self.topic).files:
-            with reader.open_live(self.url, self.topic, file.name) as data:
-                rows = pq.ParquetFile(data).read(["_partition", "_offset"]).to_pylist()
-            found.update((row["_partition"], row["_offset"]) for row in rows)
-        return found
+        return offsets(self.url, self.topic)
 
     def is_sound(self) -> None:
         (report,) = check_root(self.url, deep=True)

@@ -1,12 +1,20 @@
 """Real object stores that answer late, not at all, or not as they must: what the loader makes of it."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import pytest
 
+from headrace.clock import SystemClock
+from headrace.sinks.check import check_root
+from headrace.sinks.config import LoadConfig
+from headrace.sinks.loader import Loader
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.store import Put
 from tests.integration.sinks.pipeline import Pipeline
+from tests.landed_rows import offsets
 from tests.object_stores import ObjectStoreServer
 from tests.store_proxy import Fate, Request, StoreProxy
 
@@ -73,3 +81,43 @@ def test_a_put_that_was_not_answered_or_met_a_conflict_is_put_until_it_is_known_
     assert answers[-1] is (Put.EXISTS if Fate.LOSE_ANSWER in fates else Put.CREATED)
     assert store.get((path,)) == (b"mine",)
     assert store.put_if_absent(path, b"another's") is Put.EXISTS
+
+
+def is_landed_once(url: str, topics: list[str], each: int) -> None:
+    for topic in topics:
+        assert offsets(url, topic) == Counter((0, offset) for offset in range(each))
+    for report in check_root(url, deep=True):
+        assert not report.broken, report.broken
+
+
+def test_answers_lost_and_conflicts_met_while_landing_neither_lose_nor_repeat_rows(
+    proxied: Proxied, pipeline: Pipeline
+) -> None:
+    url, proxy = proxied("versitygw")
+    pipeline.create_topic("shaky")
+    proxy.rule = commits(Fate.LOSE_ANSWER, Fate.CONFLICT, Fate.LOSE_REQUEST, Fate.PASS, Fate.LOSE_ANSWER, Fate.CONFLICT)
+    body = {"load": {"root": url, "topics": ["shaky"]}, "kafka": {"bootstrap.servers": pipeline.bootstrap}}
+    for _ in range(4):
+        pipeline.produce("shaky", (b"%d" % n for n in range(100)))
+        Loader(LoadConfig.model_validate(body), SystemClock(), once=True, landed=str, rewind=None).run(Event())
+    assert set(proxy.fates) == set(Fate)
+    is_landed_once(url, ["shaky"], 400)
+
+
+def test_a_loader_whose_put_is_never_answered_ends_when_asked_and_its_rows_land_at_the_next_start(
+    proxied: Proxied, pipeline: Pipeline
+) -> None:
+    url, proxy = proxied("versitygw")
+    pipeline.create_topic("unanswered")
+    pipeline.produce("unanswered", (b"%d" % n for n in range(100)))
+    proxy.rule = lambda request: Fate.LOSE_REQUEST if request.is_commit else Fate.PASS
+    loader = pipeline.loader(root=url, topics=["unanswered"], rotate={"age": "100ms"}).start()
+    deadline = time.monotonic() + 30
+    while Fate.LOSE_REQUEST not in proxy.fates:
+        assert time.monotonic() < deadline, loader.log_tail()
+        time.sleep(0.02)
+    assert loader.stop(15) == 0
+    assert "a put was not answered before the end" in loader.log_tail()
+    proxy.rule = commits()
+    pipeline.load_once(root=url, topics=["unanswered"])
+    is_landed_once(url, ["unanswered"], 100)
