@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from headrace.broker.config import BrokerConfig
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
+from headrace.broker.handlers.steps import with_pauses
 from headrace.broker.housekeeping import Housekeeping
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
@@ -81,7 +82,7 @@ class Topics:
             await self._housekeeping.forget(name)
             creation = self._logs.begin_creation(name, range(partitions), topic.topic_id, configs)
             await self._housekeeping.in_thread(creation.run)
-            creation.complete()
+            await with_pauses(creation.complete_in_steps())
         except StorageError:
             self._store.begin_deletion(topic.topic_id)  # which the next start finishes: files may be left
             raise
@@ -114,7 +115,7 @@ class Topics:
         deletion = self._logs.begin_deletion(topic.name, topic.topic_id)
         self._on_deleted(topic.name, [log for log in logs if log is not None])
         await self._housekeeping.alone(deletion.run)  # else a step would write into a directory that has another name
-        deletion.complete()
+        await with_pauses(deletion.complete_in_steps())
         if self._logs.is_whole:
             self._forget(topic)
         logger.info("topic deleted", extra={"topic": topic.name, "by": by})

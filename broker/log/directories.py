@@ -231,9 +231,8 @@ class LogDirectories:
                 raise StorageError(f"{log.path}: belongs to topic id {log.topic_id}, not {topic_id}")
         places = dict(zip(absent, self._places(topic, absent), strict=True))
 
-        def created(loaded: Mapping[int, LoadedLog]) -> None:
-            for partition, each in loaded.items():
-                places[partition].adopt(paths[partition], topic, partition, topic_id, config, each)
+        def created(partition: int, loaded: LoadedLog) -> None:
+            places[partition].adopt(paths[partition], topic, partition, topic_id, config, loaded)
 
         def failed(path: str, error: OSError) -> None:
             if not is_full(error):
@@ -287,9 +286,8 @@ class LogDirectories:
                     logs.append(log)
                     self._by_path[parent(log.path)].gone.add(at)
 
-        def deleted(gone: Sequence[PartitionLog]) -> None:
-            for log in gone:
-                self._by_path[parent(log.path)].remove_later(log)
+        def deleted(log: PartitionLog) -> None:
+            self._by_path[parent(log.path)].remove_later(log)
 
         return Deletion(self._disk, logs, deleted)
 

@@ -245,7 +245,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         (known_directories, "with_missing", "**missing}", "}"),
         (known_directories, "forget", "gone if logs.is_complete else", "gone if True else"),
         (PartitionLog, "_write_failed", "self.fence(error)", "pass"),
-        (Creation, "complete", "raise StorageError", "return; raise StorageError"),
+        (Creation, "complete_in_steps", "raise StorageError", "return; raise StorageError"),
         (LogDirectory, "survey", "if topic_id in deleted:", "if topic_id is None:"),
         (Segment, "remove", "for suffix in", "for suffix in () and"),
         (LogDirectories, "begin_deletion", ".gone.add(at)", ".gone.discard(at)"),

@@ -150,6 +150,23 @@ def test_a_disk_that_dies_later_takes_its_directory_offline_and_the_others_go_on
     assert [log.log_end_offset for log in open_all(disk, A, B).all()] == [1, 1, 1, 1, 0, 0, 0]
 
 
+def test_many_partitions_come_and_go_in_steps() -> None:
+    disk = new_disk()
+    logs = open_all(disk, A, B)
+    creation = logs.begin_creation("many", range(120), UUID(int=9), {})
+    creation.run()
+    assert [len(logs.all()) for _ in creation.complete_in_steps()] == [50, 100]
+    many = logs.all()
+    assert len(many) == 120
+    assert append(many[7], b"x").error == 0
+    deletion = logs.begin_deletion("many", UUID(int=9))
+    deletion.run()
+    assert append(many[7], b"x").error == ErrorCode.unknown_topic_or_partition
+    assert sum(1 for _ in deletion.complete_in_steps()) == 2
+    logs.maintain(NOW_MS + 1_000_000)
+    assert [name for path in (A, B) for name in disk.list(path) if "many" in name] == []
+
+
 def test_no_directory_that_works_is_refused() -> None:
     disk = new_disk()
     disk.dead = (A, B)
