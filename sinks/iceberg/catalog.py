@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from pyiceberg.catalog import Catalog, list_catalogs, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
@@ -12,7 +13,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from headrace.config import is_secret
 from headrace.errors import HeadraceError, PeerError
 from headrace.sinks.iceberg.config import Iceberg
-from headrace.sinks.stores.roots import local_directory
+from headrace.sinks.stores.roots import local_directory, scheme_of
 
 DIRECTORY: Final = "_iceberg"
 """Below the root; no topic of ours has a table of this name, since names with a leading `_` are internal."""
@@ -29,13 +30,19 @@ def open_catalog(config: Iceberg, root: Path | str) -> Catalog:
     """
     with peer_errors(config.properties, f"iceberg catalog {config.name}"):
         if config.properties or config.name in list_catalogs():
-            catalog = load_catalog(config.name, **config.properties)
+            catalog = load_catalog(config.name, **(_store_properties(str(root)) | dict(config.properties)))
         else:
             catalog = _beside(local_directory(root, "a catalog in SQLite (set load.iceberg.catalog)"), config.name)
         if not catalog.namespace_exists(config.namespace):
             with contextlib.suppress(NamespaceAlreadyExistsError):
                 catalog.create_namespace(config.namespace)
         return catalog
+
+
+def _store_properties(root: str) -> dict[str, str]:
+    """What pyiceberg needs to know of the root's store: where it is, as the root's URL says. Credentials: the environment's."""
+    asked = parse_qs(urlsplit(root).query) if scheme_of(root) == "s3" else {}
+    return {f"s3.{key}": asked[key][-1] for key in ("endpoint", "region") if key in asked}
 
 
 def _beside(root: Path, name: str) -> Catalog:

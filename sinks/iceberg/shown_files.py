@@ -4,7 +4,7 @@ A landed file does not stay where it is: a compaction takes it away, and only th
 engines which read the directory see no row twice. Iceberg's readers open files by the names that a snapshot gave them, hours
 later. The two cannot share a name. On a local disk each shown file therefore gets a second one, a hard link below the Iceberg
 table's own directory, in a folder named by the day on which it was made; it costs no space until the log gives the file up, and
-goes when no snapshot has it any more. Stores elsewhere know no links: there the place itself is shown.
+goes when no snapshot has it any more. Stores elsewhere know no links: there the place itself is shown (see leases.py).
 """
 
 from collections.abc import Iterable
@@ -68,7 +68,7 @@ class ShownFiles:
 
     def delete_links(self, candidates: tuple[str, ...], table: Table) -> StoreSteps[int]:
         """Delete those candidates that no snapshot of the table, loaded after they were chosen, has; how many."""
-        named = {url.removeprefix(f"{self._url}/") for url in _data_files(table)} if candidates else set()
+        named = {url.removeprefix(f"{self._url}/") for url in data_files(table)} if candidates else set()
         doomed = tuple(path for path in candidates if path not in named)
         if doomed:
             yield Delete(doomed)
@@ -90,7 +90,7 @@ def _day(at_ms: int) -> str:
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms):%Y-%m-%d}"
 
 
-def _data_files(table: Table) -> set[str]:
+def data_files(table: Table) -> set[str]:
     """The URLs of the files of all snapshots."""
     manifests = {one.manifest_path: one for snapshot in table.metadata.snapshots for one in snapshot.manifests(table.io)}
     return {

@@ -23,7 +23,7 @@ from pyiceberg.table import Table
 
 from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
-from headrace.sinks.iceberg import data_files, forgetting, schema
+from headrace.sinks.iceberg import data_files, forgetting, leases, schema
 from headrace.sinks.iceberg.fitting import fit
 from headrace.sinks.iceberg.location import METADATA
 from headrace.sinks.iceberg.projection import (
@@ -42,6 +42,7 @@ from headrace.sinks.iceberg.projection import (
     project,
 )
 from headrace.sinks.iceberg.shown_files import ATTEMPT_MS, ShownFiles
+from headrace.sinks.iceberg.shown_files import data_files as data_files_of
 from headrace.sinks.table import names, record, upkeep
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.reader import opened
@@ -102,7 +103,10 @@ class ProjectedTable:
             except StopIteration as done:
                 if self._has_forgotten:
                     self._delete_metadata()
-                    self._delete_links()
+                    if self._store.stages:
+                        self._delete_links()
+                    else:
+                        self._take_away()
                 return done.value  # type: ignore[no-any-return]  # the steps say which type
             answer = self._answer(step)
 
@@ -121,12 +125,23 @@ class ProjectedTable:
         candidates = carry_out(self._shown_files.old_links(self._loaded.location()), self._store)
         if candidates and self.load() is not None:
             number = carry_out(self._shown_files.delete_links(candidates, self._loaded), self._store)
-            logger.info("files that no iceberg snapshot has given up", extra={"table": self.name, "files": number})
+            logger.info("links that no iceberg snapshot has", extra={"table": self.name, "files": number})
+
+    def _take_away(self) -> None:
+        assert self._loaded is not None, "it was committed to"
+        candidates = carry_out(leases.old_files(str(self._loaded.metadata.table_uuid)), self._store)
+        if candidates and self.load() is not None:
+            named = {self._shown_files.path(url, self._loaded.location()) for url in data_files_of(self._loaded)}
+            number = carry_out(leases.take_away(candidates, named), self._store)
+            logger.info("files that no iceberg snapshot has", extra={"table": self.name, "files": number})
 
     def _answer(self, step: Step) -> Any:
         match step:
             case LoadTable():
-                return self.load()
+                shown = self.load()
+                if self._loaded is not None and not self._store.stages:
+                    carry_out(leases.extend(str(self._loaded.metadata.table_uuid), self._clock.wall_ms()), self._store)
+                return shown
             case CreateTable(sample):
                 return self._create(sample)
             case ListLive():
@@ -206,6 +221,7 @@ class ProjectedTable:
             self._catalog.drop_table(self._identifier)
         if self._loaded is not None:
             carry_out(self._shown_files.delete_all_links(self._loaded.location()), self._store)
+            carry_out(leases.end(str(self._loaded.metadata.table_uuid)), self._store)
 
     def state(self) -> "State":
         """Where the table stands, for people."""

@@ -13,6 +13,7 @@ from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
 from headrace.sinks.table.record import CommitRecord
+from headrace.sinks.table.shown import is_shown
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, Verify
 
 ATTEMPT_LIFETIME_MS: Final = 3_600_000
@@ -205,9 +206,10 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
         return  # these files move when the rewind is over
     yield from sync(fold)
     # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
-    pairs = [
-        (source, names.removed(path)) for path in mine.remove if path not in fold.files for source in (names.staged(path), path)
-    ]
+    gone = [path for path in mine.remove if path not in fold.files]
+    if gone and (yield from is_shown()):
+        gone = []
+    pairs = [(source, names.removed(path)) for path in gone for source in (names.staged(path), path)]
     pairs += [(names.staged(file.path), file.path) for file in mine.add if file.path in fold.files]
     if pairs:
         yield Move(tuple(pairs))

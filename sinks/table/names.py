@@ -10,6 +10,8 @@ CHECKPOINTS: Final = f"{HIDDEN}/checkpoints"
 STAGING: Final = f"{HIDDEN}/staging"
 REMOVED: Final = f"{HIDDEN}/removed"
 QUARANTINE: Final = f"{HIDDEN}/quarantine"
+SHOWN: Final = f"{HIDDEN}/shown"
+"""Leases of those who show the table's files in place, and not only those that are live (`sinks/iceberg/leases.py`)."""
 
 RECORD_SUFFIX: Final = ".json"
 CHECKPOINT_SUFFIX: Final = ".json.zst"

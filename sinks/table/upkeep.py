@@ -9,6 +9,7 @@ from typing import Final
 from headrace.sinks.table import checkpoint, names
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
+from headrace.sinks.table.shown import is_shown
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow
 
 CHECKPOINT_RECORDS: Final = 100
@@ -62,7 +63,7 @@ def _move_removed(fold: Fold) -> Steps[None]:
     if not fold.is_opened or fold.is_closed:
         return
     gone = [path for path in fold.removed if not fold.names(path)]
-    if gone:  # a file only ever moves forward: looking in this order misses no mover
+    if gone and not (yield from is_shown()):  # a file only ever moves forward: looking in this order misses no mover
         yield Move(tuple((source, names.removed(path)) for path in gone for source in (names.staged(path), path)))
     fold.removed.clear()
 
@@ -79,20 +80,23 @@ def sweep(*, stages: bool = True) -> Steps[tuple[str, ...]]:
     """
     now_ms: int = yield StoreNow()
     candidates = yield from _old_files(now_ms)
-    if not stages:
-        candidates += yield from _old_in_place(now_ms)
+    if not stages and not (yield from is_shown()):
+        candidates += [(path, path) for path in (yield from old_in_place(now_ms))]
     history = yield from _old_history(now_ms)
     if not candidates and not history:
         return ()
-    fold = yield from read_generation()
-    folds = [fold]
-    if fold.fork is not None:  # a rewind in progress has files of its own
-        folds.append((yield from read_generation(fold.fork.next)))
+    folds = yield from read_folds()
     doomed = tuple(path for path, named_as in candidates if not any(each.names(named_as) for each in folds)) + history
     if doomed:
-        yield from sync(fold)
+        yield from sync(folds[0])
         yield Delete(doomed)
     return doomed
+
+
+def read_folds() -> Steps[list[Fold]]:
+    """The fold, and that of a rewind in progress, which has files of its own: what neither names is nobody's."""
+    fold = yield from read_generation()
+    return [fold] if fold.fork is None else [fold, (yield from read_generation(fold.fork.next))]
 
 
 def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
@@ -107,11 +111,11 @@ def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
     return old
 
 
-def _old_in_place(now_ms: int) -> Steps[list[tuple[str, str]]]:
-    """The same of files that were written in place: of those only that bear a name as we give them."""
+def old_in_place(now_ms: int) -> Steps[list[str]]:
+    """Files where the data is that were written a week ago; of those only that bear a name as we give them."""
     placed: tuple[Entry, ...] = yield List("", recursive=True)
     return [
-        (entry.name, entry.name)
+        entry.name
         for entry in placed
         if entry.changed_ms <= now_ms - SWEEP_UNNAMED_MS
         and not entry.name.startswith(f"{names.HIDDEN}/")

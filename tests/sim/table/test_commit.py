@@ -103,7 +103,7 @@ GUARDS = {
         'if not fold.is_opened or fold.is_closed or mine.kind in ("fork", "close"):',
         "if False:",
     ),
-    "a rewind's own files are named": (upkeep, "sweep", "if fold.fork is not None:", "if False:"),
+    "a rewind's own files are named": (upkeep, "read_folds", "if fold.fork is None", "if True"),
     "history is kept until a generation is opened": (upkeep, "_newest_opened", "if fold.is_opened", "if True"),
     "what a closed generation had is taken out": (
         generations,

@@ -1,0 +1,21 @@
+"""Whether files that the log has given up stay in their places, for readers that find them by those names.
+
+Whoever shows them so (an Iceberg table, on a store without links) holds a lease, and takes the files away when no reader has
+them any more. A lease ends by itself: who has not been there for a week is not waited for.
+"""
+
+from typing import Final
+
+from headrace.sinks.table import names
+from headrace.sinks.table.store import Entry, List, Steps, StoreNow
+
+LEASE_MS: Final = 7 * 24 * 3_600_000
+
+
+def is_shown() -> Steps[bool]:
+    """Whether somebody holds a lease. Asked after the fold that gave a file up: who puts one later reads a later head."""
+    leases: tuple[Entry, ...] = yield List(names.SHOWN)
+    if not leases:
+        return False
+    now_ms: int = yield StoreNow()
+    return any(lease.changed_ms > now_ms - LEASE_MS for lease in leases)
