@@ -31,6 +31,22 @@ def table_log(rng: random.Random) -> None:
     heal(world)
 
 
+def table_log_shared(rng: random.Random) -> None:
+    """Loaders that share partitions, in a group that gives and takes them without asking."""
+    world = World(rng)
+    for _ in range(rng.choice([2, 3, 4])):
+        world.start_sharer()
+    if rng.random() < 0.3:
+        world.start_loader()  # `--once`, which reads all
+    if rng.random() < 0.3:
+        world.start_compactor()
+    for _ in range(rng.choice([200, 500, 900])):
+        world.step()
+        if rng.random() < 0.03:
+            world.check()
+    heal(world)
+
+
 def heal(world: World) -> None:
     """No more accidents: everything written to the topic as it is now has landed after some time."""
     world.calm, world.compacts = True, False
@@ -56,6 +72,17 @@ def is_complete(world: World) -> bool:
 
 def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> None:
     run_seeds(table_log, count=100)
+
+
+def test_loaders_that_share_land_every_offset_once_whoever_still_believes_in_a_partition_that_was_taken() -> None:
+    run_seeds(table_log_shared, count=100)
+
+
+@pytest.mark.parametrize("guard", ["fencing", "a range starts at the fold's end"])
+def test_without_the_log_s_fence_a_group_lets_some_seed_land_an_offset_twice(guard: str) -> None:
+    module, function, old, new = GUARDS[guard]
+    with mutated(module, function, old, new):
+        assert first_failing_seed(table_log_shared, count=100) is not None
 
 
 GUARDS = {

@@ -32,6 +32,7 @@ from headrace.sinks.table.store import (
     Verify,
     carry_out,
 )
+from tests.sim.table.sharing import Group, Hear, sharer
 from tests.sim.table.store import SimStore
 
 HOUR = 3_600_000
@@ -73,6 +74,8 @@ class Process:
     must_hurry: bool = False
     fails: bool = False
     """Whether its last operation was refused."""
+    member: int | None = None
+    """Its number in the group, if it shares partitions."""
 
 
 @dataclass
@@ -100,12 +103,18 @@ class World:
         self.columns_of: dict[str, dict[str, str]] = {}
         self.taste = random.Random(self.rng.getstate()[1][0])  # apart, so that columns change no seed's other choices
         self.names = 0
+        self.group = Group(self.taste)
 
     # The programs.
 
     def start_loader(self) -> None:
         mine: list[str] = [""]
         self.processes.append(Process("loader", self._loader(mine), mine))
+
+    def start_sharer(self) -> None:
+        mine: list[str] = [""]
+        member = self.group.join()
+        self.processes.append(Process("sharer", sharer(self, member, mine), mine, member=member))
 
     def start_compactor(self) -> None:
         self.processes.append(Process("compactor", self._compactor(), [""]))
@@ -137,7 +146,7 @@ class World:
         while True:
             yield from upkeep.sweep()
 
-    def _name(self) -> str:
+    def new_name(self) -> str:
         self.names += 1
         return f"attempt-{self.names}"
 
@@ -150,12 +159,12 @@ class World:
             mine[0] = topic.topic_id
             draft = yield from self._read(fold, topic)
             if draft.says_something:
-                outcome = yield from self._try(draft, fold, started_ms)
+                outcome = yield from self.attempt(draft, fold, started_ms)
                 fold = outcome.fold
                 if isinstance(outcome, commit.Won) and (self.rng.random() < 0.3 or upkeep.checkpoint_is_due(fold)):
                     yield from upkeep.write_checkpoint(fold)
 
-    def _try(self, draft: CommitRecord, fold: Fold, started_ms: int) -> Generator[Any, Any, commit.Won | commit.Fenced]:
+    def attempt(self, draft: CommitRecord, fold: Fold, started_ms: int) -> Generator[Any, Any, commit.Won | commit.Fenced]:
         """Commit as a loader does: a store that fails makes it give up, unless its put is undecided."""
         generation = fold.generation
         try:
@@ -166,7 +175,7 @@ class World:
             return (yield from commit.give_up(replace(draft, generation=generation), str(error)))
 
     def _read(self, fold: Fold, topic: Topic, *, most: int = 4) -> Generator[Any, Any, CommitRecord]:
-        name = self._name()
+        name = self.new_name()
         ranges: list[LandedRange] = []
         files: list[DataFile] = []
         landed: dict[str, str] = json.loads(fold.arrow_schema or "{}")  # columns and their types
@@ -181,7 +190,7 @@ class World:
             if end <= where.offset:
                 continue
             rows = [(where.incarnation, partition, offset, now.topic_id) for offset in range(where.offset, end)]
-            files.append((yield from self._write(f"{name}-{len(files)}", rows)))
+            files.append((yield from self.write(f"{name}-{len(files)}", rows)))
             self.columns_of[files[-1].path] = mine
             ranges.append(
                 LandedRange(
@@ -194,7 +203,7 @@ class World:
             "load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files), arrow_schema=columns
         )
 
-    def _write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
+    def write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
         path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}.parquet"
         self.contents[path] = rows
         yield Write(names.staged(path), json.dumps(rows).encode())
@@ -227,8 +236,8 @@ class World:
             else:
                 if any(fold.is_pinned(path) for path in chosen):
                     continue
-                name = self._name()
-                file = yield from self._write(f"{name}-0", rows)
+                name = self.new_name()
+                file = yield from self.write(f"{name}-0", rows)
                 draft = CommitRecord("compact", name, "sim", self.store.clock_ms, add=(file,), remove=tuple(chosen))
                 yield from commit.commit(draft, fold, started_ms=started_ms)
 
@@ -238,7 +247,7 @@ class World:
             fold = yield from commit.read_head()
             free = [path for path in sorted(fold.files) if not fold.is_pinned(path)]
             if free and self.compacts and self.rng.random() < 0.3:
-                draft = CommitRecord("expire", self._name(), "sim", self.store.clock_ms, remove=(self.rng.choice(free),))
+                draft = CommitRecord("expire", self.new_name(), "sim", self.store.clock_ms, remove=(self.rng.choice(free),))
                 yield from commit.commit(draft, fold, started_ms=started_ms)
 
     def _rewinder(self, mine: list[str]) -> Generator[Any, Any, None]:
@@ -259,7 +268,7 @@ class World:
         targets = {key: PartitionEnd(self.rng.randint(0, end.offset), topic_id=end.topic_id) for key, end in known.items()}
         offsets = {key: end.offset for key, end in targets.items()}
         parting = rewind.part(fold.files.values(), offsets)
-        name = self._name()
+        name = self.new_name()
         added: list[DataFile] = []
         for file in parting.split:
             rows = yield from self._rows_of(file)
@@ -267,7 +276,7 @@ class World:
                 return
             below = [row for row in rows if row[2] < offsets.get(row[:2], row[2] + 1)]
             if below:
-                added.append((yield from self._write(f"{name}-{len(added)}", below)))
+                added.append((yield from self.write(f"{name}-{len(added)}", below)))
         draft = CommitRecord("fork", name, "sim", self.store.clock_ms, add=tuple(added))
         fork = rewind.fork_record(draft, fold, targets, kept=parting.kept, begins=Fold())
         yield from commit.commit(fork, fold, started_ms=started_ms)
@@ -280,13 +289,13 @@ class World:
         mine[0] = topic.topic_id
         draft = yield from self._read(fold, topic, most=30)
         if draft.says_something:
-            outcome = yield from self._try(replace(draft, generation=generation), fold, started_ms)
+            outcome = yield from self.attempt(replace(draft, generation=generation), fold, started_ms)
             fold = outcome.fold
             if isinstance(outcome, commit.Won) and self.rng.random() < 0.3:
                 yield from upkeep.write_checkpoint(fold)
         if fold.generation == generation and not fold.is_closed:
             mine[0] = ""
-            yield from rewind.hand_over(CommitRecord("close", self._name(), "sim", self.store.clock_ms), fold)
+            yield from rewind.hand_over(CommitRecord("close", self.new_name(), "sim", self.store.clock_ms), fold)
 
     # The scheduler.
 
@@ -300,6 +309,8 @@ class World:
             self._note_closed(put)
         if not self.calm:
             self._accident()
+        if self.group.members:
+            self.group.rebalance_if_abandoned() if self.calm or self.taste.random() < 0.97 else self.group.rebalance()
         ready = [process for process in self.processes if process.sleeps_until_ms <= self.store.clock_ms]
         if not ready:
             self.store.clock_ms = min(process.sleeps_until_ms for process in self.processes)
@@ -351,6 +362,8 @@ class World:
     def _answer(self, process: Process, operation: Any) -> Any:
         store = self.store
         match operation:
+            case Hear(member):
+                return self.group.held_by(member)
             case Look():
                 return Topic(self.topic.topic_id, self.topic.ends.copy())
             case Write(path, data):
@@ -420,8 +433,11 @@ class World:
 
     def _restart(self, index: int) -> None:
         dead = self.processes.pop(index)
+        if dead.member is not None:
+            self.group.leave(dead.member)
         {
             "loader": self.start_loader,
+            "sharer": self.start_sharer,
             "compactor": self.start_compactor,
             "expirer": self.start_expirer,
             "rewinder": self.start_rewinder,
