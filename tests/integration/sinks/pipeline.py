@@ -69,11 +69,12 @@ def lines(count: int, *, stream: str = STREAM, start: int = 0, step_ms: int = 0)
 class Pipeline:
     """Broker and registry run from the start; loaders are started by the test."""
 
-    def __init__(self, directory: Path, **broker_config: Any) -> None:
+    def __init__(self, directory: Path, *, on: str = "", **broker_config: Any) -> None:
+        """`on`: the bootstrap address of a broker that runs already; then ours is not started."""
         self.directory = directory
         self.root = directory / "landed"
-        self.broker = broker(directory, **broker_config).start()
-        self.bootstrap = f"127.0.0.1:{self.broker.ports['kafka']}"
+        self.broker = broker(directory, **broker_config)
+        self.bootstrap = on or f"127.0.0.1:{self.broker.start().ports['kafka']}"
         self.registry = registry(directory, self.bootstrap).start()
         self.registry_url = f"http://127.0.0.1:{self.registry.ports['http']}"
         self.client = RegistryClient(self.registry_url)
