@@ -5,13 +5,18 @@ with the key `client` is one that a client can cause as often as it likes: of on
 are 20 in ten seconds, and how many were left out is told afterwards.
 """
 
+import contextlib
 import json
 import logging
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from headrace.flood import Flood
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -33,8 +38,33 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO) -> None:
+class Lines(Protocol):
+    """Where lines of the log go."""
+
+    def write(self, text: str, /) -> object:
+        """One line, with its end."""
+        ...
+
+    def flush(self) -> object:
+        """It may be waited for."""
+        ...
+
+
+class Above:
+    """Lines go above what rich keeps drawing on a terminal, whole: the terminal itself wraps them."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+
+    def write(self, text: str, /) -> None:
+        self._console.print(text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
+
+    def flush(self) -> None:
+        """Each is shown at once."""
+
+
+class _Handler(logging.StreamHandler[Lines]):
+    def __init__(self, stream: Lines) -> None:
         super().__init__(stream)
         self._flood = Flood()
 
@@ -51,3 +81,18 @@ def log_to_stderr(level: str = "INFO", stream: TextIO = sys.stderr) -> None:
     handler = _Handler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+@contextlib.contextmanager
+def log_to(stream: Lines, level: int) -> Iterator[None]:
+    """While in the block, the process's log goes to `stream`, from `level` on."""
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, _Handler)]
+    before = [(handler, handler.level, handler.setStream(stream)) for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(level)
+    try:
+        yield
+    finally:
+        for handler, own_level, own_stream in before:
+            handler.setLevel(own_level)
+            handler.setStream(own_stream or stream)

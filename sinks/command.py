@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from headrace.process import run_file, stop_event
     from headrace.sinks.config import LoadConfig
     from headrace.sinks.lag.collector import StandingsCollector
+    from headrace.sinks.lag.telling import telling
     from headrace.sinks.loader import Loader
     from headrace.sinks.stores.roots import open_root
 
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
             REGISTRY.register(StandingsCollector(loader.standings, clock))
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
-        loader.run(stop)
+        with telling(loader.standings, once=args.once):
+            loader.run(stop)
     return 0
 
 

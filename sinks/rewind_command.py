@@ -11,6 +11,7 @@ from threading import Event
 from headrace.clock import Clock, SystemClock
 from headrace.errors import PeerError, UsageError
 from headrace.sinks.config import LoadConfig
+from headrace.sinks.lag.telling import telling
 from headrace.sinks.loader import Loader
 from headrace.sinks.places import unknown_table
 from headrace.sinks.rewind_targets import find_targets, parse_to
@@ -49,7 +50,9 @@ def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event) -> int:
         raise UsageError(f"no rewind of {topic} is in progress; say where to go back to with --to")
     logger.info("landing again", extra={"topic": topic, "generation": generation})
     while not stop.is_set():
-        Loader(config, clock, once=True, landed=lambda topic: None, rewind=(topic, generation)).run(stop)  # noqa: ARG005
+        loader = Loader(config, clock, once=True, landed=lambda topic: None, rewind=(topic, generation))  # noqa: ARG005
+        with telling(loader.standings, once=True):
+            loader.run(stop)
         if stop.is_set():
             break
         why = _hand_over(store, topic, generation, clock, stop)
