@@ -120,15 +120,17 @@ class Connection(asyncio.BufferedProtocol):
         self._server.metrics.bytes_in += nbytes
         now_ms = self.last_active_ms = self._server.broker.clock.monotonic_ms()
         self._reader.received(nbytes)
+        had_turn = False
         if self._reader.has_frame:
-            self._server.turns.ask(self)
+            had_turn = self._server.turns.ask(self)
         elif nbytes >= _MUCH_BYTES:
             self._server.turns.count(self, perf_counter_ns() - self._receive_began_ns)
             self._receives_in_turn = True
             self._server.turns.ask(self)
         self._reader.settle()
         self._patience.came(nbytes, now_ms, is_in_frame=self._reader.is_in_frame or self._session.is_authenticating)
-        self._read_or_wait()
+        if not had_turn:
+            self._read_or_wait()
 
     def eof_received(self) -> bool:
         return False
@@ -148,17 +150,20 @@ class Connection(asyncio.BufferedProtocol):
         """Send, and handle requests, until the time is over, or nothing is left that can be done; whether something is."""
         self._receives_in_turn = False
         self._sender.hold()
+        more = True
         try:
-            while self._do_next() and perf_counter_ns() < until_ns:
-                pass
+            while more:
+                more = self._do_next()
+                if perf_counter_ns() >= until_ns:
+                    break
         except PeerError as error:
             self._refuse(error)
         finally:
             self._reader.settle()
-        more = self._has_work()
+        more = more and self._has_work()
         if not (more and is_alone) or self._sender.is_held_long:
             self._sender.release()
-            more = self._has_work()  # the transport may be full now
+            more = more and self._has_work()  # the transport may be full now
         self._read_or_wait()
         return more
 
@@ -234,9 +239,13 @@ class Connection(asyncio.BufferedProtocol):
     def _may_handle(self) -> bool:
         session, answers = self._session, self._answers
         bound = 1 if session.authentication is not None and session.is_authenticating else self._bound
-        if len(answers.slots) >= bound or self._sender.is_paused or self._transport.is_closing():
-            return False
-        return answers.held_bytes <= _WORKING_BYTES and not (session.muted_until_ms and self._muting.is_on())
+        return (
+            len(answers.slots) < bound
+            and answers.held_bytes <= _WORKING_BYTES
+            and not self._sender.is_paused
+            and not self._transport.is_closing()
+            and not (session.muted_until_ms and self._muting.is_on())
+        )
 
     def _unmute(self) -> None:
         self.last_active_ms = self._server.broker.clock.monotonic_ms()

@@ -52,16 +52,17 @@ class Turns:
         self._spent_ns = 0  # since the loop last looked at its sockets
         self._called = False
 
-    def ask(self, worker: Worker) -> None:
-        """There is work for `worker`: it is done at once if nobody waits, else in its turn."""
+    def ask(self, worker: Worker) -> bool:
+        """There is work for `worker`: it is done at once if nobody waits, else in its turn; whether it has had a turn."""
         if worker.is_in_line:
-            return
+            return False
         if self._line or self._spent_ns >= _ROUND_NS:
             self._stand(worker)
-            return
+            return False
         worker.share.used_ns = max(worker.share.used_ns, self._floor_ns - CREDIT_NS)
         self._floor_ns = max(self._floor_ns, worker.share.used_ns)
         self._serve(worker)
+        return True
 
     def count(self, worker: Worker, used_ns: int) -> None:
         """Something was done for `worker` out of its turn, which took so long."""
