@@ -120,7 +120,7 @@ class Loader:
             for name in self._tables.keys() - topics.keys():
                 self._miss(name)
             if self._membership is not None:
-                self._membership.want(topics)
+                self._membership.want([name for name, table in self._tables.items() if table.misses < 2])
             self._opening.go_on([table for name, table in self._tables.items() if name in topics])
             if self._once and self._goals is None:
                 self._set_goals(topics)

@@ -31,7 +31,12 @@ HEARTBEAT_MS: Final = 1000
 """Also how long members may take to hear of a rebalance."""
 METADATA_MS: Final = 5000
 """How long until the group hears of new partitions."""
-_REFUSED: Final = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.INVALID_GROUP_ID)
+_REFUSED: Final = (
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_GROUP_ID,
+    KafkaError.INVALID_SESSION_TIMEOUT,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+)
 _TRANSIENT: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 
 
@@ -106,7 +111,7 @@ class Membership:
         if error.code() in _REFUSED and not self._has_all:
             self._has_all = True
             logger.error(
-                "group %s: %s; all partitions are read, beside other loaders: allow READ on it, or name another (load.group)",
+                "group %s: %s; all partitions are read, beside other loaders, until it lets us in (rights: READ; load.group)",
                 *(self.group, error.str()),
             )
         elif not self._has_all:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,24 @@ def test_lines_land_and_are_audited_with_each_part_having_only_its_rights(broker
             loader = Part("load", tmp_path, load, "--once")
             assert loader.start(wait=False).wait() == 0, loader.log_tail()
             refuse_strangers_schemas(url, pki)
+            land_without_a_group(load, tmp_path)
         assert "AUTHORIZATION" not in (registry.log_tail() + agent.log_tail() + loader.log_tail()).upper()
         rows = [json.loads(line) for line in headrace(tmp_path, "query", "SELECT count(*) AS n FROM logs")]
         assert rows == [{"n": LINES}]
         assert {row["state"] for row in map(json.loads, headrace(tmp_path, "audit", "--topic", "logs"))} == {"complete"}
         refuse_a_stranger(broker)
+
+
+def land_without_a_group(load: dict[str, Any], folder: Path) -> None:
+    """A loader that may not be a member of its group lands all the same, and says what is amiss."""
+    root = str(folder / "landed-alone")
+    lonely = Part("load", folder / "alone", {**load, "load": {"root": root, "group": "private", "rotate": {"age": "100ms"}}})
+    with lonely:
+        deadline = time.monotonic() + 30
+        while not list(Path(root).glob("logs/dt=*/*/*.parquet")):
+            assert time.monotonic() < deadline, lonely.log_tail()
+            time.sleep(0.05)
+    assert "group private: " in lonely.log_file.read_text()
 
 
 def let_in(url: str, pki: Pki, user: str) -> dict[str, str]:
