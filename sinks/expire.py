@@ -35,6 +35,7 @@ def expire_table(root: Path | str, topic: str, before_ms: int, clock: Clock, *, 
         old = expired_files(fold, before_ms)
         if dry_run:
             return old
+        carry_out(upkeep.finish_moves(fold), store)  # of an expiry that was killed
         if old:
             draft = CommitRecord(
                 "expire",

@@ -1,5 +1,6 @@
 """Rewinding real tables: rows are landed again from where they are told, once, and loaders and readers go on by themselves."""
 
+import random
 import time
 from collections.abc import Iterator
 from threading import Event
@@ -110,18 +111,29 @@ def test_a_loader_that_runs_meanwhile_goes_on_with_the_next_generation(pipeline:
     is_sound(pipeline, topic)
 
 
-def test_a_rewind_that_is_killed_goes_on_where_it_was_and_the_table_is_read_meanwhile(pipeline: Pipeline) -> None:
-    topic = "killed"
+def test_a_rewind_that_is_killed_again_and_again_goes_on_where_it_was_and_the_table_is_read_meanwhile(
+    pipeline: Pipeline,
+) -> None:
+    topic, rng = "killed", random.Random(37)
     land(pipeline, topic)
     rows = offsets(pipeline, topic)
-    part = pipeline.loader("--rewind", topic, "--to", "beginning", name="killed", topics=[topic]).start(wait=False)
-    deadline = time.monotonic() + 30
-    while fold(pipeline, topic).fork is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    part.kill()
-    assert (fold(pipeline, topic).generation, offsets(pipeline, topic)) == (1, rows)
-    assert rewind(pipeline, topic, None) == 0
-    assert (fold(pipeline, topic).generation, offsets(pipeline, topic)) == (2, rows)
+    for kills in range(4):
+        to = ("--to", "0:20") if (before := fold(pipeline, topic)).fork is None or kills == 2 else ()
+        part = pipeline.loader("--rewind", topic, *to, name="killed", topics=[topic]).start(wait=False)
+        deadline = time.monotonic() + 30
+        while fold(pipeline, topic).seq == before.seq and time.monotonic() < deadline:  # its fork, or, going on, the close
+            time.sleep(0.002)
+            if not to and rng.random() < 0.01:
+                break
+        time.sleep(rng.uniform(0, 0.05))
+        part.kill()
+        assert offsets(pipeline, topic) == rows
+    generation = (left := fold(pipeline, topic)).generation
+    if left.fork is not None and not left.is_closed:
+        assert rewind(pipeline, topic, None) == 0
+        generation = left.fork.next
+    assert (fold(pipeline, topic).generation, offsets(pipeline, topic)) == (generation, rows)
+    Loader(config(pipeline, topic), SystemClock(), once=True, landed=str, rewind=None).run(Event())  # moves what it finds
     is_sound(pipeline, topic)
 
 
