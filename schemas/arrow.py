@@ -40,13 +40,19 @@ class _Plan:
     root: Node
     schema: pa.Schema
     plain_json: str
+    framed_json: str
+    """With fields for the framing before its own."""
     careful: Any
 
 
 @lru_cache(maxsize=1000)
 def _plan(schema_json: str, references: tuple[tuple[str, str], ...]) -> _Plan:
     root = compile_schema(schema_json, references)
-    return _Plan(root, pa.schema(list(root.type)), json.dumps(root.plain), fastavro.parse_schema(root.plain))
+    longest = max((len(name) for name, _ in root.children), default=0)
+    before = [{"name": "_" * (longest + more), "type": kind} for more, kind in enumerate(("boolean", "float"), 1)]
+    framed = {**root.plain, "fields": before + root.plain["fields"]}
+    careful = fastavro.parse_schema(root.plain)
+    return _Plan(root, pa.schema(list(root.type)), json.dumps(root.plain), json.dumps(framed), careful)
 
 
 def arrow_schema(schema_json: str) -> pa.Schema:
@@ -75,6 +81,27 @@ def decode(schema_json: str, payloads: Sequence[bytes], references: tuple[tuple[
     return pa.Table.from_batches(batches, plan.schema), bad
 
 
+def decode_framed(
+    schema_json: str, values: Sequence[bytes], header: bytes, references: tuple[tuple[str, str], ...] = ()
+) -> pa.Table | None:
+    """Decode values that all begin with `header`, which is framing.header of some id, as `decode` does what follows it.
+
+    The bulk decoder reads the header too, as a boolean and a float: to cut it off would cost as much as all of its work.
+
+    Returns:
+        None where one begins otherwise, or may be wrong: then `decode` knows which.
+    """
+    try:
+        plan = _plan(schema_json, references)
+    except UnsupportedSchemaError:
+        return None
+    size_bytes = sum(map(len, values))
+    if not plan.root.bulk or size_bytes > _MAX_BATCH_BYTES:
+        return None
+    batch = _decode_bulk(plan, values if isinstance(values, list) else list(values), size_bytes, header)
+    return None if batch is None else pa.Table.from_batches([batch])
+
+
 def _decode_span(plan: _Plan, payloads: list[bytes], base: int, batches: list[pa.RecordBatch], bad: Bad) -> None:
     size_bytes = sum(map(len, payloads))
     few = len(payloads) <= _FEW
@@ -88,10 +115,12 @@ def _decode_span(plan: _Plan, payloads: list[bytes], base: int, batches: list[pa
     _decode_span(plan, payloads[middle:], base + middle, batches, bad)
 
 
-def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.RecordBatch | None:
-    """All payloads, proved right; None where any of them may be wrong."""
+def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int, header: bytes = b"") -> pa.RecordBatch | None:
+    """All payloads, after the `header` of each, proved right; None where any of them may be wrong."""
     try:
-        raw = pyruhvro.deserialize_array(payloads, plan.plain_json)
+        raw = pyruhvro.deserialize_array(payloads, plan.framed_json if header else plan.plain_json)
+        if header:
+            raw = _without_headers(raw, header)
         raw.validate(full=True)
         columns = [_adopt(raw.column(index), child) for index, (_, child) in enumerate(plan.root.children)]
         batch = pa.RecordBatch.from_arrays(columns, schema=plan.schema)
@@ -104,7 +133,20 @@ def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int) -> pa.Reco
             raise
         return None
     sizes = (_encoded_bytes(raw.column(index), child) for index, (_, child) in enumerate(plan.root.children))
-    return batch if sum(sizes) == size_bytes else None
+    return batch if sum(sizes) + len(header) * len(payloads) == size_bytes else None
+
+
+def _without_headers(raw: pa.RecordBatch, header: bytes) -> pa.RecordBatch:
+    """What was read after the headers; raises where one is another."""
+    magic, schema_id = raw.columns[:2]
+    expected = int.from_bytes(header[1:], "little", signed=True)
+    if (
+        header[0]
+        or pc.any(magic).as_py()
+        or pc.min_max(schema_id.view(pa.int32())).as_py() != {"min": expected, "max": expected}
+    ):
+        raise ValueError("a value is of another schema")
+    return raw.select(range(2, raw.num_columns))
 
 
 def _may_be_out_of_range(node: Node) -> bool:

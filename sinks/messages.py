@@ -1,11 +1,16 @@
 """What the loader needs of a record as the client gives it."""
 
 from collections.abc import Sequence
-from operator import methodcaller
+from operator import itemgetter, methodcaller
 from typing import Any, Final, Protocol
+
+import numpy as np
 
 Headers = Sequence[tuple[str, bytes | None]]
 _ASK: Final = methodcaller("headers")
+_OFFSET: Final = methodcaller("offset")
+_TIMESTAMP: Final = methodcaller("timestamp")
+_VALUE: Final = methodcaller("value")
 _UNREADABLE: Final[list[Any]] = [("a header's name is not UTF-8", None)]
 
 
@@ -44,3 +49,17 @@ def headers_of_all(messages: Sequence[Message]) -> list[Headers | None]:
             found.append(_UNREADABLE)
         else:
             return found
+
+
+def values_of(messages: Sequence[Message]) -> list[bytes | None]:
+    return list(map(_VALUE, messages))
+
+
+def offsets_of(messages: Sequence[Message]) -> np.ndarray:
+    """int64."""
+    return np.fromiter(map(_OFFSET, messages), np.int64, len(messages))
+
+
+def timestamps_of(messages: Sequence[Message]) -> np.ndarray:
+    """Kafka's, in ms; int64."""
+    return np.fromiter(map(itemgetter(1), map(_TIMESTAMP, messages)), np.int64, len(messages))

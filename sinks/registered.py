@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+import pyarrow as pa
+
 from headrace.clock import MonotonicMs
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing, json_values
@@ -67,6 +69,10 @@ class Schema:
 
                 return protobuf_values.decode(self.text, payloads, self.references)
         return [], [(index, problem) for index in range(len(payloads))]
+
+    def decode_framed(self, values: Sequence[bytes], header: bytes) -> pa.Table | None:
+        """Rows of values that all begin with `header`; None where `decode` has to look at each payload."""
+        return None if self.problem or self.type != "AVRO" else arrow.decode_framed(self.text, values, header, self.references)
 
 
 class Schemas:

@@ -144,14 +144,16 @@ def _events(rows: pa.Table) -> _Events:
     agents, agent_codes = _coded(rows.column("agent_id"))
     streams, stream_codes = _coded(rows.column("stream_id"))
     position = rows.column("position").to_numpy()
-    texts = rows.column("message").cast(pa.binary()).to_pylist()
+    messages = rows.column("message")
+    texts = messages.cast(pa.binary()).to_pylist()
+    lengths = pc.binary_length(messages).to_numpy().astype(np.int64)
     encodings = rows.column("encoding")
     utf8 = pc.equal(encodings, "utf-8")
     if not pc.all(utf8).as_py():
         other = np.flatnonzero(~utf8.to_numpy())
         for row in other.tolist():
             texts[row] = _original(texts[row], encodings[row].as_py())
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+            lengths[row] = len(texts[row])
     return _Events(
         agents,
         agent_codes,

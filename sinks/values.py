@@ -15,7 +15,7 @@ from headrace.clock import MonotonicMs
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
 from headrace.sinks.keys import Keyed, by_key
-from headrace.sinks.messages import Message, headers_of, headers_of_all
+from headrace.sinks.messages import Headers, Message, headers_of, headers_of_all, offsets_of, timestamps_of, values_of
 from headrace.sinks.registered import Input, SchemaName, Schemas, name_of
 from headrace.sinks.shape import Shape
 
@@ -123,7 +123,11 @@ def _decode_registered(
     if own.shape.tombstones and (tombstones := [message for message in messages if message.value() is None]):
         decoded.append(own.beside(None, tombstones, frozenset()))
         messages = [message for message in messages if message.value() is not None]
-    by_schema, bad = _by_schema(messages)
+    values, headers = values_of(messages), headers_of_all(messages)
+    if (alike := _decode_alike(values, headers, schemas, now_ms)) is not None:
+        table, schema_id = alike
+        return [*decoded, own.beside(_renamed(table), messages, frozenset({schema_id}))], []
+    by_schema, bad = _by_schema(messages, values, headers)
     for name, (named_messages, payloads) in by_schema.items():
         schema = schemas.find(name, now_ms)
         if schema is None:
@@ -135,16 +139,34 @@ def _decode_registered(
             of_part = named_messages if where is None else [named_messages[index] for index in where]
             if not of_part:
                 continue
-            # A user's column of one of our names would be ambiguous in every query: it is landed under a longer name.
-            table = table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
-            decoded.append(own.beside(table, of_part, frozenset({schema.id} if schema.id else ())))
+            decoded.append(own.beside(_renamed(table), of_part, frozenset({schema.id} if schema.id else ())))
     return decoded, bad
 
 
-def _by_schema(messages: Sequence[Message]) -> tuple[dict[SchemaName, tuple[list[Message], list[bytes]]], list[Bad]]:
+def _renamed(table: pa.Table) -> pa.Table:
+    """A user's column of one of our names would be ambiguous in every query: it is landed under a longer name."""
+    return table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
+
+
+def _decode_alike(
+    values: list[bytes | None], headers: list[Headers | None], schemas: Schemas, now_ms: MonotonicMs
+) -> tuple[pa.Table, int] | None:
+    """All values, where all are of one schema and right, as nearly always, and its id; else None."""
+    first = name_of(values[0], None) if values and values[0] else None
+    if first is None or not isinstance(first[0], int) or any(headers) or None in values:
+        return None
+    schema = schemas.find(first[0], now_ms)
+    if schema is None or not schema.id:
+        return None
+    whole: list[bytes] = values  # type: ignore[assignment] # None is not in them
+    table = schema.decode_framed(whole, whole[0][:HEADER_LENGTH])
+    return None if table is None else (table, schema.id)
+
+
+def _by_schema(
+    messages: Sequence[Message], values: list[bytes | None], headers: list[Headers | None]
+) -> tuple[dict[SchemaName, tuple[list[Message], list[bytes]]], list[Bad]]:
     """Messages and their payloads by schema, and those that name none."""
-    values = [message.value() for message in messages]
-    headers = headers_of_all(messages)
     first = name_of(values[0], None) if values and values[0] else None
     if first and not any(headers) and isinstance(first[0], int):  # nearly always: one schema, and no headers
         header = values[0][:HEADER_LENGTH] if values[0] else b""
@@ -175,10 +197,9 @@ class _OwnColumns:
     def beside(self, table: pa.Table | None, messages: Sequence[Message], schema_ids: frozenset[int]) -> Decoded:
         """Rows of records, with the values in `table`; None for tombstones, which have none."""
         count = len(messages)
-        offsets = np.fromiter((message.offset() for message in messages), np.int64, count)
-        times = np.fromiter((message.timestamp()[1] for message in messages), np.int64, count)
+        offsets = offsets_of(messages)
         # Kafka takes any int64; what no calendar knows would break every query of the table, and lands at the calendar's end.
-        times = np.clip(times, FIRST_HOUR * HOUR_MS, (LAST_HOUR + 1) * HOUR_MS - 1)
+        times = np.clip(timestamps_of(messages), FIRST_HOUR * HOUR_MS, (LAST_HOUR + 1) * HOUR_MS - 1)
         columns = [] if table is None else list(zip(table.schema, table.columns, strict=True))
         columns += self._kept(messages, {field.name for field, _ in columns})
         columns += [

@@ -11,7 +11,8 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.schemas.arrow import arrow_schema, decode
+from headrace.schemas.arrow import arrow_schema, decode, decode_framed
+from headrace.schemas.framing import header
 from tests.property.schemas.strategies import typed_values
 
 TYPED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -88,6 +89,8 @@ def check(schema: Any, values: list[Any]) -> None:
     assert table.schema == arrow_schema(text)
     table.validate(full=True)
     assert rows(table) == [landed(schema, value) for value in values]
+    framed = decode_framed(text, [header(77) + payload for payload in payloads], header(77))
+    assert framed is None or framed == table
 
 
 @TYPED

@@ -9,9 +9,10 @@ import fastavro
 import pyarrow as pa
 import pytest
 
-from headrace.schemas.arrow import arrow_schema, decode
+from headrace.schemas.arrow import arrow_schema, decode, decode_framed
 from headrace.schemas.columns import UnsupportedSchemaError
 from headrace.schemas.envelope import ENVELOPE_JSON
+from headrace.schemas.framing import header
 from headrace.schemas.recursion import MAX_LEVELS
 
 MANY = 200  # enough for the bulk decoder
@@ -222,6 +223,26 @@ def test_a_wrong_payload_is_named_with_the_reason_and_costs_no_other(kind: Any, 
     assert says in bad[0][1]
     assert table.num_rows == 2 * count + 1
     table.validate(full=True)
+    framed = [header(7) + one for one in [right] * count + [payload] + [right] * (count + 1)]
+    assert decode_framed(record(f=kind), framed, header(7)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("string", "a"), ("int", -70_000), ({"type": "map", "values": "string"}, {"k": "v"}), (["null", "long"], None)],
+)
+def test_values_in_their_framing_decode_as_without_it(kind: Any, value: Any) -> None:
+    schema = record(f=kind, _="string")
+    payloads = [encode(schema, {"f": value, "_": str(n)}) for n in range(MANY)]
+    for schema_id in (1, 2**31 - 1, 0x7FC00001, 0x00_00_A0_7F):  # read as floats: some are no numbers
+        table = decode_framed(schema, [header(schema_id) + payload for payload in payloads], header(schema_id))
+        assert table == decode(schema, payloads)[0]
+
+
+@pytest.mark.parametrize("other", [header(8), b"\x01" + header(7)[1:], b"\x00\x00\x00", b"", b"\x02" + header(7)[1:]])
+def test_a_value_in_another_framing_is_never_decoded_with_the_others(other: bytes) -> None:
+    schema = record(f="long")
+    assert decode_framed(schema, [header(7) + b"\x02"] * MANY + [other + b"\x02"], header(7)) is None
 
 
 def test_encodings_that_are_valid_but_not_the_shortest_land_too() -> None:
