@@ -45,6 +45,7 @@ from tests.processes import broker
 RATE = 200
 TOPIC = "good"
 _WARM_UP = 10_000  # requests of each kind, so that a JVM has compiled what they need
+_PATIENCE_S = 10
 _HEAD = "{:>12} {:>7} {:>7} {:>12} {:>7} {:>7} {:>6} {:>5}"
 _ROW = "{:12.2f} {:7.2f} {:7.2f} {:12.2f} {:7.2f} {:7.2f} {:6.1f} {:5.0f}"
 Sample = tuple[list[float], list[float]]  # of produce and of fetch, sorted
@@ -70,10 +71,13 @@ def headrace(folder: Path) -> Iterator[Subject]:
 
 @contextmanager
 def kafka(folder: Path) -> Iterator[Subject]:
-    with ApacheKafka(folder, java=AS_SHIPPED) as server:
-        assert server.process is not None
+    server = ApacheKafka(folder, java=AS_SHIPPED).start()
+    assert server.process is not None
+    try:
         _prepare(server.port)
         yield Subject(server.port, server.port, server.process.pid)
+    finally:
+        server.kill()  # it does not stop once its heap is full
 
 
 @contextmanager
@@ -182,6 +186,8 @@ def _misbehave(neighbour: Callable[[int], None], port: int) -> None:
 def _measured(port: int, seconds: float) -> Sample:
     """Latencies of produce and fetch, in ms, sorted."""
     producer, consumer = connect(port), connect(port)
+    for sock in (producer, consumer):
+        sock.settimeout(_PATIENCE_S)
     produced, fetched = [], []
     frame = produce(TOPIC, batch(bytes(200)), client="good")
     due = time.perf_counter()

@@ -237,7 +237,7 @@ class LogDirectory:
         """
         if self.error is not None:
             return []
-        logs = [log for log in self.logs.values() if not log.fenced]
+        logs = [log for log in self.logs.values() if log.durability.uncheckpointed_bytes and not log.fenced]  # few of many
         due = [
             log
             for log in logs

@@ -89,6 +89,8 @@ class Retirement:
 
     def take_deleted(self, now_ms: int) -> list[str]:
         """The files of deleted segments whose delay is over: to be removed by the caller, who need not hurry."""
+        if not self._deleted:
+            return []
         due = [entry for entry in self._deleted if entry[0] <= now_ms]
         self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
         for _, _, segment in due:
