@@ -84,6 +84,17 @@ def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: 
         pipeline.assert_sound()
 
 
+def test_runs_from_cron_that_overlap_land_everything_once_and_all_end_well(tmp_path: Path) -> None:
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.create_topic("blobs", 2)
+        for partition in range(2):
+            pipeline.produce("blobs", (b"%d" % n for n in range(2000)), partition=partition)
+        runs = [pipeline.loader("--once", name=f"run-{number}").start(wait=False) for number in range(3)]
+        assert [run.wait(60) for run in runs] == [0, 0, 0]
+        assert counted(pipeline, "blobs") == Counter((p, n) for p in range(2) for n in range(2000))
+        pipeline.assert_sound()
+
+
 def test_many_topics_are_opened_together_and_a_run_that_finds_nothing_new_adds_nothing(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         topics = [f"blobs-{number}" for number in range(12)]
