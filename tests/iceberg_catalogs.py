@@ -1,6 +1,7 @@
 """Catalogs of Iceberg tables as processes on free loopback ports, from what `make peers` fetches; stopped by process id.
 
 `RestCatalog` is the server of Iceberg's own tests, over SQLite. `Postgres` is a database, for pyiceberg's SQL catalog.
+`HiveMetastore` keeps all in memory; it listens on every address, since version 3 can do no other.
 """
 
 import os
@@ -93,6 +94,24 @@ class RestCatalog(CatalogServer):
         return [*java, "-cp", f"{peer}/classes:{peer}/libs/*", "RestCatalog", str(self.port), *map("=".join, behind.items())]
 
 
+class HiveMetastore(CatalogServer):
+    kind = "hive"
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return (PEERS / "hive" / "complete").exists()
+
+    @property
+    def properties(self) -> dict[str, str]:
+        waits = {"lock-check-min-wait-time": "0.05", "lock-check-max-wait-time": "0.1", "lock-check-retries": "50"}
+        return {"type": "hive", "uri": f"thrift://127.0.0.1:{self.port}", **waits}
+
+    def command(self) -> list[str]:
+        java = ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dderby.system.home={self.directory}")
+        classes = f"{PEERS}/hive/classes:{PEERS}/hive/libs/*:{PEERS}/hadoop/libs/*"
+        return [*java, "-cp", classes, "HiveMetastore", str(self.port), str(self.directory / "warehouse")]
+
+
 class Postgres(CatalogServer):
     """Its directory is one that an unprivileged user reaches: it refuses to run as root."""
 
@@ -145,4 +164,4 @@ class Postgres(CatalogServer):
         shutil.rmtree(self._data, ignore_errors=True)
 
 
-SERVERS: Final[Mapping[str, type[CatalogServer]]] = {server.kind: server for server in (RestCatalog, Postgres)}
+SERVERS: Final[Mapping[str, type[CatalogServer]]] = {server.kind: server for server in (RestCatalog, HiveMetastore, Postgres)}

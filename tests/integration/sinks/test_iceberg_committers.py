@@ -8,12 +8,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyiceberg.exceptions import NoSuchTableError
 
+from headrace.errors import PeerError
 from tests.iceberg_catalogs import PASSWORD
 from tests.integration.sinks.test_iceberg import events, landed, offsets, opened, sync
 from tests.landed_tables import TableWriter
@@ -35,6 +37,31 @@ while True:
     except HeadraceError as error:
         print(error, flush=True)
 """
+
+
+def test_committers_of_a_hive_metastore_at_the_same_time_show_each_file_once(
+    tmp_path: Path, iceberg_catalog: Callable[[str], dict[str, str]]
+) -> None:
+    config = {"catalog": iceberg_catalog("hive"), "namespace": f"n{uuid.uuid4().hex}"}
+    logs = TableWriter(tmp_path, "logs")
+    with ThreadPoolExecutor(2) as threads:
+        for first in range(0, 15, 5):
+            logs.land_events(events(first, 5))
+            assert {done.marks.seq for done in threads.map(lambda _: sync(tmp_path, **config), range(2))} == {first // 5}
+    table = opened(tmp_path, namespace=config["namespace"], **config["catalog"])
+    assert offsets(table.scan().to_arrow()) == landed(tmp_path)
+    assert [field.name for field in table.spec().fields] == ["event_time_hour"]
+
+
+def test_a_wrong_password_of_a_database_is_an_error_that_does_not_say_it(
+    tmp_path: Path, iceberg_catalog: Callable[[str], dict[str, str]]
+) -> None:
+    properties = iceberg_catalog("postgres")
+    wrong = properties | {"uri": properties["uri"].replace(PASSWORD, "hunter2")}
+    TableWriter(tmp_path, "logs").land_events(events(0, 5))
+    with pytest.raises(PeerError, match="password authentication failed") as caught:
+        sync(tmp_path, catalog=wrong)
+    assert "hunter2" not in str(caught.value)
 
 
 class Committer:
