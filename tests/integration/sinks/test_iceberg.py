@@ -167,6 +167,18 @@ def test_what_pyiceberg_would_take_for_the_same_column_and_is_not_is_refused(
         sync(tmp_path)
 
 
+def test_files_of_more_than_one_hour_are_partitioned_by_days_which_filters_prune(tmp_path: Path, logs: TableWriter) -> None:
+    for first in (0, 720, 1440):  # half an hour each before and after the full hour, as of a layout in a zone with half ones
+        logs.land([{**event.row(), "_event_ms": T0} for event in events(first + 30, 60)])
+    sync(tmp_path)
+    table = opened(tmp_path)
+    assert [field.name for field in table.spec().fields] == ["event_time_day"]
+    only = table.scan("event_time < '2025-11-23T00:00:00+00:00'")
+    assert len(list(only.plan_files())) == 1
+    assert only.to_arrow().num_rows == 60
+    assert offsets(table.scan().to_arrow()) == landed(tmp_path)
+
+
 def test_rows_without_an_event_time_are_found_by_asking_for_them(tmp_path: Path, logs: TableWriter) -> None:
     logs.land_events(events(0, 5))
     sync(tmp_path)
