@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from headrace.sinks.lag.survey import Survey
 
 _WATCH_S = 2.0
+_PIPE_WIDTH = 400
+_AROUND_LINES = 6
+"""Of a watched table: its head, what is left out, the sum, and an error."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +97,8 @@ def _show(survey: "Survey", args: argparse.Namespace) -> None:
     else:
         from rich.console import Console
 
-        Console(width=None if sys.stdout.isatty() else 400).print(report.drawn(tables, now_ms))
+        console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+        console.print(report.drawn(tables, now_ms, width=console.width))
 
 
 def _watch(survey: "Survey", args: argparse.Namespace) -> None:
@@ -119,7 +123,8 @@ def _watch_on_terminal(survey: "Survey", args: argparse.Namespace) -> None:
         while True:
             try:
                 tables = survey.look(args.topics)
-                shown = report.drawn(tables, time.time_ns() // 1_000_000, lines=console.height - 5)
+                now_ms = time.time_ns() // 1_000_000
+                shown = report.drawn(tables, now_ms, width=console.width, lines=console.height - _AROUND_LINES)
                 live.update(shown, refresh=True)
             except PeerError as error:
                 live.update(Group(shown, Text(str(error), style="red")), refresh=True)

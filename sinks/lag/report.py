@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from rich import box
 from rich.console import Group
@@ -47,22 +47,56 @@ def write_csv(tables: Sequence[TableLag], at_ms: int, stream: TextIO) -> None:
     stream.flush()
 
 
-def drawn(tables: Sequence[TableLag], now_ms: int, *, lines: int | None = None) -> Group:
-    """A table for people, of at most so many lines: what is in the most danger stays, and how many are left out is said."""
+_TITLES: Final = (
+    "topic",
+    "part",
+    "landed",
+    "end",
+    "lag",
+    "oldest",
+    "retention in",
+    "lost",
+    "last commit",
+    "files",
+    "MB",
+    "files/GB",
+)
+_DISPENSABLE: Final = ("MB", "landed", "files", "end", "last commit", "files/GB")
+"""What a narrow terminal does without, in this order."""
+_GAP: Final = 3
+
+
+def drawn(tables: Sequence[TableLag], now_ms: int, *, width: int, lines: int | None = None) -> Group:
+    """A table for people, of so many letters and at most so many lines: what is in the most danger stays."""
     shown = [(table, lag) for table in tables for lag in table.partitions]
     left_out = 0
     if lines is not None and len(shown) > lines:
         worst = sorted(shown, key=lambda pair: _badness(pair[1]))[: max(1, lines - 1)]
         left_out, shown = len(shown) - len(worst), [pair for pair in shown if pair in worst]
+    begins = [number == 0 or table is not shown[number - 1][0] for number, (table, _) in enumerate(shown)]
+    cells = [_cells(table, lag, now_ms, begins=first) for (table, lag), first in zip(shown, begins, strict=True)]
     drawing = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    drawing.add_column("topic", overflow="fold")
-    for title in ("part", "landed", "end", "lag", "oldest", "retention in", "lost", "last commit", "files", "MB", "files/GB"):
-        drawing.add_column(title, justify="right", no_wrap=True)
-    before = None
-    for table, lag in shown:
-        drawing.add_row(*_cells(table, lag, now_ms, begins=table is not before))
-        before = table
-    return Group(drawing, _summary(tables, left_out))
+    kept = _that_fit(cells, width)
+    for index in kept:
+        if index == 0:
+            drawing.add_column(_TITLES[0], overflow="ellipsis", no_wrap=True)
+        else:
+            drawing.add_column(_TITLES[index], justify="right", no_wrap=True)
+    for row in cells:
+        drawing.add_row(*(row[index] for index in kept))
+    more = [Text(f"{left_out} more are better off", style="dim")] if left_out else []
+    return Group(drawing, *more, _summary(tables))
+
+
+def _that_fit(cells: Sequence[Sequence[Text]], width: int) -> list[int]:
+    """The indexes of the columns to show."""
+    widths = [max([len(title), *(row[index].cell_len for row in cells)]) for index, title in enumerate(_TITLES)]
+    kept = list(range(len(_TITLES)))
+    for title in _DISPENSABLE:
+        if sum(widths[index] + _GAP for index in kept) - _GAP <= width:
+            break
+        kept.remove(_TITLES.index(title))
+    return kept
 
 
 def _badness(lag: PartitionLag) -> tuple[float, float]:
@@ -83,7 +117,7 @@ def _cells(table: TableLag, lag: PartitionLag, now_ms: int, *, begins: bool) -> 
         Text(f"{lag.lost_offsets:,}" if lag.lost_offsets else "", style="red"),
     ]
     if not begins:
-        return cells
+        return [*cells, *(Text() for _ in _TITLES[len(cells) :])]
     rate, commit_ms = table.files_per_gigabyte, table.last_commit_ms
     since = "never" if commit_ms is None else f"{spoken.duration(max(0, (now_ms - commit_ms) / 1000))} ago"
     size = [Text(f"{table.files:,}"), Text(spoken.megabytes(table.file_bytes)), Text("" if rate is None else f"{rate:,.0f}")]
@@ -100,9 +134,9 @@ def _danger(lag: PartitionLag) -> str:
     return "red" if until is not None and until < max(60.0, lag.lag_seconds or 0.0) else ""
 
 
-def _summary(tables: Sequence[TableLag], left_out: int) -> Text:
+def _summary(tables: Sequence[TableLag]) -> Text:
     offsets, seconds = furthest_behind(tables)
     partitions = sum(len(table.partitions) for table in tables)
     oldest = f", the oldest {spoken.duration(seconds)} old" if offsets else ""
-    more = f"; {left_out} that are better off are left out" if left_out else ""
-    return Text(f"{len(tables)} topics, {partitions} partitions: {offsets:,} offsets have not landed{oldest}{more}")
+    said = f"{len(tables)} topics, {partitions} partitions: {offsets:,} offsets have not landed{oldest}"
+    return Text(said, no_wrap=True, overflow="ellipsis")

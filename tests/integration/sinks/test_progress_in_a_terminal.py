@@ -1,4 +1,4 @@
-"""A real terminal, as a pseudo-terminal, that a real loader writes to."""
+"""A real terminal, as a pseudo-terminal, that a real loader and `headrace lag` write to."""
 
 import fcntl
 import json
@@ -55,13 +55,13 @@ class Terminal:
 
 
 @contextmanager
-def loader_in_terminal(config: Path, *arguments: str, **environment: str) -> Iterator[Terminal]:
+def in_terminal(command: str, config: Path, *arguments: str, **environment: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    command = [sys.executable, "-m", "headrace", "load", "--config", str(config), *arguments]
+    whole = [sys.executable, "-m", "headrace", command, "--config", str(config), *arguments]
     inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm", **environment}
+        whole, stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm", **environment}
     )
     os.close(theirs)
     try:
@@ -80,7 +80,7 @@ def frames(written: str) -> list[list[str]]:
 
 def test_once_draws_bars_that_fit_and_leaves_the_last_behind(pipeline: Pipeline) -> None:
     config = pipeline.loader(root=str(pipeline.directory / "bars")).config_file
-    with loader_in_terminal(config, "--once") as terminal:
+    with in_terminal("load", config, "--once") as terminal:
         written = terminal.read_until(lambda _: False)
         assert terminal.process.wait(30) == 0, written
     total = sum(30 + number for number in range(20))
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_shown_above_the_bars(pipeline: Pipeline, tmp_path: Pat
     root.mkdir()
     (root / "topic-03").write_text("in the way")
     config = pipeline.loader(root=str(root), topics=["topic-0.*"]).config_file
-    with loader_in_terminal(config, "--once") as terminal:
+    with in_terminal("load", config, "--once") as terminal:
         written = terminal.read_until(lambda _: False)
         assert terminal.process.wait(30) == 1, written
     assert '"level": "warning"' in written
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_shown_above_the_bars(pipeline: Pipeline, tmp_path: Pat
 
 def test_a_loader_without_an_end_keeps_one_line_and_takes_it_away_when_it_is_told_to_stop(pipeline: Pipeline) -> None:
     config = pipeline.loader(root=str(pipeline.directory / "line"), rotate={"age": "200ms"}).config_file
-    with loader_in_terminal(config) as terminal:
+    with in_terminal("load", config) as terminal:
         terminal.read_until(lambda written: "20 topics, 20 partitions" in written and "last commit" in written)
         terminal.process.send_signal(signal.SIGINT)
         written = terminal.read_until(lambda _: False)
@@ -120,8 +120,22 @@ def test_a_loader_without_an_end_keeps_one_line_and_takes_it_away_when_it_is_tol
 
 def test_a_terminal_that_can_do_nothing_gets_the_log(pipeline: Pipeline) -> None:
     config = pipeline.loader(root=str(pipeline.directory / "dumb"), topics=["topic-00"]).config_file
-    with loader_in_terminal(config, "--once", TERM="dumb") as terminal:
+    with in_terminal("load", config, "--once", TERM="dumb") as terminal:
         written = terminal.read_until(lambda _: False)
         assert terminal.process.wait(30) == 0, written
     assert "\x1b" not in written
     assert {json.loads(text)["level"] for text in written.splitlines()} == {"info"}
+
+
+def test_lag_is_watched_on_a_screen_of_its_own_that_ctrl_c_leaves(pipeline: Pipeline) -> None:
+    config = pipeline.loader(root=str(pipeline.directory / "watched")).config_file
+    with in_terminal("lag", config, "--watch", "0.1") as terminal:
+        first = terminal.read_until(lambda written: "have not landed" in written)
+        assert "20 topics, 20 partitions: 790 offsets have not landed" in re.sub(r"\x1b\[[0-9;]*m", "", first)
+        assert "more are better off" in first
+        pipeline.produce("topic-00", [b"one more"])
+        terminal.read_until(lambda written: "791 offsets" in re.sub(r"\x1b\[[0-9;]*m", "", written))
+        terminal.process.send_signal(signal.SIGINT)
+        written = terminal.read_until(lambda _: False)
+        assert terminal.process.wait(30) == 0
+    assert written.index("\x1b[?1049h") < written.index("have not landed") < written.rindex("\x1b[?1049l")

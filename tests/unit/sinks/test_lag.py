@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.sinks.lag import spoken
@@ -123,11 +124,9 @@ TABLES = [
 ]
 
 
-def text_of(lines: int | None) -> str:
-    from rich.console import Console
-
+def text_of(lines: int | None, *, width: int = 160) -> str:
     out = io.StringIO()
-    Console(file=out, width=160).print(drawn(TABLES, NOW_MS, lines=lines))
+    Console(file=out, width=width).print(drawn(TABLES, NOW_MS, width=width, lines=lines))
     return out.getvalue()
 
 
@@ -175,7 +174,17 @@ def test_where_there_are_few_lines_those_in_danger_stay() -> None:
     text = text_of(2)
     assert "2.0s" in text
     assert "50m" not in text
-    assert "2 that are better off are left out" in text
+    assert "2 more are better off" in text
+
+
+@pytest.mark.parametrize("width", [80, 60, 50])
+def test_a_narrow_terminal_shows_what_matters_whole_and_does_without_the_rest(width: int) -> None:
+    head, *text = text_of(None, width=width).splitlines()
+    assert head.split()[:2] == ["topic", "part"]
+    assert "lag" in head
+    assert "retention in" in head
+    assert "MB" not in head
+    assert not any("…" in row for row in text[:-1])
 
 
 class StoppedClock:
