@@ -10,17 +10,20 @@ from headrace.errors import StorageError
 from headrace.sinks.table.reader import LiveFile
 
 
-def as_parquet(folder: Path, root: Path, topic: str, files: Iterable[LiveFile]) -> list[LiveFile]:
+def as_parquet(folder: Path, root: Path, topic: str, files: Iterable[LiveFile], *, url: str) -> list[LiveFile]:
     """The files, those that are not Parquet replaced by copies below `folder`.
 
+    Args:
+        root: whose path copies repeat; that of the tables, where these are on a local disk.
+        url: where the tables are.
     Raises:
         StorageError: a file cannot be read, or its copy not be written.
     """
     table = folder / (root.absolute() / topic).relative_to("/")
-    return [file if file.format == "parquet" else _copied(table, root, topic, file) for file in files]
+    return [file if file.format == "parquet" else _copied(table, url, topic, file) for file in files]
 
 
-def _copied(table: Path, root: Path, topic: str, file: LiveFile) -> LiveFile:
+def _copied(table: Path, root: str, topic: str, file: LiveFile) -> LiveFile:
     import pyarrow.parquet as pq
 
     from headrace.jobs.landed_rows import open_rows

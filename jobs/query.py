@@ -5,19 +5,18 @@ variable, and its settings are locked before the user's SQL is parsed. Statement
 path that may be read may also be written by COPY.
 Only tables that the statement names are folded and defined. `dt` and `hour` come from the path, and a filter on them keeps the
 other hours' rows unread; of these only the footers are, once, for the union of all schemas. Files of Avro and JSON are copied
-to Parquet first, whole.
+to Parquet first, whole. Parquet files on HDFS and object stores are read where they lie (in_place.py).
 """
 
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.converted import as_parquet
-from headrace.jobs.fetched import fetched
 from headrace.jobs.output import escaped
 from headrace.jobs.pinned import Pinned, pin
 from headrace.sinks.places import unknown_table
@@ -27,6 +26,8 @@ from headrace.sinks.table.reader import LiveFile, snapshot, tables
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from headrace.jobs.in_place import LandedFiles
 
 BATCH_ROWS: Final = 10_000
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -66,17 +67,29 @@ def ask(where: Path | str, sql: str) -> Iterator["pa.RecordBatchReader"]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-")))
         url = str(where)
-        root = Path(url.removeprefix("file://")) if (is_local := scheme_of(url) == "file") else folder / "fetched"
-        with _errors_of_sql(root):
+        elsewhere = None if scheme_of(url) == "file" else _elsewhere(url)
+        root = folder / "elsewhere" if elsewhere else Path(url.removeprefix("file://"))
+        with _errors_of_sql(root, url):
             views = {}
             for topic in _named_topics(sql, tables(url)):
-                live: Sequence[LiveFile] = snapshot(url, topic).files
-                files = as_parquet(folder / "copies", root, topic, live if is_local else fetched(root, url, topic, live))
-                views[topic] = pin(stack, folder / "pinned", root, topic, files)
-            yield _start(stack, root, sql, views, folder / "spill")
+                files = as_parquet(folder / "copies", root, topic, snapshot(url, topic).files, url=url)
+                if elsewhere is None:
+                    views[topic] = pin(stack, folder / "pinned", root, topic, files)
+                else:
+                    shown = elsewhere.add(topic, files)
+                    views[topic] = Pinned(shown, tuple(file.path for file in shown), {})
+            yield _start(stack, root, sql, views, folder / "spill", elsewhere)
 
 
-def _start(stack: ExitStack, root: Path, sql: str, views: Mapping[str, Pinned], spill: Path) -> "pa.RecordBatchReader":
+def _elsewhere(url: str) -> "LandedFiles":
+    from headrace.jobs.in_place import LandedFiles
+
+    return LandedFiles(url)
+
+
+def _start(
+    stack: ExitStack, root: Path, sql: str, views: Mapping[str, Pinned], spill: Path, elsewhere: "LandedFiles | None"
+) -> "pa.RecordBatchReader":
     import duckdb
 
     connection = stack.enter_context(
@@ -85,6 +98,8 @@ def _start(stack: ExitStack, root: Path, sql: str, views: Mapping[str, Pinned], 
             config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": str(spill)},
         )
     )
+    if elsewhere is not None:
+        connection.register_filesystem(elsewhere)
     for setting in _LOCKED_SETTINGS:
         connection.execute(setting)
     paths = [path for view in views.values() for path in view.allowed]
@@ -206,7 +221,7 @@ def _without_keys_above(root: Path, own: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _errors_of_sql(root: Path) -> Iterator[None]:
+def _errors_of_sql(root: Path, url: str) -> Iterator[None]:
     """DuckDB's errors as ours, in one line: the user's SQL is a usage error; what names a file of `root` is the disk's fault.
 
     So is an error of no kind: the Parquet reader raises these for bytes that it cannot make out.
@@ -225,8 +240,8 @@ def _errors_of_sql(root: Path) -> Iterator[None]:
         said = f"SQL: {_one_line(error)}"
         if isinstance(error, duckdb.OutOfMemoryException | duckdb.InternalException | duckdb.FatalException):
             raise HeadraceError(said) from error
-        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said:
-            raise StorageError(f"{said}; verify the tables: headrace check {root}") from error
+        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said or f"{url}/" in said:
+            raise StorageError(f"{said}; verify the tables: headrace check {url}") from error
         raise UsageError(said) from error
 
 
