@@ -4,6 +4,7 @@ The compiler runs in a process of its own, with a deadline: it is written in C++
 takes 40 ms, so small results are kept.
 """
 
+import errno
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -24,6 +25,8 @@ DEADLINE_S: Final = 30
 _MAX_MESSAGE: Final = 500
 """Characters of what the compiler says."""
 _NOISE: Final = re.compile(r"^WARNING: |^[IW]\d{4} |: warning: ")
+_OF_ITS_NAME: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+"""What the name of an import can be guilty of; all else is the disk's fault."""
 _KEPT: Final = 64
 _KEPT_LENGTH: Final = 16 * 1024
 
@@ -35,7 +38,7 @@ def compiled(text: str, imports: Sequence[tuple[str, str]] = ()) -> list[Any]:
         imports: (name that it is imported by, text); `google/protobuf/*.proto` need not be among them.
     Raises:
         InvalidSchemaError: it does not compile, or not within the deadline; the message names line and column, both from 1.
-        PeerError: there is no compiler.
+        PeerError: there is no compiler, or no room for its files: this says nothing of the schema.
     """
     length = len(text) + sum(len(one) for _, one in imports)
     compile_it = _compiled_and_kept if length <= _KEPT_LENGTH else _compiled
@@ -43,13 +46,16 @@ def compiled(text: str, imports: Sequence[tuple[str, str]] = ()) -> list[Any]:
 
 
 def _compiled(text: str, imports: tuple[tuple[str, str], ...]) -> bytes:
-    with TemporaryDirectory(prefix="headrace-proto-") as folder:
-        root = Path(folder)
-        for name, imported in imports:
-            _write(root / "in" / _checked(name), imported)
-        _write(root / "in" / MAIN_FILE, text)
-        _run_compiler(root)
-        return (root / "out").read_bytes()
+    try:
+        with TemporaryDirectory(prefix="headrace-proto-") as folder:
+            root = Path(folder)
+            for name, imported in imports:
+                _write(root / "in" / _checked(name), imported)
+            _write(root / "in" / MAIN_FILE, text)
+            _run_compiler(root)
+            return (root / "out").read_bytes()
+    except OSError as error:
+        raise PeerError(f"Protobuf's compiler cannot run in {gettempdir()}: {error.strerror or error} (TMPDIR)") from error
 
 
 _compiled_and_kept: Final = lru_cache(_KEPT)(_compiled)
@@ -73,6 +79,8 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
+        if isinstance(error, OSError) and error.errno not in _OF_ITS_NAME:
+            raise
         raise InvalidSchemaError(f"its file {path.name[:100]!r} cannot be written: {error}") from error
 
 

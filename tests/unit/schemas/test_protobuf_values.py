@@ -2,13 +2,16 @@
 
 import datetime
 import json
+import tempfile
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from headrace.errors import PeerError
 from headrace.schemas.protobuf_compiler import compiled
 from headrace.schemas.protobuf_values import decode
 
@@ -173,3 +176,15 @@ def test_a_schema_that_does_not_compile_is_a_reason(text: str, imports: tuple[tu
     parts, bad = decode(text, [b"\0"], imports)
     assert not parts
     assert says in bad[0][1]
+
+
+def test_a_disk_without_room_for_the_compiler_says_nothing_of_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'syntax = "proto3"; message OnlyHere { int32 x = 1; }'
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(PeerError, match="TMPDIR"):
+        decode(text, [b"\x00\x08\x01"])
+    monkeypatch.undo()
+    ((rows, _),), bad = decode(text, [b"\x00\x08\x01"])
+    assert (rows.to_pylist(), bad) == ([{"x": 1}], [])
