@@ -1,6 +1,7 @@
 """Engines read the Iceberg table: other implementations than the one that wrote it, Spark by way of a REST catalog."""
 
 import json
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from headrace.sinks.table import names
+from headrace.sinks.table.reader import snapshot
 from tests.integration.sinks.test_iceberg import compact, events, landed, offsets, opened, sync
 from tests.landed_tables import TableWriter
 
@@ -43,6 +46,20 @@ def shown(
     return root, config
 
 
+def directory_with_leftovers(root: Path) -> Path:
+    """A landed table, compacted, with files that were taken out and one that nobody committed."""
+    logs = TableWriter(root, "logs")
+    for first in (0, 30, 60):
+        logs.land_events(events(first, 30))
+    compact(root)
+    assert list((logs.directory / names.REMOVED).rglob("*.parquet"))
+    live = Path(snapshot(root, "logs").files[0].path)
+    left = logs.directory / names.staged(f"{live.parent.relative_to(logs.directory)}/{uuid.uuid4()}-0.parquet")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(live, left)
+    return logs.directory
+
+
 def run(peer: str, program: str, *arguments: str) -> Any:
     command = [str(PEERS / peer / "bin" / "python"), str(Path(__file__).with_name(program)), *arguments]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
@@ -58,11 +75,17 @@ def test_spark_sees_exactly_the_committed_rows_of_old_and_new_columns(
     root, config = shown
     jar, name = str(PEERS / "spark" / "iceberg.jar"), f"{config['namespace']}.logs"
     filters = (HOUR_14, "order.id = 1", "part = 0")
-    seen = run("spark", "iceberg_spark.py", jar, str(tmp_path), config["catalog"]["uri"], name, *filters)
+    directory = directory_with_leftovers(tmp_path)
+    files = json.dumps([file.path for file in snapshot(tmp_path, "logs").files])
+    where = (config["catalog"]["uri"], name, str(directory), files)
+    seen = run("spark", "iceberg_spark.py", jar, str(tmp_path / "warehouse"), *where, *filters)
     assert [tuple(row) for row in seen["offsets"]] == landed(root)
     assert seen["counts"] == [30, 30, 90]
     assert seen["first"]["fields"] == {"k": "0"}
     assert seen["first"]["event_time"] == "2025-11-22T13:00:00.000Z"
+    places = [list(place) for place in landed(tmp_path)]
+    assert seen["directory"] == seen["listed"] == places
+    assert seen["hour"] == places[:60]
 
 
 def test_duckdb_sees_exactly_the_committed_rows_of_old_and_new_columns(
