@@ -117,7 +117,7 @@ class Schemas:
         A GUID is told by a header that nobody else writes. An id may be part of a number: it counts where the registry has its
         schema under `<topic>-key` (or `-value`), `<topic>-<record>` or `<record>`, as Confluent's strategies name subjects.
         """
-        if name == 0 or (schema := self.find(name, now_ms)) is None:  # ids begin with 1
+        if self._client is None or name == 0 or (schema := self.find(name, now_ms)) is None:  # ids begin with 1
             return None
         return schema if isinstance(name, UUID) or self._is_used(topic, role, schema, now_ms) else None
 

@@ -13,7 +13,7 @@ from headrace.errors import PeerError
 from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.inputs import decide_input
-from headrace.sinks.registered import ABSENT_MS, GRACE_MS
+from headrace.sinks.registered import ABSENT_MS, GRACE_MS, Schemas
 from tests.unit.sinks.messages import Message, Registry
 from tests.unit.sinks.one_table import OneTable, quarantined
 
@@ -201,3 +201,10 @@ def test_a_use_that_is_registered_later_is_found_after_a_while() -> None:
     assert schemas.find_used("t", "key", 2, MonotonicMs(NOW + ABSENT_MS)) is not None
     source.registered_as = {}
     assert schemas.find_used("t", "key", 2, MonotonicMs(NOW + 9 * ABSENT_MS)) is not None
+
+
+def test_without_a_registry_what_looks_framed_is_bytes_and_nobody_waits(tmp_path: Path) -> None:
+    table = OneTable(tmp_path, Schemas(None), keep=["key_fields"])
+    number = struct.pack(">q", 7 << 24)
+    landed = table.land(keyed(0, number, number))
+    assert (landed.input, table.rows(landed, "_key", "value", "_key_fields")) == ("bytes", [(0, number, number, None)])
