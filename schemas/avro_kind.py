@@ -32,6 +32,10 @@ _PARSE_ERRORS: Final = (
 )
 
 
+_MOST_FIELDS: Final = 10_000  # of a record: the library's work grows with the square
+_MOST_BRANCHES: Final = 500  # of a union: each is compared with each
+
+
 class _Named(Protocol):
     @property
     def text(self) -> str: ...
@@ -74,6 +78,16 @@ class AvroSchema:
         return _said(result, mine, others)
 
 
+def _field_of_writer(writer_schema: Any, reader_field: Any) -> Any:
+    """The field of a writer that a reader's field reads, by its name or an alias; None if there is none."""
+    known = vars(writer_schema).get("by_name") or vars(writer_schema).setdefault("by_name", writer_schema.fields_dict)
+    aliases = reader_field.props.get("aliases")
+    names = [reader_field.name, *(aliases if isinstance(aliases, list) else ())]
+    return next((known[name] for name in names if name in known), None)
+
+
+# The library's own lists all fields of the writer for each of the reader.
+avro.compatibility.lookup_writer_field = _field_of_writer
 _OF_BOTH: Final = "in the {mine} schema does not match with the {others} schema"
 # The error's type: how its message begins in `avro.compatibility`, how its place ends, and what Confluent's registry says.
 _ERRORS: Final = {
@@ -140,12 +154,30 @@ def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
             fastavro.parse_schema(other, named_schemas=named)
             referred |= definitions(other)
         tree = json.loads(text)
+        _check_sizes(tree)
         parsed = avro.schema.make_avsc_object(tree, names, validate_enum_symbols=True)
         canonical = _canonical(fastavro.parse_schema(tree, named_schemas=named))
         texts = [_compact(written(tree)), _compact(written(tree, referred))]
     except _PARSE_ERRORS as error:
         raise InvalidSchemaError(str(error) or repr(error)) from error
     return AvroSchema(texts[0], texts[1], json.dumps(canonical, sort_keys=True), parsed)
+
+
+def _check_sizes(tree: Any) -> None:
+    waiting = [tree]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            if len(one) > _MOST_BRANCHES:
+                raise ValueError(f"a union of {len(one)} schemas: {_MOST_BRANCHES} are the most")
+            waiting += one
+        elif isinstance(one, dict):
+            fields = one.get("fields")
+            if isinstance(fields, list):
+                if len(fields) > _MOST_FIELDS:
+                    raise ValueError(f"a record of {len(fields)} fields: {_MOST_FIELDS} are the most")
+                waiting += [each.get("type") for each in fields if isinstance(each, dict)]
+            waiting += [one.get(name) for name in ("type", "items", "values")]
 
 
 def _compact(tree: Any) -> str:

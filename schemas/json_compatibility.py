@@ -15,6 +15,7 @@ _MOST_COMPARISONS: Final = 5_000
 _MOST_REFS: Final = 50  # one that points to one that points …
 _REPEATED_GROUP: Final = re.compile(r"\)[*+?{]")  # `(a|aa)+` alone takes for ever
 _COMBINED: Final = ("allOf", "anyOf", "oneOf")
+_CONDITION: Final = ("if", "then", "else")
 _BY_KEYWORD: Final[Mapping[str, Sequence[str]]] = {
     "object": (
         "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "dependencies",
@@ -53,7 +54,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class _Schema:
-    """A node by what it says first: `all`, `any` or `one` of several, `not` one, `enum`, a type, anything, nothing."""
+    """A node by what it says first: `all`, `any` or `one` of several, `not` one, `if`, `enum`, a type, anything, nothing."""
 
     kind: str
     node: Node
@@ -101,6 +102,8 @@ class _Comparison:
             return [f"{path}/enum: {str(missing)[:200]} was removed"] if missing else []
         if old.kind == "not":  # what the new one refuses, the old one must have refused
             return [f"{path}/not: {one}" for one in self.compare(new.node.at(_not(new)), old.node.at(_not(old)), "#")]
+        if old.kind == "if":
+            return [] if old.node.tree == new.node.tree else [f"{path}/if: the condition changed"]
         found = list(self._limits(old, new, path))
         if old.kind == "object":
             found += [*self._required(old, new, path), *self._properties(old, new, path), *self._dependencies(old, new, path)]
@@ -244,11 +247,13 @@ def _parts(tree: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     parts = [(kind, {kind: tree[kind]}) for kind in _COMBINED if isinstance(tree.get(kind), list) and tree[kind]]
     if "not" in tree:
         parts.append(("not", {"not": tree["not"]}))
+    if "if" in tree and ("then" in tree or "else" in tree):
+        parts.append(("if", {name: tree[name] for name in _CONDITION if name in tree}))
     if "enum" in tree or "const" in tree:
         return [*parts, ("enum", {name: tree[name] for name in ("enum", "const") if name in tree})]
     said = tree.get("type")
     inferred = [kind for kind, keywords in _BY_KEYWORD.items() if any(keyword in tree for keyword in keywords)]
-    rest = {name: value for name, value in tree.items() if name not in (*_COMBINED, "not")} if parts else tree
+    rest = {name: value for name, value in tree.items() if name not in (*_COMBINED, *_CONDITION, "not")} if parts else tree
     if said is not None:
         parts.append((said if isinstance(said, str) else "any", rest))
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from headrace.schemas import avro_kind, json_kind, protobuf_kind
@@ -73,6 +74,7 @@ def parse(kind: str, text: str, references: Sequence[Resolved] = ()) -> Parsed:
     return _KINDS[kind].parse(text, references)
 
 
+@lru_cache(16)  # one registration asks several times, and a text may be of 900 kB
 def plain_identity(kind: str, text: str, *, has_references: bool) -> str:
     """Equal for two texts of a type that are the same; of one that is none of the type, the text."""
     if kind not in _KINDS or (has_references and kind == "AVRO"):

@@ -103,6 +103,8 @@ class _Comparison:
         repeated = [one.label == Field.LABEL_REPEATED for one in (old, new)]
         if repeated[0] != repeated[1] and kinds[0] == kinds[1] and kinds[0] not in ("map", "message", "text"):
             yield f"{what} changed between one number and repeated ones"
+        if new.label == Field.LABEL_REQUIRED != old.label:
+            yield f"{what} became required"
 
     def _maps(self, where: str, old: Any, new: Any) -> Iterator[str]:
         entries = self._writer.messages[old.type_name].field, self._reader.messages[new.type_name].field

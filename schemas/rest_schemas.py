@@ -47,7 +47,8 @@ async def text_of(request: web.Request, version: Version) -> str:
     return version.schema.text if formatted is None else str(formatted)
 
 
-async def _with_id(request: web.Request) -> list[Version]:
+async def _with_id(request: web.Request, *, named: bool = True) -> list[Version]:
+    """Versions with the id in the path; if there is none the answer says which, where Confluent's does (`named`)."""
     wanted, registry = request.match_info["id"], request.app[REGISTRY]
     context, name = context_of(request), ""
     if subject := request.query.get("subject"):
@@ -60,7 +61,7 @@ async def _with_id(request: web.Request) -> list[Version]:
         others = (registry.store.with_id(int(wanted), one) for one in registry.store.contexts())
         mine = [one for versions in others for one in versions if split(one.subject)[1] == name]
     if not (mine or found):
-        raise RestError(404, 40403, f"Schema {wanted} not found")
+        raise RestError(404, 40403, f"Schema {wanted} not found" if named else "Schema not found")
     return mine or found
 
 
@@ -89,13 +90,13 @@ async def get_text_by_id(request: web.Request) -> web.Response:
 @routes.get("/schemas/ids/{id}/subjects")
 async def get_subjects_of_id(request: web.Request) -> web.Response:
     """Where it is registered."""
-    return answer(page(request, sorted({one.subject for one in live(request, await _with_id(request))})))
+    return answer(page(request, sorted({one.subject for one in live(request, await _with_id(request, named=False))})))
 
 
 @routes.get("/schemas/ids/{id}/versions")
 async def get_versions_of_id(request: web.Request) -> web.Response:
     """Where, and as which versions."""
-    found = [{"subject": one.subject, "version": one.version} for one in live(request, await _with_id(request))]
+    found = [{"subject": one.subject, "version": one.version} for one in live(request, await _with_id(request, named=False))]
     return answer(page(request, found))
 
 

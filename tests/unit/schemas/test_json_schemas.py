@@ -81,6 +81,8 @@ MAY_NOT_FOLLOW = [  # (new, old, where it breaks)
     ({"type": "array", "items": INT}, {"type": "array", "items": NUMBER}, "#/items"),
     ({"type": "array", "maxItems": 3}, {"type": "array"}, "#/maxItems"),
     ({"not": NUMBER}, {"not": INT}, "#/not"),
+    (thing({"a": INT}, **{"if": {"required": ["a"]}, "then": False}), thing({"a": INT}), "#"),
+    (thing({}, **{"if": {}, "then": False}), thing({}, **{"if": {}, "then": {}}), "the schemas changed incompatibly"),
 ]  # fmt: skip
 
 

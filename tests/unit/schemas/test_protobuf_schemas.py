@@ -108,6 +108,8 @@ def test_what_reads_the_same_bytes_may_follow(new: ProtobufSchema, old: Protobuf
         (message("oneof o { int32 a = 1; }"), message("oneof o { int32 a = 1; int32 b = 2; }"), "removed from oneof p.M.o"),
         (message("int32 a = 1;", head='syntax = "proto3"; package r;'), message("int32 a = 1;"), "package changed"),
         (message("required int32 a = 1;", head=PROTO2), message("", head=PROTO2), "required field p.M.a (number 1) was added"),
+        (message("required int32 a = 1;", head=PROTO2), message("optional int32 a = 1;", head=PROTO2),
+         "field p.M.a (number 1) became required"),
     ],
 )  # fmt: skip
 def test_what_reads_them_otherwise_may_not_and_the_place_is_told(new: ProtobufSchema, old: ProtobufSchema, says: str) -> None:
