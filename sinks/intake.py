@@ -4,17 +4,14 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
-from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
 from headrace.sinks.topics import Where
 
 logger = logging.getLogger(__name__)
-
-_TOPIC, _PARTITION, _ERROR = methodcaller("topic"), methodcaller("partition"), methodcaller("error")
 
 
 class Intake:
@@ -25,13 +22,13 @@ class Intake:
 
     def hand_out(self, messages: list[Any]) -> None:
         """Give messages, in offset order within each partition, to their tables; then act on the events among them."""
-        events = [message for message, error in zip(messages, map(_ERROR, messages), strict=True) if error is not None]
+        events = [message for message, error in zip(messages, map(Message.error, messages), strict=True) if error is not None]
         good = [message for message in messages if message.error() is None] if events else messages
         by_partition: dict[Where, list[Any]] = {}
         at = 0
-        for where, run in groupby(zip(map(_TOPIC, good), map(_PARTITION, good), strict=True)):
+        for where, run in groupby(zip(map(Message.topic, good), map(Message.partition, good), strict=True)):
             end = at + len(list(run))
-            by_partition.setdefault(where, []).extend(good[at:end])
+            by_partition.setdefault(where, []).extend(good[at:end])  # type: ignore[arg-type] # records have both
             at = end
         for (name, partition), records in by_partition.items():
             table = self._landing.tables[name]

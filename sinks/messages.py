@@ -1,6 +1,6 @@
 """What the loader needs of a record as the client gives it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter, methodcaller
 from typing import Any, Final, Protocol
 
@@ -8,9 +8,6 @@ import numpy as np
 
 Headers = Sequence[tuple[str, bytes | None]]
 _ASK: Final = methodcaller("headers")
-_OFFSET: Final = methodcaller("offset")
-_TIMESTAMP: Final = methodcaller("timestamp")
-_VALUE: Final = methodcaller("value")
 _UNREADABLE: Final[list[Any]] = [("a header's name is not UTF-8", None)]
 
 
@@ -52,14 +49,19 @@ def headers_of_all(messages: Sequence[Message]) -> list[Headers | None]:
 
 
 def values_of(messages: Sequence[Message]) -> list[bytes | None]:
-    return list(map(_VALUE, messages))
+    return list(_asked(messages, "value"))
 
 
 def offsets_of(messages: Sequence[Message]) -> np.ndarray:
     """int64."""
-    return np.fromiter(map(_OFFSET, messages), np.int64, len(messages))
+    return np.fromiter(_asked(messages, "offset"), np.int64, len(messages))
 
 
 def timestamps_of(messages: Sequence[Message]) -> np.ndarray:
     """Kafka's, in ms; int64."""
-    return np.fromiter(map(itemgetter(1), map(_TIMESTAMP, messages)), np.int64, len(messages))
+    return np.fromiter(map(itemgetter(1), _asked(messages, "timestamp")), np.int64, len(messages))
+
+
+def _asked(messages: Sequence[Message], method: str) -> Iterator[Any]:
+    """What a method says of each: of their class, for to bind it to each of them takes as long as it does."""
+    return map(getattr(type(messages[0]), method), messages) if messages else iter(())

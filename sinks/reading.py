@@ -23,7 +23,8 @@ class Reading:
         self._consumer = Consumer(
             {
                 "group.id": GROUP,
-                "queued.max.messages.kbytes": 24576,  # small messages take three times as much
+                "queued.max.messages.kbytes": 10240,  # small messages take three times as much
+                "fetch.queue.backoff.ms": 20,  # how long it rests when that is full; of itself a second
                 "fetch.wait.max.ms": 100,
                 **kafka,
                 "enable.auto.commit": False,
