@@ -49,11 +49,13 @@ def _named_input(topic: str, messages: Sequence[Message], schemas: Schemas, now_
     Most, because a number may begin like a framing and happen to be read, and because there may be poison among the first.
     """
     values = [value for message in messages if (value := message.value()) is not None][:_SAMPLE]
+    framed = [named for value in values if (named := name_of(value, None)) is not None]
+    if len(framed) * 2 <= len(values):
+        return None  # and the registry is neither asked nor waited for
     found: Counter[Input] = Counter()
-    for value in values:
-        if (named := name_of(value, None)) is None or (schema := schemas.find_used(topic, "value", named[0], now_ms)) is None:
-            continue
-        if not schema.decode([named[1]])[1]:
+    for name, payload in framed:
+        schema = schemas.find_used(topic, "value", name, now_ms)
+        if schema is not None and not schema.decode([payload])[1]:
             found[INPUTS.get(schema.type, "avro")] += 1
     return found.most_common(1)[0][0] if found.total() * 2 > len(values) else None
 

@@ -185,6 +185,9 @@ def test_values_that_only_look_framed_stay_bytes() -> None:
     assert decided(source, *(struct.pack(">q", (7 << 24) + number) for number in range(100))) == "bytes"
     assert decided(source, struct.pack(">q", 5)) == "bytes"
     assert 0 not in source.asked
+    asked = list(source.asked)
+    assert decided(source, frame(99, b"random"), b"bytes") == "bytes"
+    assert source.asked == asked  # nor is an unknown schema waited for
     source.away = PeerError("no answer")
     with pytest.raises(PeerError):
         decided(source, frame(7, b"\x02\x02"))
