@@ -1,5 +1,6 @@
 """Real parts as real processes on free loopback ports, stopped by process id."""
 
+import collections
 import contextlib
 import json
 import os
@@ -14,18 +15,26 @@ from typing import Any
 
 import yaml
 
-_WORKERS = 16
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _WORKERS
-_PORTS = random.sample(range(15_000 + _WORKER, 32_000, _WORKERS), k=17_000 // _WORKERS)
+_PORTS = range(15_000, 32_000)  # below those that the kernel gives to clients
+_RESERVED: collections.deque[socket.socket] = collections.deque()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now, and that nobody else takes: not the kernel for a client, no other worker."""
+    """A loopback port that nobody listens on now; no other process of tests is given it while this one asks for 64 others."""
     while True:
-        _PORTS.append(port := _PORTS.pop(0))
+        port = random.choice(_PORTS)
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
+            reserved = socket.socket(socket.AF_UNIX)
+            try:
+                reserved.bind(f"\0headrace-tests-port-{port}")
+            except OSError:
+                reserved.close()
+                continue
+            _RESERVED.append(reserved)
+            if len(_RESERVED) > 64:
+                _RESERVED.popleft().close()
             return port
 
 
