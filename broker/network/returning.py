@@ -7,8 +7,11 @@ from headrace.broker.network.turns import Share, Turns
 from headrace.broker.wire.pages import Pages
 
 
+_MOST_WAITING = 2  # nobody's bound counts them any more
+
+
 class Returning:
-    """Stands in the line as a client does, so that who asks little goes before it."""
+    """Stands in the line as a client does, so that who asks little goes before it; what comes too fast is given back at once."""
 
     def __init__(self, turns: Turns, now_ns: Callable[[], int]) -> None:
         self.share = Share()
@@ -20,6 +23,9 @@ class Returning:
     def take(self, pages: Pages) -> None:
         """Pages that nobody looks at any more."""
         self._waiting.append(pages)
+        if len(self._waiting) > _MOST_WAITING:
+            self._waiting.popleft().close()
+            self._position = 0
         self._turns.ask(self)
 
     def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:  # noqa: ARG002 - as the line calls it

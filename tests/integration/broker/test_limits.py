@@ -87,11 +87,13 @@ def test_half_sent_giants_cost_what_was_sent_and_no_more_than_the_bound_in_all(t
 
 
 def test_requests_that_are_larger_than_the_bound_together_come_one_after_another(tmp_path: Path) -> None:
-    with broker(tmp_path, queued_max_request_bytes=60_000_000, num_partitions=20) as part:
+    with broker(tmp_path, queued_max_request_bytes=80_000_000, num_partitions=20) as part:
         with WireClient(part.ports["kafka"]) as client:
             create_topic(client, "t", partitions=20)
         value = os.urandom(900_000)
-        data = [{"index": index, "records": batch(value)} for index in range(20)]  # 18 MB
+        data = [
+            {"index": index, "records": batch(value)} for index in range(20)
+        ]  # 18 MB: a quarter of the bound has room for it
         body = {"transactional_id": None, "acks": 1, "timeout": 9000, "topic_data": [{"name": "t", "partition_data": data}]}
 
         def send(_: int) -> list[int]:

@@ -35,3 +35,12 @@ def test_memory_goes_back_in_turns_and_others_have_theirs_between() -> None:
     names = [name for name, _ in loop.done]
     assert (names.count("memory"), names.count("client")) == (6, 12)
     assert "memory memory" not in " ".join(names), "one piece, then whoever asks little"
+
+
+def test_no_more_than_two_frames_wait_to_be_given_back() -> None:
+    loop = Loop()
+    returning = Returning(loop.turns, lambda: loop.now_ns)
+    frames = [counted(loop, 3 * PIECE_BYTES) for _ in range(4)]
+    for frame in frames:
+        returning.take(frame)
+    assert [frame.closed for frame in frames] == [True, True, False, False]
