@@ -58,13 +58,15 @@ class Landing:
     stop: Event = field(default_factory=Event)
     """Whether the loader is to end: then a store that fails is not waited for."""
     _store_rests_until_ms: int = 0
+    _has_failed_at_end: bool = False
+    """Whether the store has failed since `stop`; for good, as one that does not answer takes longer to fail than any rest."""
 
     def guarded(self, table: LandingTable, work: Callable[[], object]) -> None:
         """Do something for one table; what fails and may heal makes that table start over, later.
 
         At the end, a store that has just failed is not asked for one table after the other.
         """
-        if self.stop.is_set() and self.clock.monotonic_ms() < self._store_rests_until_ms:
+        if self.stop.is_set() and (self._has_failed_at_end or self.clock.monotonic_ms() < self._store_rests_until_ms):
             self._drop(table)
             return
         try:
@@ -81,6 +83,7 @@ class Landing:
         except StorageError as error:
             self._store_rests_until_ms = self.clock.monotonic_ms() + STORAGE_RETRY_MS
             if self.stop.is_set():
+                self._has_failed_at_end = True
                 logger.warning("not landed before the end: %s", error, extra={"topic": table.loader.topic})
                 self._drop(table)
             else:
