@@ -77,6 +77,11 @@ class Part:
     def ports(self) -> dict[str, int]:
         return dict(json.loads(self.run_file.read_text())["ports"])
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def log_tail(self) -> str:
         return self.log_file.read_text(errors="replace")[-3000:]
 
