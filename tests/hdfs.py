@@ -129,7 +129,11 @@ class Hdfs:
         self._processes.clear()
 
     def __enter__(self) -> "Hdfs":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *exc: object) -> None:
         self.stop()

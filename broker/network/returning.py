@@ -6,12 +6,11 @@ from collections.abc import Callable
 from headrace.broker.network.turns import Share, Turns
 from headrace.broker.wire.pages import Pages
 
-
 _MOST_WAITING = 2  # nobody's bound counts them any more
 
 
 class Returning:
-    """Stands in the line as a client does, so that who asks little goes before it; what comes too fast is given back at once."""
+    """Stands in the line as a client does, so that who asks little goes before it; too much goes back at once."""
 
     def __init__(self, turns: Turns, now_ns: Callable[[], int]) -> None:
         self.share = Share()
