@@ -8,6 +8,7 @@ A loader that finds nobody in the group begins with everything, and lets go of w
 wait seconds for an empty group, and the session timeout for a member that has been killed.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -145,11 +146,14 @@ def _places(partitions: Collection[TopicPartition]) -> set[Where]:
 
 
 def _client_id(pid: int | str) -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().split("-", 1)[0]
+    boot = ""
+    with contextlib.suppress(OSError):  # only Linux tells; elsewhere nobody is taken for dead
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().split("-", 1)[0]
     return f"{PREFIX}.{pid}@{socket.gethostname()}.{boot}"
 
 
 def _is_dead(client_id: str) -> bool:
     """Whether a member is a loader that has died on this machine since it was started."""
     pid = client_id.removeprefix(f"{PREFIX}.").partition("@")[0]
-    return client_id == _client_id(pid) and pid.isdecimal() and not Path(f"/proc/{pid}").exists()
+    is_of_here = client_id == _client_id(pid) and pid.isdecimal() and Path("/proc/self").exists()
+    return is_of_here and not Path(f"/proc/{pid}").exists()
