@@ -12,19 +12,21 @@ _MOST_WAITING = 2  # nobody's bound counts them any more
 class Returning:
     """Stands in the line as a client does, so that who asks little goes before it; too much goes back at once."""
 
-    def __init__(self, turns: Turns, now_ns: Callable[[], int]) -> None:
+    def __init__(self, turns: Turns, now_ns: Callable[[], int], soon: Callable[[Callable[[], None]], object]) -> None:
+        """`soon` calls on the loop, from any thread."""
         self.share = Share()
         self.is_in_line = False
-        self._turns, self._now_ns = turns, now_ns
+        self._turns, self._now_ns, self._soon = turns, now_ns, soon
         self._waiting: deque[Pages] = deque()
         self._position = 0  # what of the first is given back
 
     def take(self, pages: Pages) -> None:
-        """Pages that nobody looks at any more."""
-        self._waiting.append(pages)
-        if len(self._waiting) > _MOST_WAITING:
-            self._waiting.popleft().close()
-            self._position = 0
+        """Pages that nobody looks at any more; on any thread, and at any time, also while many connections are closed at once."""
+        if len(self._waiting) < _MOST_WAITING:  # else they are nobody's from here on, and gone
+            self._waiting.append(pages)
+            self._soon(self._ask)
+
+    def _ask(self) -> None:
         self._turns.ask(self)
 
     def take_turn(self, until_ns: int, *, is_alone: bool) -> bool:  # noqa: ARG002 - as the line calls it

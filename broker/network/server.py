@@ -55,7 +55,7 @@ class Server:
         self.metrics.watch(REQUEST_MEMORY_LIMIT, lambda: config.queued_max_request_bytes)
         self.metrics.watch(CONNECTIONS_MUTED, self._muted)
         self.turns = Turns(perf_counter_ns, self._loop.call_soon)
-        self._returning = Returning(self.turns, perf_counter_ns)
+        self._returning = Returning(self.turns, perf_counter_ns, self._loop.call_soon_threadsafe)
         self._shares: WeakValueDictionary[tuple[Principal, str, str | None], Share] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[asyncio.Server | TlsListener] = []
@@ -82,7 +82,7 @@ class Server:
     def let_go(self, pages: Pages) -> None:
         """The memory of a large request, of which nobody needs anything any more; may be called on any thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._returning.take, pages)
+            self._returning.take(pages)
 
     def _count_closed(self, reason: CloseReason) -> None:
         self.metrics.connections_closed[reason.value] += 1
