@@ -1,9 +1,8 @@
 """What stands against a change: modes, references, compatibility. Reads the fold, changes nothing.
 
-Schemas are parsed and compared in threads: some are large, and Protobuf has a compiler of its own to run.
+Schemas are parsed and compared in threads (`off_loop`): some are large, and Protobuf has a compiler of its own to run.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,8 +10,9 @@ from headrace.schemas import contract
 from headrace.schemas.compatibility import LENIENT, compared, problems
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.kinds import Parsed, Resolved, parse
+from headrace.schemas.off_loop import off_loop
 from headrace.schemas.refusals import RestError
-from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.schema import Draft, Reference, Schema
 from headrace.schemas.settings import DEFAULT_MODE
 from headrace.schemas.store import SchemaStore, Version
 from headrace.schemas.subjects import EVERY_CONTEXT, split, within
@@ -87,14 +87,15 @@ def _resolve(
         found[one.name] = Resolved(one.name, version.schema.text)
 
 
-async def parsed(store: SchemaStore, subject: str, schema: Schema, *, live: bool = False) -> Parsed:
+async def parsed(store: SchemaStore, subject: str, schema: Schema | Draft, *, live: bool = False) -> Parsed:
     """A schema as its type sees it.
 
     Raises:
         InvalidSchemaError: it is none of its type, or a reference points nowhere (to nothing live, if `live`).
     """
     references = resolved(store, schema.references, split(subject)[0], live=live)
-    return await asyncio.to_thread(parse, schema.kind, schema.text, references)
+    size = len(schema.text) + sum(len(one.text) for one in references)
+    return await off_loop(size, parse, schema.kind, schema.text, references)
 
 
 async def written_out(store: SchemaStore, subject: str, schema: Schema, *, deleted: bool) -> Version | None:
@@ -107,7 +108,7 @@ async def written_out(store: SchemaStore, subject: str, schema: Schema, *, delet
                 text = getattr(await parsed(store, subject, one.schema), "resolved", None)
             except InvalidSchemaError:
                 continue
-            if text is not None and Schema(schema.kind, text).plain == schema.plain:
+            if text is not None and (await off_loop(len(text), Schema, schema.kind, text)).plain == schema.plain:
                 return one
     return None
 
@@ -145,7 +146,8 @@ async def incompatibilities(store: SchemaStore, subject: str, schema: Schema, ea
         except InvalidSchemaError as error:
             unreadable = [f"it cannot be compared with an earlier version: {error}"]
         else:
-            unreadable = await asyncio.to_thread(problems, level, *pair, lenient=config.get("compatibilityPolicy") == LENIENT)
+            size, lenient = len(schema.text) + len(one.schema.text), config.get("compatibilityPolicy") == LENIENT
+            unreadable = await off_loop(size, problems, level, *pair, lenient=lenient)
         if unreadable:
             found += [*unreadable, f"{{oldSchemaVersion: {one.version}}}", f"{{oldSchema: '{_shortened(one.schema.text)}'}}"]
             break

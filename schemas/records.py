@@ -133,6 +133,32 @@ def encode_spent(identity: str) -> bytes:
     return _json({"identity": identity})
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record of the log as it is understood.
+
+    Attributes:
+        schema: the value under a `SchemaKey`; None where there is none, or none that is understood.
+        body: the members of the value; none where it is no object.
+        is_empty: there is no value: what the key names is deleted for good, or taken back.
+    """
+
+    key: Key
+    schema: SchemaValue | None
+    body: Mapping[str, Any]
+    is_empty: bool
+
+
+def read(key: bytes | None, value: bytes | None) -> Entry | None:
+    """None of a record that is none of ours. Takes up to a second for a large schema, whose text it parses."""
+    parsed = parse_key(key)
+    if parsed is None:
+        return None
+    if isinstance(parsed, SchemaKey):
+        return Entry(parsed, parse_schema_value(value) if value else None, {}, not value)
+    return Entry(parsed, None, _object(value), not value)
+
+
 def parse_key(key: bytes | None) -> Key | None:
     """The key of a record; None for a kind that is none of ours."""
     body = _object(key)
@@ -177,11 +203,6 @@ def parse_references(found: Any) -> tuple[Reference, ...] | None:
             return None
         references.append(Reference(*fields))
     return tuple(references)
-
-
-def parse_object(value: bytes | None) -> dict[str, Any]:
-    """The members of a value; none where it is no object."""
-    return _object(value)
 
 
 def _is_id(found: Any) -> bool:

@@ -7,7 +7,7 @@ force. The log may be shared with other registries: `store.py` says how they agr
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypeVar
 
 from headrace.errors import PeerError
@@ -16,12 +16,14 @@ from headrace.schemas.records import (
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,
+    Entry,
     ModeKey,
     SchemaKey,
     SchemaValue,
     encode_config,
     encode_deletion,
     encode_mode,
+    read,
     schema_value,
 )
 from headrace.schemas.refusals import RestError
@@ -39,11 +41,15 @@ _FROM_CONFIG: Final = {"defaultMetadata", "overrideMetadata", "defaultRuleSet", 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """One record of the log; `offset` + 1 is where the next one is, or later."""
+    """One record of the log; `offset` + 1 is where the next one is, or later. Made off the loop: `entry` is parsed."""
 
     offset: int
     key: bytes | None
     value: bytes | None
+    entry: Entry | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entry", read(self.key, self.value))
 
 
 class LogReader(Protocol):
@@ -91,7 +97,7 @@ class Registry:
 
     def on_records(self, records: Sequence[LogRecord]) -> None:
         for record in records:
-            self.store.apply(record.key, record.value)
+            self.store.apply(record.entry)
         if records:
             self._advance(records[-1].offset + 1)
         self._repair_soon()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,10 +10,11 @@ from headrace.schemas import judging
 from headrace.schemas.client import CONTENT_TYPE
 from headrace.schemas.contract import InvalidRulesError, metadata_of, rules_of
 from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.off_loop import off_loop
 from headrace.schemas.records import MAX_ID, parse_references
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import Registry
-from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.schema import Draft, Reference, Schema
 from headrace.schemas.store import Version
 from headrace.schemas.subjects import DEFAULT_CONTEXT, GLOBAL_CONTEXT, InvalidNameError, normalized, split, within
 
@@ -109,7 +109,7 @@ async def schema_of(request: web.Request, subject: str, body: Mapping[str, Any],
     store = request.app[REGISTRY].store
     normalize = flag(request, "normalize") or ("normalize" not in request.query and _normalizes(request, subject))
     try:
-        given = Schema(
+        given = Draft(
             str(kind),
             text,
             _references(request, subject, body),
@@ -119,13 +119,11 @@ async def schema_of(request: web.Request, subject: str, body: Mapping[str, Any],
         parsed = await judging.parsed(store, subject, given, live=new)
         if new and store.settings.config_in_force(subject).get("validateFields") is True:
             _may_be_named(parsed.fields())
-        stored = parsed.normal_text if normalize else parsed.text
+        return await off_loop(len(text), given.stored, parsed, normalize=normalize)
     except InvalidRulesError as error:
         raise RestError(422, 42210, f"Invalid rule set: {error}") from error
     except InvalidSchemaError as error:
         raise RestError(422, 42201, f"Invalid schema: {error}") from error
-    references = sorted(given.references, key=lambda one: one.name) if normalize else given.references
-    return replace(given, text=stored, references=tuple(references))
 
 
 def _may_be_named(fields: set[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.schemas import contract
-from headrace.schemas.kinds import plain_identity
+from headrace.schemas.kinds import Parsed, plain_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,25 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A schema as somebody sent it, before anybody has looked at its text."""
+
+    kind: str
+    text: str
+    references: tuple[Reference, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    rule_set: Mapping[str, Any] | None = None
+
+    def stored(self, parsed: Parsed, *, normalize: bool) -> "Schema":
+        """As it is stored; takes as long as parsing it did."""
+        text = parsed.normal_text if normalize else parsed.text
+        references = sorted(self.references, key=lambda one: one.name) if normalize else self.references
+        return Schema(self.kind, text, tuple(references), self.metadata, self.rule_set)
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """What may have an id.
+    """What may have an id. Making one parses its text, which takes up to a second.
 
     Attributes:
         metadata, rule_set: of the clients that read and write (`contract`); an empty one is not the same as none.
@@ -41,15 +58,16 @@ class Schema:
     references: tuple[Reference, ...] = ()
     metadata: Mapping[str, Any] | None = None
     rule_set: Mapping[str, Any] | None = None
-    plain: str = field(init=False)
+    plain: str = field(default="", kw_only=True)
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
-        own = plain_identity(self.kind, self.text, has_references=bool(self.references))
-        plain = _digest([self.kind, own, [list(one.members().values()) for one in self.references]])
-        object.__setattr__(self, "plain", plain)
+        if not self.plain:
+            own = plain_identity(self.kind, self.text, has_references=bool(self.references))
+            plain = _digest([self.kind, own, [list(one.members().values()) for one in self.references]])
+            object.__setattr__(self, "plain", plain)
         own_contract = [self.metadata, self.rule_set] if self.has_contract else []
-        object.__setattr__(self, "identity", _digest([plain, *own_contract]))
+        object.__setattr__(self, "identity", _digest([self.plain, *own_contract]))
 
     @property
     def has_contract(self) -> bool:
@@ -57,7 +75,7 @@ class Schema:
         return self.metadata is not None or self.rule_set is not None
 
     def under(self, metadata: Mapping[str, Any] | None, rule_set: Mapping[str, Any] | None) -> "Schema":
-        """The same with other metadata and rules."""
+        """The same with other metadata and rules; its text is not parsed again."""
         return replace(self, metadata=metadata, rule_set=rule_set)
 
     def stands_for(self, other: "Schema", version: int) -> bool:

@@ -23,14 +23,12 @@ from headrace.schemas.records import (
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,
+    Entry,
     ModeKey,
     SchemaKey,
     SchemaValue,
     SpentIdKey,
     encode_spent,
-    parse_key,
-    parse_object,
-    parse_schema_value,
     schema_value,
 )
 from headrace.schemas.schema import Schema
@@ -90,27 +88,29 @@ class SchemaStore:
         self._void: dict[SchemaKey, SchemaValue | None] = {}  # keys whose last record is void, or says too little
         self._by_subject: dict[str, set[int]] = {}  # versions whose own record is live, deleted with their subject
 
-    def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Fold the next record of the log; one that is not understood changes nothing."""
-        match parse_key(key):
-            case SchemaKey() as schema_key:
-                self._apply_schema(schema_key, value)
+    def apply(self, entry: Entry | None) -> None:
+        """Fold the next record of the log (`records.read`); one that is not understood changes nothing."""
+        if entry is None:
+            return
+        match entry.key:
+            case SchemaKey():
+                self._apply_schema(entry.key, entry)
             case ConfigKey(subject):
-                self.settings.set_config(subject, parse_object(value))
+                self.settings.set_config(subject, entry.body)
             case ModeKey(subject):
-                self.settings.set_mode(subject, parse_object(value).get("mode"))
+                self.settings.set_mode(subject, entry.body.get("mode"))
             case ContextKey(context):
                 self._named_contexts.add(context)
             case SpentIdKey(context, schema_id):
-                self._apply_spent(context, schema_id, parse_object(value))
+                self._apply_spent(context, schema_id, entry.body)
             case DeleteSubjectKey(subject):
-                last = parse_object(value).get("version")
+                last = entry.body.get("version")
                 if isinstance(last, int):
                     self._apply_deletion(subject, last)
 
-    def _apply_schema(self, key: SchemaKey, raw: bytes | None) -> None:
-        bound = self.version(key.subject, key.version, deleted=True)
-        if not raw:
+    def _apply_schema(self, key: SchemaKey, entry: Entry) -> None:
+        bound, value = self.version(key.subject, key.version, deleted=True), entry.schema
+        if entry.is_empty:
             if bound is not None and not bound.value.deleted:
                 self._void[key] = None
                 return
@@ -119,7 +119,6 @@ class SchemaStore:
             if bound is not None:
                 self._unbind(bound)
             return
-        value = parse_schema_value(raw)
         if value is None:
             return
         identity = value.schema.identity

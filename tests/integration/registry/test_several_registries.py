@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from headrace.errors import PeerError
 from headrace.schemas.client import RegistryClient
+from headrace.schemas.records import read
 from headrace.schemas.store import SchemaStore
 from tests.apache_kafka import ApacheKafka, is_installed
 from tests.processes import Part, broker, registry
@@ -99,7 +100,7 @@ def replay(bootstrap: str) -> SchemaStore:
     consumer.assign([TopicPartition("_schemas", 0, 0)])
     try:
         while (message := consumer.poll(20)) is not None and message.error() is None:
-            store.apply(message.key(), message.value())  # type: ignore[arg-type]  # bytes: nothing decodes them
+            store.apply(read(message.key(), message.value()))  # type: ignore[arg-type]  # bytes: nothing decodes them
         return store
     finally:
         consumer.close()

@@ -86,7 +86,7 @@ class World:
     def replay(self) -> SchemaStore:
         store = SchemaStore()
         for record in self.records:
-            store.apply(record.key, record.value)
+            store.apply(record.entry)
         return store
 
 

@@ -69,7 +69,7 @@ def test_a_topic_of_another_registry_is_served_as_far_as_it_is_known() -> None:
         (b"\x00\x01", b"\x02"),
     ]
     for key, value in log:
-        store.apply(key, value)
+        store.apply(records.read(key, value))
     assert store.subjects() == ["a", "p"]
     assert store.settings.level("a") == "FORWARD"
     assert store.max_id() == 100001
