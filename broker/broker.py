@@ -88,11 +88,11 @@ class Broker:
         return counts.of(topic) if topic in self.topics.by_name else counts.unknown
 
     async def maintain(self) -> None:
-        """Let everything do what is due (what may block, in a thread; retention here); once a second."""
+        """Let everything do what is due (what may block, in a thread; the rest here); once a second."""
         await self.housekeeping.run_due_steps()
         now_ms = self.clock.wall_ms()
-        self.holds.look(now_ms)
-        self.logs.keep_house(now_ms)
+        await self.housekeeping.look(self.holds.look(now_ms))
+        await self.housekeeping.look(self.logs.keep_house(now_ms))
         self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()
         self.appends.look_at_pace()

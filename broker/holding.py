@@ -6,6 +6,7 @@ read another log of that name) holds everything: what is kept for nothing is see
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,18 +53,33 @@ class Holds:
         """Whether this group's offsets of the topic must not expire."""
         return group in self.groups_of(topic)
 
-    def look(self, now_ms: int) -> None:
-        """Tell every log what it is held from, before retention looks; `now_ms` is wall time."""
+    def look(self, now_ms: int) -> Iterator[None]:
+        """Tell logs what they are held from, and measure what is held: before retention looks, and every few seconds.
+
+        `now_ms` is wall time. Yields after each log, as others may have the loop meanwhile.
+        """
         measures = now_ms - self._measured_ms >= _MEASURE_INTERVAL_MS
+        if not measures and not self._broker.logs.takes_segments(now_ms):
+            return
         measured = {}
-        for log in self._broker.logs.all():
+        for log in self._held_logs():
+            yield
             groups = self.groups_of(log.topic)
             committed = {group: self._committed(group, log) for group in groups}
             log.retirement.held_from = min(committed.values()) if committed else None
             if measures and committed:
-                measured[log.topic, log.partition] = self._measure(log, committed, now_ms)
+                measured[log.at] = self._measure(log, committed, now_ms)
         if measures:
             self._measured_ms, self.measured = now_ms, measured
+
+    def _held_logs(self) -> Iterator[PartitionLog]:
+        """Those whose settings name groups: their topics', or the broker's, which are every log's."""
+        for topic in self._broker.topics.all():
+            if self._broker.log_defaults.hold_groups or HOLD in topic.configs:
+                for partition in range(topic.partitions):
+                    log = self._broker.logs.get(topic.name, partition)
+                    if log is not None:
+                        yield log
 
     def _committed(self, group: str, log: PartitionLog) -> int:
         groups = self._broker.groups
@@ -78,7 +94,7 @@ class Holds:
             seconds = {group: seconds_until_retention(log, offset, now_ms) for group, offset in committed.items()}
         except (OSError, StorageError):  # retention meets it too, and says so
             return HeldLog(0, {})
-        before = self.measured.get((log.topic, log.partition))
+        before = self.measured.get(log.at)
         if held_bytes and not (before and before.held_bytes):
             about = {"topic": log.topic, "partition": log.partition, "bytes": held_bytes, "committed": committed}
             logger.warning("retention is held back: a group has not read what is due to be deleted", extra=about)

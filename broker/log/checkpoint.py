@@ -14,7 +14,7 @@ A newer version is refused, never guessed at (design D10).
 import base64
 import binascii
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from headrace.errors import CorruptError, VersionError
 
@@ -32,10 +32,14 @@ UNKNOWN = -1  # as a recovery point: its checkpoint was lost before the partitio
 TopicPartition = tuple[str, int]
 
 
-def encode_offsets(offsets: Mapping[TopicPartition, int]) -> bytes:
-    """An offset checkpoint."""
-    lines = [f"{topic} {partition} {offset}\n" for (topic, partition), offset in sorted(offsets.items())]
-    return "".join(["0\n", f"{len(lines)}\n", *lines]).encode()
+def offset_line(at: TopicPartition, offset: int) -> bytes:
+    """A line of an offset checkpoint."""
+    return b"%s %d %d\n" % (at[0].encode(), at[1], offset)
+
+
+def encode_offsets(lines: Collection[bytes]) -> bytes:
+    """An offset checkpoint of these lines."""
+    return b"".join([b"0\n%d\n" % len(lines), *lines])
 
 
 def decode_offsets(content: bytes, name: str) -> dict[TopicPartition, int]:

@@ -284,7 +284,7 @@ class LogDirectories:
                 log.closed = True
                 if holder is not self._offline:
                     logs.append(log)
-                    self._by_path[parent(log.path)].gone.add(at)
+                    self._by_path[parent(log.path)].deleted(at)
 
         def deleted(log: PartitionLog) -> None:
             self._by_path[parent(log.path)].remove_later(log)
@@ -310,12 +310,11 @@ class LogDirectories:
 
     # Housekeeping
 
-    def due_steps(self, now_ms: int) -> list[BackgroundStep]:
+    def due_steps(self, now_ms: int) -> Iterator[BackgroundStep | None]:
         """Disk work that is due; see `LogDirectory.due_steps`."""
         share = MAX_UNSCANNED_BYTES // len(self._directories)
-        return [
-            step for directory in self._directories for step in directory.due_steps(now_ms, max_unscanned_bytes=share)
-        ]  # fmt: skip
+        for directory in self._directories:
+            yield from directory.due_steps(now_ms, max_unscanned_bytes=share)
 
     def log_start_steps(self) -> list[CheckpointWrite]:
         """Where the logs start, to be made durable; see `LogDirectory.log_start_step`."""
@@ -328,30 +327,37 @@ class LogDirectories:
         concerned = [each for each in self._directories if each.error is None and any(at[0] == topic for at in each.gone)]
         return [directory.forgetting_step() for directory in concerned]
 
-    def keep_house(self, now_ms: int) -> None:
+    def takes_segments(self, now_ms: int) -> bool:
+        """Whether the next `keep_house` takes segments away: what holds them should be known then."""
+        return any(directory.takes_segments(now_ms) for directory in self._directories)
+
+    def keep_house(self, now_ms: int) -> Iterator[None]:
         """What is quick; see `LogDirectory.keep_house`."""
         self._now_ms = now_ms
         for directory in self._directories:
-            directory.keep_house(now_ms)
-        self._bound_producers()
+            yield from directory.keep_house(now_ms)
+        count = sum(directory.producer_count for directory in self._directories)
+        if count > MAX_PRODUCERS_IN_ALL:
+            self._trim_producers(count)
 
-    def _bound_producers(self) -> None:
+    def _trim_producers(self, count: int) -> None:
         """Keep the state of producers within the memory, and the snapshots, that they may take."""
         logs = [log for directory in self._directories for log in directory.logs.values()]
-        counts = [log.producer_count for log in logs]
-        if sum(counts) > MAX_PRODUCERS_IN_ALL:
-            share = fair_share(counts, MAX_PRODUCERS_IN_ALL)
-            logger.warning("too many producers: those that wrote longest ago are forgotten", extra={"count": sum(counts)})
-            for log in logs:
-                if log.producer_count > share:
-                    log.trim_producers(share)
+        share = fair_share([log.producer_count for log in logs], MAX_PRODUCERS_IN_ALL)
+        logger.warning("too many producers: those that wrote longest ago are forgotten", extra={"count": count})
+        for log in logs:
+            if log.producer_count > share:
+                log.trim_producers(share)
+                log.wake()  # to be counted again
 
     def maintain(self, now_ms: int) -> None:
         """Everything that is due, here and now; blocks on the disk."""
         for step in self.due_steps(now_ms):
-            step.run()
-            step.complete()
-        self.keep_house(now_ms)
+            if step is not None:
+                step.run()
+                step.complete()
+        for _ in self.keep_house(now_ms):
+            pass
 
     def close(self, now_ms: int) -> None:
         """Close every directory.

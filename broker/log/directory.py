@@ -4,6 +4,10 @@ Layout: `<path>/<topic>-<partition>/…`, beside the checkpoints of `checkpoint.
 `<topic>-<partition>.<topic id>-delete` and removed after `file.delete.delay.ms`.
 The marker of a clean shutdown is removed, durably, before anything is loaded and written last (KAFKA-10471, KAFKA-15375).
 
+Housekeeping looks at the logs that are *awake*: something was done with them, and they have not come to rest since. Thousands
+that are idle cost nothing, but for a look at all of them every few minutes. What looks at many logs is a generator: it yields
+after each, so that the shell can let others have the loop meanwhile.
+
 A partition that cannot be read is offline, alone, and what the checkpoints say of it is kept. The directory is, with all its
 partitions, once one of its own files fails.
 """
@@ -11,7 +15,7 @@ partitions, once one of its own files fails.
 import logging
 import re
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -22,6 +26,7 @@ from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
 from headrace.broker.log.holding import release
 from headrace.broker.log.loaded import LoadedLog
+from headrace.broker.log.offset_checkpoints import OFFSET_CHECKPOINTS, OffsetCheckpoints
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.scanning import Facts
@@ -33,9 +38,6 @@ logger = logging.getLogger(__name__)
 
 _DIRECTORY = re.compile(r"(?!__cluster_metadata-)(?P<topic>[a-zA-Z0-9._-]{1,249})-(?P<partition>\d+)")
 _MAX_LOG_UNCHECKPOINTED_BYTES = 64 * 1024 * 1024
-_OFFSET_CHECKPOINTS = (
-    checkpoint.RECOVERY_POINT, checkpoint.LOG_START, checkpoint.HIGH_WATERMARK, checkpoint.CLEANER,
-)  # fmt: skip
 
 Overrides = Mapping[str, Mapping[str, str | None]]
 
@@ -86,6 +88,9 @@ class LogDirectory:
         self.space = FreeSpace(disk, claim.path, config.free_bytes_min)
         self._clean = False
         self._deleted: list[tuple[int, str]] = []  # when to remove, directory
+        self._awake: dict[TopicPartition, None] = {}
+        self._checkpoints = OffsetCheckpoints()
+        self._producer_counts: dict[TopicPartition, int] = {}
         self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
         self.gone: set[TopicPartition] = set()  # of which they may say something still
         self._now_ms = self._checkpointed_ms = self._retained_ms = self._expired_ms = now_ms
@@ -125,7 +130,7 @@ class LogDirectory:
             if self._clean:
                 self._disk.remove(f"{self.path}/{checkpoint.CLEAN_SHUTDOWN}")
                 self._disk.sync_directory(self.path)
-            points = {name: self._read_offsets(name) for name in _OFFSET_CHECKPOINTS}
+            points = {name: self._read_offsets(name) for name in OFFSET_CHECKPOINTS}
         except OSError as error:
             self.fail(error)
             return []
@@ -139,7 +144,7 @@ class LogDirectory:
                 topic_id = self._topic_id(f"{self.path}/{name}", at, facts)
                 if topic_id in deleted:
                     if not self._remove(f"{self.path}/{name}"):
-                        self.failed[at] = facts
+                        self._keep(at, facts)
                 elif topic_id is not None:
                     config = with_overrides(self.config.defaults, overrides.get(at[0], {}))
                     found.append(FoundLog(f"{self.path}/{name}", *at, topic_id, config, facts))
@@ -148,7 +153,7 @@ class LogDirectory:
         return found
 
     def _facts(self, points: Mapping[str, Mapping[TopicPartition, int]], at: TopicPartition) -> Facts:
-        recovery_point, log_start, high_watermark, cleaned_to = (points[kind].get(at, 0) for kind in _OFFSET_CHECKPOINTS)
+        recovery_point, log_start, high_watermark, cleaned_to = (points[kind].get(at, 0) for kind in OFFSET_CHECKPOINTS)
         is_checkpointed = checkpoint.RECOVERY_POINT in self._written and recovery_point != checkpoint.UNKNOWN
         return Facts(self._clean, max(recovery_point, 0), log_start, high_watermark, cleaned_to, is_checkpointed)
 
@@ -200,14 +205,20 @@ class LogDirectory:
         self, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, loaded: LoadedLog
     ) -> PartitionLog:
         """The log that is served from these files."""
-        log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self.space, loaded, self._now_ms)
-        self.logs[topic, partition] = log
+        log = PartitionLog(self._disk, path, topic, partition, topic_id, config, self.space, loaded, self._awake, self._now_ms)
+        self.logs[log.at] = log
+        log.wake()
         return log
 
     def lose(self, path: str, at: TopicPartition, facts: Facts, error: Exception) -> None:
         """A partition cannot be loaded: it is offline until the next start, and what is known of it is kept."""
         logger.error("PARTITION OFFLINE: it cannot be loaded", extra={"log": path, "error": str(error)})
+        self._keep(at, facts)
+
+    def _keep(self, at: TopicPartition, facts: Facts) -> None:
+        """It cannot be served, and the checkpoints go on to say what they said of it."""
         self.failed[at] = facts
+        self._checkpoints.note(at, facts)
 
     def loaded(self) -> None:
         """All that was found is loaded, or lost."""
@@ -230,65 +241,107 @@ class LogDirectory:
 
     # Housekeeping
 
-    def due_steps(self, now_ms: int, *, max_unscanned_bytes: int) -> list[BackgroundStep]:
+    def due_steps(self, now_ms: int, *, max_unscanned_bytes: int) -> Iterator[BackgroundStep | None]:
         """Disk work that is due: fsyncs (for `flush.ms`, or so that recovery has little to scan), checkpoints, files to remove.
 
-        The shell runs each and completes it before it asks again, and then calls `keep_house`.
+        The shell runs each and completes it before it asks for the next, and then calls `keep_house`; None is a rest.
         """
         if self.error is not None:
-            return []
-        logs = [log for log in self.logs.values() if log.durability.uncheckpointed_bytes and not log.fenced]  # few of many
-        due = [
-            log
-            for log in logs
-            if log.durability.checkpoint_due(
-                now_ms, max_bytes=_MAX_LOG_UNCHECKPOINTED_BYTES, max_age_ms=self.config.flush_checkpoint_interval_ms
-            )
-        ]
-        due_bytes = sum(log.durability.uncheckpointed_bytes for log in due)
-        rest = sum(log.durability.uncheckpointed_bytes for log in logs) - due_bytes
+            return
+        logs, files = [], []
+        for log in self._still_there(self._awake):
+            if log.durability.uncheckpointed_bytes and not log.fenced:
+                logs.append(log)
+            files += log.retirement.take_deleted(now_ms)
+            yield None
+        yield from self._syncs(logs, now_ms, max_unscanned_bytes)
+        if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
+            self._checkpointed_ms = now_ms
+            for log in self._still_there(self._awake):
+                self._note(log)
+                yield None
+            write = self._checkpoint_write()
+            if write.files:
+                yield write
+        removal = self._due_removal(files, now_ms)
+        if removal is not None:
+            yield removal
+
+    def _still_there(self, names: Collection[TopicPartition]) -> Iterator[PartitionLog]:
+        """Logs, but for those that are deleted before it is their turn."""
+        for at in list(names):
+            log = self.logs.get(at)
+            if log is not None:
+                yield log
+            else:
+                self._awake.pop(at, None)
+
+    def _syncs(self, logs: list[PartitionLog], now_ms: int, max_unscanned_bytes: int) -> Iterator[BackgroundStep | None]:
+        """What makes these logs durable, of which each has something that is not."""
+        max_bytes, max_age_ms = _MAX_LOG_UNCHECKPOINTED_BYTES, self.config.flush_checkpoint_interval_ms
+        due: dict[PartitionLog, None] = {}
+        rest = 0
+        for log in logs:
+            if log.durability.checkpoint_due(now_ms, max_bytes=max_bytes, max_age_ms=max_age_ms):
+                due[log] = None
+            else:
+                rest += log.durability.uncheckpointed_bytes
+            yield None
         largest_first = sorted(logs, key=lambda log: -log.durability.uncheckpointed_bytes) if rest > max_unscanned_bytes else ()
         for log in largest_first:
             if rest <= max_unscanned_bytes:
                 break
             if log not in due:
-                due.append(log)
+                due[log] = None
                 rest -= log.durability.uncheckpointed_bytes
-        steps: list[BackgroundStep] = [log.begin_sync(checkpoint=True) for log in due]
-        steps += [log.begin_sync() for log in logs if log.sync_due(now_ms) and log not in due]
-        if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
-            self._checkpointed_ms = now_ms
-            write = self._checkpoint_write()
-            steps += [write] if write.files else []
-        return [*steps, *self._due_removals(now_ms)]
+        for log in due:
+            if not log.closed:
+                yield log.begin_sync(checkpoint=True)
+        for log in logs:
+            yield log.begin_sync() if log not in due and log.sync_due(now_ms) and not log.closed else None
 
     def log_start_step(self) -> CheckpointWrite:
         """The log start offsets as they are now, to be made durable; not beside `due_steps`, which write the same file."""
+        self._note_all(self._still_there(self._awake))
         return self._checkpoint_write((checkpoint.LOG_START,))
 
     def forgetting_step(self) -> CheckpointWrite:
         """The checkpoints as they are now, which say nothing of what is `gone`; not beside `due_steps`."""
+        self._note_all(self._still_there(self._awake))
         return self._checkpoint_write()
 
-    def keep_house(self, now_ms: int) -> None:
+    def keep_house(self, now_ms: int) -> Iterator[None]:
         """What is quick: free space, retention (which renames), old producers, idle files; about once a second."""
         self._now_ms = now_ms
         if self.error is not None:
             return
         self._look_at_space()
-        if now_ms - self._retained_ms >= self.config.retention_check_interval_ms:
-            self._retained_ms = now_ms
-            for log in self.logs.values():
+        retains = now_ms - self._retained_ms >= self.config.retention_check_interval_ms
+        expires = now_ms - self._expired_ms >= self.config.producer_id_expiration_check_interval_ms
+        self._retained_ms = now_ms if retains else self._retained_ms
+        self._expired_ms = now_ms if expires else self._expired_ms
+        for log in self._still_there(self.logs if retains or expires else self._awake):
+            if retains:
                 log.retirement.retain(now_ms)
-        if now_ms - self._expired_ms >= self.config.producer_id_expiration_check_interval_ms:
-            self._expired_ms = now_ms
-            for log in self.logs.values():
+            if expires:
                 log.expire_producers(now_ms, self.config.producer_id_expiration_ms)
+            self._producer_counts[log.at] = log.producer_count
+            self._note(log)
+            if log.tidy():
+                self._awake.pop(log.at, None)
+            yield
         if self.space.is_nearly_full:
             pending_bytes = sum(log.retirement.deleted_bytes for log in self.logs.values())
             release(self.logs.values(), self.space.shortfall_bytes - pending_bytes, now_ms)
-        for log in self.logs.values():
-            log.tidy()
+
+    def takes_segments(self, now_ms: int) -> bool:
+        """Whether the next `keep_house` takes segments away, where they are old, or there is no room."""
+        return self.space.is_nearly_full or now_ms - self._retained_ms >= self.config.retention_check_interval_ms
+
+    @property
+    def producer_count(self) -> int:
+        """How many producers all logs remember, as of the last `keep_house`."""
+        return sum(self._producer_counts.values())
 
     def _look_at_space(self) -> None:
         was_nearly_full = self.space.is_nearly_full
@@ -301,36 +354,35 @@ class LogDirectory:
             said = "disk nearly full: produce is refused" if not was_nearly_full else "disk has room again: produce is taken"
             logger.warning(said, extra={"path": self.path, "floor_bytes": self.space.floor_bytes})
 
+    def deleted(self, at: TopicPartition) -> None:
+        """A log is no more; checkpoints speak of it until they are written again."""
+        self.gone.add(at)
+        self._checkpoints.forget(at)
+        self._producer_counts.pop(at, None)
+
     def remove_later(self, log: PartitionLog) -> None:
         """A deleted log's files go after the delay."""
         self._deleted.append((self._now_ms + log.config.file_delete_delay_ms, deleted_path(log)))
 
-    def _due_removals(self, now_ms: int) -> list[Removal]:
-        files = [name for log in self.logs.values() for name in log.retirement.take_deleted(now_ms)]
+    def _due_removal(self, files: list[str], now_ms: int) -> Removal | None:
+        """These files, and the directories of deleted logs whose time is over."""
         directories = [path for due_ms, path in self._deleted if due_ms <= now_ms]
         self._deleted = [entry for entry in self._deleted if entry[0] > now_ms]
-        return [Removal(self._disk, files, directories)] if files or directories else []
+        return Removal(self._disk, files, directories) if files or directories else None
 
-    def _checkpoint_write(self, names: Collection[str] = _OFFSET_CHECKPOINTS) -> CheckpointWrite:
-        points = {
-            **self.failed,
-            **{
-                at: Facts(False, log.durability.recovery_point, log.log_start_offset, log.high_watermark, log.cleaned_to)
-                for at, log in self.logs.items()
-            },
-        }
-        contents = {
-            checkpoint.RECOVERY_POINT: checkpoint.encode_offsets(
-                {at: each.recovery_point if each.is_checkpointed else checkpoint.UNKNOWN for at, each in points.items()}
-            ),
-            checkpoint.LOG_START: checkpoint.encode_offsets({at: each.log_start_offset for at, each in points.items()}),
-            checkpoint.HIGH_WATERMARK: checkpoint.encode_offsets({at: each.high_watermark for at, each in points.items()}),
-            checkpoint.CLEANER: checkpoint.encode_offsets(
-                {at: each.cleaned_to for at, each in points.items() if each.cleaned_to}
-            ),
-        }
-        changed = {name: content for name, content in contents.items() if name in names and self._written.get(name) != content}
-        forgotten = set(self.gone) if names is _OFFSET_CHECKPOINTS else ()
+    def _note(self, log: PartitionLog) -> None:
+        """Let the checkpoints, when they are written, say of it what is so now."""
+        recovery_point, start = log.durability.recovery_point, log.log_start_offset
+        self._checkpoints.note(log.at, Facts(False, recovery_point, start, log.high_watermark, log.cleaned_to))
+
+    def _note_all(self, logs: Iterable[PartitionLog]) -> None:
+        for log in logs:
+            self._note(log)
+
+    def _checkpoint_write(self, names: Collection[str] = OFFSET_CHECKPOINTS) -> CheckpointWrite:
+        contents = {name: self._checkpoints.content(name) for name in names}
+        changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
+        forgotten = set(self.gone) if names is OFFSET_CHECKPOINTS else ()
 
         def on_success() -> None:
             self._written.update(changed)
@@ -348,10 +400,13 @@ class LogDirectory:
             if log.config.compacts and not log.fenced:
                 yield log, points.get(at, 0)
 
-    def _write_checkpoints(self) -> None:
+    def _write_checkpoints(self) -> bool:
+        """Whether all is on disk."""
+        self._note_all(self.logs.values())
         write = self._checkpoint_write()
         write.run()
         write.complete()
+        return write.error is None
 
     def close(self, now_ms: int) -> None:
         """Write everything and say that it was a clean shutdown; not where something could not be written whole.
@@ -361,14 +416,14 @@ class LogDirectory:
         """
         try:
             if self.error is None:
-                for removal in self._due_removals(now_ms):
+                files = [name for log in self.logs.values() for name in log.retirement.take_deleted(now_ms)]
+                removal = self._due_removal(files, now_ms)
+                if removal is not None:
                     removal.run()
                     removal.complete()
             for log in self.logs.values():
                 log.close()
-            if self.error is None:
-                self._write_checkpoints()
-            if self._is_whole():
+            if self.error is None and self._write_checkpoints() and self._is_whole():
                 write_whole(self._disk, self.path, checkpoint.CLEAN_SHUTDOWN, checkpoint.CLEAN_SHUTDOWN_CONTENT)
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror or error}") from error
@@ -378,9 +433,4 @@ class LogDirectory:
     def _is_whole(self) -> bool:
         """Whether all that is in memory is on disk."""
         logs = self.logs.values()
-        return (
-            not self._checkpoint_write().files
-            and self.error is None
-            and not self.failed
-            and all(log.durability.recovery_point == log.log_end_offset and not log.fenced for log in logs)
-        )
+        return not self.failed and all(log.durability.recovery_point == log.log_end_offset and not log.fenced for log in logs)

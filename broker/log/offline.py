@@ -19,6 +19,6 @@ def offline_log(
     """A fenced log, of files that are in a directory which is offline, or cannot be loaded."""
     segment = Segment(disk, NOWHERE, 0, index_interval_bytes=config.index_interval_bytes, size=0)
     loaded = LoadedLog([segment], ProducerStates(), [(0, 0)], log_start_offset=0, recovery_point=0)
-    log = PartitionLog(disk, NOWHERE, topic, partition, topic_id, config, space, loaded, now_ms)
+    log = PartitionLog(disk, NOWHERE, topic, partition, topic_id, config, space, loaded, {}, now_ms)
     log.fenced = True
     return log

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from headrace.broker.log.appending import inspected
 from headrace.broker.log.batch import BatchHeader, Origin, Rejection, check_batch, stamped, with_append_time
-from headrace.broker.log.checkpoint import LEADER_EPOCHS, encode_epochs
+from headrace.broker.log.checkpoint import LEADER_EPOCHS, TopicPartition, encode_epochs
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Buffer, Disk, is_full, write_whole
 from headrace.broker.log.durability import Durability
@@ -41,13 +41,18 @@ class PartitionLog(ReadableLog):
 
     def __init__(
         self, disk: Disk, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, space: FreeSpace,
-        loaded: LoadedLog, now_ms: int,
+        loaded: LoadedLog, awake: dict[TopicPartition, None], now_ms: int,
     ) -> None:  # fmt: skip
-        super().__init__(disk, path, topic, partition, topic_id, config, loaded)
+        super().__init__(disk, path, topic, partition, topic_id, config, loaded, awake)
         self._disk, self._space, self._producers = disk, space, loaded.producers
         self.durability = Durability(disk, path, self.segments, loaded.recovery_point, now_ms)
         self.retirement = Retirement(disk, self, self.durability, self._roll)
         self.cleaned_to = loaded.cleaned_to  # before it compaction has left one record a key
+
+    def configure(self, config: LogConfig) -> None:
+        super().configure(config)
+        self.retirement.configured()
+        self.wake()
 
     def begin_epoch(self, epoch: int) -> None:
         """Let batches appended from now on carry a later epoch, durably.
@@ -155,6 +160,7 @@ class PartitionLog(ReadableLog):
         size_bytes = header.size
         segment.note(last_offset, header.max_timestamp, size_bytes)
         self.durability.appended(segment, base_offset, size_bytes, now_ms)
+        self._awake[self.at] = None
         if header.producer_id >= 0:
             self._producers.appended(header, last_offset, now_ms)
         self.log_end_offset = last_offset + 1
@@ -256,10 +262,11 @@ class PartitionLog(ReadableLog):
 
     # Leaving
 
-    def tidy(self) -> None:
-        """Give back what idle segments hold."""
-        for segment in self.segments:
-            segment.release(active=segment is self.segments.active)
+    def tidy(self) -> bool:
+        """Give back what idle segments hold; whether the log is at rest: nothing is to be given back, synced or removed."""
+        active = self.segments.active
+        released = [segment.release(active=segment is active) for segment in self.segments]
+        return all(released) and not self.retirement.has_deleted and (self.fenced or not self.durability.uncheckpointed_bytes)
 
     def close(self) -> None:
         """Write everything and give the files back; a fenced log only gives its files back."""

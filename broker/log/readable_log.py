@@ -13,6 +13,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from headrace.broker.log.aborted import AbortedTransactions
+from headrace.broker.log.checkpoint import TopicPartition
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.disk import Disk, is_out_of_descriptors
 from headrace.broker.log.epochs import epoch_end
@@ -32,9 +33,12 @@ class ReadableLog:
     """What is read and looked up; `PartitionLog` appends to it, `Retirement` takes its oldest segments away."""
 
     def __init__(
-        self, disk: Disk, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, loaded: LoadedLog
-    ) -> None:
+        self, disk: Disk, path: str, topic: str, partition: int, topic_id: UUID, config: LogConfig, loaded: LoadedLog,
+        awake: dict[TopicPartition, None],
+    ) -> None:  # fmt: skip
+        """`awake` has those logs that housekeeping must look at, by their names (directory.py)."""
         self.topic, self.partition, self.topic_id, self.path, self.config = topic, partition, topic_id, path, config
+        self.at, self._awake = (topic, partition), awake
         self.log_directory = os.path.dirname(path)
         self.fenced = self.closed = False
         self.is_writing = False  # a batch is on its way into the active segment: it is not rolled meanwhile
@@ -64,6 +68,10 @@ class ReadableLog:
         self.config = config
         if not config.flushes:
             self.high_watermark = self.log_end_offset
+
+    def wake(self) -> None:
+        """Something is done with this log: there may be files to sync or to give back, and its checkpoints may be old."""
+        self._awake[self.at] = None
 
     def replaced(self, old: Sequence[Segment], cleaned: Segment) -> None:
         """A cleaned segment is read from now on, in the place of old ones that follow one another."""
@@ -107,6 +115,7 @@ class ReadableLog:
             return self._located(ErrorCode.kafka_storage_error)
 
     def _region(self, offset: int, max_bytes: int, min_one: bool) -> FileRegion | None:
+        self._awake[self.at] = None
         for segment in self.segments.holding(offset):
             limit = self._limit_in(segment)
             extent = segment.extent(offset, limit, max_bytes, min_one=min_one)
@@ -172,6 +181,7 @@ class ReadableLog:
 
     def looked(self, look: Callable[[], T]) -> T:
         """What a look at the files finds; an I/O error takes the partition offline. Raises StorageError."""
+        self._awake[self.at] = None
         try:
             return look()
         except OSError as error:

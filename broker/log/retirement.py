@@ -26,9 +26,17 @@ class Retirement:
     def __init__(self, disk: Disk, log: ReadableLog, durability: Durability, roll: Callable[[], Segment]) -> None:
         self._disk, self._log, self._durability, self._roll = disk, log, durability, roll
         self.is_swapping = False  # cleaned segments are taking old ones' place (compaction/swap.py)
-        self.held_from = 0 if log.config.hold_groups else None  # records from here on are held back from retention
+        self.held_from: int | None = None  # records from here on are held back from retention
+        self.configured()
         self.unlanded_deleted_bytes = self.unlanded_deleted_records = 0  # that were held, and went all the same
         self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
+
+    def configured(self) -> None:
+        """Groups may hold the log since now, from its begin on until it is known what they have committed; or none any more."""
+        if not self._log.config.hold_groups:
+            self.held_from = None
+        elif self.held_from is None:
+            self.held_from = 0
 
     def retain(self, now_ms: int) -> None:
         """Delete segments that time, size or the log start offset allow, and that nothing holds."""
@@ -55,6 +63,7 @@ class Retirement:
         """Records before `offset`, at most the high watermark, are no longer to be read; segments without others go now."""
         log = self._log
         log.log_start_offset = max(log.log_start_offset, min(offset, log.high_watermark))
+        log.wake()
         self._delete_while(lambda _: log.segments.end_of_first() <= log.log_start_offset, now_ms)
 
     def ages(self) -> Iterator[Aged]:
@@ -81,6 +90,11 @@ class Retirement:
             self._log.fence(error)
             raise
         self._log.replaced(old, cleaned)
+
+    @property
+    def has_deleted(self) -> bool:
+        """Whether files of deleted segments are still to be removed."""
+        return bool(self._deleted)
 
     @property
     def deleted_bytes(self) -> int:
@@ -136,4 +150,5 @@ class Retirement:
         )
 
     def _set_aside(self, segment: Segment, now_ms: int) -> None:
+        self._log.wake()
         self._deleted.append((now_ms + self._log.config.file_delete_delay_ms, segment.rename_deleted(), segment))

@@ -344,13 +344,15 @@ class Segment:
 
     # Leaving
 
-    def release(self, *, active: bool) -> None:
-        """Give back the descriptor, and for a sealed segment the indexes, if it was not used since the last call."""
-        if not self._used:
-            self.close()
-            if not active:
-                self.indexes.forget()
-        self._used = False
+    def release(self, *, active: bool) -> bool:
+        """Give back the descriptor, and for a sealed segment the indexes, if it was not used since the last call; whether."""
+        was_used, self._used = self._used, False
+        if was_used:
+            return False
+        self.close()
+        if not active:
+            self.indexes.forget()
+        return True
 
     def close(self) -> None:
         """Let go of the file; it is closed when readers and syncs under way have let go of it too."""

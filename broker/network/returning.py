@@ -21,7 +21,7 @@ class Returning:
         self._position = 0  # what of the first is given back
 
     def take(self, pages: Pages) -> None:
-        """Pages that nobody looks at any more; on any thread, and at any time, also while many connections are closed at once."""
+        """Pages that nobody looks at any more; on any thread, and before the loop goes on: many may be let go in one turn."""
         if len(self._waiting) < _MOST_WAITING:  # else they are nobody's from here on, and gone
             self._waiting.append(pages)
             self._soon(self._ask)

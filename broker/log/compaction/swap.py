@@ -73,3 +73,4 @@ class Swap:
         self._log.retirement.is_swapping = False
         if self._is_settled and not self._waiting and self.is_wanted:
             self._log.cleaned_to = self._result.end_offset
+            self._log.wake()

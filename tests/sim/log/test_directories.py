@@ -248,7 +248,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         (Creation, "complete_in_steps", "raise StorageError", "return; raise StorageError"),
         (LogDirectory, "survey", "if topic_id in deleted:", "if topic_id is None:"),
         (Segment, "remove", "for suffix in", "for suffix in () and"),
-        (LogDirectories, "begin_deletion", ".gone.add(at)", ".gone.discard(at)"),
+        (LogDirectory, "deleted", "self.gone.add(at)", "pass"),
     ],
     ids=[
         "what may be in a directory that is away is not made anew",

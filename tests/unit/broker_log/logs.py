@@ -9,6 +9,7 @@ from headrace.broker.log.directory import LogDirectoryConfig
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch
 from headrace.broker.log.results import AppendResult
+from headrace.broker.log.steps import BackgroundStep
 from tests.sim.log.disk import SimDisk
 
 NOW_MS = 1_700_000_123_456
@@ -25,6 +26,15 @@ def new_disk(seed: int = 11) -> SimDisk:
 
 def open_directory(disk: SimDisk, **overrides: str) -> LogDirectories:
     return LogDirectories.open(disk, [PATH], CONFIG, NOW_MS, overrides={"events": settings(**overrides)})
+
+
+def due_steps(directory: LogDirectories, now_ms: int) -> list[BackgroundStep]:
+    return [step for step in directory.due_steps(now_ms) if step is not None]
+
+
+def keep_house(directory: LogDirectories, now_ms: int) -> None:
+    for _ in directory.keep_house(now_ms):
+        pass
 
 
 def settings(**overrides: str) -> dict[str, str | None]:

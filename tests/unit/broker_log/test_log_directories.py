@@ -13,7 +13,17 @@ from headrace.broker.log.record import build_batch
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError, UsageError
 from tests.sim.log.disk import SimDisk
-from tests.unit.broker_log.logs import CONFIG, NOW_MS, TOPIC_ID, append, new_disk, open_directory, settings, value_records
+from tests.unit.broker_log.logs import (
+    CONFIG,
+    NOW_MS,
+    TOPIC_ID,
+    append,
+    due_steps,
+    new_disk,
+    open_directory,
+    settings,
+    value_records,
+)
 
 A, B, C = "/data/a", "/data/b", "/data/c"
 
@@ -219,7 +229,7 @@ def test_what_checkpoints_say_of_a_deleted_log_is_not_taken_for_its_namesake_aft
     old = logs.create("events", 3, TOPIC_ID, settings(flush_messages="1"))
     append(old, b"a", b"b", b"c")
     old.sync(checkpoint=True)
-    for step in logs.due_steps(NOW_MS + 60_000):
+    for step in due_steps(logs, NOW_MS + 60_000):
         step.run()
         step.complete()
     logs.delete("events", TOPIC_ID)

@@ -12,7 +12,18 @@ from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import records
 from headrace.errors import ConfigError, StorageError, UsageError, VersionError
 from tests.sim.log.disk import SimDisk
-from tests.unit.broker_log.logs import CONFIG, NOW_MS, PATH, TOPIC_ID, append, new_disk, open_directory, settings
+from tests.unit.broker_log.logs import (
+    CONFIG,
+    NOW_MS,
+    PATH,
+    TOPIC_ID,
+    append,
+    due_steps,
+    keep_house,
+    new_disk,
+    open_directory,
+    settings,
+)
 
 
 def values(log: PartitionLog) -> list[bytes | None]:
@@ -252,7 +263,7 @@ def test_overrides_are_in_force_when_logs_are_loaded() -> None:
 def test_due_steps_are_few_and_done_once() -> None:
     directory = written(new_disk(), 5)
     late = NOW_MS + CONFIG.flush_checkpoint_interval_ms
-    steps = directory.due_steps(late)
+    steps = due_steps(directory, late)
     assert len(steps) == 2
     for step in steps:
         step.run()
@@ -260,7 +271,24 @@ def test_due_steps_are_few_and_done_once() -> None:
     log = directory.get("events", 3)
     assert log is not None
     assert (log.durability.recovery_point, log.durability.uncheckpointed_bytes) == (5, 0)
-    assert len(directory.due_steps(late + CONFIG.high_watermark_checkpoint_interval_ms)) == 1, "the moved recovery point"
+    assert len(due_steps(directory, late + CONFIG.high_watermark_checkpoint_interval_ms)) == 1, "the moved recovery point"
+
+
+def test_a_log_at_rest_is_not_looked_at_until_something_is_done_with_it() -> None:
+    disk = new_disk()
+    directory = open_directory(disk)
+    log, idle = (directory.create("events", at, TOPIC_ID, {}) for at in (3, 4))
+    append(log, b"one")
+    for _ in range(3):
+        directory.maintain(NOW_MS + CONFIG.flush_checkpoint_interval_ms)
+    at_rest = NOW_MS + 2 * CONFIG.flush_checkpoint_interval_ms
+    directory.maintain(at_rest)
+    assert list(directory.due_steps(at_rest + CONFIG.high_watermark_checkpoint_interval_ms)) == []
+    assert list(directory.keep_house(at_rest)) == []
+    assert log.read(0, 1000).records
+    assert len(list(directory.keep_house(at_rest))) == 1, "what was opened to read is to be given back"
+    append(idle, b"one")
+    assert len(list(directory.keep_house(at_rest))) == 2
 
 
 def test_what_may_block_is_a_step_and_the_loop_does_none_of_it() -> None:
@@ -268,19 +296,19 @@ def test_what_may_block_is_a_step_and_the_loop_does_none_of_it() -> None:
     directory = open_directory(disk, flush_ms="500", segment_bytes="200", retention_bytes="0")
     log = directory.create("events", 3, TOPIC_ID, settings(flush_ms="500", segment_bytes="200", retention_bytes="0"))
     append(log, b"one" * 30)
-    directory.keep_house(NOW_MS + 500)
+    keep_house(directory, NOW_MS + 500)
     assert log.high_watermark == 0, "no fsync"
-    (sync,) = directory.due_steps(NOW_MS + 500)
+    (sync,) = due_steps(directory, NOW_MS + 500)
     sync.run()
     sync.complete()
     assert log.high_watermark == 1
     later = NOW_MS + CONFIG.retention_check_interval_ms
-    directory.keep_house(later)
+    keep_house(directory, later)
     deleted = [name for name in disk.list(log.path) if name.endswith(".deleted")]
     assert deleted, "retention renames"
-    directory.keep_house(later + 60_000)
+    keep_house(directory, later + 60_000)
     assert set(deleted) <= set(disk.list(log.path)), "no removal"
-    for step in directory.due_steps(later + 60_000):
+    for step in due_steps(directory, later + 60_000):
         step.run()
         step.complete()
     assert not set(deleted) & set(disk.list(log.path))

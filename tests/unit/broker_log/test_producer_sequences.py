@@ -17,6 +17,7 @@ from tests.unit.broker_log.logs import (
     PATH,
     TOPIC_ID,
     append_as,
+    keep_house,
     new_disk,
     new_log,
     open_directory,
@@ -113,9 +114,9 @@ def test_expiry_is_looked_at_as_often_as_told() -> None:
     directory = LogDirectories.open(new_disk(), [PATH], replace(CONFIG, producer_id_expiration_ms=5), NOW_MS)
     log = directory.create("events", 3, TOPIC_ID, {})
     append_as(log, 4, 0, 0, b"a")
-    directory.keep_house(NOW_MS + CONFIG.producer_id_expiration_check_interval_ms - 1)
+    keep_house(directory, NOW_MS + CONFIG.producer_id_expiration_check_interval_ms - 1)
     assert log.producer_count == 1
-    directory.keep_house(NOW_MS + CONFIG.producer_id_expiration_check_interval_ms)
+    keep_house(directory, NOW_MS + CONFIG.producer_id_expiration_check_interval_ms)
     assert log.producer_count == 0
 
 

@@ -3,7 +3,7 @@
 import pytest
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from headrace.broker.log.checkpoint import decode_epochs, decode_offsets, encode_epochs, encode_offsets
+from headrace.broker.log.checkpoint import decode_epochs, decode_offsets, encode_epochs, encode_offsets, offset_line
 from headrace.broker.log.compression import compress, decompress
 from headrace.broker.log.index import OffsetIndex, TimeIndex, decode_offset_index, decode_time_index
 from headrace.broker.log.record import Record, build_batch, records
@@ -110,9 +110,10 @@ def test_a_damaged_time_index_is_not_read() -> None:
 
 
 def test_checkpoints_are_read_as_written_and_damage_is_named() -> None:
-    offsets = {("b", 1): 7, ("a.topic", 12): 1 << 40}
-    assert encode_offsets(offsets) == b"0\n2\na.topic 12 1099511627776\nb 1 7\n"
-    assert decode_offsets(encode_offsets(offsets), "file") == offsets
+    offsets = {("a.topic", 12): 1 << 40, ("b", 1): 7}
+    content = encode_offsets([offset_line(at, offset) for at, offset in offsets.items()])
+    assert content == b"0\n2\na.topic 12 1099511627776\nb 1 7\n"
+    assert decode_offsets(content, "file") == offsets
     assert decode_epochs(encode_epochs([(0, 0), (3, 17)]), "file") == [(0, 0), (3, 17)]
     for damaged in (b"", b"0\n", b"x\n0\n", b"0\n2\na 1 7\n", b"0\n1\na 1\n", b"0\n1\na one 7\n"):
         with pytest.raises(CorruptError, match="file"):

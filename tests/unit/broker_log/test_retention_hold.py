@@ -11,7 +11,7 @@ from headrace.broker.log.retention import Aged, is_held, ms_until_taken
 from headrace.broker.log.space import DEFAULT_FLOOR_BYTES
 from headrace.errors import ConfigError
 from headrace.sinks.reading import GROUP
-from tests.unit.broker_log.logs import NOW_MS, TOPIC_ID, append, new_disk, new_log, open_directory, settings
+from tests.unit.broker_log.logs import NOW_MS, TOPIC_ID, append, keep_house, new_disk, new_log, open_directory, settings
 
 DAY_MS = 86_400_000
 
@@ -105,12 +105,12 @@ def test_the_directory_lets_go_below_its_floor_and_holds_again_above_it() -> Non
     log = directory.create("t", 0, TOPIC_ID, settings(segment_bytes="200", headrace_retention_hold="g", retention_ms="1000"))
     for at in range(6):
         append(log, b"a" * 60, b"b", b"c", time_ms=NOW_MS - 90_000 + at * 1000)
-    directory.keep_house(NOW_MS + 400_000)
+    keep_house(directory, NOW_MS + 400_000)
     assert log.log_start_offset == 0
     disk.free_bytes = DEFAULT_FLOOR_BYTES - log.size_bytes // 6 - 1
-    directory.keep_house(NOW_MS + 401_000)
+    keep_house(directory, NOW_MS + 401_000)
     assert log.log_start_offset == 6
-    directory.keep_house(NOW_MS + 402_000)  # what is about to be removed counts already
+    keep_house(directory, NOW_MS + 402_000)  # what is about to be removed counts already
     assert log.log_start_offset == 6
     disk.free_bytes = DEFAULT_FLOOR_BYTES + 1
     directory.maintain(NOW_MS + 900_000)
