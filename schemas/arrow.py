@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyruhvro
@@ -155,20 +156,30 @@ def _may_be_out_of_range(node: Node) -> bool:
 
 def _adopt(array: pa.Array, node: Node) -> pa.Array:
     """The bulk decoder's array as the type that the node lands as; raises where a value does not fit."""
-    if array.type == node.type:
-        return array
     if node.kind == "record":
         children = [_adopt(array.field(index), child) for index, (_, child) in enumerate(node.children)]
-        return pa.StructArray.from_arrays(children, fields=list(node.type), mask=_mask(array))
+        adopted = pa.StructArray.from_arrays(children, fields=list(node.type), mask=_mask(array))
+        return _with_values_below(adopted) if node.nullable else adopted
     if node.kind == "array":
         items = _adopt(array.values, node.children[0][1])
         return pa.ListArray.from_arrays(array.offsets, items, type=node.type, mask=_mask(array))
     if node.kind == "map":
         items = _adopt(array.items, node.children[0][1])
         return pa.MapArray.from_arrays(array.offsets, array.keys, items, type=node.type, mask=_mask(array))
+    if array.type == node.type:
+        return array
     if node.kind == "int":
         array = array.cast(pa.int32())
     return array.cast(node.type)
+
+
+def _with_values_below(records: pa.Array) -> pa.Array:
+    """Where a record is null, fields that may not be null have some value: Parquet's writer refuses a null even there."""
+    if not records.null_count:
+        return records
+    empty = pa.array([None], records.type)  # pyarrow gives it such values
+    positions = pc.if_else(records.is_null(), len(records), pa.array(np.arange(len(records))))
+    return pa.concat_arrays([records, empty]).take(positions)
 
 
 def _mask(array: pa.Array) -> pa.Array | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def check(schema: Any, values: list[Any]) -> None:
     assert bad == []
     assert table.schema == arrow_schema(text)
     table.validate(full=True)
+    pq.write_table(table, io.BytesIO())
     assert rows(table) == [landed(schema, value) for value in values]
     framed = decode_framed(text, [header(77) + payload for payload in payloads], header(77))
     assert framed is None or framed == table

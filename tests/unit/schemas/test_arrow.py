@@ -7,6 +7,7 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.schemas.arrow import arrow_schema, decode, decode_framed
@@ -64,6 +65,18 @@ def test_a_union_with_null_is_a_nullable_column(avro: list[str]) -> None:
     assert arrow_schema(record(f=avro)) == pa.schema([pa.field("f", pa.int64())])
     table, _ = decode(record(f=avro), [encode(record(f=avro), {"f": value}) for value in (None, 5)] * MANY)
     assert table["f"].to_pylist() == [None, 5] * MANY
+
+
+def test_an_optional_record_whose_fields_may_not_be_null_lands_in_parquet_where_it_is_null() -> None:
+    inner = {"type": "record", "name": "I", "fields": [{"name": "z", "type": {"type": "array", "items": "int"}}]}
+    fields = [{"name": "x", "type": "int"}, {"name": "i", "type": inner}]
+    schema = record(s=["null", {"type": "record", "name": "S", "fields": fields}], m={"type": "map", "values": ["null", "S"]})
+    values = [{"s": None, "m": {"a": None}}, {"s": {"x": 5, "i": {"z": [6]}}, "m": {}}]
+    table, bad = decode(schema, [encode(schema, value) for value in values] * MANY)
+    file = io.BytesIO()
+    pq.write_table(table, file)  # refuses a null in x even below a null
+    landed = [{"s": None, "m": [("a", None)]}, {"s": {"x": 5, "i": {"z": [6]}}, "m": []}]
+    assert (pq.read_table(file).to_pylist(), bad) == (landed * MANY, [])
 
 
 def test_another_union_is_text_of_json() -> None:
