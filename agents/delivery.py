@@ -27,7 +27,7 @@ from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import ChunkResult
 from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
 from headrace.errors import PeerError, StorageError
-from headrace.librdkafka import checked_keys, reason
+from headrace.librdkafka import checked_keys, reason, unrepeated
 from headrace.schemas.envelope import ENVELOPE
 from headrace.schemas.framing import HEADER_LENGTH
 
@@ -147,7 +147,7 @@ class Delivery:
         self._fatal = False
         settings = {**self._settings, "error_cb": self._on_error}
         with checked_keys():
-            return Producer(settings, logger=logging.getLogger("headrace.agents.librdkafka"))
+            return Producer(settings, logger=unrepeated("headrace.agents.librdkafka"))
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():

@@ -27,6 +27,14 @@ from headrace.secret_references import References
 PREFIX = "HEADRACE__"
 _MOST_KEYS_SHOWN = 20
 _IN_PYDANTICS_WORDS = re.compile(r"^Input should be (.*?)(?:, unable to .*)?$")
+_IN_YAMLS_WORDS = {
+    "tuple_type": "must be a list, as [a, b]",
+    "list_type": "must be a list, as [a, b]",
+    "dict_type": "must be a mapping, as {a: b}",
+    "mapping_type": "must be a mapping, as {a: b}",
+    "model_type": "must be a mapping, as {a: b}",
+    "string_type": "must be a text",
+}
 _USER_INFO = re.compile(r"//[^/@\s]*@")  # name and password in a URL
 _SECRET = re.compile(
     r"password|secret|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
@@ -215,6 +223,7 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     if first["type"] == "extra_forbidden":
         return f"{origin.of(path)}: unknown key {key}{_nearest(_keys_at(model, path[:-1]), str(path[-1]))}{more}"
     message = _IN_PYDANTICS_WORDS.sub(r"must be \1", first["msg"].removeprefix("Value error, "))
+    message = _IN_YAMLS_WORDS.get(first["type"], message)
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
     if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes

@@ -1,4 +1,5 @@
-"""librdkafka: what it says when it refuses, keys as a ConfigError and errors as words, and how long it may take to close."""
+"""librdkafka: what it says when it refuses, keys as a ConfigError and errors as words, how often it says the same, and how
+long it may take to close."""
 
 import contextlib
 import logging
@@ -9,6 +10,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from headrace.errors import ConfigError
+from headrace.flood import MAX_KINDS, WINDOW_S
 
 logger = logging.getLogger(__name__)
 CLOSE_BOUND_S: Final = 3.0
@@ -31,6 +33,32 @@ def reason(error: Exception) -> str:
     """What librdkafka says of an error, in its words."""
     detail = error.args[0] if error.args else None
     return str(detail.str()) if isinstance(detail, KafkaError) else str(error) or type(error).__name__
+
+
+class _Repeated(logging.Filter):
+    """Keeps a line of librdkafka's back that has been written in the last ten seconds: while a broker is away it says of each
+    attempt to connect why it failed, twenty times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage().partition(" (after ")[0]
+        if said not in self._written and len(self._written) >= MAX_KINDS:
+            self._written.clear()
+        if 0 <= record.created - self._written.get(said, -WINDOW_S) < WINDOW_S:
+            return False
+        self._written[said] = record.created
+        return True
+
+
+def unrepeated(name: str) -> logging.Logger:
+    """The logger of that name, for a client to write to: it says the same no oftener than every ten seconds."""
+    own = logging.getLogger(name)
+    if not any(isinstance(each, _Repeated) for each in own.filters):
+        own.addFilter(_Repeated())
+    return own
 
 
 def close_consumer(consumer: Consumer) -> None:

@@ -139,7 +139,7 @@ class TopicOutput(Section):
 class Load(PartHttpKeys, Output):
     """What lands, and where."""
 
-    root: str = Field(description="the directory of the tables: a path, or a URL (docs/stores.md)")
+    root: str = Field(min_length=1, description="the directory of the tables: a path, or a URL (docs/stores.md)")
     topics: Patterns = Field(
         (".*",), description="regular expressions of whole names; of those with `_` at their start only `_audit` lands, always"
     )

@@ -130,6 +130,8 @@ class Loader:
             logger.warning("no answer from kafka: %s", error)
 
     def _set_goals(self, topics: dict[str, Topic]) -> None:
+        if not topics:
+            logger.warning("kafka has no topic that is to land", extra={"topics": list(self._load.topics)})
         every = [(name, partition) for name, topic in topics.items() for partition in topic.partitions]
         bounds = self._lookout.topics.bounds(every)
         if len(bounds) == len(every):

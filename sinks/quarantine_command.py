@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from headrace.sinks.maintenance_arguments import chosen_tables, print_rows
 from headrace.sinks.places import add_place_arguments, landed_root
 
 if TYPE_CHECKING:
+    from headrace.sinks.config import LoadConfig
     from headrace.sinks.quarantined import Entry
 
 REPLAYED_HEADER = "headrace-replayed"
@@ -25,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("topics", metavar="TOPIC", nargs="*", help="tables (default: all)")
     shown = actions.add_parser("show", help="the records themselves, one JSON object a line")
     replayed = actions.add_parser("replay", help="produce them again, once what was wrong has been mended")
-    replayed.add_argument("--config", metavar="FILE", required=True, help="of `headrace load`: its `kafka:` section is used")
+    replayed.add_argument(
+        "--config", metavar="FILE", required=True, help="the loader's: its `kafka:`, and its root unless another is given"
+    )
     replayed.add_argument("--topic", metavar="NAME", dest="target", help="produce to another topic, to its partitions by key")
     for action in (shown, replayed):
         action.add_argument("topic", metavar="TOPIC", help="the table's name")
@@ -39,14 +43,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one of the three."""
-    root = landed_root(args)
+    config = _config(args) if args.action == "replay" else None
+    root = landed_root(args) if config is None or args.root or args.data else config.load.root
     if args.action == "list":
         return _list(root, chosen_tables(root, args.topics), args.format)
     if args.offset is not None and args.partition is None:
         raise UsageError("--offset needs --partition")
     chosen_tables(root, [args.topic])
     found = _chosen(root, args)
-    return _show(found) if args.action == "show" else _replay(found, args)
+    return _show(found) if config is None else _replay(found, args, config)
+
+
+def _config(args: argparse.Namespace) -> "LoadConfig":
+    """The loader's configuration, for what is replayed.
+
+    Raises:
+        UsageError: it is wrong, or `--topic` is no name that a topic can have.
+    """
+    import os
+    from pathlib import Path
+
+    from headrace.config import load_config
+    from headrace.sinks.config import LoadConfig
+
+    if args.target is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", args.target):
+        raise UsageError(f"--topic {args.target!r}: a topic's name has only ASCII letters, digits, '.', '_' and '-'")
+    return load_config(LoadConfig, Path(args.config), overrides=[], environment=os.environ)
 
 
 def _entries(root: str, topic: str) -> "Iterator[Entry]":
@@ -101,21 +123,14 @@ def _text(data: bytes | None) -> str | None:
         return None
 
 
-def _replay(found: "Iterator[Entry]", args: argparse.Namespace) -> int:
+def _replay(found: "Iterator[Entry]", args: argparse.Namespace, config: "LoadConfig") -> int:
     """Produce records again, to the partition where they were; each has landed or is quarantined again by the loader.
 
     Raises:
         PeerError: some were not acknowledged; which ones went is said.
     """
-    import os
-    from pathlib import Path
-
     from confluent_kafka import KafkaException, Producer
 
-    from headrace.config import load_config
-    from headrace.sinks.config import LoadConfig
-
-    config = load_config(LoadConfig, Path(args.config), overrides=[], environment=os.environ)
     kafka = {key: value for key, value in config.kafka.items() if key != "group.id"}
     producer = Producer({**kafka, "enable.idempotence": True, "message.timeout.ms": int(_DELIVERY_S * 1000), "log_level": 2})
     sent, failed = Counter[str](), Counter[str]()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from headrace.librdkafka import close_consumer
+from headrace.librdkafka import close_consumer, unrepeated
 from headrace.sinks.topics import Where, learn_leaders
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Reading:
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
             },
-            logger=logger,
+            logger=unrepeated(f"{__name__}.librdkafka"),
         )
 
     def batch(self) -> list[Any]:

@@ -30,7 +30,10 @@ def parse_to(text: str, now_ms: int) -> To:
         return To()
     if re.fullmatch(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*", text):
         pairs = [each.split(":") for each in text.split(",")]
-        return To(offsets={int(partition): int(offset) for partition, offset in pairs})
+        offsets = {int(partition): int(offset) for partition, offset in pairs}
+        if len(offsets) < len(pairs):
+            raise UsageError(f"--to {text}: a partition is named twice")
+        return To(offsets=offsets)
     return To(time_ms=int(parse_time(text, "--to", now_ms)))
 
 

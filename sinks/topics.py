@@ -45,6 +45,7 @@ class Topics:
 
     def __init__(self, kafka: Mapping[str, Any], patterns: Iterable[str]) -> None:
         self._admin = AdminClient({**client_keys(kafka), "topic.metadata.refresh.interval.ms": -1})
+        self._servers = kafka["bootstrap.servers"]
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._compacts: dict[str, bool] = {}
 
@@ -53,7 +54,8 @@ class Topics:
         try:
             listed = self._admin.list_topics(timeout=LISTING_TIMEOUT_S).topics
         except KafkaException as error:
-            raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
+            where = f"{self._servers} (kafka.bootstrap.servers)"
+            raise PeerError(f"kafka: topics cannot be listed: no answer from {where}: {reason(error)}") from error
         there = [name for name, topic in listed.items() if topic.error is None]
         names = sorted(name for name in there if (is_wanted(name, self._patterns) if only is None else name == only))
         ids = self.ids(names)

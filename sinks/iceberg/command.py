@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it table by table; exit status 1 if some table failed, which does not keep the others from being done."""
+    from pyiceberg.catalog import list_catalogs
+
     from headrace.clock import SystemClock
     from headrace.sinks.iceberg.tables import Projection
     from headrace.sinks.table.reader import tables
@@ -58,6 +60,11 @@ def run(args: argparse.Namespace) -> int:
         if topic not in known and args.action != "drop":
             raise unknown_table(topic, known)
     topics = args.topic or [topic for topic in known if config.shows(topic)]
+    if args.catalog and not config.properties and args.catalog not in (known_catalogs := list_catalogs()):
+        raise UsageError(
+            f"--catalog {args.catalog}: pyiceberg's configuration names no such catalog (it names: "
+            f"{', '.join(sorted(known_catalogs)) or 'none'}); say what it is with --property, or in .pyiceberg.yaml"
+        )
     projection = Projection(config, root, SystemClock())
     rows = [_row(args.action, projection, topic) for topic in topics]
     if args.format == "json":

@@ -44,6 +44,8 @@ def open_root(root: Path | str, *, spool: str | None = None) -> Root:
         UsageError: no store is known by such a URL, or its client is not installed.
     """
     url = str(root)
+    if not url:
+        raise UsageError("the root of the landed tables is an empty name; give a path, or a URL")
     if scheme_of(url) == "file":
         return LocalRoot(Path(url.removeprefix("file://")))
     return _connect(url, spool)

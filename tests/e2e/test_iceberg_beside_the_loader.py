@@ -67,4 +67,6 @@ def test_a_catalog_out_of_reach_keeps_nothing_from_landing_and_is_made_good_by_t
         opened(pipeline.root)
     assert main(["iceberg", "sync", root, "--topic", "lgos"]) == 2
     assert "did you mean logs" in capsys.readouterr().err
+    assert main(["iceberg", "sync", root, "--catalog", "elsewhere"]) == 2
+    assert "--catalog elsewhere: pyiceberg's configuration names no such catalog" in capsys.readouterr().err
     assert main(["iceberg", "sync", root, "--property", "type"]) == 2

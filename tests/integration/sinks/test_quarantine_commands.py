@@ -57,7 +57,7 @@ def test_records_are_listed_by_reason_shown_whole_and_replayed_to_their_partitio
     assert (row["topic"], row["count"], row["last_ms"] - row["first_ms"]) == ("app", 3, 2)
     (shown,) = told(capsys, "show", "app", *root, "--partition", "1", "--offset", "1")
     assert (shown["key_text"], shown["value_text"], shown["offset"]) == ("k1", None, 1)
-    assert main(["quarantine", "replay", "app", *root, "--config", str(path), "--partition", "1", "--offset", "2"]) == 0
+    assert main(["quarantine", "replay", "app", "--config", str(path), "--partition", "1", "--offset", "2"]) == 0
     assert capsys.readouterr().out == "1 records replayed to app\n"
     load(pipeline, path)
     again = told(capsys, "show", "app", *root, "--partition", "1", "--offset", "3")[0]
@@ -72,3 +72,8 @@ def test_wrong_usage_is_refused(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     assert "no table 'none'" in capsys.readouterr().err
     assert main(["quarantine", "show", "app", *root, "--offset", "3"]) == 2
     assert "--offset needs --partition" in capsys.readouterr().err
+    for name in ("", "bad topic"):
+        assert main(["quarantine", "replay", "app", *root, "--config", "load.yaml", "--topic", name]) == 2
+        assert f"--topic {name!r}: a topic's name has only" in capsys.readouterr().err
+    assert main(["quarantine", "list", "--root", ""]) == 2
+    assert "empty name; give a path, or a URL" in capsys.readouterr().err

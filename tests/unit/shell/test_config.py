@@ -40,6 +40,19 @@ def refusal(tmp_path: Path, text: str, *overrides: str, environment: dict[str, s
     return str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("inputs: tail", "x.yaml:1: inputs: must be a list, as [a, b], not 'tail'"),
+        ("kafka: localhost", "x.yaml:1: kafka: must be a mapping, as {a: b}, not 'localhost'"),
+        ("rotate: 3", "x.yaml:1: rotate: must be a mapping, as {a: b}, not 3"),
+        ("log.dirs:", "x.yaml:1: log.dirs: must be a text, not None"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_in_yamls_words(tmp_path: Path, text: str, says: str) -> None:
+    assert refusal(tmp_path, text).endswith(says)
+
+
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, "# nothing\n") == Example()
 
