@@ -49,15 +49,19 @@ def find_targets(kafka: Mapping[str, Any], topic: str, fold: Fold, to: To) -> di
     if found is None:
         raise UsageError(f"topic {topic} is not in Kafka: what has landed of it cannot be landed again")
     landed = {partition: (fold.incarnation(partition), partition) for _, partition in fold.ends}
-    ends = {partition: fold.ends[key] for partition, key in landed.items()}
-    if any(end.topic_id and found.topic_id and end.topic_id != found.topic_id for end in ends.values()):
-        raise UsageError(f"topic {topic} has been created again; land it first (headrace load --once), then rewind")
+    ends = {partition: fold.ends[key] for partition, key in landed.items() if partition in found.partitions}
+    bounds = {partition: bound for (_, partition), bound in topics.bounds((topic, partition) for partition in ends).items()}
+    if missing := sorted(ends.keys() - bounds.keys()):
+        raise PeerError(f"kafka: no answer about partition {missing[0]} of {topic}")
+    for partition, end in list(ends.items()):
+        if end.topic_id and found.topic_id and end.topic_id != found.topic_id:
+            if bounds[partition][1]:
+                raise UsageError(f"topic {topic} has been created again; land it first (headrace load --once), then rewind")
+            del ends[partition]  # since then nothing has come: what has landed is of the topic before
     if unknown := sorted((to.offsets or {}).keys() - ends.keys()):
         raise UsageError(f"--to: partition {unknown[0]} of {topic} has not landed")
     where = [(topic, partition) for partition in sorted(ends)]
-    starts = {partition: start for (_, partition), (start, _) in topics.bounds(where).items()}
-    if missing := sorted(ends.keys() - starts.keys()):
-        raise PeerError(f"kafka: no answer about partition {missing[0]} of {topic}")
+    starts = {partition: start for partition, (start, _) in bounds.items()}
     wanted = _wanted(topics, where, starts, ends, to)
     for partition, offset in sorted(wanted.items()):
         if offset < starts[partition]:
@@ -77,7 +81,7 @@ def _wanted(
     if to.offsets is not None:
         return dict(to.offsets)
     if to.time_ms is None:
-        return dict(starts)
+        return {partition: starts[partition] for partition in ends}
     at = topics.offsets_at(where, to.time_ms)
     return {partition: ends[partition].offset if offset is None else offset for (_, partition), offset in at.items()}
 

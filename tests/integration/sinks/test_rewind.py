@@ -163,3 +163,27 @@ def test_what_retention_has_taken_is_not_rewound_to(pipeline: Pipeline) -> None:
     assert rewind(pipeline, "short", "1h") == 0  # a time, looked up in Kafka
     assert offsets(pipeline, "short") == rows
     is_sound(pipeline, "short")
+
+
+def test_of_a_topic_that_was_created_again_only_what_has_landed_since_is_rewound(pipeline: Pipeline) -> None:
+    def load() -> None:
+        Loader(config(pipeline, "again"), SystemClock(), once=True, landed=str, rewind=None).run(Event())
+
+    pipeline.create_topic("again", partitions=3)
+    for partition in range(3):
+        pipeline.produce("again", [b'{"n": 1}'] * 10, partition=partition)
+    load()
+    pipeline.delete_topic("again")
+    pipeline.create_topic("again", partitions=2)  # one fewer, and to one of them nothing comes
+    pipeline.produce("again", [b'{"n": 2}'] * 5, partition=0)
+    with pytest.raises(UsageError, match="has been created again; land it first"):
+        rewind(pipeline, "again", "beginning")
+    load()
+    rows = offsets(pipeline, "again")
+    assert len(rows) == 35
+    with pytest.raises(UsageError, match="partition 1 of again has not landed"):
+        rewind(pipeline, "again", "1:0")
+    assert rewind(pipeline, "again", "beginning") == 0
+    assert (fold(pipeline, "again").generation, offsets(pipeline, "again")) == (2, rows)
+    load()
+    is_sound(pipeline, "again")
