@@ -35,17 +35,11 @@ _PLAN: Final = ["explain_key", "explain_value"]
 
 def rows_of(reader: "pa.RecordBatchReader") -> Iterator[tuple[Any, ...]]:
     """The rows of Arrow batches as Python values; a map is a dict."""
+    from headrace.jobs.far_times import values_of
+
     for batch in reader:
-        columns = [[plain(value) for value in _values(column)] for column in batch.columns]
+        columns = [[plain(value) for value in values_of(column)] for column in batch.columns]
         yield from zip(*columns, strict=True) if columns else ((),) * batch.num_rows
-
-
-def _values(column: Any) -> list[Any]:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return list(column.to_pylist(maps_as_pydicts="lossy"))
 
 
 def plain(value: Any) -> Any:
@@ -67,8 +61,8 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case dict():
             return {str(plain(key)): plain(item) for key, item in value.items()}
-        case tuple() if hasattr(value, "_asdict"):  # an interval
-            return {key: item for key, item in value._asdict().items() if item}
+        case tuple() if hasattr(value, "nanoseconds"):  # an interval
+            return {key: item for key in ("months", "days", "nanoseconds") if (item := getattr(value, key))}
         case uuid.UUID() | _:
             return str(value)
 

@@ -3,6 +3,7 @@ import decimal
 import io
 import json
 
+import pyarrow as pa
 import pytest
 
 from headrace.jobs import output
@@ -31,6 +32,7 @@ def table(names, rows, stream=None):
         (b"a\\\xff\n", "a\\x5C\\xFF\\x0A"),
         ([b"x", {1: dt.date(2026, 1, 2)}], ["x", {"1": "2026-01-02"}]),
         (True, True),
+        (pa.scalar(pa.MonthDayNano([1, 0, 5])).as_py(), {"months": 1, "nanoseconds": 5}),
     ],
 )
 def test_values_are_said_as_json_can(value, said):
