@@ -185,6 +185,8 @@ class HdfsStore:
             return Put.UNKNOWN
 
     def move(self, source: str, target: str) -> None:
+        if source == target:
+            return
         from_, to = self._at(source), self._at(target)
         with _errors(from_):
             for tries in range(RENAME_TRIES):

@@ -106,7 +106,7 @@ class LocalStore:
         """Link, then unlink: unlike rename(2), link does not overwrite. The next move finishes what a crash left between."""
         from_, to = self.root / source, self.root / target
         with _errors(from_):
-            if not from_.exists():
+            if source == target or not from_.exists():
                 return
             make_directory(to.parent, self.root)
             try:

@@ -8,7 +8,6 @@ beside that and success leaves open whether it happened, except a refusal.
 
 import contextlib
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import BufferedReader
@@ -16,8 +15,10 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import parse_qs, urlsplit
 
 from headrace.errors import CorruptError, StorageError, UsageError
+from headrace.sinks.stores import credentials
 from headrace.sinks.stores.buffered import buffered
 from headrace.sinks.stores.listed_sizes import listed_sizes
+from headrace.sinks.stores.object_errors import errors, is_refusal, said
 from headrace.sinks.stores.spool import SpooledFile
 from headrace.sinks.table import names
 from headrace.sinks.table.store import Entry, NewFile, Put
@@ -25,6 +26,8 @@ from headrace.sinks.table.store import Entry, NewFile, Put
 THREADS: Final = 16
 RETRIES: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=20)}
 """Short, since whoever calls tries again, and between two tries hears that it is to end; a request's own time-out is 30 s."""
+ONCE: Final = timedelta(seconds=2)
+"""For the question whether there are credentials at all; a machine that has a role says so in milliseconds."""
 OPTIONS: Final = ("endpoint", "region")
 
 
@@ -48,15 +51,29 @@ def connect(url: str, spool: str | None) -> "ObjectRoot":
         asked["base_url"] = asked.pop("endpoint")
     plain = parts._replace(query="", scheme="gs" if parts.scheme == "gcs" else parts.scheme).geturl().rstrip("/")
     try:
-        from obstore.store import from_url
-
-        client = {"allow_http": True} if any(value.startswith("http://") for value in asked.values()) else {}
-        store = from_url(plain, config=asked, client_options=client, retry_config=RETRIES)  # type: ignore[call-overload]
+        store = _client(plain, asked, timedelta(seconds=30), RETRIES)
+        once = _client(plain, asked, ONCE, {"max_retries": 0})
     except ImportError as error:
         raise UsageError(f"{url}: {error.name} is not installed; run: pip install 'headrace[objects]'") from error
     except Exception as error:
-        raise UsageError(f"{url}: {_said(error)}; see docs/stores.md") from error
+        raise UsageError(f"{url}: {said(error)}; see docs/stores.md") from error
+    credentials.demand(urlsplit(plain).scheme, url, lambda: _has_any(once, ""))
     return ObjectRoot(url, plain, store, spool)
+
+
+def _client(plain: str, asked: dict[str, str], timeout: timedelta, retries: dict[str, Any]) -> Any:
+    from obstore.store import from_url
+
+    options: dict[str, Any] = {"timeout": timeout}
+    if any(value.startswith("http://") for value in asked.values()):
+        options["allow_http"] = True
+    return from_url(plain, config=asked, client_options=options, retry_config=retries)  # type: ignore[call-overload]
+
+
+def _has_any(store: Any, prefix: str) -> bool:
+    import obstore
+
+    return any(obstore.list(store, prefix or None, chunk_size=1))
 
 
 class ObjectRoot:
@@ -89,15 +106,13 @@ class ObjectRoot:
         return self._has("")
 
     def _has(self, prefix: str) -> bool:
-        import obstore
-
-        with _errors(f"{self._plain}/{prefix}"):
-            return any(obstore.list(self._store, prefix or None, chunk_size=1))
+        with errors(f"{self._plain}/{prefix}"):
+            return _has_any(self._store, prefix)
 
     def tables(self) -> list[str]:
         import obstore
 
-        with _errors(self._plain):
+        with errors(self._plain):
             found = sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
         logs = self._threads.map(lambda topic: self._has(f"{topic}/{names.LOG}"), found)
         return [topic for topic, has_log in zip(found, logs, strict=True) if has_log]
@@ -124,7 +139,7 @@ class ObjectStore:
         import obstore
 
         above = self._at(directory)
-        with _errors(above):
+        with errors(above):
             if recursive or after:
                 offset = f"{above}/{after}" if after else None
                 found = [one for chunk in obstore.list(self._store, above, offset=offset) for one in chunk]
@@ -143,7 +158,7 @@ class ObjectStore:
     def _get(self, path: str) -> bytes | None:
         import obstore
 
-        with _errors(self._at(path)):
+        with errors(self._at(path)):
             try:
                 return bytes(obstore.get(self._store, self._at(path)).bytes())
             except FileNotFoundError:
@@ -158,8 +173,8 @@ class ObjectStore:
         except (AlreadyExistsError, PreconditionError):
             return self._who_is_there(path)
         except (BaseError, OSError) as error:
-            if _is_refusal(error):
-                raise StorageError(f"{self._at(path)}: {_said(error)}") from error
+            if is_refusal(error):
+                raise StorageError(f"{self._at(path)}: {said(error)}") from error
             return Put.UNKNOWN
         return Put.CREATED
 
@@ -175,10 +190,10 @@ class ObjectStore:
         """Copy, then delete. A name is given once: a target that is there was copied by another, or by us unheard."""
         import obstore
 
-        if source.startswith(names.STAGING):  # nothing ever is
+        if source == target or source.startswith(names.STAGING):  # nothing ever is in staging
             return
         from_, to = self._at(source), self._at(target)
-        with _errors(from_):
+        with errors(from_):
             sizes = [self._size(path) for path in (from_, to)]
             if sizes[0] is None:
                 return
@@ -202,7 +217,7 @@ class ObjectStore:
     def delete(self, path: str) -> None:
         import obstore
 
-        with _errors(self._at(path)), contextlib.suppress(FileNotFoundError):
+        with errors(self._at(path)), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, self._at(path))
 
     def sync_log(self, directory: str) -> None:
@@ -212,7 +227,7 @@ class ObjectStore:
         import obstore
 
         probe = self._at(f"{names.HIDDEN}/.{uuid.uuid4().hex}.tmp")
-        with _errors(probe):
+        with errors(probe):
             obstore.put(self._store, probe, b"")
             now_ms = int(obstore.head(self._store, probe)["last_modified"].timestamp() * 1000)
             with contextlib.suppress(FileNotFoundError):
@@ -225,7 +240,7 @@ class ObjectStore:
     def _upload(self, file: BinaryIO, path: str) -> None:
         import obstore
 
-        with _errors(self._at(path)):
+        with errors(self._at(path)):
             obstore.put(self._store, self._at(path), file)
 
     def open(self, path: str) -> BufferedReader:
@@ -236,31 +251,7 @@ class ObjectStore:
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise StorageError(f"{self._at(path)}: {_said(error)}") from error
+            raise StorageError(f"{self._at(path)}: {said(error)}") from error
 
     def sizes(self, paths: tuple[str, ...]) -> tuple[int | None, ...]:
         return listed_sizes(self.list, self._threads, paths)
-
-
-@contextlib.contextmanager
-def _errors(path: str) -> Iterator[None]:
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StorageError(f"{path}: {_said(error)}") from error
-    except (BaseError, OSError) as error:
-        raise StorageError(f"{path}: {_said(error)}") from error
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether the store has answered that it did nothing: no permission, no such bucket."""
-    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
-    return isinstance(error, PermissionDeniedError | UnauthenticatedError | FileNotFoundError | PermissionError)
-
-
-def _said(error: BaseException) -> str:
-    """What the store says, in one line, without obstore's account of how it asked."""
-    return " ".join(str(error).split("Debug source:")[0].split())[:500]

@@ -83,6 +83,12 @@ def test_moving_what_is_gone_does_nothing(store: Store) -> None:
     assert store.get(("place/a",)) == (b"abc",)
 
 
+def test_a_file_that_is_moved_onto_itself_stays(store: Store) -> None:
+    store.put_if_absent("dt=2026-11-22/a", b"abc")
+    store.move("dt=2026-11-22/a", "dt=2026-11-22/a")
+    assert store.get(("dt=2026-11-22/a",)) == (b"abc",)
+
+
 def test_a_move_never_overwrites_another_file(store: Store) -> None:
     store.put_if_absent("new/a", b"newer")
     store.put_if_absent("place/a", b"old")

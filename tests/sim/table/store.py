@@ -55,7 +55,7 @@ class SimStore:
         self.files[path] = _File(data, self.clock_ms, durable=True)
 
     def move(self, source: str, target: str) -> None:
-        if source not in self.files:
+        if source == target or source not in self.files:
             return
         if target in self.files:
             raise CorruptError(f"{target} exists and is not {source}")
