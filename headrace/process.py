@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,10 +71,25 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
 
 
 def stop_event() -> threading.Event:
-    """An event that SIGTERM and SIGINT set (for parts that run on threads)."""
+    """An event that SIGTERM and SIGINT set (for parts that run on threads).
+
+    Also while the main thread is in a call that does not return, of a store's client for one, where Python runs no handler: the
+    signal's number comes through a socket to a thread that waits for it.
+    """
     stop = threading.Event()
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
+
+    def hear() -> None:
+        with told:  # never closed: the number of its descriptor must not become another file's
+            while True:
+                if heard.recv(1)[0] in (signal.SIGTERM, signal.SIGINT):
+                    stop.set()
+
+    threading.Thread(target=hear, name="signals", daemon=True).start()
     return stop
 
 

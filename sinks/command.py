@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--to belongs to --rewind TOPIC")
     config = begin(LoadConfig, args)
     stop = stop_event()
-    open_root(config.load.root, spool=config.load.spool).prepare()
+    root = open_root(config.load.root, spool=config.load.spool)
+    root.end_with(stop)
+    root.prepare()
     if args.rewind is not None:
         from headrace.sinks.rewind_command import rewind
 

@@ -11,12 +11,17 @@ _CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>a conflicti
 
 
 class Fate(Enum):
-    """What becomes of a request. CONFLICT: S3's 409 for a conditional put beside another, which has not happened."""
+    """What becomes of a request.
+
+    CONFLICT: S3's 409 for a conditional put beside another, which has not happened. HANG: it is neither passed on nor answered,
+    as long as the proxy lives.
+    """
 
     PASS = "pass"
     LOSE_REQUEST = "lose request"
     LOSE_ANSWER = "lose answer"
     CONFLICT = "conflict"
+    HANG = "hang"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class StoreProxy:
         self.rule: Callable[[Request], Fate] = lambda _: Fate.PASS
         self.fates: list[Fate] = []
         self.answered_bytes = 0
+        self._is_over = threading.Event()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +56,10 @@ class StoreProxy:
                 request = Request(self.command, self.path, dict(self.headers.items()))
                 fate = proxy.rule(request)
                 proxy.fates.append(fate)
+                if fate is Fate.HANG:
+                    proxy._is_over.wait()
+                    self.close_connection = True
+                    return
                 if fate is Fate.CONFLICT:
                     self._answer(409, {"Content-Length": str(len(_CONFLICT))}, _CONFLICT)
                     return
@@ -101,5 +111,6 @@ class StoreProxy:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._is_over.set()
         self._server.shutdown()
         self._server.server_close()

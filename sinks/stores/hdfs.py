@@ -11,11 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BufferedReader, BytesIO
-from typing import BinaryIO, Final, Protocol
+from threading import Event
+from typing import Final
 
 from headrace.errors import CorruptError, StorageError, UsageError
+from headrace.sinks.stores.hdfs_client import Readable, WatchedClient
 from headrace.sinks.stores.listed_sizes import listed_sizes
 from headrace.sinks.stores.spool import SpooledFile
 from headrace.sinks.table import names
@@ -28,46 +29,10 @@ WRITE_PAUSE_S: Final = 1.0
 """A DataNode that has died is offered by the NameNode until it counts as stale or dead (30 s, 10 minutes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A file or directory: absolute path, size, when it was written (the NameNode's clock, ms)."""
-
-    path: str
-    size_bytes: int
-    changed_ms: int
-    is_directory: bool
-
-
-class HdfsClient(Protocol):
-    """What the two clients have in common. Errors are FileNotFoundError and FileExistsError, else OSError or RuntimeError."""
-
-    def status(self, path: str) -> Status: ...
-    def list(self, directory: str, *, recursive: bool) -> Iterator[Status]: ...
-    def open(self, path: str) -> BufferedReader: ...
-
-    def write(self, path: str, data: BinaryIO) -> None:
-        """Make a file where none is, with the directories above it; on return it is closed and replicated."""
-        ...
-
-    def make_directory(self, path: str) -> None: ...
-
-    def rename(self, source: str, target: str) -> None:
-        """Never over another file."""
-        ...
-
-    def delete(self, path: str) -> bool:
-        """Delete a file or an empty directory; whether it was there."""
-        ...
-
-    def rename_stamped(self, source: str, target: str, now_ms: int) -> None:
-        """Rename, and have the file count as changed now; done again where that was done halfway."""
-        ...
-
-
 class HdfsRoot:
     """A directory of tables on HDFS."""
 
-    def __init__(self, url: str, client: HdfsClient, path: str, spool: str | None) -> None:
+    def __init__(self, url: str, client: WatchedClient, path: str, spool: str | None) -> None:
         self._url, self._client, self._path, self._spool = url.rstrip("/"), client, path.rstrip("/"), spool
         self._threads = ThreadPoolExecutor(THREADS, "hdfs")
 
@@ -109,6 +74,9 @@ class HdfsRoot:
     def table(self, topic: str) -> "HdfsStore":
         return HdfsStore(self._client, f"{self._path}/{topic}", self._spool, self._threads)
 
+    def end_with(self, stop: Event) -> None:
+        self._client.watch.end_with(stop)
+
     def location(self, topic: str, path: str) -> str:
         return f"{self._url.partition('?')[0]}/{topic}/{path}".rstrip("/")
 
@@ -118,7 +86,7 @@ class HdfsStore:
 
     stages = True
 
-    def __init__(self, client: HdfsClient, path: str, spool: str | None, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, client: WatchedClient, path: str, spool: str | None, threads: ThreadPoolExecutor) -> None:
         self._client, self._path, self._spool, self._threads = client, path, spool, threads
 
     def _at(self, path: str) -> str:
@@ -245,9 +213,11 @@ class HdfsStore:
             return now_ms
 
     def create(self, path: str) -> NewFile:
-        return SpooledFile(self._spool, lambda file: self._upload(file, path), lambda: self.delete(path))
+        return SpooledFile(
+            self._spool, lambda file: self._upload(file, path), lambda: self.delete(path), self._client.watch.heard
+        )
 
-    def _upload(self, file: BinaryIO, path: str) -> None:
+    def _upload(self, file: Readable, path: str) -> None:
         with _errors(self._at(path)):
             self._client.write(self._at(path), file)
 

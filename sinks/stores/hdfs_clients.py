@@ -5,21 +5,24 @@ fail-over, Kerberos, wire encryption. docs/stores.md says what each can do.
 """
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from headrace.errors import UsageError
 from headrace.sinks.stores.buffered import buffered
-from headrace.sinks.stores.hdfs import HdfsClient, HdfsRoot, Status
+from headrace.sinks.stores.hdfs import HdfsRoot
+from headrace.sinks.stores.hdfs_client import HdfsClient, Readable, Status, WatchedClient
+from headrace.sinks.stores.watch import Watch
 
 PIECE_BYTES: Final = 1 << 20
 
 
-def connect(url: str, spool: str | None) -> HdfsRoot:
+def connect(url: str, spool: str | None, watch: Watch) -> HdfsRoot:
     """The root at `hdfs://NAMENODE[:PORT]/PATH[?client=libhdfs]`; `hdfs:///PATH` is on the site's default file system.
 
     Raises:
@@ -39,7 +42,7 @@ def connect(url: str, spool: str | None) -> HdfsRoot:
         raise UsageError(f"{url}: {error.name} is not installed; run: pip install 'headrace[hdfs]'") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(f"{url}: {str(error).strip().splitlines()[0]}; see docs/stores.md, HDFS") from error
-    return HdfsRoot(plain + (f"?client={kind}" if kind != "native" else ""), client, parts.path, spool)
+    return HdfsRoot(plain + (f"?client={kind}" if kind != "native" else ""), WatchedClient(client, watch), parts.path, spool)
 
 
 class NativeClient:
@@ -59,7 +62,7 @@ class NativeClient:
     def open(self, path: str) -> BufferedReader:
         return buffered(self._client.read(path))
 
-    def write(self, path: str, data: BinaryIO) -> None:
+    def write(self, path: str, data: Readable) -> None:
         writer = self._client.create(path)
         while piece := data.read(PIECE_BYTES):
             writer.write(piece)
@@ -99,7 +102,7 @@ class LibhdfsClient:
     def status(self, path: str) -> Status:
         (info,) = self._fs.get_file_info([path])
         if info.type == self._kinds.NotFound:
-            raise FileNotFoundError(path)
+            raise OSError(f"{path}: HDFS has not said what it is") if self._direct.exists(path) else FileNotFoundError(path)
         return self._status(info)
 
     def _status(self, info: Any) -> Status:
@@ -112,29 +115,25 @@ class LibhdfsClient:
     def open(self, path: str) -> BufferedReader:
         return buffered(self._fs.open_input_file(path))
 
-    def write(self, path: str, data: BinaryIO) -> None:
-        if self._exists(path):  # to open it for writing would empty it
+    def write(self, path: str, data: Readable) -> None:
+        if self._direct.exists(path):  # to open it for writing would empty it
             raise FileExistsError(path)
         with self._fs.open_output_stream(path) as stream:
             while piece := data.read(PIECE_BYTES):
                 stream.write(piece)
             stream.flush()
 
-    def _exists(self, path: str) -> bool:
-        (info,) = self._fs.get_file_info([path])
-        return bool(info.type != self._kinds.NotFound)
-
     def make_directory(self, path: str) -> None:
         self._fs.create_dir(path, recursive=True)
 
     def rename(self, source: str, target: str) -> None:
         """Hadoop's old rename: it fails where a file is in the way, and moves *into* a directory that is."""
-        if self._exists(target):
+        if self._direct.exists(target):
             raise FileExistsError(target)
         self._direct.rename(source, target)
 
     def delete(self, path: str) -> bool:
-        if not self._exists(path):
+        if not self._direct.exists(path):
             return False
         self._direct.delete(path)
         return True
@@ -157,6 +156,14 @@ class _Libhdfs:
         self._fs = ctypes.c_void_p(self._c.hdfsBuilderConnect(builder))
         if not self._fs:
             raise OSError(f"libhdfs cannot connect to {name_node}")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or directory. To pyarrow every error is an absent file, a NameNode that hangs too."""
+        if self._c.hdfsExists(self._fs, path.encode()) == 0:
+            return True
+        if (number := ctypes.get_errno()) != errno.ENOENT:
+            raise OSError(number, f"{path}: {os.strerror(number)}")
+        return False
 
     def rename(self, source: str, target: str) -> None:
         self._checked(self._c.hdfsRename(self._fs, source.encode(), target.encode()), f"rename to {target}")

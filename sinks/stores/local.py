@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
+from threading import Event
 
 from headrace.errors import CorruptError, StorageError
 from headrace.process import writable_directory
@@ -39,6 +40,9 @@ class LocalRoot:
 
     def table(self, topic: str) -> "LocalStore":
         return LocalStore(self.directory / topic)
+
+    def end_with(self, stop: Event) -> None:
+        """A local disk answers, or nothing can be done."""
 
     def location(self, topic: str, path: str) -> str:
         return str(self.directory / topic / path)

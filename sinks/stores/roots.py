@@ -2,10 +2,13 @@
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Event
 from typing import Final, Protocol
 
 from headrace.errors import UsageError
+from headrace.sinks.stores import watch
 from headrace.sinks.stores.local import LocalRoot
+from headrace.sinks.stores.watch import Watch
 from headrace.sinks.table.store import Store
 
 SCHEMES: Final = ("file", "hdfs", "s3", "gs", "gcs", "abfs", "abfss")
@@ -28,6 +31,10 @@ class Root(Protocol):
 
     def table(self, topic: str) -> Store:
         """The store of one table, which need not exist yet."""
+        ...
+
+    def end_with(self, stop: Event) -> None:
+        """From when `stop` is set, let this process end although the store does not answer."""
         ...
 
     def location(self, topic: str, path: str) -> str:
@@ -57,12 +64,17 @@ def _connect(url: str, spool: str | None) -> Root:
     if scheme == "hdfs":
         from headrace.sinks.stores import hdfs_clients
 
-        return hdfs_clients.connect(url, spool)
+        return hdfs_clients.connect(url, spool, _watch())
     if scheme in SCHEMES:
         from headrace.sinks.stores import objects
 
-        return objects.connect(url, spool)
+        return objects.connect(url, spool, _watch())
     raise UsageError(f"{url}: no store is known by {scheme}://; give a path, or a URL with {', '.join(SCHEMES)}")
+
+
+@lru_cache(maxsize=1)
+def _watch() -> Watch:
+    return watch.start()
 
 
 def local_directory(root: Path | str, who: str) -> Path:

@@ -8,9 +8,10 @@ has no name, so that nothing of it outlives this process, however it ends.
 import tempfile
 import time
 from collections.abc import Callable
-from typing import BinaryIO, Final
+from typing import Final
 
 from headrace.errors import StorageError
+from headrace.sinks.stores.watch import Carried
 
 TRIES: Final = 5
 PAUSE_S: Final = 1.0
@@ -18,7 +19,7 @@ PATIENCE_S: Final = 20.0
 """After the first failure: a try at a store that does not answer takes half a minute, and a loader that is to end waits."""
 BUFFER_BYTES: Final = 1 << 17
 
-Upload = Callable[[BinaryIO], None]
+Upload = Callable[[Carried], None]
 
 
 class SpooledFile:
@@ -28,14 +29,15 @@ class SpooledFile:
         upload: puts a local file, read from its start, into the store, whole and durable; StorageError: it may be there in
             part.
         remove: deletes what is there of it; StorageError.
+        heard: told whenever the store has taken some.
     """
 
-    def __init__(self, directory: str | None, upload: Upload, remove: Callable[[], None]) -> None:
+    def __init__(self, directory: str | None, upload: Upload, remove: Callable[[], None], heard: Callable[[], None]) -> None:
         try:
             self._file = tempfile.TemporaryFile(dir=directory, buffering=BUFFER_BYTES)  # noqa: SIM115 - outlives this block
         except OSError as error:
             raise StorageError(f"spool {directory or tempfile.gettempdir()}: {error.strerror or error}") from error
-        self._upload, self._remove = upload, remove
+        self._upload, self._remove, self._heard = upload, remove, heard
         self._is_begun = False
         self._is_finished = False
 
@@ -45,14 +47,15 @@ class SpooledFile:
     def finish(self) -> None:
         """Upload it; a failed upload is removed and tried again, since nobody knows the name yet."""
         self._is_begun = True
+        carried = Carried(self._file, self._heard)  # type: ignore[arg-type]  # it is a binary file
         first_failure_s: float | None = None
         for tries in range(TRIES):
             try:
-                self._file.seek(0)
+                carried.seek(0)
                 if tries:
                     time.sleep(PAUSE_S * tries)
                     self._remove()
-                self._upload(self._file)  # type: ignore[arg-type]  # it is one
+                self._upload(carried)
                 break
             except StorageError:
                 first_failure_s = first_failure_s or time.monotonic()

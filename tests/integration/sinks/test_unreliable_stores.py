@@ -1,16 +1,21 @@
 """Real object stores that answer late, not at all, or not as they must: what the loader makes of it."""
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from threading import Event
+from datetime import timedelta
+from threading import Event, Thread
 
 import pytest
 
+from headrace import cli
 from headrace.clock import SystemClock
 from headrace.sinks.check import check_root
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.loader import Loader
+from headrace.sinks.stores import objects
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.store import Put
 from tests.integration.sinks.pipeline import Pipeline
@@ -100,7 +105,7 @@ def test_answers_lost_and_conflicts_met_while_landing_neither_lose_nor_repeat_ro
     for _ in range(4):
         pipeline.produce("shaky", (b"%d" % n for n in range(100)))
         Loader(LoadConfig.model_validate(body), SystemClock(), once=True, landed=str, rewind=None).run(Event())
-    assert set(proxy.fates) == set(Fate)
+    assert set(proxy.fates) == set(Fate) - {Fate.HANG}
     is_landed_once(url, ["shaky"], 400)
 
 
@@ -121,3 +126,78 @@ def test_a_loader_whose_put_is_never_answered_ends_when_asked_and_its_rows_land_
     proxy.rule = commits()
     pipeline.load_once(root=url, topics=["unanswered"])
     is_landed_once(url, ["unanswered"], 100)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that are reached from now on are given half a second to answer."""
+    monkeypatch.setattr(objects, "ANSWER", timedelta(seconds=0.5))
+    monkeypatch.setitem(objects.RETRIES, "retry_timeout", objects.ANSWER)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("command", [["files", "orders", "--root"], ["check"], ["compact", "--root"], ["expire", "--root"]])
+def test_a_command_beside_a_store_that_hangs_says_so_after_one_request(
+    command: list[str], proxied: Proxied, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, proxy = proxied("moto")
+    proxy.rule = lambda _: Fate.HANG
+    options = ["--older-than", "1d"] if command[0] == "expire" else []
+    assert cli.main([*command, url, *options]) == 1
+    assert proxy.fates == [Fate.HANG]
+    assert url.partition("?")[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_loader_beside_a_store_that_hangs_ends_and_its_rows_land_at_the_next_start(
+    proxied: Proxied, pipeline: Pipeline
+) -> None:
+    url, proxy = proxied("versitygw")
+    topics = ["hanging-1", "hanging-2", "hanging-3"]
+    for topic in topics:
+        pipeline.create_topic(topic)
+        pipeline.produce(topic, (b"%d" % n for n in range(100)))
+    body = {"load": {"root": url, "topics": topics}, "kafka": {"bootstrap.servers": pipeline.bootstrap}}
+    loader = Loader(LoadConfig.model_validate(body), SystemClock(), once=False, landed=str, rewind=None)
+    stop = Event()
+    running = Thread(target=loader.run, args=(stop,))
+    running.start()
+    deadline = time.monotonic() + 30
+    while sum(one.read for _, one in loader.standings.partitions()) < 300:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    proxy.rule = lambda request: Fate.HANG if request.is_commit else Fate.PASS
+    stop.set()
+    running.join(15)
+    assert not running.is_alive()
+    assert proxy.fates.count(Fate.HANG) == 1  # the other tables are not tried
+    proxy.rule = commits()
+    pipeline.load_once(root=url, topics=topics)
+    is_landed_once(url, topics, 100)
+
+
+def test_a_process_whose_call_into_a_store_never_returns_ends_when_asked() -> None:
+    script = """
+import ctypes
+from headrace.process import stop_event
+from headrace.sinks.stores import watch
+
+watch.LAST_WAIT_S, watch.LOOK_INTERVAL_S = 0.2, 0.05
+watched = watch.start()
+watched.end_with(stop_event())
+mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+with watched.asking("orders/log/7.json"):
+    libc.pthread_mutex_lock(mutex)
+    print("asking", flush=True)
+    libc.pthread_mutex_lock(mutex)  # no signal interrupts it, and no handler of Python's runs
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"asking\n"
+        process.terminate()
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert b"given up: the store has told nothing for 0.2 s: orders/log/7.json" in said
