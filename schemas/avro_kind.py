@@ -34,6 +34,8 @@ _PARSE_ERRORS: Final = (
 
 _MOST_FIELDS: Final = 10_000  # of a record: the library's work grows with the square
 _MOST_BRANCHES: Final = 500  # of a union: each is compared with each
+_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_NAMED: Final = ("record", "error", "enum", "fixed")
 
 
 class _Named(Protocol):
@@ -141,21 +143,23 @@ def _java(message: str) -> str:
 def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
     """Check a schema by two libraries: each lets through what the other finds (defaults here, duplicate names there).
 
+    Names are checked as Java checks them: those of types and fields, and nothing of a namespace, which may have hyphens.
+
     Raises:
         InvalidSchemaError: it is none.
     """
     try:
-        names = avro.name.Names()
+        names = avro.name.Names(validate_names=False)
         named: dict[str, Any] = {}
         referred: dict[str, Any] = {}
         for one in references:
             other = json.loads(one.text)
-            avro.schema.make_avsc_object(other, names, validate_enum_symbols=True)
+            avro.schema.make_avsc_object(other, names, validate_enum_symbols=True, validate_names=False)
             fastavro.parse_schema(other, named_schemas=named)
             referred |= definitions(other)
         tree = json.loads(text)
-        _check_sizes(tree)
-        parsed = avro.schema.make_avsc_object(tree, names, validate_enum_symbols=True)
+        _check_tree(tree)
+        parsed = avro.schema.make_avsc_object(tree, names, validate_enum_symbols=True, validate_names=False)
         canonical = _canonical(fastavro.parse_schema(tree, named_schemas=named))
         texts = [_compact(written(tree)), _compact(written(tree, referred))]
     except _PARSE_ERRORS as error:
@@ -163,7 +167,8 @@ def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
     return AvroSchema(texts[0], texts[1], json.dumps(canonical, sort_keys=True), parsed)
 
 
-def _check_sizes(tree: Any) -> None:
+def _check_tree(tree: Any) -> None:
+    """Sizes and names, which the libraries do not check, or otherwise."""
     waiting = [tree]
     while waiting:
         one = waiting.pop()
@@ -172,12 +177,23 @@ def _check_sizes(tree: Any) -> None:
                 raise ValueError(f"a union of {len(one)} schemas: {_MOST_BRANCHES} are the most")
             waiting += one
         elif isinstance(one, dict):
+            if one.get("type") in _NAMED:
+                _check_name(one.get("name"), "type")
             fields = one.get("fields")
             if isinstance(fields, list):
                 if len(fields) > _MOST_FIELDS:
                     raise ValueError(f"a record of {len(fields)} fields: {_MOST_FIELDS} are the most")
-                waiting += [each.get("type") for each in fields if isinstance(each, dict)]
+                for each in fields:
+                    if isinstance(each, dict):
+                        _check_name(each.get("name"), "field")
+                        waiting.append(each.get("type"))
             waiting += [one.get(name) for name in ("type", "items", "values")]
+
+
+def _check_name(name: Any, what: str) -> None:
+    own = name.rpartition(".")[2] if isinstance(name, str) and what == "type" else name
+    if isinstance(own, str) and not _NAME.fullmatch(own):
+        raise ValueError(f"{name[:100]!r} is no name of a {what}: a letter or `_`, then letters, digits and `_`")
 
 
 def _compact(tree: Any) -> str:

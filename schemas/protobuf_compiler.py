@@ -27,6 +27,7 @@ _MAX_MESSAGE: Final = 500
 _NOISE: Final = re.compile(r"^WARNING: |^[IW]\d{4} |: warning: ")
 _OF_ITS_NAME: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
 """What the name of an import can be guilty of; all else is the disk's fault."""
+_KNOWN: Final = Path(__file__).parent / "known"
 _KEPT: Final = 64
 _KEPT_LENGTH: Final = 16 * 1024
 
@@ -35,7 +36,8 @@ def compiled(text: str, imports: Sequence[tuple[str, str]] = ()) -> list[Any]:
     """The `FileDescriptorProto`s of what a schema imports, each after what it imports itself, and last of itself, as MAIN_FILE.
 
     Args:
-        imports: (name that it is imported by, text); `google/protobuf/*.proto` need not be among them.
+        imports: (name that it is imported by, text); those that everybody knows need not be among them, as in Confluent's
+            registry: `google/protobuf/*.proto`, `google/type/*.proto` and Confluent's own.
     Raises:
         InvalidSchemaError: it does not compile, or not within the deadline; the message names line and column, both from 1.
         PeerError: there is no compiler, or no room for its files: this says nothing of the schema.
@@ -84,14 +86,21 @@ def _write(path: Path, text: str) -> None:
         raise InvalidSchemaError(f"its file {path.name[:100]!r} cannot be written: {error}") from error
 
 
+def _folder(package: str) -> Path | None:
+    found = find_spec(package)
+    return Path(found.submodule_search_locations[0]) if found is not None and found.submodule_search_locations else None
+
+
 def _run_compiler(root: Path) -> None:
-    found = find_spec("grpc_tools")
-    if found is None or not found.submodule_search_locations:
+    tools, types = _folder("grpc_tools"), _folder("google.type")
+    if tools is None:
         raise PeerError("Protobuf schemas need their compiler, which is missing; run: pip install 'headrace[sinks]'")
     command = [
         *(sys.executable, "-I", "-m", "grpc_tools.protoc"),
         f"--proto_path={root / 'in'}",
-        f"--proto_path={Path(found.submodule_search_locations[0]) / '_proto'}",
+        f"--proto_path={tools / '_proto'}",
+        f"--proto_path={_KNOWN}",
+        *([] if types is None else [f"--proto_path=google/type={types}"]),
         "--include_imports",
         f"--descriptor_set_out={root / 'out'}",
         MAIN_FILE,

@@ -139,7 +139,7 @@ def _normalizes(request: web.Request, subject: str) -> bool:
 def _references(request: web.Request, subject: str, body: Mapping[str, Any]) -> tuple[Reference, ...]:
     references = parse_references(body.get("references"))
     if references is None:
-        raise InvalidSchemaError('references are a list of {"name": "…", "subject": "…", "version": 1}')
+        raise RestError(400, 400, 'references are a list of {"name": "…", "subject": "…", "version": 1}')
     store, context = request.app[REGISTRY].store, split(subject)[0]
     found = []
     for one in references:

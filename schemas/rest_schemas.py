@@ -8,6 +8,7 @@ from headrace.schemas import judging
 from headrace.schemas.contract import rule_types
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.kinds import KINDS
+from headrace.schemas.records import MAX_ID
 from headrace.schemas.refusals import RestError
 from headrace.schemas.requests import (
     REGISTRY,
@@ -53,8 +54,8 @@ async def _with_id(request: web.Request, *, named: bool = True) -> list[Version]
     context, name = context_of(request), ""
     if subject := request.query.get("subject"):
         context, name = split(unaliased(request, named_subject(request, subject, may_be_context=True)))
-    if not (wanted.isdecimal() and wanted.isascii() and len(wanted) <= 10):
-        raise RestError(404, 40403, f"Schema {wanted[:100]} not found")
+    if not (wanted.isdecimal() and wanted.isascii() and len(wanted) <= 10 and int(wanted) <= MAX_ID):
+        raise RestError(404, 404, "HTTP 404 Not Found")  # there is no such path
     found = await registry.known(lambda: registry.store.with_id(int(wanted), context) or None) or []
     mine = [one for one in found if split(one.subject)[1] == name]
     if name and not mine and context == DEFAULT_CONTEXT:  # a name without a context may be in any

@@ -53,6 +53,25 @@ def test_it_is_written_in_one_way_and_nothing_is_lost(text: str, references: lis
     assert problems("FULL", normal, parsed) == []
 
 
+def test_what_everybody_knows_is_imported_without_a_reference() -> None:
+    imports = (
+        "google/type/money.proto",
+        "confluent/meta.proto",
+        "confluent/type/decimal.proto",
+        "confluent/types/decimal.proto",
+    )
+    head = 'syntax = "proto3"; package p;' + "".join(f'import "{name}";' for name in imports)
+    fields = 'google.type.Money m = 1; confluent.type.Decimal d = 2; string s = 3 [(confluent.field_meta).tags = "PII"];'
+    parsed = message(fields, head=head)
+    assert '  string s = 3 [(confluent.field_meta) = { tags: "PII" }];' in parsed.text
+    assert parse(parsed.serialized).text == parsed.text
+    own = message("Cash m = 1;", "message Cash { string currency_code = 1; int64 units = 2; int32 nanos = 3; }")
+    [broken] = problems("BACKWARD", own, message("google.type.Money m = 1;", head=head))
+    assert "from Money to Cash" in broken
+    with pytest.raises(InvalidSchemaError, match=r"google/api/http\.proto: File not found"):
+        parse('syntax = "proto3"; import "google/api/http.proto";')
+
+
 def test_normalized_the_order_of_fields_and_imports_does_not_count() -> None:
     imports = ['import "google/protobuf/any.proto";', 'import "google/protobuf/timestamp.proto";']
     fields = ["google.protobuf.Any a = 1;", "google.protobuf.Timestamp t = 2;"]
