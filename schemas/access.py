@@ -54,6 +54,7 @@ _NEEDED = {
     ("GET", "/mode"): "READ",
     ("GET", "/mode/{subject}"): "READ",
     ("POST", "/subjects/{subject}/versions"): "WRITE",
+    ("DELETE", "/"): "WRITE",  # of a context
     ("DELETE", "/subjects/{subject}"): "WRITE",
     ("DELETE", "/subjects/{subject}/versions/{version}"): "WRITE",
     ("PUT", "/config"): "ALTER_CONFIGS",

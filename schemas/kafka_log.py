@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from headrace.errors import HeadraceError, PeerError
 from headrace.librdkafka import checked_keys, reason
-from headrace.schemas.registry import LogReader, LogRecord
+from headrace.schemas.schema_log import LogReader, LogRecord
 
 logger = logging.getLogger(__name__)
 _ACK_MS: Final = 10_000

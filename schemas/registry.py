@@ -7,8 +7,8 @@ force. The log may be shared with other registries: `store.py` says how they agr
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from headrace.errors import PeerError
 from headrace.schemas import contract, judging
@@ -16,20 +16,19 @@ from headrace.schemas.records import (
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,
-    Entry,
     ModeKey,
     SchemaKey,
     SchemaValue,
     encode_config,
     encode_deletion,
     encode_mode,
-    read,
     schema_value,
 )
 from headrace.schemas.refusals import RestError
 from headrace.schemas.schema import Schema
+from headrace.schemas.schema_log import LogRecord, SchemaLog
 from headrace.schemas.store import SchemaStore, Version
-from headrace.schemas.subjects import split
+from headrace.schemas.subjects import joined, split
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,49 +36,6 @@ _READ_BACK_S: Final = 15.0
 _TRIES: Final = 100
 NEXT: Final = -1  # as a version: whatever is next, and its metadata says so
 _FROM_CONFIG: Final = {"defaultMetadata", "overrideMetadata", "defaultRuleSet", "overrideRuleSet"}
-
-
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """One record of the log; `offset` + 1 is where the next one is, or later. Made off the loop: `entry` is parsed."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    entry: Entry | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "entry", read(self.key, self.value))
-
-
-class LogReader(Protocol):
-    """Who follows the log; called on the event loop."""
-
-    def on_records(self, records: Sequence[LogRecord]) -> None:
-        """The next records, in order."""
-
-    def on_end(self, offset: int) -> None:
-        """All records before `offset` have been given, and it was the log's end."""
-
-
-class SchemaLog(Protocol):
-    """The topic `_schemas`; the one on Kafka and the one in memory pass the same contract tests."""
-
-    async def append(self, key: bytes, value: bytes | None) -> int:
-        """Write one record, acknowledged by all in-sync replicas, and return its offset.
-
-        Raises:
-            PeerError: it was not acknowledged; it may be in the log all the same.
-        """
-        ...
-
-    async def end_offset(self) -> int:
-        """Where the next record will go.
-
-        Raises:
-            PeerError: the broker does not say.
-        """
-        ...
 
 
 class Registry:
@@ -308,6 +264,17 @@ class Registry:
             await self._write(ConfigKey(subject).encode(), None)
         if self.store.settings.mode(subject) is not None:
             await self._write(ModeKey(subject).encode(), None)
+
+    async def delete_context(self, context: str) -> None:
+        """Delete a context without subjects, and what was set for it; its ids stay their schemas'."""
+        scope = joined(context, "")
+        judging.may_change(self.store, scope)
+        async with self._changing:
+            await self._repair()
+            if judging.within_scope(self.store, scope):
+                raise RestError(422, 42211, f"The specified context '{context}' is not empty.")
+            await self._unset_all(scope)
+            await self._write(ContextKey(context).encode(), None)
 
     async def delete_for_good(self, versions: Sequence[Version]) -> None:
         """Delete versions of which nothing shall be left; all must have been deleted softly."""

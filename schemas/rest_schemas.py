@@ -24,7 +24,7 @@ from headrace.schemas.requests import (
     unaliased,
 )
 from headrace.schemas.store import Version
-from headrace.schemas.subjects import DEFAULT_CONTEXT, EVERY_CONTEXT, joined, listed, split, within
+from headrace.schemas.subjects import DEFAULT_CONTEXT, EVERY_CONTEXT, IN_CONTEXT, joined, listed, split, within
 
 routes = web.RouteTableDef()
 _FORMATS: Final = ("resolved", "serialized")
@@ -154,3 +154,15 @@ async def list_contexts(request: web.Request) -> web.Response:
     """The contexts that there are, or those that begin with `contextPrefix`."""
     prefix = request.query.get("contextPrefix", "")
     return answer(page(request, [one for one in request.app[REGISTRY].store.contexts() if one.startswith(prefix)]))
+
+
+@routes.delete(IN_CONTEXT)
+async def delete_context(request: web.Request) -> web.Response:
+    """Delete a context in which there is no subject any more, not even a softly deleted one."""
+    registry, context = request.app[REGISTRY], split(named_subject(request, "", may_be_context=True))[0]
+    if context == DEFAULT_CONTEXT:
+        raise RestError(422, 42205, "The default context cannot be deleted.")
+    if await registry.known(lambda: context in registry.store.contexts() or None) is None:
+        raise RestError(404, 404, f"Context '{context}' not found.")
+    await registry.delete_context(context)
+    return web.Response(status=204)

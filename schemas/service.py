@@ -39,7 +39,7 @@ def application(registry: Registry, access: AccessControl | None = None) -> web.
     for routes in (rest_subjects.routes, rest_schemas.routes, rest_settings.routes):
         for route in routes:
             assert isinstance(route, web.RouteDef)
-            for prefix in ("",) if route.path == "/contexts" else ("", IN_CONTEXT):
+            for prefix in ("",) if route.path.startswith("/contexts") else ("", IN_CONTEXT):
                 for end in ("", "/"):
                     app.router.add_routes([web.route(route.method, prefix + route.path + end, route.handler)])
     return app

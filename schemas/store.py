@@ -82,7 +82,7 @@ class SchemaStore:
         self.settings = Settings()
         self._versions: dict[str, dict[int, Version]] = {}
         self._contexts: dict[str, _Context] = {}
-        self._named_contexts = {DEFAULT_CONTEXT}
+        self._named_contexts: set[str] = set()
         self._guids: dict[str, dict[tuple[str, int], Version]] = {}
         self._referrers: dict[tuple[str, int], dict[tuple[str, int], Version]] = {}
         self._void: dict[SchemaKey, SchemaValue | None] = {}  # keys whose last record is void, or says too little
@@ -100,7 +100,7 @@ class SchemaStore:
             case ModeKey(subject):
                 self.settings.set_mode(subject, entry.body.get("mode"))
             case ContextKey(context):
-                self._named_contexts.add(context)
+                (self._named_contexts.discard if entry.is_empty else self._named_contexts.add)(context)
             case SpentIdKey(context, schema_id):
                 self._apply_spent(context, schema_id, entry.body)
             case DeleteSubjectKey(subject):
@@ -172,9 +172,7 @@ class SchemaStore:
             ids.bare.add(version.value.id)
 
     def _context_of(self, subject: str) -> _Context:
-        context = split(subject)[0]
-        self._named_contexts.add(context)
-        return self._contexts.setdefault(context, _Context())
+        return self._contexts.setdefault(split(subject)[0], _Context())
 
     def repair(self) -> tuple[bytes, bytes] | None:
         """A record to write before any other: the last one of its key is void, or an id would be forgotten; None if none is."""
@@ -254,8 +252,9 @@ class SchemaStore:
         return sorted(subject for subject in found if self.versions(subject, deleted=deleted))
 
     def contexts(self) -> list[str]:
-        """All contexts that there are, sorted; the default one always is."""
-        return sorted(self._named_contexts)
+        """All contexts that there are, sorted: those that have a record or a subject, and the default one."""
+        in_use = {context for context, ids in self._contexts.items() if any(ids.versions.values())}
+        return sorted(self._named_contexts | in_use | {DEFAULT_CONTEXT})
 
     def with_id(self, schema_id: int, context: str = DEFAULT_CONTEXT) -> list[Version]:
         """All versions of an id, deleted ones too: data written with them is still there."""

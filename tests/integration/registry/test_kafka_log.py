@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.errors import ConfigError, HeadraceError
 from headrace.schemas.kafka_log import KafkaSchemaLog, UnusableTopicError
-from headrace.schemas.registry import LogReader, SchemaLog
+from headrace.schemas.schema_log import LogReader, SchemaLog
 from tests.processes import broker
 from tests.unit.schemas.schema_log_contract import WAIT_S, Collector, SchemaLogContract
 

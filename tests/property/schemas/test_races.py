@@ -14,8 +14,9 @@ import pytest
 
 from headrace.errors import PeerError
 from headrace.schemas.refusals import RestError
-from headrace.schemas.registry import LogRecord, Registry
+from headrace.schemas.registry import Registry
 from headrace.schemas.schema import Schema
+from headrace.schemas.schema_log import LogRecord
 from headrace.schemas.settings import Settings
 from headrace.schemas.store import SchemaStore
 from headrace.schemas.subjects import split

@@ -1,7 +1,7 @@
 """The log `_schemas` in memory, shared by any number of registries, compacted at will; obeys the contract of `SchemaLog`."""
 
 from headrace.errors import PeerError
-from headrace.schemas.registry import LogReader, LogRecord
+from headrace.schemas.schema_log import LogReader, LogRecord
 
 
 class MemoryLog:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from headrace.schemas.registry import LogReader, LogRecord, SchemaLog
+from headrace.schemas.schema_log import LogReader, LogRecord, SchemaLog
 
 WAIT_S = 20
 

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.schemas.compatibility import problems
 from headrace.schemas.kinds import parse
-from headrace.schemas.registry import LogRecord
+from headrace.schemas.schema_log import LogRecord
 from tests.unit.schemas.memory_log import MemoryLog
 from tests.unit.schemas.rest_api import Api, serve
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace.schemas.registry import LogReader, SchemaLog
+from headrace.schemas.schema_log import LogReader, SchemaLog
 from tests.unit.schemas.memory_log import MemoryLog
 from tests.unit.schemas.schema_log_contract import SchemaLogContract
 

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from headrace.schemas.records import ContextKey
 from headrace.schemas.registry import Registry
 from tests.unit.schemas.memory_log import MemoryLog
 from tests.unit.schemas.rest_api import Api, serve
@@ -266,6 +267,49 @@ def test_deletion_for_good_comes_after_the_soft_one_and_an_id_is_never_another_s
         assert await api("GET", "/subjects/s/versions") == (200, [1])
 
     serve(afterwards, log)
+
+
+def test_a_context_is_deleted_when_nothing_is_left_in_it_and_its_ids_are_not_given_again() -> None:
+    log = MemoryLog()
+
+    async def scenario(api: Api) -> None:
+        await api.register(":.c:a", LONG)
+        await api("PUT", "/contexts/.c/config", {"compatibility": "NONE"})
+        await api("PUT", "/mode/:.c:", {"mode": "READWRITE"})
+        assert await api.refused("DELETE", "/contexts/.c") == (422, 42211)
+        await api("DELETE", "/subjects/:.c:a")
+        assert await api.refused("DELETE", "/contexts/.c") == (422, 42211)
+        await api("DELETE", "/subjects/:.c:a?permanent=true")
+        async with api.client.delete("/contexts/.c") as response:
+            assert (response.status, await response.read()) == (204, b"")
+        assert await api("GET", "/contexts") == (200, ["."])
+        assert await api.refused("GET", "/config/:.c:") == (404, 40408)
+        assert await api.refused("GET", "/mode/:.c:") == (404, 40409)
+        assert await api.refused("DELETE", "/contexts/.c/") == (404, 404)
+        assert await api.refused("DELETE", "/contexts/:.:") == (422, 42205)
+        assert await api.refused("DELETE", "/contexts/c%20d") == (422, 42208)
+        last = {one.key: one for one in log.records}
+        log.records[:] = [one for one in log.records if last[one.key] is one and one.value is not None]
+
+    serve(scenario, log)
+
+    async def afterwards(api: Api) -> None:
+        assert await api("GET", "/contexts") == (200, ["."])
+        assert await api.register(":.c:b", TEXT) == (200, {"id": 2})
+        assert await api("GET", "/contexts") == (200, [".", ".c"])
+
+    serve(afterwards, log)
+
+
+def test_a_context_into_which_somebody_registered_meanwhile_stays() -> None:
+    log = MemoryLog()
+
+    async def scenario(api: Api) -> None:
+        await api.register(":.c:a", LONG)
+        await log.append(ContextKey(".c").encode(), None)  # by a registry that had not yet read the schema
+        assert await api("GET", "/contexts") == (200, [".", ".c"])
+
+    serve(scenario, log)
 
 
 def test_deleting_a_subject_takes_back_what_was_set_for_it() -> None:
