@@ -6,6 +6,7 @@ they add and remove; a compaction changes none, because its rows are the same.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Final
 
 from headrace.errors import StorageError
@@ -68,7 +69,7 @@ def _changes(records: Iterable[CommitRecord]) -> tuple[Change, ...]:
         removed: dict[str, int] = {}
         for file in one.add:
             added[_directory(file.path)] = added.get(_directory(file.path), 0) + file.rows
-        for path in one.remove:
+        for path in filterfalse(names.is_quarantine, one.remove):
             removed[_directory(path)] = removed.get(_directory(path), 0) + 1
         for directory in added.keys() | removed.keys():
             before = changes.get(directory, Change(directory, 0, 0, 0, 0))

@@ -16,7 +16,7 @@ from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import find, open_live, tables
-from headrace.sinks.table.record import DataFile
+from headrace.sinks.table.record import DataFile, Quarantine
 from headrace.sinks.table.store import Store
 
 
@@ -102,7 +102,7 @@ def _check_files(root: Root, topic: str, fold: Fold, report: Report) -> None:
             path = root.location(topic, found.path)
             report.broken.append(f"{path} has {found.size_bytes} bytes, the log says {fold.files[name].bytes}")
         waiting += found.path.startswith(names.STAGING)
-    paths = tuple(quarantine.path for quarantine in fold.quarantined)
+    paths = tuple(fold.quarantined)
     report.broken += [f"{path} is missing" for path, size in zip(paths, store.sizes(paths), strict=True) if size is None]
     if waiting and fold.is_opened:
         report.remarks.append(f"{waiting} live files are still in staging; the next loader moves them")
@@ -114,24 +114,21 @@ def _check_files(root: Root, topic: str, fold: Fold, report: Report) -> None:
 
 def _check_contents(root: Root, topic: str, fold: Fold, report: Report) -> None:
     store = root.table(topic)
-    for quarantine in fold.quarantined:
-        report.broken += _broken_quarantine(store, quarantine.path, quarantine.count)
+    for quarantine in fold.quarantined.values():
+        report.broken += _broken_quarantine(store, quarantine)
     for file in fold.files.values():
         with open_live(str(root), topic, file.path) as data:
             report.broken += [f"{file.path}: {what}" for what in _broken_contents(data, file)]
 
 
-def _broken_quarantine(store: Store, path: str, count: int) -> Iterator[str]:
-    import zstandard
+def _broken_quarantine(store: Store, quarantine: Quarantine) -> Iterator[str]:
+    from headrace.sinks.quarantined import entries
 
     try:
-        with store.open(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as lines:
-            found = sum(piece.count(b"\n") for piece in iter(lambda: lines.read(1 << 20), b""))
-    except (OSError, zstandard.ZstdError) as error:
-        yield f"{path} cannot be read: {error}"
-        return
-    if found != count:
-        yield f"{path} has {found} records, the log says {count}"
+        for _ in entries(store, quarantine):
+            pass
+    except CorruptError as error:
+        yield str(error)
 
 
 def _broken_contents(data: BufferedReader, file: DataFile) -> Iterator[str]:

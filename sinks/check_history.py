@@ -141,7 +141,7 @@ def _broken_in(one: CommitRecord, before: Fold) -> Iterator[str]:
         yield f"a {one.kind} record has ranges"
     if one.kind == "compact":
         yield from _broken_compaction(one, before)
-    if one.kind == "expire" and one.add:
+    if one.kind == "expire" and (one.add or one.quarantine):
         yield "an expire record adds files"
 
 
@@ -183,3 +183,17 @@ def _broken_compaction(one: CommitRecord, before: Fold) -> Iterator[str]:
     before_sum, after_sum = (sum(int(each, 16) for each in files) % (1 << 64) for files in hashes)
     if before_sum != after_sum:
         yield "a compaction changes the content hash"
+    yield from _broken_quarantine_merge(one, before)
+
+
+def _broken_quarantine_merge(one: CommitRecord, before: Fold) -> Iterator[str]:
+    gone = [before.quarantined[path] for path in one.remove if path in before.quarantined]
+    made = [one.quarantine] if one.quarantine else []
+    if sum(found.count for found in gone) != sum(found.count for found in made):
+        yield "a compaction changes the number of quarantined records"
+    hashes = [[found.content_hash for found in files if found.content_hash is not None] for files in (gone, made)]
+    if [len(known) for known in hashes] != [len(gone), len(made)]:
+        return  # an earlier headrace has written some, and said none
+    before_sum, after_sum = (sum(int(each, 16) for each in known) % (1 << 64) for known in hashes)
+    if before_sum != after_sum:
+        yield "a compaction changes the content hash of quarantined records"

@@ -53,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
                 "files_before": done.before,
                 "files_after": done.after,
                 "rows": done.rows,
+                "quarantine_before": done.quarantine_before,
+                "quarantine_after": done.quarantine_after,
+                "quarantined": done.quarantined,
                 "overtaken": done.overtaken,
                 "seconds": round(time.monotonic() - began_s, 2),
             }

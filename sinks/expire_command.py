@@ -2,6 +2,7 @@
 
 import argparse
 
+from headrace.errors import UsageError
 from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, print_rows
 from headrace.sinks.places import landed_root
 
@@ -9,22 +10,38 @@ from headrace.sinks.places import landed_root
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace expire`."""
     add_table_arguments(parser)
-    parser.add_argument("--older-than", metavar="AGE", required=True, help="of a file's newest event: 90m, 36h, 30d")
+    parser.add_argument("--older-than", metavar="AGE", help="of a file's newest event: 90m, 36h, 30d")
+    parser.add_argument(
+        "--quarantine-older-than",
+        metavar="AGE",
+        help="of quarantined records, since they were quarantined (default: they stay)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
 def run(args: argparse.Namespace) -> int:
     """Expire tables, and print what went from each. Files are deleted a day later, for readers in flight."""
     from headrace.clock import SystemClock
-    from headrace.sinks.expire import expire_table
+    from headrace.sinks.expire import Ages, expire_table
 
+    if args.older_than is None and args.quarantine_older_than is None:
+        raise UsageError("nothing is to expire: give --older-than AGE, --quarantine-older-than AGE, or both")
     clock = SystemClock()
-    before_ms = clock.wall_ms() - age_ms(args.older_than)
+    now_ms = clock.wall_ms()
+    before = Ages(*(None if age is None else now_ms - age_ms(age) for age in (args.older_than, args.quarantine_older_than)))
     root = landed_root(args)
     answers = []
     for topic in chosen_tables(root, args.topics):
-        files = expire_table(root, topic, before_ms, clock, dry_run=args.dry_run)
-        sums = {"rows": sum(file.rows for file in files), "bytes": sum(file.bytes for file in files)}
-        answers.append({"topic": topic, "files": len(files), **sums})
+        gone = expire_table(root, topic, before, clock, dry_run=args.dry_run)
+        answers.append(
+            {
+                "topic": topic,
+                "files": len(gone.files),
+                "rows": sum(file.rows for file in gone.files),
+                "bytes": sum(file.bytes for file in gone.files),
+                "quarantine_files": len(gone.quarantine),
+                "quarantined": sum(one.count for one in gone.quarantine),
+            }
+        )
     print_rows(answers, args.format)
     return 0

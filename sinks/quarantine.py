@@ -2,12 +2,12 @@
 
 import base64
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
+import xxhash
 import zstandard
 
-from headrace.audit import window_start_ms
+from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.errors import StorageError
 from headrace.sinks.messages import headers_of
 from headrace.sinks.table import names
@@ -37,6 +37,7 @@ class QuarantineFile:
         self._stream: Any = None
         self._windows: dict[int, int] = {}
         self._counts: tuple[WindowCount, ...] = ()
+        self._hash = 0
         self.count = 0
         self.closed: Quarantine | None = None
 
@@ -48,22 +49,21 @@ class QuarantineFile:
         """
         timestamp_ms = bad.message.timestamp()[1]
         headers = headers_of(bad.message)
-        self.add_entry(
-            {
-                "version": VERSION,
-                "incarnation": incarnation,
-                "partition": partition,
-                "offset": bad.message.offset(),
-                "timestamp_ms": timestamp_ms,
-                "reason": bad.reason[:MAX_REASON],
-                "key": _text(bad.message.key()),
-                "value": _text(bad.message.value()),
-                "headers": None if headers is None else [[name, _text(value)] for name, value in headers],
-            }
-        )
+        entry = {
+            "version": VERSION,
+            "incarnation": incarnation,
+            "partition": partition,
+            "offset": bad.message.offset(),
+            "timestamp_ms": timestamp_ms,
+            "reason": bad.reason[:MAX_REASON],
+            "key": _text(bad.message.key()),
+            "value": _text(bad.message.value()),
+            "headers": None if headers is None else [[name, _text(value)] for name, value in headers],
+        }
+        self.add_line(json.dumps(entry).encode(), timestamp_ms)
 
-    def add_entry(self, entry: Mapping[str, Any]) -> None:
-        """Append what has been read from such a file.
+    def add_line(self, line: bytes, timestamp_ms: int) -> None:
+        """Append a record as it is written in such a file, without the line's end.
 
         Raises:
             StorageError: the disk failed or is full.
@@ -71,10 +71,11 @@ class QuarantineFile:
         try:
             if self._raw is None:
                 self._open()
-            self._stream.write(json.dumps(entry).encode() + b"\n")
+            self._stream.write(line + b"\n")
         except OSError as error:
             raise self._failed(error) from error
-        window = window_start_ms(entry["timestamp_ms"])
+        self._hash = (self._hash + line_hash(line)) % HASH_MODULUS
+        window = window_start_ms(timestamp_ms)
         self._windows[window] = self._windows.get(window, 0) + 1
         self.count += 1
         if len(self._windows) >= _MOST_APART:
@@ -103,13 +104,18 @@ class QuarantineFile:
         self._raw.finish()
         self._join()
         self._raw = None
-        self.closed = Quarantine(self.path, self.count, self._counts)
+        self.closed = Quarantine(self.path, self.count, self._counts, f"{self._hash:016x}")
         return self.closed
 
     def discard(self) -> None:
         """Give up the file that is still open; it is deleted, unless the store refuses even that."""
         if self._raw is not None:
             self._raw.discard()
+
+
+def line_hash(line: bytes) -> int:
+    """What a record adds to its file's content hash, which depends neither on order nor on how records are cut into files."""
+    return xxhash.xxh64_intdigest(line)
 
 
 def _text(data: bytes | None) -> str | None:

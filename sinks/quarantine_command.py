@@ -78,7 +78,7 @@ def _entries(root: str, topic: str) -> "Iterator[Entry]":
     from headrace.sinks.table.store import carry_out
 
     store = open_root(root).table(topic)
-    for quarantine in carry_out(read_head(), store).quarantined:
+    for quarantine in carry_out(read_head(), store).quarantined.values():
         yield from entries(store, quarantine)
 
 

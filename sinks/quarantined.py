@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import zstandard
 
+from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError, VersionError
-from headrace.sinks.quarantine import VERSION
+from headrace.sinks.quarantine import VERSION, line_hash
+from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import Quarantine
 from headrace.sinks.table.store import Store
 
@@ -20,7 +22,10 @@ MAX_LINE_BYTES: Final = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One undecodable record; `headers` is None where the client could not read them. `body` is all that its file says."""
+    """One undecodable record; `headers` is None where the client could not read them.
+
+    `body` is all that its file says, by `line`.
+    """
 
     incarnation: int
     partition: int
@@ -31,29 +36,36 @@ class Entry:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] | None
     body: dict[str, Any]
+    line: bytes
 
 
 def entries(store: Store, quarantine: Quarantine) -> Iterator[Entry]:
-    """The records of one quarantine file, in order.
+    """The records of one quarantine file, in order, wherever a compaction has moved it meanwhile.
 
     Raises:
-        CorruptError: it is missing, damaged, or has not as many records as the log says.
+        CorruptError: it is missing, damaged, or holds not the records that the log says.
         VersionError: a newer headrace has written it.
     """
-    path, count = quarantine.path, 0
+    path, count, total = quarantine.path, 0, 0
+    if (raw := opened(store, path)) is None:
+        raise CorruptError(f"{path} is missing")
     try:
-        with store.open(path) as raw, zstandard.ZstdDecompressor().stream_reader(raw) as data:
+        with raw, zstandard.ZstdDecompressor().stream_reader(raw) as data:
             lines = io.BufferedReader(data)
             while line := lines.readline(MAX_LINE_BYTES):
-                yield _entry(json.loads(line), f"{path}, line {count + 1}")
-                count += 1
+                line = line.removesuffix(b"\n")
+                yield _entry(line, f"{path}, line {count + 1}")
+                count, total = count + 1, (total + line_hash(line)) % HASH_MODULUS
     except (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         raise CorruptError(f"{path} cannot be read: {error!r}") from error
     if count != quarantine.count:
         raise CorruptError(f"{path} has {count} records, the log says {quarantine.count}")
+    if quarantine.content_hash not in (None, f"{total:016x}"):
+        raise CorruptError(f"{path} has the content hash {total:016x}, the log says {quarantine.content_hash}")
 
 
-def _entry(body: dict[str, Any], where: str) -> Entry:
+def _entry(line: bytes, where: str) -> Entry:
+    body = json.loads(line)
     if body["version"] > VERSION:
         raise VersionError(f"{where} has version {body['version']}; this headrace reads up to {VERSION}: upgrade it")
     headers = body["headers"]
@@ -67,6 +79,7 @@ def _entry(body: dict[str, Any], where: str) -> Entry:
         _bytes(body["value"]),
         None if headers is None else tuple((name, _bytes(value)) for name, value in headers),
         body,
+        line,
     )
 
 

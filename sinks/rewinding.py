@@ -174,7 +174,7 @@ class _Fork:
         """Quarantined records from the targets on are read again; those before stay, together in one file if need be."""
         rest = QuarantineFile(self.store, self.name, self.fold.created_ms)
         try:
-            for found in self.fold.quarantined:
+            for found in self.fold.quarantined.values():
                 windows = Counter(
                     window_start_ms(entry.timestamp_ms) for entry in entries(self.store, found) if self._stays(entry)
                 )
@@ -182,7 +182,7 @@ class _Fork:
                     self.begins.quarantine(replace(found, windows=tuple(map(WindowCount, windows.keys(), windows.values()))))
                     continue
                 for entry in filter(self._stays, entries(self.store, found)):
-                    rest.add_entry(entry.body)
+                    rest.add_line(entry.line, entry.timestamp_ms)
             self.quarantine = rest.close()
         except BaseException:
             rest.discard()

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from headrace.clock import Clock
 from headrace.errors import CorruptError
+from headrace.sinks.compaction import quarantine
 from headrace.sinks.compaction.merging import Merge, holds, opened_rows
 from headrace.sinks.compaction.plan import Candidate, Limits, merges, small_files
 from headrace.sinks.config import Output
@@ -39,12 +40,15 @@ DEFAULT_OUTPUT: Final = Output()
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did: files that went and came, their rows, merges that others overtook."""
+    """What a run did: files that went and came, their rows, merges that others overtook; the same of quarantine files."""
 
     before: int = 0
     after: int = 0
     rows: int = 0
     overtaken: int = 0
+    quarantine_before: int = 0
+    quarantine_after: int = 0
+    quarantined: int = 0
 
 
 def compact_table(
@@ -89,7 +93,31 @@ def compact_table(
             outcome.rows += sum(file.rows for file in files)
             if upkeep.checkpoint_is_due(fold):
                 carry_out(upkeep.write_checkpoint(fold), store)
+    _compact_quarantine(store, limits, clock, outcome)
     return outcome
+
+
+def _compact_quarantine(store: Store, limits: Limits, clock: Clock, outcome: Outcome) -> None:
+    while True:
+        started_ms = clock.monotonic_ms()
+        fold = carry_out(read_head(), store)
+        planned = quarantine.merges(quarantine.written_files(store, fold), limits, clock.wall_ms())
+        if not planned:
+            return
+        merge = planned[0]
+        draft = quarantine.merged(store, merge, fold, clock)
+        done = carry_out(commit(draft, fold, started_ms=started_ms), store, clock)
+        if not isinstance(done, Won):
+            outcome.overtaken += 1
+            logger.warning("a merge of quarantine files came to nothing: %s", done.why)
+            continue
+        outcome.quarantine_before, outcome.quarantine_after = (
+            outcome.quarantine_before + len(merge),
+            outcome.quarantine_after + 1,
+        )
+        outcome.quarantined += sum(one.quarantine.count for one in merge)
+        if upkeep.checkpoint_is_due(done.fold):
+            carry_out(upkeep.write_checkpoint(done.fold), store)
 
 
 def _candidates(store: Store, files: Sequence[DataFile], columns: pa.Schema | None) -> list[Candidate]:

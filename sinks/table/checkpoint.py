@@ -51,7 +51,9 @@ def state(fold: Fold) -> dict[str, Any]:
             for (agent, start), total in sorted(fold.audit.items())
         ],
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
-        "quarantined": [{"path": found.path, "count": found.count, **found.extra} for found in fold.quarantined],
+        "quarantined": [
+            {key: value for key, value in as_json(found).items() if key != "windows"} for found in fold.quarantined.values()
+        ],
         "quarantine_windows": [as_json(window) for window in fold.quarantine_windows],
     }
 
@@ -116,7 +118,7 @@ def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
         fold.lost.append(LostGap(rest.pop("incarnation"), rest.pop("partition"), from_json(Gap, rest)))
     quarantined = [from_json(Quarantine, found) for found in body["quarantined"]]
     if "quarantine_windows" in body:
-        fold.quarantined = quarantined
+        fold.quarantined = {found.path: found for found in quarantined}
         fold.quarantine_windows = tuple(from_json(WindowCount, window) for window in body["quarantine_windows"])
     else:  # an earlier headrace kept them with the files
         for found in quarantined:
@@ -148,4 +150,5 @@ def _fork(body: Mapping[str, Any]) -> Fork:
         frozenset(body["kept"]),
         {file["path"]: from_json(DataFile, file) for file in body["files"]},
         body["state"],
+        frozenset(found["path"] for found in body["state"]["quarantined"]),
     )

@@ -13,7 +13,7 @@ from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
 from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.shown import is_shown
+from headrace.sinks.table.shown import moves_away
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, Verify
 
 ATTEMPT_LIFETIME_MS: Final = 3_600_000
@@ -159,8 +159,8 @@ def _fenced_by(draft: CommitRecord, fold: Fold) -> str:
             return f"partition {landed.partition} has landed up to {end}, this attempt starts at {landed.start}"
         if fold.incarnation(landed.partition) > landed.incarnation:
             return f"partition {landed.partition} has gone on under a later incarnation"
-    for path in (*draft.remove, *draft.keep):
-        if path not in fold.files:
+    for path in (*draft.remove, *draft.keep, *draft.keeps_quarantine):
+        if not fold.has(path):
             return f"{path} is no longer live"
     for path in draft.remove:
         if fold.is_pinned(path):
@@ -206,10 +206,7 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
         return  # these files move when the rewind is over
     yield from sync(fold)
     # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
-    gone = [path for path in mine.remove if path not in fold.files]
-    if gone and (yield from is_shown()):
-        gone = []
-    pairs = [(source, names.removed(path)) for path in gone for source in (names.staged(path), path)]
+    pairs = yield from moves_away(path for path in mine.remove if not fold.has(path))
     pairs += [(names.staged(file.path), file.path) for file in mine.add if file.path in fold.files]
     if pairs:
         yield Move(tuple(pairs))

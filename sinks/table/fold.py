@@ -12,6 +12,7 @@ from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine, WindowCount
+from headrace.sinks.table.succession import refused
 from headrace.sinks.table.window_counts import with_counts
 
 FORGET_STREAM_MS: Final = 7 * 24 * 3_600_000
@@ -77,10 +78,12 @@ class Fork:
     """All files that the next generation begins with."""
     state: Mapping[str, Any]
     """The rest of what it begins with, as a checkpoint says it."""
+    quarantined: frozenset[str]
+    """Its files of undecodable records."""
 
     def names(self, path: str) -> bool:
         """Whether the next generation begins with a data or quarantine file."""
-        return path in self.files or any(path == quarantine["path"] for quarantine in self.state["quarantined"])
+        return path in self.files or path in self.quarantined
 
 
 @dataclass(slots=True)
@@ -100,10 +103,10 @@ class Fold:
     streams: dict[StreamKey, LandedStream] = field(default_factory=dict)
     audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
     lost: list[LostGap] = field(default_factory=list)
-    quarantined: list[Quarantine] = field(default_factory=list)
-    """Files of undecodable records, without their windows."""
+    quarantined: dict[str, Quarantine] = field(default_factory=dict)
+    """Files of undecodable records by path, in the order in which they came, without their windows."""
     quarantine_windows: tuple[WindowCount, ...] = ()
-    """When the records in all of them were written."""
+    """When the records in all of them were written, and in those that have expired."""
     fork: Fork | None = None
     """The newest rewind that has been begun; an earlier one, if it was not closed, is given up with it."""
     is_closed: bool = False
@@ -130,15 +133,17 @@ class Fold:
         """The newest incarnation of a partition; 0 for a partition that has not landed yet."""
         return max((incarnation for incarnation, p in self.ends if p == partition), default=0)
 
+    def has(self, path: str) -> bool:
+        """Whether a data or quarantine file is live."""
+        return path in self.files or path in self.quarantined
+
     def names(self, path: str) -> bool:
         """Whether a data or quarantine file belongs to the table, or to the rewind that it is forked for."""
-        if path in self.files or any(path == quarantine.path for quarantine in self.quarantined):
-            return True
-        return self.fork is not None and self.fork.names(path)
+        return self.has(path) or (self.fork is not None and self.fork.names(path))
 
     def is_pinned(self, path: str) -> bool:
         """Whether a rewind in progress keeps a live file, so that no record may remove it."""
-        return not self.is_opened or (self.fork is not None and path in self.fork.kept)
+        return not self.is_opened or (self.fork is not None and self.fork.names(path))
 
     def behind(self, ends: tuple[tuple[int, int, int], ...]) -> Iterator[str]:
         """Where these ends of the next generation (incarnation, partition, offset) have not reached this one's."""
@@ -159,31 +164,32 @@ class Fold:
             raise CorruptError(f"{where} does not follow record {self.seq} of generation {self.generation}")
         if record.prev != self.attempt:
             raise CorruptError(f"{where} follows attempt {record.prev}, but record {self.seq} is attempt {self.attempt}")
-        self._check(record, where)
+        if reason := refused(record, self):
+            raise CorruptError(f"{where} {reason}")
         if record.kind in ("fork", "close"):
-            self._check_rewind(record, where)
             self._rewind(record)
             return
         self._tick(record)
         for landed in record.ranges:
             self._advance(landed)
         for path in record.remove:
-            del self.files[path]
+            del (self.quarantined if path in self.quarantined else self.files)[path]
         self.removed += record.remove
         self.files.update((file.path, file) for file in record.add)
         if record.quarantine:
-            self.quarantine(record.quarantine)
+            self.quarantine(record.quarantine, is_new=record.kind != "compact")
         self._sum(record)
         self._cover(record)
         self.input = record.input or self.input
         self.arrow_schema = record.arrow_schema or self.arrow_schema
         self._step(record)
 
-    def quarantine(self, found: Quarantine) -> None:
-        """Have one file of undecodable records more."""
-        unsaid = WindowCount(0, found.count)  # by another writer, which need not say
-        self.quarantine_windows = with_counts(self.quarantine_windows, found.windows or (unsaid,), self.created_ms)
-        self.quarantined.append(replace(found, windows=()))
+    def quarantine(self, found: Quarantine, *, is_new: bool = True) -> None:
+        """Have one file of undecodable records more; `is_new` unless they have been counted, in other files."""
+        if is_new:
+            unsaid = WindowCount(0, found.count)  # by another writer, which need not say
+            self.quarantine_windows = with_counts(self.quarantine_windows, found.windows or (unsaid,), self.created_ms)
+        self.quarantined[found.path] = replace(found, windows=())
 
     def _step(self, record: CommitRecord) -> None:
         self.seq, self.attempt = record.seq, record.attempt
@@ -204,6 +210,7 @@ class Fold:
                 frozenset(record.keep),
                 files,
                 record.state,
+                frozenset(one["path"] for one in record.state["quarantined"]),
             )
         else:
             self.is_closed = True
@@ -214,36 +221,6 @@ class Fold:
             self.created_ms = self.checkpoint_ms = record.created_ms  # counts as a checkpoint's time while there is none
         else:
             self.created_ms = max(self.created_ms, min(record.created_ms, self.created_ms + LONGEST_STEP_MS))
-
-    def _check_rewind(self, record: CommitRecord, where: str) -> None:
-        if record.next is None or record.ranges or record.remove:
-            raise CorruptError(f"{where} is no {record.kind} record: it names no next generation, or changes this one")
-        if record.kind == "fork":
-            if record.state is None or record.next <= (self.fork.next if self.fork else self.generation):
-                raise CorruptError(f"{where} forks off generation {record.next}, which is not a new one, or not its state")
-            if gone := [path for path in record.keep if path not in self.files]:
-                raise CorruptError(f"{where} keeps {gone[0]}, which is not live")
-            return
-        if self.fork is None or self.fork.next != record.next:
-            raise CorruptError(f"{where} hands over to generation {record.next}, which is not forked off")
-        if behind := next(self.behind(record.ends), ""):
-            raise CorruptError(f"{where} hands over too early: {behind}")
-
-    def _check(self, record: CommitRecord, where: str) -> None:
-        if self.is_closed:
-            raise CorruptError(f"{where} follows the end of its generation")
-        for landed in record.ranges:
-            expected = self.end(landed.incarnation, landed.partition)
-            if landed.start != expected or landed.end < landed.start:
-                raise CorruptError(f"{where}: partition {landed.partition} goes on at {landed.start}, but ended at {expected}")
-        for path in record.remove:
-            if path not in self.files:
-                raise CorruptError(f"{where} removes {path}, which is not live")
-            if self.is_pinned(path):
-                raise CorruptError(f"{where} removes {path}, which a rewind keeps")
-        for file in record.add:
-            if file.path in self.files and file.path not in record.remove:
-                raise CorruptError(f"{where} adds {file.path}, which is live already")
 
     def _advance(self, landed: LandedRange) -> None:
         key = (landed.incarnation, landed.partition)

@@ -69,6 +69,11 @@ def removed(path: str) -> str:
     return f"{REMOVED}/{path}"
 
 
+def is_quarantine(path: str) -> bool:
+    """Whether a file that a record names holds undecodable records, and not rows."""
+    return path.startswith(f"{QUARANTINE}/")
+
+
 def checked_path(path: str) -> str:
     """`path` itself, if it stays inside the table's directory.
 

@@ -4,8 +4,8 @@ Unknown fields are kept, at every level, in `extra`; a newer `version` is refuse
 refused too, because skipping it would give a wrong fold. Fields beyond landing.md's example, all optional to a reader:
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
 changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
-where it is a span of several, because there were too many), `add[].merged_hash`, and of rewinds
-`next`, `keep`, `state` (fork), `ends` (close).
+where it is a span of several, because there were too many), `quarantine.content_hash`, `quarantine.last_ms`,
+`add[].merged_hash`, and of rewinds `next`, `keep`, `state` (fork), `ends` (close).
 """
 
 import dataclasses
@@ -115,12 +115,17 @@ class WindowCount:
 class Quarantine:
     """The file of a record's undecodable records, and when these were written (Kafka timestamps: they have no event time).
 
-    A fold keeps the windows of all files as one sum, and none with the files.
+    A fold keeps the windows of all files as one sum, and none with the files. A compaction merges such files: it names those
+    that it takes out in `remove`, and the one that it adds here, without windows.
     """
 
     path: str
     count: int
     windows: tuple[WindowCount, ...] = field(default=(), metadata={"of": WindowCount})
+    content_hash: str | None = field(default=None, metadata=_LEFT_OUT)
+    """Σ xxh64(line without its end) mod 2⁶⁴, in hex; None of files that an earlier headrace has written."""
+    last_ms: int | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a merged file: when the newest of those that it was made of was written; of others the store knows."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -178,6 +183,13 @@ class CommitRecord:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def keeps_quarantine(self) -> tuple[str, ...]:
+        """Of a fork: the quarantine files that both generations have."""
+        found = () if self.state is None else self.state["quarantined"]
+        own = self.quarantine.path if self.quarantine else None
+        return tuple(one["path"] for one in found if one["path"] != own)
+
+    @property
     def says_something(self) -> bool:
         """A record without rows, quarantine, duplicates or gaps is not written."""
         if self.kind in ("fork", "close"):
@@ -203,9 +215,9 @@ def decode(data: bytes, where: str) -> CommitRecord:
         if body["kind"] not in KINDS:
             raise VersionError(f"{where} is a {body['kind']!r} record, which this headrace cannot fold: upgrade it")
         record: CommitRecord = from_json(CommitRecord, {key: value for key, value in body.items() if key != "version"})
+        quarantined = (*record.keeps_quarantine, *((record.quarantine.path,) if record.quarantine else ()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptError(f"{where} is not a commit record: {error!r}") from error
-    quarantined = (record.quarantine.path,) if record.quarantine else ()
     for path in (*(file.path for file in record.add), *record.remove, *record.keep, *quarantined):
         names.checked_path(path)
     return record

@@ -4,6 +4,7 @@ Whoever shows them so (an Iceberg table, on a store without links) holds a lease
 them any more. A lease ends by itself: who has not been there for a week is not waited for.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from headrace.sinks.table import names
@@ -19,3 +20,17 @@ def is_shown() -> Steps[bool]:
         return False
     now_ms: int = yield StoreNow()
     return any(lease.changed_ms > now_ms - LEASE_MS for lease in leases)
+
+
+def moves_away(gone: Iterable[str]) -> Steps[list[tuple[str, str]]]:
+    """How to move files that the log has given up to `removed/`, wherever they are.
+
+    A file only ever moves forward (staging, place, removed): looking in that order misses no mover. Quarantine is shown to
+    nobody, and never staged.
+    """
+    paths = list(gone)
+    data = [path for path in paths if not names.is_quarantine(path)]
+    pairs = [(path, names.removed(path)) for path in paths if names.is_quarantine(path)]
+    if data and not (yield from is_shown()):
+        pairs += [(source, names.removed(path)) for path in data for source in (names.staged(path), path)]
+    return pairs

@@ -9,7 +9,7 @@ from typing import Final
 from headrace.sinks.table import checkpoint, names
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
-from headrace.sinks.table.shown import is_shown
+from headrace.sinks.table.shown import is_shown, moves_away
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow
 
 CHECKPOINT_RECORDS: Final = 100
@@ -62,9 +62,9 @@ def finish_moves(fold: Fold) -> Steps[int]:
 def _move_removed(fold: Fold) -> Steps[None]:
     if not fold.is_opened or fold.is_closed:
         return
-    gone = [path for path in fold.removed if not fold.names(path)]
-    if gone and not (yield from is_shown()):  # a file only ever moves forward: looking in this order misses no mover
-        yield Move(tuple((source, names.removed(path)) for path in gone for source in (names.staged(path), path)))
+    pairs = yield from moves_away(path for path in fold.removed if not fold.names(path))
+    if pairs:
+        yield Move(tuple(pairs))
     fold.removed.clear()
 
 
@@ -86,7 +86,9 @@ def sweep(*, stages: bool = True) -> Steps[tuple[str, ...]]:
     if not candidates and not history:
         return ()
     folds = yield from read_folds()
-    doomed = tuple(path for path, named_as in candidates if not any(each.names(named_as) for each in folds)) + history
+    leaving = set(folds[0].removed)  # still to be moved to `removed/`, and read there for a day
+    unnamed = [path for path, named_as in candidates if not any(each.names(named_as) for each in folds)]
+    doomed = tuple(path for path in unnamed if path not in leaving) + history
     if doomed:
         yield from sync(folds[0])
         yield Delete(doomed)

@@ -9,7 +9,7 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from headrace.clock import SystemClock
-from headrace.sinks.expire import expire_table
+from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.table import ProjectedTable
 from headrace.sinks.iceberg.tables import Projection
@@ -41,7 +41,7 @@ def test_a_snapshot_can_be_read_before_and_after_the_sync_that_follows_a_compact
 
 def test_what_has_expired_stays_in_the_snapshots_that_had_it(tmp_path: Path, logs: TableWriter) -> None:
     before = opened(tmp_path)
-    expire_table(tmp_path, "logs", T0 + HOUR, SystemClock(), dry_run=False)
+    expire_table(tmp_path, "logs", Ages(events=T0 + HOUR), SystemClock(), dry_run=False)
     sync(tmp_path)
     assert before.scan().to_arrow().num_rows == 80
     assert offsets(opened(tmp_path).scan().to_arrow()) == landed(tmp_path)

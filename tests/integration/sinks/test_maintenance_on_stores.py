@@ -12,8 +12,12 @@ import yaml
 from pyiceberg.catalog import load_catalog
 
 from headrace.cli import main
+from headrace.clock import SystemClock, WallMs
 from headrace.schemas.envelope import ENVELOPE_JSON
 from headrace.sinks.check import check_root
+from headrace.sinks.compaction.compact import compact_table
+from headrace.sinks.compaction.plan import Limits
+from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import names, reader
 from tests.integration.sinks.pipeline import Pipeline, lines
@@ -124,7 +128,14 @@ def test_a_table_is_landed_again_from_earlier_offsets(tables: Tables) -> None:
     tables.is_sound()
 
 
-def test_quarantined_records_are_listed_shown_and_replayed(tables: Tables) -> None:
+class Later(SystemClock):
+    """Three hours on."""
+
+    def wall_ms(self) -> WallMs:
+        return WallMs(super().wall_ms() + 3 * 3_600_000)
+
+
+def test_quarantined_records_are_listed_shown_replayed_merged_and_expire(tables: Tables) -> None:
     tables.land(1, each=2)
     cut_off = next(lines(1)).encode(tables.pipeline.client.register(f"{tables.topic}-value", ENVELOPE_JSON))[:20]
     tables.pipeline.produce(tables.topic, [cut_off], partition=1, key=b"k")
@@ -135,7 +146,16 @@ def test_quarantined_records_are_listed_shown_and_replayed(tables: Tables) -> No
     assert (shown["key_text"], shown["partition"], shown["offset"]) == ("k", 1, 2)
     assert main(["quarantine", "replay", tables.topic, "--root", tables.url, "--config", str(tables.config)]) == 0
     tables.load()
-    assert [entry["offset"] for entry in tables.told("quarantine", "show", tables.topic, "--root", tables.url)] == [2, 3]
+    show = ["quarantine", "show", tables.topic, "--root", tables.url]
+    both = tables.told(*show)
+    assert [entry["offset"] for entry in both] == [2, 3]
+    assert compact_table(tables.url, tables.topic, Limits(), Later(), progress=int).quarantine_before == 2
+    assert tables.told(*show) == both
+    assert len(tables.store.list(f"{names.REMOVED}/{names.QUARANTINE}", after="", recursive=True)) == 2
+    tables.is_sound()
+    expire_table(tables.url, tables.topic, Ages(quarantined=Later().wall_ms()), SystemClock(), dry_run=False)
+    assert tables.told(*show) == []
+    tables.is_sound()
 
 
 @pytest.mark.parametrize("kind", ["libhdfs", "versitygw"], indirect=True)

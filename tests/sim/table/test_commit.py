@@ -92,7 +92,7 @@ GUARDS = {
     "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
     "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),
     "a range starts at the fold's end": (commit, "_fenced_by", "if end != landed.start:", "if False:"),
-    "what is removed or kept is live": (commit, "_fenced_by", "if path not in fold.files:", "if False:"),
+    "what is removed or kept is live": (commit, "_fenced_by", "if not fold.has(path):", "if False:"),
     # Ambiguous answers.
     "absent is no answer": (commit, "_put", "if answer is Put.UNKNOWN:", "if False:"),
     # Time bounds, folds before deleting.

@@ -26,7 +26,7 @@ from headrace.sinks.compaction.merge import merged
 from headrace.sinks.compaction.plan import Candidate, Limits, closed_ms, merges, small_files
 from headrace.sinks.config import LayoutKeys, Output
 from headrace.sinks.evolution import decode_schema
-from headrace.sinks.expire import expire_table
+from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.layout import Layout
 from headrace.sinks.path_template import DEFAULT_PATH
 from headrace.sinks.stores.local import LocalStore
@@ -311,7 +311,7 @@ def test_a_row_in_two_files_or_out_of_order_is_noticed(wrong: list[tuple[int, in
 
 def test_expiry_takes_out_old_hours_whole_and_keeps_offsets(table: Path) -> None:
     ends = snapshot(table.parent, "t").ends
-    gone = expire_table(table.parent, "t", START_MS + HOUR_MS, SystemClock(), dry_run=False)
+    gone = expire_table(table.parent, "t", Ages(events=START_MS + HOUR_MS), SystemClock(), dry_run=False).files
     assert len(gone) == 6
     after = snapshot(table.parent, "t")
     assert ([file.hour for file in after.files], after.ends) == ([Path(after.files[0].name).parent.name[5:]], ends)
@@ -321,7 +321,7 @@ def test_expiry_takes_out_old_hours_whole_and_keeps_offsets(table: Path) -> None
 
 def test_a_dry_run_of_expiry_changes_nothing(table: Path) -> None:
     before = rows(table)
-    assert len(expire_table(table.parent, "t", START_MS + HOUR_MS, SystemClock(), dry_run=True)) == 6
+    assert len(expire_table(table.parent, "t", Ages(events=START_MS + HOUR_MS), SystemClock(), dry_run=True).files) == 6
     assert rows(table) == before
 
 

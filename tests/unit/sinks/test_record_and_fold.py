@@ -174,7 +174,7 @@ def test_half_a_year_of_poison_leaves_a_checkpoint_of_bounded_windows_and_the_la
             fold.quarantine(Quarantine(f"q{seq}", sum(one.count for one in windows), tuple(windows)))
         counts = fold.quarantine_windows
         assert MOST_WINDOWS // 2 < len(counts) <= MOST_WINDOWS
-        assert sum(one.count for one in counts) == sum(found.count for found in fold.quarantined)
+        assert sum(one.count for one in counts) == sum(found.count for found in fold.quarantined.values())
         recent = [one for one in counts if one.window_start_ms >= fold.created_ms - 6 * HOUR_MS]
         assert strange == 90_001 or [one.end_ms - one.window_start_ms for one in recent] == [WINDOW_MS] * 55
         assert len(json.dumps(checkpoint.state(fold)["quarantine_windows"])) < 100_000
@@ -189,7 +189,7 @@ def test_a_checkpoint_with_windows_beside_the_files_is_read_as_their_sum(fold: F
     ]
     old = checkpoint.decode(zstandard.ZstdCompressor().compress(json.dumps(said).encode()), "it")
     assert old.quarantine_windows == (WindowCount(0, 2), WindowCount(WINDOW_MS, 2))
-    assert old.quarantined == [Quarantine("q0", 2), Quarantine(f"q{WINDOW_MS}", 2)]
+    assert list(old.quarantined.values()) == [Quarantine("q0", 2), Quarantine(f"q{WINDOW_MS}", 2)]
 
 
 @pytest.mark.parametrize("data", [b"", b"not zstd", b"\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00"])
