@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.errors import CorruptError, StorageError, UndecidedError
-from headrace.sinks.table import checkpoint, names, record
+from headrace.sinks.table import checkpoint, names, record, shown
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
 from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.shown import moves_away
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put, PutIfAbsent, Steps, Verify
 
 ATTEMPT_LIFETIME_MS: Final = 3_600_000
@@ -206,7 +205,7 @@ def move_into_place(mine: CommitRecord, fold: Fold) -> Steps[None]:
         return  # these files move when the rewind is over
     yield from sync(fold)
     # A file only ever moves forward: staging, place, removed. Looking in that order misses no mover.
-    pairs = yield from moves_away(path for path in mine.remove if not fold.has(path))
+    pairs = yield from shown.moves_away(path for path in mine.remove if not fold.has(path))
     pairs += [(names.staged(file.path), file.path) for file in mine.add if file.path in fold.files]
     if pairs:
         yield Move(tuple(pairs))

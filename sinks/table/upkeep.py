@@ -6,10 +6,9 @@ Any loader may do any of it at any time, twice or halfway. Time bounds are the s
 import re
 from typing import Final
 
-from headrace.sinks.table import checkpoint, names
+from headrace.sinks.table import checkpoint, names, shown
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
-from headrace.sinks.table.shown import is_shown, moves_away
 from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Put, PutIfAbsent, Steps, StoreNow
 
 CHECKPOINT_RECORDS: Final = 100
@@ -62,7 +61,7 @@ def finish_moves(fold: Fold) -> Steps[int]:
 def _move_removed(fold: Fold) -> Steps[None]:
     if not fold.is_opened or fold.is_closed:
         return
-    pairs = yield from moves_away(path for path in fold.removed if not fold.names(path))
+    pairs = yield from shown.moves_away(path for path in fold.removed if not fold.names(path))
     if pairs:
         yield Move(tuple(pairs))
     fold.removed.clear()
@@ -80,7 +79,7 @@ def sweep(*, stages: bool = True) -> Steps[tuple[str, ...]]:
     """
     now_ms: int = yield StoreNow()
     candidates = yield from _old_files(now_ms)
-    if not stages and not (yield from is_shown()):
+    if not stages and not (yield from shown.is_shown()):
         candidates += [(path, path) for path in (yield from old_in_place(now_ms))]
     history = yield from _old_history(now_ms)
     if not candidates and not history:

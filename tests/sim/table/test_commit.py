@@ -4,13 +4,23 @@ import random
 
 import pytest
 
-from headrace.sinks.table import commit, generations, upkeep
+from headrace.sinks.table import commit, generations, shown, upkeep
+from headrace.sinks.table.fold import Fold, Fork
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.table.world import World
 
 
 def table_log(rng: random.Random) -> None:
-    world = World(rng)
+    _run(World(rng))
+
+
+def table_log_with_poison(rng: random.Random) -> None:
+    """Some records cannot be decoded."""
+    _run(World(rng, poisons=True))
+
+
+def _run(world: World) -> None:
+    rng = world.rng
     theme = rng.choice(["loading", "loading", "rewriting", "rewinding", "all"])  # fewer processes meet more often
     for _ in range(rng.choice([1, 2, 2, 3])):
         world.start_loader()
@@ -72,6 +82,10 @@ def is_complete(world: World) -> bool:
 
 def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> None:
     run_seeds(table_log, count=100)
+
+
+def test_every_offset_lands_once_or_is_quarantined_once_after_any_accident() -> None:
+    run_seeds(table_log_with_poison, count=100)
 
 
 def test_loaders_that_share_land_every_offset_once_whoever_still_believes_in_a_partition_that_was_taken() -> None:
@@ -139,6 +153,28 @@ GUARDS = {
         "pass",
     ),
 }
+
+
+OF_QUARANTINE = {
+    "what is merged or expires is live": (commit, "_fenced_by", "if not fold.has(path):", "if False:"),
+    "quarantine that a rewind keeps is pinned": (Fold, "is_pinned", "self.fork.names(path)", "path in self.fork.kept"),
+    "quarantine files are named": (Fold, "has", " or path in self.quarantined", ""),
+    "those of a rewind are": (Fork, "names", " or path in self.quarantined", ""),
+    "none is young enough to be an attempt's": (
+        upkeep,
+        "_old_files",
+        "for entry in quarantine if entry.changed_ms <= unnamed",
+        "for entry in quarantine",
+    ),
+    "taken-out quarantine is moved": (shown, "moves_away", "for path in paths if names.is_quarantine(path)", "for path in ()"),
+}
+
+
+@pytest.mark.parametrize("guard", OF_QUARANTINE)
+def test_without_a_guard_some_seed_loses_or_repeats_a_quarantined_record(guard: str) -> None:
+    target, function, old, new = OF_QUARANTINE[guard]
+    with mutated(target, function, old, new):
+        assert first_failing_seed(table_log_with_poison, count=400) is not None
 
 
 def test_without_both_looks_for_an_earlier_win_some_seed_deletes_what_has_landed() -> None:

@@ -14,7 +14,7 @@ from headrace.sinks.table import commit, names, record, rewind, upkeep
 from headrace.sinks.table.commit import Fenced, Won, read_head
 from headrace.sinks.table.fold import Fold, PartitionEnd
 from headrace.sinks.table.generations import read_generation
-from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange
+from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange, Quarantine
 from headrace.sinks.table.store import Put, PutIfAbsent, carry_out
 from tests.sim.harness import mutated
 from tests.sim.table.store import SimStore
@@ -114,6 +114,64 @@ def removed_files_stay_for_readers_in_flight() -> None:
     assert all(names.removed(path) in store.files for path in paths)
 
 
+def poison(store: SimStore, fold: Fold, name: str) -> CommitRecord:
+    """A load of one record of partition 0, which cannot be decoded."""
+    start = fold.end(0, 0)
+    path = f"{names.QUARANTINE}/{name}.jsonl.zst"
+    store.write(path, b"poison")
+    return CommitRecord("load", name, "sim", 1, (LandedRange(0, 0, start, start + 1, 0, 1, 0),), quarantine=Quarantine(path, 1))
+
+
+def poisoned(store: SimStore) -> Fold:
+    """A table with two quarantine files."""
+    for name in ("one", "two"):
+        fold = carry_out(read_head(), store)
+        assert isinstance(done(store, poison(store, fold, name), fold), Won)
+    return carry_out(read_head(), store)
+
+
+def merged_quarantine(store: SimStore, fold: Fold) -> CommitRecord:
+    """All quarantine files in one, which is written."""
+    path = f"{names.QUARANTINE}/merged.jsonl.zst"
+    store.write(path, b"poison" * 2)
+    return CommitRecord("compact", "merged", "sim", 1, remove=tuple(fold.quarantined), quarantine=Quarantine(path, 2))
+
+
+def a_rewind_keeps_no_quarantine_that_has_just_been_merged() -> None:
+    store = SimStore()
+    begun = poisoned(store)
+    begins = Fold()
+    for found in begun.quarantined.values():
+        begins.quarantine(found)
+    fork = rewind.fork_record(CommitRecord("fork", "back", "sim", 1), begun, {(0, 0): PartitionEnd(2)}, kept=(), begins=begins)
+    fold = carry_out(read_head(), store)
+    assert isinstance(done(store, merged_quarantine(store, fold), fold), Won)
+    assert isinstance(done(store, fork, begun), Fenced)
+
+
+def quarantine_stays_for_readers_in_flight_whoever_sweeps_before_it_is_moved() -> None:
+    store = SimStore()
+    old = poisoned(store)
+    store.clock_ms += upkeep.SWEEP_UNNAMED_MS
+    made = merged_quarantine(store, old)
+    _until_put(store, commit.commit(made, carry_out(read_head(), store), started_ms=0))  # and it dies: nothing has moved
+    carry_out(upkeep.sweep(), store)
+    carry_out(upkeep.finish_moves(carry_out(read_head(), store)), store)
+    assert all(names.removed(path) in store.files for path in old.quarantined)
+
+
+def a_record_of_quarantine_alone_is_seen_to_have_won() -> None:
+    store = SimStore()
+    load(store, "one")
+    fold = carry_out(read_head(), store)
+    steps = commit.commit(poison(store, fold, "two"), fold, started_ms=0)
+    answer = _until_put(store, steps)
+    carry_out(upkeep.write_checkpoint(load(store, "three")), store)  # it hides of which attempt the record before is
+    outcome = _to_the_end(store, steps, answer)
+    assert isinstance(outcome, Won)
+    assert all(path in store.files for path in carry_out(read_head(), store).quarantined)
+
+
 def a_checkpoint_covers_what_is_durable() -> None:
     store = SimStore()
     fold = load(store, "one")
@@ -172,14 +230,24 @@ class _All(random.Random):
         return 0.0
 
 
-def _until_put(store: SimStore, steps: Any) -> None:
-    """Carry steps out up to their first put, that one included, and no further."""
+def _until_put(store: SimStore, steps: Any) -> Any:
+    """Carry steps out up to their first put, that one included, and no further; the answer to it."""
     answer: Any = None
     while True:
         operation = steps.send(answer)
         answer = carry_out(_one(operation), store, Clock())
         if isinstance(operation, PutIfAbsent):
-            return
+            return answer
+
+
+def _to_the_end(store: SimStore, steps: Any, answer: Any) -> Any:
+    """Carry the rest of steps out; what they return."""
+    while True:
+        try:
+            operation = steps.send(answer)
+        except StopIteration as ended:
+            return ended.value
+        answer = carry_out(_one(operation), store, Clock())
 
 
 def _interrupted(store: SimStore, steps: Any, meanwhile: Callable[[], object]) -> None:
@@ -211,6 +279,21 @@ SCENARIOS: list[tuple[Callable[[], None], ModuleType, str, str, str]] = [
     ),
     (an_undecided_put_deletes_nothing, commit, "_put", "if is_undecided:", "if False:"),
     (removed_files_stay_for_readers_in_flight, upkeep, "_old_files", "now_ms - SWEEP_REMOVED_MS", "now_ms"),
+    (
+        a_rewind_keeps_no_quarantine_that_has_just_been_merged,
+        commit,
+        "_fenced_by",
+        "(*draft.remove, *draft.keep, *draft.keeps_quarantine)",
+        "(*draft.remove, *draft.keep)",
+    ),
+    (
+        quarantine_stays_for_readers_in_flight_whoever_sweeps_before_it_is_moved,
+        upkeep,
+        "sweep",
+        "if path not in leaving",
+        "",
+    ),
+    (a_record_of_quarantine_alone_is_seen_to_have_won, commit, "_shows", "and fold.names(mine.quarantine.path)", "and False"),
     (
         a_checkpoint_covers_what_is_durable,
         upkeep,

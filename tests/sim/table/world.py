@@ -32,6 +32,14 @@ from headrace.sinks.table.store import (
     Verify,
     carry_out,
 )
+from tests.sim.table.poison import (
+    expired_quarantine,
+    is_poison,
+    merged_quarantine,
+    parted_quarantine,
+    quarantine,
+    read_quarantine,
+)
 from tests.sim.table.sharing import Group, Hear, sharer
 from tests.sim.table.store import SimStore
 
@@ -83,6 +91,8 @@ class World:
     """Everything, and the seed's choices."""
 
     rng: random.Random
+    poisons: bool = False
+    """Whether some records cannot be decoded."""
     store: SimStore = field(default_factory=SimStore)
     processes: list[Process] = field(default_factory=list)
     late: list[tuple[int, PutIfAbsent]] = field(default_factory=list)
@@ -91,7 +101,7 @@ class World:
     """Files that a record has taken out, or that were live in a generation when it was closed."""
     expired: set[str] = field(default_factory=set)
     contents: dict[str, list[Any]] = field(default_factory=dict)
-    """Rows of every data file ever written: (incarnation, partition, offset, topic id)."""
+    """Rows of every file ever written: (incarnation, partition, offset, topic id)."""
     rewinds: int = 0
     """How many generations have been closed."""
     calm: bool = False
@@ -141,6 +151,10 @@ class World:
                 rows = yield from self._rows_of(file)
                 now_ms = yield Now()
                 assert rows is not None or now_ms - started_ms >= DAY, f"{file.path} went away while it was read"
+            for path in list(fold.quarantined)[:4]:
+                rows = yield from read_quarantine(path)
+                now_ms = yield Now()
+                assert rows is not None or now_ms - started_ms >= DAY, f"{path} went away while it was read"
 
     def _sweeper(self) -> Generator[Any, Any, None]:
         while True:
@@ -178,6 +192,7 @@ class World:
         name = self.new_name()
         ranges: list[LandedRange] = []
         files: list[DataFile] = []
+        bad: list[Any] = []
         landed: dict[str, str] = json.loads(fold.arrow_schema or "{}")  # columns and their types
         producers = {column: self.taste.choice(["int", "text"]) for column in "abc" if self.taste.random() < 0.2}
         mine = {column: kind for column, kind in producers.items() if landed.get(column, kind) == kind}
@@ -189,19 +204,24 @@ class World:
             end = min(now.ends[partition], where.offset + (60 if self.calm else self.rng.randint(1, most)))
             if end <= where.offset:
                 continue
-            rows = [(where.incarnation, partition, offset, now.topic_id) for offset in range(where.offset, end)]
-            files.append((yield from self.write(f"{name}-{len(files)}", rows)))
-            self.columns_of[files[-1].path] = mine
+            read = [(where.incarnation, partition, offset, now.topic_id) for offset in range(where.offset, end)]
+            rows = [row for row in read if not is_poison(self, row)]
+            bad += [row for row in read if is_poison(self, row)]
+            if rows:
+                files.append((yield from self.write(f"{name}-{len(files)}", rows)))
+                self.columns_of[files[-1].path] = mine
             ranges.append(
                 LandedRange(
-                    where.incarnation, partition, where.offset, end, len(rows), 0, 0,
+                    where.incarnation, partition, where.offset, end, len(rows), len(read) - len(rows), 0,
                     last_offset=end - 1, last_fingerprint=f"{topic.topic_id}/{end - 1}", topic_id=topic.topic_id,
                 )
             )  # fmt: skip
         columns = json.dumps(landed | mine, sort_keys=True) if landed | mine != landed else None
+        found = (yield from quarantine(self, name, bad)) if bad else None
         return CommitRecord(
-            "load", name, "sim", self.store.clock_ms, ranges=tuple(ranges), add=tuple(files), arrow_schema=columns
-        )
+            "load", name, "sim", self.store.clock_ms,
+            ranges=tuple(ranges), add=tuple(files), quarantine=found, arrow_schema=columns,
+        )  # fmt: skip
 
     def write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
         path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}.parquet"
@@ -223,6 +243,9 @@ class World:
             started_ms = yield Now()
             fold = yield from commit.read_head()
             yield from upkeep.finish_moves(fold)
+            if self.compacts and len(fold.quarantined) > 1 and self.taste.random() < 0.5:
+                yield from merged_quarantine(self, fold, started_ms)
+                continue
             if len(fold.files) < 3 or not self.compacts:
                 yield Now()
                 continue
@@ -245,6 +268,9 @@ class World:
         while True:
             started_ms = yield Now()
             fold = yield from commit.read_head()
+            if self.compacts and fold.quarantined and self.taste.random() < 0.1:
+                yield from expired_quarantine(self, fold, started_ms)
+                continue
             free = [path for path in sorted(fold.files) if not fold.is_pinned(path)]
             if free and self.compacts and self.rng.random() < 0.3:
                 draft = CommitRecord("expire", self.new_name(), "sim", self.store.clock_ms, remove=(self.rng.choice(free),))
@@ -277,8 +303,10 @@ class World:
             below = [row for row in rows if row[2] < offsets.get(row[:2], row[2] + 1)]
             if below:
                 added.append((yield from self.write(f"{name}-{len(added)}", below)))
-        draft = CommitRecord("fork", name, "sim", self.store.clock_ms, add=tuple(added))
-        fork = rewind.fork_record(draft, fold, targets, kept=parting.kept, begins=Fold())
+        begins = Fold()
+        own = yield from parted_quarantine(self, fold, name, offsets, begins)
+        draft = CommitRecord("fork", name, "sim", self.store.clock_ms, add=tuple(added), quarantine=own)
+        fork = rewind.fork_record(draft, fold, targets, kept=parting.kept, begins=begins)
         yield from commit.commit(fork, fold, started_ms=started_ms)
 
     def _load_again(self, generation: int, mine: list[str], started_ms: int) -> Generator[Any, Any, None]:
@@ -486,6 +514,11 @@ class World:
         fold = self.head()
         carry_out(upkeep.finish_moves(fold), self.store)
         assert {path for path in self.store.files if path.startswith("dt=")} == set(fold.files)
+        assert all(path in self.store.files for path in fold.quarantined)
+        for one in self.store.list(names.log_directory(fold.generation)):
+            (data,) = self.store.get((f"{names.log_directory(fold.generation)}/{one.name}",))
+            gone = [path for path in json.loads(data or b"{}").get("remove", ()) if not fold.names(path)]
+            assert not any(path in self.store.files for path in gone), "what was taken out is still in place"
 
     def _check_rows(self, fold: Fold) -> None:
         rows: dict[tuple[int, int, int], str] = {}
@@ -500,13 +533,28 @@ class World:
             for incarnation, partition, offset, topic_id in content:
                 key = (incarnation, partition, offset)
                 assert key not in rows, f"{key} landed twice"
+                assert not is_poison(self, (*key, topic_id)), f"{key} landed, and cannot be decoded"
                 rows[key] = topic_id
+        self._check_quarantine(fold, rows)
         gone = {tuple(row[:3]): row[3] for path in self.expired for row in self.contents[path]}
         for (incarnation, partition), end in fold.ends.items():
             keys = [(incarnation, partition, offset) for offset in range(end.offset)]
             ids = {rows.get(key, gone.get(key)) for key in keys}
             assert ids <= {end.topic_id}, f"incarnation {incarnation} of partition {partition} mixes or misses: {ids}"
         assert all(offset < fold.ends[incarnation, partition].offset for incarnation, partition, offset in rows)
+
+    def _check_quarantine(self, fold: Fold, rows: dict[tuple[int, int, int], str]) -> None:
+        """Of each live quarantine file every record is in no other, and in no data file; they are added to `rows`."""
+        for path, found in fold.quarantined.items():
+            data = next((one for one in self.store.get((path, names.removed(path))) if one is not None), None)
+            assert data is not None, f"live quarantine file {path} is missing"
+            content = json.loads(data)
+            assert len(content) == found.count
+            for incarnation, partition, offset, topic_id in content:
+                key = (incarnation, partition, offset)
+                assert key not in rows, f"{key} landed and is quarantined, or is quarantined twice"
+                assert is_poison(self, (*key, topic_id)), f"{key} is quarantined, and can be decoded"
+                rows[key] = topic_id
 
     def _check_places(self, fold: Fold) -> None:
         for path in self.store.files:
