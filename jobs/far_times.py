@@ -25,11 +25,11 @@ def values_of(column: pa.Array) -> list[Any]:
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     try:
         return list(column.to_pylist(maps_as_pydicts="lossy"))
-    except OverflowError:
-        return _values_with_far_times(column)
+    except (OverflowError, ValueError):  # of nanoseconds within lists and structs it is the latter
+        return _values_one_by_one(column)
 
 
-def _values_with_far_times(array: pa.Array) -> list[Any]:
+def _values_one_by_one(array: pa.Array) -> list[Any]:
     kind = array.type
     if pa.types.is_struct(kind):
         rows = zip(*map(values_of, array.flatten()), strict=True)
@@ -42,6 +42,8 @@ def _values_with_far_times(array: pa.Array) -> list[Any]:
         there = [items[start:end] for start, end in _spans(array)]
     elif pa.types.is_date32(kind):
         there = [_date(days) for days in array.view(pa.int32()).to_pylist()]
+    elif not pa.types.is_timestamp(kind):
+        raise ValueError(f"a column of type {kind} cannot be shown")
     else:
         zone = "Z" if kind.tz else ""
         there = [_moment(number, kind.unit, zone) for number in array.view(pa.int64()).to_pylist()]

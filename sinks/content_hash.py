@@ -6,7 +6,8 @@ The canonical bytes of a row are one cell of 9 bytes a column, in schema order: 
 zero bytes for null. The 8 bytes are, little-endian:
 
     boolean, integers, dates, times, timestamps   the number (in its own unit), two's complement, 64 bits
-    floating point                                the IEEE 754 double
+    floating point                                the IEEE 754 double; of what is not a number 0x7FF8000000000000, whatever
+                                                  its sign and payload, which JSON and Python do not keep
     strings, bytes, decimals (as decimal text)    xxh64 of the bytes
     lists, maps, structs                          xxh64 of the cells of their items, in order (a map: key, value, key, value …)
 
@@ -66,7 +67,9 @@ def _values(array: pa.Array) -> np.ndarray:
     if pa.types.is_nested(kind):
         return _list_values(array, [_cells(array.flatten())])  # leaves out what stands behind a null
     if pa.types.is_floating(kind):
-        return _filled(array.cast(pa.float64()), 0).view(np.uint64)
+        doubles = _filled(array.cast(pa.float64()), 0)
+        is_none = np.isnan(doubles)
+        return (np.where(is_none, np.nan, doubles) if is_none.any() else doubles).view(np.uint64)
     if pa.types.is_boolean(kind):
         return _filled(array, False).astype(np.uint64)
     if pa.types.is_integer(kind) or pa.types.is_temporal(kind):

@@ -39,7 +39,8 @@ _FRAME: Final = struct.Struct("<II")
 _MAX_SCHEMA_BYTES: Final = 64 << 20
 _READ_ROWS: Final = 8192
 Restore = Callable[[Any], Any]
-_SPECIAL: Final = pa.array(["nan", "inf", "-inf"])
+_SPECIAL: Final = pa.array(["nan", "inf", "-inf", "-0"])
+"""No numbers of JSON; and what a parser of JSON takes for the integer 0."""
 _DAY_SECONDS: Final = 86_400
 _FIRST_DAY: Final = -719_162
 """0001-01-01, in days since the epoch; the last is 9999-12-31."""
@@ -116,7 +117,9 @@ def _quoted(texts: pa.Array) -> pa.Array:
 
 def _floats(texts: pa.Array) -> pa.Array:
     special = pc.is_in(texts, _SPECIAL)
-    return pc.if_else(special, _quoted(texts), texts) if pc.any(special).as_py() else texts
+    if not pc.any(special).as_py():
+        return texts
+    return pc.if_else(pc.equal(texts, "-0"), "-0.0", pc.if_else(special, _quoted(texts), texts))
 
 
 def _strings(texts: pa.Array) -> pa.Array:

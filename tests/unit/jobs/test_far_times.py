@@ -44,5 +44,8 @@ def test_within_lists_maps_and_structs_too_and_beside_nulls() -> None:
         (structs, [{"t": "1970-01-01T00:00:00Z"}, {"t": far}, None]),
     ]
     assert values_of(times.slice(0, 1)) == [epoch]
+    nanoseconds = pa.array([1_001, None], pa.int64()).view(pa.timestamp("ns"))
+    microsecond = dt.datetime(1970, 1, 1, microsecond=1)  # noqa: DTZ001 - it has no zone
+    assert values_of(pa.StructArray.from_arrays([nanoseconds], names=["t"])) == [{"t": microsecond}, {"t": None}]
     for array, values in expected:
         assert values_of(array) == values

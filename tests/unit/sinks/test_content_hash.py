@@ -32,6 +32,14 @@ ROWS = pa.table(
 GOLDEN = 0xAE69FBD54944EC15
 
 
+def test_what_is_not_a_number_hashes_alike_whatever_its_sign_and_payload_and_a_zero_by_its_sign() -> None:
+    def hashed(bits: int) -> int:
+        return content_hash(pa.table({"real": pa.array(np.array([bits], np.uint64).view(np.float64))}))
+
+    assert hashed(0xFFF8_0000_0000_0000) == hashed(0x7FF8_0000_0000_0001) == hashed(0x7FF8_0000_0000_0000)
+    assert hashed(0x8000_0000_0000_0000) != hashed(0)
+
+
 def test_parts_of_a_table_add_up_to_the_whole() -> None:
     parts = [ROWS.slice(0, 13), ROWS.slice(13, 101), ROWS.slice(114)]
     assert sum(map(content_hash, parts)) % (1 << 64) == content_hash(ROWS)
