@@ -21,12 +21,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyruhvro
 
 from headrace.schemas.columns import Node, UnsupportedSchemaError, compile_schema
+from headrace.schemas.null_records import with_values_below
 from headrace.schemas.rows import DECODE_ERRORS, Bad, check_times, to_batch
 
 # Arrow's string offsets are 32 bits wide; a batch stays far below.
@@ -159,7 +159,7 @@ def _adopt(array: pa.Array, node: Node) -> pa.Array:
     if node.kind == "record":
         children = [_adopt(array.field(index), child) for index, (_, child) in enumerate(node.children)]
         adopted = pa.StructArray.from_arrays(children, fields=list(node.type), mask=_mask(array))
-        return _with_values_below(adopted) if node.nullable else adopted
+        return with_values_below(adopted)
     if node.kind == "array":
         items = _adopt(array.values, node.children[0][1])
         return pa.ListArray.from_arrays(array.offsets, items, type=node.type, mask=_mask(array))
@@ -171,15 +171,6 @@ def _adopt(array: pa.Array, node: Node) -> pa.Array:
     if node.kind == "int":
         array = array.cast(pa.int32())
     return array.cast(node.type)
-
-
-def _with_values_below(records: pa.Array) -> pa.Array:
-    """Where a record is null, fields that may not be null have some value: Parquet's writer refuses a null even there."""
-    if not records.null_count:
-        return records
-    empty = pa.array([None], records.type)  # pyarrow gives it such values
-    positions = pc.if_else(records.is_null(), len(records), pa.array(np.arange(len(records))))
-    return pa.concat_arrays([records, empty]).take(positions)
 
 
 def _mask(array: pa.Array) -> pa.Array | None:

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.schemas.null_records import with_values_below
+
 PIECE_BYTES: Final = 64 << 20
 """Arrow's string offsets are 32 bits wide: rows are encoded in pieces far below."""
 _UNSIGNED_64: Final = pa.decimal128(20, 0)
@@ -138,7 +140,7 @@ def from_plain(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return make.from_arrays(offsets, from_plain(array.values, kind.value_type), type=kind, mask=_mask(array))
     if pa.types.is_struct(kind):
         children = [from_plain(child, field.type) for child, field in zip(array.flatten(), kind, strict=True)]
-        return pa.StructArray.from_arrays(children, fields=list(kind), mask=_mask(array))
+        return with_values_below(pa.StructArray.from_arrays(children, fields=list(kind), mask=_mask(array)))
     if pa.types.is_null(kind):
         return pa.nulls(len(array))
     if kind == pa.uint64():

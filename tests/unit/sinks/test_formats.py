@@ -1,5 +1,6 @@
 """Every format gives back the rows that were written, in every type that lands, and says them to other readers alike."""
 
+import io
 import random
 from datetime import date, time
 from decimal import Decimal
@@ -87,6 +88,20 @@ def written(folder: Path, output: Output, *pieces: pa.Table) -> Path:
             one.write(piece)
         one.close()
     return path
+
+
+@pytest.mark.parametrize("format_", ["parquet", "avro", "json"])
+def test_rows_read_back_can_be_written_as_parquet_where_required_fields_lie_below_a_null(tmp_path: Path, format_: str) -> None:
+    price = pa.struct([pa.field("cents", pa.decimal128(5, 2), nullable=False), pa.field("n", pa.int32(), nullable=False)])
+    order = pa.struct([pa.field("price", price, nullable=False), pa.field("at", UTC_US)])
+    values = [None, {"price": {"cents": Decimal("1.25"), "n": 7}, "at": None}, None]
+    rows = pa.table({"order": pa.array(values, order), "orders": pa.array([values, [], None], pa.list_(order))})
+    path = written(tmp_path, Output.model_validate({"format": format_}), rows)
+    with LandedRows(path.open("rb"), format_, "it") as reader:
+        found = reader.read()
+    again = io.BytesIO()
+    pq.write_table(found, again)
+    assert pq.read_table(again).to_pylist() == rows.to_pylist()
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda o: f"{o.format}-{o.avro.codec}" if o.format == "avro" else o.format)
