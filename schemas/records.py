@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.schemas.associations import AssociationKey, key_of
 from headrace.schemas.schema import Reference, Schema
 
 MAX_ID: Final = 2**31 - 1
@@ -90,7 +91,7 @@ class SpentIdKey:
         return _json({"keytype": "NOOP", "magic": 0, "context": self.context, "id": self.id})
 
 
-Key = SchemaKey | ConfigKey | ModeKey | DeleteSubjectKey | ContextKey | SpentIdKey
+Key = SchemaKey | ConfigKey | ModeKey | DeleteSubjectKey | ContextKey | SpentIdKey | AssociationKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,8 @@ def parse_key(key: bytes | None) -> Key | None:
         return ConfigKey(subject) if kind == "CONFIG" else ModeKey(subject)
     if kind == "CONTEXT" and isinstance(context, str):
         return ContextKey(context)
+    if kind == "ASSOC":
+        return key_of(body)
     if kind == "NOOP" and isinstance(context, str) and _is_id(body.get("id")):
         return SpentIdKey(context, body["id"])
     if not isinstance(subject, str):

@@ -104,6 +104,13 @@ class Registry:
         while record := self.store.repair():
             await self._write(*record)
 
+    async def change(self, decide: Callable[[], Sequence[tuple[bytes, bytes | None]]]) -> None:
+        """Write the records that `decide` makes of the fold; nobody here changes anything in between."""
+        async with self._changing:
+            await self._repair()
+            for record in decide():
+                await self._write(*record)
+
     async def known(self, look: Callable[[], T | None]) -> T | None:
         """What `look` finds in the fold; where it finds nothing, once more when the fold has caught up with the log's end.
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.schemas.associations import AssociationKey, Associations
 from headrace.schemas.records import (
     MAX_ID,
     ConfigKey,
@@ -80,6 +81,7 @@ class SchemaStore:
 
     def __init__(self) -> None:
         self.settings = Settings()
+        self.associations = Associations()
         self._versions: dict[str, dict[int, Version]] = {}
         self._contexts: dict[str, _Context] = {}
         self._named_contexts: set[str] = set()
@@ -103,6 +105,8 @@ class SchemaStore:
                 (self._named_contexts.discard if entry.is_empty else self._named_contexts.add)(context)
             case SpentIdKey(context, schema_id):
                 self._apply_spent(context, schema_id, entry.body)
+            case AssociationKey():
+                self.associations.apply(entry.key, entry.body, is_empty=entry.is_empty)
             case DeleteSubjectKey(subject):
                 last = entry.body.get("version")
                 if isinstance(last, int):
@@ -174,7 +178,7 @@ class SchemaStore:
     def _context_of(self, subject: str) -> _Context:
         return self._contexts.setdefault(split(subject)[0], _Context())
 
-    def repair(self) -> tuple[bytes, bytes] | None:
+    def repair(self) -> tuple[bytes, bytes | None] | None:
         """A record to write before any other: the last one of its key is void, or an id would be forgotten; None if none is."""
         for key, void in self._void.items():
             bound = self.version(key.subject, key.version, deleted=True)
@@ -185,7 +189,7 @@ class SchemaStore:
         for context, ids in self._contexts.items():
             for schema_id in ids.bare:
                 return self.spending(context, schema_id)
-        return None
+        return self.associations.repair()
 
     def spending(self, context: str, schema_id: int) -> tuple[bytes, bytes]:
         """The record that remembers an id when nothing else does."""

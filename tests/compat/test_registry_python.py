@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.schema_registry import (
+    AssociationCreateOrUpdateInfo,
+    AssociationCreateOrUpdateRequest,
     AsyncSchemaRegistryClient,
     Metadata,
     MetadataProperties,
@@ -23,7 +25,7 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry._async.avro import AsyncAvroDeserializer, AsyncAvroSerializer
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
-from confluent_kafka.serialization import MessageField, SerializationContext
+from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
 from schema_registry.client import AsyncSchemaRegistryClient as OtherAsyncClient
 from schema_registry.client import SchemaRegistryClient as OtherClient
 from schema_registry.client.errors import ClientError
@@ -129,6 +131,23 @@ def test_subjects_are_named_by_every_strategy_and_ids_are_guids_in_headers(url: 
     assert subject in client.get_subjects()
     assert [name for name, _ in context.headers] == ["__value_schema_id"]
     assert AvroDeserializer(SchemaRegistryClient({"url": url}))(framed, context) == VALUE
+
+
+def test_a_serializer_asks_which_subject_its_topic_is_associated_with(url: str) -> None:
+    client = SchemaRegistryClient({"url": url})
+    info = AssociationCreateOrUpdateInfo("shared.users", "value", "STRONG", schema=Schema(json.dumps(USER), "AVRO"))
+    made = client.create_association(AssociationCreateOrUpdateRequest("people", "cluster-1", "id-1", "topic", [info]))
+    assert [(one.subject, one.lifecycle) for one in made.associations] == [("shared.users", "STRONG")]
+    options = {"subject.name.strategy.type": "ASSOCIATED", "auto.register.schemas": False}
+    strategy = {"subject.name.strategy.kafka.cluster.id": "cluster-1", "subject.name.strategy.fallback.type": "NONE"}
+    serializer = AvroSerializer(client, json.dumps(USER), conf={**options, "subject.name.strategy.conf": strategy})
+    context = SerializationContext("people", MessageField.VALUE)
+    assert AvroDeserializer(client)(serializer(VALUE, context), context) == VALUE
+    with pytest.raises(SerializationError, match="No associated subject found for topic others"):
+        serializer(VALUE, SerializationContext("others", MessageField.VALUE))
+    client.delete_associations("id-1", "topic", ["value"], cascade_lifecycle=True)
+    assert client.get_associations_by_resource_name("people", "-", "topic", ["value"]) == []
+    assert "shared.users" not in client.get_subjects()
 
 
 def test_a_serializer_finds_a_version_by_its_metadata_and_the_registry_gives_it_default_rules(url: str) -> None:

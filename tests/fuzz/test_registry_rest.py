@@ -214,7 +214,7 @@ _CONFIG_MEMBERS = (
 _FLAGS = (
     "normalize", "deleted", "deletedOnly", "verbose", "permanent", "defaultToGlobal", "force", "recursive", "latestOnly",
     "aliases", "fetchMaxId", "includeSubjects", "format", "subject", "subjectPrefix", "offset", "limit", "key", "value",
-    "ruleType", "contextPrefix", "referenceFormat", "findTags",
+    "ruleType", "contextPrefix", "referenceFormat", "findTags", "lifecycle", "associationType", "cascadeLifecycle", "dryRun",
 )  # fmt: skip
 _VALUES = ("true", "false", "", "1", "-1", "x", "resolved", "serialized", "qualified", ":*:", ":.c:", "%FF", "9" * 400)
 _PATHS = (
@@ -229,7 +229,11 @@ _PATHS = (
     ("GET", "/config"), ("PUT", "/config"), ("DELETE", "/config"), ("GET", "/config/{s}"), ("PUT", "/config/{s}"),
     ("PUT", "/config/{s}"), ("DELETE", "/config/{s}"), ("GET", "/mode"), ("PUT", "/mode"), ("DELETE", "/mode"),
     ("GET", "/mode/{s}"), ("PUT", "/mode/{s}"), ("DELETE", "/mode/{s}"),
+    ("GET", "/associations/subjects/{s}"), ("GET", "/associations/resources/{s}"), ("GET", "/associations/resources/-/{s}"),
+    ("POST", "/associations"), ("PUT", "/associations/resources/r"), ("DELETE", "/associations/resources/r"),
 )  # fmt: skip
+_ASSOCIATION_MEMBERS = ("subject", "associationType", "lifecycle", "frozen", "schema", "normalize")
+_RESOURCE_MEMBERS = ("resourceName", "resourceNamespace", "resourceId", "resourceType", "associations")
 
 
 def _request(random: Random) -> tuple[str, str, Any]:
@@ -245,6 +249,11 @@ def _request(random: Random) -> tuple[str, str, Any]:
             body = {"mode": random.choice((*_ODD, "READONLY", "READONLY_OVERRIDE", "READWRITE", "READWRITE"))}
         elif "/config" in path:
             body = {name: random.choice(_ODD) for name in random.sample(_CONFIG_MEMBERS, random.randint(0, 3))}
+        elif "/associations" in path:
+            one = {"subject": random.choice("ab"), "associationType": random.choice(("key", "value"))}
+            one |= {name: random.choice(_ODD) for name in random.sample(_ASSOCIATION_MEMBERS, random.choice((0, 0, 1, 2)))}
+            body = {"resourceName": "t", "resourceNamespace": "n", "resourceId": "r", "associations": [one]}
+            body |= {name: random.choice(_ODD) for name in random.sample(_RESOURCE_MEMBERS, random.choice((0, 0, 1)))}
         else:
             kind, text = random.choice(_SCHEMAS)
             body = {"schema": text, "schemaType": kind}

@@ -99,6 +99,7 @@ def routes() -> list[tuple[str, str]]:
         assert route.resource is not None
         path = route.resource.canonical.replace("{subject}", SECRET_SUBJECT).replace("{version}", "1")
         path = path.replace("{id}", "1").replace("{guid}", "x").replace("{context}", ".c")
+        path = path.replace("{resource}", "r").replace("{namespace}", "-").replace("{name}", "t")
         assert not re.search(r"[{}]", path)
         found.add((route.method, path))
     return sorted(found)
