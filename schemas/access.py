@@ -51,6 +51,8 @@ _NEEDED = {
     ("GET", "/schemas/guids/{guid}"): "READ",
     ("GET", "/schemas/guids/{guid}/ids"): "READ",
     ("GET", "/contexts"): "READ",
+    ("GET", "/v1/metadata/id"): "READ",
+    ("GET", "/v1/metadata/version"): "READ",
     ("GET", "/associations/subjects/{subject}"): "READ",
     ("GET", "/associations/resources/{resource}"): "READ",
     ("GET", "/associations/resources/{namespace}/{name}"): "READ",

@@ -46,6 +46,7 @@ class KafkaSchemaLog:
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._cluster_id: str | None = None
         self._topic_is_there = asyncio.Event()  # until then the producer would make it, with the broker's defaults
         common: dict[str, Any] = {
             "logger": logger,
@@ -112,6 +113,17 @@ class KafkaSchemaLog:
     async def end_offset(self) -> int:
         await self._topic_is_there.wait()
         return await asyncio.to_thread(self._ask_end_offset)
+
+    async def cluster_id(self) -> str:
+        if self._cluster_id is None:
+            self._cluster_id = await asyncio.to_thread(self._ask_cluster_id)
+        return self._cluster_id
+
+    def _ask_cluster_id(self) -> str:
+        try:
+            return str(self._admin.list_topics(timeout=_ASK_S).cluster_id)
+        except KafkaException as error:
+            raise PeerError(f"{self._topic}: {reason(error)}; is the broker running?") from error
 
     def _ask_end_offset(self) -> int:
         try:

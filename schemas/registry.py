@@ -44,7 +44,7 @@ class Registry:
     def __init__(self, log: SchemaLog) -> None:
         self.store = SchemaStore()
         self.ready = asyncio.Event()  # set once the log has been read to its end
-        self._log = log
+        self.log = log
         self._position = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._changing = asyncio.Lock()
@@ -82,7 +82,7 @@ class Registry:
 
     async def _write(self, key: bytes, value: bytes | None) -> None:
         try:
-            offset = await self._log.append(key, value)
+            offset = await self.log.append(key, value)
         except PeerError as error:
             raise RestError(500, 50001, str(error)) from error
         await self._reach(offset + 1)
@@ -126,7 +126,7 @@ class Registry:
 
     async def _catch_up(self) -> None:
         try:
-            end = await self._log.end_offset()
+            end = await self.log.end_offset()
         except PeerError as error:
             raise RestError(503, 50301, f"not known here, and the log cannot be asked: {error}") from error
         await self._reach(end)

@@ -75,7 +75,10 @@ def _with_text(request: web.Request, subject: str, body: dict[str, Any]) -> dict
 async def look_up(request: web.Request) -> web.Response:
     """Find a schema under a subject, or under one of that name in another context."""
     subject, body, deleted = subject_of(request), await body_of(request), flag(request, "deleted")
-    registry, schema = request.app[REGISTRY], await schema_of(request, subject, body)
+    registry = request.app[REGISTRY]
+    if not body.get("schema"):
+        await versions_of(request, subject, deleted=deleted)  # that there is no such subject goes first
+    schema = await schema_of(request, subject, body)
     found = await registry.look_up(subject, schema, deleted=deleted)
     if found is None:
         await registry.known(lambda: None)  # another registry may have taken it a moment ago
@@ -100,8 +103,10 @@ async def list_versions(request: web.Request) -> web.Response:
 @routes.get("/subjects/{subject}/versions/{version}")
 async def get_version(request: web.Request) -> web.Response:
     """A version."""
-    version = await version_of(request, deleted=flag(request, "deleted"), anywhere=True)
-    return answer({**described(request, version), "schema": await text_of(request, version)})
+    deleted = flag(request, "deleted")
+    version = await version_of(request, deleted=deleted, anywhere=True)
+    said = {**described(request, version), "schema": await text_of(request, version)}
+    return answer({**said, "deleted": version.value.deleted} if deleted else said)
 
 
 @routes.get("/subjects/{subject}/versions/{version}/schema")

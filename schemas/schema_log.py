@@ -48,3 +48,11 @@ class SchemaLog(Protocol):
             PeerError: the broker does not say.
         """
         ...
+
+    async def cluster_id(self) -> str:
+        """Of the Kafka cluster that keeps it.
+
+        Raises:
+            PeerError: the broker does not say.
+        """
+        ...

@@ -13,7 +13,7 @@ from typing import Final
 import prometheus_client
 from aiohttp import web
 
-from headrace.schemas import rest_associations, rest_schemas, rest_settings, rest_subjects
+from headrace.schemas import rest_associations, rest_metadata, rest_schemas, rest_settings, rest_subjects
 from headrace.schemas.access import AccessControl, admission, challenge
 from headrace.schemas.negotiation import negotiated
 from headrace.schemas.places import ASKING, noted
@@ -36,8 +36,8 @@ def application(registry: Registry, access: AccessControl | None = None) -> web.
     app[REGISTRY] = registry
     app[ASKING] = set()
     app.router.add_routes(_routes)
-    for routes in (rest_subjects.routes, rest_schemas.routes, rest_settings.routes, rest_associations.routes):
-        for route in routes:
+    for each in (rest_subjects, rest_schemas, rest_settings, rest_associations, rest_metadata):
+        for route in each.routes:
             assert isinstance(route, web.RouteDef)
             for prefix in ("",) if route.path.startswith("/contexts") else ("", IN_CONTEXT):
                 for end in ("", "/"):

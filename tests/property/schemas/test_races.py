@@ -112,6 +112,9 @@ class View:
     async def end_offset(self) -> int:
         return self.world.next_offset
 
+    async def cluster_id(self) -> str:
+        return "world"
+
     def deliver(self, up_to: int) -> None:
         ready: Sequence[LogRecord] = [one for one in self.world.records if self.position <= one.offset < up_to]
         self.position = max(self.position, up_to)

@@ -33,6 +33,11 @@ class MemoryLog:
         self.flush()
         return end
 
+    async def cluster_id(self) -> str:
+        if self.failing:
+            raise PeerError("_schemas: no broker; is it running?")
+        return "memory"
+
     def flush(self) -> None:
         end = self.records[-1].offset + 1 if self.records else 0
         for number, (reader, position) in enumerate(self._readers):

@@ -51,6 +51,7 @@ class SchemaLogContract:
             async with self.follow(reader) as log:
                 await reader.until(lambda: bool(reader.ends))
                 assert await log.end_offset() == reader.ends[0]
+                assert await log.cluster_id() == await log.cluster_id() != ""
                 assert reader.records == []
 
         self.run(scenario)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from headrace import __version__
 from headrace.schemas.envelope import ENVELOPE_JSON
 from headrace.schemas.registry import Registry
 from headrace.schemas.schema import Schema
@@ -192,7 +193,8 @@ def test_deletion_is_soft_and_the_id_still_answers() -> None:
 )
 def test_what_is_no_schema_is_refused_with_42201(body: dict[str, Any], says: str) -> None:
     async def scenario(api: Api) -> None:
-        for path in ("/subjects/s/versions", "/subjects/s", "/compatibility/subjects/s/versions/latest"):
+        looked_up = [] if says == "Empty schema" else ["/subjects/s"]  # of which there is none
+        for path in ("/subjects/s/versions", "/compatibility/subjects/s/versions/latest", *looked_up):
             status, answer = await api("POST", path, body)
             assert (status, answer["error_code"]) == (422, 42201)
             assert says in answer["message"]
@@ -260,6 +262,31 @@ def test_look_up_tells_an_unknown_subject_from_an_unknown_schema() -> None:
         await api.register("s", V1)
         assert (await api("POST", "/subjects/s", {"schema": V2}))[1]["error_code"] == 40403
         assert (await api("POST", "/subjects/t", {"schema": V1}))[1]["error_code"] == 40401
+        assert (await api("POST", "/subjects/t", {}))[1]["error_code"] == 40401
+        assert (await api("POST", "/subjects/s", {}))[1]["error_code"] == 42201
+
+    serve(scenario)
+
+
+def test_whoever_asks_for_deleted_versions_too_is_told_which_are() -> None:
+    async def scenario(api: Api) -> None:
+        await api.register("s", V1)
+        path = "/subjects/s/versions/1?deleted=true"
+        assert "deleted" not in (await api("GET", "/subjects/s/versions/1"))[1]
+        assert (await api("GET", path))[1]["deleted"] is False
+        await api("DELETE", "/subjects/s/versions/1")
+        assert (await api("GET", path))[1]["deleted"] is True
+
+    serve(scenario)
+
+
+def test_a_registry_says_which_it_is() -> None:
+    async def scenario(api: Api) -> None:
+        clusters = {"kafka-cluster": "memory", "schema-registry-cluster": "schema-registry"}
+        assert await api("GET", "/v1/metadata/id") == (200, {"scope": {"path": [], "clusters": clusters}, "id": ""})
+        assert (await api("GET", "/v1/metadata/version"))[1]["version"] == __version__
+        api.log.failing = True
+        assert await api.refused("GET", "/v1/metadata/id") == (503, 50301)
 
     serve(scenario)
 
