@@ -9,7 +9,8 @@ Why no file is there twice or missing, whoever else commits and whenever this on
 
 1. The table is read before the log's head, so that the head is never older than what the table shows already.
 2. What is committed was decided from one snapshot, and takes effect only if that snapshot is still the current one.
-3. Nothing is tried again blindly: a commit that was refused, or whose answer was lost, is decided anew from what is there.
+3. What a head that is read from here on gives up stays to be read (HoldFiles comes before ReadHead).
+4. Nothing is tried again blindly: a commit that was refused, or whose answer was lost, is decided anew from what is there.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -73,8 +74,15 @@ class CreateTable:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldFiles:
+    """No file goes from now on that a snapshot of the table has (`shown_files.py`). Answer: None."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListLive:
-    """Answer: Live, of the snapshot that was loaded last."""
+    """Answer: Live, of the snapshot that was loaded last; `of`: the head's files, which the names are to be those of."""
+
+    of: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class Projected:
     removed: int = 0
 
 
-Step = LoadTable | CreateTable | ListLive | ReadHead | ReadRecords | Commit
+Step = LoadTable | CreateTable | HoldFiles | ListLive | ReadHead | ReadRecords | Commit
 Steps = Generator[Step, Any, T]
 
 
@@ -118,6 +126,7 @@ def project() -> Steps[Projected]:
     """Bring the Iceberg table up to the head of the log."""
     while True:
         shown: Shown | None = yield LoadTable()
+        yield HoldFiles()
         head: Head = yield ReadHead()
         if shown is None or head.marks is None:
             if head.marks is None or not head.files:
@@ -138,7 +147,7 @@ def _decide(shown: Shown, head: Head, to: Marks) -> Steps[Commit | None]:
     if records is not None and not any(record.remove for record in records):
         add = tuple(file for record in records for file in record.add if file.path in head.files)
         return Commit(shown.snapshot_id, add, (), to) if add else None
-    live: Live = yield ListLive()
+    live: Live = yield ListLive(tuple(head.files))
     if live.are_altered:  # all are taken out and put in anew: then they are younger than any deletes of their rows
         return Commit(shown.snapshot_id, tuple(head.files.values()), tuple(sorted(live.names)), to)
     add = tuple(file for path, file in head.files.items() if path not in live.names)

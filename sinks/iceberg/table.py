@@ -23,13 +23,14 @@ from pyiceberg.table import Table
 
 from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
-from headrace.sinks.iceberg import data_files, forgetting, leases, schema
+from headrace.sinks.iceberg import data_files, forgetting, schema
 from headrace.sinks.iceberg.fitting import fit
 from headrace.sinks.iceberg.location import METADATA
 from headrace.sinks.iceberg.projection import (
     Commit,
     CreateTable,
     Head,
+    HoldFiles,
     ListLive,
     Live,
     LoadTable,
@@ -41,8 +42,7 @@ from headrace.sinks.iceberg.projection import (
     Step,
     project,
 )
-from headrace.sinks.iceberg.shown_files import ATTEMPT_MS, ShownFiles
-from headrace.sinks.iceberg.shown_files import data_files as data_files_of
+from headrace.sinks.iceberg.shown_files import ATTEMPT_MS, shown_files
 from headrace.sinks.table import names, record, upkeep
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.reader import opened
@@ -89,7 +89,7 @@ class ProjectedTable:
     ) -> None:
         self._catalog, self._identifier, self._store, self._url = catalog, identifier, store, url
         self._keep_s, self._clock, self._has_forgotten = keep_s, clock, False
-        self._shown_files, self._loaded_ms = ShownFiles(store, url), clock.monotonic_ms()
+        self._shown_files, self._loaded_ms = shown_files(store, url), clock.monotonic_ms()
         self.name = ".".join(identifier)
         self._loaded: Table | None = None
         self._live: dict[str, IcebergFile] = {}
@@ -103,10 +103,7 @@ class ProjectedTable:
             except StopIteration as done:
                 if self._has_forgotten:
                     self._delete_metadata()
-                    if self._store.stages:
-                        self._delete_links()
-                    else:
-                        self._take_away()
+                    self._let_go()
                 return done.value  # type: ignore[no-any-return]  # the steps say which type
             answer = self._answer(step)
 
@@ -120,31 +117,25 @@ class ProjectedTable:
             number = carry_out(forgetting.delete_metadata(candidates, self._loaded), self._store)
             logger.info("old iceberg metadata deleted", extra={"table": self.name, "files": number})
 
-    def _delete_links(self) -> None:
+    def _let_go(self) -> None:
         assert self._loaded is not None, "it was committed to"
-        candidates = carry_out(self._shown_files.old_links(self._loaded.location()), self._store)
+        candidates = self._shown_files.old(self._loaded)
         if candidates and self.load() is not None:
-            number = carry_out(self._shown_files.delete_links(candidates, self._loaded), self._store)
-            logger.info("links that no iceberg snapshot has", extra={"table": self.name, "files": number})
-
-    def _take_away(self) -> None:
-        assert self._loaded is not None, "it was committed to"
-        candidates = carry_out(leases.old_files(str(self._loaded.metadata.table_uuid)), self._store)
-        if candidates and self.load() is not None:
-            named = {self._shown_files.path(url, self._loaded.location()) for url in data_files_of(self._loaded)}
-            number = carry_out(leases.take_away(candidates, named), self._store)
+            number = self._shown_files.let_go(candidates, self._loaded)
             logger.info("files that no iceberg snapshot has", extra={"table": self.name, "files": number})
 
     def _answer(self, step: Step) -> Any:
         match step:
             case LoadTable():
-                shown = self.load()
-                if self._loaded is not None and not self._store.stages:
-                    carry_out(leases.extend(str(self._loaded.metadata.table_uuid), self._clock.wall_ms()), self._store)
-                return shown
+                return self.load()
+            case HoldFiles():
+                if self._loaded is not None:
+                    self._shown_files.hold(self._loaded, self._clock.wall_ms())
+                return None
             case CreateTable(sample):
                 return self._create(sample)
-            case ListLive():
+            case ListLive(of):
+                self._shown_files.learn(of)
                 return self._list_live()
             case ReadHead():
                 return self.head()
@@ -220,8 +211,7 @@ class ProjectedTable:
         with contextlib.suppress(NoSuchTableError):
             self._catalog.drop_table(self._identifier)
         if self._loaded is not None:
-            carry_out(self._shown_files.delete_all_links(self._loaded.location()), self._store)
-            carry_out(leases.end(str(self._loaded.metadata.table_uuid)), self._store)
+            self._shown_files.drop(self._loaded)
 
     def state(self) -> "State":
         """Where the table stands, for people."""

@@ -17,6 +17,7 @@ from headrace.errors import UsageError
 from headrace.sinks.stores.buffered import buffered
 from headrace.sinks.stores.hdfs import HdfsRoot
 from headrace.sinks.stores.hdfs_client import HdfsClient, Readable, Status, WatchedClient
+from headrace.sinks.stores.hdfs_inodes import Inodes
 from headrace.sinks.stores.watch import Watch
 
 PIECE_BYTES: Final = 1 << 20
@@ -99,6 +100,10 @@ class LibhdfsClient:
         self._fs, self._kinds, self._selector = _libhdfs(name_node or "default"), fs.FileType, fs.FileSelector
         self._direct = _Libhdfs(name_node or "default")  # finds the JVM that pyarrow has loaded
 
+    def inodes(self) -> Inodes:
+        """Names of files that outlive their moves, for this thread."""
+        return self._direct.inodes()
+
     def status(self, path: str) -> Status:
         (info,) = self._fs.get_file_info([path])
         if info.type == self._kinds.NotFound:
@@ -156,6 +161,9 @@ class _Libhdfs:
         self._fs = ctypes.c_void_p(self._c.hdfsBuilderConnect(builder))
         if not self._fs:
             raise OSError(f"libhdfs cannot connect to {name_node}")
+
+    def inodes(self) -> Inodes:
+        return Inodes(self._c, self._fs)
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file or directory. To pyarrow every error is an absent file, a NameNode that hangs too."""

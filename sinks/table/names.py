@@ -12,6 +12,8 @@ REMOVED: Final = f"{HIDDEN}/removed"
 QUARANTINE: Final = f"{HIDDEN}/quarantine"
 SHOWN: Final = f"{HIDDEN}/shown"
 """Leases of those who show the table's files in place, and not only those that are live (`sinks/iceberg/leases.py`)."""
+HELD: Final = f"{HIDDEN}/held"
+"""Leases of those who show the table's files by names that moving does not change, and need what is in `removed/`."""
 
 RECORD_SUFFIX: Final = ".json"
 CHECKPOINT_SUFFIX: Final = ".json.zst"

@@ -1,7 +1,9 @@
-"""Whether files that the log has given up stay in their places, for readers that find them by those names.
+"""Whether files that the log has given up stay, for readers that find them by the names that a snapshot gave them.
 
 Whoever shows them so (an Iceberg table, on a store without links) holds a lease, and takes the files away when no reader has
-them any more. A lease ends by itself: who has not been there for a week is not waited for.
+them any more: where names are places, those stay in their places (`names.SHOWN`); where a file has a name beside its place, as
+on HDFS, they are moved, and stay in `removed/` (`names.HELD`). A lease ends by itself: who has not been there for a week is not
+waited for.
 """
 
 from collections.abc import Iterable
@@ -13,9 +15,9 @@ from headrace.sinks.table.store import Entry, List, Steps, StoreNow
 LEASE_MS: Final = 7 * 24 * 3_600_000
 
 
-def is_shown() -> Steps[bool]:
+def is_shown(leases_in: str = names.SHOWN) -> Steps[bool]:
     """Whether somebody holds a lease. Asked after the fold that gave a file up: who puts one later reads a later head."""
-    leases: tuple[Entry, ...] = yield List(names.SHOWN)
+    leases: tuple[Entry, ...] = yield List(leases_in)
     if not leases:
         return False
     now_ms: int = yield StoreNow()

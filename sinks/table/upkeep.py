@@ -103,13 +103,21 @@ def read_folds() -> Steps[list[Fold]]:
 def _old_files(now_ms: int) -> Steps[list[tuple[str, str]]]:
     """(path, the path by which a fold would name it) of files whose time is over unless a fold names them."""
     staged: tuple[Entry, ...] = yield List(names.STAGING, recursive=True)
-    removed: tuple[Entry, ...] = yield List(names.REMOVED, recursive=True)
     quarantine: tuple[Entry, ...] = yield List(names.QUARANTINE)
+    removed = yield from old_removed(now_ms)
+    if removed and (yield from shown.is_shown(names.HELD)):
+        removed = [path for path in removed if names.is_quarantine(path)]
     unnamed = now_ms - SWEEP_UNNAMED_MS
     old = [(names.staged(entry.name), entry.name) for entry in staged if entry.changed_ms <= unnamed]
     old += [(path := f"{names.QUARANTINE}/{entry.name}", path) for entry in quarantine if entry.changed_ms <= unnamed]
-    old += [(names.removed(entry.name), entry.name) for entry in removed if entry.changed_ms <= now_ms - SWEEP_REMOVED_MS]
+    old += [(names.removed(path), path) for path in removed]
     return old
+
+
+def old_removed(now_ms: int) -> Steps[list[str]]:
+    """Files that were taken out a day ago, by the paths that they had."""
+    removed: tuple[Entry, ...] = yield List(names.REMOVED, recursive=True)
+    return [entry.name for entry in removed if entry.changed_ms <= now_ms - SWEEP_REMOVED_MS]
 
 
 def old_in_place(now_ms: int) -> Steps[list[str]]:

@@ -61,7 +61,7 @@ def test_no_file_is_shown_twice_or_missing_after_any_accident() -> None:
 GUARDS = {
     "the table is read before the head": (
         "project",
-        "        shown: Shown | None = yield LoadTable()\n        head: Head = yield ReadHead()\n",
+        "        shown: Shown | None = yield LoadTable()\n        yield HoldFiles()\n        head: Head = yield ReadHead()\n",
         "        head = yield ReadHead()\n        shown = yield LoadTable()\n",
     ),
     "marks are an attempt, not a number (head)": ("_records_since", "if marks.attempt == to.attempt else None", ""),

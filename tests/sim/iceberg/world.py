@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.sinks.iceberg import projection
-from headrace.sinks.iceberg.projection import Commit, CreateTable, Head, ListLive, Live, LoadTable, Marks, ReadHead, ReadRecords
+from headrace.sinks.iceberg.projection import (
+    Commit,
+    CreateTable,
+    Head,
+    HoldFiles,
+    ListLive,
+    Live,
+    LoadTable,
+    Marks,
+    ReadHead,
+    ReadRecords,
+)
 from headrace.sinks.table.record import CommitRecord, DataFile
 
 
@@ -166,6 +177,8 @@ class World:
         except StopIteration:
             self.done += 1
             one.program = projection.project()
+            one.step = one.program.send(None)
+        if isinstance(one.step, HoldFiles):  # files never go in this world
             one.step = one.program.send(None)
 
     def run(self, one: Committer, *, calm: bool) -> None:
