@@ -6,8 +6,8 @@ and lets an overlong int wrap. So it is used only
 - under the schema's `plain` form: no logical types, int read as long and narrowed with a check;
 - followed by a proof that it read every payload to its end. Each value is decoded from its own payload, so it read at most
   the payload's length; and no encoding of a value is shorter than the canonical one (one block an array, minimal varints).
-  So if the canonical sizes of all decoded values, which Arrow computes by column, add up to the payloads' sizes, no payload
-  has a byte left;
+  So if the canonical sizes of all decoded values, which are computed by column (encoded_sizes.py), add up to the payloads'
+  sizes, no payload has a byte left;
 - followed by Arrow's full validation, which finds invalid UTF-8.
 Whatever fails is halved until few payloads are left, and those are read one by one by the careful decoder (fastavro), which
 says what is wrong with each. An encoding that is valid but not canonical takes the same way, and is right, but slow.
@@ -21,11 +21,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyruhvro
 
 from headrace.schemas.columns import Node, UnsupportedSchemaError, compile_schema
+from headrace.schemas.encoded_sizes import record_sizes
 from headrace.schemas.null_records import with_values_below
 from headrace.schemas.rows import DECODE_ERRORS, Bad, check_times, to_batch
 
@@ -35,7 +37,7 @@ _FEW: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """A compiled schema."""
 
     root: Node
@@ -47,13 +49,13 @@ class _Plan:
 
 
 @lru_cache(maxsize=1000)
-def _plan(schema_json: str, references: tuple[tuple[str, str], ...]) -> _Plan:
+def plan_of(schema_json: str, references: tuple[tuple[str, str], ...]) -> Plan:
     root = compile_schema(schema_json, references)
     longest = max((len(name) for name, _ in root.children), default=0)
     before = [{"name": "_" * (longest + more), "type": kind} for more, kind in enumerate(("boolean", "float"), 1)]
     framed = {**root.plain, "fields": before + root.plain["fields"]}
     careful = fastavro.parse_schema(root.plain)
-    return _Plan(root, pa.schema(list(root.type)), json.dumps(root.plain), json.dumps(framed), careful)
+    return Plan(root, pa.schema(list(root.type)), json.dumps(root.plain), json.dumps(framed), careful)
 
 
 def arrow_schema(schema_json: str) -> pa.Schema:
@@ -62,7 +64,7 @@ def arrow_schema(schema_json: str) -> pa.Schema:
     Raises:
         UnsupportedSchemaError: no payload of this schema can land; the message is the reason.
     """
-    return _plan(schema_json, ()).schema
+    return plan_of(schema_json, ()).schema
 
 
 def decode(schema_json: str, payloads: Sequence[bytes], references: tuple[tuple[str, str], ...] = ()) -> tuple[pa.Table, Bad]:
@@ -73,7 +75,7 @@ def decode(schema_json: str, payloads: Sequence[bytes], references: tuple[tuple[
         and (index, reason) of every other, ascending. Never raises because of a payload or a schema.
     """
     try:
-        plan = _plan(schema_json, references)
+        plan = plan_of(schema_json, references)
     except UnsupportedSchemaError as error:
         return pa.table({}), [(index, str(error)) for index in range(len(payloads))]
     batches: list[pa.RecordBatch] = []
@@ -93,7 +95,7 @@ def decode_framed(
         None where one begins otherwise, or may be wrong: then `decode` knows which.
     """
     try:
-        plan = _plan(schema_json, references)
+        plan = plan_of(schema_json, references)
     except UnsupportedSchemaError:
         return None
     size_bytes = sum(map(len, values))
@@ -103,7 +105,7 @@ def decode_framed(
     return None if batch is None else pa.Table.from_batches([batch])
 
 
-def _decode_span(plan: _Plan, payloads: list[bytes], base: int, batches: list[pa.RecordBatch], bad: Bad) -> None:
+def _decode_span(plan: Plan, payloads: list[bytes], base: int, batches: list[pa.RecordBatch], bad: Bad) -> None:
     size_bytes = sum(map(len, payloads))
     few = len(payloads) <= _FEW
     if size_bytes <= _MAX_BATCH_BYTES or few:
@@ -116,30 +118,47 @@ def _decode_span(plan: _Plan, payloads: list[bytes], base: int, batches: list[pa
     _decode_span(plan, payloads[middle:], base + middle, batches, bad)
 
 
-def _decode_bulk(plan: _Plan, payloads: list[bytes], size_bytes: int, header: bytes = b"") -> pa.RecordBatch | None:
+def _decode_bulk(plan: Plan, payloads: list[bytes], size_bytes: int, header: bytes = b"") -> pa.RecordBatch | None:
     """All payloads, after the `header` of each, proved right; None where any of them may be wrong."""
+    raw = bulk_decoded(payloads, plan.framed_json if header else plan.plain_json)
+    if raw is None:
+        return None
     try:
-        raw = pyruhvro.deserialize_array(payloads, plan.framed_json if header else plan.plain_json)
+        columns = raw.columns
         if header:
-            raw = _without_headers(raw, header)
-        raw.validate(full=True)
-        columns = [_adopt(raw.column(index), child) for index, (_, child) in enumerate(plan.root.children)]
-        batch = pa.RecordBatch.from_arrays(columns, schema=plan.schema)
-        batch.validate(full=_may_be_out_of_range(plan.root))
-        check_times(batch)
+            check_framing(columns[0], columns[1], header)
+            columns = columns[2:]
+        batch = adopted(columns, plan)
+    except DECODE_ERRORS:
+        return None
+    sizes = record_sizes(columns, plan.root)
+    return batch if int(np.broadcast_to(sizes, len(payloads)).sum()) + len(header) * len(payloads) == size_bytes else None
+
+
+def bulk_decoded(payloads: list[bytes], schema_json: str) -> pa.RecordBatch | None:
+    """What the bulk decoder makes of payloads, unproved; None where it gives up."""
+    try:
+        return pyruhvro.deserialize_array(payloads, schema_json)
     except DECODE_ERRORS:
         return None
     except BaseException as error:  # a Rust panic is none of Exception
         if type(error).__name__ != "PanicException":
             raise
         return None
-    sizes = (_encoded_bytes(raw.column(index), child) for index, (_, child) in enumerate(plan.root.children))
-    return batch if sum(sizes) + len(header) * len(payloads) == size_bytes else None
 
 
-def _without_headers(raw: pa.RecordBatch, header: bytes) -> pa.RecordBatch:
-    """What was read after the headers; raises where one is another."""
-    magic, schema_id = raw.columns[:2]
+def adopted(columns: Sequence[pa.Array], plan: Plan) -> pa.RecordBatch:
+    """The bulk decoder's columns as those that the schema lands as; raises one of DECODE_ERRORS where a value is no such."""
+    pa.RecordBatch.from_arrays(columns, [name for name, _ in plan.root.children]).validate(full=True)
+    own = [_adopt(column, child) for column, (_, child) in zip(columns, plan.root.children, strict=True)]
+    batch = pa.RecordBatch.from_arrays(own, schema=plan.schema)
+    batch.validate(full=_may_be_out_of_range(plan.root))
+    check_times(batch)
+    return batch
+
+
+def check_framing(magic: pa.Array, schema_id: pa.Array, header: bytes) -> None:
+    """See that all values begin with `header`, read as a boolean and a float; raises ValueError where one does not."""
     expected = int.from_bytes(header[1:], "little", signed=True)
     if (
         header[0]
@@ -147,7 +166,6 @@ def _without_headers(raw: pa.RecordBatch, header: bytes) -> pa.RecordBatch:
         or pc.min_max(schema_id.view(pa.int32())).as_py() != {"min": expected, "max": expected}
     ):
         raise ValueError("a value is of another schema")
-    return raw.select(range(2, raw.num_columns))
 
 
 def _may_be_out_of_range(node: Node) -> bool:
@@ -177,80 +195,7 @@ def _mask(array: pa.Array) -> pa.Array | None:
     return array.is_null() if array.null_count else None
 
 
-def _encoded_bytes(array: pa.Array, node: Node) -> int:
-    """How many bytes the canonical encoding of all values of an array takes, as the bulk decoder made it."""
-    if node.kind == "null":
-        return 0
-    count = len(array)
-    union = 0
-    if node.nullable:
-        union = count  # one byte each says which branch
-        if array.null_count:
-            array = array.drop_null()
-            count = len(array)
-    match node.kind:
-        case "boolean":
-            size = count
-        case "float":
-            size = 4 * count
-        case "double":
-            size = 8 * count
-        case "int" | "long":
-            size = _varint_bytes(array)
-        case "string":
-            size = _text_bytes(array)
-        case "enum":
-            size = count if len(node.symbols) <= 64 else _varint_bytes(pc.index_in(array, pa.array(node.symbols)))
-        case "record":
-            size = sum(_encoded_bytes(array.field(index), child) for index, (_, child) in enumerate(node.children))
-        case _:
-            size = _blocks_bytes(array, node)
-    return union + size
-
-
-def _blocks_bytes(array: pa.Array, node: Node) -> int:
-    """An array or map: the count of items and the items where there are any, then a zero."""
-    is_map = node.kind == "map"
-    entries = array.cast(pa.list_(pa.struct([("key", pa.string()), ("value", array.type.item_type)]))) if is_map else array
-    counts = pc.list_value_length(entries)
-    nonempty = counts.filter(pc.greater(counts, 0))
-    items = entries.flatten()
-    head = len(array) + _varint_bytes(nonempty)
-    child = node.children[0][1]
-    if is_map:
-        return head + _text_bytes(items.field(0)) + _encoded_bytes(items.field(1), child)
-    return head + _encoded_bytes(items, child)
-
-
-def _text_bytes(array: pa.Array) -> int:
-    lengths = pc.binary_length(array)
-    return _varint_bytes(lengths) + (pc.sum(lengths).as_py() or 0)
-
-
-def _varint_bytes(array: pa.Array) -> int:
-    """Total size of integers as zig-zag varints: one byte, and one more for each k with x ≥ 2^(7k-1) or x < -2^(7k-1)."""
-    size = len(array)
-    bounds = pc.min_max(array).as_py()
-    low, high = bounds["min"], bounds["max"]
-    if low is None:
-        return size
-    for k in range(1, 10):
-        limit = 1 << (7 * k - 1)
-        if -limit <= low and high < limit:
-            break
-        if low >= limit or high < -limit:
-            size += len(array)
-            continue
-        longer = 0
-        if high >= limit:
-            longer += pc.sum(pc.greater_equal(array, limit)).as_py()
-        if low < -limit:
-            longer += pc.sum(pc.less(array, -limit)).as_py()
-        size += longer
-    return size
-
-
-def _decode_carefully(plan: _Plan, payloads: list[bytes], base: int, bad: Bad) -> pa.RecordBatch:
+def _decode_carefully(plan: Plan, payloads: list[bytes], base: int, bad: Bad) -> pa.RecordBatch:
     """One by one; what is wrong with a payload goes to `bad`."""
     rows: list[Any] = []
     where: list[int] = []

@@ -33,6 +33,10 @@ class Cells:
     def taken(self, rows: np.ndarray) -> "Cells":
         return Cells(self.present[rows] if isinstance(self.present, np.ndarray) else self.present, self.values[rows])
 
+    def between(self, start: int, end: int) -> "Cells":
+        present = self.present[start:end] if isinstance(self.present, np.ndarray) else self.present
+        return Cells(present, self.values[start:end])
+
     def as_bytes(self) -> np.ndarray:
         """A matrix of a row for each cell."""
         cells = np.empty((len(self.values), CELL_BYTES), np.uint8)

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     root = open_root(config.load.root, spool=config.load.spool)
     root.end_with(stop)
     root.prepare()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     if args.rewind is not None:
         from headrace.sinks.rewind_command import rewind
 
@@ -63,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
         health.not_ready(loader.why_not_ready)
         if ports:
             REGISTRY.register(StandingsCollector(loader.standings, clock))
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         with telling(loader.standings, once=args.once):
             loader.run(stop)
     return 0

@@ -28,8 +28,10 @@ from headrace.sinks.repetition import repeats
 
 _MANY: Final = 64
 """Of fewer texts it is not worth looking whether they repeat."""
-_BATCH_ROWS: Final = 8192
-"""Few enough for the cells to stay in the processor's cache."""
+_BATCH_ROWS: Final = 65_536
+"""Many enough for texts that repeat to be hashed seldom."""
+_CACHED_ROWS: Final = 8192
+"""Few enough for what is computed of a row's cells to stay in the processor's cache."""
 _ROWS_A_CELL: Final = 128
 """With so many rows for each of their cells, hashing all rows at once is faster than one after another."""
 
@@ -38,8 +40,11 @@ def content_hash(rows: pa.Table | pa.RecordBatch) -> int:
     """The sum over all rows."""
     total = 0
     for batch in rows.to_batches(_BATCH_ROWS) if isinstance(rows, pa.Table) else [rows]:
-        hashes = hash_rows([_cells(column) for column in batch.columns], batch.num_rows)
-        total += int(hashes.sum(dtype=np.uint64))
+        columns = [_cells(column) for column in batch.columns]
+        for start in range(0, batch.num_rows, _CACHED_ROWS):
+            end = min(start + _CACHED_ROWS, batch.num_rows)
+            hashes = hash_rows([cells.between(start, end) for cells in columns], end - start)
+            total += int(hashes.sum(dtype=np.uint64))
     return total % HASH_MODULUS
 
 

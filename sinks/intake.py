@@ -1,15 +1,15 @@
-"""Messages and events of Kafka's client on their way to the tables."""
+"""What has been read on its way to the tables."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
+from headrace.sinks.fetching.batches import UnreadableError
 from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
-from headrace.sinks.topics import Where
+from headrace.sinks.reading import Read
 
 logger = logging.getLogger(__name__)
 
@@ -20,42 +20,41 @@ class Intake:
     def __init__(self, landing: Landing) -> None:
         self._landing, self._reading, self._lookout = landing, landing.reading, landing.lookout
 
-    def hand_out(self, messages: list[Any]) -> None:
-        """Give messages, in offset order within each partition, to their tables; then act on the events among them."""
-        events = [message for message, error in zip(messages, map(Message.error, messages), strict=True) if error is not None]
-        good = [message for message in messages if message.error() is None] if events else messages
-        by_partition: dict[Where, list[Any]] = {}
-        at = 0
-        for where, run in groupby(zip(map(Message.topic, good), map(Message.partition, good), strict=True)):
-            end = at + len(list(run))
-            by_partition.setdefault(where, []).extend(good[at:end])  # type: ignore[arg-type] # records have both
-            at = end
-        for (name, partition), records in by_partition.items():
+    def hand_out(self, read: Read) -> None:
+        """Give records, in offset order within each partition, to their tables; then act on ends and errors."""
+        for (name, partition), records in read.records:
             table = self._landing.tables[name]
             if table.reads(partition):
                 self._landing.guarded(table, partial(self._take, table, partition, records))
-        for event in events:
-            self._on_event(event)
+        for (name, partition), offset in read.ends:
+            if (ended := self._landing.tables.get(name)) is not None and ended.reads(partition):
+                ended.loader.skip(partition, offset, self._cause(ended)(0, 0))
+        for event in read.errors:
+            self._on_error(event)
 
-    def _take(self, table: LandingTable, partition: int, messages: list[Any]) -> None:
-        if not table.loader.take(partition, messages, self._cause(table)):
+    def _take(self, table: LandingTable, partition: int, messages: Sequence[Any]) -> None:
+        try:
+            is_taken = table.loader.take(partition, messages, self._cause(table))
+        except UnreadableError as error:
+            self._reading.distrust((table.loader.topic, partition))
+            self._landing.start_over(table, f"fetched bytes are no records: {error}")
+            return
+        if not is_taken:
             self._landing.start_over(table, "another loader has landed since")
         elif table.loader.is_blocked:
-            self._reading.pause(table.loader.topic, table.loader.partitions)
+            self._reading.end(table.loader.topic, table.loader.partitions)
 
     def _cause(self, table: LandingTable) -> Callable[[int, int], str]:
         return partial(self._lookout.cause, table.loader.topic)
 
-    def _on_event(self, message: Any) -> None:
+    def _on_error(self, message: Any) -> None:
         error, name, partition = message.error(), message.topic(), message.partition()
         table = self._landing.tables.get(name) if name else None
         if table is None or not table.reads(partition):
-            if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            if error.code() not in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
                 logger.warning("kafka: %s", error.str())
             return
-        if error.code() == KafkaError._PARTITION_EOF:
-            table.loader.skip(partition, message.offset(), self._cause(table)(0, 0))
-        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             logger.warning("kafka: %s; looking again", error.str(), extra={"topic": name, "partition": partition})
             self._on_out_of_range(table, partition)
         else:

@@ -51,7 +51,7 @@ class Loader:
         root = open_root(config.load.root, spool=config.load.spool)
         with checked_keys():
             self._lookout = Lookout(config.kafka, config.load.topics, clock, only=rewind[0] if rewind else None)
-            self._reading = Reading(config.kafka)
+            self._reading = Reading(config.kafka, clock)
         self._landing = Landing(root, self._reading, self._lookout, clock, landed, once=once, is_rewind=rewind is not None)
         self._tables = self._landing.tables
         self._intake = Intake(self._landing)

@@ -1,25 +1,66 @@
-"""The loader's consumer: which partitions are read from where, explicitly assigned; it knows Kafka's client, and no tables."""
+"""What the loader reads, and from where on: it knows Kafka's client and the fetcher, and no tables.
+
+Partitions are explicitly assigned. They begin with the fetcher, where it can speak to the cluster (ADR 0003), and those that it
+leaves go on with Kafka's client: an idle one until much comes of it again, one that is not ordinary for a minute at least.
+"""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from headrace.clock import Clock, MonotonicMs
+from headrace.errors import PeerError
 from headrace.librdkafka import close_consumer, unrepeated
-from headrace.sinks.topics import Where, learn_leaders
+from headrace.sinks.fetching.connection import Address
+from headrace.sinks.fetching.fetcher import Fetcher, Left
+from headrace.sinks.fetching.records import FetchedRecord, Records
+from headrace.sinks.topics import LISTING_TIMEOUT_S, Where, learn_leaders
 
 logger = logging.getLogger(__name__)
 
 BATCH_RECORDS: Final = 20_000
-WAIT_S: Final = 0.1
+WAIT_MS: Final = 100
+FETCH_AGAIN_RECORDS: Final = 2000
+"""So many records of a partition at once from Kafka's client, and it is worth fetching."""
+DISTRUST_MS: Final = 60_000
+_FETCHED_KEYS: Final = frozenset(
+    {"bootstrap.servers", "metadata.broker.list", "client.id", "group.id", "security.protocol", "log_level"}
+)
+"""Settings under which the fetcher reads as Kafka's client does: with any other, the client reads alone."""
 GROUP: Final = "headrace-load"
 
 
-class Reading:
-    """One consumer over all partitions that are being read. Its group's committed offsets are written, and never read."""
+def can_fetch(kafka: Mapping[str, Any]) -> bool:
+    """Whether the fetcher can speak to a cluster by these settings: neither TLS nor SASL, nor anything it does not know."""
+    return kafka.keys() <= _FETCHED_KEYS and str(kafka.get("security.protocol", "plaintext")).lower() == "plaintext"
 
-    def __init__(self, kafka: Mapping[str, Any]) -> None:
+
+@dataclass(slots=True)
+class Read:
+    """What has been read: records by partition, in offset order; then ends of partitions, and errors of Kafka's client."""
+
+    records: list[tuple[Where, Sequence[Any]]] = field(default_factory=list)
+    ends: list[tuple[Where, int]] = field(default_factory=list)
+    errors: list[Any] = field(default_factory=list)
+
+
+class Reading:
+    """All partitions that are being read. The group's committed offsets are written, and never read."""
+
+    def __init__(self, kafka: Mapping[str, Any], clock: Clock) -> None:
+        self._clock = clock
+        self._fetcher = Fetcher(str(kafka.get("client.id", "rdkafka")), clock) if can_fetch(kafka) else None
+        self._distrusted_ms: dict[Where, MonotonicMs] = {}
+        """When a partition was not ordinary."""
+        self._handed_out: Sequence[tuple[Where, Sequence[FetchedRecord]]] = ()
+        """What was fetched in the last turn."""
+        self._assigned: set[Where] = set()
+        """To Kafka's client."""
         self._consumer = Consumer(
             {
                 "group.id": GROUP,
@@ -36,9 +77,25 @@ class Reading:
             logger=unrepeated(f"{__name__}.librdkafka"),
         )
 
-    def batch(self) -> list[Any]:
-        """Messages, and events instead of some: errors, and ends of partitions."""
-        return self._consumer.consume(BATCH_RECORDS, WAIT_S)
+    def batch(self) -> Read:
+        """What has come since, after a short wait for much of it."""
+        is_fetching = self.fetched > 0
+        read = _sorted(self._consumer.consume(BATCH_RECORDS, 0 if is_fetching else WAIT_MS / 1000))
+        if self._fetcher is None:
+            return read
+        if not is_fetching:
+            self._fetch_again(read)
+            return read
+        for where, records in self._handed_out:
+            if isinstance(records, Records) and records.is_mixed:
+                self._fetcher.leave(where, "records with headers, or of which some have no key or value")
+        fetched = self._fetcher.turn(0 if read.records else WAIT_MS)
+        self._handed_out = fetched.records
+        self._go_on_with_client(fetched.left)
+        self._fetch_again(read)
+        read.records += fetched.records
+        read.ends += fetched.ends
+        return read
 
     def begin(self, offsets: Mapping[Where, int]) -> None:
         """Read partitions, each from an offset on.
@@ -46,25 +103,92 @@ class Reading:
         Raises:
             PeerError: no answer about where they are; they are read all the same, a second later.
         """
-        if offsets:
-            self._consumer.incremental_assign([TopicPartition(*where, offset) for where, offset in offsets.items()])
+        if not offsets:
+            return
+        trusted = [where for where in offsets if self._is_trusted(where)]
+        try:
+            leaders = learn_leaders(self._consumer) if trusted else {}
+        except PeerError:
+            self._assign(offsets)
+            raise
+        fetched = self._fetch(leaders, {where: offsets[where] for where in trusted})
+        if rest := {where: offset for where, offset in offsets.items() if where not in fetched}:
+            self._assign(rest)
             learn_leaders(self._consumer)
 
-    def begin_again(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Read on after a pause, and be told again where the log ends."""
-        again = _at(topic, offsets)
-        self._consumer.incremental_unassign(again)
-        self._consumer.incremental_assign(again)
-        self._consumer.resume(again)  # a pause outlives the assignment
+    def _assign(self, offsets: Mapping[Where, int], epochs: Mapping[Where, int] | None = None) -> None:
+        """Let Kafka's client read; `epochs`: of the records before, where they are known."""
+        known = epochs or {}
+        places = [TopicPartition(*where, offset, leader_epoch=known.get(where, -1)) for where, offset in offsets.items()]
+        self._consumer.incremental_assign(places)
+        self._assigned |= offsets.keys()
 
-    def pause(self, topic: str, partitions: Iterable[int]) -> None:
-        """Read no further for now."""
-        self._consumer.pause([TopicPartition(topic, partition) for partition in partitions])
+    def _unassign(self, gone: Iterable[Where]) -> None:
+        if there := self._assigned.intersection(gone):
+            self._consumer.incremental_unassign([TopicPartition(*where) for where in there])
+            self._assigned -= there
+
+    @property
+    def fetched(self) -> int:
+        """How many partitions are being fetched; Kafka's client reads the others."""
+        return 0 if self._fetcher is None else len(self._fetcher)
+
+    def _is_trusted(self, where: Where) -> bool:
+        """Whether a partition may be fetched."""
+        since_ms = self._distrusted_ms.get(where)
+        return self._fetcher is not None and (since_ms is None or self._clock.monotonic_ms() - since_ms >= DISTRUST_MS)
+
+    def _fetch(self, leaders: Mapping[Where, Address], offsets: Mapping[Where, int]) -> set[Where]:
+        """Fetch those of the partitions whose leaders are known: them."""
+        known = leaders.keys() & offsets.keys()
+        for where in known:
+            assert self._fetcher is not None, "they are trusted"
+            self._fetcher.begin(where, offsets[where], leaders[where])
+        return known
+
+    def _fetch_again(self, read: Read) -> None:
+        """Fetch partitions of which the client has much."""
+        much = {
+            where: records[-1].offset() + 1
+            for where, records in read.records
+            if len(records) >= FETCH_AGAIN_RECORDS and self._is_trusted(where)
+        }
+        if not much:
+            return
+        try:
+            leaders = learn_leaders(self._consumer, timeout_s=LISTING_TIMEOUT_S)
+        except PeerError as error:
+            logger.info("%s", error)
+            return
+        self._unassign(self._fetch(leaders, much))
+
+    def _go_on_with_client(self, left: Sequence[Left]) -> None:
+        for one in left:
+            if one.why:
+                self.distrust(one.where)
+        for why, count in Counter(one.why for one in left if one.why).items():
+            logger.info("partitions are read by kafka's client for now: %s", why, extra={"partitions": count})
+        if left:
+            self._assign({one.where: one.offset for one in left}, {one.where: one.epoch for one in left})
+
+    def distrust(self, where: Where) -> None:
+        """Do not fetch a partition for a while: Kafka's client knows what to do."""
+        self._distrusted_ms[where] = self._clock.monotonic_ms()
+
+    def begin_again(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Read on after `end`, and be told again where the log ends."""
+        try:
+            self.begin({(topic, partition): offset for partition, offset in offsets.items()})
+        except PeerError as error:
+            logger.warning("%s", error)
 
     def end(self, topic: str, partitions: Iterable[int]) -> None:
-        """Read partitions no more."""
-        if gone := [TopicPartition(topic, partition) for partition in partitions]:
-            self._consumer.incremental_unassign(gone)
+        """Read partitions no more, or no further for now."""
+        gone = [(topic, partition) for partition in partitions]
+        for where in gone:
+            if self._fetcher is not None:
+                self._fetcher.end(where)
+        self._unassign(gone)
 
     def tell_landed(self, topic: str, ends: Mapping[int, int]) -> None:
         """Commit the group's offsets, for lag tools and for retention that waits; failing does no harm."""
@@ -76,7 +200,29 @@ class Reading:
 
     def close(self) -> None:
         """End the client, within a bounded time."""
+        if self._fetcher is not None:
+            self._fetcher.close()
         close_consumer(self._consumer)
+
+
+def _sorted(messages: list[Message]) -> Read:
+    """What the client gives, and events instead of some: errors, and ends of partitions."""
+    good, read = messages, Read()
+    if events := [message for message, error in zip(messages, map(Message.error, messages), strict=True) if error is not None]:
+        good = [message for message in messages if message.error() is None]
+    by_partition: dict[Where, list[Any]] = {}
+    at = 0
+    for where, run in groupby(zip(map(Message.topic, good), map(Message.partition, good), strict=True)):
+        end = at + len(list(run))
+        by_partition.setdefault(where, []).extend(good[at:end])  # type: ignore[arg-type] # records have both
+        at = end
+    read.records = list(by_partition.items())
+    for event in events:
+        if event.error().code() == KafkaError._PARTITION_EOF:  # type: ignore[union-attr] # events have errors
+            read.ends.append(((event.topic(), event.partition()), event.offset()))  # type: ignore[arg-type] # and ends a place
+        else:
+            read.errors.append(event)
+    return read
 
 
 def _at(topic: str, offsets: Mapping[int, int]) -> list[TopicPartition]:

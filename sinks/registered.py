@@ -10,6 +10,7 @@ import pyarrow as pa
 from headrace.clock import MonotonicMs
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing, json_values
+from headrace.schemas.arrow_records import DecodedRecords, RecordBytes, decode_records
 from headrace.schemas.client import SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, Registered, RegistryClient
 from headrace.schemas.record_names import record_names
 from headrace.schemas.rows import Bad, Part
@@ -73,6 +74,12 @@ class Schema:
     def decode_framed(self, values: Sequence[bytes], header: bytes) -> pa.Table | None:
         """Rows of values that all begin with `header`; None where `decode` has to look at each payload."""
         return None if self.problem or self.type != "AVRO" else arrow.decode_framed(self.text, values, header, self.references)
+
+    def decode_records(self, batches: Sequence[RecordBytes], header: bytes, *, keyed: bool) -> DecodedRecords | None:
+        """The records of whole batches, whose values all begin with `header`; None where each has to be looked at."""
+        if self.problem or self.type != "AVRO":
+            return None
+        return decode_records(self.text, batches, header, self.references, keyed=keyed)
 
 
 class Schemas:

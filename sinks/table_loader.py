@@ -57,7 +57,7 @@ class TableLoader:
         self._schemas, self._clock, self._new_name = schemas, clock, new_name
         self._incarnations: dict[int, int] = {}
         self._ids: dict[int, str | None] = {}
-        self._waiting: deque[tuple[int, list[Any]]] = deque()
+        self._waiting: deque[tuple[int, Sequence[Any]]] = deque()
         self.blocked: tuple[PeerError, int] | None = None
         """Why records wait for the registry, and since when (monotonic ms)."""
         self._swept_ms: int | None = None
@@ -118,7 +118,7 @@ class TableLoader:
         """Whether records wait for the registry."""
         return bool(self._waiting)
 
-    def take(self, partition: int, messages: list[Any], why: Callable[[int, int], str]) -> bool:
+    def take(self, partition: int, messages: Sequence[Any], why: Callable[[int, int], str]) -> bool:
         """Take records of a partition, in offset order; False if another loader has landed some meanwhile: start over."""
         if not self._keep_fresh():
             return False

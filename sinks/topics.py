@@ -206,16 +206,23 @@ class SpotReader:
         close_consumer(self._consumer)
 
 
-def learn_leaders(consumer: Consumer) -> None:
-    """Let a consumer ask at once where the topics are that are assigned to it: left alone it asks a second later.
+def learn_leaders(consumer: Consumer, *, timeout_s: float = TIMEOUT_S) -> dict[Where, tuple[str, int]]:
+    """The (host, port) of each partition's leader; and let a consumer ask at once where the topics are that are assigned to it:
+    left alone it asks a second later.
 
     Raises:
         PeerError: no answer.
     """
     try:
-        consumer.list_topics(timeout=TIMEOUT_S)
+        cluster = consumer.list_topics(timeout=timeout_s)
     except KafkaException as error:
         raise PeerError(f"kafka: topics cannot be listed: {reason(error)}") from error
+    return {
+        (topic.topic, partition.id): (cluster.brokers[partition.leader].host, cluster.brokers[partition.leader].port)
+        for topic in cluster.topics.values()
+        for partition in topic.partitions.values()
+        if partition.error is None and partition.leader in cluster.brokers
+    }
 
 
 def client_keys(kafka: Mapping[str, Any]) -> dict[str, Any]:

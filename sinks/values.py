@@ -14,6 +14,7 @@ import pyarrow as pa
 from headrace.clock import MonotonicMs
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
+from headrace.sinks.fetching.records import Records
 from headrace.sinks.keys import Keyed, by_key
 from headrace.sinks.messages import Headers, Message, headers_of, headers_of_all, offsets_of, timestamps_of, values_of
 from headrace.sinks.registered import Input, SchemaName, Schemas, name_of
@@ -21,6 +22,7 @@ from headrace.sinks.shape import Shape
 
 KEY, KEY_FIELDS, HEADERS, TOMBSTONE = "_key", "_key_fields", "_headers", "_tombstone"
 OWN_COLUMNS: Final = (KEY, KEY_FIELDS, HEADERS, TOMBSTONE, "_incarnation", "_partition", "_offset", "_timestamp")
+_KEY_FIELD: Final = pa.field(KEY, pa.binary())
 WITH_SCHEMAS: Final = ("avro", "json_schema", "protobuf")
 _MILLIS: Final = pa.timestamp("ms", "UTC")
 _HEADERS: Final = pa.list_(pa.struct([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.binary())]))
@@ -61,12 +63,16 @@ def decode(
     Raises:
         PeerError: a schema cannot be fetched; nothing is decided about any of the records.
     """
+    own = _OwnColumns(incarnation, partition, shape)
+    if isinstance(messages, Records):
+        if input_ in WITH_SCHEMAS and (whole := _decode_records(messages, schemas, own, now_ms)) is not None:
+            return [whole], []
+        messages = messages.listed()
     bad: list[Bad] = []
     if shape.headers:
         bad = [Bad(message, "a header's name is not UTF-8") for message in messages if headers_of(message) is None]
         if bad:
             messages = [message for message in messages if headers_of(message) is not None]
-    own = _OwnColumns(incarnation, partition, shape)
     parts = by_key(topic, messages, schemas, now_ms) if shape.key_fields else [Keyed(messages)]
     decoded: list[Decoded] = []
     for part in parts:
@@ -148,6 +154,26 @@ def _renamed(table: pa.Table) -> pa.Table:
     return table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
 
 
+def _decode_records(records: Records, schemas: Schemas, own: "_OwnColumns", now_ms: MonotonicMs) -> Decoded | None:
+    """All records, where all values are of one schema and right, as nearly always, and no more of them lands than a key."""
+    value, shape = records[0].value(), own.shape
+    named = name_of(value, None) if value else None
+    if value is None or named is None or not isinstance(named[0], int):
+        return None
+    schema = schemas.find(named[0], now_ms)
+    if schema is None or not schema.id or shape.headers or shape.tombstones or shape.key_fields:
+        return None
+    found = schema.decode_records(records.as_bytes(), value[:HEADER_LENGTH], keyed=records[0].key() is not None)
+    places = None if found is None else records.places(found)
+    if found is None or places is None:
+        return None
+    table = _renamed(found.table)
+    columns = list(zip(table.schema, table.columns, strict=True))
+    if shape.key:
+        columns.append((_KEY_FIELD, pa.nulls(len(records), pa.binary()) if found.keys is None else found.keys))
+    return own.placed(columns, *places, records, frozenset({schema.id}))
+
+
 def _decode_alike(
     values: list[bytes | None], headers: list[Headers | None], schemas: Schemas, now_ms: MonotonicMs
 ) -> tuple[pa.Table, int] | None:
@@ -196,26 +222,37 @@ class _OwnColumns:
 
     def beside(self, table: pa.Table | None, messages: Sequence[Message], schema_ids: frozenset[int]) -> Decoded:
         """Rows of records, with the values in `table`; None for tombstones, which have none."""
-        count = len(messages)
-        offsets = offsets_of(messages)
-        # Kafka takes any int64; what no calendar knows would break every query of the table, and lands at the calendar's end.
-        times = np.clip(timestamps_of(messages), FIRST_HOUR * HOUR_MS, (LAST_HOUR + 1) * HOUR_MS - 1)
         columns = [] if table is None else list(zip(table.schema, table.columns, strict=True))
         columns += self._kept(messages, {field.name for field, _ in columns})
-        columns += [
+        return self.placed(columns, offsets_of(messages), timestamps_of(messages), messages, schema_ids)
+
+    def placed(
+        self,
+        columns: list[tuple[pa.Field, Any]],
+        offsets: np.ndarray,
+        timestamps: np.ndarray,
+        messages: Sequence[Message],
+        schema_ids: frozenset[int],
+    ) -> Decoded:
+        """Rows of all else that lands of records, and of where and when these stood."""
+        count = len(offsets)
+        # Kafka takes any int64; what no calendar knows would break every query of the table, and lands at the calendar's end.
+        times = np.clip(timestamps, FIRST_HOUR * HOUR_MS, (LAST_HOUR + 1) * HOUR_MS - 1)
+        columns = [
+            *columns,
             (pa.field("_incarnation", pa.int32(), nullable=False), pa.array(np.full(count, self.incarnation, np.int32))),
             (pa.field("_partition", pa.int32(), nullable=False), pa.array(np.full(count, self.partition, np.int32))),
             (pa.field("_offset", pa.int64(), nullable=False), pa.array(offsets)),
             (pa.field("_timestamp", _MILLIS, nullable=False), pa.array(times).cast(_MILLIS)),
         ]
-        fields = [field for field, _ in columns]
-        rows = pa.Table.from_arrays([values for _, values in columns], schema=pa.schema(fields))
+        schema = pa.schema([field for field, _ in columns])
+        rows = pa.Table.from_arrays([values for _, values in columns], schema=schema)
         return Decoded(rows, offsets, event_times(rows, times), schema_ids, messages)
 
     def _kept(self, messages: Sequence[Message], have: set[str]) -> list[tuple[pa.Field, Any]]:
         kept: list[tuple[pa.Field, Any]] = []
         if (self.shape.key or self.shape.tombstones) and KEY not in have:
-            kept.append((pa.field(KEY, pa.binary()), pa.array([message.key() for message in messages], pa.binary())))
+            kept.append((_KEY_FIELD, pa.array([message.key() for message in messages], pa.binary())))
         if self.shape.headers:
             lists = [[{"name": n, "value": v} for n, v in headers_of(message) or ()] for message in messages]
             kept.append((pa.field(HEADERS, _HEADERS), pa.array(lists, _HEADERS)))
