@@ -12,7 +12,7 @@
 | decimal, precision up to 76 | decimal128 or decimal256 |
 | uuid | string |
 | union of null and one type | that type, nullable |
-| any other union | string: the value as JSON (bytes as ISO-8859-1) |
+| any other union | string: the value as JSON (json_text.py) |
 | a schema that is no record | one column, `value` |
 | decimal of greater precision, unknown logical type | the type beneath it, as Avro prescribes |
 
@@ -32,6 +32,7 @@ from typing import Any, Final
 import fastavro
 import pyarrow as pa
 
+from headrace.schemas.json_text import json_text
 from headrace.schemas.recursion import Unroller
 from headrace.schemas.unified import JSON_TEXT
 
@@ -232,7 +233,7 @@ class _Compiler:
     def _record(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
         name = schema["name"]
         if name in within:
-            return Node("json", pa.string(), self._unroller.of(name), bulk=False, convert=_json_text)
+            return Node("json", pa.string(), self._unroller.of(name), bulk=False, convert=json_text)
         own = self._name()
         children = tuple((field["name"], self.node(field["type"], (*within, name))) for field in schema["fields"])
         if len({key for key, _ in children}) < len(children):
@@ -257,7 +258,7 @@ class _Compiler:
         if len(values) == 1 and len(nodes) == 2:
             (node,) = values
             return replace(node, plain=plain, sized=True, nullable=True, convert=_unless_none(node.convert))
-        return Node("json", pa.string(), plain, bulk=False, nullable=len(values) < len(nodes), convert=_json_text)
+        return Node("json", pa.string(), plain, bulk=False, nullable=len(values) < len(nodes), convert=json_text)
 
 
 def _decimal(schema: Mapping[str, Any], size: int | None) -> tuple[pa.DataType, Convert] | None:
@@ -304,13 +305,3 @@ def _record(children: tuple[tuple[str, Node], ...]) -> Convert | None:
 
 def _unless_none(convert: Convert | None) -> Convert | None:
     return None if convert is None else lambda value: None if value is None else convert(value)
-
-
-def _json_text(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, default=_bytes_text)
-
-
-def _bytes_text(value: object) -> str:
-    if not isinstance(value, bytes):
-        raise TypeError(f"{type(value).__name__} is no Avro value")
-    return value.decode("iso-8859-1")

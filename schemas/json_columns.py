@@ -16,6 +16,7 @@ A property that is not `required` is nullable. Only types are checked here: the 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -172,7 +173,10 @@ def _integer(value: Any, where: str) -> Any:
 def _number(value: Any, where: str) -> Any:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _wrong(value, where, "a number")
-    return float(value)
+    number = float(value)
+    if math.isinf(number):
+        raise ValueError(f"{where[:200]} is a number beyond those that a double holds")
+    return number
 
 
 def _string(value: Any, where: str) -> Any:
@@ -186,8 +190,11 @@ def _null(value: Any, where: str) -> Any:
         raise _wrong(value, where, "null")
 
 
-def _text(value: Any, where: str) -> Any:  # noqa: ARG001 - as all others
-    return json.dumps(value, ensure_ascii=False)
+def _text(value: Any, where: str) -> Any:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{where[:200]} holds a number beyond those that a double holds") from error
 
 
 _TEXT: Final = JsonType(pa.string(), _text, is_text=True)
@@ -249,7 +256,7 @@ def _struct(members: Mapping[str, JsonType], needed: set[Any], *, is_open: bool)
             rest = {key: member for key, member in value.items() if key not in members}
             if not is_open:
                 raise ValueError(f"{where[:200]} has members that its schema does not allow: {sorted(rest)[:5]}")
-            row[more] = json.dumps(rest, ensure_ascii=False)
+            row[more] = _text(rest, where)
         return row
 
     return JsonType(pa.struct(fields), convert_struct)

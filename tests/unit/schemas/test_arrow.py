@@ -80,10 +80,13 @@ def test_an_optional_record_whose_fields_may_not_be_null_lands_in_parquet_where_
 
 
 def test_another_union_is_text_of_json() -> None:
-    schema = record(f=["null", "long", "string", "bytes", {"type": "map", "values": "double"}])
-    values = [None, 12, "12", b"\xff", {"a": 0.5}]
+    schema = record(f=["null", "long", "string", "bytes", {"type": "map", "values": {"type": "array", "items": "double"}}])
+    values = [None, 12, "12", b"\xff", {"a": [0.5, float("nan"), float("-inf")]}]
     table, bad = decode(schema, [encode(schema, {"f": value}) for value in values])
-    assert (table["f"].to_pylist(), bad) == ([None, "12", '"12"', '"ÿ"', '{"a": 0.5}'], [])
+    assert (table["f"].to_pylist(), bad) == (
+        [None, "12", '"12"', '"ÿ"', '{"a": [0.5, "NaN", "-Infinity"]}'],
+        [],
+    )
 
 
 def test_decimals_uuids_and_records_within_land_as_values() -> None:

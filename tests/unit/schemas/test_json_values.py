@@ -70,6 +70,14 @@ def test_what_the_properties_do_not_name_is_kept_as_text_where_it_is_allowed() -
     ]
 
 
+@pytest.mark.parametrize("kind", [{"type": "number"}, {}, {"type": "object"}])
+def test_a_number_that_no_double_holds_is_not_taken_for_infinite(kind: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": {"a": kind}}
+    found, bad = rows(schema, b'{"a": {"b": 1e999}}' if kind == {"type": "object"} else b'{"a": 1e999}', b'{"c": -1e999}', {})
+    assert (len(found), [index for index, _ in bad]) == (1, [0, 1])
+    assert all("beyond those that a double holds" in reason for _, reason in bad)
+
+
 def test_references_are_followed_into_the_schema_and_to_others_and_what_refers_to_itself_is_text() -> None:
     schema = {
         "type": "object",
