@@ -31,6 +31,7 @@ from headrace.broker.security.rules import AccessRules
 from headrace.broker.security.users import Users
 from headrace.broker.telemetry.metrics import Metrics, TopicTraffic
 from headrace.broker.topics import Topics
+from headrace.broker.unhurried import done
 from headrace.broker.waiting import Waiters
 from headrace.clock import Clock
 from headrace.failed_logins import FailedLogins
@@ -91,8 +92,8 @@ class Broker:
         """Let everything do what is due (what may block, in a thread; the rest here); once a second."""
         await self.housekeeping.run_due_steps()
         now_ms = self.clock.wall_ms()
-        await self.housekeeping.look(self.holds.look(now_ms))
-        await self.housekeeping.look(self.logs.keep_house(now_ms))
+        await done(self.holds.look(now_ms))
+        await done(self.logs.keep_house(now_ms))
         self.quotas.sweep(self.clock.monotonic_ms())
         self.flusher.look_again()
         self.appends.look_at_pace()

@@ -17,6 +17,7 @@ from headrace.broker.log.config import LogConfig
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.disk import is_full
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.unhurried import unhurried
 from headrace.broker.workers import WorkerDiedError, Workers
 from headrace.clock import Clock
 from headrace.errors import CorruptError
@@ -65,6 +66,7 @@ class Compactor:
         self._workers, self._processes, self._backoff_ms = Workers(processes), processes, backoff_ms
         self._busy: set[str] = set()  # paths: a topic that is made again has another log there
         self._setbacks: dict[PartitionLog, _Setback] = {}
+        self._choosing = asyncio.Lock()  # what one has chosen, another does not
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -91,11 +93,12 @@ class Compactor:
 
     async def clean_one(self) -> bool:
         """Clean the dirtiest log that is due; False if there was none, or it failed."""
-        chosen = self._dirtiest()
-        if chosen is None:
-            return False
-        log, found = chosen
-        self._busy.add(log.path)
+        async with self._choosing:
+            chosen = await self._dirtiest()
+            if chosen is None:
+                return False
+            log, found = chosen
+            self._busy.add(log.path)
         try:
             await self._clean(log, found)
         except CorruptError as error:
@@ -109,11 +112,11 @@ class Compactor:
             self._busy.discard(log.path)
         return False
 
-    def _dirtiest(self) -> tuple[PartitionLog, Cleanable] | None:
+    async def _dirtiest(self) -> tuple[PartitionLog, Cleanable] | None:
         now_ms, ratios = self._clock.wall_ms(), [0.0]
         due: list[tuple[PartitionLog, Cleanable]] = []
         self._forget_closed()
-        for log, recovery_point in self._logs.compacted():
+        async for log, recovery_point in unhurried(self._logs.compacted()):
             setback = self._setbacks.get(log)
             if log.path in self._busy or (setback is not None and setback.holds(log, now_ms)):
                 continue
@@ -127,6 +130,7 @@ class Compactor:
                 ratios.append(found.dirty_ratio)
                 due += [(log, found)] if found.is_due(log.config) else []
         self.counts.max_dirty_ratio = max(ratios)
+        due = [each for each in due if not each[0].closed]
         return max(due, key=lambda each: each[1].dirty_ratio, default=None)
 
     async def _clean(self, log: PartitionLog, found: Cleanable) -> None:

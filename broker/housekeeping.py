@@ -6,18 +6,15 @@ others have the loop between them, as connections do (network/turns.py). Owned b
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from time import perf_counter_ns
-from typing import TypeVar
 
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.unhurried import unhurried
 from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-_AT_A_TIME_NS = 200_000
 
 
 class Housekeeping:
@@ -41,14 +38,9 @@ class Housekeeping:
     async def run_due_steps(self) -> None:
         """Let the logs do what is due and may block."""
         async with self._checkpoints:
-            async for step in _unhurried(self._logs.due_steps(self._clock.wall_ms())):
+            async for step in unhurried(self._logs.due_steps(self._clock.wall_ms())):
                 await self.alone(step.run)
                 step.complete()
-
-    async def look(self, looks: Iterator[None]) -> None:
-        """Do what is quick, for one log after another."""
-        async for _ in _unhurried(looks):
-            pass
 
     async def forget(self, topic: str) -> None:
         """Let checkpoints say nothing of deleted logs of a topic that is about to be made; `begin_creation` asks."""
@@ -71,16 +63,3 @@ class Housekeeping:
                 await self.in_thread(step.run)
                 step.complete()
         return all(step.error is None for step in steps)
-
-
-async def _unhurried(work: Iterator[T | None]) -> AsyncIterator[T]:
-    """What comes of it, but for None; others have the loop every 0.2 ms."""
-    until_ns = perf_counter_ns() + _AT_A_TIME_NS
-    for result in work:
-        if result is not None:
-            yield result
-        elif perf_counter_ns() < until_ns:
-            continue
-        else:
-            await asyncio.sleep(0)
-        until_ns = perf_counter_ns() + _AT_A_TIME_NS

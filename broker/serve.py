@@ -39,6 +39,7 @@ from headrace.broker.telemetry.http_door import BrokerDoor
 from headrace.broker.telemetry.metrics import Metrics
 from headrace.broker.telemetry.readiness import how_far, tell_ready
 from headrace.broker.telemetry.watched import watch_broker, watch_compaction, watch_start
+from headrace.broker.unhurried import done
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
@@ -212,7 +213,7 @@ async def _maintain(broker: Broker, server: Server) -> None:
     while True:
         await asyncio.sleep(_MAINTENANCE_INTERVAL_S)
         try:
-            server.look_around()
+            await done(server.look_around())
             server.refresh_certificates()
             broker.logins.keep_fresh()
             await broker.maintain()

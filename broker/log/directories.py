@@ -293,7 +293,7 @@ class LogDirectories:
 
     # Compaction
 
-    def compacted(self) -> Iterator[tuple[PartitionLog, int]]:
+    def compacted(self) -> Iterator[tuple[PartitionLog, int] | None]:
         """Every log that is to be compacted; see `LogDirectory.compacted`."""
         for directory in self._directories:
             if directory.error is None:

@@ -392,13 +392,13 @@ class LogDirectory:
 
     # Compaction
 
-    def compacted(self) -> Iterator[tuple[PartitionLog, int]]:
-        """Every log that is to be compacted, with its recovery point as it is on disk: what a crash falls back to."""
-        content = self._written.get(checkpoint.RECOVERY_POINT, b"0\n0\n")
-        points = checkpoint.decode_offsets(content, checkpoint.RECOVERY_POINT)
-        for at, log in sorted(self.logs.items()):
+    def compacted(self) -> Iterator[tuple[PartitionLog, int] | None]:
+        """Every log that is to be compacted, with its recovery point on disk, which a crash falls back to; None is a rest."""
+        for log in self._still_there(self.logs):
             if log.config.compacts and not log.fenced:
-                yield log, points.get(at, 0)
+                yield log, checkpoint.offset_in(self._written.get(checkpoint.RECOVERY_POINT, b""), log.at)
+            else:
+                yield None
 
     def _write_checkpoints(self) -> bool:
         """Whether all is on disk."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from weakref import WeakValueDictionary
 
@@ -112,10 +112,12 @@ class Server:
             if isinstance(listener, TlsListener):
                 listener.refresh()
 
-    def look_around(self) -> None:
+    def look_around(self) -> Iterator[None]:
         """Close connections that do not go on; once a second."""
         limit_ms, now_ms = self.broker.config.connections_max_idle_ms, self.broker.clock.monotonic_ms()
         for connection in list(self.connections):
+            if connection not in self.connections:  # left meanwhile
+                continue
             silent_ms = now_ms - connection.last_active_ms
             is_stuck = connection.looks_stuck()
             if silent_ms > limit_ms and not connection.is_waiting_for_us:
@@ -125,6 +127,7 @@ class Server:
             elif is_stuck and self.memory.is_tight:
                 held = connection.held_bytes
                 connection.close_for(CloseReason.MEMORY, f"it keeps {held} bytes and does not go on, and memory is short")
+            yield
 
     def make_room(self) -> None:
         """More than `queued.max.request.bytes` is held: drop those who hold most."""

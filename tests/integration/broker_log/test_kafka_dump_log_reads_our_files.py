@@ -53,7 +53,7 @@ def cleaned_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         assert log.append(batch, now_ms=NOW_MS).error == 0
     log.sync(checkpoint=True)
     logs.maintain(NOW_MS + 600_000)
-    log, recovery_point = next(logs.compacted())
+    log, recovery_point = next(found for found in logs.compacted() if found)
     found = survey(log, recovery_point=recovery_point, now_ms=NOW_MS)
     result = clean(RealDisk(), logs.begin_clean(log, found, CleanerLimits(), NOW_MS), lambda _: None)
     swap = logs.begin_swap(log, result)

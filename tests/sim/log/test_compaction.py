@@ -186,7 +186,7 @@ class World:
 
     def clean(self) -> None:
         """One cleaning from start to end, with other work between its steps."""
-        log, recovery_point = next(self.directory.compacted())
+        log, recovery_point = next(found for found in self.directory.compacted() if found)
         found = plan.survey(log, recovery_point=recovery_point, now_ms=self.now_ms)
         if not found.is_due(log.config):
             return

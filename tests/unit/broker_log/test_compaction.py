@@ -36,7 +36,7 @@ def fill(directory: LogDirectories, log: PartitionLog, count: int, *, keys: int 
 
 
 def due(directory: LogDirectories) -> tuple[PartitionLog, Cleanable]:
-    log, recovery_point = next(directory.compacted())
+    log, recovery_point = next(found for found in directory.compacted() if found)
     found = survey(log, recovery_point=recovery_point, now_ms=NOW_MS)
     assert found.is_due(log.config)
     return log, found
