@@ -88,7 +88,7 @@ def parse(text: str, references: Sequence[_Named] = ()) -> ProtobufSchema:
         return ProtobufSchema(_rewritten(files, imported) or text, files)
     imports = "".join(f'import "{name}";' for name in given.dependency if '"' not in name and "\n" not in name)
     files = compiled(f'syntax = "proto3";{imports}', imported)[:-1]
-    found = _rewritten([*files, given], imported)
+    found = _rewritten([*files, _absolute(given, files)], imported)
     if found is None:
         raise InvalidSchemaError("the descriptor cannot be written as text without loss; register the text")
     return ProtobufSchema(found, compiled(found, imported))
@@ -107,6 +107,20 @@ def _descriptor(text: str) -> Any | None:
         return descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text.strip(), validate=True))
     except (binascii.Error, ValueError, DecodeError):
         return None
+
+
+def _absolute(given: Any, imported: Sequence[Any]) -> Any:
+    """A descriptor with types named from the root, as compilers name them; Confluent's registry does not always."""
+    if all(one.type_name[:1] in ("", ".") for fields in _all_fields(given) for one in fields):
+        return given
+    named, found = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
+    named.CopyFrom(given)
+    named.name = MAIN_FILE  # whatever its own name, it is no other file's
+    pool = _pool([*imported, named])
+    if pool is None:
+        return given
+    pool.FindFileByName(MAIN_FILE).CopyToProto(found)
+    return found
 
 
 def _rewritten(files: Sequence[Any], imported: list[tuple[str, str]]) -> str | None:

@@ -158,11 +158,10 @@ async def list_contexts(request: web.Request) -> web.Response:
 
 @routes.delete(IN_CONTEXT)
 async def delete_context(request: web.Request) -> web.Response:
-    """Delete a context in which there is no subject any more, not even a softly deleted one."""
+    """Delete a context in which there is no subject any more, not even a softly deleted one; there may be none of that name."""
     registry, context = request.app[REGISTRY], split(named_subject(request, "", may_be_context=True))[0]
     if context == DEFAULT_CONTEXT:
         raise RestError(422, 42205, "The default context cannot be deleted.")
-    if await registry.known(lambda: context in registry.store.contexts() or None) is None:
-        raise RestError(404, 404, f"Context '{context}' not found.")
-    await registry.delete_context(context)
+    if await registry.known(lambda: context in registry.store.contexts() or None):
+        await registry.delete_context(context)
     return web.Response(status=204)

@@ -72,6 +72,24 @@ def test_what_everybody_knows_is_imported_without_a_reference() -> None:
         parse('syntax = "proto3"; import "google/api/http.proto";')
 
 
+def test_a_descriptor_may_name_its_types_relatively_as_confluents_registry_writes_them() -> None:
+    text = (
+        'syntax = "proto3"; package a.b; import "google/protobuf/timestamp.proto"; import "o.proto"; enum E { Z = 0; }'
+        "message M { E e = 1; M.N n = 2; message N { E f = 1; M m = 2; } google.protobuf.Timestamp t = 3; o.Other o = 4; }"
+    )
+    file = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(parse(text, [OTHER]).serialized))
+    file.name = "any.proto"
+    [outer] = file.message_type
+    for one in (*outer.field, *outer.nested_type[0].field):
+        one.type_name = one.type_name.removeprefix(".a.b.").removeprefix(".")
+    assert [one.type_name for one in outer.field] == ["E", "M.N", "google.protobuf.Timestamp", "o.Other"]
+    given = base64.b64encode(file.SerializeToString()).decode()
+    assert parse(given, [OTHER]).text == parse(text, [OTHER]).text
+    outer.field[0].type_name = "Nowhere"
+    with pytest.raises(InvalidSchemaError, match="the descriptor cannot be written as text"):
+        parse(base64.b64encode(file.SerializeToString()).decode(), [OTHER])
+
+
 def test_normalized_the_order_of_fields_and_imports_does_not_count() -> None:
     imports = ['import "google/protobuf/any.proto";', 'import "google/protobuf/timestamp.proto";']
     fields = ["google.protobuf.Any a = 1;", "google.protobuf.Timestamp t = 2;"]
