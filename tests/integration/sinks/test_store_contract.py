@@ -168,7 +168,12 @@ def test_a_root_is_made_ready_and_has_the_tables_that_have_a_log(url: str) -> No
     assert root.location("one", "dt=2026-11-22/a") == f"{url.partition('?')[0]}/one/dt=2026-11-22/a"
 
 
-def test_of_several_processes_that_put_one_name_one_creates_it(url: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "moto"])
+def test_of_several_processes_that_put_one_name_one_creates_it(
+    kind: str, tmp_path: Path, new_root: Callable[[str], str]
+) -> None:
+    """Not of moto, which looks for the name and then puts: 2 of 150 rounds of three plain requests were answered 200 twice."""
+    url = str(tmp_path) if kind == "local" else new_root(kind)
     open_root(url).prepare()
     spawn = multiprocessing.get_context("spawn")
     with spawn.Manager() as manager, spawn.Pool(3) as pool:
