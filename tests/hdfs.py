@@ -12,7 +12,7 @@ from tests.processes import free_port
 PEER = Path(__file__).parent.parent / ".peers" / "hadoop"
 LIBHDFS = PEER / "libhdfs.so"
 _JAVA = ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-_NAME_NODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+NAME_NODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 _DATA_NODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 _LOG4J = """log4j.rootLogger=INFO,A
 log4j.appender.A=org.apache.log4j.ConsoleAppender
@@ -41,7 +41,7 @@ class Hdfs:
         for folder in ("webapps/hdfs", "webapps/datanode"):  # the servers look for them, and serve nothing
             (self.conf / folder).mkdir(parents=True)
         (self.conf / "log4j.properties").write_text(_LOG4J)
-        _write(self.conf / "core-site.xml", {"fs.defaultFS": self.url, "ipc.client.connect.max.retries": "3"})
+        write(self.conf / "core-site.xml", {"fs.defaultFS": self.url, "ipc.client.connect.max.retries": "3"})
         self._site = {
             "dfs.namenode.name.dir": str(directory / "name"),
             "dfs.namenode.rpc-address": f"127.0.0.1:{self.port}",
@@ -59,12 +59,12 @@ class Hdfs:
             "dfs.namenode.heartbeat.recheck-interval": "1000",
             "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
         }
-        _write(self.conf / "hdfs-site.xml", self._site)
+        write(self.conf / "hdfs-site.xml", self._site)
 
     def start(self) -> "Hdfs":
         """Format the NameNode's directory, if it is new, and return when files can be written."""
         if not (self.directory / "name").exists():
-            command = self._command(self.conf, _NAME_NODE, "-format", "-nonInteractive")
+            command = self._command(self.conf, NAME_NODE, "-format", "-nonInteractive")
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
         self.start_name_node(wait=False)
@@ -74,7 +74,7 @@ class Hdfs:
         return self
 
     def start_name_node(self, *, wait: bool = True) -> None:
-        self._start("name-node", self.conf, _NAME_NODE)
+        self._start("name-node", self.conf, NAME_NODE)
         if wait:
             self.wait_until_ready()
 
@@ -82,7 +82,7 @@ class Hdfs:
         conf = self.directory / f"conf-{name}"
         if not conf.exists():
             (conf / "webapps/datanode").mkdir(parents=True)
-            _write(conf / "hdfs-site.xml", {**self._site, "dfs.datanode.data.dir": str(self.directory / name)})
+            write(conf / "hdfs-site.xml", {**self._site, "dfs.datanode.data.dir": str(self.directory / name)})
             for file in ("core-site.xml", "log4j.properties"):
                 (conf / file).write_bytes((self.conf / file).read_bytes())
         self._start(name, conf, _DATA_NODE)
@@ -150,6 +150,7 @@ def libhdfs_environment() -> dict[str, str]:
     }
 
 
-def _write(path: Path, properties: dict[str, str]) -> None:
+def write(path: Path, properties: dict[str, str]) -> None:
+    """A file of Hadoop's configuration."""
     entries = "".join(f"<property><name>{key}</name><value>{value}</value></property>" for key, value in properties.items())
     path.write_text(f"<configuration>{entries}</configuration>")

@@ -21,6 +21,8 @@ from headrace.sinks.stores.hdfs_inodes import Inodes
 from headrace.sinks.stores.watch import Watch
 
 PIECE_BYTES: Final = 1 << 20
+_LEAVE_SIGNALS: Final = "-Xrs"
+"""Else the JVM answers SIGTERM itself, and ends this process in the midst of what it is to finish."""
 
 
 def connect(url: str, spool: str | None, watch: Watch) -> HdfsRoot:
@@ -196,6 +198,9 @@ def _libhdfs(name_node: str) -> Any:
 
     if "CLASSPATH" not in os.environ:
         raise RuntimeError("CLASSPATH is not set; libhdfs needs Hadoop's jars: CLASSPATH=$(hadoop classpath --glob)")
+    options = os.environ.get("LIBHDFS_OPTS", "").split()
+    if _LEAVE_SIGNALS not in options:
+        os.environ["LIBHDFS_OPTS"] = " ".join([*options, _LEAVE_SIGNALS])
     return fs.HadoopFileSystem.from_uri(name_node) if name_node != "default" else fs.HadoopFileSystem("default")
 
 
