@@ -106,6 +106,8 @@ def _list(root: str, topics: list[str], format_: str) -> int:
             for reason, count in counts.most_common()
         ]
     print_rows(rows, format_)
+    if not rows and format_ == "table":
+        print("nothing is quarantined")
     return 0
 
 

@@ -75,5 +75,6 @@ def test_wrong_usage_is_refused(pipeline: Pipeline, capsys: pytest.CaptureFixtur
     for name in ("", "bad topic"):
         assert main(["quarantine", "replay", "app", *root, "--config", "load.yaml", "--topic", name]) == 2
         assert f"--topic {name!r}: a topic's name has only" in capsys.readouterr().err
+    assert main(["quarantine", "list", *root]) == 0
     assert main(["quarantine", "list", "--root", ""]) == 2
     assert "empty name; give a path, or a URL" in capsys.readouterr().err
