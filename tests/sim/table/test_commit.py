@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from headrace.sinks.table import commit, generations, shown, upkeep
+from headrace.sinks.table import commit, generations, names, shown, upkeep
 from headrace.sinks.table.fold import Fold, Fork
-from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.harness import Scenario, first_failing_seed, mutated, run_seeds
 from tests.sim.table.world import World
 
 
@@ -57,6 +57,23 @@ def table_log_shared(rng: random.Random) -> None:
     heal(world)
 
 
+def table_log_on_objects(rng: random.Random) -> None:
+    """Iceberg tables show files in their places, where nothing is moved in one step."""
+    _run_shown(World(rng, shown_in=names.SHOWN))
+
+
+def table_log_on_hdfs(rng: random.Random) -> None:
+    """Iceberg tables show files by names that outlive moves."""
+    _run_shown(World(rng, shown_in=names.HELD))
+
+
+def _run_shown(world: World) -> None:
+    for table in world.taste.choice([["one"], ["one", "one"], ["one", "two"]]):
+        world.start_shower(table)
+    world.start_sweeper()
+    _run(world)
+
+
 def heal(world: World) -> None:
     """No more accidents: everything written to the topic as it is now has landed after some time."""
     world.calm, world.compacts = True, False
@@ -86,6 +103,11 @@ def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> Non
 
 def test_every_offset_lands_once_or_is_quarantined_once_after_any_accident() -> None:
     run_seeds(table_log_with_poison, count=100)
+
+
+@pytest.mark.parametrize("scenario", [table_log_on_objects, table_log_on_hdfs])
+def test_snapshots_of_iceberg_tables_can_be_read_until_they_are_forgotten(scenario: Scenario) -> None:
+    run_seeds(scenario, count=60)
 
 
 def test_loaders_that_share_land_every_offset_once_whoever_still_believes_in_a_partition_that_was_taken() -> None:
@@ -175,6 +197,11 @@ def test_without_a_guard_some_seed_loses_or_repeats_a_quarantined_record(guard: 
     target, function, old, new = OF_QUARANTINE[guard]
     with mutated(target, function, old, new):
         assert first_failing_seed(table_log_with_poison, count=400) is not None
+
+
+def test_without_the_lease_some_seed_leaves_a_snapshot_with_a_missing_file() -> None:
+    with mutated(shown, "moves_away", "(yield from is_shown())", "((yield from is_shown()) and False)"):
+        assert first_failing_seed(table_log_on_objects, count=100) is not None
 
 
 def test_without_both_looks_for_an_earlier_win_some_seed_deletes_what_has_landed() -> None:

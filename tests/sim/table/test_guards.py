@@ -10,6 +10,8 @@ import pytest
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import HeadraceError, StorageError, UndecidedError
+from headrace.sinks.iceberg import projection
+from headrace.sinks.iceberg.leases import Leases
 from headrace.sinks.table import commit, names, record, rewind, upkeep
 from headrace.sinks.table.commit import Fenced, Won, read_head
 from headrace.sinks.table.fold import Fold, PartitionEnd
@@ -223,6 +225,86 @@ def what_is_to_be_moved_is_kept_over_a_checkpoint() -> None:
     assert old not in store.files
 
 
+OURS = "1890a727-8685-42ca-9263-625fbbc93fb6"
+DAY_MS = upkeep.DAY_MS
+
+
+def merged_away(store: SimStore) -> str:
+    """A file that a compaction has just taken out; its path."""
+    fold = carry_out(read_head(), store)
+    (path,) = fold.files
+    made = replace(draft(store, fold, "merged"), kind="compact", ranges=(), remove=(path,))
+    assert isinstance(done(store, made, fold), Won)
+    return path
+
+
+def a_lease_comes_before_the_head() -> None:
+    store, leases = SimStore(), Leases(names.SHOWN, "t")
+    load(store, OURS)
+    steps, answer = projection.project(), None
+    while True:
+        step = steps.send(answer)
+        answer = None
+        if isinstance(step, projection.LoadTable):
+            answer = projection.Shown(None, None)
+        elif isinstance(step, projection.HoldFiles):
+            carry_out(leases.extend(store.clock_ms), store)
+        elif isinstance(step, projection.ReadHead):
+            fold = carry_out(read_head(), store)
+            answer = projection.Head(projection.Marks(1, fold.seq, fold.attempt or ""), dict(fold.files))
+            merged_away(store)
+        elif isinstance(step, projection.ListLive):
+            answer = projection.Live(frozenset())
+        elif isinstance(step, projection.Commit):
+            assert all(file.path in store.files for file in step.add), "what is about to be shown has been moved"
+            return
+
+
+def what_is_shown_in_its_place_is_not_swept() -> None:
+    store = SimStore()
+    load(store, OURS)
+    store.clock_ms += 5 * DAY_MS
+    carry_out(Leases(names.SHOWN, "t").extend(store.clock_ms), store)
+    path = merged_away(store)
+    carry_out(upkeep.write_checkpoint(carry_out(read_head(), store)), store)  # of whoever comes now, nobody knows to move it
+    store.clock_ms += 3 * DAY_MS
+    carry_out(upkeep.sweep(stages=False), store)
+    assert path in store.files
+
+
+def what_is_shown_by_another_name_stays_in_removed() -> None:
+    store = SimStore()
+    load(store, OURS)
+    carry_out(Leases(names.HELD, "t").extend(store.clock_ms), store)
+    path = merged_away(store)
+    store.clock_ms += 2 * DAY_MS
+    carry_out(upkeep.sweep(), store)
+    assert names.removed(path) in store.files
+
+
+def what_a_snapshot_has_is_not_let_go_of() -> None:
+    store, mine = SimStore(), Leases(names.HELD, "t")
+    load(store, OURS)
+    carry_out(mine.extend(store.clock_ms), store)
+    path = merged_away(store)
+    store.clock_ms += 2 * DAY_MS
+    candidates = carry_out(mine.old_files(), store)
+    assert candidates == (path,)
+    carry_out(mine.take_away(candidates, {path}), store)
+    assert names.removed(path) in store.files
+
+
+def what_another_table_may_have_is_not_let_go_of() -> None:
+    store, mine = SimStore(), Leases(names.HELD, "t")
+    load(store, OURS)
+    for leases in (mine, Leases(names.HELD, "u")):
+        carry_out(leases.extend(store.clock_ms), store)
+    path = merged_away(store)
+    store.clock_ms += 2 * DAY_MS
+    carry_out(mine.take_away(carry_out(mine.old_files(), store), set()), store)
+    assert names.removed(path) in store.files
+
+
 class _All(random.Random):
     """The power takes all that it can."""
 
@@ -269,7 +351,7 @@ def _one(operation: Any) -> Any:
     return (yield operation)
 
 
-SCENARIOS: list[tuple[Callable[[], None], ModuleType, str, str, str]] = [
+SCENARIOS: list[tuple[Callable[[], None], ModuleType | type, str, str, str]] = [
     (
         an_older_incarnation_is_over,
         commit,
@@ -278,7 +360,30 @@ SCENARIOS: list[tuple[Callable[[], None], ModuleType, str, str, str]] = [
         "if False:",
     ),
     (an_undecided_put_deletes_nothing, commit, "_put", "if is_undecided:", "if False:"),
-    (removed_files_stay_for_readers_in_flight, upkeep, "_old_files", "now_ms - SWEEP_REMOVED_MS", "now_ms"),
+    (removed_files_stay_for_readers_in_flight, upkeep, "old_removed", "now_ms - SWEEP_REMOVED_MS", "now_ms"),
+    (
+        a_lease_comes_before_the_head,
+        projection,
+        "project",
+        "        yield HoldFiles()\n        head: Head = yield ReadHead()\n",
+        "        head = yield ReadHead()\n        yield HoldFiles()\n",
+    ),
+    (
+        what_is_shown_in_its_place_is_not_swept,
+        upkeep,
+        "sweep",
+        "if not stages and not (yield from shown.is_shown()):",
+        "if not stages:",
+    ),
+    (
+        what_is_shown_by_another_name_stays_in_removed,
+        upkeep,
+        "_old_files",
+        "if removed and (yield from shown.is_shown(names.HELD)):",
+        "if False:",
+    ),
+    (what_a_snapshot_has_is_not_let_go_of, Leases, "take_away", "path not in named and ", ""),
+    (what_another_table_may_have_is_not_let_go_of, Leases, "old_files", "!= {self.table}:", "== set():"),
     (
         a_rewind_keeps_no_quarantine_that_has_just_been_merged,
         commit,

@@ -31,6 +31,7 @@ from headrace.sinks.table.store import (
     SyncLog,
     Verify,
     carry_out,
+    landing,
 )
 from tests.sim.table.poison import (
     expired_quarantine,
@@ -41,6 +42,7 @@ from tests.sim.table.poison import (
     read_quarantine,
 )
 from tests.sim.table.sharing import Group, Hear, sharer
+from tests.sim.table.showing import CommitShown, ListShown, LoadShown, Shown, shower
 from tests.sim.table.store import SimStore
 
 HOUR = 3_600_000
@@ -93,6 +95,8 @@ class World:
     rng: random.Random
     poisons: bool = False
     """Whether some records cannot be decoded."""
+    shown_in: str | None = None
+    """Where Iceberg tables over this one hold leases: in `names.SHOWN`, as on object stores, or `names.HELD`, as on HDFS."""
     store: SimStore = field(default_factory=SimStore)
     processes: list[Process] = field(default_factory=list)
     late: list[tuple[int, PutIfAbsent]] = field(default_factory=list)
@@ -114,6 +118,8 @@ class World:
         self.taste = random.Random(self.rng.getstate()[1][0])  # apart, so that columns change no seed's other choices
         self.names = 0
         self.group = Group(self.taste)
+        self.shown = None if self.shown_in is None else Shown(self.store, self.shown_in)
+        self.store.stages = self.shown_in != names.SHOWN
 
     # The programs.
 
@@ -158,11 +164,14 @@ class World:
 
     def _sweeper(self) -> Generator[Any, Any, None]:
         while True:
-            yield from upkeep.sweep()
+            yield from upkeep.sweep(stages=self.store.stages)
+
+    def start_shower(self, table: str) -> None:
+        self.processes.append(Process(f"shower {table}", shower(self, table), [""]))
 
     def new_name(self) -> str:
         self.names += 1
-        return f"attempt-{self.names}"
+        return f"attempt-{self.names}" if self.shown is None else f"{self.names:08x}-0000-0000-0000-000000000000"
 
     def _loader(self, mine: list[str]) -> Generator[Any, Any, None]:
         while True:
@@ -226,7 +235,7 @@ class World:
     def write(self, name: str, rows: list[Any]) -> Generator[Any, Any, DataFile]:
         path = f"dt=2026-01-01/hour={self.rng.randint(0, 3):02d}/{name}.parquet"
         self.contents[path] = rows
-        yield Write(names.staged(path), json.dumps(rows).encode())
+        yield Write(landing(self.store, path), json.dumps(rows).encode())
         keys = {(incarnation, partition) for incarnation, partition, _, _ in rows}
         offsets = {key: [row[2] for row in rows if tuple(row[:2]) == key] for key in sorted(keys)}
         spans = tuple(OffsetRange(*key, min(found), max(found) + 1) for key, found in offsets.items())
@@ -331,6 +340,8 @@ class World:
         """One operation of one process, or one accident."""
         rng = self.rng
         self.store.clock_ms += rng.choice([1, 50, 2000])
+        if self.shown is not None:
+            self.shown.note_time()
         for due, put in [item for item in self.late if item[0] <= self.store.clock_ms]:
             self.late.remove((due, put))
             self.store.put_if_absent(put.path, put.data)
@@ -411,6 +422,9 @@ class World:
                 return store.sync_log(directory)
             case Get(paths):
                 return store.get(paths)
+            case LoadShown() | ListShown() | CommitShown():
+                assert self.shown is not None
+                return self.shown.answer(operation)
         raise AssertionError(operation)
 
     def _put(self, process: Process, put: PutIfAbsent) -> tuple[Any, Any]:
@@ -419,12 +433,16 @@ class World:
             if self.calm
             else self.rng.choices(["ok", "unsynced", "answer lost", "request lost", "late"], [12, 4, 1, 1, 1])[0]
         )
+        if self.shown is not None and fate == "unsynced":  # HDFS and object stores show nothing that is not safe
+            fate = "ok"
         if fate == "request lost":
             return Put.UNKNOWN, None
         if fate == "late":
             self.late.append((self.store.clock_ms + self.rng.randint(1, 6 * HOUR), put))
             return Put.UNKNOWN, None
-        if fate == "answer lost" and self.rng.random() < 0.5:  # the name is there, and a power cut may still take it
+        if (
+            fate == "answer lost" and self.shown is None and self.rng.random() < 0.5
+        ):  # the name is there, and a power cut may still take it
             self.store.begin_put(put.path, put.data)
             return Put.UNKNOWN, None
         if fate == "unsynced" and self.store.begin_put(put.path, put.data) is Put.CREATED:
@@ -437,6 +455,8 @@ class World:
     def _accident(self) -> None:
         rng = self.rng
         chance = rng.random()
+        if self.shown is not None and self.taste.random() < 0.05 and not any(process.must_hurry for process in self.processes):
+            self.store.clock_ms += self.taste.choice([HOUR, 10 * HOUR, DAY, 2 * DAY])  # leases go on
         if chance < 0.06:
             partition = rng.choice([0, 1])
             self.topic.ends[partition] += rng.randint(1, 3)
@@ -471,6 +491,8 @@ class World:
             "rewinder": self.start_rewinder,
             "reader": self.start_reader,
             "sweeper": self.start_sweeper,
+            "shower one": lambda: self.start_shower("one"),
+            "shower two": lambda: self.start_shower("two"),
         }[dead.name]()
         self.processes.insert(index, self.processes.pop())
 
@@ -489,6 +511,9 @@ class World:
         if fold.fork is not None and not fold.is_closed:
             self._check_rows(carry_out(read_generation(fold.fork.next), self.store))
         self._check_places(fold)
+        if self.shown is not None:
+            self.shown.note_time()
+            self.shown.check()
         return fold
 
     def _note(self, path: str) -> None:
@@ -513,6 +538,8 @@ class World:
         """Whoever comes finishes all moves: then what is in place is what is live, and staging holds no live file."""
         fold = self.head()
         carry_out(upkeep.finish_moves(fold), self.store)
+        if not self.store.stages:
+            return  # files that were not committed, and that are shown, lie in place too
         assert {path for path in self.store.files if path.startswith("dt=")} == set(fold.files)
         assert all(path in self.store.files for path in fold.quarantined)
         for one in self.store.list(names.log_directory(fold.generation)):
@@ -557,7 +584,7 @@ class World:
                 rows[key] = topic_id
 
     def _check_places(self, fold: Fold) -> None:
-        for path in self.store.files:
+        for path in self.store.files if self.store.stages else ():
             if path.startswith("dt="):
                 assert path in fold.files or path in self.ever_removed, f"{path} is in place, and not committed"
 
