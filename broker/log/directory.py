@@ -26,7 +26,7 @@ from headrace.broker.log.config import LogConfig, with_overrides
 from headrace.broker.log.disk import Disk, is_full, is_out_of_descriptors, read_whole, write_whole
 from headrace.broker.log.holding import release
 from headrace.broker.log.loaded import LoadedLog
-from headrace.broker.log.offset_checkpoints import OFFSET_CHECKPOINTS, OffsetCheckpoints
+from headrace.broker.log.offset_checkpoints import OffsetCheckpoints
 from headrace.broker.log.partition_files import DELETED_SUFFIX, deleted_path, holds_records, remove_partition
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.scanning import Facts
@@ -89,12 +89,15 @@ class LogDirectory:
         self._clean = False
         self._deleted: list[tuple[int, str]] = []  # when to remove, directory
         self._awake: dict[TopicPartition, None] = {}
-        self._checkpoints = OffsetCheckpoints()
+        self._checkpoints = OffsetCheckpoints(disk, claim.path)
         self._producer_counts: dict[TopicPartition, int] = {}
-        self._written: dict[str, bytes] = {}  # checkpoints as they are on disk
-        self.gone: set[TopicPartition] = set()  # of which they may say something still
         self._now_ms = self._checkpointed_ms = self._retained_ms = self._expired_ms = now_ms
         self.directory_id = claim.directory_id or self._identify(claim)
+
+    @property
+    def gone(self) -> Collection[TopicPartition]:
+        """Deleted or missing logs, of which the checkpoints say something still."""
+        return self._checkpoints.gone
 
     def _identify(self, claim: Claim) -> str:
         """A new id; empty where the disk has no room for it."""
@@ -130,7 +133,7 @@ class LogDirectory:
             if self._clean:
                 self._disk.remove(f"{self.path}/{checkpoint.CLEAN_SHUTDOWN}")
                 self._disk.sync_directory(self.path)
-            points = {name: self._read_offsets(name) for name in OFFSET_CHECKPOINTS}
+            facts_of = self._checkpoints.read()
         except OSError as error:
             self.fail(error)
             return []
@@ -140,7 +143,7 @@ class LogDirectory:
                 self._remove(f"{self.path}/{name}")
             elif match := _DIRECTORY.fullmatch(name):
                 at = match["topic"], int(match["partition"])
-                facts = self._facts(points, at)
+                facts = facts_of(at, self._clean)
                 topic_id = self._topic_id(f"{self.path}/{name}", at, facts)
                 if topic_id in deleted:
                     if not self._remove(f"{self.path}/{name}"):
@@ -148,14 +151,8 @@ class LogDirectory:
                 elif topic_id is not None:
                     config = with_overrides(self.config.defaults, overrides.get(at[0], {}))
                     found.append(FoundLog(f"{self.path}/{name}", *at, topic_id, config, facts))
-        here = {(each.topic, each.partition) for each in found} | self.failed.keys()
-        self.gone = {at for offsets in points.values() for at in offsets} - here
+        self._checkpoints.gone -= {(each.topic, each.partition) for each in found} | self.failed.keys()
         return found
-
-    def _facts(self, points: Mapping[str, Mapping[TopicPartition, int]], at: TopicPartition) -> Facts:
-        recovery_point, log_start, high_watermark, cleaned_to = (points[kind].get(at, 0) for kind in OFFSET_CHECKPOINTS)
-        is_checkpointed = checkpoint.RECOVERY_POINT in self._written and recovery_point != checkpoint.UNKNOWN
-        return Facts(self._clean, max(recovery_point, 0), log_start, high_watermark, cleaned_to, is_checkpointed)
 
     def _topic_id(self, path: str, at: TopicPartition, facts: Facts) -> UUID | None:
         name = f"{path}/{checkpoint.PARTITION_METADATA}"
@@ -180,18 +177,6 @@ class LogDirectory:
             logger.error("deleted files remain", extra={"path": path, "error": str(error)})
             return False
         return True
-
-    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
-        content = read_whole(self._disk, f"{self.path}/{name}")
-        if content is None:
-            return {}
-        try:
-            offsets = checkpoint.decode_offsets(content, f"{self.path}/{name}")
-        except CorruptError as error:
-            logger.warning("a checkpoint is damaged; logs are scanned instead", extra={"error": str(error)})
-            return {}
-        self._written[name] = content
-        return offsets
 
     def add(self, found: FoundLog, loaded: LoadedLog) -> None:
         """Take over a log that `load_log` has opened."""
@@ -260,7 +245,7 @@ class LogDirectory:
             for log in self._still_there(self._awake):
                 self._note(log)
                 yield None
-            write = self._checkpoint_write()
+            write = self._checkpoints.write(self.fail)
             if write.files:
                 yield write
         removal = self._due_removal(files, now_ms)
@@ -303,12 +288,12 @@ class LogDirectory:
     def log_start_step(self) -> CheckpointWrite:
         """The log start offsets as they are now, to be made durable; not beside `due_steps`, which write the same file."""
         self._note_all(self._still_there(self._awake))
-        return self._checkpoint_write((checkpoint.LOG_START,))
+        return self._checkpoints.write(self.fail, (checkpoint.LOG_START,))
 
     def forgetting_step(self) -> CheckpointWrite:
-        """The checkpoints as they are now, which say nothing of what is `gone`; not beside `due_steps`."""
+        """The checkpoints as they are now, which say nothing of what is gone; not beside `due_steps`."""
         self._note_all(self._still_there(self._awake))
-        return self._checkpoint_write()
+        return self._checkpoints.write(self.fail)
 
     def keep_house(self, now_ms: int) -> Iterator[None]:
         """What is quick: free space, retention (which renames), old producers, idle files; about once a second."""
@@ -356,8 +341,7 @@ class LogDirectory:
 
     def deleted(self, at: TopicPartition) -> None:
         """A log is no more; checkpoints speak of it until they are written again."""
-        self.gone.add(at)
-        self._checkpoints.forget(at)
+        self._checkpoints.deleted(at)
         self._producer_counts.pop(at, None)
 
     def remove_later(self, log: PartitionLog) -> None:
@@ -379,31 +363,20 @@ class LogDirectory:
         for log in logs:
             self._note(log)
 
-    def _checkpoint_write(self, names: Collection[str] = OFFSET_CHECKPOINTS) -> CheckpointWrite:
-        contents = {name: self._checkpoints.content(name) for name in names}
-        changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
-        forgotten = set(self.gone) if names is OFFSET_CHECKPOINTS else ()
-
-        def on_success() -> None:
-            self._written.update(changed)
-            self.gone.difference_update(forgotten)
-
-        return CheckpointWrite(self._disk, self.path, changed, on_success, self.fail)
-
     # Compaction
 
     def compacted(self) -> Iterator[tuple[PartitionLog, int] | None]:
         """Every log that is to be compacted, with its recovery point on disk, which a crash falls back to; None is a rest."""
         for log in self._still_there(self.logs):
             if log.config.compacts and not log.fenced:
-                yield log, checkpoint.offset_in(self._written.get(checkpoint.RECOVERY_POINT, b""), log.at)
+                yield log, self._checkpoints.recovery_point(log.at)
             else:
                 yield None
 
     def _write_checkpoints(self) -> bool:
         """Whether all is on disk."""
         self._note_all(self.logs.values())
-        write = self._checkpoint_write()
+        write = self._checkpoints.write(self.fail)
         write.run()
         write.complete()
         return write.error is None

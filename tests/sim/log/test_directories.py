@@ -20,6 +20,7 @@ from headrace.broker.log.claims import claim_directories
 from headrace.broker.log.config import LogConfig
 from headrace.broker.log.directories import LogDirectories
 from headrace.broker.log.directory import LogDirectory, LogDirectoryConfig
+from headrace.broker.log.offset_checkpoints import OffsetCheckpoints
 from headrace.broker.log.partition_files import Creation
 from headrace.broker.log.partition_log import PartitionLog
 from headrace.broker.log.record import Record, build_batch
@@ -248,7 +249,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         (Creation, "complete_in_steps", "raise StorageError", "return; raise StorageError"),
         (LogDirectory, "survey", "if topic_id in deleted:", "if topic_id is None:"),
         (Segment, "remove", "for suffix in", "for suffix in () and"),
-        (LogDirectory, "deleted", "self.gone.add(at)", "pass"),
+        (OffsetCheckpoints, "deleted", "self.gone.add(at)", "pass"),
     ],
     ids=[
         "what may be in a directory that is away is not made anew",
