@@ -145,10 +145,12 @@ class Registry:
         found = await self._there(subject, schema, chosen)
         if found is not None:
             return found
+        held_against = await self._checked(subject, schema, chosen)  # takes seconds, so nobody waits for it
         async with self._changing:
             for _ in range(_TRIES):
                 await self._repair()
-                found = await self._there(subject, schema, chosen) or await self._register(subject, schema, chosen)
+                found = await self._there(subject, schema, chosen)
+                found = found or await self._register(subject, schema, chosen, held_against)
                 if found is not None:
                     return found
         raise RestError(500, 50001, f"other registries kept on changing {subject}; try again")
@@ -183,13 +185,26 @@ class Registry:
             metadata = contract.counted(metadata, version)
         return schema.under(metadata, rules)
 
-    async def _register(self, subject: str, schema: Schema, chosen: "Chosen") -> Version | None:
-        """Write the record; the version, or None if it turned out void."""
+    async def _checked(self, subject: str, schema: Schema, chosen: "Chosen", before: object = None) -> object:
+        """Return if a schema may be the next version of a subject: what it was held against, which needs no second look."""
         judging.may_register(self.store, subject, with_id=chosen.id is not None)
+        if chosen.id is not None:
+            return None
+        new = self._next(subject, schema, chosen)
+        versions, config = self.store.versions(subject), self.store.settings.config_in_force(subject)
+        held_against = new.identity, [(one.version, one.schema.identity) for one in versions], config
+        if held_against != before:
+            await judging.check(self.store, subject, new, versions)
+        return held_against
+
+    def _next(self, subject: str, schema: Schema, chosen: "Chosen") -> Schema:
+        return self._completed(subject, schema, self.store.next_version(subject), count=chosen.version is not None)
+
+    async def _register(self, subject: str, schema: Schema, chosen: "Chosen", held_against: object) -> Version | None:
+        """Write the record; the version, or None if it turned out void."""
+        await self._checked(subject, schema, chosen, held_against)
         if chosen.id is None:
-            number = self.store.next_version(subject)
-            schema = self._completed(subject, schema, number, count=chosen.version is not None)
-            await judging.check(self.store, subject, schema, self.store.versions(subject))
+            schema = self._next(subject, schema, chosen)
             key, value = self.store.new_version(subject, schema)
             if chosen.version not in (None, NEXT, key.version):
                 raise RestError(422, 42201, f"Version is not one more than previous version: {key.version} would be next")

@@ -5,7 +5,12 @@ import json
 import threading
 import time
 
+import pytest
+
 from headrace.schemas.off_loop import off_loop
+from headrace.schemas.refusals import RestError
+from headrace.schemas.requests import REGISTRY
+from headrace.schemas.schema import Schema
 from tests.unit.schemas.rest_api import Api, serve
 
 
@@ -39,6 +44,28 @@ def test_others_are_answered_while_large_schemas_wait() -> None:
         finally:
             release.set()
         assert await large == (200, {"id": 2})
+        await held
+
+    serve(scenario)
+
+
+def test_nobody_waits_to_register_while_a_large_schema_is_checked() -> None:
+    async def scenario(api: Api) -> None:
+        assert api.client.app is not None
+        registry = api.client.app[REGISTRY]
+        await registry.register("large", Schema("AVRO", wide("R")))
+        release = threading.Event()
+        held = asyncio.create_task(off_loop(100_000, release.wait))
+        large = asyncio.create_task(registry.register("large", Schema("AVRO", wide("R", 3_999))))  # is to be checked now
+        try:
+            async with asyncio.timeout(20):
+                assert await api.register("small", '"long"') == (200, {"id": 2})
+                assert (await api("PUT", "/config/large", {"compatibility": "FORWARD"}))[0] == 200
+            assert not large.done()
+        finally:
+            release.set()
+        with pytest.raises(RestError, match="compatibility: 'FORWARD'"):  # what is in force when it would be registered
+            await large
         await held
 
     serve(scenario)
