@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 4 << 20
 """Of records that are handed out at once, inflated: one batch more than that at most."""
 IDLE_MS: Final = 2000
 _ANSWER_BYTES: Final = 4 << 20
-_PARTITION_BYTES: Final = 1 << 20
+"""Of one partition, if it has so much: the more rows are decoded at once, the less each costs. Then it is others' turn."""
 _WAIT_MS: Final = 100
 _SILENCE_MS: Final = 30_000
 """After so long without an answer a broker is taken for gone."""
@@ -161,8 +161,8 @@ class Fetcher:
             return
         broker.correlation_id += 1
         wanted = [wire.Wanted(*where, place.offset, place.epoch) for where, place in places.items()]
-        limits = {"wait_ms": _WAIT_MS, "max_bytes": _ANSWER_BYTES, "partition_bytes": _PARTITION_BYTES}
-        broker.connection.send(wire.request(wanted, broker.correlation_id, self._client_id, **limits))
+        request = wire.request(wanted, broker.correlation_id, self._client_id, wait_ms=_WAIT_MS, max_bytes=_ANSWER_BYTES)
+        broker.connection.send(request)
         broker.asked, broker.asked_ms = places, now_ms
 
     def _receive(self, wait_ms: int) -> bool:
@@ -192,9 +192,14 @@ class Fetcher:
         asked = broker.asked
         broker.asked, broker.asked_ms, broker.rest_until_ms = {}, None, now_ms + throttle_ms
         for answer in found:
-            place = asked.get((answer.topic, answer.partition))
-            if place is not None and place.address is not None and self._places.get(place.where) is place:
+            place = asked.pop((answer.topic, answer.partition), None)
+            if place is not None and self._is_fetched(place):
                 self._go_on(place, answer, now_ms)
+        for place in filter(self._is_fetched, asked.values()):
+            self._leave(place, "a broker does not say anything of it")
+
+    def _is_fetched(self, place: _Place) -> bool:
+        return place.address is not None and self._places.get(place.where) is place
 
     def _go_on(self, place: _Place, answer: wire.Answer, now_ms: MonotonicMs) -> None:
         if answer.error or answer.has_diverged:

@@ -94,15 +94,17 @@ def _parsed(section: Section, data: bytes | memoryview, at: int) -> tuple[Fetche
         value, at = _bytes(data, at)
         count, at = _varint(data, at)
         headers = None
+        if not 0 <= count <= end - at:
+            raise UnreadableError("a record has more headers than bytes")
         if count:
             headers = []
-            for _ in range(min(count, end - at)):
+            for _ in range(count):
                 name, at = _bytes(data, at)
                 content, at = _bytes(data, at)
                 headers.append((name or b"", content))
     except IndexError:
         raise UnreadableError("a record is cut off") from None
-    if at != end or count < 0:
+    if at != end:
         raise UnreadableError("a record is not as long as it says")
     batch = section.batch
     record = FetchedRecord(batch.base_offset + delta, section.time(timestamp), key, value, headers, batch.leader_epoch)

@@ -44,10 +44,8 @@ class Answer:
     batches: memoryview
 
 
-def request(
-    wanted: Iterable[Wanted], correlation_id: int, client_id: str, *, wait_ms: int, max_bytes: int, partition_bytes: int
-) -> bytes:
-    """A framed request; answered at once where there is anything, or after `wait_ms`."""
+def request(wanted: Iterable[Wanted], correlation_id: int, client_id: str, *, wait_ms: int, max_bytes: int) -> bytes:
+    """A framed request, answered at once where there is anything, or after `wait_ms`; `max_bytes`: of one partition, too."""
     name = client_id.encode()
     parts = [_HEAD.pack(_FETCH, _VERSION, correlation_id, len(name)), name, b"\0"]
     parts.append(_LIMITS.pack(-1, wait_ms, 1, max_bytes, _READ_COMMITTED, 0, -1))
@@ -58,7 +56,7 @@ def request(
     for topic, partitions in topics.items():
         encoded = topic.encode()
         parts += [_count(len(encoded)), encoded, _count(len(partitions))]
-        parts += [_PARTITION.pack(one.partition, -1, one.offset, one.last_epoch, -1, partition_bytes, 0) for one in partitions]
+        parts += [_PARTITION.pack(one.partition, -1, one.offset, one.last_epoch, -1, max_bytes, 0) for one in partitions]
         parts.append(b"\0")
     parts.append(b"\1\1\0")  # no partitions to forget, no rack, no tags
     body = b"".join(parts)

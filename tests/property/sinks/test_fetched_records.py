@@ -1,6 +1,7 @@
 """Whole batches decoded by column are what one record after the other gives, whatever their bytes are."""
 
 import random
+from typing import Any
 
 import pytest
 from crc32c import crc32c
@@ -38,7 +39,7 @@ GOOD = [
 """Encodings of records of the schema."""
 
 
-def columns(messages: object, shape: Shape) -> tuple[list[object], list[tuple[int, str]]]:
+def columns(messages: object, shape: Shape) -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
     """The rows of records, in order, and why others are none; a schema that is not there has been waited for."""
     schemas = Registry(by_id={7: Registered(7, "AVRO", SCHEMA, ())}).schemas()
     try:
@@ -84,6 +85,59 @@ def batch(values: list[bytes | None], keys: list[bytes | None], base_offset: int
     return build_batch(written, base_offset=base_offset)
 
 
+def with_right_header(changed: bytes | bytearray) -> bytes:
+    """A batch whose length and CRC are those of its bytes."""
+    data = bytearray(changed)
+    data[8:12] = (len(data) - 12).to_bytes(4, "big")
+    data[17:21] = crc32c(memoryview(data)[21:]).to_bytes(4, "big")
+    return bytes(data)
+
+
+RECORD_BYTES = 19
+"""Of each record of `alike`: length, attributes, two deltas of a byte each, key length, value length, value, header count."""
+
+
+def alike(count: int, base_offset: int = 0) -> bytearray:
+    """A batch of equal values, times and keys."""
+    return bytearray(build_batch([Record(None, frame(7, GOOD[0]), 1_790_000_000_000)] * count, base_offset=base_offset))
+
+
+@pytest.mark.parametrize("at", [3, 39])
+def test_a_value_that_is_longer_than_its_encoding_is_quarantined_wherever_it_stands(at: int) -> None:
+    values: list[bytes | None] = [frame(7, GOOD[0])] * 40
+    values[at] = frame(7, GOOD[0] + b"\0\0")
+    data = batch(values, [None] * 40)
+    assert_alike(data, Shape())
+    assert columns(Records(sections(data)), Shape())[1] == [(at, "2 bytes are left after the value")]
+
+
+def test_an_empty_key_is_not_none() -> None:
+    data = batch([frame(7, GOOD[0])] * 40, [None, *[b""] * 39])
+    assert [row["_key"] for row in columns(Records(sections(data)), Shape(key=True))[0]] == [None, *[b""] * 39]
+
+
+def test_bytes_after_the_records_or_at_the_end_of_one_and_headers_that_are_not_there_are_no_records() -> None:
+    after, within, headers = alike(40), alike(40), alike(40)
+    assert len(after) == 61 + 40 * RECORD_BYTES
+    after += b"\0"
+    within[-RECORD_BYTES] += 2
+    within += b"\0"
+    headers[-1] = 2
+    for changed in (after, within, headers):
+        with pytest.raises(UnreadableError):
+            columns(Records(sections(with_right_header(changed) + alike(40, base_offset=40))), Shape())
+
+
+@pytest.mark.parametrize(("record", "delta"), [(5, 3), (0, -1), (39, 40)])
+def test_offsets_that_are_not_their_batchs_or_do_not_ascend_are_no_records(record: int, delta: int) -> None:
+    changed = alike(40)
+    place = 61 + record * RECORD_BYTES + 3
+    assert changed[place] == 2 * record
+    changed[place] = 2 * delta if delta >= 0 else -2 * delta - 1
+    with pytest.raises(UnreadableError):
+        columns(Records(sections(with_right_header(changed))), Shape())
+
+
 @given(st.lists(st.sampled_from(GOOD), min_size=40, max_size=60), st.booleans(), st.booleans())
 def test_ordinary_batches(payloads: list[bytes], keyed: bool, with_key: bool) -> None:
     values: list[bytes | None] = [frame(7, payload) for payload in payloads]
@@ -119,5 +173,4 @@ def test_batches_whose_bytes_are_changed_anywhere_under_a_right_crc(seed: int) -
     data = bytearray(batch([frame(7, rng.choice(GOOD)) for _ in range(36)], [None] * 36))
     for _ in range(rng.randrange(1, 4)):
         data[rng.randrange(61, len(data))] = rng.choice([0, 1, 2, 0x7F, 0x80, 0xFF, rng.randrange(256)])
-    data[17:21] = crc32c(memoryview(data)[21:]).to_bytes(4, "big")
-    assert_alike(bytes(data), Shape())
+    assert_alike(with_right_header(data), Shape())
