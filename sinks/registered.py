@@ -13,6 +13,7 @@ from headrace.schemas import arrow, framing, json_values
 from headrace.schemas.arrow_records import DecodedRecords, RecordBytes, decode_records
 from headrace.schemas.client import SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, Registered, RegistryClient
 from headrace.schemas.record_names import record_names
+from headrace.schemas.records import MAX_ID
 from headrace.schemas.rows import Bad, Part
 from headrace.schemas.subjects import split
 from headrace.sinks.messages import Headers
@@ -107,6 +108,8 @@ class Schemas:
         """A schema; None if the registry says that there is none, and has been given time to hear of it."""
         if name in self._known:
             return self._known[name]
+        if isinstance(name, int) and name > MAX_ID:  # of which registries say that there is no such path, as if they were none
+            return None
         since_ms = self._absent_ms.get(name)
         if since_ms is not None and GRACE_MS <= now_ms - since_ms < ABSENT_MS:
             return None

@@ -48,19 +48,19 @@ def test_events_json_and_bytes_land_and_duckdb_reads_them(tmp_path: Path) -> Non
 def test_what_cannot_be_decoded_is_quarantined_whole_in_the_same_commit(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.ship("logs", lines(3))
-        pipeline.produce("logs", [b"not framed", None, b"\0\0\0\x03\xe7no such schema"], key=b"why")
+        pipeline.produce("logs", [b"not framed", None, b"\0\0\0\x03\xe7no such schema", b"\0\xf1\xd2\0\0no id"], key=b"why")
         pipeline.ship("logs", lines(2, start=3))
         pipeline.load_once()
         (record,) = records_of(pipeline.root, "logs")
         (landed,) = record["ranges"]
-        assert (landed["start"], landed["end"], landed["rows"], landed["quarantined"]) == (0, 8, 5, 3)
+        assert (landed["start"], landed["end"], landed["rows"], landed["quarantined"]) == (0, 9, 5, 4)
         packed = (pipeline.root / "logs" / record["quarantine"]["path"]).read_bytes()
         entries = [json.loads(line) for line in zstandard.ZstdDecompressor().decompressobj().decompress(packed).splitlines()]
-        assert sorted(entry["offset"] for entry in entries) == [3, 4, 5]
+        assert sorted(entry["offset"] for entry in entries) == [3, 4, 5, 6]
         first = next(entry for entry in entries if entry["offset"] == 3)
         assert (base64.b64decode(first["value"]), base64.b64decode(first["key"])) == (b"not framed", b"why")
         assert all(entry["reason"] for entry in entries)
-        assert sum(window.count for window in reader.snapshot(pipeline.root, "logs").quarantined) == 3
+        assert sum(window.count for window in reader.snapshot(pipeline.root, "logs").quarantined) == 4
         pipeline.assert_sound()
 
 
