@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.kerberos import REALM, Kdc
 from tests.processes import free_port
 
 PEER = Path(__file__).parent.parent / ".peers" / "hadoop"
@@ -31,8 +32,10 @@ class Hdfs:
     With one replica every file that is closed waits 0.5 s: the client asks before the DataNode has told the NameNode.
     """
 
-    def __init__(self, directory: Path, *, data_nodes: int = 2, replication: int = 2) -> None:
+    def __init__(self, directory: Path, *, data_nodes: int = 2, replication: int = 2, kdc: Kdc | None = None) -> None:
+        """`kdc`: of a realm that all are to be of; then what goes over wires is encrypted, too."""
         self.directory = directory
+        self._java_options = [f"-Djava.security.krb5.conf={kdc.client_file}"] if kdc else []
         self.port = free_port()
         self.url = f"hdfs://127.0.0.1:{self.port}"
         self.conf = directory / "conf"
@@ -41,7 +44,7 @@ class Hdfs:
         for folder in ("webapps/hdfs", "webapps/datanode"):  # the servers look for them, and serve nothing
             (self.conf / folder).mkdir(parents=True)
         (self.conf / "log4j.properties").write_text(_LOG4J)
-        write(self.conf / "core-site.xml", {"fs.defaultFS": self.url, "ipc.client.connect.max.retries": "3"})
+        core = {"fs.defaultFS": self.url, "ipc.client.connect.max.retries": "3"}
         self._site = {
             "dfs.namenode.name.dir": str(directory / "name"),
             "dfs.namenode.rpc-address": f"127.0.0.1:{self.port}",
@@ -59,6 +62,14 @@ class Hdfs:
             "dfs.namenode.heartbeat.recheck-interval": "1000",
             "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
         }
+        if kdc:
+            core |= {
+                "hadoop.security.authentication": "kerberos",
+                "hadoop.security.authorization": "true",
+                "hadoop.rpc.protection": "privacy",
+            }
+            self._site |= _of_realm(kdc)
+        write(self.conf / "core-site.xml", core)
         write(self.conf / "hdfs-site.xml", self._site)
 
     def start(self) -> "Hdfs":
@@ -89,7 +100,7 @@ class Hdfs:
 
     def _command(self, conf: Path, *arguments: str) -> list[str]:
         logs = f"-Dhadoop.log.dir={self.directory}"
-        return [*_JAVA, logs, "-cp", f"{conf}:{PEER / 'libs'}/*", *arguments]
+        return [*_JAVA, *self._java_options, logs, "-cp", f"{conf}:{PEER / 'libs'}/*", *arguments]
 
     def _start(self, name: str, conf: Path, main: str) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -137,6 +148,19 @@ class Hdfs:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def _of_realm(kdc: Kdc) -> dict[str, str]:
+    servers = {"namenode": "nn", "datanode": "dn"}
+    return {
+        **{f"dfs.{server}.kerberos.principal": f"{name}/localhost@{REALM}" for server, name in servers.items()},
+        **{f"dfs.{server}.keytab.file": str(kdc.keytab) for server in servers},
+        "dfs.web.authentication.kerberos.principal": f"HTTP/localhost@{REALM}",
+        "dfs.web.authentication.kerberos.keytab": str(kdc.keytab),
+        "dfs.block.access.token.enable": "true",
+        "dfs.data.transfer.protection": "privacy",
+        "ignore.secure.ports.for.testing": "true",  # else its pages would have to be HTTPS
+    }
 
 
 def libhdfs_environment() -> dict[str, str]:

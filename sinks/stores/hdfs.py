@@ -26,6 +26,8 @@ THREADS: Final = 16
 RENAME_TRIES: Final = 3
 WRITE_TRIES: Final = 6
 WRITE_PAUSE_S: Final = 1.0
+_NO_TICKET: Final = ("GSS_S_NO_CRED", "GSS_S_CREDENTIALS_EXPIRED")
+"""What hdfs-native says; libhdfs says no more than that it failed."""
 """A DataNode that has died is offered by the NameNode until it counts as stale or dead (30 s, 10 minutes)."""
 
 
@@ -245,4 +247,6 @@ def _errors(path: str) -> Iterator[None]:
 
 def _said(error: BaseException) -> str:
     """The first line of what HDFS says, without the NameNode's stack."""
+    if any(sign in str(error) for sign in _NO_TICKET):
+        return "no Kerberos ticket; run kinit for the user of this process, or name its ticket cache in KRB5CCNAME"
     return str(error).replace("\\n", "\n").strip().split("\n")[0][:500]

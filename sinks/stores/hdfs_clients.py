@@ -171,8 +171,8 @@ class _Libhdfs:
         """Whether there is such a file or directory. To pyarrow every error is an absent file, a NameNode that hangs too."""
         if self._c.hdfsExists(self._fs, path.encode()) == 0:
             return True
-        if (number := ctypes.get_errno()) != errno.ENOENT:
-            raise OSError(number, f"{path}: {os.strerror(number)}")
+        if ctypes.get_errno() != errno.ENOENT:
+            raise self._failure(path)
         return False
 
     def rename(self, source: str, target: str) -> None:
@@ -186,11 +186,15 @@ class _Libhdfs:
         now = ctypes.c_long(changed_s)
         self._checked(self._c.hdfsUtime(self._fs, path.encode(), now, now), f"set the time of {path}")
 
-    @staticmethod
-    def _checked(result: int, what: str) -> None:
+    def _checked(self, result: int, what: str) -> None:
         if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"{what}: {os.strerror(number)}")
+            raise self._failure(what)
+
+    @staticmethod
+    def _failure(what: str) -> OSError:
+        number = ctypes.get_errno()
+        is_known = number in errno.errorcode
+        return OSError(number, f"{what}: {os.strerror(number) if is_known else 'Hadoop has said why on the standard error'}")
 
 
 def _libhdfs(name_node: str) -> Any:
