@@ -50,6 +50,8 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
     Args:
         path: where, or None to write nothing.
         ports: what listens where, by name (`kafka`, `http` …).
+    Raises:
+        UsageError: it cannot be written there, for another reason than a full disk.
     """
     if path is None:
         yield
@@ -61,7 +63,7 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
         temporary.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            raise UsageError(f"--run-file {path} cannot be written: {error.strerror or error}; name another place") from error
         # Those who know the ports are served all the same.
         logger.error("the run file is not written", extra={"path": str(path), "error": str(error)})
         with contextlib.suppress(OSError):

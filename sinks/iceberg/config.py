@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from headrace.config import Section
 from headrace.sinks.measures import Duration, Patterns
 
+_CATALOG_TYPES = ("rest", "sql", "hive", "glue", "dynamodb", "bigquery")  # pyiceberg's
+
 
 class Iceberg(Section):
     """Which Iceberg tables show the landed ones, in which catalog."""
@@ -32,8 +34,10 @@ class Iceberg(Section):
     @classmethod
     def _are_texts(cls, catalog: dict[str, Any]) -> dict[str, str]:
         texts = {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in catalog.items()}
-        if "type" in texts and texts["type"] == "in-memory":
+        if texts.get("type") == "in-memory":
             raise ValueError("a catalog in memory ends with this process; choose another type")
+        if "type" in texts and texts["type"] not in _CATALOG_TYPES:
+            raise ValueError(f"type {texts['type']} is none of {', '.join(_CATALOG_TYPES)}")
         return texts
 
     def shows(self, topic: str) -> bool:

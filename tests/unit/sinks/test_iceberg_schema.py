@@ -5,7 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
+from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.data_files import Partitioning, coarser, every_partitioning, fitting
 from headrace.sinks.iceberg.schema import left_out, shown_schema
 
@@ -81,3 +83,9 @@ def test_hours_become_days_and_never_hours_again(tmp_path: Path) -> None:
     assert fitting(two_hours, every_partitioning()) == (Partitioning("event_time", "day"),)
     assert coarser(Partitioning("event_time", "day")) == (Partitioning("event_time", "day"),)
     assert fitting(footer(tmp_path, [1, None]), every_partitioning()) == ()
+
+
+@pytest.mark.parametrize("type_", ["in-memory", "hadoop", "nessie"])
+def test_a_catalog_of_no_lasting_or_known_type_is_refused(type_: str) -> None:
+    with pytest.raises(ValidationError, match="catalog"):
+        Iceberg.model_validate({"catalog": {"type": type_}})
