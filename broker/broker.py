@@ -92,6 +92,7 @@ class Broker:
         """Let everything do what is due (what may block, in a thread; the rest here); once a second."""
         await self.housekeeping.run_due_steps()
         now_ms = self.clock.wall_ms()
+        self.logs.look_at_space()
         await done(self.holds.look(now_ms))
         await done(self.logs.keep_house(now_ms))
         self.quotas.sweep(self.clock.monotonic_ms())

@@ -58,13 +58,6 @@ def decode_offsets(content: bytes, name: str) -> dict[TopicPartition, int]:
     return offsets
 
 
-def offset_in(content: bytes, at: TopicPartition) -> int:
-    """What a checkpoint that is not damaged says of one partition; 0 if nothing."""
-    begin = b"\n%s %d " % (at[0].encode(), at[1])
-    found = content.find(begin)
-    return 0 if found < 0 else int(content[found + len(begin) : content.index(b"\n", found + len(begin))])
-
-
 def encode_epochs(epochs: Sequence[tuple[int, int]]) -> bytes:
     """A leader epoch checkpoint: (epoch, start offset), rising."""
     return "".join(["0\n", f"{len(epochs)}\n", *(f"{epoch} {start}\n" for epoch, start in epochs)]).encode()

@@ -327,6 +327,11 @@ class LogDirectories:
         concerned = [each for each in self._directories if each.error is None and any(at[0] == topic for at in each.gone)]
         return [directory.forgetting_step() for directory in concerned]
 
+    def look_at_space(self) -> None:
+        """See how much room there is; before `keep_house`."""
+        for directory in self._directories:
+            directory.look_at_space()
+
     def takes_segments(self, now_ms: int) -> bool:
         """Whether the next `keep_house` takes segments away: what holds them should be known then."""
         return any(directory.takes_segments(now_ms) for directory in self._directories)
@@ -345,10 +350,8 @@ class LogDirectories:
         logs = [log for directory in self._directories for log in directory.logs.values()]
         share = fair_share([log.producer_count for log in logs], MAX_PRODUCERS_IN_ALL)
         logger.warning("too many producers: those that wrote longest ago are forgotten", extra={"count": count})
-        for log in logs:
-            if log.producer_count > share:
-                log.trim_producers(share)
-                log.wake()  # to be counted again
+        for directory in self._directories:
+            directory.trim_producers(share)
 
     def maintain(self, now_ms: int) -> None:
         """Everything that is due, here and now; blocks on the disk."""
@@ -356,6 +359,7 @@ class LogDirectories:
             if step is not None:
                 step.run()
                 step.complete()
+        self.look_at_space()
         for _ in self.keep_house(now_ms):
             pass
 

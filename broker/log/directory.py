@@ -233,11 +233,10 @@ class LogDirectory:
         """
         if self.error is not None:
             return
-        logs, files = [], []
+        logs = []
         for log in self._still_there(self._awake):
             if log.durability.uncheckpointed_bytes and not log.fenced:
                 logs.append(log)
-            files += log.retirement.take_deleted(now_ms)
             yield None
         yield from self._syncs(logs, now_ms, max_unscanned_bytes)
         if now_ms - self._checkpointed_ms >= self.config.high_watermark_checkpoint_interval_ms:
@@ -248,7 +247,10 @@ class LogDirectory:
             write = self._checkpoints.write(self.fail)
             if write.files:
                 yield write
-        removal = self._due_removal(files, now_ms)
+        for log in self._still_there(self._awake):
+            files = log.retirement.take_deleted(now_ms)
+            yield Removal(self._disk, files, []) if files else None
+        removal = self._due_removal([], now_ms)
         if removal is not None:
             yield removal
 
@@ -296,11 +298,10 @@ class LogDirectory:
         return self._checkpoints.write(self.fail)
 
     def keep_house(self, now_ms: int) -> Iterator[None]:
-        """What is quick: free space, retention (which renames), old producers, idle files; about once a second."""
+        """What is quick: retention (which renames), old producers, idle files; about once a second."""
         self._now_ms = now_ms
         if self.error is not None:
             return
-        self._look_at_space()
         retains = now_ms - self._retained_ms >= self.config.retention_check_interval_ms
         expires = now_ms - self._expired_ms >= self.config.producer_id_expiration_check_interval_ms
         self._retained_ms = now_ms if retains else self._retained_ms
@@ -314,6 +315,8 @@ class LogDirectory:
             self._note(log)
             if log.tidy():
                 self._awake.pop(log.at, None)
+            else:
+                log.wake()
             yield
         if self.space.is_nearly_full:
             pending_bytes = sum(log.retirement.deleted_bytes for log in self.logs.values())
@@ -321,14 +324,25 @@ class LogDirectory:
 
     def takes_segments(self, now_ms: int) -> bool:
         """Whether the next `keep_house` takes segments away, where they are old, or there is no room."""
-        return self.space.is_nearly_full or now_ms - self._retained_ms >= self.config.retention_check_interval_ms
+        is_due = now_ms - self._retained_ms >= self.config.retention_check_interval_ms
+        return self.error is None and (self.space.is_nearly_full or is_due)
+
+    def trim_producers(self, count: int) -> None:
+        """Let no log remember more than so many producers."""
+        for log in self.logs.values():
+            if log.producer_count > count:
+                log.trim_producers(count)
+            self._producer_counts[log.at] = log.producer_count
 
     @property
     def producer_count(self) -> int:
         """How many producers all logs remember, as of the last `keep_house`."""
         return sum(self._producer_counts.values())
 
-    def _look_at_space(self) -> None:
+    def look_at_space(self) -> None:
+        """See how much room there is; before `keep_house`."""
+        if self.error is not None:
+            return
         was_nearly_full = self.space.is_nearly_full
         try:
             self.space.refresh()

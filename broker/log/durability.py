@@ -79,8 +79,9 @@ class Durability:
         segments = self._unsynced if snapshot is None else self._uncheckpointed
         files: list[DiskFile] = []
         failed = None
-        checkpoint = None if snapshot is None else _checkpoint(segments, snapshot)
+        checkpoint = None
         try:
+            checkpoint = None if snapshot is None else _checkpoint(segments, snapshot)
             files = [segment.file for segment in segments]
         except OSError as error:
             failed = error

@@ -16,7 +16,6 @@ from headrace.broker.log.checkpoint import (
     TopicPartition,
     decode_offsets,
     encode_offsets,
-    offset_in,
     offset_line,
 )
 from headrace.broker.log.disk import Disk, read_whole
@@ -41,6 +40,7 @@ class OffsetCheckpoints:
         self._disk, self._path = disk, path
         self._lines: dict[str, dict[TopicPartition, bytes]] = {name: {} for name in _ALL}
         self._written: dict[str, bytes] = {}  # as they are on disk
+        self._recovery_points: dict[TopicPartition, bytes] = {}  # lines that are on disk
         self.gone: set[TopicPartition] = set()  # partitions of which they say something on disk still
 
     def read(self) -> Callable[[TopicPartition, bool], Facts]:
@@ -50,6 +50,7 @@ class OffsetCheckpoints:
             OSError. VersionError: one was written by a newer version.
         """
         points = {name: self._read(name) for name in _ALL}
+        self._recovery_points = {at: offset_line(at, offset) for at, offset in points[RECOVERY_POINT].items()}
         self.gone = {at for offsets in points.values() for at in offsets}
 
         def facts(at: TopicPartition, clean: bool) -> Facts:
@@ -73,7 +74,8 @@ class OffsetCheckpoints:
 
     def recovery_point(self, at: TopicPartition) -> int:
         """What a crash falls back to."""
-        return offset_in(self._written.get(RECOVERY_POINT, b""), at)
+        line = self._recovery_points.get(at)
+        return 0 if line is None else int(line.rsplit(b" ", 1)[1])
 
     def note(self, at: TopicPartition, facts: Facts) -> None:
         """So it is with this partition now."""
@@ -95,9 +97,11 @@ class OffsetCheckpoints:
         contents = {name: encode_offsets(self._lines[name].values()) for name in names}
         changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
         forgotten = set(self.gone) if names is _ALL else ()
+        recovery_points = self._recovery_points if RECOVERY_POINT not in changed else dict(self._lines[RECOVERY_POINT])
 
         def on_success() -> None:
             self._written.update(changed)
+            self._recovery_points = recovery_points
             self.gone.difference_update(forgotten)
 
         return CheckpointWrite(self._disk, self._path, changed, on_success, on_failure)

@@ -50,8 +50,10 @@ class PartitionLog(ReadableLog):
         self.cleaned_to = loaded.cleaned_to  # before it compaction has left one record a key
 
     def configure(self, config: LogConfig) -> None:
+        before = self.config.hold_groups
         super().configure(config)
-        self.retirement.configured()
+        if config.hold_groups != before:
+            self.retirement.hold_anew()
         self.wake()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -138,6 +140,7 @@ class PartitionLog(ReadableLog):
         if self.config.stamps_append_time:
             data, header = with_append_time(data, header, now_ms)
         base_offset = self.log_end_offset
+        self.wake()
         try:
             segment = self.segments.active
             if segment.size and not segment.takes(header, base_offset + header.last_offset_delta, self.config):
@@ -229,7 +232,7 @@ class PartitionLog(ReadableLog):
         if step.error is not None:
             self.fence(step.error)  # the kernel may have dropped the pages: another fsync would lie (fsyncgate)
             return
-        if self.durability.synced(step) and self.config.flushes:
+        if self.durability.synced(step) and self.config.flushes and step.end_offset > self.high_watermark:
             self.high_watermark, self._readable = step.end_offset, step.limit
 
     # Producers

@@ -27,16 +27,13 @@ class Retirement:
         self._disk, self._log, self._durability, self._roll = disk, log, durability, roll
         self.is_swapping = False  # cleaned segments are taking old ones' place (compaction/swap.py)
         self.held_from: int | None = None  # records from here on are held back from retention
-        self.configured()
+        self.hold_anew()
         self.unlanded_deleted_bytes = self.unlanded_deleted_records = 0  # that were held, and went all the same
         self._deleted: list[tuple[int, list[str], Segment]] = []  # when to remove, names, segment
 
-    def configured(self) -> None:
-        """Groups may hold the log since now, from its begin on until it is known what they have committed; or none any more."""
-        if not self._log.config.hold_groups:
-            self.held_from = None
-        elif self.held_from is None:
-            self.held_from = 0
+    def hold_anew(self) -> None:
+        """Other groups hold the log, from its begin on until it is known what they have committed; or none."""
+        self.held_from = 0 if self._log.config.hold_groups else None
 
     def retain(self, now_ms: int) -> None:
         """Delete segments that time, size or the log start offset allow, and that nothing holds."""
@@ -68,6 +65,7 @@ class Retirement:
 
     def ages(self) -> Iterator[Aged]:
         """The segments as retention sees them, oldest first. Raises OSError, CorruptError."""
+        self._log.wake()
         bytes_after = self._log.size_bytes
         for segment, end_offset in self._log.segments.with_ends():
             newest_ms = segment.greatest_timestamp()

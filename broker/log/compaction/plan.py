@@ -25,6 +25,7 @@ def survey(log: PartitionLog, *, recovery_point: int, now_ms: int) -> Cleanable:
     Raises:
         CorruptError, OSError: a time that the topic's settings ask for cannot be read.
     """
+    log.wake()
     limit = min(log.high_watermark, recovery_point, log.segments.active.base_offset)
     config = log.config
 

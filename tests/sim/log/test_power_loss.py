@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from headrace.broker import unhurried
 from headrace.broker.broker import Broker
 from headrace.broker.config import BrokerConfig
 from headrace.broker.flushing import Flusher
@@ -46,6 +47,11 @@ FLUSH_MESSAGES = {"each": 1, "third": 3}
 CONFIG = LogDirectoryConfig(node_id=1, cluster_id="sim", flush_checkpoint_interval_ms=3_000)
 SESSION = Session("PLAINTEXT", ("127.0.0.1", 9092), "127.0.0.1", EverybodyMay())
 CONTEXT = RequestContext(3, False, "sim", SESSION, started_ns=0)
+
+
+@pytest.fixture(autouse=True)
+def _rests_after_every_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unhurried, "AT_A_TIME", 1)
 
 
 class Jobs(Executor):

@@ -33,6 +33,7 @@ def due_steps(directory: LogDirectories, now_ms: int) -> list[BackgroundStep]:
 
 
 def keep_house(directory: LogDirectories, now_ms: int) -> None:
+    directory.look_at_space()
     for _ in directory.keep_house(now_ms):
         pass
 

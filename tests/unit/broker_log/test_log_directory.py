@@ -1,5 +1,6 @@
 """The log directory: what it makes, finds again, refuses, repairs and removes."""
 
+import errno
 import json
 from uuid import UUID
 
@@ -289,6 +290,38 @@ def test_a_log_at_rest_is_not_looked_at_until_something_is_done_with_it() -> Non
     assert len(list(directory.keep_house(at_rest))) == 1, "what was opened to read is to be given back"
     append(idle, b"one")
     assert len(list(directory.keep_house(at_rest))) == 2
+
+
+def test_what_retention_opens_is_given_back_also_where_it_takes_nothing() -> None:
+    disk = new_disk()
+    written(disk, 30, segment_bytes="1000").close(NOW_MS)
+    directory = open_directory(disk, segment_bytes="1000")
+    log = directory.get("events", 3)
+    assert log is not None
+    for _ in range(3):
+        directory.maintain(NOW_MS)
+    for at in range(4):
+        directory.maintain(NOW_MS + CONFIG.retention_check_interval_ms + at)
+    assert log.segments.first.indexes.offsets is None
+    assert list(directory.keep_house(NOW_MS + CONFIG.retention_check_interval_ms + 5)) == []
+
+
+def test_files_to_be_removed_are_not_forgotten_where_a_sync_cannot_begin() -> None:
+    disk = new_disk()
+    directory = written(disk, 30, segment_bytes="1000", retention_bytes="0", retention_ms="-1")
+    other = directory.create("other", 0, TOPIC_ID, {})
+    late = NOW_MS + CONFIG.retention_check_interval_ms
+    directory.maintain(late)
+    deleted = [name for name in disk.list(f"{PATH}/events-3") if name.endswith(".deleted")]
+    append(other, b"one", now_ms=late)
+    for _ in range(2):
+        other.tidy()
+    disk.fail_next("open", OSError(errno.EMFILE, "Too many open files"))
+    directory.maintain(late + CONFIG.flush_checkpoint_interval_ms)
+    directory.maintain(late + 2 * CONFIG.flush_checkpoint_interval_ms)
+    assert deleted
+    assert not set(deleted) & set(disk.list(f"{PATH}/events-3"))
+    assert other.durability.recovery_point == 1
 
 
 def test_what_may_block_is_a_step_and_the_loop_does_none_of_it() -> None:

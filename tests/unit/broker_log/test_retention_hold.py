@@ -1,5 +1,6 @@
 """A retention hold: what it keeps, what wins over it, and how long until retention, as numbers."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -115,6 +116,18 @@ def test_the_directory_lets_go_below_its_floor_and_holds_again_above_it() -> Non
     disk.free_bytes = DEFAULT_FLOOR_BYTES + 1
     directory.maintain(NOW_MS + 900_000)
     assert log.log_start_offset == 6
+
+
+def test_a_group_that_is_named_beside_another_holds_from_the_begin_on() -> None:
+    log = filled(4)
+    log.retirement.held_from = 9
+    log.configure(replace(log.config, headrace_retention_hold="table,other"))
+    assert log.retirement.held_from == 0
+    log.retirement.held_from = 9
+    log.configure(replace(log.config, retention_ms=5))
+    assert log.retirement.held_from == 9, "the same groups"
+    log.configure(replace(log.config, headrace_retention_hold=""))
+    assert log.retirement.held_from is None
 
 
 def test_how_long_until_retention_takes_the_first_record_that_is_not_read() -> None:
