@@ -49,13 +49,13 @@ def _take_in(transaction: Transaction, name: str, columns: Iterable[pa.Schema]) 
             raise StorageError(f"iceberg table {name}: files have columns of another kind: {', '.join(unlike)}")
         with transaction.update_schema() as update:
             update.union_by_name(shown)
-    _map_names(transaction, name, {column for arrow in columns for column in schema.left_out(arrow)})
+    _map_names(transaction, name, {path for arrow in columns for path in schema.left_out(arrow)})
 
 
-def _map_names(transaction: Transaction, name: str, left_out: Set[str]) -> None:
+def _map_names(transaction: Transaction, name: str, left_out: Set[schema.Path]) -> None:
     metadata = transaction.table_metadata
     known = schema.hidden_columns(metadata.name_mapping())
-    if new := left_out - known:
+    if new := {path[0] for path in left_out - known}:
         logger.warning("iceberg has no type for columns, which are left out: %s", ", ".join(sorted(new)), extra={"table": name})
     mapping = schema.name_mapping(metadata.schema(), known | left_out)
     if metadata.properties.get(NAME_MAPPING) != mapping:

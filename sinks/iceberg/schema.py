@@ -7,7 +7,7 @@ integers that need more bits than a signed one has.
 Names that Iceberg keeps for its own columns are shown as others: Spark refuses a table that has one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -39,6 +39,8 @@ _SAME: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
     pa.types.is_decimal128,
 )
 _LEFT_OUT: Final = 2_000_000_000
+Path = tuple[str, ...]
+"""The names of a column and of what is in it, outermost first."""
 
 
 def shown_schema(schema: pa.Schema) -> pa.Schema:
@@ -47,9 +49,9 @@ def shown_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(RENAMED.get(name, name), type_, nullable=True) for name, type_ in shown if type_ is not None])
 
 
-def left_out(schema: pa.Schema) -> tuple[str, ...]:
-    """The names of the columns that Iceberg cannot show."""
-    return tuple(field.name for field in schema if _shown(field.type) is None)
+def left_out(schema: pa.Schema) -> frozenset[Path]:
+    """The columns that Iceberg cannot show, and all that is in them."""
+    return frozenset(path for field in schema if _shown(field.type) is None for path in _paths((field.name,), field.type))
 
 
 def unlike(columns: pa.Schema, schema: Schema) -> tuple[str, ...]:
@@ -70,23 +72,38 @@ def unlike(columns: pa.Schema, schema: Schema) -> tuple[str, ...]:
     return tuple(found)
 
 
-def name_mapping(schema: Schema, hidden: Iterable[str]) -> str:
+def name_mapping(schema: Schema, hidden: Iterable[Path]) -> str:
     """The property that says which column of a file, which has no field ids, is which of the table's.
 
-    Columns that are left out have ids that no column of the table will get: pyiceberg refuses a file with a name without one.
+    Columns that are left out, and what is in them, have ids that no column of the table will get: pyiceberg refuses a file that
+    has a name without one.
     """
     in_files = {shown: name for name, shown in RENAMED.items()}
     shown = [
         field.model_copy(update={"names": [in_files.get(name, name) for name in field.names]})
         for field in create_mapping_from_schema(schema)
     ]
-    others = [MappedField.model_validate({"field-id": _LEFT_OUT + n, "names": [name]}) for n, name in enumerate(sorted(hidden))]
-    return NameMapping(shown + others).model_dump_json()
+    return NameMapping(shown + _mapped({path: _LEFT_OUT + n for n, path in enumerate(sorted(hidden))}, ())).model_dump_json()
 
 
-def hidden_columns(mapping: NameMapping | None) -> frozenset[str]:
-    """The names of columns that a table's mapping says are left out."""
-    return frozenset(field.names[0] for field in mapping or () if field.field_id is not None and field.field_id >= _LEFT_OUT)
+def hidden_columns(mapping: NameMapping | None) -> frozenset[Path]:
+    """What a table's mapping says is left out."""
+    return frozenset(_hidden(mapping.root if mapping else (), ()))
+
+
+def _hidden(fields: Iterable[MappedField], inside: Path) -> Iterator[Path]:
+    for field in fields:
+        if field.field_id is not None and field.field_id >= _LEFT_OUT:
+            yield (*inside, field.names[0])
+            yield from _hidden(field.fields, (*inside, field.names[0]))
+
+
+def _mapped(ids: Mapping[Path, int], inside: Path) -> list[MappedField]:
+    return [
+        MappedField.model_validate({"field-id": field_id, "names": [path[-1]], "fields": _mapped(ids, path)})
+        for path, field_id in ids.items()
+        if path[:-1] == inside
+    ]
 
 
 def paths_in_files(paths: Mapping[str, int]) -> dict[str, int]:
@@ -94,6 +111,21 @@ def paths_in_files(paths: Mapping[str, int]) -> dict[str, int]:
     in_files = {shown: name for name, shown in RENAMED.items()}
     split = {path: path.partition(".") for path in paths}
     return {in_files.get(first, first) + dot + rest: paths[path] for path, (first, dot, rest) in split.items()}
+
+
+def _paths(path: Path, type_: pa.DataType) -> Iterator[Path]:
+    yield path
+    types = pa.types
+    if types.is_struct(type_):
+        inner = {field.name: field.type for field in type_}
+    elif types.is_map(type_):
+        inner = {"key": type_.key_type, "value": type_.item_type}
+    elif types.is_list(type_) or types.is_large_list(type_):
+        inner = {"element": type_.value_type}
+    else:
+        inner = {}
+    for name, each in inner.items():
+        yield from _paths((*path, name), each)
 
 
 def _shown(type_: pa.DataType) -> pa.DataType | None:

@@ -6,10 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.schema import Schema
+from pyiceberg.table.name_mapping import NameMapping
+from pyiceberg.types import NestedField, StringType
 
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.data_files import Partitioning, coarser, every_partitioning, fitting
-from headrace.sinks.iceberg.schema import left_out, shown_schema
+from headrace.sinks.iceberg.schema import hidden_columns, left_out, name_mapping, shown_schema
 
 HOUR_S = 3_600
 
@@ -45,7 +49,18 @@ def test_every_column_is_optional_down_to_the_last_item() -> None:
 def test_what_iceberg_has_no_type_for_is_left_out_with_its_column(type_: pa.DataType) -> None:
     schema = pa.schema([("kept", pa.string()), ("gone", type_)])
     assert shown_schema(schema).names == ["kept"]
-    assert left_out(schema) == ("gone",)
+    assert {path[0] for path in left_out(schema)} == {"gone"}
+
+
+def test_what_is_in_a_column_that_is_left_out_has_ids_too_as_pyiceberg_asks_of_files() -> None:
+    moment = pa.timestamp("ns", "UTC")
+    inner = pa.struct([("t", moment), ("l", pa.list_(pa.struct([("t", moment)]))), ("m", pa.map_(pa.string(), moment))])
+    file = pa.schema([("kept", pa.string()), ("gone", inner)])
+    shown = Schema(NestedField(1, "kept", StringType()))
+    mapping = NameMapping.model_validate_json(name_mapping(shown, left_out(file)))
+    assert hidden_columns(mapping) == left_out(file)
+    read = pyarrow_to_schema(file, mapping, downcast_ns_timestamp_to_us=True)  # as pyiceberg's scans do
+    assert read.find_field("gone.m.value").field_id > 2_000_000_000 > read.find_field("kept").field_id
 
 
 def test_names_that_iceberg_keeps_for_itself_are_shown_as_others() -> None:
