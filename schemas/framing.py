@@ -11,6 +11,7 @@ MAGIC_GUID: Final = 1
 """Before the 16 bytes of a schema's GUID, in the header `__value_schema_id` or `__key_schema_id` of a record."""
 HEADER_LENGTH: Final = 5
 GUID_HEADER_LENGTH: Final = 17
+MAX_ID: Final = 2**31 - 1
 
 
 def header(schema_id: int) -> bytes:

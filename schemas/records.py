@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.schemas.associations import AssociationKey, key_of
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.schema import Reference, Schema
 
-MAX_ID: Final = 2**31 - 1
 MODES: Final = ("READWRITE", "READONLY", "READONLY_OVERRIDE", "IMPORT", "FORWARD")
 LEVEL: Final = "compatibilityLevel"
 # Members of a configuration, in the order in which they are written; `validateRules` is kept for clients alone.

@@ -9,9 +9,10 @@ from aiohttp import web
 from headrace.schemas import judging
 from headrace.schemas.client import CONTENT_TYPE
 from headrace.schemas.contract import InvalidRulesError, metadata_of, rules_of
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.off_loop import off_loop
-from headrace.schemas.records import MAX_ID, parse_references
+from headrace.schemas.records import parse_references
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import Registry
 from headrace.schemas.schema import Draft, Reference, Schema

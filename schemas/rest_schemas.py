@@ -6,9 +6,9 @@ from aiohttp import web
 
 from headrace.schemas import judging
 from headrace.schemas.contract import rule_types
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.kinds import KINDS
-from headrace.schemas.records import MAX_ID
 from headrace.schemas.refusals import RestError
 from headrace.schemas.requests import (
     REGISTRY,

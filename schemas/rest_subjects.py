@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from headrace.schemas import judging
-from headrace.schemas.records import MAX_ID
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import NEXT, Chosen
 from headrace.schemas.requests import (

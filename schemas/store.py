@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.schemas.associations import AssociationKey, Associations
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.records import (
-    MAX_ID,
     ConfigKey,
     ContextKey,
     DeleteSubjectKey,

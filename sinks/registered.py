@@ -12,8 +12,8 @@ from headrace.errors import PeerError, RefusedError
 from headrace.schemas import arrow, framing, json_values
 from headrace.schemas.arrow_records import DecodedRecords, RecordBytes, decode_records
 from headrace.schemas.client import SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, Registered, RegistryClient
+from headrace.schemas.framing import MAX_ID
 from headrace.schemas.record_names import record_names
-from headrace.schemas.records import MAX_ID
 from headrace.schemas.rows import Bad, Part
 from headrace.schemas.subjects import split
 from headrace.sinks.messages import Headers
