@@ -45,7 +45,8 @@ def written_files(store: Store, fold: Fold) -> list[Written]:
         for entry in store.list(names.QUARANTINE, after="", recursive=False)
         if (quarantine := fold.quarantined.get(f"{names.QUARANTINE}/{entry.name}")) and not fold.is_pinned(quarantine.path)
     ]
-    return sorted(found, key=lambda one: (one.last_ms, one.quarantine.path))
+    committed = {path: at for at, path in enumerate(fold.quarantined)}
+    return sorted(found, key=lambda one: (one.last_ms, committed[one.quarantine.path]))  # a store may count whole seconds
 
 
 def merges(written: Iterable[Written], limits: Limits, now_ms: int) -> list[list[Written]]:

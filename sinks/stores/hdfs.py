@@ -24,7 +24,7 @@ from headrace.sinks.table.store import Entry, NewFile, Put
 
 THREADS: Final = 16
 RENAME_TRIES: Final = 3
-WRITE_TRIES: Final = 6
+WRITE_TRIES: Final = 10
 WRITE_PAUSE_S: Final = 1.0
 _NO_TICKET: Final = ("GSS_S_NO_CRED", "GSS_S_CREDENTIALS_EXPIRED")
 """What hdfs-native says; libhdfs says no more than that it failed."""
