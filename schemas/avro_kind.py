@@ -1,7 +1,4 @@
-"""Avro schemas as the registry judges them: valid or not, the same or not, readable or not. Pure.
-
-Readability is `avro.compatibility`, Apache Avro's own rules (ADR 0010).
-"""
+"""Avro schemas as the registry judges them: valid or not, the same or not, readable or not. Pure."""
 
 import json
 import re
@@ -10,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import avro.compatibility
 import avro.errors
 import avro.name
 import avro.schema
 import fastavro
 
+from headrace.schemas.avro_compatibility import differences
 from headrace.schemas.avro_text import definitions, written
 from headrace.schemas.invalid import InvalidSchemaError
 
@@ -71,73 +68,9 @@ class AvroSchema:
     def unreadable(self, writer: "AvroSchema", mine: str, others: str, *, lenient: bool) -> list[str]:  # noqa: ARG002  # of JSON alone
         """See `kinds.Parsed`."""
         try:
-            checker: Any = avro.compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro has no types here
-            result = checker.get_compatibility(self.parsed, writer.parsed)
+            return differences(self.parsed, writer.parsed, mine, others)
         except RecursionError:
             return ["the schemas are nested too deeply to compare"]
-        if result.compatibility is avro.compatibility.SchemaCompatibilityType.compatible:
-            return []
-        return _said(result, mine, others)
-
-
-def _field_of_writer(writer_schema: Any, reader_field: Any) -> Any:
-    """The field of a writer that a reader's field reads, by its name or an alias; None if there is none."""
-    known = vars(writer_schema).get("by_name") or vars(writer_schema).setdefault("by_name", writer_schema.fields_dict)
-    aliases = reader_field.props.get("aliases")
-    names = [reader_field.name, *(aliases if isinstance(aliases, list) else ())]
-    return next((known[name] for name in names if name in known), None)
-
-
-# The library's own lists all fields of the writer for each of the reader.
-avro.compatibility.lookup_writer_field = _field_of_writer
-_OF_BOTH: Final = "in the {mine} schema does not match with the {others} schema"
-# The error's type: how its message begins in `avro.compatibility`, how its place ends, and what Confluent's registry says.
-_ERRORS: Final = {
-    "FIXED_SIZE_MISMATCH": (r"expected: .*, found: ", r"/size", "The size of FIXED type field at path '{path}' " + _OF_BOTH),
-    "NAME_MISMATCH": (r"expected: [^,]*$", r"/name", "The name of the schema has changed (path '{path}')"),
-    "TYPE_MISMATCH": (r"reader type: ", r"", "The type (path '{path}') of a field " + _OF_BOTH),
-    "MISSING_UNION_BRANCH": (
-        r"reader union lacking ",
-        r"",
-        "The {mine} schema is missing a type inside a union field at path '{path}' in the {others} schema",
-    ),
-    "MISSING_ENUM_SYMBOLS": (
-        r"\{",
-        r"/symbols",
-        "The {mine} schema is missing enum symbols '{info}' at path '{path}' in the {others} schema",
-    ),
-    "READER_FIELD_MISSING_DEFAULT_VALUE": (
-        r"\w+$",
-        r"/fields/\d+",
-        "The field '{info}' at path '{path}' in the {mine} schema has no default value and is missing in the {others} schema",
-    ),
-}
-_OWN_PLACES: Final = re.compile("(" + "|".join(end for _, end, _ in _ERRORS.values() if end) + ")$")
-
-
-def _said(result: Any, mine: str, others: str) -> list[str]:
-    """One line for each type of error, in Confluent's words.
-
-    The library tells which messages and which places there are, not which go together.
-    """
-    found = []
-    for kind in dict.fromkeys(one.value.upper() for one in result.incompatibilities):
-        begins, ends, description = _ERRORS[kind]
-        infos = [_java(one) for one in sorted(result.messages) if re.match(begins, one)]
-        paths = [
-            one for one in sorted(result.locations) if (re.search(f"{ends}$", one) if ends else not _OWN_PLACES.search(one))
-        ]
-        info, path = ", ".join(infos), ", ".join(paths)
-        text = description.format(info=info, path=path, mine=mine, others=others)
-        found.append(f"{{errorType:'{kind}', description:'{text}', additionalInfo:'{info}'}}")
-    return found
-
-
-def _java(message: str) -> str:
-    """A message as Java's library has it."""
-    if message.startswith("reader type: "):
-        return re.sub(r"type: (\w+)", lambda found: f"type: {found[1].upper()}", message)
-    return "[" + ", ".join(sorted(re.findall(r"'([^']*)'", message))) + "]" if message.startswith("{") else message
 
 
 def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
@@ -160,6 +93,7 @@ def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
         tree = json.loads(text)
         _check_tree(tree)
         parsed = avro.schema.make_avsc_object(tree, names, validate_enum_symbols=True, validate_names=False)
+        _check_unions(parsed)
         canonical = _canonical(fastavro.parse_schema(tree, named_schemas=named))
         texts = [_compact(written(tree)), _compact(written(tree, referred))]
     except _PARSE_ERRORS as error:
@@ -188,6 +122,22 @@ def _check_tree(tree: Any) -> None:
                         _check_name(each.get("name"), "field")
                         waiting.append(each.get("type"))
             waiting += [one.get(name) for name in ("type", "items", "values")]
+
+
+def _check_unions(parsed: Any) -> None:
+    """A named type comes once in a union, also where it is defined in one branch and named in another."""
+    waiting, seen = [parsed], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        branches = getattr(one, "schemas", [])
+        names = [each.fullname for each in branches if isinstance(each, avro.schema.NamedSchema)]
+        if len(set(names)) < len(names):
+            raise ValueError("a type comes twice in a union")
+        waiting += [*branches, *(each.type for each in getattr(one, "fields", ()))]
+        waiting += [getattr(one, name) for name in ("items", "values") if hasattr(one, name)]
 
 
 def _check_name(name: Any, what: str) -> None:

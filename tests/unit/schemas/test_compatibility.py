@@ -53,6 +53,9 @@ READS = [  # (reader, writer): every datum of the writer can be read
     (record(field("b", "int", aliases=["a"])), record(field("a", "int"))),
     (record(field("a", "long"), field("b", "int")), record(field("b", "int"), field("a", "int"))),
     (LIST, LIST),
+    (record(name="n.S", aliases=["R"]), record(name="n.R")),
+    (record(name="S", namespace="n", aliases=["m.R"]), record(name="R", namespace="m")),
+    (record(namespace="n"), record(namespace="m")),
     (record(field("next", ["null", "R"]), field("a", "int", default=1)), LIST),
 ]
 READS_NOT = [
@@ -70,7 +73,24 @@ READS_NOT = [
     (record(field("a", "int")), record(field("a", "string"))),
     (record(field("a", record(field("x", "int"), name="N"))), record(field("a", record(name="N")))),
     (record(name="S"), record()),
+    (record(name="S", namespace="n", aliases=["R"]), record(name="R", namespace="m")),
+    (record(field("b", "int", aliases=["a"])), record(field("a", "int"), field("b", "int"))),
+    (record(field("e", enum("A", default="A"))), record()),
 ]
+TOLD = [  # (reader, writer, type of error, path, additional information), as Confluent's registry tells it
+    ("int", "string", "TYPE_MISMATCH", "/", "reader type: INT not compatible with writer type: STRING"),
+    (record(field("a", {"type": "map", "values": "int"})), record(field("a", {"type": "map", "values": "long"})),
+     "TYPE_MISMATCH", "/fields/0/type/values", "reader type: INT not compatible with writer type: LONG"),
+    (record(field("a", ["null", "int"])), record(field("a", ["null", "long"])), "MISSING_UNION_BRANCH", "/fields/0/type/1",
+     "reader union lacking writer type: LONG"),
+    (record(field("a", ["null", "int"])), record(field("a", "long")), "MISSING_UNION_BRANCH", "/fields/0/type",
+     "reader union lacking writer type: LONG"),
+    (record(field("b", "int", default=3), field("a", "int")), record(), "READER_FIELD_MISSING_DEFAULT_VALUE", "/fields/1", "a"),
+    ({"type": "array", "items": enum("B")}, {"type": "array", "items": enum("C", "B", "A")}, "MISSING_ENUM_SYMBOLS",
+     "/items/symbols", "[A, C]"),
+    (fixed(4), fixed(5), "FIXED_SIZE_MISMATCH", "/size", "expected: 5, found: 4"),
+    (record(name="S"), record(namespace="n"), "NAME_MISMATCH", "/name", "expected: n.R"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reader", "writer"), READS)
@@ -85,6 +105,19 @@ def test_a_reader_that_cannot_is_refused_with_a_reason(reader: Any, writer: Any)
     assert len(problems("BACKWARD", schema(reader), schema(writer))) == 1
     assert len(problems("FORWARD", schema(writer), schema(reader))) == 1
     assert problems("FULL", schema(reader), schema(writer))
+
+
+@pytest.mark.parametrize(("reader", "writer", "kind", "path", "info"), TOLD)
+def test_what_stands_against_a_reader_is_told_with_its_place(reader: Any, writer: Any, kind: str, path: str, info: str) -> None:
+    [found] = problems("BACKWARD", schema(reader), schema(writer))
+    assert found.startswith(f"{{errorType:'{kind}', description:'The ")
+    assert found.endswith(f"', additionalInfo:'{info}'}}")
+    assert f"path '{path}'" in found
+
+
+def test_each_branch_that_cannot_be_read_is_told_by_itself_in_the_order_of_the_writer() -> None:
+    told = problems("BACKWARD", schema("boolean"), schema(["string", "boolean", "bytes"]))
+    assert [one.rpartition("writer type: ")[2] for one in told] == ["STRING'}", "BYTES'}"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -118,6 +151,7 @@ def test_two_texts_are_the_same_schema_if_they_mean_the_same(one: str, other: st
         '{"type":"record","name":"a-b","fields":[]}',
         '{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}',
         '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}', '["int","int"]', '[["int"]]',
+        '[{"type":"fixed","name":"n.F","size":1},"n.F"]',
         '{"type":"enum","name":"E","symbols":["A","A"]}', '{"type":"fixed","name":"F","size":"x"}', '{"type":"array"}',
         '{"type":"record","name":"R","doc":"\\ud800","fields":[]}', '{"type":"string","x":1e999}', '{"type":"string","x":NaN}',
     ],
