@@ -6,6 +6,7 @@
     ├── StorageError            a disk or a store refused, or holds what it must not
     │   ├── CorruptError        bytes that cannot be what we wrote
     │   └── UndecidedError      a write that may have happened, or may yet: nothing that it names may be deleted
+    ├── TableError              some of a loader's tables did not land, and the others did
     ├── VersionError            written by a newer headrace than this one (design D10)
     └── PeerError               a peer that cannot be reached, or answers against its protocol
         └── RefusedError        a peer that understood and said no: asking again is useless
@@ -44,6 +45,10 @@ class CorruptError(StorageError):
 
 class UndecidedError(StorageError):
     """A write was not answered, and the store cannot be asked any more: it may have happened, or may happen yet."""
+
+
+class TableError(HeadraceError):
+    """Some tables did not land; the message names each, and why. The others did."""
 
 
 class VersionError(HeadraceError):

@@ -7,9 +7,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
+from headrace.clock import MonotonicMs
 from headrace.sinks.fetching.batches import UnreadableError
 from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
 from headrace.sinks.reading import Read
+from headrace.sinks.recovery import PEER_REST_MS
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,7 @@ class Intake:
 
     def __init__(self, landing: Landing) -> None:
         self._landing, self._reading, self._lookout = landing, landing.reading, landing.lookout
+        self._retried_ms = MonotonicMs(0)
 
     def hand_out(self, read: Read) -> None:
         """Give records, in offset order within each partition, to their tables; then act on ends and errors."""
@@ -28,9 +31,12 @@ class Intake:
                 self._landing.guarded(table, partial(self._take, table, partition, records))
         for (name, partition), offset in read.ends:
             if (ended := self._landing.tables.get(name)) is not None and ended.reads(partition):
-                ended.loader.skip(partition, offset, self._cause(ended)(0, 0))
+                self._landing.guarded(ended, partial(self._skip, ended, partition, offset))
         for event in read.errors:
             self._on_error(event)
+
+    def _skip(self, table: LandingTable, partition: int, offset: int) -> None:
+        table.loader.skip(partition, offset, self._cause(table)(0, 0))
 
     def _take(self, table: LandingTable, partition: int, messages: Sequence[Any]) -> None:
         try:
@@ -67,19 +73,22 @@ class Intake:
             self._reading.end(table.loader.topic, [partition])
             table.loader.end(partition)
 
-    def retry_waiting(self) -> None:
-        """Ask the registry again for what records wait for.
+    def retry_waiting(self, now_ms: MonotonicMs) -> None:
+        """Ask the registry again for what records wait for, once a second.
 
         Raises:
             PeerError: with `once`, it has been away for too long.
         """
+        if now_ms - self._retried_ms < PEER_REST_MS:
+            return
+        self._retried_ms = now_ms
         landing = self._landing
         for table in landing.tables.values():
             if table.is_open and table.loader.is_blocked:
                 landing.guarded(table, partial(self._take_waiting, table))
             if landing.once and (blocked := table.loader.blocked):
                 error, since_ms = blocked
-                if landing.clock.monotonic_ms() - since_ms > PATIENCE_MS:
+                if now_ms - since_ms > PATIENCE_MS:
                     for each in landing.tables.values():
                         landing.finish(each)
                     raise error

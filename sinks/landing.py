@@ -8,18 +8,17 @@ from threading import Event
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.errors import CorruptError, PeerError, StorageError, VersionError
+from headrace.errors import CorruptError, HeadraceError, PeerError, StorageError, TableError
 from headrace.sinks import metrics
 from headrace.sinks.lookout import Lookout, Question
 from headrace.sinks.reading import Reading
+from headrace.sinks.recovery import STORE_REST_MS, is_of_peers, is_of_store, said
 from headrace.sinks.stores.roots import Root
 from headrace.sinks.table_loader import TableLoader
 from headrace.sinks.topics import Topic, Where
 
 logger = logging.getLogger(__name__)
 
-RETRY_INTERVAL_MS: Final = 1000
-STORAGE_RETRY_MS: Final = 5000
 PATIENCE_MS: Final = 30_000
 """How long `--once` waits for a cluster or a registry that does not answer."""
 HELD_BYTES: Final = 40 << 20
@@ -35,6 +34,15 @@ class LandingTable:
     rest_until_ms: int = 0
     is_open: bool = False
     misses: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more of it is to come: it is not listed any more, or was left."""
+        return self.misses >= 2 or self.loader.recovery.is_left
+
+    def may_open(self, now_ms: int) -> bool:
+        """Whether it is open, or its rest is over."""
+        return self.is_open or (self.rest_until_ms <= now_ms and not self.loader.recovery.is_left)
 
     def reads(self, partition: int) -> bool:
         """Whether a partition is being read."""
@@ -60,36 +68,73 @@ class Landing:
     _store_rests_until_ms: int = 0
     _has_failed_at_end: bool = False
     """Whether the store has failed since `stop`; for good, as one that does not answer takes longer to fail than any rest."""
+    _left: list[tuple[str, Exception]] = field(default_factory=list)
+    """With `once`: tables that have failed, by what is to be said of them."""
 
     def guarded(self, table: LandingTable, work: Callable[[], object]) -> None:
-        """Do something for one table; what fails and may heal makes that table start over, later.
+        """Do something for one table; what fails makes that table, and no other, begin again later (recovery.py).
 
         At the end, a store that has just failed is not asked for one table after the other.
+
+        Raises:
+            HeadraceError: with `once`, what concerns all tables.
         """
         if self.stop.is_set() and (self._has_failed_at_end or self.clock.monotonic_ms() < self._store_rests_until_ms):
             self._drop(table)
             return
         try:
             work()
-        except CorruptError as error:
-            name = table.loader.topic
-            raise CorruptError(f"table {self.root.location(name, '')}: {error}; run: headrace check {self.root}") from error
-        except VersionError as error:
-            raise VersionError(f"table {self.root.location(table.loader.topic, '')}: {error}") from error
-        except PeerError as error:
-            self.start_over(table, str(error), rest_ms=RETRY_INTERVAL_MS)
-            if self.once and self.lookout.silent_ms > PATIENCE_MS:
-                raise
-        except StorageError as error:
-            self._store_rests_until_ms = self.clock.monotonic_ms() + STORAGE_RETRY_MS
-            if self.stop.is_set():
-                self._has_failed_at_end = True
-                logger.warning("not landed before the end: %s", error, extra={"topic": table.loader.topic})
-                self._drop(table)
-            else:
-                self.start_over(table, str(error), rest_ms=STORAGE_RETRY_MS)
-            if self.once:
-                raise
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the supervisor of tables
+            self._on_failure(table, error)
+
+    def _on_failure(self, table: LandingTable, error: Exception) -> None:
+        rest_ms = table.loader.recovery.failed(error, self.clock.wall_ms())
+        if is_of_store(error):
+            self._store_rests_until_ms = self.clock.monotonic_ms() + STORE_REST_MS
+            self._has_failed_at_end = self.stop.is_set()
+        if self._has_failed_at_end:
+            logger.warning("not landed before the end: %s", said(error), extra={"topic": table.loader.topic})
+            self._drop(table)
+        else:
+            self._tell(table, error, rest_ms)
+            self.start_over(table, said(error), rest_ms=rest_ms)
+        if self.once:
+            self._leave(table, error)
+
+    def _tell(self, table: LandingTable, error: Exception, rest_ms: int) -> None:
+        trouble = table.loader.recovery.trouble
+        if trouble is not None and not is_of_peers(error):
+            context = {"topic": table.loader.topic, "failures": trouble.failures, "again_in_ms": rest_ms}
+            unforeseen = None if isinstance(error, HeadraceError) else error
+            logger.error("does not land: %s", self._named(table, error), exc_info=unforeseen, extra=context)
+
+    def _named(self, table: LandingTable, error: Exception) -> str:
+        """An error with its table, and what to do."""
+        todo = f"; run: headrace check {self.root}" if isinstance(error, CorruptError) else ""
+        return f"table {self.root.location(table.loader.topic, '')}: {said(error)}{todo}"
+
+    def _leave(self, table: LandingTable, error: Exception) -> None:
+        """With `once`: go on without a table, unless what failed is there for all of them.
+
+        Raises:
+            PeerError, StorageError: it is.
+        """
+        if is_of_peers(error):
+            if self.lookout.silent_ms > PATIENCE_MS:
+                raise error
+        elif is_of_store(error) and (self.stop.is_set() or not self._store_answers()):
+            raise error
+        else:
+            table.loader.recovery.is_left = True
+            self._left.append((self._named(table, error), error))
+
+    def _store_answers(self) -> bool:
+        try:
+            return self.root.is_there()
+        except StorageError:
+            return False
 
     def start_over(self, table: LandingTable, why: str, *, rest_ms: int | None = None) -> None:
         """Drop the attempt; after a rest (random, so that racing loaders do not meet again) go on from a new fold."""
@@ -100,7 +145,8 @@ class Landing:
                 table.loader.give_up(why)
         elif why:
             metrics.COMMITS.labels(table.loader.topic, "failed").inc()
-            logger.warning("the table cannot be opened: %s", why, extra={"topic": table.loader.topic})
+            if table.loader.recovery.trouble is None:  # else it has been told
+                logger.warning("the table cannot be opened: %s", why, extra={"topic": table.loader.topic})
         pause_ms = random.randrange(100, 1500) if rest_ms is None else rest_ms
         table.rest_until_ms = self.clock.monotonic_ms() + pause_ms
 
@@ -148,6 +194,7 @@ class Landing:
         if not loader.commit(lambda: self._is_same(table), self.stop.is_set):
             self.start_over(table, "")
             return
+        loader.recovery.is_well()
         self.landed(loader.topic)
         if not self.is_rewind:
             self.reading.tell_landed(loader.topic, dict(loader.ends()))
@@ -177,6 +224,17 @@ class Landing:
                 self.start_over(table, str(error))
         for table in self.tables.values():
             self.finish(table)
+
+    def tell_left(self) -> None:
+        """Say at the end which tables were left.
+
+        Raises:
+            TableError: some were.
+        """
+        if self._left:
+            names = "; ".join(words for words, _ in self._left)
+            all_but = f"{len(self._left)} of {len(self.tables)} tables did not land: " if len(self.tables) > 1 else ""
+            raise TableError(all_but + names) from self._left[0][1]
 
     def finish(self, table: LandingTable) -> None:
         """Commit what was read of a table, and leave a checkpoint."""

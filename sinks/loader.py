@@ -16,7 +16,7 @@ from headrace.sinks.config import LoadConfig
 from headrace.sinks.intake import Intake
 from headrace.sinks.lag.standings import Standings
 from headrace.sinks.lag.watch import Watch
-from headrace.sinks.landing import PATIENCE_MS, RETRY_INTERVAL_MS, Landing, LandingTable
+from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
 from headrace.sinks.lookout import LOOK_INTERVAL_MS, Lookout
 from headrace.sinks.membership import Membership, group_of
 from headrace.sinks.opening import Opening
@@ -47,7 +47,6 @@ class Loader:
         self._schemas = Schemas(config.registry.client() if config.registry else None)
         self._goals: dict[Where, int] | None = None
         self._looked_ms = -LOOK_INTERVAL_MS
-        self._retried_ms = 0
         root = open_root(config.load.root, spool=config.load.spool)
         with checked_keys():
             self._lookout = Lookout(config.kafka, config.load.topics, clock, only=rewind[0] if rewind else None)
@@ -76,8 +75,8 @@ class Loader:
         """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka or the store is away.
 
         Raises:
-            CorruptError: a table's log is damaged.
-            StorageError, PeerError: with `once`, what would otherwise be tried again.
+            TableError: with `once`, tables have failed; the others have landed.
+            StorageError, PeerError: with `once`, what concerns all tables, and would otherwise be tried again.
         """
         self._watch.start()
         self._landing.stop = stop
@@ -85,6 +84,7 @@ class Loader:
             while not stop.is_set() and not self._is_done():
                 self._turn()
             self._landing.finish_all()
+            self._landing.tell_left()
         finally:
             self._watch.stop()
             if self._membership is not None:
@@ -93,8 +93,8 @@ class Loader:
             self._reading.close()
 
     def why_not_ready(self) -> str | None:
-        """Why nothing can be landed yet; None if something can. Asked from another thread."""
-        return None if self._lookout.has_heard else "kafka has not answered yet"
+        """Why not all can be landed; None if it can. Asked from another thread."""
+        return self.standings.why_not_all_land() if self._lookout.has_heard else "kafka has not answered yet"
 
     def _turn(self) -> None:
         now_ms = self._clock.monotonic_ms()
@@ -104,9 +104,7 @@ class Loader:
         if self._membership is not None:
             self._membership.poll()
         self._intake.hand_out(self._reading.batch())
-        if now_ms - self._retried_ms >= RETRY_INTERVAL_MS:
-            self._retried_ms = now_ms
-            self._intake.retry_waiting()
+        self._intake.retry_waiting(now_ms)
         self._landing.spill()
         self._landing.commit_due()
 
@@ -162,6 +160,8 @@ class Loader:
         """A topic is not listed any more: after two looks it is gone, and what was read of it lands."""
         table = self._tables[name]
         table.misses += 1
+        if table.misses == 2:
+            table.loader.recovery.is_well()
         if table.misses == 2 and table.is_open:
             logger.warning("topic gone; what has been read of it lands", extra={"topic": name})
             self._landing.commit(table)
@@ -176,10 +176,10 @@ class Loader:
             return False
         for (name, partition), goal in self._goals.items():
             table = self._tables.get(name)
-            if table is None or table.misses >= 2:
+            if table is None or table.has_ended:
                 continue
             if not table.reads(partition) or table.loader.next_offset(partition) < goal:
                 return False
         for table in self._tables.values():
             self._landing.finish(table)
-        return all(table.is_open or table.misses >= 2 for table in self._tables.values())
+        return all(table.is_open or table.has_ended for table in self._tables.values())

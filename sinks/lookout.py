@@ -59,11 +59,10 @@ class Lookout:
         """
         return "compacted" if self.topics.compacts(topic) else "control"
 
-    def places(self, questions: Collection[Question]) -> dict[Where, Resume]:
-        """Where to go on reading those partitions that can be seen, and whose sight is believed."""
-        folds = {question.name: question.fold for question in questions}
-        places = {where: resume(folds[where[0]], where[1], sight) for where, sight in self._see(questions).items()}
-        return {where: place for where, place in places.items() if self._believe(where, place)}
+    def place(self, where: Where, fold: Fold, sight: Sight) -> Resume | None:
+        """Where to go on reading a partition, by what is seen of it; None if that is not believed yet."""
+        place = resume(fold, where[1], sight)
+        return place if self._believe(where, place) else None
 
     def is_same(self, question: Question, incarnations: Mapping[int, int]) -> bool:
         """Whether a topic is still the one that was read: its id, and the last records that had landed before.
@@ -77,12 +76,13 @@ class Lookout:
             return True  # gone: an absent topic proves nothing about what was read
         if ids[name] != question.topic.topic_id:
             return False
-        seen = self._see([question])
+        seen = self.see([question])
         if silent := sorted(set(incarnations) - {partition for _, partition in seen}):
             raise PeerError(f"kafka: topic {name}: partitions {silent} do not answer")
         return all(resume(fold, partition, seen[name, partition]).incarnation == of for partition, of in incarnations.items())
 
-    def _see(self, questions: Collection[Question]) -> dict[Where, Sight]:
+    def see(self, questions: Collection[Question]) -> dict[Where, Sight]:
+        """What can be seen of the partitions that are asked about: of those that answer."""
         asked = {question.name: question for question in questions}
         bounds = self.topics.bounds((each.name, partition) for each in questions for partition in each.partitions)
         lasts: dict[Where, int] = {}

@@ -53,6 +53,7 @@ UNTIL_RETENTION: Final = _reading(
 UNLISTED: Final = _reading(
     "headrace_load_unlisted_partitions", "Partitions beyond 1,000, those that are best off, which have no series of their own"
 )
+FAILING: Final = _reading("headrace_load_failing", "1 while the table does not land because of an error, else 0", ("topic",))
 LAST_COMMIT: Final = _reading("headrace_load_last_commit_timestamp_seconds", "When the table last changed", ("topic",))
 FILES: Final = _reading("headrace_load_files", "Live files of the table", ("topic",))
 FILE_BYTES: Final = _reading("headrace_load_file_bytes", "Their bytes", ("topic",))

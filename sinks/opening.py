@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from headrace.sinks.landing import Landing, LandingTable
 from headrace.sinks.lookout import Question
+from headrace.sinks.resume import Sight
 from headrace.sinks.table_loader import TableLoader
+from headrace.sinks.topics import Where
 
 TABLES_AT_ONCE: Final = 16
 """Table logs that are read side by side: on a store far away a loader waits, and computes nothing."""
@@ -24,17 +27,20 @@ class Opening:
 
         Raises:
             PeerError: Kafka does not answer at all.
-            CorruptError: a table's log is damaged.
         """
         now_ms = self._landing.clock.monotonic_ms()
         ours = {table.loader.topic: self._ours(table) for table in tables}
         for table in tables:
             table.loader.tell_only(ours[table.loader.topic])
-        wanted = [table for table in tables if ours[table.loader.topic] and table.rest_until_ms <= now_ms]
+            if not ours[table.loader.topic]:
+                table.loader.recovery.is_well()
+        wanted = [table for table in tables if ours[table.loader.topic] and table.may_open(now_ms)]
         self._open([table for table in wanted if not table.is_open])
         for table in wanted:
             if table.is_open:
                 self._landing.guarded(table, table.loader.sweep)
+            if table.is_open and table.loader.attempt.is_empty:
+                table.loader.recovery.idles(now_ms)
         self._read([table for table in wanted if table.is_open], ours)
 
     def _ours(self, table: LandingTable) -> list[int]:
@@ -49,6 +55,7 @@ class Opening:
             table.is_open = done.exception() is None
             self._landing.guarded(table, done.result)
             if table.is_open:
+                table.loader.recovery.opened(self._landing.clock.monotonic_ms())
                 self._landing.landed(table.loader.topic)
 
     def _read(self, tables: list[LandingTable], ours: dict[str, list[int]]) -> None:
@@ -57,12 +64,21 @@ class Opening:
             missing = [partition for partition in ours[table.loader.topic] if partition not in table.loader.partitions]
             if missing:
                 questions.append(Question(table.loader.topic, table.topic, table.loader.fold, missing))
-        offsets = {}
-        for (name, partition), where in self._landing.lookout.places(questions).items():
-            table = self._landing.tables[name]
-            table.loader.begin(partition, where, table.topic.topic_id)
-            offsets[name, partition] = table.loader.next_offset(partition)
-        self._landing.reading.begin(offsets)
+        offsets: dict[Where, int] = {}
+        for where, sight in self._landing.lookout.see(questions).items():
+            table = self._landing.tables[where[0]]
+            if table.is_open:
+                self._landing.guarded(table, partial(self._begin, table, where, sight, offsets))
+        self._landing.reading.begin({where: offset for where, offset in offsets.items() if self._is_read(where)})
+
+    def _begin(self, table: LandingTable, where: Where, sight: Sight, offsets: dict[Where, int]) -> None:
+        place = self._landing.lookout.place(where, table.loader.fold, sight)
+        if place is not None:
+            table.loader.begin(where[1], place, table.topic.topic_id)
+            offsets[where] = table.loader.next_offset(where[1])
+
+    def _is_read(self, where: Where) -> bool:
+        return self._landing.tables[where[0]].reads(where[1])
 
 
 def _open(loader: TableLoader) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from headrace.clock import Clock
-from headrace.errors import PeerError, StorageError, UndecidedError
+from headrace.errors import HeadraceError, PeerError, StorageError, UndecidedError
 from headrace.sinks import metrics
 from headrace.sinks.attempt import Attempt
 from headrace.sinks.config import Output
 from headrace.sinks.lag.standings import TableStanding
+from headrace.sinks.recovery import Recovery, said
 from headrace.sinks.registered import Schemas
 from headrace.sinks.resume import Resume
 from headrace.sinks.stores.roots import Root
@@ -33,9 +34,10 @@ SWEEP_INTERVAL_MS: Final = 3_600_000
 class TableLoader:
     """One topic on its way into one table.
 
-    Raises (all methods):
-        CorruptError: the table's log is damaged; stop.
-        StorageError: the store failed; `give_up` and try again later.
+    Raises (all methods but `drop` and `give_up`):
+        CorruptError: the table's log is damaged.
+        StorageError: the store failed.
+    After these, or any other error: `give_up`, and go on from `open`, later.
     """
 
     def __init__(
@@ -67,9 +69,7 @@ class TableLoader:
 
     def open(self) -> None:
         """Fold to the head, and finish moves that a crash left undone."""
-        self._waiting.clear()
-        self.blocked = None
-        self._incarnations.clear()
+        self._forget()
         self.fold = carry_out(read_generation(self._generation), self._store)
         if self._generation not in (None, self.fold.generation) or self.fold.is_closed:
             raise StorageError(f"generation {self._generation} of table {self.topic} is no longer being loaded")
@@ -78,6 +78,19 @@ class TableLoader:
         moved = carry_out(upkeep.finish_moves(self.fold), self._store)
         if moved:
             logger.info("files of an earlier commit moved into place", extra={"topic": self.topic, "files": moved})
+
+    def _forget(self) -> None:
+        """Have nothing of the table in memory, as when it was made."""
+        self._waiting.clear()
+        self.blocked = None
+        self._incarnations.clear()
+        self.fold = Fold()
+        self.attempt = self._new_attempt(self.fold)
+
+    @property
+    def recovery(self) -> Recovery:
+        """What has failed of late."""
+        return self._standing.recovery
 
     def _new_attempt(self, fold: Fold) -> Attempt:
         return Attempt(
@@ -173,7 +186,7 @@ class TableLoader:
             verify: whether the topic still is what was read.
             is_stopping: whether a put that is not answered is to be left undecided.
         Raises:
-            PeerError: Kafka cannot be asked; the attempt has been given up.
+            PeerError: Kafka cannot be asked.
         """
         if self.attempt.is_empty:
             return True
@@ -181,11 +194,9 @@ class TableLoader:
         steps = commit(draft, self.fold, started_ms=self.attempt.started_ms)
         try:
             outcome = carry_out(steps, self._store, self._clock, verify, is_stopping)
-        except PeerError:
-            self._abandon(draft, "Kafka cannot be asked")
-            raise
-        except UndecidedError:
-            self.attempt = self._new_attempt(self.fold)  # its record may come yet: its files are the sweeper's
+        except Exception as error:
+            if isinstance(error, UndecidedError) or not isinstance(error, HeadraceError):
+                self.attempt = self._new_attempt(self.fold)  # its record may come yet: its files are the sweeper's
             raise
         if isinstance(outcome, Fenced):
             metrics.COMMITS.labels(self.topic, "fenced").inc()
@@ -226,32 +237,26 @@ class TableLoader:
 
     def drop(self) -> None:
         """Drop what has been read and not committed, without the store: what is there of it is the sweeper's."""
-        self.attempt.discard()
+        try:
+            self.attempt.discard()
+        except Exception:  # nothing that is left of it matters
+            logger.exception("what was read is not dropped whole", extra={"topic": self.topic})
+        self._forget()
 
     def give_up(self, why: str) -> None:
-        """Drop what has been read and not committed."""
+        """Drop what has been read and not committed, and delete its files, unless a record of it may be in the log."""
         attempt, generation = self.attempt, self.fold.generation
-        attempt.discard()
-        self._abandon(
-            CommitRecord(
-                "load",
-                attempt.name,
-                "",
-                0,
-                add=attempt.closed_files,
-                quarantine=attempt.closed_quarantine,
-                generation=generation,
-            ),
-            why,
-        )
-
-    def _abandon(self, draft: CommitRecord, why: str) -> None:
+        self.drop()
         metrics.COMMITS.labels(self.topic, "failed").inc()
         logger.warning("attempt given up: %s", why, extra={"topic": self.topic})
+        files, quarantine = attempt.closed_files, attempt.closed_quarantine
+        if not files and quarantine is None:
+            return
+        draft = CommitRecord("load", attempt.name, "", 0, add=files, quarantine=quarantine, generation=generation)
         try:
             carry_out(give_up(draft, why), self._store)
-        except StorageError as error:
-            logger.warning("its files stay until they are swept: %s", error, extra={"topic": self.topic})
+        except Exception as error:  # noqa: BLE001 - the table fails already, and has said why
+            logger.warning("its files stay until they are swept: %s", said(error), extra={"topic": self.topic})
 
     def close(self) -> None:
         """Leave a checkpoint, so that the next start is short."""

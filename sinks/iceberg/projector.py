@@ -88,9 +88,10 @@ class Projector:
             self._due_ms[topic] = now_ms + LOOK_ANYWAY_MS
         try:
             self._project(topic)
-        except HeadraceError as error:
+        except Exception as error:  # the supervisor of Iceberg tables: the others are kept up
             metrics.ICEBERG_COMMITS.labels(topic, "failed").inc()
-            logger.warning("the iceberg table stays behind: %s", error, extra={"topic": topic})
+            unforeseen = None if isinstance(error, HeadraceError) else error
+            logger.warning("the iceberg table stays behind: %s", error, exc_info=unforeseen, extra={"topic": topic})
             with self._lock:
                 self._due_ms[topic] = self._clock.monotonic_ms() + max(RETRY_MS, self._interval_ms)
 

@@ -34,6 +34,10 @@ class StandingsCollector(Collector):
         partitions = sorted(self._partitions(), key=lambda one: one.badness)
         yield from _of_partitions(partitions[:MAX_PARTITIONS])
         yield _family(metrics.UNLISTED, [((), max(0, len(partitions) - MAX_PARTITIONS))])
+        by_state = sorted(tables, key=lambda one: one[1].recovery.trouble is None)
+        yield _family(
+            metrics.FAILING, (((topic,), table.recovery.trouble is not None) for topic, table in by_state[:MAX_TABLES])
+        )
         yield from _of_tables([(topic, table) for topic, table in tables if table.last_commit_ms is not None][:MAX_TABLES])
 
     def _partitions(self) -> Iterator["_Partition"]:

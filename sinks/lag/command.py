@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.errors import PeerError, UsageError
+from headrace.errors import PeerError, TableError, UsageError
 from headrace.process import DATA_VARIABLE, DEFAULT_DATA, data_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.sinks.config import LoadConfig
-    from headrace.sinks.lag.survey import Survey
+    from headrace.sinks.lag.survey import Survey, TableLag
 
 _WATCH_S = 2.0
 _PIPE_WIDTH = 400
@@ -99,13 +101,21 @@ def _show(survey: "Survey", args: argparse.Namespace) -> None:
 
         console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
         console.print(report.drawn(tables, now_ms, width=console.width))
+    if unread := _unread(tables):
+        sys.stdout.flush()
+        raise TableError(unread)
+
+
+def _unread(tables: "Sequence[TableLag]") -> str:
+    """What is wrong with tables whose logs cannot be read; empty if there are none."""
+    return "; ".join(f"table {table.topic}: {table.error}" for table in tables if table.error is not None)
 
 
 def _watch(survey: "Survey", args: argparse.Namespace) -> None:
     while True:
         try:
             _show(survey, args)
-        except PeerError as error:  # it is watched to see it come back
+        except (PeerError, TableError) as error:  # it is watched to see it come back
             print(f"headrace lag: {error}", file=sys.stderr)
         time.sleep(args.watch)
 
@@ -125,7 +135,8 @@ def _watch_on_terminal(survey: "Survey", args: argparse.Namespace) -> None:
                 tables = survey.look(args.topics)
                 now_ms = time.time_ns() // 1_000_000
                 shown = report.drawn(tables, now_ms, width=console.width, lines=console.height - _AROUND_LINES)
-                live.update(shown, refresh=True)
+                unread = _unread(tables)
+                live.update(Group(shown, Text(unread, style="red")) if unread else shown, refresh=True)
             except PeerError as error:
                 live.update(Group(shown, Text(str(error), style="red")), refresh=True)
             time.sleep(args.watch)

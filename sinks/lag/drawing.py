@@ -9,8 +9,8 @@ from headrace.sinks.lag import spoken
 from headrace.sinks.lag.progress import Progress, Speed, TopicProgress, total
 
 _BAR_CELLS = 30
-_MARGIN = 3
-"""Lines of the terminal that are left free of bars: the sum, what is left out, the cursor."""
+_MARGIN = 4
+"""Lines of the terminal that are left free of bars: the sum, what is left out, what fails, the cursor."""
 
 
 def bars(progress: Progress, now_s: float, *, lines: int) -> RenderableType:
@@ -30,7 +30,13 @@ def bars(progress: Progress, now_s: float, *, lines: int) -> RenderableType:
         grid.add_row(Text(one.topic), ProgressBar(one.offsets, one.read, width=_BAR_CELLS), Text(_fraction(one)))
     rest = topics[len(shown) :]
     more = [Text(f"and {len(rest)} more topics: {_fraction(total(rest))}", style="dim", no_wrap=True)] if rest else []
-    return Group(grid, *more, _sum(every, speed))
+    return Group(grid, *more, *_failing(progress), _sum(every, speed))
+
+
+def _failing(progress: Progress) -> list[Text]:
+    """A line, if tables fail."""
+    why = progress.standings.why_not_all_land()
+    return [] if why is None else [Text(why, style="red", no_wrap=True, overflow="ellipsis")]
 
 
 def _fraction(one: TopicProgress) -> str:
@@ -60,4 +66,4 @@ def line(progress: Progress, now_s: float, now_ms: int) -> RenderableType:
         said.append(f"{behind:,} offsets to land" + (f", the oldest {spoken.duration(oldest)} old" if behind else ""))
     if commits:
         said.append(f"last commit {spoken.duration(max(0.0, (now_ms - max(commits)) / 1000))} ago")
-    return Group(Text(" · ".join(said), no_wrap=True, overflow="ellipsis"))
+    return Group(*_failing(progress), Text(" · ".join(said), no_wrap=True, overflow="ellipsis"))

@@ -27,6 +27,7 @@ def rows(tables: Sequence[TableLag], at_ms: int) -> Iterator[dict[str, Any]]:
                 "file_bytes": table.file_bytes,
                 "files_per_gigabyte": None if rate is None else round(rate, 1),
                 "at_ms": at_ms,
+                "error": table.error,
             }
 
 
@@ -109,7 +110,7 @@ def _cells(table: TableLag, lag: PartitionLag, now_ms: int, *, begins: bool) -> 
     cells = [
         Text(lag.topic if begins else ""),
         Text(str(lag.partition)),
-        Text(f"{lag.landed_offset:,}"),
+        _known(lag.landed_offset, f"{lag.landed_offset or 0:,}"),
         _known(lag.end_offset, f"{lag.end_offset or 0:,}"),
         _known(lag.lag_offsets, f"{lag.lag_offsets or 0:,}"),
         _known(lag.lag_seconds, spoken.duration(lag.lag_seconds or 0) if lag.lag_offsets else ""),
@@ -118,6 +119,8 @@ def _cells(table: TableLag, lag: PartitionLag, now_ms: int, *, begins: bool) -> 
     ]
     if not begins:
         return [*cells, *(Text() for _ in _TITLES[len(cells) :])]
+    if table.error is not None:
+        return [*cells, Text("cannot be read", style="red"), Text(), Text(), Text()]
     rate, commit_ms = table.files_per_gigabyte, table.last_commit_ms
     since = "never" if commit_ms is None else f"{spoken.duration(max(0, (now_ms - commit_ms) / 1000))} ago"
     size = [Text(f"{table.files:,}"), Text(spoken.megabytes(table.file_bytes)), Text("" if rate is None else f"{rate:,.0f}")]

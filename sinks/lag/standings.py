@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.sinks.lag.backlog import Backlog, Pace, Retention
+from headrace.sinks.recovery import Recovery, Trouble
 from headrace.sinks.table.fold import Fold
 
 Where = tuple[str, int]  # (topic, partition)
@@ -58,6 +59,7 @@ class TableStanding:
     last_commit_ms: int | None = None
     retention: Retention | None = None
     """None: not known (yet)."""
+    recovery: Recovery = field(default_factory=Recovery)
 
     def begin(self, partition: int, landed: int) -> None:
         """A partition is read from where it has landed; what is known of what comes after that still holds."""
@@ -116,3 +118,16 @@ class Standings:
         """All of them, by topic and number."""
         tables = sorted(self.tables.copy().items())
         return [((topic, number), one) for topic, table in tables for number, one in sorted(table.partitions.copy().items())]
+
+    def troubles(self) -> dict[str, Trouble]:
+        """Why tables do not land, by topic: of those that fail."""
+        found = ((topic, table.recovery.trouble) for topic, table in sorted(self.tables.copy().items()))
+        return {topic: trouble for topic, trouble in found if trouble is not None}
+
+    def why_not_all_land(self) -> str | None:
+        """What fails, in a line; None if nothing does."""
+        if not (troubles := self.troubles()):
+            return None
+        topic, first = next(iter(troubles.items()))
+        others = f", and {len(troubles) - 1} more" if len(troubles) > 1 else ""
+        return f"{topic} does not land{others}: {first.error}"

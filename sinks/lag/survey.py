@@ -9,6 +9,7 @@ from headrace.librdkafka import checked_keys
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.lag.backlog import Backlog, Measure, Pace, Retention
 from headrace.sinks.places import unknown_table
+from headrace.sinks.recovery import said
 from headrace.sinks.resume import Sight, resume
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.fold import Fold
@@ -18,17 +19,18 @@ from headrace.sinks.topics import SpotReader, Topic, Topics, Where
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """One partition; what the broker says is None where it has no such topic (any more)."""
+    """One partition; what the broker says is None where it has no such topic (any more), what the log says where that cannot be
+    read."""
 
     topic: str
     partition: int
-    landed_offset: int
+    landed_offset: int | None
     end_offset: int | None
     lag_offsets: int | None
     lag_seconds: float | None
     seconds_until_retention: float | None
     """None: nothing that has not landed is ever taken, or it is not known."""
-    lost_offsets: int
+    lost_offsets: int | None
     """Offsets of all `lost` gaps of the partition."""
 
 
@@ -41,6 +43,8 @@ class TableLag:
     last_commit_ms: int | None
     files: int
     file_bytes: int
+    error: str | None = None
+    """Why the table's log cannot be read."""
 
     @property
     def files_per_gigabyte(self) -> float | None:
@@ -55,6 +59,8 @@ class Survey:
         self._root = open_root(config.load.root)
         self._clock = clock
         self._folds: dict[str, Fold] = {}
+        self._unread: dict[str, str] = {}
+        """Why a table's log cannot be read."""
         self._paces: dict[Where, Pace] = {}
         with checked_keys():
             self._topics = Topics(config.kafka, config.load.topics)
@@ -69,7 +75,7 @@ class Survey:
         Raises:
             UsageError: one of `only` is neither.
             PeerError: Kafka does not answer.
-            StorageError, VersionError: a table cannot be read.
+            StorageError: the root cannot be read.
         """
         listed = self._topics.find()
         tables = self._root.tables() if self._root.is_there() else []
@@ -80,10 +86,17 @@ class Survey:
         names = [name for name in known if not only or name in only]
         for name in names:
             if name in tables:
-                self._folds[name] = head(self._root, name, self._folds.pop(name, None))
-        backlogs = self._backlogs({name: topic for name, topic in listed.items() if name in names})
+                self._fold_on(name)
+        backlogs = self._backlogs({name: listed[name] for name in names if name in listed and name not in self._unread})
         retention = self._topics.retention([name for name in names if name in listed])
         return [self._table(name, listed.get(name), backlogs, retention.get(name)) for name in names]
+
+    def _fold_on(self, topic: str) -> None:
+        self._unread.pop(topic, None)
+        try:
+            self._folds[topic] = head(self._root, topic, self._folds.pop(topic, None))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are asked all the same
+            self._unread[topic] = said(error)
 
     def _backlogs(self, topics: Mapping[str, Topic]) -> dict[Where, Backlog]:
         """What has not landed of each partition, going on where a loader would."""
@@ -107,6 +120,9 @@ class Survey:
     def _table(
         self, name: str, topic: Topic | None, backlogs: Mapping[Where, Backlog], retention: Retention | None
     ) -> TableLag:
+        if (error := self._unread.get(name)) is not None:
+            unknown = (PartitionLag(name, number, *[None] * 6) for number in (topic.partitions if topic else ()))
+            return TableLag(name, tuple(unknown), None, 0, 0, error)
         fold = self._fold(name)
         numbers = {partition for _, partition in fold.ends} | set(topic.partitions if topic else ())
         lags = tuple(self._partition(name, number, backlogs.get((name, number)), retention) for number in sorted(numbers))

@@ -98,4 +98,5 @@ def as_fields(progress: Progress, now_s: float) -> dict[str, object]:
         "topics_left": sum(one.left > 0 for one in topics),
         "records_per_second": round(speed.records_per_second),
         "seconds_left": None if left_s is None else round(left_s),
+        "failing": sorted(progress.standings.troubles()),
     }

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from headrace.clock import MonotonicMs, WallMs
+from headrace.errors import CorruptError
 from headrace.sinks.lag import spoken
 from headrace.sinks.lag.backlog import Backlog, Pace, Retention
 from headrace.sinks.lag.collector import MAX_PARTITIONS, StandingsCollector
@@ -148,6 +149,7 @@ def test_json_has_an_object_for_each_partition_with_what_is_the_tables_in_each()
         "file_bytes": 500_000_000,
         "files_per_gigabyte": 8.0,
         "at_ms": NOW_MS,
+        "error": None,
     }
     assert (second["partition"], second["files"]) == (1, 4)
     assert (gone["end_offset"], gone["last_commit_ms"], gone["files_per_gigabyte"]) == (None, None, None)
@@ -158,7 +160,7 @@ def test_csv_has_a_header_and_leaves_what_is_not_known_empty() -> None:
     write_csv(TABLES, NOW_MS, out)
     header, _, _, gone = out.getvalue().splitlines()
     assert header.startswith("topic,partition,landed_offset,end_offset,lag_offsets")
-    assert gone == f"gone,0,70,,,,,0,,0,0,,{NOW_MS}"
+    assert gone == f"gone,0,70,,,,,0,,0,0,,{NOW_MS},"
 
 
 def test_people_see_each_table_once_with_its_files_and_what_is_behind_in_all() -> None:
@@ -175,6 +177,18 @@ def test_where_there_are_few_lines_those_in_danger_stay() -> None:
     assert "2.0s" in text
     assert "50m" not in text
     assert "2 more are better off" in text
+
+
+def test_a_table_whose_log_cannot_be_read_is_shown_as_such_beside_the_others() -> None:
+    unread = TableLag("torn", (PartitionLag("torn", 0, *[None] * 6),), None, 0, 0, "0.json: it is torn")
+    out, shown = io.StringIO(), io.StringIO()
+    write_json([unread, TABLES[0]], NOW_MS, out)
+    torn, *others = map(json.loads, out.getvalue().splitlines())
+    assert (torn["landed_offset"], torn["lag_offsets"], torn["error"]) == (None, None, "0.json: it is torn")
+    assert [other["error"] for other in others] == [None, None]
+    Console(file=shown, width=160).print(drawn([unread, TABLES[0]], NOW_MS, width=160))
+    assert "cannot be read" in shown.getvalue()
+    assert "58 offsets have not landed" in shown.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 60, 50])
@@ -251,6 +265,19 @@ def test_a_table_that_starts_over_keeps_its_lag_and_one_that_another_loader_has_
     assert told(standings)['headrace_load_lag_seconds{partition="3",topic="blobs"}'] == 2
     table.keep([0, 1])
     assert not standings.partitions()
+
+
+def test_a_table_that_fails_is_told_of_until_it_lands_again() -> None:
+    standings = Standings()
+    failing, sound = '{topic="torn"}', '{topic="blobs"}'
+    standings.table("blobs")
+    standings.table("torn").recovery.failed(CorruptError("0.json: it is torn"), WallMs(NOW_MS))
+    shown = told(standings)
+    assert (shown[f"headrace_load_failing{failing}"], shown[f"headrace_load_failing{sound}"]) == (1, 0)
+    assert standings.why_not_all_land() == "torn does not land: 0.json: it is torn"
+    standings.table("torn").recovery.is_well()
+    assert told(standings)[f"headrace_load_failing{failing}"] == 0
+    assert standings.why_not_all_land() is None
 
 
 def test_beyond_a_thousand_partitions_those_in_the_most_danger_are_told_of() -> None:

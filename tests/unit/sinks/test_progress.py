@@ -6,6 +6,7 @@ import logging
 import pytest
 from rich.console import Console, RenderableType
 
+from headrace.clock import WallMs
 from headrace.logs import Above, log_to, log_to_stderr
 from headrace.sinks.lag.drawing import bars, line
 from headrace.sinks.lag.progress import Progress, TopicProgress, total
@@ -76,6 +77,7 @@ def test_programs_are_told_offsets_and_seconds() -> None:
         "topics_left": 0,
         "records_per_second": 150,
         "seconds_left": None,
+        "failing": [],
     }
 
 
@@ -91,9 +93,9 @@ def test_bars_never_pass_the_height_of_the_terminal_and_those_with_the_most_left
     standings = running(*(f"topic-{number:03}" for number in range(200)))
     standings.table("topic-077").took(3, 75)
     text = drawn(bars(Progress(standings), 5.0, lines=10), height=10)
-    assert len(text) == 9
+    assert len(text) == 8
     assert text[0].startswith("topic-077")
-    assert text[7].startswith("and 193 more topics: 48,250 of 193,000")
+    assert text[6].startswith("and 194 more topics: 48,500 of 194,000")
 
 
 def test_before_topics_are_known_and_where_nothing_is_left_it_says_so() -> None:
@@ -120,6 +122,15 @@ def test_a_loader_without_an_end_has_one_line_however_narrow_the_terminal() -> N
     out = io.StringIO()
     Console(file=out, width=20).print(line(progress, 6.0, NOW_MS))
     assert out.getvalue() == "2 topics, 2 partiti…\n"
+
+
+def test_whoever_looks_sees_which_table_fails_and_programs_too() -> None:
+    standings = running("a", "b")
+    standings.table("b").recovery.failed(RuntimeError("nobody foresaw it"), WallMs(NOW_MS))
+    progress, why = Progress(standings), "b does not land: RuntimeError: nobody foresaw it"
+    assert drawn(bars(progress, 5.0, lines=25))[-2] == why
+    assert drawn(line(progress, 5.0, NOW_MS))[0] == why
+    assert as_fields(progress, 6.0)["failing"] == ["b"]
 
 
 def test_while_bars_are_drawn_warnings_go_above_them_whole_and_the_rest_is_not_shown() -> None:
