@@ -16,6 +16,8 @@ MAX_COLUMNS: Final = 10_000
 """Of a table, nested ones counted; a schema that would add more is incompatible."""
 JSON_TEXT: Final = {b"headrace.text": b"json"}
 """Metadata of a string field whose values are JSON texts."""
+MISFIT: Final = "does not go with the"
+"""In the reason of every record that would land but for its columns."""
 _WIDER: Final = (
     (pa.int32(), pa.int64()),
     (pa.float32(), pa.float64()),
@@ -97,7 +99,7 @@ def _unified(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
     if pa.types.is_null(old.type) or pa.types.is_null(new.type):
         return (new if pa.types.is_null(old.type) else old).with_nullable(True)
     if _is_json(old) != _is_json(new):
-        raise IncompatibleError(f"column {where}: {_says(new)} does not go with the {_says(old)} of the table")
+        raise IncompatibleError(f"column {where}: {_says(new)} {MISFIT} {_says(old)} of the table")
     kind = _unified_type(old, new, where)
     return pa.field(old.name, kind, old.nullable or new.nullable, old.metadata)
 
@@ -118,7 +120,7 @@ def _unified_type(old: pa.Field, new: pa.Field, where: str) -> pa.DataType:
             return wide
     if pa.types.is_decimal128(one) and pa.types.is_decimal128(other) and one.scale == other.scale:
         return one if one.precision > other.precision else other
-    raise IncompatibleError(f"column {where}: {_says(new)} does not go with the {_says(old)} of the table")
+    raise IncompatibleError(f"column {where}: {_says(new)} {MISFIT} {_says(old)} of the table")
 
 
 def _unified_struct(one: pa.DataType, other: pa.DataType, where: str) -> pa.DataType:

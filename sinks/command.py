@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", metavar="WHERE", help="beginning, PARTITION:OFFSET,… or a time; without it, an interrupted rewind goes on"
     )
+    parser.add_argument(
+        "--columns-of",
+        metavar="PARTITION:OFFSET",
+        help="with --to: begin with the columns of this record, not with those of the first one that is landed",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.to is not None and args.rewind is None:
         raise UsageError("--to belongs to --rewind TOPIC")
+    if args.columns_of is not None and args.to is None:
+        raise UsageError("--columns-of belongs to --rewind TOPIC --to WHERE")
     config = begin(LoadConfig, args)
     stop = stop_event()
     root = open_root(config.load.root, spool=config.load.spool)
@@ -56,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rewind is not None:
         from headrace.sinks.rewind_command import rewind
 
-        return rewind(config, args.rewind, args.to, stop)
+        return rewind(config, args.rewind, args.to, stop, columns=args.columns_of)
     health = Health(time.monotonic)
     clock = SystemClock()
     ports = serve_part_http(config.load, config.kafka, health, clock)

@@ -106,9 +106,24 @@ def _list(root: str, topics: list[str], format_: str) -> int:
             for reason, count in counts.most_common()
         ]
     print_rows(rows, format_)
-    if not rows and format_ == "table":
-        print("nothing is quarantined")
+    if format_ == "table":
+        _advise(rows)
     return 0
+
+
+def _advise(rows: list[dict[str, Any]]) -> None:
+    """What can be done about records that nothing is wrong with but that their columns are not the table's."""
+    if not rows:
+        print("nothing is quarantined")
+        return
+    from headrace.schemas.unified import MISFIT
+
+    for topic in sorted({row["topic"] for row in rows if MISFIT in row["reason"]}):
+        print(
+            f"{topic}: a column that does not go with the table's lands beside it with load.incompatible: columns; or the table"
+            f" lands anew under the columns of a record that `headrace quarantine show {topic}` names:"
+            f" headrace load --config load.yaml --rewind {topic} --to beginning --columns-of PARTITION:OFFSET"
+        )
 
 
 def _show(found: "Iterator[Entry]") -> int:

@@ -14,6 +14,7 @@ from headrace.sinks.config import LoadConfig
 from headrace.sinks.lag.telling import telling
 from headrace.sinks.loader import Loader
 from headrace.sinks.places import unknown_table
+from headrace.sinks.rewind_columns import columns_of, parse_columns_of
 from headrace.sinks.rewind_targets import find_targets, parse_to
 from headrace.sinks.rewinding import fork_table
 from headrace.sinks.stores.roots import open_root
@@ -30,8 +31,11 @@ logger = logging.getLogger(__name__)
 _TRIES = 5
 
 
-def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event) -> int:
+def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event, *, columns: str | None = None) -> int:
     """Fork, load until the table is reached, hand over. Without `to` it goes on with a rewind that was interrupted.
+
+    Args:
+        columns: `--columns-of`: the record with whose columns it begins.
 
     Raises:
         UsageError: there is no such table, or nothing to go back to.
@@ -43,7 +47,7 @@ def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event) -> int:
     store = open_root(root).table(topic)
     fold = carry_out(read_head(), store)
     if to is not None:
-        generation = _fork(config, store, topic, to, clock)
+        generation = _fork(config, store, topic, to, columns, clock)
     elif fold.fork is not None:
         generation = fold.fork.next
     else:
@@ -65,12 +69,13 @@ def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event) -> int:
     return 1
 
 
-def _fork(config: LoadConfig, store: Store, topic: str, to: str, clock: Clock) -> int:
+def _fork(config: LoadConfig, store: Store, topic: str, to: str, columns: str | None, clock: Clock) -> int:
     wanted = parse_to(to, clock.wall_ms())
+    begins = None if columns is None else columns_of(config, topic, parse_columns_of(columns), clock)
     why: int | str = ""
     for _ in range(_TRIES):
         fold: Fold = carry_out(read_head(), store)
-        why = fork_table(store, find_targets(config.kafka, topic, fold, wanted), clock)
+        why = fork_table(store, find_targets(config.kafka, topic, fold, wanted), clock, columns=begins)
         if isinstance(why, int):
             return why
         logger.info("again: %s", why, extra={"topic": topic})

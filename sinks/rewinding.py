@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.clock import Clock
-from headrace.errors import StorageError
+from headrace.errors import StorageError, UsageError
 from headrace.sinks.config import FormatName, Output
 from headrace.sinks.data_file import LandingFile
 from headrace.sinks.event_time import event_times
@@ -30,30 +30,39 @@ from headrace.sinks.table.commit import Won, commit, give_up, read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd, PartitionKey
 from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange, Quarantine, WindowCount
-from headrace.sinks.table.rewind import Parting, fork_record, part
+from headrace.sinks.table.rewind import Columns, Parting, fork_record, part
 from headrace.sinks.table.store import Store, carry_out
 
 _IDENTITY: Final = ("agent_id", "stream_id", "position", "since", "part", "message", "encoding")
 _PLACE: Final = ("_incarnation", "_partition", "_offset", "_timestamp")
 
 
-def fork_table(store: Store, targets: Mapping[PartitionKey, PartitionEnd], clock: Clock) -> int | str:
+def fork_table(
+    store: Store, targets: Mapping[PartitionKey, PartitionEnd], clock: Clock, *, columns: Columns | None = None
+) -> int | str:
     """Fork the next generation off; its number, or why that came to nothing, and may be tried again.
 
     Args:
         targets: (incarnation, partition) → where landing goes on; each below what has landed.
+        columns: what it begins with; None: what its rows have, or else what is landed first.
     Raises:
+        UsageError: rows stay, which have columns already.
         StorageError, CorruptError: the table cannot be read, or the disk is full.
     """
     started_ms = clock.monotonic_ms()
     fold = carry_out(read_head(), store)
     work = _Fork(store, fold, {key: end.offset for key, end in targets.items()}, str(uuid.uuid4()))
+    if columns is not None and (work.parting.kept or work.parting.split):
+        raise UsageError(
+            "--columns-of: rows stay, and with them their columns; go back --to beginning. Of what Kafka no longer has there is"
+            " no other way than load.incompatible: columns"
+        )
     try:
         work.prepare()
     except BaseException:
         carry_out(give_up(work.draft(clock), "it could not be prepared"), store)
         raise
-    record = fork_record(work.draft(clock), fold, targets, kept=work.parting.kept, begins=work.begins)
+    record = fork_record(work.draft(clock), fold, targets, kept=work.parting.kept, begins=work.begins, columns=columns)
     done = carry_out(commit(record, fold, started_ms=started_ms), store, clock)
     if not isinstance(done, Won):
         return done.why

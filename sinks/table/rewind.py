@@ -21,6 +21,14 @@ class Parting:
     dropped: tuple[DataFile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a generation without rows begins with: how values are read, and under which columns they land."""
+
+    input: str
+    arrow_schema: str
+
+
 def part(files: Iterable[DataFile], targets: Mapping[PartitionKey, int]) -> Parting:
     """Sort files by whether their offsets lie below the targets, (incarnation, partition) → first offset to land again."""
     kept, split, dropped = [], [], []
@@ -36,7 +44,13 @@ def part(files: Iterable[DataFile], targets: Mapping[PartitionKey, int]) -> Part
 
 
 def fork_record(
-    draft: CommitRecord, fold: Fold, targets: Mapping[PartitionKey, PartitionEnd], *, kept: Iterable[DataFile], begins: Fold
+    draft: CommitRecord,
+    fold: Fold,
+    targets: Mapping[PartitionKey, PartitionEnd],
+    *,
+    kept: Iterable[DataFile],
+    begins: Fold,
+    columns: Columns | None = None,
 ) -> CommitRecord:
     """The record that forks the next generation off `fold`, with the partitions of `targets` gone back to there.
 
@@ -44,11 +58,15 @@ def fork_record(
         draft: what names the attempt; `add` are the files that the next generation has alone.
         kept: live files that both generations have.
         begins: streams, audit sums and quarantine files of the next generation.
+        columns: what it begins with, if nothing is kept; None: with what is landed first.
     """
     names = tuple(file.path for file in kept)
+    has_rows = bool(names or draft.add)
+    assert columns is None or not has_rows, "rows have columns"
+    first = None if columns is None else columns.arrow_schema
     state = replace(
         begins,
-        arrow_schema=fold.arrow_schema if names or draft.add else None,  # what has no file yet may begin with other columns
+        arrow_schema=fold.arrow_schema if has_rows else first,  # what has no file yet may begin with other columns
         ends=fold.ends | dict(targets),
         lost=[part for lost in fold.lost for part in _lost_below(lost, targets.get((lost.incarnation, lost.partition)))],
     )
@@ -58,7 +76,7 @@ def fork_record(
         generation=fold.generation,
         next=(fold.fork.next if fold.fork else fold.generation) + 1,
         keep=names,
-        input=fold.input,
+        input=fold.input if columns is None else columns.input,
         state=checkpoint.state(state),
     )
 

@@ -1,5 +1,6 @@
 """Rewinding real tables: rows are landed again from where they are told, once, and loaders and readers go on by themselves."""
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -8,8 +9,10 @@ from threading import Event
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.cli import main
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
+from headrace.schemas.framing import frame
 from headrace.sinks import rewind_command
 from headrace.sinks.check import check_root
 from headrace.sinks.compaction.compact import compact_table
@@ -187,3 +190,63 @@ def test_of_a_topic_that_was_created_again_only_what_has_landed_since_is_rewound
     assert (fold(pipeline, "again").generation, offsets(pipeline, "again")) == (2, rows)
     load()
     is_sound(pipeline, "again")
+
+
+def land_a_wrong_schema_first(pipeline: Pipeline, topic: str) -> None:
+    """Offsets 0 to 9 by a schema that should never have been, 10 to 29 by the right one, which does not go with it."""
+    ids = [
+        pipeline.client.register(subject, json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]}))
+        for subject, kind in ((f"{topic}-value", "int"), (f"{topic}-right", "string"))
+    ]
+    pipeline.produce(topic, [frame(ids[0], b"\x02")] * 10 + [frame(ids[1], b"\x02y")] * 20 + [b"poison", None])
+    pipeline.load_once(topics=[topic])
+
+
+def landed(pipeline: Pipeline, topic: str, *columns: str) -> list[tuple[object, ...]]:
+    rows = [row for file in snapshot(pipeline.root, topic).files for row in pq.read_table(file.path).to_pylist()]
+    return sorted(tuple(row[name] for name in ("_offset", *columns)) for row in rows)
+
+
+def quarantined(pipeline: Pipeline, topic: str) -> int:
+    return sum(each.count for each in fold(pipeline, topic).quarantined.values())
+
+
+def test_where_the_first_schema_was_wrong_a_table_is_landed_anew_under_the_columns_of_a_later_record(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    land_a_wrong_schema_first(pipeline, "mended")
+    assert (len(landed(pipeline, "mended")), quarantined(pipeline, "mended")) == (10, 22)
+    assert main(["quarantine", "list", "mended", "--root", str(pipeline.root)]) == 0
+    assert "--rewind mended --to beginning --columns-of" in capsys.readouterr().out
+    part = pipeline.loader("--rewind", "mended", "--to", "beginning", "--columns-of", "0:15", topics=["mended"])
+    assert part.start(wait=False).wait() == 0, part.log_tail()
+    assert landed(pipeline, "mended", "a") == [(offset, "y") for offset in range(10, 30)]
+    assert quarantined(pipeline, "mended") == 12
+    pipeline.load_once(topics=["mended"])
+    is_sound(pipeline, "mended")
+
+
+def test_landed_anew_with_incompatible_columns_no_row_is_left_out(pipeline: Pipeline) -> None:
+    land_a_wrong_schema_first(pipeline, "aside")
+    options = ("--set", "load.incompatible=columns")
+    part = pipeline.loader("--rewind", "aside", "--to", "beginning", "--columns-of", "0:29", *options, topics=["aside"])
+    assert part.start(wait=False).wait() == 0, part.log_tail()
+    old = [(offset, None, 1) for offset in range(10)]
+    assert landed(pipeline, "aside", "a", "a__2") == old + [(offset, "y", None) for offset in range(10, 30)]
+    assert quarantined(pipeline, "aside") == 2
+    is_sound(pipeline, "aside")
+
+
+def test_columns_are_not_taken_from_what_is_no_record_or_has_none_nor_where_rows_stay(pipeline: Pipeline) -> None:
+    land_a_wrong_schema_first(pipeline, "kept")
+    head = fold(pipeline, "kept").seq
+    for to, columns, said in [
+        ("beginning", "0:999", "Kafka has no such record of kept"),
+        ("beginning", "0:30", "that record has no columns: not in the registry's framing"),
+        ("beginning", "0:31", "that record has no columns: no value"),
+        ("beginning", "15", "write PARTITION:OFFSET"),
+        ("0:5", "0:15", "rows stay, and with them their columns"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            rewind_command.rewind(config(pipeline, "kept"), "kept", to, Event(), columns=columns)
+    assert fold(pipeline, "kept").seq == head
