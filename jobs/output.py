@@ -1,7 +1,8 @@
 """Rows on their way out: a table for people, CSV, JSON lines or Parquet for programs. Takes Arrow batches, prints anywhere.
 
 JSON is one object a line. Times are RFC 3339, `Z` where they have a zone (always UTC); bytes are text where they are printable
-ASCII, `\\xNN` elsewhere; a decimal without fraction is an integer; NaN and infinities, which JSON lacks, are null.
+ASCII, `\\xNN` elsewhere; a decimal is a number with all its digits, as DuckDB's shell writes it; NaN and infinities, which JSON
+lacks, are null.
 """
 
 import csv
@@ -43,14 +44,12 @@ def rows_of(reader: "pa.RecordBatchReader") -> Iterator[tuple[Any, ...]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can say it: None, bool, int, float, str, list or dict."""
+    """A value as JSON can say it: None, bool, int, float, Decimal, str, list or dict."""
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | int() | str() | decimal.Decimal():
             return value
         case float():
             return value if math.isfinite(value) else None
-        case decimal.Decimal():
-            return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
         case dt.datetime():
             return value.isoformat().replace("+00:00", "Z")
         case dt.date() | dt.time():
@@ -85,7 +84,21 @@ def write_json(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: Text
     """One JSON object a line."""
     keys = distinct_names(names)
     for row in rows:
-        stream.write(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n")
+        stream.write(_as_json(dict(zip(keys, row, strict=True))) + "\n")
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:  # there is a decimal in it, for which Python's JSON has no number
+        pass
+    match value:
+        case decimal.Decimal():
+            return f"{value:f}"
+        case list():
+            return f"[{', '.join(map(_as_json, value))}]"
+        case _:
+            return "{" + ", ".join(f"{_as_json(key)}: {_as_json(item)}" for key, item in value.items()) + "}"
 
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
@@ -97,10 +110,10 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextI
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
+        return _as_json(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value
+    return f"{value:f}" if isinstance(value, decimal.Decimal) else value
 
 
 def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
@@ -161,7 +174,9 @@ def _that_fit(widths: Sequence[int], room: int) -> list[int | None]:
 
 def _are_numbers(values: Iterable[Any]) -> bool:
     found = [value for value in values if value is not None]
-    return bool(found) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+    return bool(found) and all(
+        isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool) for value in found
+    )
 
 
 def console_on(stream: TextIO) -> Any:

@@ -200,6 +200,13 @@ def test_json_is_one_object_a_line(root, capsys):
     }  # fmt: skip
 
 
+def test_decimals_keep_every_digit(root, capsys):
+    digits = "1234567890123456789012345678.9012345670"
+    for format_, said in (("json", f'{{"d": {digits}}}'), ("csv", f"d\n{digits}")):
+        assert query(root, f"SELECT {digits}::DECIMAL(38,10) AS d", "--format", format_) == 0
+        assert capsys.readouterr().out == said + "\n"
+
+
 def test_csv_quotes_what_needs_it(root, capsys):
     assert query(root, "SELECT 'a,\"b\"\nc' AS x, true AS y, fields AS z FROM logs LIMIT 1", "--format", "csv") == 0
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [

@@ -1,3 +1,4 @@
+import csv
 import datetime as dt
 import decimal
 import io
@@ -26,8 +27,6 @@ def table(names, rows, stream=None):
         (dt.datetime(2026, 11, 22, 13, 4, 5, 600, tzinfo=dt.UTC), "2026-11-22T13:04:05.000600Z"),
         (dt.datetime(2026, 11, 22, 13), "2026-11-22T13:00:00"),  # noqa: DTZ001 - SQL's TIMESTAMP has no zone
         (dt.date(2026, 11, 22), "2026-11-22"),
-        (decimal.Decimal("45"), 45),
-        (decimal.Decimal("1.50"), 1.5),
         (float("inf"), None),
         (b"a\\\xff\n", "a\\x5C\\xFF\\x0A"),
         ([b"x", {1: dt.date(2026, 1, 2)}], ["x", {"1": "2026-01-02"}]),
@@ -38,6 +37,24 @@ def table(names, rows, stream=None):
 def test_values_are_said_as_json_can(value, said):
     assert output.plain(value) == said
     json.dumps(output.plain(value), allow_nan=False)
+
+
+EXACT = decimal.Decimal("12345678901234567890.1234567890")
+
+
+def test_decimals_keep_every_digit_in_json_and_csv_also_within_lists_and_maps():
+    said = {"lines": io.StringIO(), "csv": io.StringIO()}
+    row = [output.plain(value) for value in (EXACT, decimal.Decimal("45"), decimal.Decimal("1E+3"), [{"é": EXACT, "n": None}])]
+    output.write_json("abcd", [row], said["lines"])
+    output.write_csv("abcd", [row], said["csv"])
+    assert said["lines"].getvalue() == f'{{"a": {EXACT}, "b": 45, "c": 1000, "d": [{{"é": {EXACT}, "n": null}}]}}\n'
+    assert list(csv.reader(io.StringIO(said["csv"].getvalue())))[1] == [
+        str(EXACT),
+        "45",
+        "1000",
+        f'[{{"é": {EXACT}, "n": null}}]',
+    ]
+    assert json.loads(said["lines"].getvalue(), parse_float=decimal.Decimal)["d"] == [{"é": EXACT, "n": None}]
 
 
 def test_equal_column_names_are_numbered_without_taking_anothers():
