@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
     config, root = _config(args), args.root
     known = tables(root)
-    for topic in args.topic or ():
-        if topic not in known and args.action != "drop":
-            raise unknown_table(topic, known)
+    strange = [topic for topic in args.topic or () if topic not in known]
+    if strange and args.action != "drop":
+        raise unknown_table(strange[0], known)
     topics = args.topic or [topic for topic in known if config.shows(topic)]
     if args.catalog and not config.properties and args.catalog not in (known_catalogs := list_catalogs()):
         raise UsageError(
@@ -66,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(sorted(known_catalogs)) or 'none'}); say what it is with --property, or in .pyiceberg.yaml"
         )
     projection = Projection(config, root, SystemClock())
+    if strange:  # the landed table may be gone, and the Iceberg table there still
+        there = projection.tables()
+        if missing := next((topic for topic in strange if topic not in there), None):
+            raise unknown_table(missing, {*known, *there})
     rows = [_row(args.action, projection, topic) for topic in topics]
     if args.format == "json":
         for row in rows:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pyiceberg.exceptions import NoSuchNamespaceError
+
 from headrace.clock import Clock
 from headrace.sinks.iceberg.catalog import open_catalog, peer_errors
 from headrace.sinks.iceberg.config import Iceberg
@@ -22,6 +24,18 @@ class Projection:
         """
         self._config, self._root, self._clock = config, open_root(root), clock
         self._catalog = open_catalog(config, root)
+
+    def tables(self) -> set[str]:
+        """The names of the tables in the catalog's namespace, whoever made them.
+
+        Raises:
+            PeerError: the catalog refused.
+        """
+        with peer_errors(self._config.properties, f"iceberg namespace {self._config.namespace}"):
+            try:
+                return {identifier[-1] for identifier in self._catalog.list_tables(self._config.namespace)}
+            except NoSuchNamespaceError:
+                return set()
 
     def sync(self, topic: str) -> Projected:
         """Bring the Iceberg table of one landed table up to its log's head.

@@ -62,7 +62,11 @@ def test_a_catalog_out_of_reach_keeps_nothing_from_landing_and_is_made_good_by_t
     row = json.loads(capsys.readouterr().out)
     assert (row["topic"], row["behind"], row["rows"], row["error"]) == ("logs", 0, 300, None)
     assert offsets(opened(pipeline.root).scan().to_arrow()) == landed(pipeline.root)
+    assert main(["iceberg", "drop", root, "--topic", "logs", "--topic", "lgos"]) == 2
+    assert "no table 'lgos'; did you mean logs" in capsys.readouterr().err
+    (pipeline.root / "logs").rename(tmp_path / "gone")  # what has landed is gone, and the Iceberg table is to go too
     assert main(["iceberg", "drop", root, "--topic", "logs"]) == 0
+    (tmp_path / "gone").rename(pipeline.root / "logs")
     with pytest.raises(NoSuchTableError):
         opened(pipeline.root)
     assert main(["iceberg", "sync", root, "--topic", "lgos"]) == 2
