@@ -150,7 +150,9 @@ def bulk_decoded(payloads: list[bytes], schema_json: str) -> pa.RecordBatch | No
 def adopted(columns: Sequence[pa.Array], plan: Plan) -> pa.RecordBatch:
     """The bulk decoder's columns as those that the schema lands as; raises one of DECODE_ERRORS where a value is no such."""
     pa.RecordBatch.from_arrays(columns, [name for name, _ in plan.root.children]).validate(full=True)
-    own = [_adopt(column, child) for column, (_, child) in zip(columns, plan.root.children, strict=True)]
+    own = [
+        _adopt(column, child) for column, (_, child) in zip(columns, plan.root.children, strict=True) if child.kind != "null"
+    ]
     batch = pa.RecordBatch.from_arrays(own, schema=plan.schema)
     batch.validate(full=_may_be_out_of_range(plan.root))
     check_times(batch)
@@ -175,7 +177,8 @@ def _may_be_out_of_range(node: Node) -> bool:
 def _adopt(array: pa.Array, node: Node) -> pa.Array:
     """The bulk decoder's array as the type that the node lands as; raises where a value does not fit."""
     if node.kind == "record":
-        children = [_adopt(array.field(index), child) for index, (_, child) in enumerate(node.children)]
+        fields = [(array.field(index), child) for index, (_, child) in enumerate(node.children) if child.kind != "null"]
+        children = [_adopt(field, child) for field, child in fields]
         adopted = pa.StructArray.from_arrays(children, fields=list(node.type), mask=_mask(array))
         return with_values_below(adopted)
     if node.kind == "array":
@@ -188,6 +191,8 @@ def _adopt(array: pa.Array, node: Node) -> pa.Array:
         return array
     if node.kind == "int":
         array = array.cast(pa.int32())
+        if pa.types.is_time(node.type):
+            array = array.cast(pa.time32("ms"))
     return array.cast(node.type)
 
 

@@ -2,14 +2,16 @@
 
 | Avro | Arrow |
 |---|---|
-| null, boolean, int, long, float, double, string, bytes | null, bool, int32, int64, float32, float64, string, binary |
-| fixed(n), duration | fixed-size binary; binary where n > 256 |
+| boolean, int, long, float, double, string, bytes | bool, int32, int64, float32, float64, string, binary |
+| null | no column, until a later version gives it a type |
+| fixed(n), duration | fixed-size binary; binary where n > 256 or n = 0 |
 | enum | string |
 | array, map, record | list, map<string, …>, struct (the outermost record: the columns) |
-| date, time-millis, time-micros | date32, time32[ms], time64[us] |
+| a record without fields that land, a map of null | string: the value as JSON |
+| date, time-millis, time-micros | date32, time64[us], time64[us] |
 | timestamp-millis, -micros, -nanos | timestamp of that unit, UTC |
 | local-timestamp-millis, -micros, -nanos | timestamp of that unit without zone |
-| decimal, precision up to 76 | decimal128 or decimal256 |
+| decimal, precision up to 38; up to 1,000 | decimal128; string: its digits, as many after the point as its scale says |
 | uuid | string |
 | union of null and one type | that type, nullable |
 | any other union | string: the value as JSON (json_text.py) |
@@ -18,8 +20,10 @@
 
 A type within itself is JSON text there, nested up to recursion.MAX_LEVELS deep; what nests deeper is quarantined.
 
+What lands as text, or in microseconds though it came in milliseconds, is what not every engine has a type for (ADR 0035).
+
 Refused, so that its payloads are quarantined with the reason: an array whose items take no bytes (ten bytes claim 2⁶³ of them),
-a record without fields inside another type, a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
+a schema of more than MAX_NODES nodes or MAX_DEPTH levels.
 """
 
 import json
@@ -34,16 +38,19 @@ import pyarrow as pa
 
 from headrace.schemas.json_text import json_text
 from headrace.schemas.recursion import Unroller
-from headrace.schemas.unified import JSON_TEXT
+from headrace.schemas.unified import DECIMAL_TEXT, JSON_TEXT
 
 MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 64
 MAX_FIXED_BYTES: Final = 256
 """A longer fixed lands as bytes: in fixed-size binary a null takes as much memory as a value."""
+MOST_DIGITS: Final = 38
+"""Of a decimal: Iceberg and Spark, polars and DuckDB have no more."""
+_MOST_DIGITS_OF_TEXT: Final = 1_000
 _MAX_INT: Final = 2**31 - 1
 Schema = Any  # Avro schemas are JSON: names, lists, and mappings
 Convert = Callable[[Any], Any]
-_EXACT: Final = Context(prec=100)
+_EXACT: Final = Context(prec=_MOST_DIGITS_OF_TEXT)
 
 _PRIMITIVES: Final[Mapping[str, pa.DataType]] = {
     "null": pa.null(),
@@ -57,7 +64,7 @@ _PRIMITIVES: Final[Mapping[str, pa.DataType]] = {
 }
 _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
     ("int", "date"): pa.date32(),
-    ("int", "time-millis"): pa.time32("ms"),
+    ("int", "time-millis"): pa.time64("us"),
     ("long", "time-micros"): pa.time64("us"),
     ("long", "timestamp-millis"): pa.timestamp("ms", "UTC"),
     ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
@@ -66,6 +73,7 @@ _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
     ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
 }
+_TIME_MILLIS: Final = ("int", "time-millis")
 
 
 _SCHEMA_ERRORS: Final = (
@@ -88,8 +96,9 @@ class Node:
     """One type of a schema, and all that decoding needs to know of it.
 
     Attributes:
-        kind: the Avro type's name; "json" for a union that lands as text.
+        kind: the Avro type's name; "json" for what lands as JSON text.
         type: the Arrow type that it lands as.
+        text: the metadata that say what is in the text, where it is none of the user's.
         nullable: whether the schema says union of null and this.
         plain: the same wire format with every name made unique, int widened to long, and no logical types.
         bulk: whether the bulk decoder is safe with it (see arrow.py).
@@ -102,6 +111,7 @@ class Node:
     kind: str
     type: pa.DataType
     plain: Schema
+    text: Mapping[bytes, bytes] | None = None
     bulk: bool = True
     sized: bool = True
     nullable: bool = False
@@ -133,15 +143,17 @@ def compile_schema(schema_json: str, references: Iterable[tuple[str, str]] = ())
         return root
     plain = {"type": "record", "name": "Value", "fields": [{"name": "value", "type": root.plain}]}
     children = (("value", root),)
-    return Node("record", pa.struct([_field("value", root)]), plain, root.bulk, convert=_record(children), children=children)
+    kind = _struct(children)
+    return Node("record", kind, plain, bulk=root.bulk and kind.num_fields > 0, convert=_record(children), children=children)
 
 
-def _field(name: str, node: Node) -> pa.Field:
-    return pa.field(name, node.type, node.nullable or node.kind == "null", JSON_TEXT if node.kind == "json" else None)
+def _struct(children: tuple[tuple[str, Node], ...]) -> pa.StructType:
+    """Of the fields that land."""
+    return pa.struct([pa.field(name, node.type, node.nullable, node.text) for name, node in children if node.kind != "null"])
 
 
-def _item(name: str, node: Node) -> pa.Field:
-    return pa.field(name, node.type, metadata=JSON_TEXT if node.kind == "json" else None)
+def _json(plain: Schema, *, nullable: bool = False, sized: bool = True) -> Node:
+    return Node("json", pa.string(), plain, JSON_TEXT, bulk=False, sized=sized, nullable=nullable, convert=json_text)
 
 
 class _Compiler:
@@ -190,9 +202,10 @@ class _Compiler:
         logical = schema.get("logicalType")
         if kind == "bytes":
             if logical == "decimal" and (decimal := _decimal(schema, None)):
-                return Node("bytes", decimal[0], plain, bulk=False, convert=decimal[1])
+                return Node("bytes", decimal.type, plain, decimal.text, bulk=False, convert=decimal.convert)
             return Node("bytes", pa.binary(), plain, bulk=False)
-        return Node(kind, _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind]), plain, sized=kind != "null")
+        type_ = _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind])
+        return Node(kind, type_, plain, sized=kind != "null", convert=_micros if (kind, logical) == _TIME_MILLIS else None)
 
     def _name(self) -> str:
         self._names += 1
@@ -208,10 +221,10 @@ class _Compiler:
             raise UnsupportedSchemaError(f"fixed {schema['name']} has size {size!r}")
         plain = {"type": "fixed", "name": self._name(), "size": size}
         logical = schema.get("logicalType")
-        kind, convert = pa.binary(size if size <= MAX_FIXED_BYTES else -1), None
+        kind, convert = pa.binary(size if 0 < size <= MAX_FIXED_BYTES else -1), None
         if logical == "decimal" and (decimal := _decimal(schema, size)):
-            kind, convert = decimal
-        elif logical == "uuid" and size == 16:
+            return Node("fixed", decimal.type, plain, decimal.text, bulk=False, convert=decimal.convert)
+        if logical == "uuid" and size == 16:
             kind, convert = pa.string(), _uuid_text
         return Node("fixed", kind, plain, bulk=False, sized=size > 0, convert=convert)
 
@@ -221,59 +234,76 @@ class _Compiler:
             raise UnsupportedSchemaError("an array whose items take no bytes has no bounded length")
         convert = _each(item.convert)
         plain = {"type": "array", "items": item.plain}
-        return Node("array", pa.list_(_item("item", item)), plain, item.bulk, convert=convert, children=(("item", item),))
+        kind = pa.list_(pa.field("item", item.type, metadata=item.text))
+        return Node("array", kind, plain, bulk=item.bulk, convert=convert, children=(("item", item),))
 
     def _map(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
         item = self.node(schema["values"], (*within, ""))
-        convert = _pairs(item.convert)
         plain = {"type": "map", "values": item.plain}
-        kind = pa.map_(pa.string(), _item("value", item))
-        return Node("map", kind, plain, item.bulk, convert=convert, children=(("item", item),))
+        if item.kind == "null":
+            return _json(plain)
+        kind = pa.map_(pa.string(), pa.field("value", item.type, metadata=item.text))
+        return Node("map", kind, plain, bulk=item.bulk, convert=_pairs(item.convert), children=(("item", item),))
 
     def _record(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Node:
         name = schema["name"]
         if name in within:
-            return Node("json", pa.string(), self._unroller.of(name), bulk=False, convert=json_text)
+            return _json(self._unroller.of(name))
         own = self._name()
         children = tuple((field["name"], self.node(field["type"], (*within, name))) for field in schema["fields"])
         if len({key for key, _ in children}) < len(children):
             raise UnsupportedSchemaError(f"the record {name} has two fields of one name")
-        if not children and within:
-            raise UnsupportedSchemaError(f"the record {name} has no fields")
         plain = {"type": "record", "name": own, "fields": [{"name": key, "type": child.plain} for key, child in children]}
-        return Node(
-            "record",
-            pa.struct([_field(key, child) for key, child in children]),
-            plain,
-            bulk=bool(children) and all(child.bulk for _, child in children),
-            sized=any(child.sized for _, child in children),
-            convert=_record(children),
-            children=children,
-        )
+        kind, sized = _struct(children), any(child.sized for _, child in children)
+        if within and not kind.num_fields:  # Parquet has no such structs
+            return _json(plain, sized=sized)
+        bulk = kind.num_fields > 0 and all(child.bulk for _, child in children)
+        return Node("record", kind, plain, bulk=bulk, sized=sized, convert=_record(children), children=children)
 
     def _union(self, branches: list[Schema], within: tuple[str, ...]) -> Node:
-        nodes = [self.node(branch, within) for branch in branches]
+        nodes = [self.node(branch, within or ("",)) for branch in branches]
         plain = [node.plain for node in nodes]
         values = [node for node in nodes if node.kind != "null"]
         if len(values) == 1 and len(nodes) == 2:
             (node,) = values
             return replace(node, plain=plain, sized=True, nullable=True, convert=_unless_none(node.convert))
-        return Node("json", pa.string(), plain, bulk=False, nullable=len(values) < len(nodes), convert=json_text)
+        return _json(plain, nullable=len(values) < len(nodes))
 
 
-def _decimal(schema: Mapping[str, Any], size: int | None) -> tuple[pa.DataType, Convert] | None:
-    """The Arrow type and the conversion of a decimal; None where it is not valid or Arrow has none, and it is ignored."""
+@dataclass(frozen=True, slots=True)
+class _DecimalType:
+    """What a decimal lands as."""
+
+    type: pa.DataType
+    text: Mapping[bytes, bytes] | None
+    convert: Convert
+
+
+def _decimal(schema: Mapping[str, Any], size: int | None) -> _DecimalType | None:
+    """None where it is not valid or of too many digits, and the logical type is ignored, as Avro prescribes."""
     precision, scale = schema.get("precision"), schema.get("scale", 0)
-    if not isinstance(precision, int) or not isinstance(scale, int) or not 0 < precision <= 76 or not 0 <= scale <= precision:
+    if not isinstance(precision, int) or not isinstance(scale, int) or not 0 <= scale <= precision:
         return None
-    if size is not None and 10**precision - 1 >= 1 << (8 * size - 1):
+    if not 0 < precision <= _MOST_DIGITS_OF_TEXT or (size is not None and 10**precision - 1 >= 1 << (8 * size - 1)):
         return None
-    kind = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
-    def convert(value: bytes) -> Decimal:
+    def number(value: bytes) -> Decimal:
         return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-scale, _EXACT)
 
-    return kind, convert
+    def text(value: bytes) -> str:
+        unscaled = int.from_bytes(value, "big", signed=True)
+        if abs(unscaled) >= limit:
+            raise ValueError(f"a decimal of more than {precision} digits")
+        return f"{Decimal(unscaled).scaleb(-scale, _EXACT):f}"
+
+    if precision <= MOST_DIGITS:
+        return _DecimalType(pa.decimal128(precision, scale), None, number)
+    limit = 10**precision
+    return _DecimalType(pa.string(), DECIMAL_TEXT, text)
+
+
+def _micros(milliseconds: int) -> int:
+    return milliseconds * 1000
 
 
 def _uuid_text(value: bytes) -> str:

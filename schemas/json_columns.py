@@ -2,14 +2,16 @@
 
 | JSON Schema | Arrow |
 |---|---|
-| boolean, integer, number, string, null | bool, int64, float64, string, null |
+| boolean, integer, number, string | bool, int64, float64, string |
+| null | no column, until a later version gives it a type |
 | enum or const of texts only | string |
 | object with properties | struct (the outermost: the columns); what they do not name is in `_more`, JSON text |
 | object with additionalProperties that have a schema, and no properties | map<string, …> |
 | array with one schema for its items | list |
 | a type or null (`type: [T, null]`, `oneOf`, `anyOf` with null) | that type, nullable |
 | `$ref` into the schema or to a reference | what it points to |
-| all else: several types, tuples, allOf, a schema that refers to itself, anything without a type | string: JSON text |
+| all else: several types, tuples, allOf, a schema that refers to itself, anything without a type, lists and maps of null,
+  objects none of whose members land | string: JSON text |
 | a schema that is no object | one column, `value` |
 
 A property that is not `required` is nullable. Only types are checked here: the rest was for whoever produced.
@@ -17,7 +19,7 @@ A property that is not `required` is nullable. Only types are checked here: the 
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag
@@ -42,6 +44,10 @@ class JsonType:
     nullable: bool = False
     is_text: bool = False
 
+    @property
+    def is_null(self) -> bool:
+        return bool(pa.types.is_null(self.kind))
+
 
 def compile_schema(text: str, references: Mapping[str, str]) -> tuple[pa.StructType, Convert]:
     """The columns of a schema, and what makes a value of it a mapping of them.
@@ -58,7 +64,12 @@ def compile_schema(text: str, references: Mapping[str, str]) -> tuple[pa.StructT
         raise UnsupportedSchemaError(f"not a JSON Schema: {error}") from error
     if pa.types.is_struct(root.kind) and not root.nullable:
         return root.kind, root.convert
-    return pa.struct([_field("value", root, required=True)]), lambda value, where: {"value": root.convert(value, where)}
+    return pa.struct(_fields({"value": root}, {"value"})), lambda value, where: {"value": root.convert(value, where)}
+
+
+def _fields(members: Mapping[str, JsonType], needed: Container[Any]) -> list[pa.Field]:
+    """Of the members that land."""
+    return [_field(name, member, required=name in needed) for name, member in members.items() if not member.is_null]
 
 
 def _field(name: str, one: JsonType, *, required: bool) -> pa.Field:
@@ -212,6 +223,16 @@ def _nullable(one: JsonType) -> JsonType:
     return JsonType(one.kind, lambda value, where: None if value is None else convert(value, where), True, one.is_text)
 
 
+def _as_text(one: JsonType) -> JsonType:
+    """What no engine has a type for: checked, and landed as JSON text."""
+
+    def convert_text(value: Any, where: str) -> Any:
+        one.convert(value, where)
+        return _text(value, where)
+
+    return JsonType(pa.string(), convert_text, is_text=True)
+
+
 def _list(item: JsonType) -> JsonType:
     convert = item.convert
 
@@ -220,7 +241,8 @@ def _list(item: JsonType) -> JsonType:
             raise _wrong(value, where, "an array")
         return [convert(member, f"{where}[]") for member in value]
 
-    return JsonType(pa.list_(_field("item", item, required=False)), convert_list)
+    landed = JsonType(pa.list_(_field("item", item, required=False)), convert_list)
+    return _as_text(landed) if item.is_null else landed
 
 
 def _map(item: JsonType) -> JsonType:
@@ -231,11 +253,12 @@ def _map(item: JsonType) -> JsonType:
             raise _wrong(value, where, "an object")
         return [(key, convert(member, f"{where}.*")) for key, member in value.items()]
 
-    return JsonType(pa.map_(pa.string(), _field("value", item, required=False)), convert_map)
+    landed = JsonType(pa.map_(pa.string(), _field("value", item, required=False)), convert_map)
+    return _as_text(landed) if item.is_null else landed
 
 
 def _struct(members: Mapping[str, JsonType], needed: set[Any], *, is_open: bool) -> JsonType:
-    fields = [_field(name, member, required=name in needed) for name, member in members.items()]
+    fields = _fields(members, needed)
     more = MORE
     while more in members:
         more += "_"
@@ -259,4 +282,5 @@ def _struct(members: Mapping[str, JsonType], needed: set[Any], *, is_open: bool)
             row[more] = _text(rest, where)
         return row
 
-    return JsonType(pa.struct(fields), convert_struct)
+    landed = JsonType(pa.struct(fields), convert_struct)
+    return landed if fields else _as_text(landed)

@@ -14,8 +14,11 @@ import pyarrow as pa
 
 MAX_COLUMNS: Final = 10_000
 """Of a table, nested ones counted; a schema that would add more is incompatible."""
-JSON_TEXT: Final = {b"headrace.text": b"json"}
+_TEXT: Final = b"headrace.text"
+JSON_TEXT: Final = {_TEXT: b"json"}
 """Metadata of a string field whose values are JSON texts."""
+DECIMAL_TEXT: Final = {_TEXT: b"decimal"}
+"""Metadata of a string field whose values are decimals of more digits than engines have."""
 MISFIT: Final = "does not go with the"
 """In the reason of every record that would land but for its columns."""
 _WIDER: Final = (
@@ -23,6 +26,7 @@ _WIDER: Final = (
     (pa.float32(), pa.float64()),
     (pa.timestamp("ms", "UTC"), pa.timestamp("us", "UTC")),
     (pa.timestamp("ms"), pa.timestamp("us")),
+    (pa.time32("ms"), pa.time64("us")),
 )
 
 
@@ -98,7 +102,7 @@ def _unified(old: pa.Field, new: pa.Field, where: str) -> pa.Field:
         return old
     if pa.types.is_null(old.type) or pa.types.is_null(new.type):
         return (new if pa.types.is_null(old.type) else old).with_nullable(True)
-    if _is_json(old) != _is_json(new):
+    if _text_of(old) != _text_of(new):
         raise IncompatibleError(f"column {where}: {_says(new)} {MISFIT} {_says(old)} of the table")
     kind = _unified_type(old, new, where)
     return pa.field(old.name, kind, old.nullable or new.nullable, old.metadata)
@@ -132,12 +136,17 @@ def _unified_struct(one: pa.DataType, other: pa.DataType, where: str) -> pa.Data
     return pa.struct(fields + [new.with_nullable(True) for new in news.values()])
 
 
-def _is_json(field: pa.Field) -> bool:
-    return bool(field.metadata) and field.metadata.get(b"headrace.text") == b"json"
+def _text_of(field: pa.Field) -> bytes | None:
+    return field.metadata.get(_TEXT) if field.metadata else None
 
 
 def _says(field: pa.Field) -> str:
-    return "JSON text" if _is_json(field) else str(field.type)[:100]
+    match _text_of(field):
+        case b"json":
+            return "JSON text"
+        case b"decimal":
+            return "decimal as text"
+    return str(field.type)[:100]
 
 
 def _count(field: pa.Field) -> int:

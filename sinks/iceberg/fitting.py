@@ -55,7 +55,7 @@ def _take_in(transaction: Transaction, name: str, columns: Iterable[pa.Schema]) 
 def _map_names(transaction: Transaction, name: str, left_out: Set[schema.Path]) -> None:
     metadata = transaction.table_metadata
     known = schema.hidden_columns(metadata.name_mapping())
-    if new := {path[0] for path in left_out - known}:
+    if new := {".".join(path) for path in left_out - known if path[:-1] not in left_out}:
         logger.warning("iceberg has no type for columns, which are left out: %s", ", ".join(sorted(new)), extra={"table": name})
     mapping = schema.name_mapping(metadata.schema(), known | left_out)
     if metadata.properties.get(NAME_MAPPING) != mapping:

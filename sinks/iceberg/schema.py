@@ -1,9 +1,10 @@
 """How the columns of landed files appear in Iceberg, format version 2.
 
 Every column is optional, at every level: a later file may lack it, and Iceberg can make a column optional but not give old
-files a value. What Iceberg has no type for is left out, by whole columns: null alone, time of day in milliseconds, times in
-nanoseconds (Spark reads them as microseconds, tens of thousands of years off), decimals of more than 38 digits, unsigned
-integers that need more bits than a signed one has.
+files a value. What Iceberg has no type for is left out, wherever it stands, and so is a list or map of it, or a struct of
+nothing else: times in nanoseconds (Spark reads them as microseconds, tens of thousands of years off), unsigned integers that
+need more bits than a signed one has; and what only older files have: null alone, time of day in milliseconds, decimals of more
+than 38 digits.
 Names that Iceberg keeps for its own columns are shown as others: Spark refuses a table that has one.
 """
 
@@ -40,7 +41,7 @@ _SAME: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
 )
 _LEFT_OUT: Final = 2_000_000_000
 Path = tuple[str, ...]
-"""The names of a column and of what is in it, outermost first."""
+"""The names of a column of a file and of what is in it, outermost first."""
 
 
 def shown_schema(schema: pa.Schema) -> pa.Schema:
@@ -50,8 +51,16 @@ def shown_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def left_out(schema: pa.Schema) -> frozenset[Path]:
-    """The columns that Iceberg cannot show, and all that is in them."""
-    return frozenset(path for field in schema if _shown(field.type) is None for path in _paths((field.name,), field.type))
+    """What Iceberg cannot show, and all that is in it."""
+    return frozenset(path for field in schema for path in _left_out((field.name,), field.type))
+
+
+def _left_out(path: Path, type_: pa.DataType) -> Iterator[Path]:
+    if _shown(type_) is None:
+        yield from _paths(path, type_)
+    else:
+        for name, inner in _inside(type_).items():
+            yield from _left_out((*path, name), inner)
 
 
 def unlike(columns: pa.Schema, schema: Schema) -> tuple[str, ...]:
@@ -75,15 +84,16 @@ def unlike(columns: pa.Schema, schema: Schema) -> tuple[str, ...]:
 def name_mapping(schema: Schema, hidden: Iterable[Path]) -> str:
     """The property that says which column of a file, which has no field ids, is which of the table's.
 
-    Columns that are left out, and what is in them, have ids that no column of the table will get: pyiceberg refuses a file that
-    has a name without one.
+    What is left out has ids that no column of the table will get: pyiceberg refuses a file that has a name without one. What
+    was left out of older files and is shown by now (a null that has got a type) has the table's id.
     """
     in_files = {shown: name for name, shown in RENAMED.items()}
     shown = [
         field.model_copy(update={"names": [in_files.get(name, name) for name in field.names]})
         for field in create_mapping_from_schema(schema)
     ]
-    return NameMapping(shown + _mapped({path: _LEFT_OUT + n for n, path in enumerate(sorted(hidden))}, ())).model_dump_json()
+    ids = {path: _LEFT_OUT + n for n, path in enumerate(sorted(hidden))}
+    return NameMapping(_with_hidden(shown, ids, ())).model_dump_json()
 
 
 def hidden_columns(mapping: NameMapping | None) -> frozenset[Path]:
@@ -93,16 +103,19 @@ def hidden_columns(mapping: NameMapping | None) -> frozenset[Path]:
 
 def _hidden(fields: Iterable[MappedField], inside: Path) -> Iterator[Path]:
     for field in fields:
+        path = (*inside, field.names[0])
         if field.field_id is not None and field.field_id >= _LEFT_OUT:
-            yield (*inside, field.names[0])
-            yield from _hidden(field.fields, (*inside, field.names[0]))
+            yield path
+        yield from _hidden(field.fields, path)
 
 
-def _mapped(ids: Mapping[Path, int], inside: Path) -> list[MappedField]:
+def _with_hidden(fields: Iterable[MappedField], ids: Mapping[Path, int], inside: Path) -> list[MappedField]:
+    found = {field.names[0]: field for field in fields}
+    for path, field_id in ids.items():
+        if path[:-1] == inside and path[-1] not in found:
+            found[path[-1]] = MappedField.model_validate({"field-id": field_id, "names": [path[-1]]})
     return [
-        MappedField.model_validate({"field-id": field_id, "names": [path[-1]], "fields": _mapped(ids, path)})
-        for path, field_id in ids.items()
-        if path[:-1] == inside
+        field.model_copy(update={"fields": _with_hidden(field.fields, ids, (*inside, name))}) for name, field in found.items()
     ]
 
 
@@ -115,26 +128,25 @@ def paths_in_files(paths: Mapping[str, int]) -> dict[str, int]:
 
 def _paths(path: Path, type_: pa.DataType) -> Iterator[Path]:
     yield path
+    for name, inner in _inside(type_).items():
+        yield from _paths((*path, name), inner)
+
+
+def _inside(type_: pa.DataType) -> dict[str, pa.DataType]:
+    """What a type is made of, by the names that Iceberg's mappings have."""
     types = pa.types
     if types.is_struct(type_):
-        inner = {field.name: field.type for field in type_}
-    elif types.is_map(type_):
-        inner = {"key": type_.key_type, "value": type_.item_type}
-    elif types.is_list(type_) or types.is_large_list(type_):
-        inner = {"element": type_.value_type}
-    else:
-        inner = {}
-    for name, each in inner.items():
-        yield from _paths((*path, name), each)
+        return {field.name: field.type for field in type_}
+    if types.is_map(type_):
+        return {"key": type_.key_type, "value": type_.item_type}
+    return {"element": type_.value_type} if types.is_list(type_) or types.is_large_list(type_) else {}
 
 
 def _shown(type_: pa.DataType) -> pa.DataType | None:
     types = pa.types
     if types.is_struct(type_):
-        fields = [(field.name, _shown(field.type)) for field in type_]
-        if not fields or any(inner is None for _, inner in fields):
-            return None
-        return pa.struct([pa.field(name, inner, nullable=True) for name, inner in fields])
+        fields = [(field.name, inner) for field in type_ if (inner := _shown(field.type)) is not None]
+        return pa.struct([pa.field(name, inner, nullable=True) for name, inner in fields]) if fields else None
     if types.is_map(type_):
         key, item = _shown(type_.key_type), _shown(type_.item_type)
         return None if key is None or item is None else pa.map_(key, pa.field("value", item, nullable=True))

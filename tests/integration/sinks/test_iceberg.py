@@ -167,6 +167,19 @@ def test_what_pyiceberg_would_take_for_the_same_column_and_is_not_is_refused(
         sync(tmp_path)
 
 
+def test_a_record_that_gets_a_field_which_iceberg_has_no_type_for_is_shown_without_it(
+    tmp_path: Path, logs: TableWriter
+) -> None:
+    newer = pa.struct([("id", pa.int64()), ("at", pa.timestamp("ns", "UTC"))])
+    for first, kind in ((0, pa.struct([("id", pa.int32())])), (5, newer)):
+        order: dict[str, int] = {"id": 7} if first == 0 else {"id": 8, "at": 1}
+        schema = logs.schema.append(pa.field("order", kind))
+        logs.land([{**event.row(), "order": order} for event in events(first, 5)], schema=schema)
+        sync(tmp_path)
+    found = opened(tmp_path).scan().to_arrow().sort_by("_offset")["order"].to_pylist()
+    assert found == [{"id": 7}] * 5 + [{"id": 8}] * 5
+
+
 def test_files_of_more_than_one_hour_are_partitioned_by_days_which_filters_prune(tmp_path: Path, logs: TableWriter) -> None:
     for first in (0, 720, 1440):  # half an hour each before and after the full hour, as of a layout in a zone with half ones
         logs.land([{**event.row(), "_event_ms": T0} for event in events(first + 30, 60)])

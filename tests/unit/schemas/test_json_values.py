@@ -52,11 +52,22 @@ def member(schema: Any, *values: Any) -> list[Any]:
         ({"type": "object"}, {"b": 1}, '{"b": 1}'),
         ({"allOf": [{"type": "object"}]}, {}, "{}"),
         ({"$ref": "elsewhere.json"}, 5, "5"),
+        ({"type": "array", "items": {"type": "null"}}, [None, None], "[null, null]"),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, {"k": None}, '{"k": null}'),
+        ({"type": "object", "properties": {"n": {"type": "null"}}, "additionalProperties": False}, {"n": None}, '{"n": null}'),
     ],
     ids=str,
 )
 def test_each_kind_of_schema_lands_as_the_mapping_says(schema: Any, value: Any, lands: Any) -> None:
     assert member(schema, value) == [lands]
+
+
+def test_a_member_that_is_always_null_is_checked_and_no_column() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "null"}, "k": {"type": "integer"}}, "additionalProperties": False}
+    found, bad = rows(schema, {"n": None, "k": 1}, {"n": 2, "k": 2}, {"k": 3})
+    assert found == [{"k": 1}, {"k": 3}]
+    assert [index for index, _ in bad] == [1]
+    assert decode(json.dumps({"type": "null"}), [b"null"])[1] == []
 
 
 def test_what_the_properties_do_not_name_is_kept_as_text_where_it_is_allowed() -> None:

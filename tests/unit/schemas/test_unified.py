@@ -34,6 +34,7 @@ EVOLUTIONS: dict[str, tuple[pa.DataType, Any, pa.DataType, Any]] = {
         datetime.datetime(2026, 1, 1, 0, 0, 1, 500_001, UTC),
     ),
     "decimal of more digits": (pa.decimal128(9, 2), Decimal("1.50"), pa.decimal128(30, 2), Decimal("123456789012345678901.25")),
+    "ms of a day to us": (pa.time32("ms"), datetime.time(0, 0, 1), pa.time64("us"), datetime.time(0, 0, 0, 7)),
     "null to string": (pa.null(), None, pa.string(), "x"),
     "a field more in a struct": (POINT, {"x": 1}, WIDE_POINT, {"y": "q", "x": 2**40}),
     "a struct that is optional": (FIXED_POINT, {"x": 1}, WIDE_POINT, None),

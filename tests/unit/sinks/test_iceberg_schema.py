@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.schema import Schema
 from pyiceberg.table.name_mapping import NameMapping
-from pyiceberg.types import NestedField, StringType
+from pyiceberg.types import NestedField, StringType, StructType
 
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.iceberg.data_files import Partitioning, coarser, every_partitioning, fitting
@@ -46,10 +46,21 @@ def test_every_column_is_optional_down_to_the_last_item() -> None:
     ],
     ids=str,
 )
-def test_what_iceberg_has_no_type_for_is_left_out_with_its_column(type_: pa.DataType) -> None:
-    schema = pa.schema([("kept", pa.string()), ("gone", type_)])
-    assert shown_schema(schema).names == ["kept"]
-    assert {path[0] for path in left_out(schema)} == {"gone"}
+def test_what_iceberg_has_no_type_for_is_left_out_wherever_it_stands(type_: pa.DataType) -> None:
+    schema = pa.schema([("kept", pa.string()), ("gone", type_), ("in", pa.struct([("gone", type_), ("kept", pa.string())]))])
+    assert shown_schema(schema) == pa.schema([("kept", pa.string()), ("in", pa.struct([("kept", pa.string())]))])
+    assert {path[:2] for path in left_out(schema) if path[0] == "in"} == {("in", "gone")}
+    assert {path[0] for path in left_out(schema)} == {"in", "gone"}
+
+
+def test_what_was_left_out_of_older_files_and_has_got_a_type_is_the_tables() -> None:
+    older = left_out(pa.schema([("n", pa.null()), ("s", pa.struct([("t", pa.null())]))]))
+    inner = StructType(NestedField(3, "t", StringType()), NestedField(4, "u", StringType()))
+    mapping = NameMapping.model_validate_json(
+        name_mapping(Schema(NestedField(1, "n", StringType()), NestedField(2, "s", inner)), older)
+    )
+    assert hidden_columns(mapping) == frozenset()
+    assert [(field.field_id, [inner.field_id for inner in field.fields]) for field in mapping.root] == [(1, []), (2, [3, 4])]
 
 
 def test_what_is_in_a_column_that_is_left_out_has_ids_too_as_pyiceberg_asks_of_files() -> None:
