@@ -20,6 +20,7 @@ from headrace.sinks.compaction.plan import Limits
 from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import names, reader
+from headrace.sinks.table.upkeep import DAY_MS
 from tests.integration.sinks.pipeline import Pipeline, lines
 from tests.landed_rows import offsets
 
@@ -70,6 +71,11 @@ class Tables:
 
     def offsets(self) -> Counter[tuple[int, int]]:
         return offsets(self.url, self.topic)
+
+    def quarantine_files_a_day(self) -> list[int]:
+        """How many were written on each day, by the store's clock."""
+        written = self.store.list(names.QUARANTINE, after="", recursive=False)
+        return list(Counter(entry.changed_ms // DAY_MS for entry in written).values())
 
     def is_sound(self) -> None:
         (report,) = check_root(self.url, deep=True)
@@ -144,13 +150,15 @@ def test_quarantined_records_are_listed_shown_replayed_merged_and_expire(tables:
     assert (row["topic"], row["count"]) == (tables.topic, 1)
     (shown,) = tables.told("quarantine", "show", tables.topic, "--root", tables.url)
     assert (shown["key_text"], shown["partition"], shown["offset"]) == ("k", 1, 2)
-    assert main(["quarantine", "replay", tables.topic, "--root", tables.url, "--config", str(tables.config)]) == 0
-    tables.load()
     show = ["quarantine", "show", tables.topic, "--root", tables.url]
-    both = tables.told(*show)
-    assert [entry["offset"] for entry in both] == [2, 3]
+    while 2 not in tables.quarantine_files_a_day():  # once, or again if midnight has come between: each day's are merged alone
+        replay = ["--partition", "1", "--offset", "2", "--config", str(tables.config)]
+        assert main(["quarantine", "replay", tables.topic, "--root", tables.url, *replay]) == 0
+        tables.load()
+    every = tables.told(*show)
+    assert [entry["offset"] for entry in every][:2] == [2, 3]
     assert compact_table(tables.url, tables.topic, Limits(), Later(), progress=int).quarantine_before == 2
-    assert tables.told(*show) == both
+    assert tables.told(*show) == every
     assert len(tables.store.list(f"{names.REMOVED}/{names.QUARANTINE}", after="", recursive=True)) == 2
     tables.is_sound()
     expire_table(tables.url, tables.topic, Ages(quarantined=Later().wall_ms()), SystemClock(), dry_run=False)
