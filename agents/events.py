@@ -14,6 +14,7 @@ from headrace.agents.parse import PARSERS, Parser, time_of_line_start
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.timestamps import DAY_US, TEN_YEARS_US
 from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.schemas.varints import zigzag
 
 MAX_VALUE_BYTES = 900_000
 _WINDOW_US = WINDOW_MS * 1000
@@ -38,24 +39,11 @@ class Encoded:
     lines: int = 0
 
 
-def varint(number: int) -> bytes:
-    """A long as Avro writes it: zigzag, then seven bits a byte, the lowest first."""
-    rest = number << 1 if number >= 0 else ~(number << 1)
-    if rest < 0x80:
-        return bytes((rest,))
-    out = bytearray()
-    while rest >= 0x80:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
-_LENGTHS = [varint(length) for length in range(4096)]
+_LENGTHS = [zigzag(length) for length in range(4096)]
 
 
 def _length(size: int) -> bytes:
-    return _LENGTHS[size] if size < 4096 else varint(size)
+    return _LENGTHS[size] if size < 4096 else zigzag(size)
 
 
 def _string(text: str) -> bytes:
@@ -114,7 +102,7 @@ class _Encoding:
         self._encoded = Encoded([])
         self._start = header
         self._read_time_us = read_time_us
-        self._read_time = varint(read_time_us)
+        self._read_time = zigzag(read_time_us)
         self._identity = self._read_time + _string(agent_id) + _string(stream.stream_id)
         self._origin = _string(stream.host) + _string(stream.service) + _string(stream.source)
         self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
@@ -192,10 +180,10 @@ class _Encoding:
             time, tally = self._time_of(self._read_time_us, _FROM_READ, -1)
         else:
             time, tally = self._time_of(event_time_us, _FROM_LINE, event_time_us)
-        at = varint(position)
+        at = zigzag(position)
         value = b"".join((
-            self._start, time, self._identity, at, at if since == position else varint(since), _LENGTHS[part] if part < 4096
-            else varint(part), self._origin, _length(len(message)), message, _ENCODINGS[encoding], fields,
+            self._start, time, self._identity, at, at if since == position else zigzag(since), _LENGTHS[part] if part < 4096
+            else zigzag(part), self._origin, _length(len(message)), message, _ENCODINGS[encoding], fields,
         ))  # fmt: skip
         if len(value) > MAX_VALUE_BYTES and fields != _NO_FIELDS:
             value = value[: -len(fields)] + _NO_FIELDS
@@ -212,5 +200,5 @@ class _Encoding:
         if known is None:
             window_ms = event_time_us // _WINDOW_US * WINDOW_MS
             tally = self._encoded.windows.setdefault(window_ms, Tally())
-            known = self._event_times[key] = (varint(event_time_us) + source, tally)
+            known = self._event_times[key] = (zigzag(event_time_us) + source, tally)
         return known

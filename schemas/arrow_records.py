@@ -25,6 +25,7 @@ from headrace.schemas.columns import UnsupportedSchemaError
 from headrace.schemas.encoded_sizes import Sizes, record_sizes, text_sizes, varint_sizes
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.schemas.rows import DECODE_ERRORS
+from headrace.schemas.varints import zigzag
 
 _MAX_BYTES: Final = 1 << 28
 """Arrow's string offsets are 32 bits wide; a batch stays far below."""
@@ -137,7 +138,7 @@ def _columns(batches: Sequence[RecordBytes], schema_json: str) -> list[pa.Array]
     """What the bulk decoder reads in the records, unproved."""
     if sum(len(batch.data) for batch in batches) > _MAX_BYTES:
         return None
-    raw = bulk_decoded([b"".join((_varint(batch.records), batch.data, b"\0")) for batch in batches], schema_json)
+    raw = bulk_decoded([b"".join((zigzag(batch.records), batch.data, b"\0")) for batch in batches], schema_json)
     if raw is None or np.diff(raw.column(0).offsets.to_numpy()).tolist() != [batch.records for batch in batches]:
         return None
     records = raw.column(0).values
@@ -157,14 +158,3 @@ def _proved(columns: list[pa.Array], value_sizes: Sizes, batches: Sequence[Recor
         and (keyed or bool(np.all(keys.to_numpy() == -1)))
     )
     return Split(keys.view(pa.binary()) if keyed else None, offset, timestamp, sizes) if is_right else None
-
-
-def _varint(value: int) -> bytes:
-    """A count as Avro writes it: a zig-zag varint."""
-    value <<= 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.errors import CorruptError
+from headrace.schemas.varints import unsigned
 
 _FETCH, _VERSION = 1, 12
 _HEAD: Final = struct.Struct(">hhih")
@@ -65,13 +66,7 @@ def request(wanted: Iterable[Wanted], correlation_id: int, client_id: str, *, wa
 
 def _count(number: int) -> bytes:
     """A compact length: one more than it is, as an unsigned varint."""
-    number += 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return unsigned(number + 1)
 
 
 class _Cursor:

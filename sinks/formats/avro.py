@@ -20,6 +20,7 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
+from headrace.schemas.varints import zigzag
 from headrace.sinks.formats.avro_schema import avro_names, avro_schema
 from headrace.sinks.formats.plain import from_plain, in_pieces, plain_type, to_plain
 
@@ -46,7 +47,7 @@ class AvroEncoder:
             _ARROW_SCHEMA: base64.b64encode(schema.serialize().to_pybytes()),
         }
         entries = b"".join(_text(key.encode()) + _text(value) for key, value in header.items())
-        sink.write(_MAGIC + _long(len(header)) + entries + _long(0) + self._sync)
+        sink.write(_MAGIC + zigzag(len(header)) + entries + zigzag(0) + self._sync)
 
     def write(self, rows: pa.Table) -> None:
         """Append rows as whole blocks."""
@@ -66,7 +67,7 @@ class AvroEncoder:
         while at < len(encoded):
             end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + BLOCK_BYTES, side="right")) - 1)
             block = self._compress(data[offsets[at] : offsets[end]])
-            self._sink.write(_long(end - at) + _long(len(block)) + block + self._sync)
+            self._sink.write(zigzag(end - at) + zigzag(len(block)) + block + self._sync)
             at = end
 
     def close(self) -> None:
@@ -98,19 +99,8 @@ _COMPRESS: Final[dict[str, Callable[[Any], bytes]]] = {"null": bytes, "deflate":
 _EXPAND: Final[dict[str, Callable[[bytes], bytes]]] = {"null": bytes, "deflate": _inflate, "zstandard": _unzstd}
 
 
-def _long(value: int) -> bytes:
-    """Avro's zig-zag varint."""
-    value = value << 1 ^ value >> 63
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _text(data: bytes) -> bytes:
-    return _long(len(data)) + data
+    return zigzag(len(data)) + data
 
 
 def _as_text(array: pa.Array) -> pa.Array:

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import fastavro
-import pytest
 
-from headrace.agents.events import MAX_VALUE_BYTES, ChunkEncoder, varint
+from headrace.agents.events import MAX_VALUE_BYTES, ChunkEncoder
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash, window_start_ms
 from headrace.schemas.envelope import ENVELOPE
@@ -104,10 +103,3 @@ def test_windows_count_events_bytes_and_hashes_of_the_original_bytes() -> None:
     lines = data.split(b"\n")
     expected = event_hash(AGENT, "s-1", 1000, 0, lines[0]) + event_hash(AGENT, "s-1", 1023, 0, lines[1])
     assert tally.content_hash == expected % 2**64
-
-
-@pytest.mark.parametrize("number", [0, 1, -1, 63, 64, -64, -65, 8191, 1 << 33, (1 << 63) - 1, -(1 << 63)])
-def test_a_varint_is_avro_s(number: int) -> None:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, "long", number)
-    assert varint(number) == out.getvalue()
