@@ -29,6 +29,11 @@ DATA_VARIABLE = "HEADRACE_DATA"
 DEFAULT_DATA = "headrace-data"
 
 
+def process_name() -> str:
+    """`host:pid`, as commit records say who wrote them."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the supervisor dies; does nothing for a part that was started by hand."""
     parent = os.environ.pop(PARENT_VARIABLE, "")

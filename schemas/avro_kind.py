@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import avro.errors
 import avro.name
@@ -15,6 +15,7 @@ import fastavro
 from headrace.schemas.avro_compatibility import differences
 from headrace.schemas.avro_text import definitions, written
 from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.references import Resolved
 
 # Avro says that an unknown logical type is ignored; the library says so on stderr, each time.
 warnings.filterwarnings("ignore", category=avro.errors.IgnoredLogicalType)
@@ -33,11 +34,6 @@ _MOST_FIELDS: Final = 10_000  # of a record: the library's work grows with the s
 _MOST_BRANCHES: Final = 500  # of a union: each is compared with each
 _NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _NAMED: Final = ("record", "error", "enum", "fixed")
-
-
-class _Named(Protocol):
-    @property
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ class AvroSchema:
             return ["the schemas are nested too deeply to compare"]
 
 
-def parse(text: str, references: Sequence[_Named] = ()) -> AvroSchema:
+def parse(text: str, references: Sequence[Resolved] = ()) -> AvroSchema:
     """Check a schema by two libraries: each lets through what the other finds (defaults here, duplicate names there).
 
     Names are checked as Java checks them: those of types and fields, and nothing of a namespace, which may have hyphens.

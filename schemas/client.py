@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from headrace.errors import PeerError, RefusedError, UsageError
+from headrace.schemas.references import Reference
 
 CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -38,15 +39,6 @@ def _opener(ca_file: Path | None) -> urllib.request.OpenerDirector:
     except OSError as error:
         raise UsageError(f"ssl.ca.location {ca_file}: {error.strerror or error}; name a PEM file of authorities") from error
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Another schema that a schema uses, and the name that it uses it by."""
-
-    name: str
-    subject: str
-    version: int
 
 
 @dataclass(frozen=True, slots=True)

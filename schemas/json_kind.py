@@ -6,7 +6,7 @@ Drafts 4 to 2020-12, by `$schema`, else draft 7; checked by `jsonschema`, refere
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urljoin
 
 import jsonschema
@@ -18,17 +18,11 @@ import referencing.jsonschema
 
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.json_compatibility import Node, differences
+from headrace.schemas.references import Resolved
 
 _DRAFT: Final = referencing.jsonschema.DRAFT7
 _NO_FORMATS: Final = jsonschema.FormatChecker(formats=())  # a pattern is one of ECMA's, of which Python's are not all
 _UNRESOLVABLE: Final = (referencing.exceptions.Unresolvable, referencing.exceptions.NoSuchResource)
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class JsonSchema:
             return [str(error)]
 
 
-def parse(text: str, references: Sequence[_Named] = ()) -> JsonSchema:
+def parse(text: str, references: Sequence[Resolved] = ()) -> JsonSchema:
     """Check a schema against its draft, and that each `$ref` points to something.
 
     Raises:

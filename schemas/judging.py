@@ -9,10 +9,11 @@ from typing import Final
 from headrace.schemas import contract
 from headrace.schemas.compatibility import LENIENT, compared, problems
 from headrace.schemas.invalid import InvalidSchemaError
-from headrace.schemas.kinds import Parsed, Resolved, parse
+from headrace.schemas.kinds import Parsed, parse
 from headrace.schemas.off_loop import off_loop
+from headrace.schemas.references import Reference, Resolved
 from headrace.schemas.refusals import RestError
-from headrace.schemas.schema import Draft, Reference, Schema
+from headrace.schemas.schema import Draft, Schema
 from headrace.schemas.settings import DEFAULT_MODE
 from headrace.schemas.store import SchemaStore, Version
 from headrace.schemas.subjects import EVERY_CONTEXT, split, within

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from headrace.schemas import avro_kind, json_kind, protobuf_kind
 from headrace.schemas.invalid import InvalidSchemaError
+from headrace.schemas.references import Resolved
 
 
 class Parsed(Protocol):
@@ -32,14 +33,6 @@ class Parsed(Protocol):
         Where it is `lenient`, what an open content model may have held does not count (JSON Schema).
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a reference points to: the name that it has in the schema, and the text there."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

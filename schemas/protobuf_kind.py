@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
@@ -18,6 +18,7 @@ from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.protobuf_compatibility import Types, differences
 from headrace.schemas.protobuf_compiler import MAIN_FILE, compiled
 from headrace.schemas.protobuf_text import json_name, written
+from headrace.schemas.references import Resolved
 
 _TOKEN: Final = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|/\*.*?\*/)|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[A-Za-z_0-9.]+|.""", re.DOTALL
@@ -25,13 +26,6 @@ _TOKEN: Final = re.compile(
 _TEXT_STARTS: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}\s*")
 
 _NOT_WRITTEN: Final = (KeyError, ValueError, IndexError, TypeError, RuntimeError)  # a descriptor that no compiler made
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +69,7 @@ class ProtobufSchema:
             return ["the schemas are nested too deeply to compare"]
 
 
-def parse(text: str, references: Sequence[_Named] = ()) -> ProtobufSchema:
+def parse(text: str, references: Sequence[Resolved] = ()) -> ProtobufSchema:
     """Check a schema by Protobuf's own compiler.
 
     Raises:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from headrace.schemas.associations import AssociationKey, key_of
 from headrace.schemas.framing import MAX_ID
-from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.references import Reference
+from headrace.schemas.schema import Schema
 
 MODES: Final = ("READWRITE", "READONLY", "READONLY_OVERRIDE", "IMPORT", "FORWARD")
 LEVEL: Final = "compatibilityLevel"

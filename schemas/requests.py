@@ -13,9 +13,10 @@ from headrace.schemas.framing import MAX_ID
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.off_loop import off_loop
 from headrace.schemas.records import parse_references
+from headrace.schemas.references import Reference
 from headrace.schemas.refusals import RestError
 from headrace.schemas.registry import Registry
-from headrace.schemas.schema import Draft, Reference, Schema
+from headrace.schemas.schema import Draft, Schema
 from headrace.schemas.store import Version
 from headrace.schemas.subjects import DEFAULT_CONTEXT, GLOBAL_CONTEXT, InvalidNameError, normalized, split, within
 

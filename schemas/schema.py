@@ -12,18 +12,7 @@ from typing import Any
 
 from headrace.schemas import contract
 from headrace.schemas.kinds import Parsed, plain_identity
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A version of a subject that a schema is written with, under the name that it has there."""
-
-    name: str
-    subject: str
-    version: int
-
-    def members(self) -> dict[str, Any]:
-        return {"name": self.name, "subject": self.subject, "version": self.version}
+from headrace.schemas.references import Reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ An attempt lives from a fold to a put. It knows neither Kafka's client nor the l
 record comes out.
 """
 
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -14,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.clock import MonotonicMs, WallMs
+from headrace.process import process_name
 from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
 from headrace.sinks.evolution import Evolution
@@ -214,7 +213,7 @@ class Attempt:
         return CommitRecord(
             kind="load",
             attempt=self.name,
-            loader=f"{socket.gethostname()}:{os.getpid()}",
+            loader=process_name(),
             created_ms=now_ms,
             generation=self._fold.generation,
             ranges=tuple(

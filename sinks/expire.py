@@ -4,13 +4,12 @@ Quarantined records have an age of their own, since they were quarantined: who m
 them, whatever time they say they are of.
 """
 
-import os
-import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.clock import Clock
+from headrace.process import process_name
 from headrace.sinks.compaction.quarantine import written_files
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import upkeep
@@ -68,7 +67,7 @@ def expire_table(root: Path | str, topic: str, before: Ages, clock: Clock, *, dr
             draft = CommitRecord(
                 "expire",
                 str(uuid.uuid4()),
-                f"{socket.gethostname()}:{os.getpid()}",
+                process_name(),
                 clock.wall_ms(),
                 remove=(*(file.path for file in old.files), *(one.path for one in old.quarantine)),
             )

@@ -1,8 +1,6 @@
 """`headrace load --rewind TOPIC`: land a topic again from earlier offsets, beside the table, and then take its place."""
 
 import logging
-import os
-import socket
 import sys
 import time
 import uuid
@@ -10,6 +8,7 @@ from threading import Event
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import PeerError, UsageError
+from headrace.process import process_name
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.lag.telling import telling
 from headrace.sinks.loader import Loader
@@ -94,7 +93,7 @@ def _hand_over(store: Store, topic: str, generation: int, clock: Clock, stop: Ev
         raise UsageError(f"generation {generation} of {topic} has been given up for a later rewind")
     if lost := _newly_lost(head, following):
         raise UsageError(f"retention overtook the rewind: {lost}; the table stays as it is; begin again with a later --to")
-    draft = CommitRecord("close", str(uuid.uuid4()), f"{socket.gethostname()}:{os.getpid()}", clock.wall_ms())
+    draft = CommitRecord("close", str(uuid.uuid4()), process_name(), clock.wall_ms())
     done = carry_out(hand_over(draft, following), store, clock, is_stopping=stop.is_set)
     return done.why if isinstance(done, Fenced) else None
 

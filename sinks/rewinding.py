@@ -4,8 +4,6 @@ Rows below the targets stay, in the files where they are or in new ones; what li
 streams and audit sums is lessened by the rows that go, so that landing them again is no repeat.
 """
 
-import os
-import socket
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,8 @@ import pyarrow as pa
 
 from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.clock import Clock
-from headrace.errors import StorageError, UsageError
+from headrace.errors import UsageError
+from headrace.process import process_name
 from headrace.sinks.config import FormatName, Output
 from headrace.sinks.data_file import LandingFile
 from headrace.sinks.event_time import event_times
@@ -31,7 +30,7 @@ from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd, PartitionK
 from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange, Quarantine, WindowCount
 from headrace.sinks.table.rewind import Columns, Parting, fork_record, part
-from headrace.sinks.table.store import Store, carry_out
+from headrace.sinks.table.store import Store, carry_out, missing
 
 _IDENTITY: Final = ("agent_id", "stream_id", "position", "since", "part", "message", "encoding")
 _PLACE: Final = ("_incarnation", "_partition", "_offset", "_timestamp")
@@ -91,7 +90,7 @@ class _Fork:
         return CommitRecord(
             "fork",
             self.name,
-            f"{socket.gethostname()}:{os.getpid()}",
+            process_name(),
             clock.wall_ms(),
             add=tuple(self.added),
             quarantine=self.quarantine,
@@ -111,7 +110,7 @@ class _Fork:
 
     def _open(self, file: DataFile) -> LandedRows:
         if (data := opened(self.store, file.path)) is None:
-            raise StorageError(f"{file.path}: the log names this file, and it is missing; run: headrace check")
+            raise missing(file.path)
         return LandedRows(data, file.format, file.path)
 
     def _split(self, file: DataFile) -> None:

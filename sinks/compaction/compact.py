@@ -4,8 +4,6 @@ Readers are never blocked: they have what their snapshot names, in place or in `
 """
 
 import logging
-import os
-import socket
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ import pyarrow as pa
 
 from headrace.clock import Clock
 from headrace.errors import CorruptError
+from headrace.process import process_name
 from headrace.sinks.compaction import quarantine
 from headrace.sinks.compaction.merging import Merge, holds, opened_rows
 from headrace.sinks.compaction.plan import Candidate, Limits, merges, small_files
@@ -149,7 +148,7 @@ def _draft(merge: Merge, clock: Clock) -> CommitRecord:
     draft = CommitRecord(
         "compact",
         name,
-        f"{socket.gethostname()}:{os.getpid()}",
+        process_name(),
         clock.wall_ms(),
         add=(made,),
         remove=tuple(file.path for file in merge.files),

@@ -13,7 +13,7 @@ from typing import Final, cast
 import pyarrow as pa
 
 from headrace.audit import HASH_MODULUS
-from headrace.errors import CorruptError, StorageError
+from headrace.errors import CorruptError
 from headrace.schemas.unified import IncompatibleError, fit, project
 from headrace.sinks.compaction.merge import merged
 from headrace.sinks.config import FormatName, Output
@@ -22,7 +22,7 @@ from headrace.sinks.data_file import LandingFile
 from headrace.sinks.formats.catalog import SUFFIXES, LandedRows
 from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import DataFile, OffsetRange
-from headrace.sinks.table.store import Store, landing
+from headrace.sinks.table.store import Store, landing, missing
 
 _WRITTEN_ROWS: Final = 65_536
 
@@ -30,7 +30,7 @@ _WRITTEN_ROWS: Final = 65_536
 def opened_rows(store: Store, file: DataFile) -> LandedRows:
     """A live file's rows, wherever it has moved to."""
     if (data := opened(store, file.path)) is None:
-        raise StorageError(f"{file.path}: the log names this file, and it is missing; run: headrace check")
+        raise missing(file.path)
     return LandedRows(data, file.format, file.path)
 
 

@@ -4,8 +4,6 @@ The day is that on which files were written, by the store: records that could no
 `headrace expire` takes a day's records out together.
 """
 
-import os
-import socket
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,6 +13,7 @@ from typing import Final
 from headrace.audit import HASH_MODULUS
 from headrace.clock import Clock
 from headrace.errors import CorruptError
+from headrace.process import process_name
 from headrace.sinks.compaction.plan import HOUR_MS, Limits
 from headrace.sinks.quarantine import QuarantineFile, line_hash
 from headrace.sinks.quarantined import entries
@@ -89,7 +88,7 @@ def merged(store: Store, merge: Sequence[Written], fold: Fold, clock: Clock) -> 
     draft = CommitRecord(
         "compact",
         name,
-        f"{socket.gethostname()}:{os.getpid()}",
+        process_name(),
         clock.wall_ms(),
         remove=tuple(one.quarantine.path for one in merge),
         quarantine=replace(made, windows=(), last_ms=max(one.last_ms for one in merge)),

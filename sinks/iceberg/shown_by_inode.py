@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 from pyiceberg.table import Table
 
-from headrace.errors import StorageError
 from headrace.sinks.iceberg.leases import Leases
 from headrace.sinks.iceberg.shown_files import data_files
 from headrace.sinks.stores.hdfs_clients import LibhdfsClient
 from headrace.sinks.stores.hdfs_inodes import Inodes
 from headrace.sinks.table import names
-from headrace.sinks.table.store import Store, carry_out
+from headrace.sinks.table.store import Store, carry_out, missing
 
 _THREAD: Final = threading.local()
 
@@ -65,7 +64,7 @@ class ShownByInode:
         if path not in self._urls:
             found = self._found((path, names.removed(path)))  # it has left staging, or may just have been taken out
             if found is None:
-                raise StorageError(f"{self._url}/{path}: the log names this file, and it is missing; run: headrace check")
+                raise missing(f"{self._url}/{path}")
             self._urls[path] = found or f"{self._url}/{path}"
             self._paths[self._urls[path]] = path
         return self._urls[path]

@@ -47,7 +47,7 @@ from headrace.sinks.table import names, record, upkeep
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile
-from headrace.sinks.table.store import Get, Store, carry_out
+from headrace.sinks.table.store import Get, Store, carry_out, missing
 from headrace.sinks.table.store import Steps as StoreSteps
 
 logger = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class ProjectedTable:
         if file.path not in self._footers:
             url = f"{self._url}/{file.path}"
             if (data := opened(self._store, file.path)) is None:
-                raise StorageError(f"{url}: the log names this file, and it is missing; run: headrace check")
+                raise missing(url)
             with data:
                 footer = pq.read_metadata(data)
             if footer.num_rows != file.rows:

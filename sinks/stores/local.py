@@ -12,7 +12,7 @@ from threading import Event
 from headrace.errors import CorruptError, StorageError
 from headrace.process import writable_directory
 from headrace.sinks.table import names
-from headrace.sinks.table.store import Entry, Put
+from headrace.sinks.table.store import Entry, Put, missing
 
 
 class LocalRoot:
@@ -151,7 +151,7 @@ class LocalStore:
                     return
                 except FileNotFoundError:
                     continue
-        raise StorageError(f"{self.root / path}: the log names this file, and it is missing; run: headrace check")
+        raise missing(self.root / path)
 
     def delete(self, path: str) -> None:
         """Delete a file, and the directories that it leaves empty below `_headrace`."""

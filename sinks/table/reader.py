@@ -15,7 +15,7 @@ from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd
 from headrace.sinks.table.record import DataFile, OffsetRange
-from headrace.sinks.table.store import Store, carry_out
+from headrace.sinks.table.store import Store, carry_out, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,7 @@ def opened(store: Store, name: str) -> BufferedReader | None:
 
 
 def _missing(root: Root, topic: str, name: str) -> StorageError:
-    what = root.location(topic, name)
-    return StorageError(f"{what}: the log names this file, and it is missing; run: headrace check {root}")
+    return missing(root.location(topic, name), str(root))
 
 
 def _live_file(root: Root, topic: str, file: DataFile, found: Found | None) -> LiveFile:

@@ -158,6 +158,11 @@ class Store(Protocol):
         ...
 
 
+def missing(where: object, root: str = "") -> StorageError:
+    """What to raise for a file that the log names and that is nowhere."""
+    return StorageError(f"{where}: the log names this file, and it is missing; run: headrace check {root}".rstrip())
+
+
 def landing(store: Store, path: str) -> str:
     """Where a data file that is to be at `path` is written first."""
     return names.staged(path) if store.stages else path

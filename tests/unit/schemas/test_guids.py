@@ -7,7 +7,8 @@ import pytest
 
 from headrace.schemas.avro_kind import parse
 from headrace.schemas.protobuf_kind import parse as parse_protobuf
-from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.references import Reference
+from headrace.schemas.schema import Schema
 
 NAMES = "io.confluent.kafka.example"
 PERSON = json.dumps(

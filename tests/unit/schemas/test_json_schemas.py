@@ -8,7 +8,7 @@ import pytest
 from headrace.schemas.compatibility import problems
 from headrace.schemas.invalid import InvalidSchemaError
 from headrace.schemas.json_kind import identity, parse
-from headrace.schemas.kinds import Resolved
+from headrace.schemas.references import Resolved
 
 INT, TEXT, NUMBER = {"type": "integer"}, {"type": "string"}, {"type": "number"}
 

@@ -7,8 +7,8 @@ from google.protobuf import descriptor_pb2, timestamp_pb2
 
 from headrace.schemas.compatibility import problems
 from headrace.schemas.invalid import InvalidSchemaError
-from headrace.schemas.kinds import Resolved
 from headrace.schemas.protobuf_kind import ProtobufSchema, identity, parse
+from headrace.schemas.references import Resolved
 
 OTHER = Resolved("o.proto", 'syntax = "proto3"; package o; message Other { optional int32 i = 1; map<int32, Other> m = 2; }')
 EVERYTHING = r"""syntax = "proto2"; package q; import "google/protobuf/descriptor.proto"; import public "o.proto";

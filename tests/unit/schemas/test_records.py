@@ -4,7 +4,8 @@ import pytest
 
 from headrace.schemas import records
 from headrace.schemas.records import ConfigKey, ContextKey, DeleteSubjectKey, ModeKey, SchemaKey, SpentIdKey
-from headrace.schemas.schema import Reference, Schema
+from headrace.schemas.references import Reference
+from headrace.schemas.schema import Schema
 from headrace.schemas.store import SchemaStore
 
 

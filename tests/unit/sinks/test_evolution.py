@@ -14,8 +14,9 @@ import pytest
 
 from headrace.clock import MonotonicMs
 from headrace.errors import PeerError
-from headrace.schemas.client import Reference, Registered
+from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
+from headrace.schemas.references import Reference
 from headrace.sinks.registered import GRACE_INTERVAL_MS, GRACE_MS, Schemas
 from headrace.sinks.table import names
 from tests.unit.sinks.messages import Message, Registry
