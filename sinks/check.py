@@ -9,8 +9,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import CorruptError, StorageError, UsageError, VersionError
+from headrace.errors import CorruptError, UsageError
 from headrace.sinks.check_history import History, check_history
+from headrace.sinks.recovery import said
 from headrace.sinks.repair import data_files, repair_table
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
@@ -52,18 +53,17 @@ def check_root(root: str, *, deep: bool, repair: bool = False) -> Iterator[Repor
         meant = f"did you mean {below}?" if open_root(below).is_there() else "name the directory that `headrace load` writes to"
         raise UsageError(f"{root}: no landed tables there; {meant}")
     for topic in topics:
-        mended = repair_table(open_root(root).table(topic)) if repair else ()
-        report = check_table(root, topic, deep=deep)
-        report.repaired += mended
-        yield report
+        yield check_table(root, topic, deep=deep, repair=repair)
 
 
-def check_table(where: Path | str, topic: str, *, deep: bool) -> Report:
-    """Check one table."""
+def check_table(where: Path | str, topic: str, *, deep: bool, repair: bool = False) -> Report:
+    """Check one table; with `repair` after mending what can be mended. Whatever comes in between is broken about this table."""
     report, root = Report(topic), open_root(where)
     store = root.table(topic)
-    placed = data_files(store)  # before the log: what a running loader lands meanwhile is not held against it
     try:
+        if repair:
+            report.repaired += repair_table(store)
+        placed = data_files(store)  # before the log: what a running loader lands meanwhile is not held against it
         history = check_history(store)
         report.records, report.broken = history.records, history.broken
         for fold in history.folds:
@@ -72,8 +72,8 @@ def check_table(where: Path | str, topic: str, *, deep: bool) -> Report:
         if deep:
             for fold in history.folds:
                 _check_contents(root, topic, fold, report)
-    except (CorruptError, VersionError, StorageError) as error:
-        report.broken.append(str(error))
+    except Exception as error:  # noqa: BLE001 - any bytes may lie there, and the other tables are checked all the same
+        report.broken.append(said(error))
     return report
 
 

@@ -4,10 +4,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import UsageError
-from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, print_rows
+from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, table_by_table
 from headrace.sinks.places import landed_root
 
 if TYPE_CHECKING:
@@ -41,27 +41,27 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--target {args.target}: {error}") from error
     load = _load(args)
     root = landed_root(args) if load is None else str(load.root)
-    answers = []
-    for topic in chosen_tables(root, args.topics):
+
+    def compact(topic: str) -> dict[str, Any]:
         began_s, shown = time.monotonic(), _Progress(topic)
         output = DEFAULT_OUTPUT if load is None else load.output_of(topic)
-        done = compact_table(root, topic, limits, SystemClock(), progress=shown.add, output=output)
-        shown.clear()
-        answers.append(
-            {
-                "topic": topic,
-                "files_before": done.before,
-                "files_after": done.after,
-                "rows": done.rows,
-                "quarantine_before": done.quarantine_before,
-                "quarantine_after": done.quarantine_after,
-                "quarantined": done.quarantined,
-                "overtaken": done.overtaken,
-                "seconds": round(time.monotonic() - began_s, 2),
-            }
-        )
-    print_rows(answers, args.format)
-    return 0
+        try:
+            done = compact_table(root, topic, limits, SystemClock(), progress=shown.add, output=output)
+        finally:
+            shown.clear()
+        return {
+            "topic": topic,
+            "files_before": done.before,
+            "files_after": done.after,
+            "rows": done.rows,
+            "quarantine_before": done.quarantine_before,
+            "quarantine_after": done.quarantine_after,
+            "quarantined": done.quarantined,
+            "overtaken": done.overtaken,
+            "seconds": round(time.monotonic() - began_s, 2),
+        }
+
+    return table_by_table(root, args.topics, args.format, compact)
 
 
 def _load(args: argparse.Namespace) -> "Load | None":

@@ -1,9 +1,10 @@
 """`headrace expire`: take out landed data older than an age."""
 
 import argparse
+from typing import Any
 
 from headrace.errors import UsageError
-from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, print_rows
+from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, table_by_table
 from headrace.sinks.places import landed_root
 
 
@@ -30,18 +31,16 @@ def run(args: argparse.Namespace) -> int:
     now_ms = clock.wall_ms()
     before = Ages(*(None if age is None else now_ms - age_ms(age) for age in (args.older_than, args.quarantine_older_than)))
     root = landed_root(args)
-    answers = []
-    for topic in chosen_tables(root, args.topics):
+
+    def expire(topic: str) -> dict[str, Any]:
         gone = expire_table(root, topic, before, clock, dry_run=args.dry_run)
-        answers.append(
-            {
-                "topic": topic,
-                "files": len(gone.files),
-                "rows": sum(file.rows for file in gone.files),
-                "bytes": sum(file.bytes for file in gone.files),
-                "quarantine_files": len(gone.quarantine),
-                "quarantined": sum(one.count for one in gone.quarantine),
-            }
-        )
-    print_rows(answers, args.format)
-    return 0
+        return {
+            "topic": topic,
+            "files": len(gone.files),
+            "rows": sum(file.rows for file in gone.files),
+            "bytes": sum(file.bytes for file in gone.files),
+            "quarantine_files": len(gone.quarantine),
+            "quarantined": sum(one.count for one in gone.quarantine),
+        }
+
+    return table_by_table(root, args.topics, args.format, expire)

@@ -8,12 +8,12 @@ from threading import Event
 from typing import Final
 
 from headrace.clock import Clock
-from headrace.errors import CorruptError, HeadraceError, PeerError, StorageError, TableError
+from headrace.errors import CorruptError, HeadraceError, PeerError, TableError
 from headrace.sinks import metrics
 from headrace.sinks.lookout import Lookout, Question
 from headrace.sinks.reading import Reading
 from headrace.sinks.recovery import STORE_REST_MS, is_of_peers, is_of_store, said
-from headrace.sinks.stores.roots import Root
+from headrace.sinks.stores.roots import Root, answers
 from headrace.sinks.table_loader import TableLoader
 from headrace.sinks.topics import Topic, Where
 
@@ -124,17 +124,11 @@ class Landing:
         if is_of_peers(error):
             if self.lookout.silent_ms > PATIENCE_MS:
                 raise error
-        elif is_of_store(error) and (self.stop.is_set() or not self._store_answers()):
+        elif is_of_store(error) and (self.stop.is_set() or not answers(self.root)):
             raise error
         else:
             table.loader.recovery.is_left = True
             self._left.append((self._named(table, error), error))
-
-    def _store_answers(self) -> bool:
-        try:
-            return self.root.is_there()
-        except StorageError:
-            return False
 
     def start_over(self, table: LandingTable, why: str, *, rest_ms: int | None = None) -> None:
         """Drop the attempt; after a rest (random, so that racing loaders do not meet again) go on from a new fold."""

@@ -2,12 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import UsageError
+from headrace.errors import TableError, UsageError
 from headrace.sinks.places import add_place_arguments, unknown_table
+from headrace.sinks.recovery import is_of_store, said
 
 
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,33 @@ def chosen_tables(root: Path | str, topics: list[str]) -> list[str]:
         if topic not in known:
             raise unknown_table(topic, known)
     return topics or known
+
+
+def table_by_table(root: str, topics: list[str], format_: str, work: Callable[[str], Mapping[str, Any]]) -> int:
+    """Do something with the tables asked for, or all, and print what became of each; one that fails keeps no other from it.
+
+    Raises:
+        UsageError: a table does not exist.
+        StorageError: the store does not answer.
+        TableError: at the end, some have failed.
+    """
+    from headrace.sinks.stores.roots import answers, open_root
+
+    rows, failed = [], {}
+    for topic in chosen_tables(root, topics):
+        try:
+            rows.append(work(topic))
+        except (UsageError, MemoryError):
+            raise
+        except Exception as error:
+            if is_of_store(error) and not answers(open_root(root)):
+                raise
+            failed[topic] = error
+    print_rows(rows, format_)
+    if failed:
+        words = "; ".join(f"table {topic}: {said(error)}" for topic, error in failed.items())
+        raise TableError(words) from next(iter(failed.values()))
+    return 0
 
 
 def age_ms(text: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final, Protocol
 
-from headrace.errors import UsageError
+from headrace.errors import StorageError, UsageError
 from headrace.sinks.stores import watch
 from headrace.sinks.stores.local import LocalRoot
 from headrace.sinks.stores.watch import Watch
@@ -40,6 +40,14 @@ class Root(Protocol):
     def location(self, topic: str, path: str) -> str:
         """The absolute path or URL of a file of a table, for people and for other engines."""
         ...
+
+
+def answers(root: Root) -> bool:
+    """Whether a store answers when asked about its root; then what has failed for one table may be that table's trouble."""
+    try:
+        return root.is_there()
+    except StorageError:
+        return False
 
 
 def open_root(root: Path | str, *, spool: str | None = None) -> Root:

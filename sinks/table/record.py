@@ -12,7 +12,8 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, get_args
 
 from headrace.audit import WINDOW_MS
 from headrace.errors import CorruptError, VersionError
@@ -237,23 +238,29 @@ def as_json(value: object) -> Any:
         return value
     known = {
         f.metadata.get("key", f.name): as_json(of)
-        for f in _fields(type(value))
+        for f, _ in _fields(type(value))
         if (of := getattr(value, f.name)) or "left out" not in f.metadata
     }
     return {**known, **getattr(value, "extra", {})}
 
 
 def from_json(kind: type[T], body: Mapping[str, Any]) -> T:
-    """The inverse of `as_json`; what `kind` does not know goes to its `extra`."""
+    """The inverse of `as_json`; what `kind` does not know goes to its `extra`.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is none.
+    """
     rest = dict(body)
     known: dict[str, Any] = {}
-    for f in _fields(kind):
+    for f, plain in _fields(kind):
         key = f.metadata.get("key", f.name)
         if key not in rest:
             if f.default is dataclasses.MISSING:
                 raise KeyError(key)
             continue
-        known[f.name] = _value(rest.pop(key), f.metadata.get("of"))
+        known[f.name] = value = _value(rest.pop(key), f.metadata.get("of"))
+        if plain and not isinstance(value, plain):
+            raise TypeError(f"{key} is {value!r}"[:100])
     make: Callable[..., T] = kind
     return make(**known, extra=rest)
 
@@ -264,5 +271,18 @@ def _value(value: Any, of: type | None) -> Any:
     return from_json(of, value) if of is not None and value is not None else value
 
 
-def _fields(kind: type) -> tuple[dataclasses.Field[Any], ...]:
-    return tuple(f for f in dataclasses.fields(kind) if f.name != "extra")
+_FIELDS: Final[dict[type, tuple[tuple[dataclasses.Field[Any], tuple[type, ...]], ...]]] = {}
+"""Of each kind, as far as it was needed: its fields, and of those that are numbers or texts what their values may be."""
+
+
+def _fields(kind: type) -> tuple[tuple[dataclasses.Field[Any], tuple[type, ...]], ...]:
+    known = _FIELDS.get(kind)
+    if known is None:
+        known = tuple((f, _plain_types(f.type)) for f in dataclasses.fields(kind) if f.name != "extra")
+        _FIELDS[kind] = known
+    return known
+
+
+def _plain_types(kind: Any) -> tuple[type, ...]:
+    types = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return types if {int, str, NoneType}.issuperset(types) else ()

@@ -23,7 +23,8 @@ class Damage:
         self._sound = {topic: path.read_bytes() for topic, path in self._records.items()}
         self._records["torn"].write_bytes(self._sound["torn"][:-20])
         odd = json.loads(self._sound["odd"])
-        odd["ranges"][0]["end"] = str(odd["ranges"][0]["end"])  # which nobody foresaw: a number that is a text
+        nobody_foresaw = {"agent": "a", "window_start_ms": 0, "count": 1, "bytes": 1, "hash": "no number", "duplicates": 0}
+        odd["audit"] = [nobody_foresaw]
         self._records["odd"].write_text(json.dumps(odd))
         self._in_the_way, self._aside = root / "blocked", root.parent / "aside"
         self._in_the_way.rename(self._aside)
