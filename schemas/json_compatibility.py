@@ -6,25 +6,31 @@ anything.
 Source: Confluent Schema Registry, JSON Schema compatibility (its tables of compatible changes).
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
-_MOST_COMPARISONS: Final = 5_000
-_MOST_REFS: Final = 50  # one that points to one that points …
-_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]")  # `(a|aa)+` alone takes for ever
-_COMBINED: Final = ("allOf", "anyOf", "oneOf")
-_CONDITION: Final = ("if", "then", "else")
-_BY_KEYWORD: Final[Mapping[str, Sequence[str]]] = {
-    "object": (
-        "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "dependencies",
-        "dependentRequired", "dependentSchemas", "propertyNames",
-    ),
-    "array": ("items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems", "contains"),
-    "string": ("minLength", "maxLength", "pattern"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-}  # fmt: skip
+from headrace.schemas.json_nodes import (
+    Node,
+    Said,
+    covering,
+    has_default,
+    members,
+    names,
+    negated,
+    refers,
+    rest_of_items,
+    said,
+    target,
+    tuple_of,
+    values,
+)
+
+_MOST_STEPS: Final = 400_000  # a second, about
+_STEPS: Final = {"node": 20, "property": 5, "pair": 1}  # what each costs
+_Key = tuple[int, int]  # the identities of two trees
 # keyword → whether a new value lets through all that the old one does
 _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     **dict.fromkeys(
@@ -33,7 +39,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     **dict.fromkeys(
         ("minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties", "minContains"), lambda old, new: new <= old
     ),
-    "multipleOf": lambda old, new: old % new == 0,
+    "multipleOf": lambda old, new: Decimal(str(old)) % Decimal(str(new)) == 0,
     "pattern": lambda old, new: old == new,
     "uniqueItems": lambda old, new: old or not new,
     "contains": lambda old, new: old == new,
@@ -41,67 +47,106 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A place in a schema, and what its `$ref`s are looked up with."""
-
-    tree: Any
-    resolver: Any = field(repr=False)
-
-    def at(self, tree: Any) -> "Node":
-        return Node(tree, self.resolver)
-
-
-@dataclass(frozen=True, slots=True)
-class _Schema:
-    """A node by what it says first: `all`, `any` or `one` of several, `not` one, `if`, `enum`, a type, anything, nothing."""
-
-    kind: str
-    node: Node
-    parts: tuple[Node, ...] = ()
-
-
 def differences(old: Node, new: Node, *, lenient: bool = False) -> list[str]:
     """What of the documents that `old` allows `new` may refuse, each with its place in `new` or `old`.
 
     Where it is `lenient`, properties that `old` did not name are taken not to have been there.
     """
-    return list(dict.fromkeys(_Comparison(lenient).compare(old, new, "#")))
+    return list(dict.fromkeys(_Comparison(lenient).differences(old, new)))
 
 
 class _Comparison:
+    """Two passes. The first finds which pairs of definitions go together: all are taken to, until one turns out not to, and
+    then those that counted on it are looked at again. So schemas that hold themselves are compared to any depth (the greatest
+    fixed point). The second tells what stands against the pair that was asked for.
+    """
+
     def __init__(self, lenient: bool) -> None:
         self._lenient = lenient
-        self._known: dict[tuple[int, int], list[str]] = {}
-        self._kept: list[Node] = []  # so that no id of a tree comes again
+        self._left = _MOST_STEPS
+        self._targets: dict[int, Node] = {}  # of `$ref`s, by the identity of their tree
+        self._pairs: dict[_Key, tuple[Node, Node]] = {}
+        self._fitting: dict[_Key, bool] = {}
+        self._users: dict[_Key, dict[_Key, None]] = {}  # of a pair's verdict, in order
+        self._waiting: deque[_Key] = deque()
+        self._at: _Key | None = None
+        self._told: set[_Key] | None = None  # None in the first pass
+
+    def differences(self, old: Node, new: Node) -> list[str]:
+        root = self._pair(old, new)
+        while self._waiting:
+            self._at = self._waiting.popleft()
+            if self._fitting[self._at] and self._compare(*self._pairs[self._at], "#"):
+                self._fitting[self._at] = False
+                self._waiting.extend(self._users[self._at])
+        if self._fitting[root]:
+            return []
+        self._told = {root}
+        return self._compare(*self._pairs[root], "#") or ["#: the schemas changed incompatibly"]
+
+    def _pair(self, old: Node, new: Node) -> "_Key":
+        nodes = self._target(old), self._target(new)
+        key = id(nodes[0].tree), id(nodes[1].tree)
+        if key not in self._pairs:
+            self._pairs[key], self._fitting[key], self._users[key] = nodes, True, {}
+            self._waiting.append(key)
+        return key
+
+    def _target(self, node: Node) -> Node:
+        if not refers(node):
+            return node
+        found = self._targets.get(id(node.tree))
+        if found is None:
+            found = self._targets[id(node.tree)] = target(node)
+        return found
 
     def compare(self, old: Node, new: Node, path: str) -> list[str]:
-        """The differences of two nodes; what is being compared already counts as the same."""
-        key = id(old.tree), id(new.tree)
-        if key not in self._known:
-            if len(self._known) >= _MOST_COMPARISONS:
-                return [f"{path}: the schemas are too large to compare"]
-            self._kept += (old, new)
-            self._known[key] = []
-            self._known[key] = self._compare(_schema(old), _schema(new), path)
-        return self._known[key]
+        """The differences of two nodes; in the first pass only whether there are any. Definitions are told of once."""
+        if not (refers(old) or refers(new)):
+            return self._compare(old, new, path)
+        self._left -= _STEPS["pair"]
+        key = self._pair(old, new)
+        if self._told is None:
+            assert self._at is not None
+            self._users[key][self._at] = None
+            return [] if self._fitting[key] else [path]
+        if self._fitting[key] or key in self._told:
+            return []
+        self._told.add(key)
+        return self._compare(*self._pairs[key], path)
 
-    def _compare(self, old: _Schema, new: _Schema, path: str) -> list[str]:
+    def _goes(self, old: Node, new: Node) -> bool:
+        """Whether two nodes have no differences, none of which is told."""
+        if self._told is None:
+            return not self.compare(old, new, "#")
+        if refers(old) or refers(new):
+            return self._fitting[self._pair(old, new)]
+        told, self._told = self._told, None
+        try:
+            return not self._compare(old, new, "#")
+        finally:
+            self._told = told
+
+    def _compare(self, before: Node, after: Node, path: str) -> list[str]:
+        self._left -= _STEPS["node"]
+        if self._left < 0:
+            return [f"{path}: the schemas are too large to compare"]
+        old, new = said(before), said(after)
         if old.kind == "nothing" or new.kind == "anything":
             return []
-        if bool(old.parts) != bool(new.parts) and self._partly(old, new, path):
+        if bool(old.parts) != bool(new.parts) and self._partly(old, new):
             return []
         if old.parts and new.parts:
             return self._combined(old, new, path)
         if {old.kind, new.kind} == {"integer", "number"}:
             return [*self._limits(old, new, path)] if new.kind == "number" else [f"{path}: type changed from number to integer"]
         if old.kind != new.kind:
-            return [f"{path}: type changed from {old.kind} to {new.kind}"]
+            return self._of_two_kinds(old, new, path)
         if old.kind == "enum":
-            missing = [value for value in _values(old) if value not in _values(new)]
+            missing = [value for value in values(old) if not any(_same(value, one) for one in values(new))]
             return [f"{path}/enum: {str(missing)[:200]} was removed"] if missing else []
         if old.kind == "not":  # what the new one refuses, the old one must have refused
-            return [f"{path}/not: {one}" for one in self.compare(new.node.at(_not(new)), old.node.at(_not(old)), "#")]
+            return [f"{path}/not: {one}" for one in self.compare(new.node.at(negated(new)), old.node.at(negated(old)), "#")]
         if old.kind == "if":
             return [] if old.node.tree == new.node.tree else [f"{path}/if: the condition changed"]
         found = list(self._limits(old, new, path))
@@ -112,32 +157,44 @@ class _Comparison:
             found += [*self._items(old, new, path)]
         return found
 
-    def _partly(self, old: _Schema, new: _Schema, path: str) -> bool:
+    def _of_two_kinds(self, old: Said, new: Said, path: str) -> list[str]:
+        if {old.kind, new.kind} == {"string", "number"} and _of_connect(old) and _of_connect(new):
+            return []  # two ways in which Kafka Connect writes a decimal
+        if new.kind == "all" and not new.keyword:  # several things are said where it was one
+            return [f"{path}/{said(part).keyword}: it was added" for part in new.parts if not self._goes(old.node, part)]
+        return [f"{path}: type changed from {old.keyword or 'several'} to {new.keyword or 'several'}"]
+
+    def _partly(self, old: Said, new: Said) -> bool:
         """Whether one of several, or each, goes with a single one."""
-        single, parts = (old.node, new.parts) if new.parts else (new.node, old.parts)
-        found = [not (self.compare(single, part, path) if new.parts else self.compare(part, single, path)) for part in parts]
+        parts = new.parts or old.parts
+        found = [self._goes(old.node, part) if new.parts else self._goes(part, new.node) for part in parts]
         each = (new.kind == "all") if new.parts else (old.kind != "all")
         return all(found) if each or len(parts) == 1 else any(found)
 
-    def _combined(self, old: _Schema, new: _Schema, path: str) -> list[str]:
-        singles = [len(one.parts) == 1 for one in (old, new)]
-        allowed = {"any": True, "one": singles[0], "all": all(singles)}
+    def _combined(self, old: Said, new: Said, path: str) -> list[str]:
+        parts = _unlike(old.parts), _unlike(new.parts)
+        sizes = len(parts[0]), len(parts[1])
+        allowed = {"any": True, "one": sizes[0] == 1, "all": sizes == (1, 1)}
         if old.kind != new.kind and not allowed[new.kind]:
             return [f"{path}: {old.kind}Of changed to {new.kind}Of"]
-        pairs = [
-            [
-                number
-                for number, after in enumerate(new.parts)
-                if not self.compare(before, after, f"{path}/{new.kind}Of/{number}")
-            ]
-            for before in old.parts
-        ]
-        matched, sizes = _greatest_matching(pairs), (len(old.parts), len(new.parts))
+        pairs = [[number for number, after in enumerate(parts[1]) if self._goes(before, after)] for before in parts[0]]
+        where = f"{path}/{new.keyword}" if new.keyword else path
         if (sizes[0] < sizes[1] and new.kind == "all") or (sizes[0] > sizes[1] and new.kind != "all"):
-            return [f"{path}/{new.kind}Of: a schema was {'added' if new.kind == 'all' else 'removed'}"]
-        return [] if matched >= min(sizes) else [f"{path}/{new.kind}Of: the schemas changed incompatibly"]
+            return [f"{where}: a schema was {'added' if new.kind == 'all' else 'removed'}"]
+        if _greatest_matching(pairs) >= min(sizes):
+            return []
+        unmatched = [before for before, fitting in zip(parts[0], pairs, strict=True) if not fitting]
+        return [*self._alike(unmatched, parts[1], where)] or [f"{where}: the schemas changed incompatibly"]
 
-    def _limits(self, old: _Schema, new: _Schema, path: str) -> Iterator[str]:
+    def _alike(self, old: list[Node], new: list[Node], path: str) -> Iterator[str]:
+        """What stands between parts of the old and those of the new that are the only ones of their kind."""
+        kinds = [said(part).kind for part in new]
+        for part in old:
+            kind = said(part).kind
+            if kinds.count(kind) == 1:
+                yield from self.compare(part, new[kinds.index(kind)], path)
+
+    def _limits(self, old: Said, new: Said, path: str) -> Iterator[str]:
         for name in _LIMITS:
             before, after = old.node.tree.get(name), new.node.tree.get(name)
             if after is None or after is False:
@@ -147,118 +204,76 @@ class _Comparison:
             elif not _lets_through(name, before, after):
                 yield f"{path}/{name}: changed from {str(before)[:100]} to {str(after)[:100]}"
 
-    def _required(self, old: _Schema, new: _Schema, path: str) -> Iterator[str]:
-        before, after = (set(_names(one.node.tree.get("required"))) for one in (old, new))
-        properties = _members(old, "properties").keys()
+    def _required(self, old: Said, new: Said, path: str) -> Iterator[str]:
+        before, after = (set(names(one.node.tree.get("required"))) for one in (old, new))
+        properties = members(old, "properties").keys()
         for name in sorted(after - before):
-            if name not in properties and name in _members(new, "properties"):
+            if name not in properties and name in members(new, "properties"):
                 continue  # it is new: `_properties` tells
-            if not _has_default(_members(new, "properties").get(name)):
+            if not has_default(members(new, "properties").get(name)):
                 yield f"{path}/required: {name[:100]} was added without a default"
 
-    def _properties(self, old: _Schema, new: _Schema, path: str) -> Iterator[str]:
-        before, after = _members(old, "properties"), _members(new, "properties")
+    def _properties(self, old: Said, new: Said, path: str) -> Iterator[str]:
+        before, after = members(old, "properties"), members(new, "properties")
+        self._left -= _STEPS["property"] * (len(before) + len(after))
         for name in [*before, *(name for name in after if name not in before)]:
             where = f"{path}/properties/{name[:100]}"
             if name not in after:
                 yield from self._removed(old.node.at(before[name]), new, name, where)
             elif name not in before:
                 yield from self._added(old, new.node.at(after[name]), name, where)
-                if name in _names(new.node.tree.get("required")) and not _has_default(after[name]):
+                if name in names(new.node.tree.get("required")) and not has_default(after[name]):
                     yield f"{where}: it was added as required, without a default"
             else:
                 yield from self.compare(old.node.at(before[name]), new.node.at(after[name]), where)
 
-    def _removed(self, old: Node, new: _Schema, name: str, where: str) -> Iterator[str]:
-        covering = _covering(new, name)
-        if covering is None:
-            if _schema(old).kind != "nothing":
+    def _removed(self, old: Node, new: Said, name: str, where: str) -> Iterator[str]:
+        allowing = covering(new, name)
+        if allowing is None:
+            if said(old).kind != "nothing":
                 yield f"{where}: it was removed, and additionalProperties is false"
-        elif not self._lenient and (found := self.compare(old, covering, where)):
+        elif not self._lenient and (found := self.compare(old, allowing, where)):
             yield from (f"{one} (it was removed, and what allows it now is narrower)" for one in found)
 
-    def _added(self, old: _Schema, new: Node, name: str, where: str) -> Iterator[str]:
-        covering = _covering(old, name)
-        if covering is None or self._lenient or _schema(new).kind == "anything":
+    def _added(self, old: Said, new: Node, name: str, where: str) -> Iterator[str]:
+        allowing = covering(old, name)
+        if allowing is None or self._lenient or said(new).kind == "anything":
             return
-        if covering.tree is True:
+        if allowing.tree is True:
             yield f"{where}: it was added where anything was allowed (additionalProperties is not false)"
         else:
-            yield from self.compare(covering, new, where)
+            yield from self.compare(allowing, new, where)
 
-    def _rest(self, keyword: str, old: _Schema, new: _Schema, path: str) -> list[str]:
+    def _rest(self, keyword: str, old: Said, new: Said, path: str) -> list[str]:
         before, after = (one.node.at(one.node.tree.get(keyword, True)) for one in (old, new))
         return self.compare(before, after, f"{path}/{keyword}")
 
-    def _dependencies(self, old: _Schema, new: _Schema, path: str) -> Iterator[str]:
+    def _dependencies(self, old: Said, new: Said, path: str) -> Iterator[str]:
         for keyword in ("dependencies", "dependentRequired", "dependentSchemas"):
-            before, after = _members(old, keyword), _members(new, keyword)
+            before, after = members(old, keyword), members(new, keyword)
             for name, value in after.items():
                 where = f"{path}/{keyword}/{name[:100]}"
                 if name not in before:
                     yield f"{where}: it was added"
                 elif isinstance(value, list) and isinstance(before[name], list):
-                    if not set(_names(value)) <= set(_names(before[name])):
+                    if not set(names(value)) <= set(names(before[name])):
                         yield f"{where}: more was added"
                 elif isinstance(value, list) or isinstance(before[name], list):
                     yield f"{where}: its kind changed"
                 else:
                     yield from self.compare(old.node.at(before[name]), new.node.at(value), where)
 
-    def _items(self, old: _Schema, new: _Schema, path: str) -> Iterator[str]:
-        before, after = _tuple(old), _tuple(new)
-        rests = _rest_of_items(old), _rest_of_items(new)
+    def _items(self, old: Said, new: Said, path: str) -> Iterator[str]:
+        before, after = tuple_of(old), tuple_of(new)
+        rests = rest_of_items(old), rest_of_items(new)
         for number in range(max(len(before), len(after))):
             pair = [nodes[number] if number < len(nodes) else rest for nodes, rest in ((before, rests[0]), (after, rests[1]))]
-            if number >= len(before) and pair[0].tree is True and _schema(pair[1]).kind != "anything":
+            if number >= len(before) and pair[0].tree is True and said(pair[1]).kind != "anything":
                 yield f"{path}/items/{number}: it was added where anything was allowed"
-            elif not (number >= len(before) and _schema(pair[0]).kind == "nothing"):
+            elif not (number >= len(before) and said(pair[0]).kind == "nothing"):
                 yield from self.compare(pair[0], pair[1], f"{path}/items/{number}")
-        if _schema(rests[0]).kind != "nothing":
+        if said(rests[0]).kind != "nothing":
             yield from self.compare(rests[0], rests[1], f"{path}/items")
-
-
-def _schema(node: Node) -> _Schema:
-    for _ in range(_MOST_REFS):
-        tree = node.tree
-        if not isinstance(tree, dict) or not isinstance(tree.get("$ref"), str):
-            break
-        found = node.resolver.lookup(tree["$ref"])
-        node = Node(found.contents, found.resolver)
-    else:
-        return _Schema("nothing", node)  # it refers to itself
-    if tree is False:
-        return _Schema("nothing", node)
-    parts = _parts(tree) if isinstance(tree, dict) else []
-    if not parts:
-        return _Schema("anything", node)
-    if len(parts) > 1:
-        return _Schema("all", node, tuple(node.at(part) for _, part in parts))
-    kind, part = parts[0]
-    if kind in _COMBINED:
-        return _Schema(kind.removesuffix("Of"), node, tuple(node.at(one) for one in part[kind]))
-    if isinstance(part.get("type"), list) and kind != "enum":
-        return _Schema("any", node, tuple(node.at({**part, "type": one}) for one in part["type"]))
-    return _Schema(kind, node.at(part) if kind not in ("enum", "not") else node)
-
-
-def _parts(tree: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """What a schema says, each as a schema of its own; an enumeration says all about type."""
-    parts = [(kind, {kind: tree[kind]}) for kind in _COMBINED if isinstance(tree.get(kind), list) and tree[kind]]
-    if "not" in tree:
-        parts.append(("not", {"not": tree["not"]}))
-    if "if" in tree and ("then" in tree or "else" in tree):
-        parts.append(("if", {name: tree[name] for name in _CONDITION if name in tree}))
-    if "enum" in tree or "const" in tree:
-        return [*parts, ("enum", {name: tree[name] for name in ("enum", "const") if name in tree})]
-    said = tree.get("type")
-    inferred = [kind for kind, keywords in _BY_KEYWORD.items() if any(keyword in tree for keyword in keywords)]
-    rest = {name: value for name, value in tree.items() if name not in (*_COMBINED, *_CONDITION, "not")} if parts else tree
-    if said is not None:
-        parts.append((said if isinstance(said, str) else "any", rest))
-    else:
-        parts += [(kind, rest) for kind in inferred[:1]]
-    return parts
 
 
 def _lets_through(name: str, before: Any, after: Any) -> bool:
@@ -268,59 +283,17 @@ def _lets_through(name: str, before: Any, after: Any) -> bool:
         return False
 
 
-def _values(schema: _Schema) -> list[Any]:
-    tree = schema.node.tree
-    return [tree["const"]] if "const" in tree else list(tree["enum"])
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _not(schema: _Schema) -> Any:
-    return schema.node.tree["not"]
+def _unlike(parts: tuple[Node, ...]) -> list[Node]:
+    """Those parts that are not written like one before."""
+    return list({json.dumps(part.tree, sort_keys=True): part for part in reversed(parts)}.values())[::-1]
 
 
-def _members(schema: _Schema, keyword: str) -> dict[str, Any]:
-    found = schema.node.tree.get(keyword)
-    return found if isinstance(found, dict) else {}
-
-
-def _names(found: Any) -> list[str]:
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
-
-
-def _has_default(tree: Any) -> bool:
-    return isinstance(tree, dict) and "default" in tree
-
-
-def _covering(schema: _Schema, name: str) -> Node | None:
-    """What a schema says of a property that it does not name; None if it allows none."""
-    for pattern, tree in _members(schema, "patternProperties").items():
-        if _matches(pattern, name):
-            return schema.node.at(tree)
-    rest = schema.node.tree.get("additionalProperties", True)
-    return None if rest is False else schema.node.at(rest)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Whether a pattern is found in a name; of patterns that could take for ever, none is."""
-    repeats = sum(pattern.count(mark) for mark in "*+?{")
-    if len(pattern) > 200 or len(name) > 200 or repeats > 1 or _REPEATED_GROUP.search(pattern):
-        return False
-    try:
-        return re.search(pattern, name) is not None
-    except (re.error, RecursionError, OverflowError):
-        return False
-
-
-def _tuple(schema: _Schema) -> list[Node]:
-    tree = schema.node.tree
-    found = tree.get("prefixItems", tree.get("items"))
-    return [schema.node.at(one) for one in found] if isinstance(found, list) else []
-
-
-def _rest_of_items(schema: _Schema) -> Node:
-    tree = schema.node.tree
-    if "prefixItems" in tree or not isinstance(tree.get("items"), list):
-        return schema.node.at(tree.get("items", True))
-    return schema.node.at(tree.get("additionalItems", True))
+def _of_connect(schema: Said) -> bool:
+    return bool(schema.node.tree.get("connect.type") == "bytes")
 
 
 def _greatest_matching(pairs: list[list[int]]) -> int:

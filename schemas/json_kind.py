@@ -17,7 +17,8 @@ import referencing.exceptions
 import referencing.jsonschema
 
 from headrace.schemas.invalid import InvalidSchemaError
-from headrace.schemas.json_compatibility import Node, differences
+from headrace.schemas.json_compatibility import differences
+from headrace.schemas.json_nodes import Node
 from headrace.schemas.references import Resolved
 
 _DRAFT: Final = referencing.jsonschema.DRAFT7

@@ -54,6 +54,13 @@ MAY_FOLLOW = [  # (new, old)
     ({"type": "array", "items": NUMBER}, {"type": "array", "items": INT, "uniqueItems": True}),
     ({"items": [INT, TEXT], "additionalItems": False}, {"items": [INT], "additionalItems": False}),
     ({"not": INT}, {"not": NUMBER}),
+    (TEXT, {"type": "string", "enum": ["a"]}),
+    ({"type": "string", "enum": ["a", "b"]}, {"enum": ["a"], "type": "string"}),
+    ({"type": "number", "multipleOf": 0.1}, {"type": "number", "multipleOf": 0.3}),
+    ({"allOf": [TEXT, {"type": "string"}]}, {"allOf": [TEXT]}),
+    ({**NUMBER, "connect.type": "bytes"}, {**TEXT, "connect.type": "bytes"}),
+    ({"items": [INT], "additionalItems": True}, {"items": [INT, TEXT], "additionalItems": False}),
+    (thing({"a": {"oneOf": [{"type": "null"}, TEXT]}}), thing({"a": TEXT})),
     (LIST, LIST),
 ]  # fmt: skip
 MAY_NOT_FOLLOW = [  # (new, old, where it breaks)
@@ -82,7 +89,12 @@ MAY_NOT_FOLLOW = [  # (new, old, where it breaks)
     ({"type": "array", "maxItems": 3}, {"type": "array"}, "#/maxItems"),
     ({"not": NUMBER}, {"not": INT}, "#/not"),
     (thing({"a": INT}, **{"if": {"required": ["a"]}, "then": False}), thing({"a": INT}), "#"),
-    (thing({}, **{"if": {}, "then": False}), thing({}, **{"if": {}, "then": {}}), "the schemas changed incompatibly"),
+    (thing({}, **{"if": {}, "then": False}), thing({}, **{"if": {}, "then": {}}), "#/if: the condition changed"),
+    ({"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["a", "b"]}, "#/enum: ['b'] was removed"),
+    ({"type": "string", "enum": ["a"]}, TEXT, "#/enum: it was added"),
+    ({"allOf": [NUMBER, TEXT]}, TEXT, "#: type changed from string to allOf"),
+    ({"enum": [True]}, {"enum": [1]}, "#/enum"),
+    ({"type": "number", "multipleOf": 0.3}, {"type": "number", "multipleOf": 0.1}, "#/multipleOf"),
 ]  # fmt: skip
 
 
@@ -106,6 +118,41 @@ def test_what_may_refuse_something_may_not_and_the_place_is_told(new: Any, old: 
 def test_every_schema_may_follow_itself() -> None:
     for tree in (tree for pair in (*MAY_FOLLOW, *MAY_NOT_FOLLOW) for tree in pair[:2]):
         assert problems("FULL", schema(tree), schema(tree)) == []
+
+
+def union_of(kinds: str, **changed: str) -> Any:
+    """Types of a trade, each of which holds any of them."""
+    any_of_them = {"oneOf": [{"$ref": f"#/definitions/{kind}"} for kind in kinds]}
+    types = {kind: open_thing({"id": {"type": changed.get(kind, "string")}, "of": any_of_them}) for kind in kinds}
+    return {"definitions": types, **open_thing({"product": any_of_them})}
+
+
+def test_types_that_hold_one_another_are_compared_whatever_their_number() -> None:
+    many = "ABCDEFGHIJKL"
+    assert problems("FULL", schema(union_of(many)), schema(union_of(many))) == []
+    assert problems("BACKWARD", schema(union_of(many + "M")), schema(union_of(many))) == []
+    assert problems("FORWARD", schema(union_of(many + "M")), schema(union_of(many)))
+    assert problems("BACKWARD", schema(union_of("AB", A="number")), schema(union_of("AB")))
+
+
+def test_a_pair_that_went_together_only_on_the_word_of_one_that_does_not_is_looked_at_again() -> None:
+    def tree(first: str, second: str) -> Any:
+        def holding(kind: str, to: str) -> Any:
+            return open_thing({"id": {"type": kind}, "ref": {"oneOf": [{"$ref": f"#/definitions/{to}"}]}})
+
+        types = {"A": holding(first, "C"), "B": holding(second, "C"), "C": holding("integer", "A")}
+        return {"definitions": types, "oneOf": [{"$ref": "#/definitions/A"}, {"$ref": "#/definitions/B"}]}
+
+    assert problems("BACKWARD", schema(tree("boolean", "number")), schema(tree("integer", "boolean")))
+
+
+def test_a_change_within_a_type_that_holds_itself_is_told_once_with_its_place() -> None:
+    def chain(kind: str) -> Any:
+        return {"definitions": {"node": open_thing({"next": {"$ref": "#/definitions/node"}, "id": {"type": kind}})},
+                **open_thing({"first": {"$ref": "#/definitions/node"}})}  # fmt: skip
+
+    [told] = problems("BACKWARD", schema(chain("string")), schema(chain("integer")))
+    assert "#/properties/first/properties/id: type changed from integer to string" in told
 
 
 @pytest.mark.parametrize(
