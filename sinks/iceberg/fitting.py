@@ -46,7 +46,8 @@ def _take_in(transaction: Transaction, name: str, columns: Iterable[pa.Schema]) 
     for arrow in columns:
         shown = schema.shown_schema(arrow)
         if unlike := schema.unlike(shown, transaction.table_metadata.schema()):
-            raise StorageError(f"iceberg table {name}: files have columns of another kind: {', '.join(unlike)}")
+            remedy = "where it has been landed anew with others, `headrace iceberg drop` it, and the next sync makes it anew"
+            raise StorageError(f"iceberg table {name}: files have columns of another kind: {', '.join(unlike)}; {remedy}")
         with transaction.update_schema() as update:
             update.union_by_name(shown)
     _map_names(transaction, name, {path for arrow in columns for path in schema.left_out(arrow)})

@@ -45,8 +45,8 @@ def offsets(pipeline: Pipeline, topic: str) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def config(pipeline: Pipeline, topic: str) -> LoadConfig:
-    load = {"root": str(pipeline.root), "topics": [topic]}
+def config(pipeline: Pipeline, topic: str, **more: str) -> LoadConfig:
+    load = {"root": str(pipeline.root), "topics": [topic], **more}
     kafka = {"bootstrap.servers": pipeline.bootstrap}
     return LoadConfig.model_validate({"load": load, "kafka": kafka, "registry": pipeline.registry_url})
 
@@ -199,7 +199,7 @@ def land_a_wrong_schema_first(pipeline: Pipeline, topic: str) -> None:
         for subject, kind in ((f"{topic}-value", "int"), (f"{topic}-right", "string"))
     ]
     pipeline.produce(topic, [frame(ids[0], b"\x02")] * 10 + [frame(ids[1], b"\x02y")] * 20 + [b"poison", None])
-    pipeline.load_once(topics=[topic])
+    Loader(config(pipeline, topic), SystemClock(), once=True, landed=str, rewind=None).run(Event())
 
 
 def landed(pipeline: Pipeline, topic: str, *columns: str) -> list[tuple[object, ...]]:
@@ -218,19 +218,24 @@ def test_where_the_first_schema_was_wrong_a_table_is_landed_anew_under_the_colum
     assert (len(landed(pipeline, "mended")), quarantined(pipeline, "mended")) == (10, 22)
     assert main(["quarantine", "list", "mended", "--root", str(pipeline.root)]) == 0
     assert "--rewind mended --to beginning --columns-of" in capsys.readouterr().out
+    iceberg = [str(pipeline.root), "--topic", "mended"]
+    assert main(["iceberg", "sync", *iceberg]) == 0
     part = pipeline.loader("--rewind", "mended", "--to", "beginning", "--columns-of", "0:15", topics=["mended"])
     assert part.start(wait=False).wait() == 0, part.log_tail()
     assert landed(pipeline, "mended", "a") == [(offset, "y") for offset in range(10, 30)]
     assert quarantined(pipeline, "mended") == 12
-    pipeline.load_once(topics=["mended"])
+    Loader(config(pipeline, "mended"), SystemClock(), once=True, landed=str, rewind=None).run(Event())
     is_sound(pipeline, "mended")
+    assert main(["iceberg", "sync", *iceberg]) == 1
+    assert "`headrace iceberg drop` it" in capsys.readouterr().out
+    assert [main(["iceberg", action, *iceberg]) for action in ("drop", "sync")] == [0, 0]
+    assert capsys.readouterr().out.split()[-1] == "20"  # rows
 
 
 def test_landed_anew_with_incompatible_columns_no_row_is_left_out(pipeline: Pipeline) -> None:
     land_a_wrong_schema_first(pipeline, "aside")
-    options = ("--set", "load.incompatible=columns")
-    part = pipeline.loader("--rewind", "aside", "--to", "beginning", "--columns-of", "0:29", *options, topics=["aside"])
-    assert part.start(wait=False).wait() == 0, part.log_tail()
+    aside = config(pipeline, "aside", incompatible="columns")
+    assert rewind_command.rewind(aside, "aside", "beginning", Event(), columns="0:29") == 0
     old = [(offset, None, 1) for offset in range(10)]
     assert landed(pipeline, "aside", "a", "a__2") == old + [(offset, "y", None) for offset in range(10, 30)]
     assert quarantined(pipeline, "aside") == 2
