@@ -1,6 +1,7 @@
 """A real HDFS on free loopback ports: NameNode and DataNodes as processes, from the jars that `make peers` fetches."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +21,8 @@ log4j.appender.A=org.apache.log4j.ConsoleAppender
 log4j.appender.A.layout=org.apache.log4j.PatternLayout
 log4j.appender.A.layout.ConversionPattern=%d %p %c{1}: %m%n
 """
+
+_formatted: list[Path] = []
 
 
 def is_installed() -> bool:
@@ -75,14 +78,25 @@ class Hdfs:
     def start(self) -> "Hdfs":
         """Format the NameNode's directory, if it is new, and return when files can be written."""
         if not (self.directory / "name").exists():
-            command = self._command(self.conf, NAME_NODE, "-format", "-nonInteractive")
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-            assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+            self.format(self.directory / "name")
         self.start_name_node(wait=False)
         for name in self._data_nodes:
             self.start_data_node(name)
         self.wait_until_ready()
         return self
+
+    def format(self, name: Path) -> None:
+        """Make a NameNode's directory; Hadoop is asked for one in a session, the others are copies of it."""
+        if not _formatted:
+            fresh, conf = self.directory / "formatted", self.directory / "conf-format"
+            shutil.copytree(self.conf, conf)
+            write(conf / "core-site.xml", {"fs.defaultFS": self.url})
+            write(conf / "hdfs-site.xml", {"dfs.namenode.name.dir": str(fresh)})
+            command = self._command(conf, NAME_NODE, "-format", "-nonInteractive")
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+            _formatted.append(fresh)
+        shutil.copytree(_formatted[0], name)
 
     def start_name_node(self, *, wait: bool = True) -> None:
         self._start("name-node", self.conf, NAME_NODE)
@@ -125,6 +139,10 @@ class Hdfs:
         except (OSError, RuntimeError):
             return False
         return True
+
+    def hang(self, name: str) -> None:
+        """SIGSTOP; its kernel goes on taking connections and requests. One that was active must not go on when another is."""
+        self._processes[name].send_signal(signal.SIGSTOP)
 
     def kill(self, name: str) -> None:
         """kill -9 of `name-node` or `data-N`."""

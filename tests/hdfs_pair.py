@@ -17,8 +17,11 @@ _ADMIN = "org.apache.hadoop.hdfs.tools.DFSHAAdmin"
 class HdfsPair(hdfs.Hdfs):
     """NameNodes `nn1`, active once started, and `nn2`; one DataNode.
 
-    Clients need `environment`; they give up a NameNode that is away at once, and the pair after two rounds.
+    Clients need `environment`; they give up a NameNode that is away at once, one that hangs after `PATIENCE_MS`, and Hadoop's
+    own client the pair after two rounds.
     """
+
+    PATIENCE_MS = 3000
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -45,7 +48,12 @@ class HdfsPair(hdfs.Hdfs):
             self._ports[name] = free_port()
             self._site[f"dfs.namenode.rpc-address.{NAME_SERVICE}.{name}"] = f"127.0.0.1:{self._ports[name]}"
             self._site[f"dfs.namenode.http-address.{NAME_SERVICE}.{name}"] = f"127.0.0.1:{free_port()}"
-        hdfs.write(self.conf / "core-site.xml", {"fs.defaultFS": self.url, "ipc.client.connect.max.retries": "0"})
+        core = {
+            "fs.defaultFS": self.url,
+            "ipc.client.connect.max.retries": "0",
+            "ipc.client.rpc-timeout.ms": str(self.PATIENCE_MS),
+        }
+        hdfs.write(self.conf / "core-site.xml", core)
         hdfs.write(self.conf / "hdfs-site.xml", self._site)
 
     def start(self) -> "HdfsPair":
@@ -53,15 +61,20 @@ class HdfsPair(hdfs.Hdfs):
             shutil.copytree(self.conf, self._conf_of(name))
             own = {"dfs.ha.namenode.id": name, "dfs.namenode.name.dir": str(self.directory / name)}
             hdfs.write(self._conf_of(name) / "hdfs-site.xml", {**self._site, **own})
-        (self.directory / "shared").mkdir()
-        self._run(self._conf_of("nn1"), hdfs.NAME_NODE, "-format", "-nonInteractive")
-        shutil.copytree(self.directory / "nn1", self.directory / "nn2")  # all that -bootstrapStandby does
+            self.format(self.directory / name)  # the second as by -bootstrapStandby
+        shared = self.directory / "shared/current"
+        shared.mkdir(parents=True)
+        shutil.copy(self.directory / "nn1/current/VERSION", shared)
         for name in ("nn1", "nn2"):
-            self._start(name, self._conf_of(name), hdfs.NAME_NODE)
+            self.start_one(name)
         self.start_data_node("data-0")
         self.make_active("nn1")
         self.wait_until_ready()
         return self
+
+    def start_one(self, name: str) -> None:
+        """As the standby; see `make_active`."""
+        self._start(name, self._conf_of(name), hdfs.NAME_NODE)
 
     def _conf_of(self, name: str) -> Path:
         return self.directory / f"conf-{name}"

@@ -1,4 +1,4 @@
-"""The two clients of HDFS: hdfs-native, which needs no Java and is the default, and libhdfs by pyarrow, the site's own Hadoop.
+"""The two clients of HDFS: hdfs-native (native_client.py), the default, and libhdfs by pyarrow, the site's own Hadoop.
 
 Both read the site's core-site.xml and hdfs-site.xml (HADOOP_CONF_DIR, or HADOOP_HOME/etc/hadoop): name services and their
 fail-over, Kerberos, wire encryption. docs/stores.md says what each can do.
@@ -14,10 +14,12 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from headrace.errors import UsageError
+from headrace.sinks.stores import hdfs_site
 from headrace.sinks.stores.buffered import buffered
 from headrace.sinks.stores.hdfs import HdfsRoot
 from headrace.sinks.stores.hdfs_client import HdfsClient, Readable, Status, WatchedClient
 from headrace.sinks.stores.hdfs_inodes import Inodes
+from headrace.sinks.stores.native_client import NativeClient
 from headrace.sinks.stores.watch import Watch
 
 PIECE_BYTES: Final = 1 << 20
@@ -48,47 +50,6 @@ def connect(url: str, spool: str | None, watch: Watch) -> HdfsRoot:
     return HdfsRoot(plain + (f"?client={kind}" if kind != "native" else ""), WatchedClient(client, watch), parts.path, spool)
 
 
-class NativeClient:
-    """hdfs-native: the protocols of HDFS in Rust."""
-
-    def __init__(self, name_node: str) -> None:
-        import hdfs_native
-
-        self._client = hdfs_native.Client(name_node or None)
-
-    def status(self, path: str) -> Status:
-        return _native_status(self._client.get_file_info(path))
-
-    def list(self, directory: str, *, recursive: bool) -> Iterator[Status]:
-        return map(_native_status, self._client.list_status(directory, recursive))
-
-    def open(self, path: str) -> BufferedReader:
-        return buffered(self._client.read(path))
-
-    def write(self, path: str, data: Readable) -> None:
-        writer = self._client.create(path)
-        while piece := data.read(PIECE_BYTES):
-            writer.write(piece)
-        writer.close()
-
-    def make_directory(self, path: str) -> None:
-        self._client.mkdirs(path, create_parent=True)
-
-    def rename(self, source: str, target: str) -> None:
-        self._client.rename(source, target)
-
-    def delete(self, path: str) -> bool:
-        return self._client.delete(path)
-
-    def rename_stamped(self, source: str, target: str, now_ms: int) -> None:
-        self._client.set_times(source, now_ms, now_ms)
-        self._client.rename(source, target)
-
-
-def _native_status(found: Any) -> Status:
-    return Status(found.path, found.length, found.modification_time, found.isdir)
-
-
 class LibhdfsClient:
     """libhdfs by pyarrow: Hadoop's own client in a JVM inside this process.
 
@@ -99,17 +60,20 @@ class LibhdfsClient:
     def __init__(self, name_node: str) -> None:
         from pyarrow import fs
 
-        self._fs, self._kinds, self._selector = _libhdfs(name_node or "default"), fs.FileType, fs.FileSelector
-        self._direct = _Libhdfs(name_node or "default")  # finds the JVM that pyarrow has loaded
+        settings = hdfs_site.bounds(hdfs_site.settings())
+        self._fs, self._kinds, self._selector = _libhdfs(name_node, settings), fs.FileType, fs.FileSelector
+        self._direct = _Libhdfs(name_node or "default", settings)  # finds the JVM that pyarrow has loaded
 
     def inodes(self) -> Inodes:
         """Names of files that outlive their moves, for this thread."""
         return self._direct.inodes()
 
     def status(self, path: str) -> Status:
+        if not self._direct.exists(path):  # to pyarrow every error is an absent file
+            raise FileNotFoundError(path)
         (info,) = self._fs.get_file_info([path])
         if info.type == self._kinds.NotFound:
-            raise OSError(f"{path}: HDFS has not said what it is") if self._direct.exists(path) else FileNotFoundError(path)
+            raise OSError(f"{path}: HDFS has not said what it is")
         return self._status(info)
 
     def _status(self, info: Any) -> Status:
@@ -153,13 +117,16 @@ class LibhdfsClient:
 class _Libhdfs:
     """The C functions that pyarrow has no equal of (hdfs.h of Hadoop). All raise OSError."""
 
-    def __init__(self, name_node: str) -> None:
+    def __init__(self, name_node: str, settings: dict[str, str]) -> None:
         self._c = ctypes.CDLL(str(Path(os.environ.get("ARROW_LIBHDFS_DIR", "")) / "libhdfs.so"), use_errno=True)
         for function in ("hdfsNewBuilder", "hdfsBuilderConnect"):
             getattr(self._c, function).restype = ctypes.c_void_p
         builder = ctypes.c_void_p(self._c.hdfsNewBuilder())
-        name = name_node.encode()  # libhdfs keeps the pointer until it has connected
+        name = name_node.encode()  # libhdfs keeps the pointers until it has connected
+        told = [(key.encode(), value.encode()) for key, value in settings.items()]
         self._c.hdfsBuilderSetNameNode(builder, name)
+        for key, value in told:
+            self._c.hdfsBuilderConfSetStr(builder, key, value)
         self._fs = ctypes.c_void_p(self._c.hdfsBuilderConnect(builder))
         if not self._fs:
             raise OSError(f"libhdfs cannot connect to {name_node}")
@@ -168,7 +135,7 @@ class _Libhdfs:
         return Inodes(self._c, self._fs)
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file or directory. To pyarrow every error is an absent file, a NameNode that hangs too."""
+        """Whether there is such a file or directory."""
         if self._c.hdfsExists(self._fs, path.encode()) == 0:
             return True
         if ctypes.get_errno() != errno.ENOENT:
@@ -197,7 +164,7 @@ class _Libhdfs:
         return OSError(number, f"{what}: {os.strerror(number) if is_known else 'Hadoop has said why on the standard error'}")
 
 
-def _libhdfs(name_node: str) -> Any:
+def _libhdfs(name_node: str, settings: dict[str, str]) -> Any:
     from pyarrow import fs
 
     if "CLASSPATH" not in os.environ:
@@ -205,7 +172,9 @@ def _libhdfs(name_node: str) -> Any:
     options = os.environ.get("LIBHDFS_OPTS", "").split()
     if _LEAVE_SIGNALS not in options:
         os.environ["LIBHDFS_OPTS"] = " ".join([*options, _LEAVE_SIGNALS])
-    return fs.HadoopFileSystem.from_uri(name_node) if name_node != "default" else fs.HadoopFileSystem("default")
+    where = urlsplit(name_node)
+    host = f"hdfs://{where.netloc.rpartition(':')[0] or where.netloc}" if name_node else "default"
+    return fs.HadoopFileSystem(host, where.port or 0, extra_conf=settings)
 
 
 _CLIENTS: Final[dict[str, Callable[[str], HdfsClient]]] = {"native": NativeClient, "libhdfs": LibhdfsClient}

@@ -1,9 +1,9 @@
 """Loaders, a compactor, an expirer, a rewinder and sweepers on one table, interleaved operation by operation by one seed.
 
 What may happen: a process dies at any operation, or sleeps for minutes or weeks; the store refuses an operation; the answer to
-a put is lost, before or after
-it took effect, or it takes effect hours later; a list that runs while others put shows some of it; the power fails; the topic
-is deleted and created again. What may not, since no protocol could stand it: a process that sleeps for days between
+a put is lost, before or after it took effect, or it takes effect hours later; on HDFS so may a move or a delete that was said
+to have failed (a NameNode that hung); a list that runs while others put shows some of it; the power fails; the topic is
+deleted and created again. What may not, since no protocol could stand it: a process that sleeps for days between
 looking at the clock and its put (landing.md: time bounds, generous and few).
 """
 
@@ -99,7 +99,7 @@ class World:
     """Where Iceberg tables over this one hold leases: in `names.SHOWN`, as on object stores, or `names.HELD`, as on HDFS."""
     store: SimStore = field(default_factory=SimStore)
     processes: list[Process] = field(default_factory=list)
-    late: list[tuple[int, PutIfAbsent]] = field(default_factory=list)
+    late: list[tuple[int, PutIfAbsent | Move | Delete]] = field(default_factory=list)
     lives: int = 1
     ever_removed: set[str] = field(default_factory=set)
     """Files that a record has taken out, or that were live in a generation when it was closed."""
@@ -116,6 +116,7 @@ class World:
         self.old: dict[str, Topic] = {}
         self.columns_of: dict[str, dict[str, str]] = {}
         self.taste = random.Random(self.rng.getstate()[1][0])  # apart, so that columns change no seed's other choices
+        self.delays = random.Random(self.rng.getstate()[1][1])
         self.names = 0
         self.group = Group(self.taste)
         self.shown = None if self.shown_in is None else Shown(self.store, self.shown_in)
@@ -342,10 +343,9 @@ class World:
         self.store.clock_ms += rng.choice([1, 50, 2000])
         if self.shown is not None:
             self.shown.note_time()
-        for due, put in [item for item in self.late if item[0] <= self.store.clock_ms]:
-            self.late.remove((due, put))
-            self.store.put_if_absent(put.path, put.data)
-            self._note_closed(put)
+        for due, operation in [item for item in self.late if item[0] <= self.store.clock_ms]:
+            self.late.remove((due, operation))
+            self._take_effect(operation)
         if not self.calm:
             self._accident()
         if self.group.members:
@@ -355,6 +355,25 @@ class World:
             self.store.clock_ms = min(process.sleeps_until_ms for process in self.processes)
             return
         self._run(rng.choice(ready))
+
+    def _is_left_behind(self, operation: Any) -> bool:
+        if self.calm or not isinstance(operation, Move | Delete) or self.delays.random() >= 0.03:
+            return False
+        self.late.append((self.store.clock_ms + self.delays.randint(1, 6 * HOUR), operation))
+        return True
+
+    def _take_effect(self, late: PutIfAbsent | Move | Delete) -> None:
+        """What nobody waits for any more; a store refuses to move over another file."""
+        match late:
+            case PutIfAbsent(path, data):
+                self.store.put_if_absent(path, data)
+                self._note_closed(late)
+            case Move(((source, target), *_)):
+                if target not in self.store.files:
+                    self.store.move(source, target)
+            case Delete((path, *_)):
+                self._note(path)
+                self.store.delete(path)
 
     def _run(self, process: Process) -> None:
         if process.pending is None:
@@ -373,6 +392,9 @@ class World:
             process.must_hurry = isinstance(process.pending, PutIfAbsent)
         else:
             looked_at_clock = isinstance(process.pending, Now)
+            if self.shown_in == names.HELD and self._is_left_behind(process.pending):
+                process.fails, process.pending = True, None
+                return
             if not self.calm and not looked_at_clock and self.rng.random() < 0.004:  # it has not happened, and never will
                 process.fails, process.pending = True, None
                 return
