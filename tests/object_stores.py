@@ -1,7 +1,7 @@
 """Object stores as processes on free loopback ports, each with one empty bucket `landed`; stopped by process id.
 
-moto (PyPI) and versitygw (Go) speak S3, Azurite (npm) Azure. `make peers` fetches all but moto. For Google Cloud Storage there
-is none: fake-gcs-server refuses the plain PUT of the XML interface, which obstore uses.
+moto (PyPI) and versitygw (Go) speak S3, Azurite (npm) Azure, fake-gcs-server (Go) the JSON interface of Google Cloud Storage.
+`make peers` fetches all but moto.
 """
 
 import base64
@@ -159,4 +159,30 @@ class Azurite(ObjectStoreServer):
         assert self.request("PUT", f"/{_AZURE_ACCOUNT}/{BUCKET}?restype=container", b"", headers) == 201
 
 
-SERVERS: Final = {server.kind: server for server in (Moto, VersityGateway, Azurite)}
+class FakeGcs(ObjectStoreServer):
+    """In memory: what it writes to a disk it writes in two steps, and can no longer list after it was killed between them."""
+
+    kind = "fake-gcs-server"
+    environment: Mapping[str, str] = {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:1"}  # no credentials; roots name the server
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return (PEERS / "bin" / "fake-gcs-server").exists()
+
+    @property
+    def url(self) -> str:
+        return f"gs://{BUCKET}/tables?endpoint=http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """The URL is where clients are told to go on with what they upload in parts; the folder has the first buckets."""
+        url, buckets = f"http://127.0.0.1:{self.port}", self.directory / "buckets"
+        (buckets / BUCKET).mkdir(parents=True, exist_ok=True)
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port), "-external-url", url]
+        binary = str(PEERS / "bin" / "fake-gcs-server")
+        return [binary, *options, "-log-level", "error", "-backend", "memory", "-data", str(buckets)]
+
+    def make_bucket(self) -> None:
+        """It is there, as the folder is."""
+
+
+SERVERS: Final = {server.kind: server for server in (Moto, VersityGateway, Azurite, FakeGcs)}

@@ -8,19 +8,21 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>a conflicting operation is under way</Message></Error>"
+_REFUSED = b"<Error><Code>AccessDenied</Code><Message>access denied</Message></Error>"
 
 
 class Fate(Enum):
     """What becomes of a request.
 
-    CONFLICT: S3's 409 for a conditional put beside another, which has not happened. HANG: it is neither passed on nor answered,
-    as long as the proxy lives.
+    CONFLICT: S3's 409 for a conditional put beside another, which has not happened. REFUSE: 403. HANG: it is neither passed on
+    nor answered, as long as the proxy lives.
     """
 
     PASS = "pass"
     LOSE_REQUEST = "lose request"
     LOSE_ANSWER = "lose answer"
     CONFLICT = "conflict"
+    REFUSE = "refuse"
     HANG = "hang"
 
 
@@ -31,11 +33,13 @@ class Request:
     method: str
     path: str
     headers: dict[str, str]
+    body: bytes
 
     @property
     def is_commit(self) -> bool:
-        """Whether it puts a record of a table's log."""
-        return self.method == "PUT" and "/_headrace/log/" in self.path
+        """Whether it puts a record of a table's log; Google's JSON interface has its name in the body."""
+        named = self.path.encode() if self.method == "PUT" else self.body[:1000] if self.method == "POST" else b""
+        return b"/_headrace/log/" in named
 
 
 class StoreProxy:
@@ -53,17 +57,18 @@ class StoreProxy:
 
             def _relay(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.command, self.path, dict(self.headers.items()))
+                request = Request(self.command, self.path, dict(self.headers.items()), body)
                 fate = proxy.rule(request)
                 proxy.fates.append(fate)
                 if fate is Fate.HANG:
                     proxy._is_over.wait()
                     self.close_connection = True
                     return
-                if fate is Fate.CONFLICT:
-                    self._answer(409, {"Content-Length": str(len(_CONFLICT))}, _CONFLICT)
+                if fate in (Fate.CONFLICT, Fate.REFUSE):
+                    status, said = (409, _CONFLICT) if fate is Fate.CONFLICT else (403, _REFUSED)
+                    self._answer(status, {"Content-Length": str(len(said))}, said)
                     return
-                answer = None if fate is Fate.LOSE_REQUEST else proxy._passed(store_port, request, body)
+                answer = None if fate is Fate.LOSE_REQUEST else proxy._passed(store_port, request)
                 if answer is None or fate is Fate.LOSE_ANSWER:
                     self.close_connection = True
                     return
@@ -87,13 +92,13 @@ class StoreProxy:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @staticmethod
-    def _passed(port: int, request: Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _passed(port: int, request: Request) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers.items():
                 connection.putheader(name, value)
-            connection.endheaders(body)
+            connection.endheaders(request.body)
             answer = connection.getresponse()
             headers = {
                 name: value for name, value in answer.getheaders() if name.lower() not in ("transfer-encoding", "connection")

@@ -37,20 +37,20 @@ _AZURE: Final = _Provider(
     ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"),
     "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID",
 )
-_GOOGLE: Final = _Provider(
-    ("/computeMetadata/",),
-    ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "set GOOGLE_SERVICE_ACCOUNT to the file of a service account's key, or run gcloud auth application-default login",
-)
-_BY_SCHEME: Final = {"s3": _AMAZON, "abfs": _AZURE, "abfss": _AZURE, "gs": _GOOGLE}
+_BY_SCHEME: Final = {"s3": _AMAZON, "abfs": _AZURE, "abfss": _AZURE}
+
+
+def none(remedy: str) -> str:
+    """What is said where there are none."""
+    return f"no credentials in the environment, and this machine has no role: {remedy}"
 
 
 def remedy(error: BaseException) -> str | None:
     """What to set, if obstore found no credentials in the environment, and the machine gave none; else None."""
     said = str(error)
-    for provider in (_AMAZON, _AZURE, _GOOGLE):
+    for provider in (_AMAZON, _AZURE):
         if any(part in said for part in provider.asks):
-            return f"no credentials in the environment, and this machine has no role: {provider.remedy}"
+            return none(provider.remedy)
     return None
 
 

@@ -33,7 +33,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         yield running
 
 
-@pytest.fixture(params=["hdfs-native", "versitygw"])
+@pytest.fixture(params=["hdfs-native", "versitygw", "fake-gcs-server"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -1,4 +1,4 @@
-"""SQL over tables on HDFS and on S3: read where they lie, the columns and hours that a statement needs."""
+"""SQL over tables on HDFS, S3 and Google's store: read where they lie, the columns and hours that a statement needs."""
 
 import random
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def rows(root: str, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in reader.read_all().to_pylist()]
 
 
-@pytest.mark.parametrize("kind", ["hdfs-native", "versitygw"])
+@pytest.mark.parametrize("kind", ["hdfs-native", "versitygw", "fake-gcs-server"])
 def test_tables_elsewhere_are_asked_as_those_here(kind: str, new_root: Callable[[str], str], tmp_path: Path) -> None:
     url = new_root(kind)
     land(url, tmp_path, 50)

@@ -1,4 +1,4 @@
-"""Loaders that race for one table on HDFS and on S3, paused and killed meanwhile: other readers find every offset once."""
+"""Loaders that race for one table on HDFS, S3 and Google's store, paused and killed: other readers find every offset once."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.integration.sinks.pipeline import Pipeline
 ROUNDS, CHUNKS, CHUNK = 2, 6, 20
 
 
-@pytest.mark.parametrize("kind", ["hdfs-native", "versitygw"])
+@pytest.mark.parametrize("kind", ["hdfs-native", "versitygw", "fake-gcs-server"])
 def test_loaders_that_race_are_paused_and_are_killed_land_every_offset_once(
     kind: str, new_root: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -57,7 +57,7 @@ def produce(pipeline: Pipeline) -> None:
 
 
 def seen_by_others(url: str) -> Counter[tuple[int, int]]:
-    """How often each (partition, offset) is in the files: on HDFS in those of the directories, on S3 in those the log names."""
+    """How often each (partition, offset) is in the files: on HDFS in those of its directories, else in those the log names."""
     if url.startswith("hdfs"):
         import hdfs_native
 
@@ -65,9 +65,13 @@ def seen_by_others(url: str) -> Counter[tuple[int, int]]:
         found = [file.path for file in client.list_status(root, recursive=True) if not file.isdir]
         files = [client.read(path).read() for path in found if path.startswith(f"{root}/dt=")]
     else:
-        s3 = fs.S3FileSystem(endpoint_override=url.partition("endpoint=")[2].partition("&")[0], region="us-east-1")
-        paths = [file.path.removeprefix("s3://") for file in snapshot(url, "blobs").files]
-        files = [s3.open_input_file(path).read() for path in paths]
+        server = url.partition("endpoint=http://")[2].partition("&")[0]
+        if url.startswith("s3"):
+            store = fs.S3FileSystem(endpoint_override=server, scheme="http", region="us-east-1")
+        else:
+            store = fs.GcsFileSystem(endpoint_override=server, scheme="http", anonymous=True)
+        paths = [file.path.partition("://")[2] for file in snapshot(url, "blobs").files]
+        files = [store.open_input_file(path).read() for path in paths]
     seen: Counter[tuple[int, int]] = Counter()
     for data in files:
         seen.update(pl.read_parquet(data, columns=["_partition", "_offset"]).select("_partition", "_offset").iter_rows())

@@ -12,6 +12,7 @@ import pytest
 
 from headrace import cli
 from headrace.clock import SystemClock
+from headrace.errors import StorageError
 from headrace.sinks.check import check_root
 from headrace.sinks.config import LoadConfig
 from headrace.sinks.loader import Loader
@@ -70,7 +71,7 @@ def test_a_store_that_knows_no_conditional_put_is_refused(proxied: Proxied, pipe
     assert "its second put of one name was not refused: without a conditional put (If-None-Match)" in loader.log_tail()
 
 
-@pytest.mark.parametrize("kind", ["moto", "versitygw", "azurite"])
+@pytest.mark.parametrize("kind", ["moto", "versitygw", "azurite", "fake-gcs-server"])
 @pytest.mark.parametrize(
     "fates", [(Fate.LOSE_ANSWER,), (Fate.LOSE_REQUEST,), (Fate.CONFLICT, Fate.CONFLICT), (Fate.CONFLICT, Fate.LOSE_ANSWER)]
 )
@@ -86,6 +87,18 @@ def test_a_put_that_was_not_answered_or_met_a_conflict_is_put_until_it_is_known_
     assert answers[-1] is (Put.EXISTS if Fate.LOSE_ANSWER in fates else Put.CREATED)
     assert store.get((path,)) == (b"mine",)
     assert store.put_if_absent(path, b"another's") is Put.EXISTS
+
+
+@pytest.mark.parametrize("kind", ["versitygw", "azurite", "fake-gcs-server"])
+def test_a_put_that_is_refused_after_one_that_was_not_answered_may_have_happened(proxied: Proxied, kind: str) -> None:
+    url, proxy = proxied(kind)
+    store, path = open_root(url).table("table"), "_headrace/log/g000001/0.json"
+    proxy.rule = commits(Fate.REFUSE)
+    with pytest.raises(StorageError):
+        store.put_if_absent(path, b"mine")
+    proxy.rule = commits(Fate.LOSE_ANSWER, *[Fate.REFUSE] * 5)
+    assert store.put_if_absent(path, b"mine") is Put.UNKNOWN
+    assert store.get((path,)) == (b"mine",)
 
 
 def is_landed_once(url: str, topics: list[str], each: int) -> None:
@@ -105,7 +118,7 @@ def test_answers_lost_and_conflicts_met_while_landing_neither_lose_nor_repeat_ro
     for _ in range(4):
         pipeline.produce("shaky", (b"%d" % n for n in range(100)))
         Loader(LoadConfig.model_validate(body), SystemClock(), once=True, landed=str, rewind=None).run(Event())
-    assert set(proxy.fates) == set(Fate) - {Fate.HANG}
+    assert set(proxy.fates) == set(Fate) - {Fate.HANG, Fate.REFUSE}
     is_landed_once(url, ["shaky"], 400)
 
 
@@ -132,15 +145,15 @@ def test_a_loader_whose_put_is_never_answered_ends_when_asked_and_its_rows_land_
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores that are reached from now on are given half a second to answer."""
     monkeypatch.setattr(objects, "ANSWER", timedelta(seconds=0.5))
-    monkeypatch.setitem(objects.RETRIES, "retry_timeout", objects.ANSWER)
 
 
 @pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("kind", ["moto", "fake-gcs-server"])
 @pytest.mark.parametrize("command", [["files", "orders", "--root"], ["check"], ["compact", "--root"], ["expire", "--root"]])
 def test_a_command_beside_a_store_that_hangs_says_so_after_one_request(
-    command: list[str], proxied: Proxied, capsys: pytest.CaptureFixture[str]
+    command: list[str], kind: str, proxied: Proxied, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url, proxy = proxied("moto")
+    url, proxy = proxied(kind)
     proxy.rule = lambda _: Fate.HANG
     options = ["--older-than", "1d"] if command[0] == "expire" else []
     assert cli.main([*command, url, *options]) == 1
@@ -149,11 +162,12 @@ def test_a_command_beside_a_store_that_hangs_says_so_after_one_request(
 
 
 @pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("kind", ["versitygw", "fake-gcs-server"])
 def test_a_loader_beside_a_store_that_hangs_ends_and_its_rows_land_at_the_next_start(
-    proxied: Proxied, pipeline: Pipeline
+    kind: str, proxied: Proxied, pipeline: Pipeline
 ) -> None:
-    url, proxy = proxied("versitygw")
-    topics = ["hanging-1", "hanging-2", "hanging-3"]
+    url, proxy = proxied(kind)
+    topics = [f"hanging-{kind}-{number}" for number in (1, 2, 3)]
     for topic in topics:
         pipeline.create_topic(topic)
         pipeline.produce(topic, (b"%d" % n for n in range(100)))
