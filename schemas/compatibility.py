@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from headrace.schemas.kinds import Parsed
 
 DEFAULT_LEVEL: Final = "BACKWARD"
-LEVELS: Final = ("NONE", *(name + kind for name in ("BACKWARD", "FORWARD", "FULL") for kind in ("", "_TRANSITIVE")))
+LEVELS: Final = ("NONE", *(name + kind for kind in ("", "_TRANSITIVE") for name in ("BACKWARD", "FORWARD", "FULL")))
 LENIENT: Final = "LENIENT"
 POLICIES: Final = ("STRICT", LENIENT)  # of JSON Schemas alone: whether an open content model may have held anything
 T = TypeVar("T")

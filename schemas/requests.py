@@ -75,7 +75,7 @@ def named_subject(request: web.Request, subject: str, *, may_be_context: bool = 
             raise InvalidNameError(f"{GLOBAL_CONTEXT} has no subjects")
         return found
     except InvalidNameError as error:
-        raise RestError(422, 42208, str(error)) from error
+        raise RestError(422, 42208, f"The specified subject '{subject[:100]}' is not a valid. {error}") from error
 
 
 def scope_of(request: web.Request) -> str | None:

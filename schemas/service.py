@@ -59,7 +59,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         response = _error(error.status, error.status, f"HTTP {error.status} {error.reason}")
         if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+            response = web.Response() if request.method == "OPTIONS" else response
+            response.headers["Allow"] = f"{error.headers['Allow']},OPTIONS"
     except ConnectionError:  # nobody hears it
         response = _error(400, 400, "the client went away")
     except Exception:  # the supervisor of handlers: one request fails, the registry goes on

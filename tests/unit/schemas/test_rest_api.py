@@ -234,6 +234,37 @@ def test_what_is_not_there_is_refused_with_its_own_code(method: str, path: str, 
     serve(scenario)
 
 
+def test_a_path_says_what_may_be_asked_of_it() -> None:
+    async def scenario(api: Api) -> None:
+        for path, allowed in (
+            ("/subjects", "GET,HEAD"),
+            ("/subjects/s/versions/", "GET,HEAD,POST"),
+            ("/config", "DELETE,GET,HEAD,PUT"),
+        ):
+            async with api.client.options(path) as response:
+                assert (response.status, response.headers["Allow"]) == (200, f"{allowed},OPTIONS")
+            async with api.client.patch(path) as response:
+                assert (response.status, response.headers["Allow"]) == (405, f"{allowed},OPTIONS")
+        async with api.client.options("/nothing") as response:
+            assert response.status == 404
+
+    serve(scenario)
+
+
+def test_what_is_wrong_is_said_in_confluents_words() -> None:
+    async def scenario(api: Api) -> None:
+        levels = "none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive"
+        for method, path, body, message in (
+            ("PUT", "/config", {"compatibility": "EVER"}, f"Invalid compatibility level. Valid values are {levels}"),
+            ("GET", "/subjects/a%0Ab/versions", None, "The specified subject 'a\nb' is not a valid."),
+            ("GET", "/subjects/s/versions/x", None,
+             "The specified version 'x' is not a valid version id. Allowed values are between [1, 2^31-1] and the string"),
+        ):  # fmt: skip
+            assert (await api(method, path, body))[1]["message"].startswith(message)
+
+    serve(scenario)
+
+
 @pytest.mark.parametrize("references", [1, "foo", False, {"a": True}, [7], [{"name": "a", "subject": "b", "version": "1"}]])
 def test_references_that_are_none_make_a_bad_request(references: object) -> None:
     async def scenario(api: Api) -> None:
