@@ -23,7 +23,7 @@ from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.registered import Input, Schemas
 from headrace.sinks.repeats import Repeats, has_identity
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
 from headrace.sinks.table.store import Store
 from headrace.sinks.values import Decoded, decode
 
@@ -234,21 +234,17 @@ class Attempt:
         self._buckets.discard()
         self._quarantine.discard()
 
-    @property
-    def closed_files(self) -> tuple[DataFile, ...]:
-        """Files that are finished already: the commit protocol's to delete."""
-        return self._buckets.closed
-
-    @property
-    def closed_quarantine(self) -> Quarantine | None:
-        """The quarantine file if it is finished already: the commit protocol's to delete."""
-        return self._quarantine.closed
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """(rows, quarantined, duplicates) so far."""
-        every = self._progress.values()
-        return sum(p.rows for p in every), sum(p.quarantined for p in every), sum(p.duplicates for p in every)
+    def so_far(self) -> CommitRecord:
+        """A record that names the files that are finished: the commit protocol's to delete."""
+        return CommitRecord(
+            "load",
+            self.name,
+            "",
+            0,
+            add=self._buckets.closed,
+            quarantine=self._quarantine.closed,
+            generation=self._fold.generation,
+        )
 
 
 def _landed_range(partition: int, progress: Progress) -> LandedRange:

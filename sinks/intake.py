@@ -48,7 +48,7 @@ class Intake:
         if not is_taken:
             self._landing.start_over(table, "another loader has landed since")
         elif table.loader.is_blocked:
-            self._reading.end(table.loader.topic, table.loader.partitions)
+            self._reading.end(table.loader.topic, table.loader.tenure.partitions)
 
     def _cause(self, table: LandingTable) -> Callable[[int, int], str]:
         return partial(self._lookout.cause, table.loader.topic)
@@ -71,7 +71,7 @@ class Intake:
         self._landing.commit(table)
         if table.reads(partition):
             self._reading.end(table.loader.topic, [partition])
-            table.loader.end(partition)
+            table.loader.tenure.end(partition)
 
     def retry_waiting(self, now_ms: MonotonicMs) -> None:
         """Ask the registry again for what records wait for, once a second.
@@ -98,5 +98,5 @@ class Intake:
         loader.take_waiting(self._cause(table))
         if not loader.is_blocked:
             self._reading.begin_again(
-                loader.topic, {partition: loader.next_offset(partition) for partition in loader.partitions}
+                loader.topic, {partition: loader.next_offset(partition) for partition in loader.tenure.partitions}
             )

@@ -1,11 +1,11 @@
 """The tables that are being landed: their commits, and what becomes of one of them when something fails."""
 
 import logging
-import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
 from headrace.clock import Clock
 from headrace.errors import CorruptError, HeadraceError, PeerError, TableError
@@ -14,7 +14,9 @@ from headrace.sinks.lookout import Lookout, Question
 from headrace.sinks.reading import Reading
 from headrace.sinks.recovery import STORE_REST_MS, is_of_peers, is_of_store, said
 from headrace.sinks.stores.roots import Root, answers
+from headrace.sinks.table.store import Verify
 from headrace.sinks.table_loader import TableLoader
+from headrace.sinks.tenure import Ended, Failed, Steps, StopReading, as_steps
 from headrace.sinks.topics import Topic, Where
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,11 @@ class LandingTable:
 
     loader: TableLoader
     topic: Topic
-    rest_until_ms: int = 0
-    is_open: bool = False
     misses: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.loader.tenure.is_open
 
     @property
     def has_ended(self) -> bool:
@@ -42,11 +46,11 @@ class LandingTable:
 
     def may_open(self, now_ms: int) -> bool:
         """Whether it is open, or its rest is over."""
-        return self.is_open or (self.rest_until_ms <= now_ms and not self.loader.recovery.is_left)
+        return self.is_open or (self.loader.tenure.rest_until_ms <= now_ms and not self.loader.recovery.is_left)
 
     def reads(self, partition: int) -> bool:
         """Whether a partition is being read."""
-        return self.is_open and partition in self.loader.partitions
+        return self.is_open and partition in self.loader.tenure.partitions
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class Landing:
     _store_rests_until_ms: int = 0
     _has_failed_at_end: bool = False
     """Whether the store has failed since `stop`; for good, as one that does not answer takes longer to fail than any rest."""
+
     _left: list[tuple[str, Exception]] = field(default_factory=list)
     """With `once`: tables that have failed, by what is to be said of them."""
 
@@ -79,36 +84,39 @@ class Landing:
         Raises:
             HeadraceError: with `once`, what concerns all tables.
         """
-        if self.stop.is_set() and (self._has_failed_at_end or self.clock.monotonic_ms() < self._store_rests_until_ms):
-            self._drop(table)
-            return
-        try:
-            work()
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the supervisor of tables
-            self._on_failure(table, error)
+        self._guarded(table, as_steps(work))
 
-    def _on_failure(self, table: LandingTable, error: Exception) -> None:
+    def _guarded(self, table: LandingTable, work: Steps[object]) -> None:
+        if self.stop.is_set() and (self._has_failed_at_end or self.clock.monotonic_ms() < self._store_rests_until_ms):
+            self._carry_out(table, table.loader.tenure.drop())
+            return
+        error = self._carry_out(table, table.loader.tenure.guarded(work))
+        if error is not None and self.once:
+            self._leave(table, error)
+
+    def _on_failure(self, table: LandingTable, error: Exception) -> int | None:
+        """For how long the table rests (ms); None: it is let go of, at the end."""
         rest_ms = table.loader.recovery.failed(error, self.clock.wall_ms())
         if is_of_store(error):
             self._store_rests_until_ms = self.clock.monotonic_ms() + STORE_REST_MS
             self._has_failed_at_end = self.stop.is_set()
         if self._has_failed_at_end:
             logger.warning("not landed before the end: %s", said(error), extra={"topic": table.loader.topic})
-            self._drop(table)
-        else:
-            self._tell(table, error, rest_ms)
-            self.start_over(table, said(error), rest_ms=rest_ms)
-        if self.once:
-            self._leave(table, error)
+            return None
+        self._tell(table, error, rest_ms)
+        return rest_ms
 
     def _tell(self, table: LandingTable, error: Exception, rest_ms: int) -> None:
+        context: dict[str, Any] = {"topic": table.loader.topic}
         trouble = table.loader.recovery.trouble
         if trouble is not None and not is_of_peers(error):
-            context = {"topic": table.loader.topic, "failures": trouble.failures, "again_in_ms": rest_ms}
             unforeseen = None if isinstance(error, HeadraceError) else error
-            logger.error("does not land: %s", self._named(table, error), exc_info=unforeseen, extra=context)
+            told = {**context, "failures": trouble.failures, "again_in_ms": rest_ms}
+            logger.error("does not land: %s", self._named(table, error), exc_info=unforeseen, extra=told)
+        if not table.is_open:
+            metrics.COMMITS.labels(table.loader.topic, "failed").inc()
+            if trouble is None:
+                logger.warning("the table cannot be opened: %s", said(error), extra=context)
 
     def _named(self, table: LandingTable, error: Exception) -> str:
         """An error with its table, and what to do."""
@@ -130,73 +138,52 @@ class Landing:
             table.loader.recovery.is_left = True
             self._left.append((self._named(table, error), error))
 
-    def start_over(self, table: LandingTable, why: str, *, rest_ms: int | None = None) -> None:
-        """Drop the attempt; after a rest (random, so that racing loaders do not meet again) go on from a new fold."""
-        self.stop_reading(table)
-        if table.is_open:
-            table.is_open = False
-            if why:
-                table.loader.give_up(why)
-        elif why:
-            metrics.COMMITS.labels(table.loader.topic, "failed").inc()
-            if table.loader.recovery.trouble is None:  # else it has been told
-                logger.warning("the table cannot be opened: %s", why, extra={"topic": table.loader.topic})
-        pause_ms = random.randrange(100, 1500) if rest_ms is None else rest_ms
-        table.rest_until_ms = self.clock.monotonic_ms() + pause_ms
-
-    def _drop(self, table: LandingTable) -> None:
-        """Give up what has been read and not committed, without a word to the store: the next start reads it again."""
-        self.stop_reading(table)
-        if table.is_open:
-            table.is_open = False
-            table.loader.drop()
+    def start_over(self, table: LandingTable, why: str) -> None:
+        """Drop the attempt; after a rest go on from a new fold."""
+        self._carry_out(table, table.loader.tenure.start_over(why))
 
     def stop_reading(self, table: LandingTable) -> None:
         """Read no partition of a table any more."""
-        partitions = list(table.loader.partitions)
-        self.reading.end(table.loader.topic, partitions)
-        for partition in partitions:
-            table.loader.end(partition)
+        self._carry_out(table, table.loader.tenure.stop_reading())
 
     def share(self, holds: Callable[[str, int], bool], new: Collection[Where]) -> None:
-        """Other partitions are ours to read: of each table concerned, commit or drop what is open, and fold afresh.
-
-        Args:
-            holds: whether a partition is ours.
-            new: partitions that have become ours.
-        """
-        for name, table in self.tables.items():
-            read = set(table.loader.partitions)
-            gains = any(topic == name and partition not in read for topic, partition in new)
-            if table.is_open and (gains or not all(holds(name, partition) for partition in read)):
-                self.commit(table)
-                if table.is_open:
-                    self.start_over(table, "", rest_ms=0)
+        """Other partitions are ours to read: see `Tenure.share`."""
+        for table in self.tables.values():
+            self._guarded(table, table.loader.tenure.share(holds, new))
 
     def commit(self, table: LandingTable) -> None:
         """Commit what has been read of a table, or start over."""
-        self.guarded(table, lambda: self._commit(table))
+        self._guarded(table, table.loader.tenure.commit())
+
+    def _carry_out(self, table: LandingTable, steps: Steps[Any]) -> Any:
+        return table.loader.carry_out(steps, partial(self._answer, table))
+
+    def _answer(self, table: LandingTable, operation: object) -> int | None:
+        loader = table.loader
+        match operation:
+            case Verify():
+                return self._is_same(table)
+            case StopReading(partitions):
+                self.reading.end(loader.topic, partitions)
+            case Failed(error):
+                return self._on_failure(table, error)
+            case Ended("won"):
+                loader.recovery.is_well()
+                self.landed(loader.topic)
+                if not self.is_rewind:
+                    self.reading.tell_landed(loader.topic, dict(loader.ends()))
+        return None
+
+    def _is_same(self, table: LandingTable) -> bool:
+        tenure = table.loader.tenure
+        incarnations = {partition: tenure.incarnation(partition) for partition in tenure.partitions}
+        return self.lookout.is_same(Question(tenure.topic, table.topic, tenure.fold, incarnations), incarnations)
 
     def commit_due(self) -> None:
         """Commit the tables of which something has waited long enough."""
         for table in self.tables.values():
             if table.is_open and table.loader.is_due():
                 self.commit(table)
-
-    def _commit(self, table: LandingTable) -> None:
-        loader = table.loader
-        if not loader.commit(lambda: self._is_same(table), self.stop.is_set):
-            self.start_over(table, "")
-            return
-        loader.recovery.is_well()
-        self.landed(loader.topic)
-        if not self.is_rewind:
-            self.reading.tell_landed(loader.topic, dict(loader.ends()))
-
-    def _is_same(self, table: LandingTable) -> bool:
-        loader = table.loader
-        incarnations = {partition: loader.incarnation(partition) for partition in loader.partitions}
-        return self.lookout.is_same(Question(loader.topic, table.topic, loader.fold, incarnations), incarnations)
 
     def spill(self) -> None:
         """Keep the rows in memory bounded."""

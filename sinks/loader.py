@@ -65,11 +65,11 @@ class Loader:
                 config.kafka,
                 config.load.group or group_of(config.load.root),
                 members=self._lookout.topics.members,
-                rebalanced=lambda new: self._landing.share(self._holds, new),
+                hand_over=lambda new: self._landing.share(self._holds, new),
             )
 
     def _holds(self, topic: str, partition: int) -> bool:
-        return self._membership is None or self._membership.holds(topic, partition)
+        return self._membership is None or self._membership.claims.holds(topic, partition)
 
     def run(self, stop: Event) -> None:
         """Until `stop`, or with `once` until all is landed; then commits what it has read, unless Kafka or the store is away.
@@ -154,6 +154,7 @@ class Loader:
             lambda: str(uuid.uuid4()),
             standing=self.standings.table(name),
             generation=None if self._rewind is None else self._rewind[1],
+            is_stopping=lambda: self._landing.stop.is_set(),
         )
 
     def _miss(self, name: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from headrace.librdkafka import close_consumer
+from headrace.sinks.claims import Answer, Claims, HandOver, Reaction
 from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.topics import Where, client_keys
 
@@ -62,17 +63,16 @@ class Membership:
         group: str,
         *,
         members: Callable[[str], list[str] | None],
-        rebalanced: Callable[[Collection[Where]], None],
+        hand_over: Callable[[Collection[Where]], None],
     ) -> None:
         """
         Args:
             members: the client ids of a group's members; None if they cannot be known.
-            rebalanced: called when `holds` has changed, with what is new, and before others may have what is not held any more.
+            hand_over: called when `claims` have changed, with what is new, and before others may have what is no longer held.
         """
-        self.group, self._members, self._rebalanced = group, members, rebalanced
+        self.group, self._members, self._hand_over = group, members, hand_over
         self._topics: frozenset[str] = frozenset()
-        self._held: set[Where] = set()
-        self._has_all = False
+        self.claims = Claims()
         self._consumer = Consumer(
             {
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
@@ -87,10 +87,6 @@ class Membership:
             }
         )
 
-    def holds(self, topic: str, partition: int) -> bool:
-        """Whether a partition is ours to read."""
-        return self._has_all or (topic, partition) in self._held
-
     def want(self, topics: Collection[str]) -> None:
         """Share these topics; told again whenever they may have changed."""
         names = frozenset(topics)
@@ -98,7 +94,7 @@ class Membership:
             return
         if not self._topics:
             members = self._members(self.group)
-            self._has_all = members is not None and all(_is_dead(member) for member in members)
+            self.claims.has_all = members is not None and all(_is_dead(member) for member in members)
             logger.info("joining", extra={"group": self.group, "members": members})
         self._topics = names
         self._consumer.subscribe(sorted(names), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -109,27 +105,30 @@ class Membership:
         error = message.error() if message is not None else None
         if error is None or error.code() in _TRANSIENT:
             return
-        if error.code() in _REFUSED and not self._has_all:
-            self._has_all = True
+        if error.code() in _REFUSED and not self.claims.has_all:
+            self.claims.has_all = True
             logger.error(
                 "group %s: %s; all partitions are read, beside other loaders, until it lets us in (rights: READ; load.group)",
                 *(self.group, error.str()),
             )
-        elif not self._has_all:
+        elif not self.claims.has_all:
             logger.warning("group %s: %s", self.group, error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign([])
-        new = _places(partitions)
-        self._held |= new
-        self._has_all = False
-        logger.info("sharing", extra={"group": self.group, "partitions": len(self._held), "new": len(new)})
-        self._rebalanced(new)
+        reaction = self.claims.on_assign(_places(partitions))
+        logger.info("sharing", extra={"group": self.group, "partitions": len(self.claims), "new": len(partitions)})
+        self._carry_out(reaction, consumer.incremental_assign)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._held -= _places(partitions)
-        self._rebalanced(())
-        consumer.incremental_unassign([])
+        self._carry_out(self.claims.on_revoke(_places(partitions)), consumer.incremental_unassign)
+
+    def _carry_out(self, reaction: Reaction, answer: Callable[[list[TopicPartition]], None]) -> None:
+        for step in reaction:
+            match step:
+                case HandOver(new):
+                    self._hand_over(new)
+                case Answer():
+                    answer([])
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         logger.warning("expelled from the group, which has not heard from this loader in time", extra={"group": self.group})
@@ -137,7 +136,7 @@ class Membership:
 
     def leave(self) -> None:
         """Leave the group at once, within a bounded time; what was read is committed or dropped before."""
-        self._rebalanced = lambda new: None  # noqa: ARG005 - closing revokes everything, on another thread
+        self._hand_over = lambda new: None  # noqa: ARG005 - closing revokes everything, on another thread
         close_consumer(self._consumer)
 
 

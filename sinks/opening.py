@@ -52,7 +52,6 @@ class Opening:
         with ThreadPoolExecutor(min(TABLES_AT_ONCE, len(tables)), "open") as pool:
             opening = [(table, pool.submit(_open, table.loader)) for table in tables]
         for table, done in opening:
-            table.is_open = done.exception() is None
             self._landing.guarded(table, done.result)
             if table.is_open:
                 table.loader.recovery.opened(self._landing.clock.monotonic_ms())
@@ -61,7 +60,7 @@ class Opening:
     def _read(self, tables: list[LandingTable], ours: dict[str, list[int]]) -> None:
         questions = []
         for table in tables:
-            missing = [partition for partition in ours[table.loader.topic] if partition not in table.loader.partitions]
+            missing = [partition for partition in ours[table.loader.topic] if partition not in table.loader.tenure.partitions]
             if missing:
                 questions.append(Question(table.loader.topic, table.topic, table.loader.fold, missing))
         offsets: dict[Where, int] = {}

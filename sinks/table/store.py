@@ -168,24 +168,29 @@ def landing(store: Store, path: str) -> str:
     return names.staged(path) if store.stages else path
 
 
+def _verified(operation: object) -> bool:
+    assert isinstance(operation, Verify), f"{operation} is nothing that a store can do"
+    return True
+
+
 def carry_out(
-    steps: Steps[T],
+    steps: Generator[Any, Any, T],
     store: Store,
     clock: Clock | None = None,
-    verify: Callable[[], bool] = lambda: True,
+    others: Callable[[Any], Any] = _verified,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> T:
     """Run a core on a store until it returns.
 
     Args:
         clock: needed by cores that ask for Now (commits).
-        verify: answers Verify.
+        others: answers Verify, and what else a core asks that is not the store's to do.
         is_stopping: whether a put that was not answered is left so, as by a crash, and not put for ever.
     Raises:
         UndecidedError: it is stopping, and a put was not answered.
     """
     answer: Any = None
-    failed: StorageError | None = None
+    failed: Exception | None = None
     while True:
         try:
             operation = steps.send(answer) if failed is None else steps.throw(failed)
@@ -193,16 +198,16 @@ def carry_out(
             return done.value  # type: ignore[no-any-return]  # the steps say which type
         failed = None
         try:
-            answer = _answer(operation, store, clock, verify)
+            answer = _answer(operation, store, clock, others)
             if answer is Put.UNKNOWN and isinstance(operation, PutIfAbsent) and is_stopping():
                 raise UndecidedError(
                     f"{operation.path}: a put was not answered before the end; the next start sees what became of it"
                 )
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - thrown on
             failed = error  # the core says what it means: it goes on through it, unless it is caught there
 
 
-def _answer(operation: Operation, store: Store, clock: Clock | None, verify: Callable[[], bool]) -> Any:
+def _answer(operation: Any, store: Store, clock: Clock | None, others: Callable[[Any], Any]) -> Any:
     match operation:
         case List(directory, after, recursive):
             return store.list(directory, after=after, recursive=recursive)
@@ -223,6 +228,6 @@ def _answer(operation: Operation, store: Store, clock: Clock | None, verify: Cal
             return clock.monotonic_ms()
         case StoreNow():
             return store.now_ms()
-        case Verify():
-            return verify()
+        case _:
+            return others(operation)
     return None

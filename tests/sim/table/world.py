@@ -9,6 +9,7 @@ looking at the clock and its put (landing.md: time bounds, generous and few).
 
 import json
 import random
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +34,7 @@ from headrace.sinks.table.store import (
     carry_out,
     landing,
 )
+from tests.sim.table.group import Group
 from tests.sim.table.poison import (
     expired_quarantine,
     is_poison,
@@ -41,7 +43,7 @@ from tests.sim.table.poison import (
     quarantine,
     read_quarantine,
 )
-from tests.sim.table.sharing import Group, Hear, sharer
+from tests.sim.table.sharing import Hear, Sharer, Tell
 from tests.sim.table.showing import CommitShown, ListShown, LoadShown, Shown, shower
 from tests.sim.table.store import SimStore
 
@@ -84,8 +86,8 @@ class Process:
     must_hurry: bool = False
     fails: bool = False
     """Whether its last operation was refused."""
-    member: int | None = None
-    """Its number in the group, if it shares partitions."""
+    sharer: Sharer | None = None
+    """If it shares partitions."""
 
 
 @dataclass
@@ -110,6 +112,18 @@ class World:
     """How many generations have been closed."""
     calm: bool = False
     compacts: bool = True
+    chaos: float = 1.0
+    """In which share of the steps something may happen."""
+    refusals: float = 0.004
+    """How often the store refuses an operation."""
+    pace: tuple[int, ...] = (1, 50, 2000)
+    """How many ms may pass between two steps."""
+    over: dict[str, str] = field(default_factory=dict)
+    """Attempts of loaders that share, which have ended: how."""
+    won_ms: dict[int, int] = field(default_factory=dict)
+    """When a member has last won."""
+    taken: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """How often loaders that share have read each (incarnation, partition, offset)."""
 
     def __post_init__(self) -> None:
         self.topic = Topic("topic-1", [0, 0])
@@ -118,7 +132,7 @@ class World:
         self.taste = random.Random(self.rng.getstate()[1][0])  # apart, so that columns change no seed's other choices
         self.delays = random.Random(self.rng.getstate()[1][1])
         self.names = 0
-        self.group = Group(self.taste)
+        self.group = Group(self.rng)
         self.shown = None if self.shown_in is None else Shown(self.store, self.shown_in)
         self.store.stages = self.shown_in != names.SHOWN
 
@@ -128,10 +142,27 @@ class World:
         mine: list[str] = [""]
         self.processes.append(Process("loader", self._loader(mine), mine))
 
-    def start_sharer(self) -> None:
+    def start_sharer(self) -> Sharer:
+        """One that finds nobody alive in the group begins with everything, as one does who can know it."""
         mine: list[str] = [""]
-        member = self.group.join()
-        self.processes.append(Process("sharer", sharer(self, member, mine), mine, member=member))
+        sharer = Sharer(self, self.group.join(self.store.clock_ms), mine)
+        sharer.claims.has_all = self.group.is_deserted(sharer.member) and not self.calm and self.rng.random() < 0.7
+        self.processes.append(Process("sharer", sharer.program(), mine, sharer=sharer))
+        return sharer
+
+    def sharers(self, *, awake: bool = False) -> list[Sharer]:
+        return [
+            process.sharer
+            for process in self.processes
+            if process.sharer is not None and (not awake or process.sleeps_until_ms <= self.store.clock_ms)
+        ]
+
+    def ended(self, member: int, outcome: str, attempt: str) -> None:
+        """An attempt of a loader that shares has come to its end."""
+        assert attempt not in self.over, f"{attempt} has ended twice"
+        self.over[attempt] = outcome
+        if outcome == "won":
+            self.won_ms[member] = self.store.clock_ms
 
     def start_compactor(self) -> None:
         self.processes.append(Process("compactor", self._compactor(), [""]))
@@ -340,21 +371,22 @@ class World:
     def step(self) -> None:
         """One operation of one process, or one accident."""
         rng = self.rng
-        self.store.clock_ms += rng.choice([1, 50, 2000])
+        self.store.clock_ms += rng.choice(self.pace)
         if self.shown is not None:
             self.shown.note_time()
         for due, operation in [item for item in self.late if item[0] <= self.store.clock_ms]:
             self.late.remove((due, operation))
             self._take_effect(operation)
-        if not self.calm:
+        if not self.calm and (self.chaos == 1 or rng.random() < self.chaos):
             self._accident()
-        if self.group.members:
-            self.group.rebalance_if_abandoned() if self.calm or self.taste.random() < 0.97 else self.group.rebalance()
+            if self.group.members:
+                self._accident_of_the_group()
+        self.step_group()
         ready = [process for process in self.processes if process.sleeps_until_ms <= self.store.clock_ms]
         if not ready:
             self.store.clock_ms = min(process.sleeps_until_ms for process in self.processes)
             return
-        self._run(rng.choice(ready))
+        self.run(rng.choice(ready))
 
     def _is_left_behind(self, operation: Any) -> bool:
         if self.calm or not isinstance(operation, Move | Delete) or self.delays.random() >= 0.03:
@@ -375,7 +407,13 @@ class World:
                 self._note(path)
                 self.store.delete(path)
 
-    def _run(self, process: Process) -> None:
+    def step_group(self) -> None:
+        """The group gives and takes."""
+        if self.group.members:
+            self.group.step(self.store.clock_ms, {sharer.member for sharer in self.sharers(awake=True)})
+
+    def run(self, process: Process) -> None:
+        """One operation of a process, or one more part of it."""
         if process.pending is None:
             try:
                 if process.fails:
@@ -387,19 +425,26 @@ class World:
                     raise
                 self._restart(self.processes.index(process))
                 return
+            except StopIteration:  # it was told to stop
+                self.processes.remove(process)
+                return
             process.fails = False
             process.seen_at_start = frozenset(self.store.files)
             process.must_hurry = isinstance(process.pending, PutIfAbsent)
         else:
             looked_at_clock = isinstance(process.pending, Now)
             if self.shown_in == names.HELD and self._is_left_behind(process.pending):
-                process.fails, process.pending = True, None
+                self.refuse(process)
                 return
-            if not self.calm and not looked_at_clock and self.rng.random() < 0.004:  # it has not happened, and never will
-                process.fails, process.pending = True, None
+            if not self.calm and not looked_at_clock and self.rng.random() < self.refusals:
+                self.refuse(process)
                 return
             process.answer, process.pending = self._finish(process, process.pending)
             process.must_hurry = looked_at_clock or process.must_hurry
+
+    def refuse(self, process: Process) -> None:
+        """Its operation has not happened, and never will."""
+        process.fails, process.pending = True, None
 
     def _finish(self, process: Process, operation: Any) -> tuple[Any, Any]:
         """Carry an operation out, or one more part of it; (answer, what is left of it)."""
@@ -424,7 +469,9 @@ class World:
         store = self.store
         match operation:
             case Hear(member):
-                return self.group.held_by(member)
+                return self.group.hear(member, store.clock_ms)
+            case Tell(member, event):
+                return self.group.answer(member, event)
             case Look():
                 return Topic(self.topic.topic_id, self.topic.ends.copy())
             case Write(path, data):
@@ -455,6 +502,8 @@ class World:
             if self.calm
             else self.rng.choices(["ok", "unsynced", "answer lost", "request lost", "late"], [12, 4, 1, 1, 1])[0]
         )
+        if process.sharer is not None and put.path.startswith(names.LOG):
+            assert json.loads(put.data)["attempt"] not in self.over, "nobody writes after he has been fenced"
         if self.shown is not None and fate == "unsynced":  # HDFS and object stores show nothing that is not safe
             fate = "ok"
         if fate == "request lost":
@@ -497,14 +546,32 @@ class World:
             if not any(process.must_hurry for process in self.processes):  # days in which nobody ran
                 self.store.clock_ms += rng.choice([HOUR, 2 * DAY, 8 * DAY, 31 * DAY])
         elif chance > 0.989:
-            self.lives += 1
-            self.old[self.topic.topic_id] = self.topic
-            self.topic = Topic(f"topic-{self.lives}", [0, 0])
+            self.make_topic_again()
+
+    def make_topic_again(self) -> None:
+        self.lives += 1
+        self.old[self.topic.topic_id] = self.topic
+        self.topic = Topic(f"topic-{self.lives}", [0, 0])
+
+    def _accident_of_the_group(self) -> None:
+        """It shares anew, expels somebody who lives, or somebody hears of nothing for a while."""
+        chance = self.rng.random()
+        member = self.rng.choice(sorted(self.group.members))
+        if chance < 0.04:
+            self.group.rebalance()
+        elif chance < 0.08:
+            self.group.members[member].deaf_until_ms = self.store.clock_ms + self.rng.choice([3_000, 60_000, 2 * HOUR])
+            if chance < 0.07:
+                self.group.expel(member)
+
+    def kill(self, process: Process) -> None:
+        """It dies, and is started again."""
+        self._restart(self.processes.index(process))
 
     def _restart(self, index: int) -> None:
         dead = self.processes.pop(index)
-        if dead.member is not None:
-            self.group.leave(dead.member)
+        if dead.sharer is not None:
+            self.group.die(dead.sharer.member)
         {
             "loader": self.start_loader,
             "sharer": self.start_sharer,

@@ -75,7 +75,8 @@ def test_only_a_schema_that_the_registry_does_not_have_quarantines(tmp_path: Pat
     attempt = begun(tmp_path)
     absent = without_schemas()
     take(attempt, Message(0, frame(7, b"x")), schemas=absent)
-    assert attempt.counts == (0, 1, 0)
+    (landed,) = attempt.close(WallMs(7)).ranges
+    assert (landed.rows, landed.quarantined, landed.duplicates) == (0, 1, 0)
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 401), (403, 40301), (404, 404), (422, 42201)])
@@ -84,7 +85,8 @@ def test_a_registry_that_refuses_to_say_makes_records_wait(tmp_path: Path, statu
     refusing = with_subject(away=RefusedError("no", status=status, code=code))
     with pytest.raises(PeerError):
         take(attempt, Message(0, frame(7, b"x")), schemas=refusing)
-    assert (attempt.counts, attempt.next_offset(0)) == ((0, 0, 0), 0)
+    assert attempt.is_empty
+    assert attempt.next_offset(0) == 0
 
 
 def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_discarding_leaves_a_closed_quarantine_file_to_the_commit_protocol(tmp_p
     attempt.discard()  # the record may be in the log already
     assert draft.quarantine is not None
     assert (tmp_path / draft.quarantine.path).exists()
-    assert attempt.closed_quarantine == draft.quarantine
+    assert attempt.so_far().quarantine == draft.quarantine
 
 
 def test_discarding_deletes_an_open_quarantine_file(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ class Clock:
         return MonotonicMs(77)
 
 
+def is_same(_: object) -> bool:
+    """The topic is still what was read."""
+    return True
+
+
 def land(loader: TableLoader, messages: list[Message]) -> None:
     """As `Opening`, `Intake` and `Landing` do."""
     loader.open()
@@ -127,7 +132,8 @@ def land(loader: TableLoader, messages: list[Message]) -> None:
         loader.take(0, [message], lambda *_: "control")
         if message.at % 4 == 3:
             loader.attempt.spill()
-    assert loader.commit(lambda: True, lambda: False)
+    loader.carry_out(loader.tenure.commit(), is_same)
+    assert loader.tenure.is_open
     loader.sweep()
     loader.close()
 
@@ -140,15 +146,23 @@ def test_whichever_call_to_the_store_fails_unforeseen_each_record_lands_once_at_
         root = FailingRoot(tmp_path / f"{at}", at, when)
         names = iter(f"attempt-{number}" for number in range(99))
         loader = TableLoader(
-            "t", root, Output(), Schemas(None), Clock(), names.__next__, standing=TableStanding(), generation=None
+            "t",
+            root,
+            Output(),
+            Schemas(None),
+            Clock(),
+            names.__next__,
+            standing=TableStanding(),
+            generation=None,
+            is_stopping=lambda: False,
         )
         while loader.fold.end(0, 0) < len(hours):
             try:
                 land(loader, hours)
             except ZeroDivisionError as error:
                 failures += 1
-                loader.give_up(str(error))
-                assert (list(loader.partitions), loader.attempt.held_bytes, loader.is_blocked) == ([], 0, False)
+                loader.carry_out(loader.tenure.start_over(str(error)), is_same)
+                assert (list(loader.tenure.partitions), loader.attempt.held_bytes, loader.is_blocked) == ([], 0, False)
                 root.store.arrive()
         (report,) = check_root(str(root), deep=True)
         assert not report.broken
