@@ -52,7 +52,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Names of the files of the snapshot that was loaded; a stranger's is its URL.
+    """Names of the files of the snapshot that was loaded: paths of those that were asked for, URLs of the others.
 
     Its files are altered where another engine has deleted rows of some, or has added one again.
     """
@@ -80,7 +80,7 @@ class HoldFiles:
 
 @dataclass(frozen=True, slots=True)
 class ListLive:
-    """Answer: Live, of the snapshot that was loaded last; `of`: the head's files, which the names are to be those of."""
+    """Answer: Live, of the snapshot that was loaded last. `of`: files of our log, the fewer the cheaper (shown_by_inode.py)."""
 
     of: tuple[str, ...]
 
@@ -147,14 +147,26 @@ def _decide(shown: Shown, head: Head, to: Marks) -> Steps[Commit | None]:
     if records is not None and not any(record.remove for record in records):
         add = tuple(file for record in records for file in record.add if file.path in head.files)
         return Commit(shown.snapshot_id, add, (), to) if add else None
-    live: Live = yield ListLive(tuple(head.files))
+    live, files = yield from _compared(records or (), head)
     if live.are_altered:  # all are taken out and put in anew: then they are younger than any deletes of their rows
         return Commit(shown.snapshot_id, tuple(head.files.values()), tuple(sorted(live.names)), to)
-    add = tuple(file for path, file in head.files.items() if path not in live.names)
+    add = tuple(file for path, file in files.items() if path not in live.names)
     remove = tuple(sorted(live.names - head.files.keys()))
     if not add and not remove and records is not None:
         return None
     return Commit(shown.snapshot_id, add, remove, to)
+
+
+def _compared(records: Sequence[CommitRecord], head: Head) -> Steps[tuple[Live, Mapping[str, DataFile]]]:
+    """What is live, and what should be: of the files that records touch, or of all where one of those is not to be found."""
+    added = {file.path for record in records for file in record.add}
+    removed = {path for record in records for path in record.remove}
+    if records:
+        live: Live = yield ListLive(tuple(sorted(added | removed)))
+        if not live.are_altered and removed - added <= live.names:
+            return Live(live.names & (added | removed)), {path: file for path, file in head.files.items() if path in added}
+    live = yield ListLive(tuple(head.files))
+    return live, head.files
 
 
 def _records_since(marks: Marks | None, to: Marks) -> Steps[Sequence[CommitRecord] | None]:

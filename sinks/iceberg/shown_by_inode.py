@@ -1,10 +1,11 @@
 """On HDFS, which has no links, a file is shown by its inode: a name that HDFS opens wherever the file has been moved to.
 
 So what the log gives up leaves the directory, as other engines are promised, and can be read by Iceberg's readers as long as
-`removed/` has it: the sweeper leaves it there while a lease is fresh. Where a router or a view stands before HDFS, inodes
-cannot be opened: there the place is shown, and its readers miss what has been moved.
+`removed/` has it: the sweeper leaves it there while a lease is fresh. Where a router or a view stands before HDFS, an inode may
+lead nowhere, or to another file: there the place is shown, and its readers miss what has been moved.
 """
 
+import logging
 import threading
 from collections.abc import Iterable
 from typing import Final
@@ -19,7 +20,10 @@ from headrace.sinks.stores.hdfs_inodes import Inodes
 from headrace.sinks.table import names
 from headrace.sinks.table.store import Store, carry_out, missing
 
+logger = logging.getLogger(__name__)
+
 _THREAD: Final = threading.local()
+_warned: Final[set[str]] = set()
 
 
 class ShownByInode:
@@ -37,10 +41,21 @@ class ShownByInode:
 
     def learn(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self._url_of(path)
+            if path not in self._urls:
+                found = self._found((path, names.removed(path)))  # it has left staging, or was taken out
+                if found is not None:
+                    self._urls[path] = found or f"{self._url}/{path}"
+                    self._paths[self._urls[path]] = path
+                if found == "":
+                    self._warn()
 
     def show(self, paths: Iterable[str], location: str) -> dict[str, str]:  # noqa: ARG002 - where the table is says nothing
-        return {path: self._url_of(path) for path in paths}
+        wanted = tuple(paths)
+        self.learn(wanted)
+        for path in wanted:
+            if path not in self._urls:
+                raise missing(f"{self._url}/{path}")
+        return {path: self._urls[path] for path in wanted}
 
     def path(self, url: str, location: str) -> str:  # noqa: ARG002 - as above
         return self._paths.get(url, url.removeprefix(f"{self._url}/"))
@@ -60,14 +75,15 @@ class ShownByInode:
     def _leases(table: Table) -> Leases:
         return Leases(names.HELD, str(table.metadata.table_uuid))
 
-    def _url_of(self, path: str) -> str:
-        if path not in self._urls:
-            found = self._found((path, names.removed(path)))  # it has left staging, or may just have been taken out
-            if found is None:
-                raise missing(f"{self._url}/{path}")
-            self._urls[path] = found or f"{self._url}/{path}"
-            self._paths[self._urls[path]] = path
-        return self._urls[path]
+    def _warn(self) -> None:
+        """Once a process for each HDFS."""
+        if self._name_node not in _warned:
+            _warned.add(self._name_node)
+            logger.warning(
+                "%s does not find files by inode (it is a router or a view); after `compact`, `expire` and rewinds readers of "
+                "iceberg tables miss files until the next sync: run `headrace iceberg sync` at once after them",
+                self._name_node,
+            )
 
     def _found(self, places: Iterable[str]) -> str | None:
         """The URL of a file's inode, wherever it is of some places; empty if none can be opened, None if it is nowhere."""

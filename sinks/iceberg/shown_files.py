@@ -34,7 +34,7 @@ class ShownFiles(Protocol):
         ...
 
     def learn(self, paths: Iterable[str]) -> None:
-        """Be told of the head's files, which `path` may then be asked for."""
+        """Be told of landed files, which `path` may then find; not of one that has gone."""
         ...
 
     def show(self, paths: Iterable[str], location: str) -> dict[str, str]:

@@ -39,9 +39,13 @@ class Inodes:
         ask = "(Lorg/apache/hadoop/fs/Path;)Lorg/apache/hadoop/fs/FileStatus;"
         self._get_status = self._method(system, "getFileStatus", ask)
         self._get_id = self._method(self._status, "getFileId", "()J")
+        any_status = self._class("org/apache/hadoop/fs/FileStatus")
+        self._marks = [self._method(any_status, name, "()J") for name in ("getLen", "getModificationTime")]
 
     def name(self, path: str) -> str | None:
-        """The lasting name of a file; None if it has none (a router or a view stands before HDFS).
+        """The lasting name of a file; None if it has none that leads to it.
+
+        A router, or a view, asks one HDFS for all inodes, whichever has the file; another file of that id may be there.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -50,13 +54,20 @@ class Inodes:
         status = self._ask(path)
         if not self._call(_INSTANCE_OF, ctypes.c_ubyte, status, self._status):
             return None
-        name = f"{NAME}/{self._call(_CALL_LONG, ctypes.c_int64, status, self._get_id, None)}"
-        self._call(_DELETE_LOCAL, None, status)
+        name, marks = f"{NAME}/{self._long(status, self._get_id)}", self._marks_of(status)
         try:
-            self._call(_DELETE_LOCAL, None, self._ask(name))
+            return name if self._marks_of(self._ask(name)) == marks else None
         except FileNotFoundError:
             return None
-        return name
+
+    def _marks_of(self, status: ctypes.c_void_p) -> list[int]:
+        """Length and time of change, by which a file is told from another; the status is given back."""
+        marks = [self._long(status, method) for method in self._marks]
+        self._call(_DELETE_LOCAL, None, status)
+        return marks
+
+    def _long(self, status: ctypes.c_void_p, method: ctypes.c_void_p) -> int:
+        return int(self._call(_CALL_LONG, ctypes.c_int64, status, method, None))
 
     def _ask(self, path: str) -> ctypes.c_void_p:
         text = _P(self._call(_NEW_STRING, _P, path.encode()))

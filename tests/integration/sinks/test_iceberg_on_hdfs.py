@@ -1,5 +1,6 @@
 """Iceberg tables over landed ones on a real HDFS: a snapshot can be read whatever is merged, expired or swept meanwhile."""
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from headrace.sinks.iceberg.table import ProjectedTable
 from headrace.sinks.iceberg.tables import Projection
 from headrace.sinks.rewinding import fork_table
 from headrace.sinks.stores.hdfs_clients import LibhdfsClient
-from headrace.sinks.stores.hdfs_inodes import NAME
+from headrace.sinks.stores.hdfs_inodes import NAME, Inodes
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names, upkeep
 from headrace.sinks.table.commit import Won, commit, read_head
@@ -25,6 +26,7 @@ from headrace.sinks.table.generations import read_generation
 from headrace.sinks.table.record import CommitRecord, Gap, LandedRange
 from headrace.sinks.table.rewind import hand_over
 from headrace.sinks.table.store import carry_out
+from tests.hdfs import LIBHDFS
 from tests.integration.sinks.test_iceberg import HOUR, T0, Later, events, offsets, opened
 from tests.integration.sinks.test_iceberg_on_objects import upload
 from tests.landed_tables import TableWriter
@@ -137,6 +139,34 @@ def commit_to(root: Root, draft: CommitRecord, fold: Fold) -> Fold:
     done = carry_out(commit(draft, fold, started_ms=SystemClock().monotonic_ms()), root.table("logs"), SystemClock())
     assert isinstance(done, Won)
     return done.fold
+
+
+def test_a_file_behind_a_view_has_a_lasting_name_only_where_that_leads_to_it(root: Root) -> None:
+    """As a router, which asks its default HDFS for every inode: another file may have the same id there."""
+    url = root.location("logs", "")
+    path = urlsplit(url).path
+    file, hdfs = next(iter(placed(root))), url.removesuffix(path)
+    name = LibhdfsClient(hdfs).inodes().name(f"{path}/{file}")
+    assert name is not None
+    with hdfs_native.Client(hdfs).create(f"{path}-other/{name.removeprefix(f'{NAME}/')}") as other:
+        other.write(b"another file")
+    assert view(hdfs, {f"link.{path}": f"{hdfs}{path}", "linkFallback": f"{hdfs}/"}).name(f"{path}/{file}") == name
+    assert view(hdfs, {f"link.{path}": f"{hdfs}{path}", f"link.{NAME}": f"{hdfs}{path}-other"}).name(f"{path}/{file}") is None
+    assert view(hdfs, {f"link.{path}": f"{hdfs}{path}"}).name(f"{path}/{file}") is None
+
+
+def view(hdfs: str, mounts: dict[str, str]) -> Inodes:
+    """Of a view in the JVM that is running."""
+    libhdfs = ctypes.CDLL(str(LIBHDFS))
+    libhdfs.hdfsNewBuilder.restype = libhdfs.hdfsBuilderConnect.restype = ctypes.c_void_p
+    builder = ctypes.c_void_p(libhdfs.hdfsNewBuilder())
+    settings = {"fs.defaultFS": hdfs, **{f"fs.viewfs.mounttable.view.{name}": to for name, to in mounts.items()}}
+    told = [b"viewfs://view", *(text.encode() for pair in settings.items() for text in pair)]  # it keeps the pointers
+    libhdfs.hdfsBuilderSetForceNewInstance(builder)
+    libhdfs.hdfsBuilderSetNameNode(builder, told[0])
+    for key, value in zip(told[1::2], told[2::2], strict=True):
+        libhdfs.hdfsBuilderConfSetStr(builder, key, value)
+    return Inodes(libhdfs, ctypes.c_void_p(libhdfs.hdfsBuilderConnect(builder)))
 
 
 def test_a_file_has_a_lasting_name_on_hdfs_and_what_is_not_there_none(root: Root) -> None:

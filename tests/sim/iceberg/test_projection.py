@@ -5,8 +5,9 @@ import random
 import pytest
 
 from headrace.sinks.iceberg import projection
+from headrace.sinks.table.record import CommitRecord, DataFile
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
-from tests.sim.iceberg.world import World
+from tests.sim.iceberg.world import World, marks_of
 
 
 def iceberg_projection(rng: random.Random) -> None:
@@ -58,6 +59,24 @@ def test_no_file_is_shown_twice_or_missing_after_any_accident() -> None:
     run_seeds(iceberg_projection, count=400)
 
 
+def test_after_a_compaction_only_the_files_that_it_touched_are_looked_for() -> None:
+    """On HDFS each of them costs questions to the NameNode."""
+    files = [DataFile(f"f{n:02}", "parquet", 1, 1, "", "", 0, 0) for n in range(51)]
+    loaded = CommitRecord("load", "one", "test", 0, add=tuple(files[:50]), seq=0)
+    merged = CommitRecord("compact", "two", "test", 0, add=(files[50],), remove=("f07", "f08"), seq=1)
+    head = projection.Head(marks_of(merged), {file.path: file for file in files if file.path not in merged.remove})
+    steps = projection.project()
+    assert isinstance(next(steps), projection.LoadTable)
+    assert isinstance(steps.send(projection.Shown(7, marks_of(loaded))), projection.HoldFiles)
+    assert isinstance(steps.send(None), projection.ReadHead)
+    assert steps.send(head) == projection.ReadRecords(1, 0, 1)
+    assert steps.send((loaded, merged)) == projection.ListLive(("f07", "f08", "f50"))
+    inodes = {f"hdfs://n/{n}" for n in range(48)}
+    assert steps.send(projection.Live(frozenset({"f07", "f08"} | inodes))) == projection.Commit(
+        7, (files[50],), ("f07", "f08"), marks_of(merged)
+    )
+
+
 GUARDS = {
     "the table is read before the head": (
         "project",
@@ -71,6 +90,7 @@ GUARDS = {
     "removals are compared, not believed": ("_decide", " and not any(record.remove for record in records)", ""),
     "what is there is not added": ("_decide", "if path not in live.names)", ")"),
     "what is not ours is removed": ("_decide", "live.names - head.files.keys()", "set()"),
+    "what is not to be found is looked for among all": ("_compared", " and removed - added <= live.names", ""),
     "what another engine has altered is made good": ("_decide", "if live.are_altered:", "if False:"),
     "other formats are not shown": ("_decide", " if file.path in head.files)", ")"),
 }

@@ -26,6 +26,8 @@ from headrace.sinks.iceberg.projection import (
 )
 from headrace.sinks.table.record import CommitRecord, DataFile
 
+URL = "hdfs://"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -88,6 +90,11 @@ class World:
     time: int = 0
     names: int = 0
     done: int = 0
+
+    def __post_init__(self) -> None:
+        self.inodes = random.Random(self.rng.getstate()[1][0])  # apart, so that they change no seed's other choices
+        self.by_inode = self.inodes.random() < 0.5
+        """Whether only files that are asked for are known by their paths, and those that the log gave up may be gone."""
 
     def name(self) -> str:
         self.names += 1
@@ -214,10 +221,16 @@ class World:
             case CreateTable():
                 self.table = self.table or IcebergTable()
                 return None
-            case ListLive():
+            case ListLive(of):
                 loaded = one.loaded or Snapshot(0, (), None)
                 names = frozenset(loaded.files)
-                return Live(names, loaded.rows_are_deleted or len(names) < len(loaded.files))
+                known = (
+                    {path for path in of if path in self.log.head.files or self.inodes.random() < 0.8}
+                    if self.by_inode
+                    else names
+                )
+                seen = frozenset(name if name in known else f"{URL}{name}" for name in names)
+                return Live(seen, loaded.rows_are_deleted or len(names) < len(loaded.files))
             case ReadHead():
                 return self.log.head
             case ReadRecords(generation, first, last):
@@ -235,11 +248,12 @@ class World:
         if table is None or (table.current.id if table.current else None) != step.snapshot_id:
             return False
         before_it = table.current.files if table.current else ()
-        assert set(step.remove) <= set(before_it), "Iceberg refuses to remove what is not there"
-        files = (*(path for path in before_it if path not in step.remove), *(file.path for file in step.add))
+        remove = {name.removeprefix(URL) for name in step.remove}
+        assert remove <= set(before_it), "Iceberg refuses to remove what is not there"
+        files = (*(path for path in before_it if path not in remove), *(file.path for file in step.add))
         before = table.properties
         table.properties = step.marks
-        deleted = table.current is not None and table.current.rows_are_deleted and not set(before_it) <= set(step.remove)
+        deleted = table.current is not None and table.current.rows_are_deleted and not set(before_it) <= remove
         self._show(table, Snapshot(self.rng.getrandbits(60), files, step.marks, deleted))
         self.check(before)
         return True
