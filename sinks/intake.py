@@ -9,9 +9,9 @@ from confluent_kafka import KafkaError
 
 from headrace.clock import MonotonicMs
 from headrace.sinks.fetching.batches import UnreadableError
-from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
+from headrace.sinks.landing import Landing, LandingTable
 from headrace.sinks.reading import Read
-from headrace.sinks.recovery import PEER_REST_MS
+from headrace.sinks.recovery import PATIENCE_MS, PEER_REST_MS
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from headrace.errors import CorruptError, HeadraceError, PeerError, TableError
 from headrace.sinks import metrics
 from headrace.sinks.lookout import Lookout, Question
 from headrace.sinks.reading import Reading
-from headrace.sinks.recovery import STORE_REST_MS, is_of_peers, is_of_store, said
+from headrace.sinks.recovery import PATIENCE_MS, STORE_REST_MS, is_of_peers, is_of_store, said
 from headrace.sinks.stores.roots import Root, answers
 from headrace.sinks.table.store import Verify
 from headrace.sinks.table_loader import TableLoader
@@ -21,8 +21,6 @@ from headrace.sinks.topics import Topic, Where
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_MS: Final = 30_000
-"""How long `--once` waits for a cluster or a registry that does not answer."""
 HELD_BYTES: Final = 40 << 20
 """Rows in memory, over all tables; past this the fullest table is spilled. Sorting them takes as much again."""
 
@@ -72,9 +70,8 @@ class Landing:
     _store_rests_until_ms: int = 0
     _has_failed_at_end: bool = False
     """Whether the store has failed since `stop`; for good, as one that does not answer takes longer to fail than any rest."""
-
     _left: list[tuple[str, Exception]] = field(default_factory=list)
-    """With `once`: tables that have failed, by what is to be said of them."""
+    """With `once`: what is to be said of tables that have failed, and of partitions that could not be read."""
 
     def guarded(self, table: LandingTable, work: Callable[[], object]) -> None:
         """Do something for one table; what fails makes that table, and no other, begin again later (recovery.py).
@@ -137,6 +134,12 @@ class Landing:
         else:
             table.loader.recovery.is_left = True
             self._left.append((self._named(table, error), error))
+
+    def leave_partition(self, where: Where) -> None:
+        """With `once`: go on without a partition that cannot be read."""
+        name, partition = where
+        error = PeerError(f"kafka: partition {partition} does not answer")
+        self._left.append((self._named(self.tables[name], error), error))
 
     def start_over(self, table: LandingTable, why: str) -> None:
         """Drop the attempt; after a rest go on from a new fold."""
@@ -207,15 +210,13 @@ class Landing:
             self.finish(table)
 
     def tell_left(self) -> None:
-        """Say at the end which tables were left.
+        """Say at the end what was left.
 
         Raises:
             TableError: some were.
         """
         if self._left:
-            names = "; ".join(words for words, _ in self._left)
-            all_but = f"{len(self._left)} of {len(self.tables)} tables did not land: " if len(self.tables) > 1 else ""
-            raise TableError(all_but + names) from self._left[0][1]
+            raise TableError("not landed: " + "; ".join(words for words, _ in self._left)) from self._left[0][1]
 
     def finish(self, table: LandingTable) -> None:
         """Commit what was read of a table, and leave a checkpoint."""

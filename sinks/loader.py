@@ -13,18 +13,20 @@ from headrace.clock import Clock
 from headrace.errors import PeerError
 from headrace.librdkafka import checked_keys
 from headrace.sinks.config import LoadConfig
+from headrace.sinks.ending import Ending
 from headrace.sinks.intake import Intake
 from headrace.sinks.lag.standings import Standings
 from headrace.sinks.lag.watch import Watch
-from headrace.sinks.landing import PATIENCE_MS, Landing, LandingTable
+from headrace.sinks.landing import Landing, LandingTable
 from headrace.sinks.lookout import LOOK_INTERVAL_MS, Lookout
 from headrace.sinks.membership import Membership, group_of
 from headrace.sinks.opening import Opening
 from headrace.sinks.reading import Reading
+from headrace.sinks.recovery import PATIENCE_MS
 from headrace.sinks.registered import Schemas
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table_loader import TableLoader
-from headrace.sinks.topics import Topic, Where
+from headrace.sinks.topics import Topic
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,6 @@ class Loader:
         self._load, self._rewind = config.load, rewind
         self._clock, self._once = clock, once
         self._schemas = Schemas(config.registry.client() if config.registry else None)
-        self._goals: dict[Where, int] | None = None
         self._looked_ms = -LOOK_INTERVAL_MS
         root = open_root(config.load.root, spool=config.load.spool)
         with checked_keys():
@@ -57,6 +58,7 @@ class Loader:
         self.standings = Standings()
         self._watch = Watch(self._lookout.topics, self.standings, clock)
         self._opening = Opening(self._landing, self._holds)
+        self._ending = Ending(self._landing, self._opening, self.standings)
         self._membership = None if once else self._new_membership(config)
 
     def _new_membership(self, config: LoadConfig) -> Membership:
@@ -81,7 +83,7 @@ class Loader:
         self._watch.start()
         self._landing.stop = stop
         try:
-            while not stop.is_set() and not self._is_done():
+            while not stop.is_set() and not self._ending.is_over():
                 self._turn()
             self._landing.finish_all()
             self._landing.tell_left()
@@ -120,20 +122,12 @@ class Loader:
             if self._membership is not None:
                 self._membership.want([name for name, table in self._tables.items() if table.misses < 2])
             self._opening.go_on([table for name, table in self._tables.items() if name in topics])
-            if self._once and self._goals is None:
-                self._set_goals(topics)
+            if self._once:
+                self._ending.look(topics)
         except PeerError as error:
             if self._once and self._lookout.silent_ms > PATIENCE_MS:
                 raise
             logger.warning("no answer from kafka: %s", error)
-
-    def _set_goals(self, topics: dict[str, Topic]) -> None:
-        if not topics:
-            logger.warning("kafka has no topic that is to land", extra={"topics": list(self._load.topics)})
-        every = [(name, partition) for name, topic in topics.items() for partition in topic.partitions]
-        bounds = self._lookout.topics.bounds(every)
-        if len(bounds) == len(every):
-            self._goals = self.standings.goals = {where: end for where, (_, end) in bounds.items()}
 
     def _meet(self, name: str, topic: Topic) -> None:
         table = self._tables.get(name)
@@ -168,19 +162,3 @@ class Loader:
             self._landing.commit(table)
             self._landing.stop_reading(table)
             self.standings.table(name).keep(())
-
-    # The end.
-
-    def _is_done(self) -> bool:
-        """With `once`: whether everything up to the goals has landed, or is read and about to be."""
-        if self._goals is None:
-            return False
-        for (name, partition), goal in self._goals.items():
-            table = self._tables.get(name)
-            if table is None or table.has_ended:
-                continue
-            if not table.reads(partition) or table.loader.next_offset(partition) < goal:
-                return False
-        for table in self._tables.values():
-            self._landing.finish(table)
-        return all(table.is_open or table.has_ended for table in self._tables.values())

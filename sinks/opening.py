@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from headrace.clock import MonotonicMs
 from headrace.sinks.landing import Landing, LandingTable
 from headrace.sinks.lookout import Question
 from headrace.sinks.resume import Sight
@@ -21,6 +22,8 @@ class Opening:
     def __init__(self, landing: Landing, holds: Callable[[str, int], bool]) -> None:
         """`holds`: whether a partition is ours."""
         self._landing, self._holds = landing, holds
+        self.silent_since_ms: dict[Where, MonotonicMs] = {}
+        """Partitions that were asked about and have not answered since then."""
 
     def go_on(self, tables: Collection[LandingTable]) -> None:
         """Open those that are not open, and read the partitions that are ours and not read, as far as Kafka answers.
@@ -64,11 +67,20 @@ class Opening:
             if missing:
                 questions.append(Question(table.loader.topic, table.topic, table.loader.fold, missing))
         offsets: dict[Where, int] = {}
-        for where, sight in self._landing.lookout.see(questions).items():
+        sights = self._landing.lookout.see(questions)
+        self._note_silent({(question.name, partition) for question in questions for partition in question.partitions}, sights)
+        for where, sight in sights.items():
             table = self._landing.tables[where[0]]
             if table.is_open:
                 self._landing.guarded(table, partial(self._begin, table, where, sight, offsets))
         self._landing.reading.begin({where: offset for where, offset in offsets.items() if self._is_read(where)})
+
+    def _note_silent(self, asked: Collection[Where], answered: Collection[Where]) -> None:
+        for where in asked:
+            if where in answered:
+                self.silent_since_ms.pop(where, None)
+            else:
+                self.silent_since_ms.setdefault(where, self._landing.clock.monotonic_ms())
 
     def _begin(self, table: LandingTable, where: Where, sight: Sight, offsets: dict[Where, int]) -> None:
         place = self._landing.lookout.place(where, table.loader.fold, sight)

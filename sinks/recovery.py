@@ -36,6 +36,8 @@ from typing import Final
 from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import CorruptError, HeadraceError, PeerError, StorageError
 
+PATIENCE_MS: Final = 30_000
+"""How long `--once` waits for a cluster, a partition or a registry that does not answer."""
 PEER_REST_MS: Final = 1000
 STORE_REST_MS: Final = 5000
 FIRST_REST_MS: Final = 1000

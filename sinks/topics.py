@@ -49,6 +49,11 @@ class Topics:
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._compacts: dict[str, bool] = {}
 
+    @property
+    def patterns(self) -> list[str]:
+        """Of the names of topics that are to land."""
+        return [pattern.pattern for pattern in self._patterns]
+
     def find(self, only: str | None = None) -> dict[str, Topic]:
         """All wanted topics, by name; or only one."""
         try:
