@@ -191,9 +191,7 @@ def _adopt(array: pa.Array, node: Node) -> pa.Array:
         return array
     if node.kind == "int":
         array = array.cast(pa.int32())
-        if pa.types.is_time(node.type):
-            array = array.cast(pa.time32("ms"))
-    return array.cast(node.type)
+    return (array if node.sent is None else array.cast(node.sent)).cast(node.type)
 
 
 def _mask(array: pa.Array) -> pa.Array | None:

@@ -10,7 +10,7 @@
 | a record without fields that land, a map of null | string: the value as JSON |
 | date, time-millis, time-micros | date32, time64[us], time64[us] |
 | timestamp-millis, -micros, -nanos | timestamp of that unit, UTC |
-| local-timestamp-millis, -micros, -nanos | timestamp of that unit without zone |
+| local-timestamp-millis, -micros, -nanos | timestamp of micro-, micro-, nanoseconds without zone |
 | decimal, precision up to 38; up to 1,000 | decimal128; string: its digits, as many after the point as its scale says |
 | uuid | string |
 | union of null and one type | that type, nullable |
@@ -64,7 +64,7 @@ _PRIMITIVES: Final[Mapping[str, pa.DataType]] = {
 }
 _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
     ("int", "date"): pa.date32(),
-    ("int", "time-millis"): pa.time64("us"),
+    ("int", "time-millis"): pa.time32("ms"),
     ("long", "time-micros"): pa.time64("us"),
     ("long", "timestamp-millis"): pa.timestamp("ms", "UTC"),
     ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
@@ -73,7 +73,11 @@ _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
     ("long", "local-timestamp-nanos"): pa.timestamp("ns"),
 }
-_TIME_MILLIS: Final = ("int", "time-millis")
+_IN_MICROS: Final[Mapping[pa.DataType, pa.DataType]] = {
+    pa.time32("ms"): pa.time64("us"),
+    pa.timestamp("ms"): pa.timestamp("us"),
+}
+"""What lands in microseconds though it comes in milliseconds."""
 
 
 _SCHEMA_ERRORS: Final = (
@@ -98,6 +102,7 @@ class Node:
     Attributes:
         kind: the Avro type's name; "json" for what lands as JSON text.
         type: the Arrow type that it lands as.
+        sent: the Arrow type that its numbers on the wire are of, where that is another.
         text: the metadata that say what is in the text, where it is none of the user's.
         nullable: whether the schema says union of null and this.
         plain: the same wire format with every name made unique, int widened to long, and no logical types.
@@ -112,6 +117,7 @@ class Node:
     type: pa.DataType
     plain: Schema
     text: Mapping[bytes, bytes] | None = None
+    sent: pa.DataType | None = None
     bulk: bool = True
     sized: bool = True
     nullable: bool = False
@@ -205,7 +211,9 @@ class _Compiler:
                 return Node("bytes", decimal.type, plain, decimal.text, bulk=False, convert=decimal.convert)
             return Node("bytes", pa.binary(), plain, bulk=False)
         type_ = _LOGICAL.get((kind, str(logical)), _PRIMITIVES[kind])
-        return Node(kind, type_, plain, sized=kind != "null", convert=_micros if (kind, logical) == _TIME_MILLIS else None)
+        if type_ in _IN_MICROS:
+            return Node(kind, _IN_MICROS[type_], plain, sent=type_, convert=_micros)
+        return Node(kind, type_, plain, sized=kind != "null")
 
     def _name(self) -> str:
         self._names += 1
