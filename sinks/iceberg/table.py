@@ -53,9 +53,12 @@ from headrace.sinks.table.store import Steps as StoreSteps
 logger = logging.getLogger(__name__)
 
 NO_BLIND_RETRIES: Final = {"commit.retry.num-retries": "0"}
+NOT_VECTORIZED: Final = {"read.parquet.vectorization.enabled": "false"}
+"""Iceberg's vectorized reader for Spark (1.10) fails on timestamps in milliseconds, such as `_timestamp`."""
 OWNER: Final = "headrace.table"
 PROPERTIES: Final = {
     **NO_BLIND_RETRIES,
+    **NOT_VECTORIZED,
     "format-version": "2",
     "gc.enabled": "false",  # the files are our log's: no engine may delete them with a snapshot or with the table
     "commit.manifest-merge.enabled": "true",
@@ -191,9 +194,10 @@ class ProjectedTable:
         if (owner := table.properties.get(OWNER)) != self._url:
             whose = f"shows {owner}" if owner else "was not made by headrace"
             raise UsageError(f"iceberg table {self.name} {whose}, not {self._url}; choose another namespace, or drop it")
-        if any(table.properties.get(key) != value for key, value in NO_BLIND_RETRIES.items()):
+        wanted = NOT_VECTORIZED | table.properties | NO_BLIND_RETRIES
+        if wanted != table.properties:
             with table.transaction() as transaction:
-                transaction.set_properties(NO_BLIND_RETRIES)
+                transaction.set_properties(wanted)
         self._loaded = table
         snapshot = table.current_snapshot()
         if snapshot is None:

@@ -331,3 +331,15 @@ def test_a_catalog_out_of_reach_is_an_error_without_its_password(tmp_path: Path,
         sync(tmp_path, catalog=catalog)
     assert "iceberg catalog headrace" in str(caught.value)
     assert "hunter" not in str(caught.value)
+
+
+def test_spark_is_told_to_read_without_vectors_unless_somebody_says_otherwise(tmp_path: Path, logs: TableWriter) -> None:
+    key = "read.parquet.vectorization.enabled"
+    logs.land_events(events(0, 5))
+    sync(tmp_path)
+    assert opened(tmp_path).properties[key] == "false"
+    for change, after in (({key: "true"}, "true"), ({}, "false")):
+        with opened(tmp_path).transaction() as transaction:
+            transaction.set_properties(change) if change else transaction.remove_properties(key)
+        sync(tmp_path)
+        assert opened(tmp_path).properties[key] == after
