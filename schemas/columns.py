@@ -7,10 +7,10 @@
 | fixed(n), duration | fixed-size binary; binary where n > 256 or n = 0 |
 | enum | string |
 | array, map, record | list, map<string, …>, struct (the outermost record: the columns) |
-| a record without fields that land, a map of null | string: the value as JSON |
+| a map of null; a record without fields that land, or with fields that differ in case only | string: the value as JSON |
 | date, time-millis, time-micros | date32, time64[us], time64[us] |
 | timestamp-millis, -micros, -nanos | timestamp of that unit, UTC |
-| local-timestamp-millis, -micros, -nanos | timestamp of micro-, micro-, nanoseconds without zone |
+| local-timestamp-millis, -micros, -nanos | timestamp of that unit without zone |
 | decimal, precision up to 38; up to 1,000 | decimal128; string: its digits, as many after the point as its scale says |
 | uuid | string |
 | union of null and one type | that type, nullable |
@@ -38,7 +38,7 @@ import pyarrow as pa
 
 from headrace.schemas.json_text import json_text
 from headrace.schemas.recursion import Unroller
-from headrace.schemas.unified import DECIMAL_TEXT, JSON_TEXT
+from headrace.schemas.unified import DECIMAL_TEXT, JSON_TEXT, are_apart
 
 MAX_NODES: Final = 10_000
 MAX_DEPTH: Final = 64
@@ -75,7 +75,6 @@ _LOGICAL: Final[Mapping[tuple[str, str], pa.DataType]] = {
 }
 _IN_MICROS: Final[Mapping[pa.DataType, pa.DataType]] = {
     pa.time32("ms"): pa.time64("us"),
-    pa.timestamp("ms"): pa.timestamp("us"),
 }
 """What lands in microseconds though it comes in milliseconds."""
 
@@ -263,7 +262,7 @@ class _Compiler:
             raise UnsupportedSchemaError(f"the record {name} has two fields of one name")
         plain = {"type": "record", "name": own, "fields": [{"name": key, "type": child.plain} for key, child in children]}
         kind, sized = _struct(children), any(child.sized for _, child in children)
-        if within and not kind.num_fields:  # Parquet has no such structs
+        if within and not (kind.num_fields and are_apart(field.name for field in kind)):  # Parquet or Spark has no such structs
             return _json(plain, sized=sized)
         bulk = kind.num_fields > 0 and all(child.bulk for _, child in children)
         return Node("record", kind, plain, bulk=bulk, sized=sized, convert=_record(children), children=children)

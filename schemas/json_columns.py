@@ -11,7 +11,7 @@
 | a type or null (`type: [T, null]`, `oneOf`, `anyOf` with null) | that type, nullable |
 | `$ref` into the schema or to a reference | what it points to |
 | all else: several types, tuples, allOf, a schema that refers to itself, anything without a type, lists and maps of null,
-  objects none of whose members land | string: JSON text |
+  objects none of whose members land, or with members that differ in case only | string: JSON text |
 | a schema that is no object | one column, `value` |
 
 A property that is not `required` is nullable. Only types are checked here: the rest was for whoever produced.
@@ -27,9 +27,10 @@ from urllib.parse import unquote, urldefrag
 import pyarrow as pa
 
 from headrace.schemas.columns import MAX_DEPTH, MAX_NODES, UnsupportedSchemaError
-from headrace.schemas.unified import JSON_TEXT
+from headrace.schemas.unified import JSON_TEXT, are_apart
 
 MORE: Final = "_more"
+_OUTERMOST: Final = ("#", "")
 Convert = Callable[[Any, str], Any]
 """From what was parsed, and where it is, to what pyarrow takes; raises ValueError where it is of another type."""
 _COMBINES: Final = ("allOf", "not", "if", "oneOf", "anyOf", "$ref", "$dynamicRef", "$recursiveRef", "patternProperties")
@@ -131,7 +132,9 @@ class _Compiler:
             required = schema.get("required")
             needed = set(required) if isinstance(required, list) else set()
             members = {name: self._type(member, document, within) for name, member in properties.items()}
-            return _struct(members, needed, is_open=more is not False)
+            landed = _struct(members, needed, is_open=more is not False)
+            is_outermost = within == _OUTERMOST  # whose members are columns: what differs in case only gets another name there
+            return landed if landed.kind.num_fields and (is_outermost or are_apart(members)) else _as_text(landed)
         return _map(self._type(more, document, within)) if isinstance(more, dict) and more else _TEXT
 
 
@@ -259,8 +262,8 @@ def _map(item: JsonType) -> JsonType:
 
 def _struct(members: Mapping[str, JsonType], needed: set[Any], *, is_open: bool) -> JsonType:
     fields = _fields(members, needed)
-    more = MORE
-    while more in members:
+    more, taken = MORE, {name.casefold() for name in members}
+    while more.casefold() in taken:
         more += "_"
     if is_open:
         fields.append(pa.field(more, pa.string(), metadata=JSON_TEXT))
@@ -282,5 +285,4 @@ def _struct(members: Mapping[str, JsonType], needed: set[Any], *, is_open: bool)
             row[more] = _text(rest, where)
         return row
 
-    landed = JsonType(pa.struct(fields), convert_struct)
-    return landed if fields else _as_text(landed)
+    return JsonType(pa.struct(fields), convert_struct)

@@ -10,7 +10,8 @@
 | message | struct, null where it is not set |
 | google.protobuf.Timestamp | timestamp of microseconds, UTC; what is finer is cut off |
 | google.protobuf.Int32Value and the like | the type in it, nullable |
-| google.protobuf.Struct, Value, ListValue; a message in itself, or without fields | string: JSON as Protobuf writes it |
+| google.protobuf.Struct, Value, ListValue; a message in itself, without fields, or with
+  fields whose names differ in case only | string: JSON as Protobuf writes it |
 
 Nullable is what has presence: `optional`, a member of a oneof, a message. All else has its default where it is not set.
 """
@@ -24,7 +25,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from headrace.schemas.columns import MAX_DEPTH, MAX_NODES, UnsupportedSchemaError
-from headrace.schemas.unified import JSON_TEXT
+from headrace.schemas.unified import JSON_TEXT, are_apart
 
 Convert = Callable[[Any], Any]
 _MICROS: Final = pa.timestamp("us", "UTC")
@@ -112,6 +113,8 @@ class _Compiler:
         if name in _AS_JSON or name in within or not message.fields:
             return _Type(pa.string(), _json_text, is_json=True)
         columns = self.columns(message, within)
+        if not are_apart(column.field.name for column in columns):
+            return _Type(pa.string(), _json_text, is_json=True)
         return _Type(pa.struct([column.field for column in columns]), record_of(columns))
 
 

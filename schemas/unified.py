@@ -4,9 +4,11 @@ Widened are int32 to int64, float32 to float64, milliseconds to microseconds, de
 to 38 digits), and null to anything: what Iceberg allows, so that its projection can follow, and what changes no value, so that
 rows of any earlier schema can be projected. All else is incompatible: int64 and double share no type that holds both exactly,
 and a text is not the JSON text of a union. A struct's fields, a list's items and a map's values follow the same rules.
+
+No two columns differ in case only: Spark and Hive refuse such a table, and SQL takes them for one. The later is `<name>__2`.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,16 +54,20 @@ def fit(columns: pa.Schema | None, rows: pa.Schema, *, aside: bool, last: Collec
         IncompatibleError: a column is incompatible, or there would be too many.
     """
     if columns is None:
-        return Fit(rows, tuple(rows.names))
+        if are_apart(rows.names):
+            return Fit(rows, tuple(rows.names))
+        columns = pa.schema([])
     if columns.equals(rows, check_metadata=True):
         return Fit(columns, tuple(rows.names))
     known = {field.name: field for field in columns}
     taken = set(rows.names)
+    whose = {name.casefold(): name for name in known}
     target: dict[str, pa.Field] = {}
     names = []
     for new in rows:
-        field = _fit_field(known, new, taken, aside=aside)
+        field = _fit_field(known, new, taken, whose, aside=aside)
         target[field.name] = field
+        whose[field.name.casefold()] = field.name
         names.append(field.name)
     merged = [target.get(name) or field.with_nullable(True) for name, field in known.items()]
     merged += [
@@ -76,9 +82,17 @@ def fit(columns: pa.Schema | None, rows: pa.Schema, *, aside: bool, last: Collec
     return Fit(columns if columns.equals(unified, check_metadata=True) else unified, tuple(names))
 
 
-def _fit_field(known: dict[str, pa.Field], new: pa.Field, taken: set[str], *, aside: bool) -> pa.Field:
+def are_apart(names: Iterable[str]) -> bool:
+    """Whether names are told apart by who does not mind their case."""
+    folded = [name.casefold() for name in names]
+    return len(set(folded)) == len(folded)
+
+
+def _fit_field(known: dict[str, pa.Field], new: pa.Field, taken: set[str], whose: dict[str, str], *, aside: bool) -> pa.Field:
     for name in _names(new.name, taken):
         if name not in known:
+            if whose.get(name.casefold(), name) != name:
+                continue
             return new.with_name(name)
         try:
             return _unified(known[name], new.with_name(name), name)
@@ -133,7 +147,10 @@ def _unified_struct(one: pa.DataType, other: pa.DataType, where: str) -> pa.Data
     for old in one:
         new = news.pop(old.name, None)
         fields.append(old.with_nullable(True) if new is None else _unified(old, new, f"{where}.{old.name}"))
-    return pa.struct(fields + [new.with_nullable(True) for new in news.values()])
+    found = [*fields, *(new.with_nullable(True) for new in news.values())]
+    if news and not are_apart(field.name for field in found):
+        raise IncompatibleError(f"column {where}: a field of another case ({', '.join(news)[:100]}) {MISFIT} table's")
+    return pa.struct(found)
 
 
 def _text_of(field: pa.Field) -> bytes | None:

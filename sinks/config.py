@@ -11,7 +11,7 @@ from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.measures import Duration, Patterns, Size
-from headrace.sinks.path_template import DEFAULT_PATH, parse_path, zone
+from headrace.sinks.path_template import DEFAULT_PATH, parse_path, path_keys, zone
 from headrace.sinks.shape import Shape
 from headrace.sinks.stores.roots import SCHEMES, scheme_of
 
@@ -119,6 +119,7 @@ class Output(Section):
             headers="headers" in self.keep,
             tombstones="tombstones" in self.keep,
             aside=self.incompatible == "columns",
+            path_keys=path_keys(self.layout.path) - {self.layout.by},
         )
 
 

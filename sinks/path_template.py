@@ -80,6 +80,12 @@ def parse_path(path: str) -> tuple[Segment, ...]:
     return segments
 
 
+def path_keys(path: str) -> frozenset[str]:
+    """What a template's directories say, as `dt` of dt={date}, but for a column's value under its own name."""
+    pairs = ((segment.literals[0].partition("="), segment.names) for segment in parse_path(path))
+    return frozenset(key for (key, equals, _), names in pairs if equals and (names != (key,) or key in TIMES))
+
+
 def _segment(text: str) -> Segment:
     pieces = _PIECES.split(text)
     literals, names = tuple(pieces[::2]), tuple(pieces[1::2])

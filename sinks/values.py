@@ -22,6 +22,7 @@ from headrace.sinks.shape import Shape
 
 KEY, KEY_FIELDS, HEADERS, TOMBSTONE = "_key", "_key_fields", "_headers", "_tombstone"
 OWN_COLUMNS: Final = (KEY, KEY_FIELDS, HEADERS, TOMBSTONE, "_incarnation", "_partition", "_offset", "_timestamp")
+_OURS: Final = frozenset(name.casefold() for name in OWN_COLUMNS)
 _KEY_FIELD: Final = pa.field(KEY, pa.binary())
 WITH_SCHEMAS: Final = ("avro", "json_schema", "protobuf")
 _MILLIS: Final = pa.timestamp("ms", "UTC")
@@ -132,7 +133,7 @@ def _decode_registered(
     values, headers = values_of(messages), headers_of_all(messages)
     if (alike := _decode_alike(values, headers, schemas, now_ms)) is not None:
         table, schema_id = alike
-        return [*decoded, own.beside(_renamed(table), messages, frozenset({schema_id}))], []
+        return [*decoded, own.beside(_renamed(table, own.shape), messages, frozenset({schema_id}))], []
     by_schema, bad = _by_schema(messages, values, headers)
     for name, (named_messages, payloads) in by_schema.items():
         schema = schemas.find(name, now_ms)
@@ -145,13 +146,23 @@ def _decode_registered(
             of_part = named_messages if where is None else [named_messages[index] for index in where]
             if not of_part:
                 continue
-            decoded.append(own.beside(_renamed(table), of_part, frozenset({schema.id} if schema.id else ())))
+            decoded.append(own.beside(_renamed(table, own.shape), of_part, frozenset({schema.id} if schema.id else ())))
     return decoded, bad
 
 
-def _renamed(table: pa.Table) -> pa.Table:
-    """A user's column of one of our names would be ambiguous in every query: it is landed under a longer name."""
-    return table.rename_columns([f"{name}_" if name in OWN_COLUMNS else name for name in table.column_names])
+def _renamed(table: pa.Table, shape: Shape) -> pa.Table:
+    """A user's column of one of our names, or of a key of the path, would be ambiguous in every query, or hidden from it: it is
+    landed under a longer name. SQL does not tell `_Offset` from `_offset`."""
+    reserved = _OURS.union(key.casefold() for key in shape.path_keys)
+    taken = reserved.union(name.casefold() for name in table.column_names)
+    names = []
+    for name in table.column_names:
+        if name.casefold() in reserved:
+            while name.casefold() in taken:
+                name += "_"
+            taken |= {name.casefold()}
+        names.append(name)
+    return table if names == table.column_names else table.rename_columns(names)
 
 
 def _decode_records(records: Records, schemas: Schemas, own: "_OwnColumns", now_ms: MonotonicMs) -> Decoded | None:
@@ -167,7 +178,7 @@ def _decode_records(records: Records, schemas: Schemas, own: "_OwnColumns", now_
     places = None if found is None else records.places(found)
     if found is None or places is None:
         return None
-    table = _renamed(found.table)
+    table = _renamed(found.table, shape)
     columns = list(zip(table.schema, table.columns, strict=True))
     if shape.key:
         columns.append((_KEY_FIELD, pa.nulls(len(records), pa.binary()) if found.keys is None else found.keys))

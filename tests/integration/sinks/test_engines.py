@@ -145,10 +145,13 @@ TABLES = {
     "types_json_schema": [types.JSON_LANDED],
     "types_protobuf": [types.PROTOBUF_LANDED],
     "types_local": types.landed(types.LOCAL),
+    "types_names": [
+        {types.NAMES_LANDED.get(name, name): value for name, value in row.items()} for row in types.landed(types.NAMES)
+    ],
     "types_times": types.landed(types.TIMES),
     "types_nanos": types.landed(types.NANOS),
 }
-SHARED = ("types_avro", "types_json_schema", "types_protobuf", "types_local")
+SHARED = ("types_avro", "types_json_schema", "types_protobuf", "types_local", "types_names")
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +171,8 @@ def typed(
         avro = json.dumps(types.avro_schema(types.AVRO, **types.NULLS)), types.avro_values(types.AVRO, **nulls)
         for topic in ("types_avro", "types_as_avro", "types_as_json"):
             produce(topic, "AVRO", *avro)
-        for topic, cases in (("types_local", types.LOCAL), ("types_times", types.TIMES), ("types_nanos", types.NANOS)):
-            produce(topic, "AVRO", json.dumps(types.avro_schema(cases)), types.avro_values(cases))
+        for name, cases in (("local", types.LOCAL), ("names", types.NAMES), ("times", types.TIMES), ("nanos", types.NANOS)):
+            produce(f"types_{name}", "AVRO", json.dumps(types.avro_schema(cases)), types.avro_values(cases))
         produce("types_json_schema", "JSON", json.dumps(types.JSON_SCHEMA), [types.JSON_VALUE])
         produce("types_protobuf", "PROTOBUF", types.PROTOBUF_SCHEMA, [types.protobuf_value()])
         formats = [{"topics": [f"types_as_{name}"], "format": name} for name in ("avro", "json")]

@@ -122,6 +122,12 @@ NANOS: Final[dict[str, Case]] = {
     "nanos": logical("timestamp-nanos", "long", [NOW_US * 1000, 0], [WHEN_US, instant(0)]),
     "local_nanos": logical("local-timestamp-nanos", "long", [NOW_US * 1000, 0], [WHEN_US, instant(0)]),
 }
+NAMES: Final[dict[str, Case]] = {
+    name: same("string", f"{name} 0", f"{name} 1") for name in ("dt", "hour", "Hour", "_offset", "_PARTITION", "id", "ID", "iD")
+} | {"nested": Case(record("C", a="int", A="int"), [{"a": 1, "A": 2}] * 2, ['{"a": 1, "A": 2}'] * 2)}
+NAMES_LANDED: Final = {"dt": "dt_", "hour": "hour_", "Hour": "Hour__", "_offset": "_offset_", "_PARTITION": "_PARTITION_",
+                       "ID": "ID__2", "iD": "iD__3"}  # fmt: skip
+"""What becomes of names that are ours or the path's, or differ from others in case only."""
 NULLS: Final = {"none": "null", "record_with_none": record("N", a="int", n="null")}
 
 

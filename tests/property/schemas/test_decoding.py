@@ -55,7 +55,7 @@ def landed(schema: Any, value: Any) -> Any:
             return columns(schema, value) if has_columns else json.dumps(value)
         case "map" if schema["values"] == "null":
             return json.dumps(value, ensure_ascii=False)
-        case "int" | "long" if schema.get("logicalType") in ("time-millis", "local-timestamp-millis"):
+        case "int" if schema.get("logicalType") == "time-millis":
             return value * 1000
         case "array":
             return [landed(schema["items"], item) for item in value]

@@ -47,7 +47,7 @@ def encode(schema: str, value: Any) -> bytes:
         ({"type": "long", "logicalType": "timestamp-millis"}, pa.timestamp("ms", "UTC")),
         ({"type": "long", "logicalType": "timestamp-micros"}, pa.timestamp("us", "UTC")),
         ({"type": "long", "logicalType": "timestamp-nanos"}, pa.timestamp("ns", "UTC")),
-        ({"type": "long", "logicalType": "local-timestamp-millis"}, pa.timestamp("us")),
+        ({"type": "long", "logicalType": "local-timestamp-millis"}, pa.timestamp("ms")),
         ({"type": "long", "logicalType": "local-timestamp-micros"}, pa.timestamp("us")),
         ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, pa.decimal128(9, 2)),
         ({"type": "bytes", "logicalType": "decimal", "precision": 50, "scale": 2}, pa.string()),

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from headrace.schemas.arrow import arrow_schema
-from headrace.schemas.unified import MAX_COLUMNS, IncompatibleError, fit, project
+from headrace.schemas.unified import MAX_COLUMNS, Fit, IncompatibleError, fit, project
 
 
 def column(kind: pa.DataType, *, optional: bool = False) -> pa.Schema:
@@ -155,3 +155,24 @@ def test_slices_are_projected_as_the_rows_that_they_show() -> None:
     sliced = project(rows.slice(1, 2), columns)
     sliced.validate(full=True)
     assert sliced.to_pylist() == [{"a": None}, {"a": [None, {"x": 2, "y": None}]}]
+
+
+def names(*of: str) -> pa.Schema:
+    return pa.schema([(name, pa.int64()) for name in of])
+
+
+def test_columns_that_differ_in_case_only_get_other_names_in_one_schema_and_in_a_later_one() -> None:
+    first = fit(None, names("id", "ID", "Id", "x"), aside=False)
+    assert first.names == ("id", "ID__2", "Id__3", "x")
+    assert first.columns.names == list(first.names)
+    assert fit(first.columns, names("X", "ID", "id"), aside=False).names == ("X__2", "ID__2", "id")
+    later = fit(fit(None, names("userId"), aside=False).columns, names("userid"), aside=False)
+    assert later.columns.names == ["userId", "userid__2"]
+    assert fit(later.columns, names("userid"), aside=False) == Fit(later.columns, ("userid__2",))
+
+
+def test_a_field_of_a_struct_that_differs_from_another_in_case_only_does_not_go_with_the_table() -> None:
+    columns, rows = (column(pa.struct([(name, pa.int64())])) for name in ("userId", "userid"))
+    with pytest.raises(IncompatibleError, match="another case"):
+        fit(columns, rows, aside=False)
+    assert fit(columns, rows, aside=True).names == ("a__2",)

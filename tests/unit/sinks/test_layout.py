@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from headrace.errors import CorruptError
 from headrace.sinks.config import LayoutKeys, Load
 from headrace.sinks.layout import Layout
-from headrace.sinks.path_template import escape
+from headrace.sinks.path_template import escape, path_keys
 from headrace.sinks.table import names
 
 
@@ -180,3 +180,15 @@ def test_what_is_given_for_a_topic_goes_over_what_is_given_for_all_key_by_key() 
     assert (one.layout.time_zone, one.layout.path) == ("Asia/Tokyo", "dt={date}")
     assert load.output_of("b").format == "avro"
     assert load.output_of("b").rotate.rows == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("dt={date}/hour={hour}", {"dt", "hour"}),
+        ("hour={hour}/{date}/service={service}", {"hour"}),
+        ("{year}/{month}/day={day}/of={service}", {"day", "of"}),
+    ],
+)
+def test_the_keys_of_a_path_are_those_that_engines_make_columns_of_but_for_a_columns_own(path: str, keys: set[str]) -> None:
+    assert path_keys(path) == keys
