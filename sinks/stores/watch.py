@@ -1,7 +1,7 @@
 """What this process has asked of stores elsewhere and not been told: said aloud, and not waited for without end.
 
 A call into a store's client cannot be broken off: it returns when the client gives up, which takes a request's time-out and
-those of its retries, and with hdfs-native, which has none, for ever. So it is watched from a thread of its own. A process that
+those of its retries. So it is watched from a thread of its own. A process that
 is to end is ended where the store has told it nothing for a while, as by a crash, which every protocol on a store survives.
 """
 
@@ -22,7 +22,7 @@ SILENCE_S: Final = 10.0
 LAST_WAIT_S: Final = 15.0
 """How long a process that is to end waits for a store that tells it nothing."""
 DEAD_S: Final = 300.0
-"""A call that takes longer will not return: hdfs-native waits for a NameNode that hangs for as long as it hangs."""
+"""A call that takes longer will not return: every client has time-outs, and together they are shorter."""
 LOOK_INTERVAL_S: Final = 0.5
 
 
