@@ -65,6 +65,7 @@ class _Comparison:
         self._lenient = lenient
         self._left = _MOST_STEPS
         self._targets: dict[int, Node] = {}  # of `$ref`s, by the identity of their tree
+        self._read: dict[int, tuple[Node, Said]] = {}  # so the parts of a node are the same ones whenever it is looked at
         self._pairs: dict[_Key, tuple[Node, Node]] = {}
         self._fitting: dict[_Key, bool] = {}
         self._users: dict[_Key, dict[_Key, None]] = {}  # of a pair's verdict, in order
@@ -100,6 +101,12 @@ class _Comparison:
             found = self._targets[id(node.tree)] = target(node)
         return found
 
+    def _said(self, node: Node) -> Said:
+        node = self._target(node)
+        if id(node.tree) not in self._read:
+            self._read[id(node.tree)] = node, said(node)
+        return self._read[id(node.tree)][1]
+
     def compare(self, old: Node, new: Node, path: str) -> list[str]:
         """The differences of two nodes; in the first pass only whether there are any. Definitions are told of once."""
         if not (refers(old) or refers(new)):
@@ -131,7 +138,7 @@ class _Comparison:
         self._left -= _STEPS["node"]
         if self._left < 0:
             return [f"{path}: the schemas are too large to compare"]
-        old, new = said(before), said(after)
+        old, new = self._said(before), self._said(after)
         if old.kind == "nothing" or new.kind == "anything":
             return []
         if bool(old.parts) != bool(new.parts) and self._partly(old, new):
@@ -161,7 +168,7 @@ class _Comparison:
         if {old.kind, new.kind} == {"string", "number"} and _of_connect(old) and _of_connect(new):
             return []  # two ways in which Kafka Connect writes a decimal
         if new.kind == "all" and not new.keyword:  # several things are said where it was one
-            return [f"{path}/{said(part).keyword}: it was added" for part in new.parts if not self._goes(old.node, part)]
+            return [f"{path}/{self._said(part).keyword}: it was added" for part in new.parts if not self._goes(old.node, part)]
         return [f"{path}: type changed from {old.keyword or 'several'} to {new.keyword or 'several'}"]
 
     def _partly(self, old: Said, new: Said) -> bool:
@@ -188,9 +195,9 @@ class _Comparison:
 
     def _alike(self, old: list[Node], new: list[Node], path: str) -> Iterator[str]:
         """What stands between parts of the old and those of the new that are the only ones of their kind."""
-        kinds = [said(part).kind for part in new]
+        kinds = [self._said(part).kind for part in new]
         for part in old:
-            kind = said(part).kind
+            kind = self._said(part).kind
             if kinds.count(kind) == 1:
                 yield from self.compare(part, new[kinds.index(kind)], path)
 
@@ -230,14 +237,14 @@ class _Comparison:
     def _removed(self, old: Node, new: Said, name: str, where: str) -> Iterator[str]:
         allowing = covering(new, name)
         if allowing is None:
-            if said(old).kind != "nothing":
+            if self._said(old).kind != "nothing":
                 yield f"{where}: it was removed, and additionalProperties is false"
         elif not self._lenient and (found := self.compare(old, allowing, where)):
             yield from (f"{one} (it was removed, and what allows it now is narrower)" for one in found)
 
     def _added(self, old: Said, new: Node, name: str, where: str) -> Iterator[str]:
         allowing = covering(old, name)
-        if allowing is None or self._lenient or said(new).kind == "anything":
+        if allowing is None or self._lenient or self._said(new).kind == "anything":
             return
         if allowing.tree is True:
             yield f"{where}: it was added where anything was allowed (additionalProperties is not false)"
@@ -268,11 +275,11 @@ class _Comparison:
         rests = rest_of_items(old), rest_of_items(new)
         for number in range(max(len(before), len(after))):
             pair = [nodes[number] if number < len(nodes) else rest for nodes, rest in ((before, rests[0]), (after, rests[1]))]
-            if number >= len(before) and pair[0].tree is True and said(pair[1]).kind != "anything":
+            if number >= len(before) and pair[0].tree is True and self._said(pair[1]).kind != "anything":
                 yield f"{path}/items/{number}: it was added where anything was allowed"
-            elif not (number >= len(before) and said(pair[0]).kind == "nothing"):
+            elif not (number >= len(before) and self._said(pair[0]).kind == "nothing"):
                 yield from self.compare(pair[0], pair[1], f"{path}/items/{number}")
-        if said(rests[0]).kind != "nothing":
+        if self._said(rests[0]).kind != "nothing":
             yield from self.compare(rests[0], rests[1], f"{path}/items")
 
 

@@ -116,7 +116,11 @@ def test_what_may_refuse_something_may_not_and_the_place_is_told(new: Any, old: 
 
 
 def test_every_schema_may_follow_itself() -> None:
-    for tree in (tree for pair in (*MAY_FOLLOW, *MAY_NOT_FOLLOW) for tree in pair[:2]):
+    mixed = {
+        "definitions": {"x": {"type": ["null"]}},
+        "oneOf": [{"$ref": "#/definitions/x"}, {"anyOf": [INT, TEXT]}, thing({})],
+    }
+    for tree in (mixed, *(tree for pair in (*MAY_FOLLOW, *MAY_NOT_FOLLOW) for tree in pair[:2])):
         assert problems("FULL", schema(tree), schema(tree)) == []
 
 
