@@ -1,6 +1,7 @@
 """One node: what handlers are given. Its parts have an owner each, and share one event loop (design D2).
 
 topics        which there are, and how they are set          logs          every partition's log
+changes       of what the store keeps, one at a time         store         topics, users, rules, quotas, producer ids
 appends       into the logs, and who is told of them         waiters       who waits for a log to grow
 housekeeping  disk work beside appends                       flusher       fsyncs that a topic's durability asks for
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.broker.appends import Appends
 from headrace.broker.config import BrokerConfig
+from headrace.broker.coordination.changes import Changes
 from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.flushing import Flusher
 from headrace.broker.holding import Holds
@@ -68,7 +70,8 @@ class Broker:
         self.flusher = Flusher(clock, self.waiters, executor, self.metrics.flushes)
         self.appends = Appends(clock, self.metrics.traffic, self.waiters, self.flusher)
         self.housekeeping = Housekeeping(logs, clock, executor)
-        self.topics = Topics(config, store, logs, self.housekeeping, self._topic_deleted)
+        self.changes = Changes(executor)
+        self.topics = Topics(config, store, logs, self.changes, self.housekeeping, self._topic_deleted)
         self.holds = Holds(self)
         self.producer_ids = ProducerIds(store)
         self.denials = Denials()
@@ -105,7 +108,7 @@ class Broker:
         await self.appends.close()
         await self.flusher.close()
         async with self.topics.changes:
-            pass
+            await self.changes.idle()
 
     def _topic_deleted(self, topic: str, logs: Iterable[PartitionLog]) -> None:
         for log in logs:

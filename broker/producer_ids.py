@@ -1,5 +1,8 @@
 """Producer ids for idempotent producers: each is given once, for ever. Source: KIP-98, Kafka's ProducerIdManager."""
 
+from functools import partial
+
+from headrace.broker.coordination.changes import Change
 from headrace.broker.coordination.store import CoordinationStore
 
 _BLOCK = 1000
@@ -12,10 +15,10 @@ class ProducerIds:
         self._store = store
         self._block = range(0)
 
-    def next(self) -> int:
+    def next(self) -> Change[int]:
         """One that nobody ever had. Raises StorageError."""
         if not self._block:
-            first = self._store.allocate_producer_ids(_BLOCK)
+            first = yield partial(self._store.allocate_producer_ids, _BLOCK)
             self._block = range(first, first + _BLOCK)
         producer_id, self._block = self._block[0], self._block[1:]
         return producer_id

@@ -9,8 +9,10 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from headrace.broker.config import BrokerConfig
+from headrace.broker.coordination.changes import Change, Changes
 from headrace.broker.coordination.store import CoordinationStore, TopicRecord
 from headrace.broker.handlers.steps import with_pauses
 from headrace.broker.housekeeping import Housekeeping
@@ -32,11 +34,13 @@ class Topics:
         config: BrokerConfig,
         store: CoordinationStore,
         logs: LogDirectories,
+        store_changes: Changes,
         housekeeping: Housekeeping,
         on_deleted: Callable[[str, Iterable[PartitionLog]], None],
     ) -> None:
         """`on_deleted` is told a topic's name and its logs as soon as it is gone, before their files are."""
         self._config, self._store, self._logs = config, store, logs
+        self._write = store_changes.write
         self._housekeeping, self._on_deleted = housekeeping, on_deleted
         self.changes = asyncio.Lock()  # held while topics are made or deleted: what was checked then still holds
         self.encoded: dict[object, bytes] = {}  # answers that hold while no topic changes, by what was asked
@@ -77,26 +81,26 @@ class Topics:
             StorageError: the disk fails; there is no such topic.
         """
         topic = TopicRecord(name, uuid.uuid4(), partitions, dict(configs))
-        self._store.create_topic(topic)
+        await self._write(partial(self._store.create_topic, topic))
         try:
             await self._housekeeping.forget(name)
             creation = self._logs.begin_creation(name, range(partitions), topic.topic_id, configs)
             await self._housekeeping.in_thread(creation.run)
             await with_pauses(creation.complete_in_steps())
         except StorageError:
-            self._store.begin_deletion(topic.topic_id)  # which the next start finishes: files may be left
+            await self._write(partial(self._store.begin_deletion, topic.topic_id))  # files may be left: the next start looks
             raise
         self._learn(topic)
         logger.info("topic created", extra={"topic": name, "partitions": partitions, "configs": dict(configs), "by": by})
         return topic
 
-    def configure(self, topic: TopicRecord, configs: Mapping[str, str], *, by: str = _OURSELVES) -> None:
+    def configure(self, topic: TopicRecord, configs: Mapping[str, str], *, by: str = _OURSELVES) -> Change[None]:
         """Give a topic these settings of its own, and no others, durably and at once; they have been checked.
 
         Raises:
             StorageError: the store fails; nothing has changed.
         """
-        self._store.configure_topic(topic.topic_id, configs)
+        yield partial(self._store.configure_topic, topic.topic_id, configs)
         self._learn(replace(topic, configs=dict(configs)))
         self._logs.configure(topic.name, configs)
         logger.info("topic configured", extra={"topic": topic.name, "configs": dict(configs), "by": by})
@@ -107,17 +111,17 @@ class Topics:
         Raises:
             StorageError: the disk fails; the topic is gone, its files will be after the next start.
         """
-        self._store.begin_deletion(topic.topic_id)
+        await self._write(partial(self._store.begin_deletion, topic.topic_id))
         del self.by_name[topic.name]
         del self._names_by_id[topic.topic_id]
         self.encoded.clear()
-        logs = [self._logs.get(topic.name, partition) for partition in range(topic.partitions)]
         deletion = self._logs.begin_deletion(topic.name, topic.topic_id)
-        self._on_deleted(topic.name, [log for log in logs if log is not None])
+        await with_pauses(deletion.begin_in_steps())
+        self._on_deleted(topic.name, deletion.logs)
         await self._housekeeping.alone(deletion.run)  # else a step would write into a directory that has another name
         await with_pauses(deletion.complete_in_steps())
         if self._logs.is_whole:
-            self._forget(topic)
+            await self._write(partial(self._forget, topic))
         logger.info("topic deleted", extra={"topic": topic.name, "by": by})
 
     async def ensure_offsets(self) -> TopicRecord:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec
@@ -58,7 +59,7 @@ def _lacks_room(error: BaseException | None) -> bool:
 
 
 class SqliteStore:
-    """A CoordinationStore in a file."""
+    """A CoordinationStore in a file, for any thread."""
 
     def __init__(self, path: Path) -> None:
         """Open the store, making it if there is none.
@@ -68,6 +69,7 @@ class SqliteStore:
             VersionError: a newer version wrote it.
         """
         self._path = path
+        self._lock = threading.Lock()
         self.reserve = Reserve(path.with_name(path.name + "-reserve"))
         with self._errors():
             self._connection = self._opened()
@@ -93,7 +95,7 @@ class SqliteStore:
         if not self._path.exists():  # passwords can be guessed from what is in it; its log files get the mode that it has
             with contextlib.suppress(OSError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
-        connection = sqlite3.connect(self._path, isolation_level=None)
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA locking_mode={locking}")
             connection.execute("PRAGMA journal_mode=WAL")
@@ -189,6 +191,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                yield
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error

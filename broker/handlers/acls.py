@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.coordination.changes import Change
+from headrace.broker.handlers.api import Answer, Api, RequestContext, Response
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.security.acls import AclBinding, AclFilter, PatternType, Permission, fault
 from headrace.broker.security.rules import AccessRules
@@ -38,29 +39,33 @@ def describe_acls(broker: Broker, context: RequestContext, request: Any) -> Answ
     }
 
 
-def create_acls(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def create_acls(broker: Broker, context: RequestContext, request: Any) -> Response:
     rules = _too_many(len(request.creations)) or _rules(broker, context, Operation.ALTER)
     if isinstance(rules, tuple):
         return {"results": [_result(rules) for _ in request.creations]}
     asked, refused = [_binding(creation) for creation in request.creations], None
     try:
-        rules.add([rule for rule in asked if isinstance(rule, AclBinding)])
+        await broker.changes.make(rules.add([rule for rule in asked if isinstance(rule, AclBinding)]))
     except StorageError as error:
         refused = ErrorCode.kafka_storage_error, str(error)
     return {"results": [_result(refused if isinstance(rule, AclBinding) else rule) for rule in asked]}
 
 
-def delete_acls(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def delete_acls(broker: Broker, context: RequestContext, request: Any) -> Response:
     rules = _rules(broker, context, Operation.ALTER)
     if isinstance(rules, tuple):
         return {"filter_results": [_filter_result(rules, ()) for _ in request.filters]}
+    return await broker.changes.make(_delete(rules, request))
+
+
+def _delete(rules: AccessRules, request: Any) -> Change[dict[str, Any]]:
     filters = [_filter(each) for each in request.filters]
     found = [() if wanted is None else rules.find(wanted) for wanted in filters]
     gone = list(dict.fromkeys(rule for each in found for rule in each))
     refused = _too_many(len(gone))
     if refused is None:
         try:
-            rules.remove(gone)
+            yield from rules.remove(gone)
         except StorageError as error:
             refused = ErrorCode.kafka_storage_error, str(error)
     results = zip(filters, found, strict=True)

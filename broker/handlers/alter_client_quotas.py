@@ -5,10 +5,12 @@ rather than kept for nothing.
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.coordination.changes import Change
+from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.quotas.entities import Entity, Quotas, encode_key, encode_quotas, entity_of, value_fault
 from headrace.broker.security.access import Operation
 from headrace.broker.wire import ErrorCode
@@ -18,9 +20,13 @@ logger = logging.getLogger(__name__)
 _KIND = "quota"  # of the store's entries
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def _handle(broker: Broker, context: RequestContext, request: Any) -> Response:
     if not context.may_cluster(Operation.ALTER_CONFIGS):
         return {"entries": [_told(entry, ErrorCode.cluster_authorization_failed) for entry in request.entries]}
+    return {"entries": await broker.changes.make(_altered(broker, context, request))}
+
+
+def _altered(broker: Broker, context: RequestContext, request: Any) -> Change[list[dict[str, Any]]]:
     changes: dict[Entity, Quotas] = {}
     entries = []
     for entry in request.entries:
@@ -34,11 +40,11 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
         entries.append(_told(entry, ErrorCode.none))
     if changes and not request.validate_only:
         try:
-            _change(broker, context, changes)
+            yield from _change(broker, context, changes)
         except StorageError as error:
             logger.error("quotas not changed: the store fails", extra={"error": str(error)})
             entries = [_told(entry, ErrorCode.kafka_storage_error, "the store fails") for entry in request.entries]
-    return {"entries": entries}
+    return entries
 
 
 def _changed(
@@ -64,9 +70,9 @@ def _changed(
     return entity, quotas
 
 
-def _change(broker: Broker, context: RequestContext, changes: dict[Entity, Quotas]) -> None:
+def _change(broker: Broker, context: RequestContext, changes: dict[Entity, Quotas]) -> Change[None]:
     stored = {encode_key(entity): encode_quotas(quotas) if quotas else None for entity, quotas in changes.items()}
-    broker.store.change_entries(_KIND, stored)
+    yield partial(broker.store.change_entries, _KIND, stored)
     for entity, quotas in changes.items():
         broker.quotas.book.replace(entity, quotas)
         logger.info("quota changed", extra={"entity": dict(entity), "quotas": quotas, "by": str(context.session.principal)})

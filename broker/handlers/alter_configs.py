@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.coordination.changes import Change
+from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.log.config import LIST_KEYS, LogConfig, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topic_names import name_fault
@@ -25,21 +26,23 @@ _DONE: _Fault = (int(ErrorCode.none), None)
 _TWICE: _Fault = (int(ErrorCode.invalid_request), "Each resource must appear at most once.")
 
 
-def _alter(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return _answer(broker, context, request, incremental=False)
+async def _alter(broker: Broker, context: RequestContext, request: Any) -> Response:
+    return await broker.changes.make(_answer(broker, context, request, incremental=False))
 
 
-def _alter_incrementally(broker: Broker, context: RequestContext, request: Any) -> Answer:
-    return _answer(broker, context, request, incremental=True)
+async def _alter_incrementally(broker: Broker, context: RequestContext, request: Any) -> Response:
+    return await broker.changes.make(_answer(broker, context, request, incremental=True))
 
 
-def _answer(broker: Broker, context: RequestContext, request: Any, *, incremental: bool) -> Answer:
+def _answer(broker: Broker, context: RequestContext, request: Any, *, incremental: bool) -> Change[Response]:
     named = Counter((asked.resource_type, asked.resource_name) for asked in request.resources)
     responses = []
     for asked in request.resources:
         error, message = _TWICE
         if named[asked.resource_type, asked.resource_name] == 1:
-            error, message = _resource(broker, context, asked, incremental=incremental, validate_only=request.validate_only)
+            error, message = yield from _resource(
+                broker, context, asked, incremental=incremental, validate_only=request.validate_only
+            )
         responses.append(
             {
                 "error_code": error,
@@ -51,7 +54,7 @@ def _answer(broker: Broker, context: RequestContext, request: Any, *, incrementa
     return {"responses": responses}
 
 
-def _resource(broker: Broker, context: RequestContext, asked: Any, *, incremental: bool, validate_only: bool) -> _Fault:
+def _resource(broker: Broker, context: RequestContext, asked: Any, *, incremental: bool, validate_only: bool) -> Change[_Fault]:
     if asked.resource_type == _TOPIC:
         if not context.may(Operation.ALTER_CONFIGS, ResourceType.TOPIC, asked.resource_name):
             return ErrorCode.topic_authorization_failed, None
@@ -63,7 +66,8 @@ def _resource(broker: Broker, context: RequestContext, asked: Any, *, incrementa
         return ErrorCode.invalid_request, fault
     if asked.resource_type == _TOPIC:
         by = str(context.session.principal)
-        return _topic(broker, asked.resource_name, changes, by=by, incremental=incremental, validate_only=validate_only)
+        name, only = asked.resource_name, validate_only
+        return (yield from _topic(broker, name, changes, by=by, incremental=incremental, validate_only=only))
     if asked.resource_type == _BROKER:
         return _broker(broker, asked.resource_name, changes)
     return ErrorCode.invalid_request, f"Unknown resource type {asked.resource_type}"
@@ -88,7 +92,7 @@ def _topic(
     by: str,
     incremental: bool,
     validate_only: bool,
-) -> _Fault:
+) -> Change[_Fault]:
     if not name:
         return ErrorCode.invalid_request, "Default topic resources are not allowed."
     invalid = name_fault(name)
@@ -104,7 +108,7 @@ def _topic(
     if validate_only or configs == topic.configs:
         return _DONE
     try:
-        broker.topics.configure(topic, configs, by=by)
+        yield from broker.topics.configure(topic, configs, by=by)
     except StorageError as error:
         return ErrorCode.kafka_storage_error, str(error)
     return _DONE

@@ -7,13 +7,13 @@ says of an older one, and so does this.
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Api, RequestContext, Response
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
 
 
-def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def _handle(broker: Broker, context: RequestContext, request: Any) -> Response:
     if request.transactional_id is not None:
         # Fatal in every client, as FindCoordinator says it too: there is no code for "no transactions here".
         code = ErrorCode.transactional_id_authorization_failed if request.transactional_id else ErrorCode.invalid_request
@@ -21,7 +21,7 @@ def _handle(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if not _may_have_one(context):
         return {"error_code": ErrorCode.cluster_authorization_failed, "producer_id": -1, "producer_epoch": -1}
     try:
-        producer_id = broker.producer_ids.next()
+        producer_id = await broker.changes.make(broker.producer_ids.next())
     except StorageError:
         return {"error_code": ErrorCode.coordinator_not_available, "producer_id": -1, "producer_epoch": -1}
     return {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}

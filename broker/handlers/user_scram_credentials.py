@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from headrace.broker.broker import Broker
-from headrace.broker.handlers.api import Answer, Api, RequestContext
+from headrace.broker.handlers.api import Answer, Api, RequestContext, Response
 from headrace.broker.security.access import Operation
 from headrace.broker.security.scram import SCRAM_MECHANISMS
 from headrace.broker.security.users import Deletion, Upsertion
@@ -42,7 +42,7 @@ def _described(broker: Broker, name: str, count: int) -> dict[str, Any]:
     return {"user": name, "error_code": error, "error_message": message, "credential_infos": [] if error else told}
 
 
-def _alter(broker: Broker, context: RequestContext, request: Any) -> Answer:
+async def _alter(broker: Broker, context: RequestContext, request: Any) -> Response:
     deletions = [Deletion(each.name, each.mechanism) for each in request.deletions]
     upsertions = [
         Upsertion(each.name, each.mechanism, each.iterations, bytes(each.salt), bytes(each.salted_password))
@@ -52,7 +52,7 @@ def _alter(broker: Broker, context: RequestContext, request: Any) -> Answer:
     if not context.may_cluster(Operation.ALTER):
         return {"results": [_altered(name, (ErrorCode.cluster_authorization_failed, _REFUSED)) for name in names]}
     try:
-        outcome = broker.logins.users.alter(deletions, upsertions)
+        outcome = await broker.changes.make(broker.logins.users.alter(deletions, upsertions))
     except StorageError as error:
         outcome = {name: (ErrorCode.kafka_storage_error, str(error)) for name in names}
     return {"results": [_altered(name, fault) for name, fault in outcome.items()]}

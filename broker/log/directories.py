@@ -151,7 +151,8 @@ class LogDirectories:
         """Whether the partition is not there, but may be in something that is offline."""
         at = topic, partition
         return self.get(topic, partition) is None and (
-            self.has_offline_directory or any(at in each.failed or at in each.gone for each in self._directories)
+            self.has_offline_directory
+            or any(at in each.failed or partition in each.gone.get(topic, ()) for each in self._directories)
         )
 
     # Logs
@@ -251,7 +252,7 @@ class LogDirectories:
             for directory in self._directories:
                 if (topic, partition) in directory.failed:
                     raise StorageError(f"{directory.path}/{topic}-{partition} cannot be read and is in the way")
-                if (topic, partition) in directory.gone and directory.error is None:
+                if partition in directory.gone.get(topic, ()) and directory.error is None:
                     raise StorageError(f"{directory.path}: its checkpoints still speak of a deleted {topic}-{partition}")
             path = min(counts, key=lambda path: (self._by_path[path].space.is_nearly_full, counts[path]))
             counts[path] += 1
@@ -272,24 +273,26 @@ class LogDirectories:
     def delete(self, topic: str, topic_id: UUID) -> None:
         """Take away a topic's logs here and now; see `begin_deletion`."""
         deletion = self.begin_deletion(topic, topic_id)
+        deletion.begin()
         deletion.run()
         deletion.complete()
 
     def begin_deletion(self, topic: str, topic_id: UUID) -> Deletion:
-        """A topic's logs, which are gone from here on, to be taken away durably; their files are removed after the delay."""
-        logs = []
-        for holder in [*(directory.logs for directory in self._directories), self._offline]:
-            for at in sorted(at for at, log in holder.items() if (log.topic, log.topic_id) == (topic, topic_id)):
-                log = holder.pop(at)
-                log.closed = True
-                if holder is not self._offline:
-                    logs.append(log)
-                    self._by_path[parent(log.path)].deleted(at)
+        """A topic's logs, to be taken away durably; their files are removed after the delay."""
+
+        def taken() -> Iterator[PartitionLog]:
+            for holder in [*(directory.logs for directory in self._directories), self._offline]:
+                for at in sorted(at for at, log in holder.items() if (log.topic, log.topic_id) == (topic, topic_id)):
+                    log = holder.pop(at)
+                    log.closed = True
+                    if holder is not self._offline:
+                        self._by_path[parent(log.path)].deleted(at)
+                        yield log
 
         def deleted(log: PartitionLog) -> None:
             self._by_path[parent(log.path)].remove_later(log)
 
-        return Deletion(self._disk, logs, deleted)
+        return Deletion(self._disk, taken(), deleted)
 
     # Compaction
 
@@ -324,7 +327,7 @@ class LogDirectories:
         """What must be written before a topic of that name is made: else, after a crash, what checkpoints say of a deleted one
         would be taken for the new one's, and its records for missing. None mostly.
         """
-        concerned = [each for each in self._directories if each.error is None and any(at[0] == topic for at in each.gone)]
+        concerned = [each for each in self._directories if each.error is None and topic in each.gone]
         return [directory.forgetting_step() for directory in concerned]
 
     def look_at_space(self) -> None:

@@ -12,6 +12,7 @@ A partition that cannot be read is offline, alone, and what the checkpoints say 
 partitions, once one of its own files fails.
 """
 
+import itertools
 import logging
 import re
 import uuid
@@ -95,8 +96,8 @@ class LogDirectory:
         self.directory_id = claim.directory_id or self._identify(claim)
 
     @property
-    def gone(self) -> Collection[TopicPartition]:
-        """Deleted or missing logs, of which the checkpoints say something still."""
+    def gone(self) -> Mapping[str, Collection[int]]:
+        """Deleted or missing logs, by topic, of which the checkpoints say something still."""
         return self._checkpoints.gone
 
     def _identify(self, claim: Claim) -> str:
@@ -151,7 +152,7 @@ class LogDirectory:
                 elif topic_id is not None:
                     config = with_overrides(self.config.defaults, overrides.get(at[0], {}))
                     found.append(FoundLog(f"{self.path}/{name}", *at, topic_id, config, facts))
-        self._checkpoints.gone -= {(each.topic, each.partition) for each in found} | self.failed.keys()
+        self._checkpoints.found(itertools.chain(((each.topic, each.partition) for each in found), self.failed))
         return found
 
     def _topic_id(self, path: str, at: TopicPartition, facts: Facts) -> UUID | None:

@@ -5,7 +5,7 @@ The format is `checkpoint.py`'s. On the loop that owns the directory, but for `C
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from headrace.broker.log.checkpoint import (
     CLEANER,
@@ -41,7 +41,7 @@ class OffsetCheckpoints:
         self._lines: dict[str, dict[TopicPartition, bytes]] = {name: {} for name in _ALL}
         self._written: dict[str, bytes] = {}  # as they are on disk
         self._recovery_points: dict[TopicPartition, bytes] = {}  # lines that are on disk
-        self.gone: set[TopicPartition] = set()  # partitions of which they say something on disk still
+        self.gone: dict[str, set[int]] = {}  # topic → partitions of which they say something on disk still
 
     def read(self) -> Callable[[TopicPartition, bool], Facts]:
         """What they say on disk of each partition; the second argument is whether the last stop was clean.
@@ -51,7 +51,8 @@ class OffsetCheckpoints:
         """
         points = {name: self._read(name) for name in _ALL}
         self._recovery_points = {at: offset_line(at, offset) for at, offset in points[RECOVERY_POINT].items()}
-        self.gone = {at for offsets in points.values() for at in offsets}
+        for at in dict.fromkeys(at for offsets in points.values() for at in offsets):
+            self._lose(at)
 
         def facts(at: TopicPartition, clean: bool) -> Facts:
             recovery_point, log_start, high_watermark, cleaned_to = (points[name].get(at, 0) for name in _ALL)
@@ -86,9 +87,20 @@ class OffsetCheckpoints:
             else:
                 self._lines[name][at] = offset_line(at, offset)
 
+    def _lose(self, at: TopicPartition) -> None:
+        self.gone.setdefault(at[0], set()).add(at[1])
+
+    def found(self, partitions: Iterable[TopicPartition]) -> None:
+        """They are there, or nothing on disk says anything of them any more: they are not `gone`."""
+        for topic, partition in partitions:
+            gone = self.gone.get(topic, set())
+            gone.discard(partition)
+            if not gone:
+                self.gone.pop(topic, None)
+
     def deleted(self, at: TopicPartition) -> None:
         """There is no such partition any more."""
-        self.gone.add(at)
+        self._lose(at)
         for lines in self._lines.values():
             lines.pop(at, None)
 
@@ -96,12 +108,12 @@ class OffsetCheckpoints:
         """Those that would not be written as they are on disk; one write at a time."""
         contents = {name: encode_offsets(self._lines[name].values()) for name in names}
         changed = {name: content for name, content in contents.items() if self._written.get(name) != content}
-        forgotten = set(self.gone) if names is _ALL else ()
+        forgotten = [(topic, at) for topic, partitions in self.gone.items() for at in partitions] if names is _ALL else []
         recovery_points = self._recovery_points if RECOVERY_POINT not in changed else dict(self._lines[RECOVERY_POINT])
 
         def on_success() -> None:
             self._written.update(changed)
             self._recovery_points = recovery_points
-            self.gone.difference_update(forgotten)
+            self.found(forgotten)
 
         return CheckpointWrite(self._disk, self._path, changed, on_success, on_failure)

@@ -1,13 +1,13 @@
 """The files of a topic's partitions coming and going, many at a time, in three steps so that the slow one may run in a thread.
 
-What `begin…` captures on the loop, `run` does to the files, `complete` notes on the loop again, or `complete_in_steps`, which
-lets others go on between some partitions and the next. A partition's directory counts
+What is captured on the loop, `run` does to the files, `complete` notes on the loop again. Those on the loop have a form in
+steps, which lets others go on between some partitions and the next. A partition's directory counts
 once `partition.metadata` is in it, so a creation that a crash cut short leaves what the next start removes; a deletion is one
 rename, whose files go later.
 """
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -95,9 +95,22 @@ class Deletion:
     """A topic's logs that are to be renamed away."""
 
     disk: Disk
-    logs: Sequence[PartitionLog]
+    taken: Iterator[PartitionLog]  # each is gone, for everybody else, when it is taken
     on_complete: Callable[[PartitionLog], None]  # of each
+    logs: list[PartitionLog] = field(default_factory=list)  # all of them, once it has begun
     _error: OSError | None = None
+
+    def begin(self) -> None:
+        """`begin_in_steps`, in one."""
+        for _ in self.begin_in_steps():
+            pass
+
+    def begin_in_steps(self) -> Generator[None, None, None]:
+        """Take the logs away; on the loop."""
+        for log in self.taken:
+            self.logs.append(log)
+            if len(self.logs) % _AT_A_TIME == 0:
+                yield
 
     def run(self) -> None:
         """Rename, durably; raises nothing, may run on any thread."""

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
+from headrace.broker.coordination.changes import Change
 from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.keys.access import AccessKeys, parse_super_users
 from headrace.broker.security.acls import STORE_KIND, AclBinding, AclFilter, from_text, key_of, to_text
@@ -32,7 +34,7 @@ class AccessRules:
         """The rules that a filter finds, in order."""
         return self.authorizer.rules(wanted)
 
-    def add(self, rules: Sequence[AclBinding]) -> None:
+    def add(self, rules: Sequence[AclBinding]) -> Change[None]:
         """Make rules, all or none; one that is there already stays as it is.
 
         Raises:
@@ -40,19 +42,19 @@ class AccessRules:
         """
         new = [rule for rule in dict.fromkeys(rules) if not self.authorizer.has(rule)]
         if new:
-            self._store.change_entries(STORE_KIND, {key_of(rule): to_text(rule) for rule in new})
+            yield partial(self._store.change_entries, STORE_KIND, {key_of(rule): to_text(rule) for rule in new})
             self.authorizer.change(new, ())
         for rule in new:
             logger.info("access rule made", extra={"rule": key_of(rule)})
 
-    def remove(self, rules: Sequence[AclBinding]) -> None:
+    def remove(self, rules: Sequence[AclBinding]) -> Change[None]:
         """Drop rules, all or none.
 
         Raises:
             StorageError: the store fails; nothing has changed.
         """
         if rules:
-            self._store.change_entries(STORE_KIND, {key_of(rule): None for rule in rules})
+            yield partial(self._store.change_entries, STORE_KIND, {key_of(rule): None for rule in rules})
             self.authorizer.change((), rules)
         for rule in rules:
             logger.info("access rule dropped", extra={"rule": key_of(rule)})

@@ -16,7 +16,9 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from headrace.broker.coordination.changes import Change, made_here
 from headrace.broker.coordination.store import CoordinationStore
 from headrace.broker.security.scram import (
     MAX_ITERATIONS,
@@ -113,7 +115,7 @@ class Users:
         mechanism = SCRAM_MECHANISMS[usual[0][0]] if usual else SCRAM_SHA_256
         return mechanism, self.claimed(name, mechanism)
 
-    def alter(self, deletions: Sequence[Deletion], upsertions: Sequence[Upsertion]) -> dict[str, Fault | None]:
+    def alter(self, deletions: Sequence[Deletion], upsertions: Sequence[Upsertion]) -> Change[dict[str, Fault | None]]:
         """Change credentials, durably: all that have no fault; what came of each user named (Kafka's ScramControlManager).
 
         Raises:
@@ -137,7 +139,14 @@ class Users:
             else:
                 credentials[mechanism.name] = credential_of(mechanism, change.salted_password, change.salt, change.iterations)
             changed[name] = credentials
-        self._put(changed)
+        entries = {name: _text(new) if new else None for name, new in changed.items()}
+        if entries:
+            yield partial(self._store.change_entries, _USERS, entries)
+        for name, new in changed.items():
+            if new:
+                self._users[name] = new
+            else:
+                del self._users[name]
         return outcome
 
     def _fault(self, change: Deletion | Upsertion) -> Fault | None:
@@ -157,14 +166,6 @@ class Users:
         if not change.salt or len(change.salted_password) != mechanism.size_bytes:  # beyond Kafka: nobody could log in
             return ErrorCode.unacceptable_credential, "The salt is empty, or the salted password has the wrong size"
         return None
-
-    def _put(self, changed: Mapping[str, Credentials]) -> None:
-        self._store.change_entries(_USERS, {name: _text(new) if new else None for name, new in changed.items()})
-        for name, new in changed.items():
-            if new:
-                self._users[name] = dict(new)
-            else:
-                self._users.pop(name, None)
 
     def _made_up(self, name: str, mechanism: ScramMechanism) -> ScramCredential:
         """As credentials of that mechanism usually look; the keys fit to no password that anybody could find."""
@@ -196,7 +197,7 @@ def put_user(users: Users, name: str, password: bytes, mechanisms: Sequence[str]
     for mechanism in mechanisms:
         scram, salt = SCRAM_MECHANISMS[mechanism], secrets.token_bytes(_SALT_BYTES)
         salted = salt_password(scram, password, salt, iterations)
-        _check(users.alter([], [Upsertion(name, scram.number, iterations, salt, salted)]))
+        _check(made_here(users.alter([], [Upsertion(name, scram.number, iterations, salt, salted)])))
 
 
 def delete_user(users: Users, name: str, mechanisms: Sequence[str]) -> None:
@@ -206,7 +207,7 @@ def delete_user(users: Users, name: str, mechanisms: Sequence[str]) -> None:
         UsageError: it does not have them.
     """
     for mechanism in mechanisms:
-        _check(users.alter([Deletion(name, SCRAM_MECHANISMS[mechanism].number)], []))
+        _check(made_here(users.alter([Deletion(name, SCRAM_MECHANISMS[mechanism].number)], [])))
 
 
 def _check(outcome: Mapping[str, Fault | None]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.broker.config import BrokerConfig
+from headrace.broker.coordination.changes import made_here
 from headrace.broker.coordination.sqlite import SqliteStore
 from headrace.broker.log.claims import claim_directories
 from headrace.broker.log.disk import RealDisk
@@ -56,7 +57,7 @@ def prepare_parts(broker: Mapping[str, Any], bootstrap: str) -> dict[str, dict[s
         prepare(config, first, store, bootstrap)
         passwords = {part: secrets.token_urlsafe(24) for part in _RIGHTS}
         give_users(store, {_user(part): password for part, password in passwords.items()})
-        AccessRules(store, config).add([rule for part in _RIGHTS for rule in _rules(part)])
+        made_here(AccessRules(store, config).add([rule for part in _RIGHTS for rule in _rules(part)]))
     files = SecurityFolder(first)
     return {part: files.client_keys(bootstrap, _user(part), password) for part, password in passwords.items()}
 

@@ -184,6 +184,7 @@ class World:
         self.deletions.add(topic.topic_id)
         try:
             deletion = logs.begin_deletion(name, topic.topic_id)
+            deletion.begin()
             deletion.run()
             deletion.complete()
         except StorageError:
@@ -249,7 +250,7 @@ def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
         (Creation, "complete_in_steps", "raise StorageError", "return; raise StorageError"),
         (LogDirectory, "survey", "if topic_id in deleted:", "if topic_id is None:"),
         (Segment, "remove", "for suffix in", "for suffix in () and"),
-        (OffsetCheckpoints, "deleted", "self.gone.add(at)", "pass"),
+        (OffsetCheckpoints, "deleted", "self._lose(at)", "pass"),
     ],
     ids=[
         "what may be in a directory that is away is not made anew",

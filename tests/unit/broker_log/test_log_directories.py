@@ -170,6 +170,7 @@ def test_many_partitions_come_and_go_in_steps() -> None:
     assert len(many) == 120
     assert append(many[7], b"x").error == 0
     deletion = logs.begin_deletion("many", UUID(int=9))
+    assert [len(logs.all()) for _ in deletion.begin_in_steps()] == [70, 20]
     deletion.run()
     assert append(many[7], b"x").error == ErrorCode.unknown_topic_or_partition
     assert sum(1 for _ in deletion.complete_in_steps()) == 2

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from headrace.broker.coordination.changes import made_here
 from headrace.broker.keys.access import AccessKeys
 from headrace.broker.security.access import CLUSTER_NAME, Operation, Principal, ResourceType
 from headrace.broker.security.acls import AclBinding, AclFilter, PatternType, Permission, fault, from_text, key_of, to_text
@@ -103,9 +104,9 @@ def test_a_rule_that_cannot_be_read_stops_the_broker_rather_than_being_left_out(
 def test_rules_outlive_the_process_that_made_them() -> None:
     store = MemoryStore()
     before = AccessRules(store, AccessKeys())
-    before.add([LOGS, STAR, LOGS])
-    before.add([LOGS])
-    before.remove([STAR])
+    made_here(before.add([LOGS, STAR, LOGS]))
+    made_here(before.add([LOGS]))
+    made_here(before.remove([STAR]))
     after = AccessRules(store, AccessKeys())
     assert list(after.find(AclFilter(ResourceType.ANY, ANY, None, None, None, Operation.ANY, Permission.ANY))) == [LOGS]
     assert after.authorizer.allows(Principal("User", "alice"), "10.0.0.7", Operation.READ, TOPIC, "logs")

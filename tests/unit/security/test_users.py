@@ -2,6 +2,7 @@
 
 import pytest
 
+from headrace.broker.coordination.changes import made_here
 from headrace.broker.security.scram import SCRAM_SHA_256, SCRAM_SHA_512, is_password, salt_password
 from headrace.broker.security.users import Deletion, Upsertion, Users
 from headrace.broker.wire import ErrorCode
@@ -16,7 +17,7 @@ def upsertion(name: str, password: bytes = b"secret", *, mechanism: int = 1, ite
 
 def test_a_user_is_kept_and_its_password_is_not() -> None:
     store = MemoryStore()
-    assert Users(store).alter([], [upsertion("alice"), upsertion("bob", mechanism=2, iterations=8192)]) == {
+    assert made_here(Users(store).alter([], [upsertion("alice"), upsertion("bob", mechanism=2, iterations=8192)])) == {
         "alice": None,
         "bob": None,
     }
@@ -42,7 +43,7 @@ def test_a_user_is_kept_and_its_password_is_not() -> None:
 )
 def test_a_change_that_cannot_be_is_refused_and_the_others_are_made(change: Upsertion, error: int) -> None:
     users = Users(MemoryStore())
-    outcome = users.alter([], [change, upsertion("good")])
+    outcome = made_here(users.alter([], [change, upsertion("good")]))
     assert outcome[change.name] is not None
     assert outcome[change.name][0] == error  # type: ignore[index]  # not None, see above
     assert list(users.names) == ["good"]
@@ -50,7 +51,7 @@ def test_a_change_that_cannot_be_is_refused_and_the_others_are_made(change: Upse
 
 def test_a_user_named_twice_is_changed_not_at_all() -> None:
     users = Users(MemoryStore())
-    outcome = users.alter([], [upsertion("x"), upsertion("x", mechanism=2)])
+    outcome = made_here(users.alter([], [upsertion("x"), upsertion("x", mechanism=2)]))
     assert outcome["x"] is not None
     assert outcome["x"][0] == ErrorCode.duplicate_resource
     assert len(users) == 0
@@ -59,21 +60,21 @@ def test_a_user_named_twice_is_changed_not_at_all() -> None:
 def test_a_user_goes_with_its_last_credential() -> None:
     store = MemoryStore()
     users = Users(store)
-    users.alter([], [upsertion("x")])
-    users.alter([], [upsertion("x", mechanism=2)])
-    assert users.alter([Deletion("x", 1)], []) == {"x": None}
+    made_here(users.alter([], [upsertion("x")]))
+    made_here(users.alter([], [upsertion("x", mechanism=2)]))
+    assert made_here(users.alter([Deletion("x", 1)], [])) == {"x": None}
     assert list(users.credentials("x")) == ["SCRAM-SHA-512"]
-    missing = users.alter([Deletion("x", 1)], [])["x"]
+    missing = made_here(users.alter([Deletion("x", 1)], []))["x"]
     assert missing is not None
     assert missing[0] == ErrorCode.resource_not_found
-    users.alter([Deletion("x", 2)], [])
+    made_here(users.alter([Deletion("x", 2)], []))
     assert len(Users(store)) == 0
 
 
 def test_a_name_that_nobody_has_looks_like_a_user_at_every_try_and_after_a_restart() -> None:
     store = MemoryStore()
     users = Users(store)
-    users.alter([], [upsertion("alice", iterations=8192)])
+    made_here(users.alter([], [upsertion("alice", iterations=8192)]))
     first = users.claimed("nobody", SCRAM_SHA_256)
     assert (first.known, first.credential.iterations) == (False, 8192)
     assert users.claimed("nobody", SCRAM_SHA_256) == first == Users(store).claimed("nobody", SCRAM_SHA_256)
@@ -94,8 +95,8 @@ def test_the_salt_of_a_name_that_nobody_has_looks_like_those_of_users(salt: byte
     """librdkafka's, Apache Kafka's, another client's."""
     users = Users(MemoryStore())
     for name in ("alice", "bob"):
-        users.alter([], [Upsertion(name, 1, 4096, salt, b"p" * 32)])
-    users.alter([], [Upsertion("carol", 1, 8192, b"an own one", b"p" * 32)])
+        made_here(users.alter([], [Upsertion(name, 1, 4096, salt, b"p" * 32)]))
+    made_here(users.alter([], [Upsertion("carol", 1, 8192, b"an own one", b"p" * 32)]))
     made_up = users.claimed("nobody", SCRAM_SHA_256).credential
     assert len(made_up.salt) == len(salt)
     assert made_up.salt.isalnum() == salt.isalnum()
