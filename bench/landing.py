@@ -33,6 +33,8 @@ from headrace.schemas.client import RegistryClient
 from headrace.schemas.envelope import ENVELOPE_JSON
 from headrace.schemas.framing import frame
 from headrace.sinks.table import reader
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.processes import broker, registry
 
 START_MS = 1_790_000_000_000 // 86_400_000 * 86_400_000
