@@ -14,6 +14,7 @@ are written so always.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from headrace.broker.flushing import Flusher
 from headrace.broker.log.appending import Batch, inspected, inspected_quickly, is_inspected
 from headrace.broker.log.batch import Rejection, check_batch
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.record import Rest
 from headrace.broker.log.results import AppendResult, refused
 from headrace.broker.log.writing import BatchWrite
 from headrace.broker.pace import SLOW_WRITE_MS, Pace, thread_run_delay_ms, waited_for_disk_ms
@@ -36,6 +38,7 @@ from headrace.clock import Clock
 logger = logging.getLogger(__name__)
 _THREADS = 2
 _WRITERS = 16  # so many logs are written at once in threads; the others wait
+_REST_S = 0.0001  # of a thread that computes in Python, so that the loop need not ask for the GIL at each system call
 _LARGE_BYTES = 512 * 1024  # to write so many takes up to 2 ms, with pages to be found: no reason to keep others waiting
 T = TypeVar("T")
 Inspection = asyncio.Future[Batch | Rejection]
@@ -99,9 +102,9 @@ class Appends:
         """Keep apart what waits for the disk and what waits for a processor; once a second."""
         self._pace.look()
 
-    async def look_into(self, look: Callable[[], T]) -> T:
-        """What a look into batches finds, in a thread; its exceptions are raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._looks, look)
+    async def look_into(self, look: Callable[[Rest], T]) -> T:
+        """What a look into batches finds, in a thread that rests; its exceptions are raised here."""
+        return await asyncio.get_running_loop().run_in_executor(self._looks, look, _rest)
 
     async def close(self) -> None:
         """Return when nothing waits any more."""
@@ -202,3 +205,7 @@ def _outcome(inspection: Inspection) -> Batch | Rejection:
     except Exception:  # a supervisor: the batches behind it must not wait for ever
         logger.exception("inspecting a batch failed")
         return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
+
+
+def _rest() -> None:
+    time.sleep(_REST_S)

@@ -44,7 +44,7 @@ from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
 from headrace.http import serve_http
-from headrace.process import async_stop_event, raise_descriptor_limit, run_file
+from headrace.process import async_stop_event, raise_descriptor_limit, run_file, wake_in_time
 from headrace.stopping import SAME_WISH_S, Stop
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
     """
     raise_descriptor_limit()  # every partition that is written holds one, and every connection
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    wake_in_time()  # who waits for the GIL does so with a timer
     health = Health(time.monotonic)
     with contextlib.ExitStack() as stack:
         contexts = {} if config.security else tls_contexts(config)

@@ -23,7 +23,7 @@ from pathlib import Path
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 PARENT_VARIABLE = "HEADRACE_PARENT"
 DATA_VARIABLE = "HEADRACE_DATA"
 DEFAULT_DATA = "headrace-data"
@@ -46,6 +46,11 @@ def bind_to_parent(parent: int, signum: signal.Signals) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked
         os.kill(os.getpid(), signum)
+
+
+def wake_in_time() -> None:
+    """Let timers of this thread, and of those it starts, end when they are due, and not up to 50 µs later."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 @contextlib.contextmanager

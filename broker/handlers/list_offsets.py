@@ -14,6 +14,7 @@ from headrace.broker.handlers.api import Api, RequestContext, Response, Steps
 from headrace.broker.handlers.steps import TOPICS_AT_A_TIME, mapped
 from headrace.broker.log.lookup import BatchAt, SlowLookError
 from headrace.broker.log.partition_log import PartitionLog
+from headrace.broker.log.record import Rest
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.wire import ErrorCode
 from headrace.errors import StorageError
@@ -119,7 +120,7 @@ async def _find(broker: Broker, log: PartitionLog, timestamp: int) -> _Found:
     return _NONE
 
 
-async def _looked(broker: Broker, log: PartitionLog, look: Callable[[], T]) -> T:
+async def _looked(broker: Broker, log: PartitionLog, look: Callable[[Rest], T]) -> T:
     """What a look into batches finds: it reads, decompresses and counts, which may take long, so a thread does it."""
     try:
         return await broker.appends.look_into(look)

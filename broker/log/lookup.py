@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from headrace.broker.log.batch import HEADER_SIZE, MAGIC, BatchHeader, parse_header
 from headrace.broker.log.compression import NONE
 from headrace.broker.log.disk import DiskFile
-from headrace.broker.log.record import first_at_or_after, latest_timestamp
+from headrace.broker.log.record import Rest, first_at_or_after, latest_timestamp, no_rest
 from headrace.errors import CorruptError
 
 _AT_ONCE_BYTES = 16 * 1024
@@ -28,13 +28,14 @@ class BatchAt:
     position: int
     header: BatchHeader
 
-    def first_at_or_after(self, timestamp_ms: int, offset: int) -> tuple[int, int] | None:
-        """(offset, timestamp ms) of its first record, from `offset` on, that is not before `timestamp_ms`; on any thread.
+    def first_at_or_after(self, timestamp_ms: int, offset: int, rest: Rest = no_rest) -> tuple[int, int] | None:
+        """(offset, timestamp ms) of its first record, from `offset` on, that is not before `timestamp_ms`; on any thread, which
+        is told when to rest.
 
         Raises:
             CorruptError: the records cannot be read. OSError: the disk fails.
         """
-        return first_at_or_after(self.file.pread(self.header.size, self.position), timestamp_ms, offset)
+        return first_at_or_after(self.file.pread(self.header.size, self.position), timestamp_ms, offset, rest=rest)
 
     def first_at_once(self, timestamp_ms: int, offset: int) -> tuple[int, int] | None:
         """The same where that is quick: of few records, and small ones or not compressed, which are in the page cache.
@@ -63,8 +64,8 @@ class PartAt:
     end: int
     offset: int
 
-    def greatest_timestamp(self) -> int:
-        """Of the records from `offset` on, ms; -1 if there are none; on any thread.
+    def greatest_timestamp(self, rest: Rest = no_rest) -> int:
+        """Of the records from `offset` on, ms; -1 if there are none; on any thread, which is told when to rest.
 
         Raises:
             CorruptError: there is no batch, or no record, where one should be. OSError: the disk fails.
@@ -76,11 +77,11 @@ class PartAt:
             if header is None or header.magic != MAGIC or not HEADER_SIZE <= header.size <= self.end - position:
                 raise CorruptError(f"no record batch at byte {position}")
             if header.max_timestamp > greatest:
-                greatest = max(greatest, self._of_batch(header, position))
+                greatest = max(greatest, self._of_batch(header, position, rest))
             position += header.size
         return greatest
 
-    def _of_batch(self, header: BatchHeader, position: int) -> int:
+    def _of_batch(self, header: BatchHeader, position: int, rest: Rest) -> int:
         if header.base_offset >= self.offset:
             return header.max_timestamp
-        return latest_timestamp(self.file.pread(header.size, position), self.offset)
+        return latest_timestamp(self.file.pread(header.size, position), self.offset, rest)

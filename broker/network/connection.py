@@ -49,7 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         if endpoint.mechanisms is not None:
             self._session.authentication = Authentication(endpoint.mechanisms)
         most_bytes = config.sasl_server_max_receive_size if endpoint.mechanisms else config.socket_request_max_bytes
-        self._reader = FrameReader(most_bytes, server.receive_buffer, server.let_go)
+        self._reader = FrameReader(most_bytes, server.receive_memory)
         self._stepped: Stepped | None = None  # the request that is being handled, in several turns
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = config.max_in_flight_requests_per_connection

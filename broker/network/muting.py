@@ -37,7 +37,8 @@ class Muting:
         self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, close)
 
     def cancel(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and let go of."""
+        del self._on_end
         if self._timer is not None:
             self._timer.cancel()
 

@@ -105,7 +105,8 @@ class Sender:
         self._blocked = False
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and let go of: else the two would wait for a garbage collection, which everybody pays for."""
+        self._go_on = _nothing
         self._queue.clear()
         self._blocked = self._stopped = True
 
@@ -173,6 +174,10 @@ class Sender:
         logger.warning("connection closed: a fetch could not be finished: %s", error)
         self.stop()
         self._transport.abort()
+
+
+def _nothing() -> None:
+    """Nobody is there any more."""
 
 
 def _read_and_close(fd: int, size: int, position: int) -> bytes:

@@ -22,8 +22,7 @@ from headrace.broker.security.access import Principal
 from headrace.broker.security.tls import TlsContext
 from headrace.broker.session import Session
 from headrace.broker.telemetry.metric_families import CONNECTIONS_MUTED, REQUEST_MEMORY, REQUEST_MEMORY_LIMIT
-from headrace.broker.wire.frames import RECEIVE_BYTES
-from headrace.broker.wire.pages import Pages
+from headrace.broker.wire.pages import Pages, ReceiveMemory
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Server:
         self.metrics = broker.metrics
         self.dispatcher = Dispatcher(broker)
         self.connections: set[Connection] = set()
-        self.receive_buffer = bytearray(RECEIVE_BYTES)
+        self.receive_memory = ReceiveMemory(self._take_back)
         config = broker.config
         self._admission = Admission(
             min(config.max_connections, _most_by_descriptors()),
@@ -79,7 +78,7 @@ class Server:
             share = self._shares[key] = Share()
         return share
 
-    def let_go(self, pages: Pages) -> None:
+    def _take_back(self, pages: Pages) -> None:
         """The memory of a large request, of which nobody needs anything any more; may be called on any thread."""
         if not self._loop.is_closed():
             self._returning.take(pages)

@@ -6,15 +6,13 @@ what was sent, and a silent connection nothing.
 """
 
 import struct
-from collections.abc import Callable
 
-from headrace.broker.wire.pages import Pages
+from headrace.broker.wire.pages import ReceiveMemory
 from headrace.errors import PeerError
 
 _SIZE = struct.Struct(">i")
 _TLS = 0x1603  # the first bytes of a TLS client, read as the begin of a size
-RECEIVE_BYTES = 256 * 1024
-_MAPPED_BYTES = 16 * 1024  # a frame from this size on is received into pages, which the kernel gives when they are written
+RECEIVE_BYTES = 256 * 1024  # of the rest of a large frame, at a time
 
 
 class FrameError(PeerError):
@@ -29,18 +27,16 @@ class FrameReader:
     own memory, so that the rest is received where it stays.
     """
 
-    __slots__ = ("_data", "_end", "_let_go", "_max_bytes", "_own", "_own_end", "_position", "_rest", "_shared")
+    __slots__ = ("_data", "_end", "_max_bytes", "_memory", "_own", "_own_end", "_position", "_rest", "_shared")
 
-    def __init__(self, max_bytes: int, shared: bytearray, let_go: Callable[[Pages], None] | None = None) -> None:
-        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`); `shared` is RECEIVE_BYTES long;
-        `let_go` is handed the memory of a large frame when nothing refers to it any more (else it goes back in one call).
-        """
-        self._max_bytes, self._let_go = max_bytes, let_go
-        self._shared = memoryview(shared)
+    def __init__(self, max_bytes: int, memory: ReceiveMemory) -> None:
+        """`max_bytes` is the largest frame that is accepted (`socket.request.max.bytes`)."""
+        self._max_bytes, self._memory = max_bytes, memory
+        self._shared = memory.shared
         self._data = self._shared  # what is being cut: from _position to _end
         self._position = self._end = 0
         self._rest = b""  # up to three bytes of a size
-        self._own: bytearray | Pages | None = None  # of the size that was promised; the first _own_end bytes are there
+        self._own: memoryview | None = None  # of the size that was promised; the first _own_end bytes are there
         self._own_end = 0
 
     @property
@@ -69,9 +65,9 @@ class FrameReader:
         self._max_bytes = max_bytes
 
     def buffer(self, most: int = RECEIVE_BYTES) -> memoryview:
-        """Where the next bytes go, `most` of them; never empty. All whole frames have been taken before."""
+        """Where the next bytes go, up to `most` of them; never empty. All whole frames have been taken before."""
         if self._own is not None:
-            return memoryview(self._own)[self._own_end : self._own_end + most]
+            return self._own[self._own_end : self._own_end + most]
         count = len(self._rest)
         self._shared[:count] = self._rest
         return self._shared[count:most]
@@ -126,19 +122,14 @@ class FrameReader:
         if own is None or self._own_end < len(own):
             return None
         self._own, self._own_end = None, 0
-        return memoryview(own).toreadonly()
+        return own.toreadonly()
 
     def _begin_frame(self, there: memoryview) -> None:
         if len(there) < _SIZE.size:
             self._rest = bytes(there)
         else:
             (size,) = _SIZE.unpack_from(there)
-            own = self._own = _memory(size, self._let_go)
+            own = self._own = self._memory.room(size)
             self._own_end = len(there) - _SIZE.size
             own[: self._own_end] = there[_SIZE.size :]
         self._data, self._position, self._end = self._shared, 0, 0
-
-
-def _memory(size: int, let_go: Callable[[Pages], None] | None) -> bytearray | Pages:
-    """Room for `size` bytes, which costs nothing before they come, but for small ones: `bytearray` writes zeros at once."""
-    return bytearray(size) if size < _MAPPED_BYTES else Pages(size, let_go)

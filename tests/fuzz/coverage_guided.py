@@ -17,13 +17,14 @@ with atheris.instrument_imports(include=["headrace.broker.wire", "headrace.broke
     from headrace.broker.log.appending import inspected
     from headrace.broker.log.batch import Rejection, check_batch
     from headrace.broker.log.config import broker_defaults
-    from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
+    from headrace.broker.wire.frames import FrameReader
     from headrace.broker.wire.header import parse_header
+    from headrace.broker.wire.pages import ReceiveMemory
     from headrace.broker.wire.schema import request_codec
     from headrace.errors import HeadraceError, PeerError
 
 CONFIG = broker_defaults({"cleanup.policy": "compact", "compression.type": "zstd"})
-SHARED = bytearray(RECEIVE_BYTES)
+SHARED = ReceiveMemory()
 LONGEST_S = 2.0
 NOW_MS = 1_700_000_000_000
 

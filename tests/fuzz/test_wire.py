@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.broker.handlers.table import APIS
-from headrace.broker.wire.frames import RECEIVE_BYTES, FrameReader
+from headrace.broker.wire.frames import FrameReader
 from headrace.broker.wire.header import parse_header
+from headrace.broker.wire.pages import ReceiveMemory
 from headrace.broker.wire.schema import request_codec
 from headrace.errors import PeerError
 from tests.fuzz.generate import conversation, damaged, request
@@ -71,7 +72,7 @@ def test_a_request_is_decoded_or_refused(seed: int, whole: bool) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(1, 60), min_size=1, max_size=20))
 def test_bytes_cut_anywhere_are_frames_or_an_error(pieces: list[bytes], cuts: list[int]) -> None:
-    data, reader = b"".join(pieces), FrameReader(1 << 20, bytearray(RECEIVE_BYTES))
+    data, reader = b"".join(pieces), FrameReader(1 << 20, ReceiveMemory())
     taken = 0
     try:
         for cut in cuts * (1 + len(data) // sum(cuts)):

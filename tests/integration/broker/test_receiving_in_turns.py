@@ -72,7 +72,9 @@ def test_what_is_left_of_a_large_frame_is_read_when_others_have_been_served(tmp_
         with connected(tmp_path) as (server, connection, transport):
             busy = Busy()
             server.turns.ask(busy)
-            receive(connection, struct.pack(">i", 1_000_000) + bytes(200_000))
+            receive(connection, struct.pack(">i", 1_000_000) + bytes(10_000))
+            assert transport.is_read, "a frame has begun, of which more may be there"
+            receive(connection, bytes(200_000))
             assert not transport.is_read
             served = busy.turns
             for _ in range(1000):

@@ -6,7 +6,7 @@ import pytest
 
 from headrace.broker.log.compression import GZIP, NONE
 from headrace.broker.log.disk import RealDisk
-from headrace.broker.log.lookup import BatchAt, SlowLookError
+from headrace.broker.log.lookup import BatchAt, PartAt, SlowLookError
 from headrace.broker.log.record import Record, build_batch
 from tests.unit.broker_log.logs import NOW_MS, new_log
 
@@ -61,3 +61,14 @@ def test_a_file_says_what_the_page_cache_has(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(OSError, match="closed"):
         file.pread_cached(1, 0)
+
+
+def test_a_long_look_rests_after_every_32_records() -> None:
+    rests: list[int] = []
+    batch = the_batch(*[b""] * 1000, codec=GZIP)
+    assert batch.first_at_or_after(NOW_MS + 639, 0, lambda: rests.append(1)) == (639, NOW_MS + 639)
+    assert len(rests) == 640 // 32
+    rests.clear()
+    part = PartAt(batch.file, batch.position, batch.header.size, 500)
+    assert part.greatest_timestamp(lambda: rests.append(1)) == NOW_MS + 999
+    assert len(rests) == 1000 // 32

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.broker.wire.frames import RECEIVE_BYTES, FrameError, FrameReader
-from headrace.broker.wire.pages import PIECE_BYTES, Pages
+from headrace.broker.wire.frames import FrameError, FrameReader
+from headrace.broker.wire.pages import PIECE_BYTES, Pages, ReceiveMemory
 
 MAX_BYTES = 3_000_000
 
@@ -42,7 +42,7 @@ def taken_now(reader: FrameReader, most: int = 1 << 30) -> list[bytes]:
 
 
 def new_reader(max_bytes: int = MAX_BYTES) -> FrameReader:
-    return FrameReader(max_bytes, bytearray(RECEIVE_BYTES))
+    return FrameReader(max_bytes, ReceiveMemory())
 
 
 def framed(*bodies: bytes) -> bytes:
@@ -65,7 +65,7 @@ def test_frames_are_the_same_however_the_bytes_were_cut(sizes: list[int], chunks
 
 
 def test_connections_that_share_a_buffer_do_not_mix() -> None:
-    rng, shared = random.Random(3), bytearray(RECEIVE_BYTES)
+    rng, shared = random.Random(3), ReceiveMemory()
     readers = [FrameReader(MAX_BYTES, shared) for _ in range(3)]
     bodies = [[bytes([name]) * size for size in (5, 70_000, 0, 3, 300_000)] for name in range(3)]
     left = [framed(*bodies[name]) for name in range(3)]
@@ -100,9 +100,9 @@ def test_frames_before_a_bad_size_still_come_out() -> None:
 
 
 def test_frames_that_had_no_time_are_kept_while_others_use_the_buffer() -> None:
-    shared = bytearray(RECEIVE_BYTES)
+    shared = ReceiveMemory()
     reader, other = FrameReader(MAX_BYTES, shared), FrameReader(MAX_BYTES, shared)
-    data = framed(b"one", b"two", b"three", b"x" * 100_000)[:50_000]
+    data = framed(b"one", b"two", b"three", b"x" * 100_000)[:20_000]
     reader.buffer()[: len(data)] = data
     reader.received(len(data))
     assert taken_now(reader, 1) == [b"one"]
@@ -112,14 +112,14 @@ def test_frames_that_had_no_time_are_kept_while_others_use_the_buffer() -> None:
     assert taken_now(reader) == [b"two", b"three"]
     reader.settle()
     assert reader.is_in_frame
-    assert feed(reader, framed(b"x" * 100_000)[50_000 - len(framed(b"one", b"two", b"three")) :]) == [b"x" * 100_000]
+    assert feed(reader, framed(b"x" * 100_000)[20_000 - len(framed(b"one", b"two", b"three")) :]) == [b"x" * 100_000]
     assert reader.held_bytes == 0
 
 
 @pytest.mark.parametrize("count", [1, 1000])
 def test_promised_bytes_cost_nothing_until_they_arrive(count: int) -> None:
     before = resident_bytes()
-    shared = bytearray(RECEIVE_BYTES)
+    shared = ReceiveMemory()
     readers = [FrameReader(1 << 30, shared) for _ in range(count)]
     for reader in readers:
         feed(reader, struct.pack(">i", 100_000_000) + b"only this")
@@ -129,8 +129,8 @@ def test_promised_bytes_cost_nothing_until_they_arrive(count: int) -> None:
 
 def test_the_memory_of_a_large_frame_goes_back_in_pieces_once_nobody_looks_at_it() -> None:
     large: list[Pages] = []
-    reader = FrameReader(1 << 30, bytearray(RECEIVE_BYTES), large.append)
-    reader_of_small = FrameReader(1 << 30, bytearray(RECEIVE_BYTES), large.append)
+    reader = FrameReader(1 << 30, ReceiveMemory(large.append))
+    reader_of_small = FrameReader(1 << 30, ReceiveMemory(large.append))
     feed(reader_of_small, framed(bytes(1_000_000)))
     data = memoryview(struct.pack(">i", 9_000_000) + b"x" * 9_000_000)
     while data:
