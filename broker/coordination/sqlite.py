@@ -55,7 +55,7 @@ def _from_reserve(
 
 
 def _lacks_room(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # Python's own errors (a closed store) have no code
 
 
 class SqliteStore:

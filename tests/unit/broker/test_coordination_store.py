@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,18 @@ def test_only_its_owner_reads_what_passwords_could_be_guessed_from(tmp_path: Pat
     files = sorted(tmp_path.glob("coordination.db*"))
     assert {stat.S_IMODE(file.stat().st_mode) for file in files if not file.name.endswith("-reserve")} == {0o600}
     store.close()
+
+
+def test_threads_write_one_after_another_and_what_comes_after_the_end_is_a_storage_error(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "coordination.db")
+
+    def put(number: int) -> int:
+        store.change_entries("test", {str(number): "there"})
+        return store.allocate_producer_ids(10)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(put, range(12))) == [*range(0, 120, 10)]
+        assert len(store.entries("test")) == 12
+        store.close()
+        with pytest.raises(StorageError, match="closed"):
+            threads.submit(put, 12).result()
