@@ -34,6 +34,7 @@ from headrace.broker.telemetry.metrics import Traffic
 from headrace.broker.waiting import Waiters
 from headrace.broker.wire import ErrorCode
 from headrace.clock import Clock
+from headrace.errors import StorageError
 
 logger = logging.getLogger(__name__)
 _THREADS = 2
@@ -66,6 +67,7 @@ class Appends:
         self._pace = Pace(thread_run_delay_ms)
         self._queues: dict[PartitionLog, deque[_Waiting]] = {}
         self._emptied: asyncio.Future[None] | None = None  # while somebody waits for that
+        self._looks_on = True
 
     def append(self, log: PartitionLog, records: bytes | memoryview) -> AppendResult | asyncio.Future[AppendResult]:
         """Append what a client sent for one partition; a future where it must wait."""
@@ -104,10 +106,16 @@ class Appends:
 
     async def look_into(self, look: Callable[[Rest], T]) -> T:
         """What a look into batches finds, in a thread that rests; its exceptions are raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._looks, look, _rest)
+        return await asyncio.get_running_loop().run_in_executor(self._looks, look, self._rest)
+
+    def _rest(self) -> None:
+        if not self._looks_on:  # 128 MB of records take minutes, and a process does not end before its threads
+            raise StorageError("the broker stops")
+        time.sleep(_REST_S)
 
     async def close(self) -> None:
-        """Return when nothing waits any more."""
+        """Return when nothing waits any more; looks are given up."""
+        self._looks_on = False
         if self._queues:
             self._emptied = asyncio.get_running_loop().create_future()
             await self._emptied
@@ -205,7 +213,3 @@ def _outcome(inspection: Inspection) -> Batch | Rejection:
     except Exception:  # a supervisor: the batches behind it must not wait for ever
         logger.exception("inspecting a batch failed")
         return Rejection(ErrorCode.unknown_server_error, "inspecting the batch failed")
-
-
-def _rest() -> None:
-    time.sleep(_REST_S)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,13 @@ from headrace.broker.log.compression import GZIP
 from headrace.broker.log.directory import LogDirectory
 from headrace.broker.log.disk import Buffer
 from headrace.broker.log.partition_log import PartitionLog
-from headrace.broker.log.record import Record, batches, build_batch
+from headrace.broker.log.record import Record, Rest, batches, build_batch
 from headrace.broker.log.results import AppendResult
 from headrace.broker.pace import SLOW_WRITE_MS
 from headrace.broker.telemetry.metrics import Durations, Traffic
 from headrace.broker.waiting import Waiters
 from headrace.broker.wire import ErrorCode
+from headrace.errors import StorageError
 from tests.unit.broker_log.logs import NOW_MS, new_disk, open_directory
 
 
@@ -204,5 +206,23 @@ def test_a_refused_batch_holds_up_none_behind_it() -> None:
         assert (await outcome(behind)).base_offset == 400
         assert (await outcome(again)).error == ErrorCode.out_of_order_sequence_number
         assert (await outcome(world.append(1, 10, sequence=409))).error == 0
+
+    asyncio.run(steps())
+
+
+def test_a_long_look_is_given_up_when_the_broker_stops() -> None:
+    async def steps() -> None:
+        world, looks = World(), threading.Event()
+
+        def look(rest: Rest) -> None:
+            for _ in range(20_000):
+                looks.set()
+                rest()
+
+        looking = asyncio.ensure_future(world.appends.look_into(look))
+        await asyncio.get_running_loop().run_in_executor(None, looks.wait, 30)
+        await world.appends.close()
+        with pytest.raises(StorageError, match="stops"):
+            await asyncio.wait_for(looking, 30)
 
     asyncio.run(steps())
