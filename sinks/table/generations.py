@@ -40,6 +40,8 @@ def read_generation(wanted: int | None = None) -> Steps[Fold]:
         records = yield from _records_after(fold, folds)
         hole = _apply(fold, records)
         while hole is None and (following := _following(fold, folds, wanted)) is not None:
+            if not fold.is_closed:
+                yield from _sync_fork(fold)
             fold = following
             records = yield from _fill(fold, records)
             hole = _apply(fold, records)
@@ -48,6 +50,11 @@ def read_generation(wanted: int | None = None) -> Steps[Fold]:
         again = yield from _newest_checkpoints()
         if again == newest:
             raise CorruptError(f"{hole} is missing, and later records are there: the log has a hole; stop and restore it")
+
+
+def _sync_fork(fold: Fold) -> Steps[None]:
+    """What is loaded beside a generation rests on its fork record, in a log that no put into the next one makes durable."""
+    yield SyncLog(names.log_directory(fold.generation))
 
 
 def sync(fold: Fold) -> Steps[None]:

@@ -12,7 +12,7 @@ from headrace.clock import MonotonicMs, WallMs
 from headrace.errors import HeadraceError, StorageError, UndecidedError
 from headrace.sinks.iceberg import projection
 from headrace.sinks.iceberg.leases import Leases
-from headrace.sinks.table import commit, names, record, rewind, upkeep
+from headrace.sinks.table import commit, generations, names, record, rewind, upkeep
 from headrace.sinks.table.commit import Fenced, Won, read_head
 from headrace.sinks.table.fold import Fold, PartitionEnd
 from headrace.sinks.table.generations import read_generation
@@ -205,6 +205,16 @@ def what_a_close_relies_on_is_durable() -> None:
     _until_put(store, rewind.hand_over(close("close"), carry_out(read_generation(2), store)))
     store.cut_power(_All())
     assert is_whole(store).end(0, 0) == 3
+
+
+def what_a_rewind_begins_with_is_durable() -> None:
+    store = SimStore()
+    fold = load(store, "one")
+    one = rewind.fork_record(CommitRecord("fork", "back", "sim", 1), fold, {(0, 0): PartitionEnd(0)}, kept=(), begins=Fold())
+    store.begin_put(names.record_path(1, 1), record.encode(replace(one, seq=1, prev=fold.attempt)))  # seen, and not safe yet
+    load(store, "again", 2)
+    store.cut_power(_All())
+    assert carry_out(read_generation(2), store).generation == 2, "another rewind would begin where its records lie"
 
 
 def what_is_to_be_moved_is_kept_over_a_checkpoint() -> None:
@@ -418,6 +428,13 @@ SCENARIOS: list[tuple[Callable[[], None], ModuleType | type, str, str, str]] = [
         rewind,
         "hand_over",
         "yield SyncLog(names.log_directory(following.generation))",
+        "yield from ()",
+    ),
+    (
+        what_a_rewind_begins_with_is_durable,
+        generations,
+        "_sync_fork",
+        "yield SyncLog(names.log_directory(fold.generation))",
         "yield from ()",
     ),
     (
