@@ -61,7 +61,8 @@ class Appends:
         """`traffic` counts what is in the logs; `waiters` hear of what may be read, `flusher` of what must be fsynced first."""
         self._clock, self._traffic, self._waiters, self._flusher = clock, traffic, waiters, flusher
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
-        self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")  # Python: a second one would only wait for the GIL
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="looks")  # Python: more would only wait for the GIL
+        self._long_looks = ThreadPoolExecutor(1, thread_name_prefix="long-looks")  # others do not wait for their end
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer")
         self._large_writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="large-writer")
         self._pace = Pace(thread_run_delay_ms)
@@ -104,9 +105,10 @@ class Appends:
         """Keep apart what waits for the disk and what waits for a processor; once a second."""
         self._pace.look()
 
-    async def look_into(self, look: Callable[[Rest], T]) -> T:
+    async def look_into(self, look: Callable[[Rest], T], *, is_long: bool) -> T:
         """What a look into batches finds, in a thread that rests; its exceptions are raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._looks, look, self._rest)
+        executor = self._long_looks if is_long else self._looks
+        return await asyncio.get_running_loop().run_in_executor(executor, look, self._rest)
 
     def _rest(self) -> None:
         if not self._looks_on:  # 128 MB of records take minutes, and a process does not end before its threads
@@ -121,6 +123,7 @@ class Appends:
             await self._emptied
         self._threads.shutdown(wait=False)
         self._looks.shutdown(wait=False)
+        self._long_looks.shutdown(wait=False)
         self._writers.shutdown(wait=False)
         self._large_writers.shutdown(wait=False)
 

@@ -23,6 +23,7 @@ _LATEST, _EARLIEST, _MAX_TIMESTAMP, _EARLIEST_LOCAL, _LATEST_TIERED = -1, -2, -3
 _SINCE_VERSION = {_LATEST: 0, _EARLIEST: 0, _MAX_TIMESTAMP: 7, _EARLIEST_LOCAL: 8, _LATEST_TIERED: 9}
 _NONE = (-1, -1, -1)
 _AT_A_TIME = 8  # to look into a batch takes up to 0.2 ms
+_LONG_RECORDS = 20_000  # of a batch: to look at so many takes some 0.1 s
 _Late = tuple[dict[str, Any], PartitionLog, int]
 _Found = tuple[int, int, int]  # offset, timestamp, leader epoch: -1 for what there is not
 T = TypeVar("T")
@@ -108,22 +109,23 @@ async def _find(broker: Broker, log: PartitionLog, timestamp: int) -> _Found:
     if timestamp == _MAX_TIMESTAMP:
         timestamp, part = log.greatest_timestamp()
         if part is not None:
-            timestamp = max(timestamp, await _looked(broker, log, part.greatest_timestamp))
+            timestamp = max(timestamp, await _looked(broker, log, part.greatest_timestamp, is_long=True))
         if timestamp < 0:
             return _NONE
     offset = log.log_start_offset
     while (batch := log.batch_not_before(timestamp, offset)) is not None:
-        found = await _looked(broker, log, partial(batch.first_at_or_after, timestamp, offset))
+        look = partial(batch.first_at_or_after, timestamp, offset)
+        found = await _looked(broker, log, look, is_long=batch.header.record_count > _LONG_RECORDS)
         if found is not None:
             return _exposed(log, batch, found)
         offset = batch.header.last_offset + 1
     return _NONE
 
 
-async def _looked(broker: Broker, log: PartitionLog, look: Callable[[Rest], T]) -> T:
+async def _looked(broker: Broker, log: PartitionLog, look: Callable[[Rest], T], *, is_long: bool) -> T:
     """What a look into batches finds: it reads, decompresses and counts, which may take long, so a thread does it."""
     try:
-        return await broker.appends.look_into(look)
+        return await broker.appends.look_into(look, is_long=is_long)
     except OSError as error:
         log.fence(error)
         raise StorageError(f"{log.path}: {error.strerror or error}") from error

@@ -210,6 +210,18 @@ def test_a_refused_batch_holds_up_none_behind_it() -> None:
     asyncio.run(steps())
 
 
+def test_a_short_look_does_not_wait_for_the_end_of_a_long_one() -> None:
+    async def steps() -> None:
+        world, is_over = World(), threading.Event()
+        long = asyncio.ensure_future(world.appends.look_into(lambda _: is_over.wait(30), is_long=True))
+        assert await world.appends.look_into(lambda _: "short", is_long=False) == "short"
+        is_over.set()
+        assert await long
+        await world.appends.close()
+
+    asyncio.run(steps())
+
+
 def test_a_long_look_is_given_up_when_the_broker_stops() -> None:
     async def steps() -> None:
         world, looks = World(), threading.Event()
@@ -219,7 +231,7 @@ def test_a_long_look_is_given_up_when_the_broker_stops() -> None:
                 looks.set()
                 rest()
 
-        looking = asyncio.ensure_future(world.appends.look_into(look))
+        looking = asyncio.ensure_future(world.appends.look_into(look, is_long=True))
         await asyncio.get_running_loop().run_in_executor(None, looks.wait, 30)
         await world.appends.close()
         with pytest.raises(StorageError, match="stops"):
