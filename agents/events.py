@@ -14,7 +14,7 @@ from headrace.agents.parse import PARSERS, Parser, time_of_line_start
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.timestamps import DAY_US, TEN_YEARS_US
 from headrace.audit import HASH_MODULUS, WINDOW_MS
-from headrace.schemas.varints import zigzag
+from headrace.varints import zigzag
 
 MAX_VALUE_BYTES = 900_000
 _WINDOW_US = WINDOW_MS * 1000

@@ -25,7 +25,7 @@ from headrace.schemas.columns import UnsupportedSchemaError
 from headrace.schemas.encoded_sizes import Sizes, record_sizes, text_sizes, varint_sizes
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.schemas.rows import DECODE_ERRORS
-from headrace.schemas.varints import zigzag
+from headrace.varints import zigzag
 
 _MAX_BYTES: Final = 1 << 28
 """Arrow's string offsets are 32 bits wide; a batch stays far below."""

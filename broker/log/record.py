@@ -26,8 +26,8 @@ from headrace.broker.log.batch import (
 )
 from headrace.broker.log.compression import MAX_INFLATED_SIZE, NONE, compress, decompress
 from headrace.broker.log.disk import Buffer
-from headrace.broker.log.varint import varint
 from headrace.errors import CorruptError
+from headrace.varints import zigzag
 
 _AT_A_TIME = 32  # records that are looked at without a rest: some 50 µs
 Rest = Callable[[], None]
@@ -258,15 +258,15 @@ def _varint_at(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _sized(field: bytes | None) -> bytes:
-    return varint(-1) if field is None else varint(len(field)) + field
+    return zigzag(-1) if field is None else zigzag(len(field)) + field
 
 
 def _encode(record: Record, delta: int, base_timestamp: int) -> bytes:
-    parts = [b"\0", varint(record.timestamp_ms - base_timestamp), varint(delta), _sized(record.key), _sized(record.value)]
-    parts.append(varint(len(record.headers)))
+    parts = [b"\0", zigzag(record.timestamp_ms - base_timestamp), zigzag(delta), _sized(record.key), _sized(record.value)]
+    parts.append(zigzag(len(record.headers)))
     parts.extend(_sized(name.encode()) + _sized(value) for name, value in record.headers)
     body = b"".join(parts)
-    return varint(len(body)) + body
+    return zigzag(len(body)) + body
 
 
 def build_batch(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.errors import CorruptError
-from headrace.schemas.varints import unsigned
+from headrace.varints import unsigned
 
 _FETCH, _VERSION = 1, 12
 _HEAD: Final = struct.Struct(">hhih")

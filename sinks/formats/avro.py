@@ -20,9 +20,9 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from headrace.schemas.varints import zigzag
 from headrace.sinks.formats.avro_schema import avro_names, avro_schema
 from headrace.sinks.formats.plain import from_plain, in_pieces, plain_type, to_plain
+from headrace.varints import zigzag
 
 BLOCK_BYTES: Final = 256 << 10
 """Before compression. Readers hold a block in memory, and split files at blocks."""

@@ -30,7 +30,7 @@ from headrace.broker.log.compaction.keys import Entry, KeyMap, entries
 from headrace.broker.log.compression import compress, decompress
 from headrace.broker.log.config import MAX_LONG
 from headrace.broker.log.disk import Buffer
-from headrace.broker.log.varint import read_varint, varint
+from headrace.varints import read_zigzag, zigzag
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,17 @@ def _rebuilt(header: BatchHeader, kept: list[bytes], horizon_ms: int | None) -> 
 
 def _time(record: bytes) -> tuple[int, int, int]:
     """A record's timestamp delta, and where it begins and ends."""
-    _, position = read_varint(record, 0)
-    delta, end = read_varint(record, position + 1)
+    _, position = read_zigzag(record, 0)
+    delta, end = read_zigzag(record, position + 1)
     return delta, position + 1, end
 
 
 def _with_time(record: bytes, delta: int, end: int) -> bytes:
     """The record with another timestamp delta, in place of the one that ends at `end`; beyond 64 bits it wraps, as in Java."""
-    _, position = read_varint(record, 0)
+    _, position = read_zigzag(record, 0)
     wrapped = (delta + (1 << 63) & (1 << 64) - 1) - (1 << 63)
-    body = record[position : position + 1] + varint(wrapped) + record[end:]
-    return varint(len(body)) + body
+    body = record[position : position + 1] + zigzag(wrapped) + record[end:]
+    return zigzag(len(body)) + body
 
 
 def shell(header: BatchHeader) -> bytes:
