@@ -20,12 +20,12 @@ from headrace.agents.announcing import Announcer
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery, Rejected
 from headrace.agents.effects import Advance, Close, Effect, Forget, Input, Lost, Note, Now, Open, Read, Save, Send, Stat
-from headrace.agents.events import ChunkEncoder
-from headrace.agents.files import Globs, OpenFiles, list_files
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.metrics import Metrics
-from headrace.agents.reading import Limits
 from headrace.agents.state import AgentState
-from headrace.agents.tailer import Tailer
+from headrace.agents.tail.files import Globs, OpenFiles, list_files
+from headrace.agents.tail.reading import Limits
+from headrace.agents.tail.tailer import Tailer
 from headrace.audit import HEARTBEAT_INTERVAL_MS, State
 from headrace.clock import Clock
 from headrace.errors import PeerError, StorageError

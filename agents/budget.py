@@ -8,9 +8,9 @@ as it has; one that has nothing on its way gets at least a little, in smaller ch
 from collections import Counter
 from dataclasses import replace
 
-from headrace.agents.reading import Limits
 from headrace.agents.rows import StreamRow
-from headrace.agents.stream import RECORD_COST_BYTES
+from headrace.agents.tail.reading import Limits
+from headrace.agents.tail.stream import RECORD_COST_BYTES
 
 _LEAST_BYTES = 4096
 Partition = tuple[str, int]

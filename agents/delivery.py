@@ -22,7 +22,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from headrace.agents.events import Encoded
+from headrace.agents.events.encoder import Encoded
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import ChunkResult
 from headrace.audit import HASH_MODULUS, event_hash, window_start_ms

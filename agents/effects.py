@@ -8,8 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from headrace.agents.identity import FileStat
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.tail.identity import FileStat
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from headrace.agents.effects import Advance, Forget, Lost, Save
-from headrace.agents.events import Tally
+from headrace.agents.events.encoder import Tally
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError

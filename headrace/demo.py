@@ -117,7 +117,7 @@ def _made_up(layout: Layout) -> Path:
 
 def _count(files: list[Path]) -> _Shipment:
     """Count lines as interfaces.md defines them: each ends at a newline, and what follows the last newline is a line too."""
-    from headrace.agents.files import stat_of
+    from headrace.agents.tail.files import stat_of
 
     shipment = _Shipment(files, {}, 0)
     for path in files:

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.agents.lines import EncodingScan, cut, encoding_of, part_length, utf8_length
+from headrace.agents.events.lines import EncodingScan, cut, encoding_of, part_length, utf8_length
 
 line = st.one_of(st.binary(max_size=200), st.text(max_size=120).map(lambda text: text.encode("utf-8", "ignore")))
 

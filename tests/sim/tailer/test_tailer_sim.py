@@ -13,12 +13,12 @@ from unittest import mock
 
 import pytest
 
-from headrace.agents import reading, stream, tailer
 from headrace.agents.effects import Advance, Close, Forget, Input, Lost, Now, Read, Save, Send
-from headrace.agents.reading import Limits
 from headrace.agents.rows import StreamRow
-from headrace.agents.stream import Stream
-from headrace.agents.tailer import Tailer
+from headrace.agents.tail import reading, stream, tailer
+from headrace.agents.tail.reading import Limits
+from headrace.agents.tail.stream import Stream
+from headrace.agents.tail.tailer import Tailer
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, Sent, encode
 

@@ -27,9 +27,9 @@ from headrace.agents.effects import (
     Seen,
     Stat,
 )  # fmt: skip
-from headrace.agents.events import ChunkEncoder
-from headrace.agents.identity import FileStat, rotated_from
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.schemas.envelope import ENVELOPE
 
 BASE_MS = 1_790_000_000_000

@@ -1,8 +1,8 @@
 """What is on its way is shared: no partition, however stuck, takes what others need to go on."""
 
 from headrace.agents.budget import Budget
-from headrace.agents.reading import Limits
 from headrace.agents.rows import StreamRow
+from headrace.agents.tail.reading import Limits
 
 LIMITS = Limits()
 CHUNK_COST_BYTES = 1_200_000

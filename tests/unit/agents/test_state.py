@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.effects import Advance, Forget, Lost, Save
-from headrace.agents.events import Tally
+from headrace.agents.events.encoder import Tally
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.state import FILE_NAME, AgentState, ChunkResult, WindowRow, streams_of
 from headrace.errors import CorruptError, UsageError, VersionError

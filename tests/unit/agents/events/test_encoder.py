@@ -6,7 +6,7 @@ from typing import Any
 
 import fastavro
 
-from headrace.agents.events import MAX_VALUE_BYTES, ChunkEncoder
+from headrace.agents.events.encoder import MAX_VALUE_BYTES, ChunkEncoder
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash, window_start_ms
 from headrace.schemas.envelope import ENVELOPE

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import xxhash
 
-from headrace.agents.lines import ISO_8859_1, UTF_8, cut, encoding_of
-from headrace.agents.parse import PARSERS, Parser, time_of_line_start
+from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
+from headrace.agents.events.parse import PARSERS, Parser, time_of_line_start
+from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.timestamps import DAY_US, TEN_YEARS_US
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.varints import zigzag
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from headrace.agents import timestamps
+from headrace.agents.events import timestamps
 
 
 def us(text: str) -> int:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from headrace.agents.parse import PARSERS, auto
+from headrace.agents.events.parse import PARSERS, auto
 
 READ = 1_795_424_400_000_000  # 2026-11-23T09:00:00Z
 

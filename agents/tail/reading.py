@@ -12,11 +12,11 @@ part of the same line: as many lines begin in the records as in the file.
 from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Now, Read, Stat, Steps
-from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
-from headrace.agents.lines import UTF_8, EncodingScan, part_length
-from headrace.agents.parse import time_of_line_start
+from headrace.agents.events.lines import UTF_8, EncodingScan, part_length
+from headrace.agents.events.parse import time_of_line_start
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
-from headrace.agents.stream import RECORD_COST_BYTES, Stream
+from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
+from headrace.agents.tail.stream import RECORD_COST_BYTES, Stream
 
 QUIET_MS = 10_000  # a rotated file or copy that nobody has written to for so long is taken to be finished
 _BLOCK_BYTES = 256 * 1024

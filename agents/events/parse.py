@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from headrace.agents import timestamps
+from headrace.agents.events import timestamps
 
 Parsed = tuple[int | None, dict[str, str]]
 Parser = Callable[[str, int], Parsed]

@@ -37,10 +37,10 @@ from headrace.agents.effects import (
     Stat,
     Steps,
 )
-from headrace.agents.identity import HEAD_BYTES, FileStat, digest, is_compressed_name, rotated_from
-from headrace.agents.reading import QUIET_MS, Limits, Planned, Replaced, copies, read_on, row_with_chunk, verify
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.stream import Stream
+from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_compressed_name, rotated_from
+from headrace.agents.tail.reading import QUIET_MS, Limits, Planned, Replaced, copies, read_on, row_with_chunk, verify
+from headrace.agents.tail.stream import Stream
 
 LONGEST_WAIT_MS = 60_000  # how long a rotated-name copy may go on changing before it is taken for a log of its own
 HOLD_UNLINKED_MS = 60_000  # how long a quiet, removed file is held open for a writer that has it open too

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.agents.identity import is_compressed_name, rotated_from, running_hash
+from headrace.agents.tail.identity import is_compressed_name, rotated_from, running_hash
 
 
 @pytest.mark.parametrize(

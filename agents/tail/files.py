@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from headrace.agents.effects import Input, Listing, NotOpened, Now, Opened, Seen
-from headrace.agents.identity import FileStat, rotated_from
+from headrace.agents.tail.identity import FileStat, rotated_from
 
 _STATX_BTIME = 0x800
 _AT_EMPTY_PATH = 0x1000

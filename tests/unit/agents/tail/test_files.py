@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.effects import Input, NotOpened, Now, Opened
-from headrace.agents.files import Globs, OpenFiles, list_files
+from headrace.agents.tail.files import Globs, OpenFiles, list_files
 
 NOW = Now(5, 7)
 

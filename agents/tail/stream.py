@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now
-from headrace.agents.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
-from headrace.agents.lines import cut, encoding_of
-from headrace.agents.parse import time_of_line
+from headrace.agents.events.lines import cut, encoding_of
+from headrace.agents.events.parse import time_of_line
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 
 # What a record costs in memory on its way beside its message: the envelope (about 250 B) and librdkafka's own (about 220 B).
 RECORD_COST_BYTES = 500

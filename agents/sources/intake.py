@@ -1,0 +1,61 @@
+"""What a pushed source knows of the agent: where lines go, and nothing else (docs/adr/0038).
+
+Sources are coroutines on one loop, in a thread beside the one that ships. A source takes from its peer only as fast as `put`
+returns: that is all the back-pressure there is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """One line as a peer pushed it.
+
+    `line` is its bytes without the newline; `received_ms` wall time. `source` says where it came from, as a URL
+    (`syslog+tcp://192.0.2.7`); `host` and `service` as the protocol names them (None: the agent's host, the input's service).
+    `event_time_us` and `fields` are what the protocol says beside the line. `cursor` is where the source goes on after it.
+    """
+
+    line: bytes
+    received_ms: int
+    source: str
+    host: str | None = None
+    service: str | None = None
+    event_time_us: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
+
+
+class Intake(Protocol):
+    """One input's way into its spool."""
+
+    async def put(self, lines: Sequence[Pushed]) -> None:
+        """Return once all lines are durable, in this order.
+
+        While the spool is full it waits (`block`), or drops and counts them (`drop_newest`).
+        """
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait now: who can tell its peer to come again later does so."""
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of the last durable line; empty where there is none."""
+
+
+class Source(Protocol):
+    """One pushed input."""
+
+    async def run(self, intake: Intake) -> None:
+        """Take in until cancelled, or until the input has ended (a pipe, a finished command).
+
+        Raises:
+            UsageError: it cannot begin (a port is taken, a command is not there).
+        """
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """What it listens on once it runs, by transport."""
