@@ -18,8 +18,9 @@ def run(args: argparse.Namespace) -> int:
     import time
     import uuid
 
-    from headrace.agents.agent import Agent, machine_id
+    from headrace.agents.agent import Agent
     from headrace.agents.configuration import AgentConfig
+    from headrace.agents.machine import machine_id
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
     from headrace.health import Health
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     clock = SystemClock()
     ports = serve_part_http(config.agent, config.kafka, health, clock)
     agent = Agent(config, state, host=host, clock=clock, once=args.once, progress=args.progress)
-    health.not_ready(agent.why_not_ready)
+    health.not_ready(agent.topics.why_not_ready)
     with run_file(args.run_file, ports):
         status = agent.run(stop)
     state.close()

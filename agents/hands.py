@@ -1,0 +1,100 @@
+"""Carries out the effects of the cores, in order: files, the state, the broker. Decides nothing.
+
+What is to be durable is gathered (positions may wait a moment, rows of what is sent next may not) and applied in one
+transaction; a disk that refuses is waited for, because nothing may be sent before.
+"""
+
+import logging
+from collections.abc import Callable, Generator
+from threading import Event
+from typing import Any
+
+from headrace.agents.delivery import Delivery
+from headrace.agents.effects import Advance, Close, Effect, Forget, Lost, Note, Open, Read, Save, Send, Stat
+from headrace.agents.metrics import Metrics
+from headrace.agents.state import AgentState
+from headrace.agents.tail.files import OpenFiles
+from headrace.agents.topics import Topics
+from headrace.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+SAVE_INTERVAL_MS = 200  # how long an acknowledged position may wait to be durable
+_DISK_RETRY_S = 1.0
+
+
+class Hands:
+    """Of one agent; used by its one thread.
+
+    Args:
+        monotonic_ms: the clock.
+    """
+
+    def __init__(
+        self, state: AgentState, topics: Topics, delivery: Delivery, metrics: Metrics, monotonic_ms: Callable[[], int]
+    ) -> None:
+        self._state, self._topics, self._delivery, self._metrics = state, topics, delivery, metrics
+        self._monotonic_ms = monotonic_ms
+        self._files = OpenFiles()
+        self._pending: list[Advance | Save | Lost | Forget] = []
+        self._save_due_ms = 0
+        self.stop = Event()
+
+    def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
+        """Carry out a step's effects, in order, and return its value."""
+        answer: Any = None
+        try:
+            while True:
+                answer = self._do(steps.send(answer))
+        except StopIteration as end:
+            return end.value
+
+    def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Read():
+                return self._files.read(effect.handle, effect.offset, effect.length)
+            case Stat():
+                return self._files.stat(effect.handle)
+            case Send():
+                encoded = self._topics.encoder(effect.stream.topic).encode(effect.stream, effect.chunk, effect.data)
+                self._delivery.send(effect.stream, effect.chunk, encoded)
+            case Save():
+                self._pending.append(effect)
+                self.save()
+            case Advance() | Forget():
+                self._pending.append(effect)
+            case Lost():
+                self._pending.append(effect)
+                self._metrics.lost_bytes.inc(effect.size_bytes)
+                logger.error(
+                    "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
+                )
+            case Open():
+                return self._files.open(effect.path)
+            case Close():
+                self._files.close(effect.handle)
+            case Note():
+                logger.warning(effect.message, extra={"file": effect.path, "stream_id": effect.stream_id})
+        return None
+
+    def save_if_due(self) -> None:
+        """Make durable what has waited for long enough."""
+        if self._pending and self._monotonic_ms() >= self._save_due_ms:
+            self.save()
+
+    def save(self) -> None:
+        """Make all that waits durable, earlier effects first.
+
+        Raises:
+            StorageError: the disk refuses, and the agent is asked to stop meanwhile.
+        """
+        while self._pending:
+            try:
+                self._state.apply(self._pending)
+            except StorageError as error:
+                logger.error("waiting for the disk", extra={"error": str(error)})
+                if self.stop.wait(_DISK_RETRY_S):
+                    raise
+                continue
+            self._pending.clear()
+        self._save_due_ms = self._monotonic_ms() + SAVE_INTERVAL_MS
