@@ -43,7 +43,7 @@ class Agent:
     def __init__(self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, once: bool, progress: bool) -> None:
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
         self._inputs = [
-            Globs(tuple(each.tail), tuple(each.exclude), Input(each.topic, each.parse, each.service, each.max_line_bytes))
+            Globs(tuple(each.tail), tuple(each.exclude), Input(each.topic, each.pipeline, each.service, each.max_line_bytes))
             for each in config.inputs
         ]
         self.metrics = Metrics()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from headrace.agents.events.pipeline import definition
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
@@ -40,6 +41,11 @@ class TailInput(Section):
     )
     service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
     max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
+
+    @property
+    def pipeline(self) -> str:
+        """What becomes of this input's lines, as a definition."""
+        return definition(parse={"type": self.parse})
 
 
 class AgentConfig(Section):

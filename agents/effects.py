@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from headrace.agents.events.pipeline import AUTO
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat
 
@@ -24,10 +25,10 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """How lines of some files are shipped. `service` None: the stem of the file's name."""
+    """How lines of some files are shipped; `pipeline` is a definition. `service` None: the stem of the file's name."""
 
     topic: str
-    parser: str = "auto"
+    pipeline: str = AUTO
     service: str | None = None
     split_bytes: int = 512 * 1024
 

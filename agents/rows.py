@@ -62,9 +62,9 @@ class ChunkRow:
     """A run of lines read in one go, `[start, end)` of the file, sent and not yet acknowledged as a whole.
 
     `since` is where the stream's previous record ended: `start`, or one less where a newline between them was skipped.
-    `read_time_ms`, the parser and `split_bytes` (max_line_bytes) are as they were when it was read. `content` is the digest of
-    its bytes: a file that no longer holds them is another stream. `line` is given where the chunk is one part of a long line,
-    and `more` where that line goes on behind it.
+    `read_time_ms`, the pipeline's definition (events/pipeline.py) and `split_bytes` (max_line_bytes) are as they were when it
+    was read. `content` is the digest of its bytes: a file that no longer holds them is another stream. `line` is given where
+    the chunk is one part of a long line, and `more` where that line goes on behind it.
     """
 
     stream_id: str
@@ -72,7 +72,7 @@ class ChunkRow:
     end: int
     since: int
     read_time_ms: int
-    parser: str
+    pipeline: str
     split_bytes: int
     content: str
     line: LineHead | None = None

@@ -1,8 +1,10 @@
 """The agent's durable state: one SQLite file in `agent.state_dir`, and a lock that one agent at a time holds.
 
-Owns the file's format (version 1; a newer one is refused, design D10) and nothing else. Write-ahead log with synchronous=FULL:
-a transaction that returned survives a power cut, one that did not leaves no trace. What must be one transaction (audit.md):
-positions, the chunks they cover, and the counts of `sent`, which are cumulative over the agent's whole life.
+Owns the file's format and nothing else; a newer version is refused, an older one is brought up (state_tables.py, design D10).
+Write-ahead log with synchronous=FULL: a transaction that returned survives a power cut, one that did not leaves no trace. What
+must be one transaction (audit.md): positions, the chunks they cover, and the counts of `sent`, which are cumulative over the
+agent's whole life. The definition of a pipeline is kept once, from the transaction of the first chunk that names it to that of
+the last.
 
 The state belongs to one host: where the machine id or the host's name differ from the stored ones, the directory was copied,
 and the agent begins anew as another agent (audit.md, Identity).
@@ -13,47 +15,28 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from headrace.agents.effects import Advance, Forget, Lost, Save
 from headrace.agents.events.encoder import Tally
+from headrace.agents.events.pipeline import pipeline_id
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.state_tables import VERSION, bring_up
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
-VERSION = 1
 FILE_NAME = "agent.db"
 MOST_LOST_WINDOWS = 7 * 24 * 6
 
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE streams (
-    stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
-    device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
-    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
-) WITHOUT ROWID;
-CREATE TABLE chunks (
-    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, parser TEXT, split_bytes INTEGER,
-    content TEXT, line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
-) WITHOUT ROWID;
-CREATE TABLE windows (
-    topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
-    unsaid INTEGER, PRIMARY KEY (topic, window_start_ms)
-) WITHOUT ROWID;
-CREATE INDEX unsaid_windows ON windows (unsaid) WHERE unsaid;
-CREATE TABLE ends (topic TEXT, partition INTEGER, next_offset INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
-CREATE TABLE schemas (
-    registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)
-) WITHOUT ROWID;
-"""
-ChunkValues = tuple[str, int, int, int, int, str, int, str]
 _STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
 _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
 _SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id"  # noqa: S608
-_SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)} FROM chunks"  # noqa: S608
+_SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)}, definition FROM chunks LEFT JOIN pipelines ON pipelines.id = pipeline"  # noqa: S608
+_PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
+_FORGET_PIPELINES = "DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM chunks)"
 _END = "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"
 _SAID = "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?"
 
@@ -128,18 +111,16 @@ class AgentState:
             raise VersionError(
                 f"{directory / FILE_NAME} has version {version}; this headrace reads up to {VERSION}: upgrade it"
             )
-        if version == 0:
+        if version < VERSION:
             with self._transaction():
-                for statement in _SCHEMA.split(";")[:-1]:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={VERSION}")
+                bring_up(self._db, version)
 
     def _own(self, machine_id: str, host: str, new_agent_id: str) -> str:
         stored = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
         if stored.get("machine_id") == machine_id and stored.get("host") == host:
             return str(stored["agent_id"])
         with self._transaction():
-            for table in ("meta", "streams", "chunks", "windows", "ends"):
+            for table in ("meta", "streams", "chunks", "pipelines", "windows", "ends"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
             meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -155,7 +136,7 @@ class AgentState:
     def chunks(self) -> list[ChunkRow]:
         """Every chunk that was on its way."""
         rows = self._db.execute(_SELECT_CHUNKS)
-        return [ChunkRow(*cast("ChunkValues", row[:8]), _line(row[8]), bool(row[9])) for row in rows]
+        return [_chunk(row) for row in rows]
 
     def apply(self, effects: Sequence[Advance | Save | Lost | Forget]) -> None:
         """Carry out effects, in order, in one durable transaction."""
@@ -174,12 +155,16 @@ class AgentState:
                     case Forget():
                         self._db.execute("DELETE FROM streams WHERE stream_id = ?", (effect.stream_id,))
                         self._db.execute("DELETE FROM chunks WHERE stream_id = ?", (effect.stream_id,))
+            if not all(isinstance(effect, Save) for effect in effects):
+                self._db.execute(_FORGET_PIPELINES)
 
     def _put_stream(self, row: StreamRow) -> None:
         self._db.execute(_PUT_STREAM, _values(row))
 
     def _put_chunk(self, row: ChunkRow) -> None:
-        self._db.execute(_PUT_CHUNK, _values(row))
+        name = pipeline_id(row.pipeline)
+        self._db.execute(_PUT_PIPELINE, (name, row.pipeline))
+        self._db.execute(_PUT_CHUNK, _values(replace(row, pipeline=name)))
 
     def _advance(self, effect: Advance) -> None:
         self._put_stream(effect.stream)
@@ -357,6 +342,14 @@ def _stream_values(row: Sequence[Any]) -> list[Any]:
         index = _STREAM_COLUMNS.index(name)
         values[index] = read(values[index])
     return values
+
+
+def _chunk(row: Sequence[Any]) -> ChunkRow:
+    """A chunk's row with the definition behind it."""
+    values = dict(zip(_CHUNK_COLUMNS, row, strict=False))
+    if row[-1] is None:
+        raise CorruptError(f"{FILE_NAME}: a chunk names a pipeline that is not there; move the file away to begin anew")
+    return ChunkRow(**{**values, "pipeline": row[-1], "line": _line(values["line"]), "more": bool(values["more"])})
 
 
 def _line(text: str | None) -> LineHead | None:

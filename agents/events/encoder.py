@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
-from headrace.agents.events.parse import PARSERS, Parser, time_of_line_start
+from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.audit import HASH_MODULUS, WINDOW_MS
@@ -93,7 +93,7 @@ class _Encoding:
 
     __slots__ = (
         "_chunk", "_earliest_us", "_encoded", "_event_times", "_hash_start", "_identity", "_latest_us", "_origin", "_parse",
-        "_read_time", "_read_time_us", "_start",
+        "_pipeline", "_read_time", "_read_time_us", "_start",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow) -> None:
@@ -107,7 +107,8 @@ class _Encoding:
         self._origin = _string(stream.host) + _string(stream.service) + _string(stream.source)
         self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
         self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
-        self._parse: Parser = PARSERS[chunk.parser]
+        self._pipeline = compiled(chunk.pipeline)
+        self._parse = self._pipeline.parse
         self._event_times: dict[int, tuple[bytes, Tally]] = {}
 
     def run(self, data: bytes) -> Encoded:
@@ -151,7 +152,7 @@ class _Encoding:
             decoded = line.decode(encoding)
             self._line(line, decoded.encode(), encoding, decoded, position, since)
             return end
-        event_time_us = time_of_line_start(line[:4096], encoding, self._read_time_us)
+        event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
         for number, part in enumerate(parts):
             self._add(part, part.decode(encoding).encode(), encoding, event_time_us, _NO_FIELDS, position, since, number)
             position += len(part)

@@ -75,18 +75,6 @@ def auto(text: str, read_time_us: int) -> Parsed:
 PARSERS: dict[str, Parser] = {"auto": auto, "json": json_object, "access": access_log, "syslog": syslog, "plain": plain}
 
 
-def time_of_line(text: str, parser: str, read_time_us: int) -> int | None:
-    """The time that a parser finds in a line; None where there is none, or it is implausible."""
-    found, _ = PARSERS[parser](text, read_time_us)
-    return found if found is not None and timestamps.plausible(found, read_time_us) else None
-
-
-def time_of_line_start(first: bytes, encoding: str, read_time_us: int) -> int | None:
-    """The time of a line that is sent in parts, from its first bytes alone (they may end within a character)."""
-    found = timestamps.at_start(first.decode(encoding, "replace"), read_time_us)
-    return found if found is not None and timestamps.plausible(found, read_time_us) else None
-
-
 def _json(text: str, read_time_us: int) -> Parsed | None:
     try:
         members = json.loads(text)

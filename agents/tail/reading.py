@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Now, Read, Stat, Steps
 from headrace.agents.events.lines import UTF_8, EncodingScan, part_length
-from headrace.agents.events.parse import time_of_line_start
+from headrace.agents.events.pipeline import compiled
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 from headrace.agents.tail.stream import RECORD_COST_BYTES, Stream
@@ -169,7 +169,7 @@ def _planned(stream: Stream, now: Now, start: int, data: bytes, line: LineHead |
         end=start + len(data),
         since=stream.read_to,
         read_time_ms=now.wall_ms,
-        parser=stream.input.parser,
+        pipeline=stream.input.pipeline,
         split_bytes=stream.input.split_bytes,
         content=digest(data),
         line=line,
@@ -222,7 +222,7 @@ def _begin_parts(stream: Stream, now: Now, end: int, size: int, *, terminated: b
         assert stream.line is not None
         stream.line = stream.line if scan.encoding == UTF_8 else replace(stream.line, encoding=scan.encoding)
     else:
-        event_time_us = time_of_line_start(first, scan.encoding, now.wall_ms * 1000)
+        event_time_us = compiled(stream.input.pipeline).time_of_start(first, scan.encoding, now.wall_ms * 1000)
         stream.line = LineHead(scan.encoding, event_time_us, 0)
     stream.line_end = end
     return (yield from _next_part(stream, now, size))

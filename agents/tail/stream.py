@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now
 from headrace.agents.events.lines import cut, encoding_of
-from headrace.agents.events.parse import time_of_line
+from headrace.agents.events.pipeline import compiled
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 
@@ -246,5 +246,5 @@ def _line_behind(chunk: ChunkRow, data: bytes) -> LineHead:
         return replace(chunk.line, part=chunk.line.part + 1)
     tail = data[data.rfind(b"\n") + 1 :]
     encoding = encoding_of(tail)
-    event_time_us = time_of_line(tail.decode(encoding), chunk.parser, chunk.read_time_ms * 1000)
+    event_time_us = compiled(chunk.pipeline).time_of(tail.decode(encoding), chunk.read_time_ms * 1000)
     return LineHead(encoding, event_time_us, len(cut(tail, encoding, chunk.split_bytes)))

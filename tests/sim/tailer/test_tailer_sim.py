@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 from headrace.agents.effects import Advance, Close, Forget, Input, Lost, Now, Read, Save, Send
+from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import StreamRow
 from headrace.agents.tail import reading, stream, tailer
 from headrace.agents.tail.reading import Limits
@@ -21,6 +22,8 @@ from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.tailer import Tailer
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, Sent, encode
+
+PIPELINES = (AUTO, definition(parse={"type": "plain"}))
 
 
 class CrashedError(Exception):
@@ -36,7 +39,6 @@ class Simulation:
         self.disk = Disk()
         self.broker = Broker()
         self.all_names = rng.random() < 0.7
-        self.input = Input("logs", "auto", split_bytes=rng.choice((16, 40, 4096)))
         self.limits = Limits(chunk_bytes=rng.choice((24, 64, 512)), chunk_lines=rng.choice((1, 3, 50)))
         self.crash_rate = rng.choice((0.0, 0.002, 0.02))
         self.once_rate = rng.choice((0.0, 0.0, 0.7))
@@ -67,6 +69,8 @@ class Simulation:
     def text(self) -> bytes:
         self.count += 1
         size = self.rng.choice((0, 3, 20, 60, 120))
+        if self.rng.random() < 0.1:
+            return b'{"n": %d}\n' % self.count
         body = bytes(self.rng.choice(b"abc \xc3\xa9\xff\r\0") for _ in range(size))
         return b"%d:" % self.count + body + (b"\n" if self.rng.random() < 0.75 else b"")
 
@@ -151,6 +155,8 @@ class Simulation:
         # Some runs are finite: they take unterminated tails for lines, and the next run finds them longer.
         self.finite = not self.healing and rng.random() < self.once_rate
         self.read_from.clear()
+        # The configuration may have changed meanwhile.
+        self.input = Input("logs", rng.choice(PIPELINES), split_bytes=rng.choice((16, 40, 4096)))
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
         return Tailer(
             self.disk.streams.values(),
@@ -345,6 +351,7 @@ def test_every_readable_line_is_delivered_once_by_identity() -> None:
     [
         (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
         (reading, "_repeat", "digest(data) != chunk.content", "False"),
+        (reading, "_repeat", "Planned(chunk, data", "Planned(replace(chunk, pipeline=stream.input.pipeline), data"),
         (Stream, "delivered", "while self.in_flight and self.in_flight[0].delivered:", "while self.in_flight:"),
         (reading, "_next_chunk", "if stream.within_line:", "if False:"),
         (Stream, "_settle_marks", "self.marks[0].position <= self.row.position and", ""),

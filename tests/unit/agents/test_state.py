@@ -8,12 +8,15 @@ import pytest
 
 from headrace.agents.effects import Advance, Forget, Lost, Save
 from headrace.agents.events.encoder import Tally
+from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.state import FILE_NAME, AgentState, ChunkResult, WindowRow, streams_of
 from headrace.errors import CorruptError, UsageError, VersionError
 
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
-CHUNK = ChunkRow("s-1", 0, 20, 0, 1_795_424_400_123, "auto", 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
+CHUNK = ChunkRow("s-1", 0, 20, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
+
+VERSION_1 = Path(__file__).parent / "state_of_version_1.sql"
 
 
 def opened(directory: Path, **changes: str) -> AgentState:
@@ -76,6 +79,49 @@ def test_lost_bytes_count_as_dropped_in_every_window_they_may_belong_to(tmp_path
     ]
 
 
+def test_a_pipeline_is_kept_as_long_as_a_chunk_names_it(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    other = replace(CHUNK, start=20, end=30, since=20, pipeline=definition(parse={"type": "json"}))
+    third = replace(other, start=30, end=40, since=30)
+    state.apply([Save((ROW,), (CHUNK, other, third))])
+    assert kept_definitions(tmp_path) == sorted([AUTO, other.pipeline])
+    state.apply([Advance(replace(ROW, position=30), (CHUNK, other), (result(), result()))])
+    assert kept_definitions(tmp_path) == [other.pipeline]
+    state.apply([Save((ROW,), (CHUNK,)), Advance(replace(ROW, position=40), (third,), (result(),))])
+    assert kept_definitions(tmp_path) == [AUTO]
+    state.apply([Forget("s-1")])
+    assert kept_definitions(tmp_path) == []
+
+
+def kept_definitions(directory: Path) -> list[str]:
+    with sqlite3.connect(directory / FILE_NAME) as db:
+        found = sorted(row[0] for row in db.execute("SELECT definition FROM pipelines"))
+    db.close()
+    return found
+
+
+def test_what_version_1_wrote_is_read(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.executescript(VERSION_1.read_text())
+    db.close()
+    state = opened(tmp_path)
+    assert state.agent_id == "agent-1"
+    assert state.streams() == [replace(ROW, line=LineHead("iso-8859-1", 5, 1), tail_open=True)]
+    assert [(chunk.start, chunk.pipeline) for chunk in state.chunks()] == [
+        (0, '{"parse":{"type":"auto"},"version":1}'),
+        (20, '{"parse":{"type":"json"},"version":1}'),
+    ]
+    assert replace(state.chunks()[0], pipeline=AUTO) == CHUNK
+    assert state.unsaid_windows(10) == [
+        WindowRow("logs", 0, 2, 15, 7, 0, ((3, 17),)),
+        WindowRow("logs", 600_000, rejected=1),
+    ]
+    assert (state.ends(), state.schema_id("http://r", "logs-value", "{}")) == ({"logs": {3: 17}}, 7)
+    state.close()
+    again = opened(tmp_path)
+    assert len(again.chunks()) == 2
+
+
 def test_a_forgotten_stream_is_gone(tmp_path: Path) -> None:
     state = opened(tmp_path)
     state.apply([Save((ROW,), (CHUNK,)), Forget("s-1")])
@@ -102,7 +148,7 @@ def test_a_second_agent_is_refused(tmp_path: Path) -> None:
 def test_a_newer_state_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.execute("PRAGMA user_version=2")
+        db.execute("PRAGMA user_version=3")
     db.close()
     with pytest.raises(VersionError, match="upgrade"):
         opened(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 import fastavro
 
 from headrace.agents.events.encoder import MAX_VALUE_BYTES, ChunkEncoder
+from headrace.agents.events.pipeline import AUTO
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash, window_start_ms
 from headrace.schemas.envelope import ENVELOPE
@@ -19,7 +20,7 @@ STREAM = StreamRow("s-1", "logs", 3, "höst", "web", "/var/log/web.log", "/var/l
 
 def chunk(data: bytes, *, start: int = 1000, since: int | None = None, split_bytes: int = 64, **more: Any) -> ChunkRow:
     since = start if since is None else since
-    return ChunkRow("s-1", start, start + len(data), since, READ_MS, "auto", split_bytes, "", **more)
+    return ChunkRow("s-1", start, start + len(data), since, READ_MS, AUTO, split_bytes, "", **more)
 
 
 def events(data: bytes, row: ChunkRow) -> list[dict[str, Any]]:

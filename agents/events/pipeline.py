@@ -1,0 +1,63 @@
+"""What becomes of a line, as a value: a definition in canonical JSON, and what it means to the encoder (docs/adr/0038).
+
+A chunk's row holds the definition that it was read with, so that a repeat says what was said before, whatever the
+configuration says by then. Two definitions that mean the same are the same text, hence the same id. `version` is that of
+their meaning: a parser that is to find other fields than before is another version, and the older one stays readable.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from headrace.agents.events import timestamps
+from headrace.agents.events.parse import PARSERS, Parser
+from headrace.errors import VersionError
+
+VERSION = 1
+
+
+def definition(**steps: Any) -> str:
+    """The canonical text of a pipeline; `parse` is the mapping that describes its parser."""
+    return json.dumps({"version": VERSION, **steps}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+AUTO = definition(parse={"type": "auto"})
+
+
+@lru_cache(maxsize=64)
+def pipeline_id(text: str) -> str:
+    """What names a definition wherever it is kept once for many chunks."""
+    return sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A definition's meaning: pure, and shared by all chunks that name it."""
+
+    parse: Parser
+
+    def time_of(self, text: str, read_time_us: int) -> int | None:
+        """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
+        found, _ = self.parse(text, read_time_us)
+        return found if found is not None and timestamps.plausible(found, read_time_us) else None
+
+    def time_of_start(self, first: bytes, encoding: str, read_time_us: int) -> int | None:
+        """The time of a line that is sent in parts, from its first bytes alone (they may end within a character)."""
+        found = timestamps.at_start(first.decode(encoding, "replace"), read_time_us)
+        return found if found is not None and timestamps.plausible(found, read_time_us) else None
+
+
+@lru_cache(maxsize=64)
+def compiled(text: str) -> Pipeline:
+    """What a definition means.
+
+    Raises:
+        VersionError: a newer headrace wrote it.
+    """
+    steps: Mapping[str, Any] = json.loads(text)
+    if steps["version"] > VERSION:
+        raise VersionError(f"a pipeline has version {steps['version']}; this headrace reads up to {VERSION}: upgrade it")
+    return Pipeline(PARSERS[steps["parse"]["type"]])

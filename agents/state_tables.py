@@ -1,0 +1,63 @@
+"""The tables of the agent's state, and how those of an older version become them (design D10).
+
+Version 1 kept the name of a parser with each chunk; version 2 keeps the id of a pipeline's definition.
+"""
+
+import sqlite3
+
+from headrace.agents.events.pipeline import definition, pipeline_id
+
+VERSION = 2
+
+_CHUNKS = """
+CREATE TABLE chunks (
+    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, pipeline TEXT, split_bytes INTEGER,
+    content TEXT, line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
+) WITHOUT ROWID;
+CREATE TABLE pipelines (id TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
+"""
+_REST = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE streams (
+    stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
+    device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
+    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
+) WITHOUT ROWID;
+CREATE TABLE windows (
+    topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
+    unsaid INTEGER, PRIMARY KEY (topic, window_start_ms)
+) WITHOUT ROWID;
+CREATE INDEX unsaid_windows ON windows (unsaid) WHERE unsaid;
+CREATE TABLE ends (topic TEXT, partition INTEGER, next_offset INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+CREATE TABLE schemas (
+    registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)
+) WITHOUT ROWID;
+"""
+_COPY_CHUNKS_1 = """
+INSERT INTO chunks SELECT stream_id, start, end, since, read_time_ms, ?, split_bytes, content, line, more
+FROM chunks_1 WHERE parser = ?
+"""
+
+
+def bring_up(db: sqlite3.Connection, version: int) -> None:
+    """Make the tables (version 0: there are none) or bring them to VERSION; to be called within a transaction."""
+    if version == 0:
+        _run(db, _CHUNKS + _REST)
+    if version == 1:
+        _from_1(db)
+    db.execute(f"PRAGMA user_version={VERSION}")
+
+
+def _from_1(db: sqlite3.Connection) -> None:
+    """What was in flight goes on with the parser that it was read with, as it was in that version."""
+    _run(db, "ALTER TABLE chunks RENAME TO chunks_1;" + _CHUNKS)
+    for (parser,) in db.execute("SELECT DISTINCT parser FROM chunks_1").fetchall():
+        pipeline = definition(version=1, parse={"type": parser})
+        db.execute("INSERT INTO pipelines VALUES (?, ?)", (pipeline_id(pipeline), pipeline))
+        db.execute(_COPY_CHUNKS_1, (pipeline_id(pipeline), parser))
+    db.execute("DROP TABLE chunks_1")
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";")[:-1]:  # executescript would end the transaction
+        db.execute(statement)
