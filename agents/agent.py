@@ -11,12 +11,13 @@ from threading import Event
 
 from headrace.agents.announcing import Announcer
 from headrace.agents.configuration import AgentConfig
-from headrace.agents.delivery import RETRY_AFTER_MS, Delivery, Rejected
+from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
 from headrace.agents.effects import Input, Now
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
 from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
+from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import Globs, list_files
 from headrace.agents.tail.reading import Limits
@@ -47,7 +48,8 @@ class Agent:
             for each in config.inputs
         ]
         self.metrics = Metrics()
-        self._delivery = Delivery(config.kafka, state.agent_id, Rejected(config.agent.state_dir / "rejected"))
+        rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
+        self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
         self.topics = Topics(sorted({each.topic for each in config.inputs}), config.registry, state, clock)
         self._hands = Hands(state, self.topics, self._delivery, self.metrics, clock.monotonic_ms)
         self._tailer = Tailer(
@@ -74,6 +76,7 @@ class Agent:
         """Ship until `stop` is set, or, in a finite run, until all is shipped; returns the exit status."""
         self._hands.stop = stop
         while not stop.is_set():
+            self._retry_if_due()
             if self.topics.ask(self._delivery.producer) and self.topics.any_ready:
                 self._heartbeats.prepare(self._delivery.producer)
             if not self.topics.any_ready:
@@ -91,9 +94,6 @@ class Agent:
         """Do what is due; returns whether there is more to do at once."""
         now_ms = self._clock.monotonic_ms()
         self._take_word()
-        if now_ms >= self._retry_due_ms:
-            self._delivery.retry_failed()
-            self._retry_due_ms = now_ms + RETRY_AFTER_MS
         if now_ms >= self._listing_due_ms:
             self._look()
         self._delivery.pump()
@@ -104,6 +104,12 @@ class Agent:
             self._report()
             self._progress_due_ms = now_ms + PROGRESS_INTERVAL_MS
         return busy
+
+    def _retry_if_due(self) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._retry_due_ms:
+            self._delivery.retry_failed()
+            self._retry_due_ms = now_ms + RETRY_AFTER_MS
 
     def _take_word(self) -> None:
         """Take what librdkafka reported to the core."""

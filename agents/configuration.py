@@ -1,15 +1,17 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from headrace.agents.events.pipeline import definition
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
+
+TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
 _OURS = {
@@ -24,7 +26,20 @@ class AgentSection(PartHttpKeys):
 
     state_dir: Path = Field(description="where positions are kept; one agent at a time uses it")
     host: str | None = Field(None, min_length=1, description="the name of this host in events; by default the system's")
+    rejected_max_bytes: int = Field(
+        1024**3, ge=1024**2, description="how much `rejected/` in state_dir may hold; at the bound the agent waits, and says so"
+    )
     grace_ms: int = Field(25_000, ge=0, description="how long a stop waits for what is on its way to be acknowledged")
+
+
+class DeadLetterSection(Section):
+    """Where records go that were refused for good, besides `rejected/` in the state directory."""
+
+    topic: str | None = Field(
+        None,
+        pattern=TOPIC_PATTERN,
+        description="a topic of its own; a record is in it before its position is passed, with the reason in its headers",
+    )
 
 
 class TailInput(Section):
@@ -33,7 +48,7 @@ class TailInput(Section):
     tail: list[str] = Field(min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     exclude: list[str] = Field([], description="globs of those to leave out")
     topic: str = Field(
-        pattern=r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$",
+        pattern=TOPIC_PATTERN,
         description="where their lines go; `_` at its start is for internal topics",
     )
     parse: Literal["auto", "json", "access", "syslog", "plain"] = Field(
@@ -55,6 +70,7 @@ class AgentConfig(Section):
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
     registry: RegistryKeys
     inputs: list[TailInput] = Field(min_length=1)
+    dead_letter: DeadLetterSection = DeadLetterSection(topic=None)
 
     @field_validator("kafka")
     @classmethod
@@ -62,3 +78,11 @@ class AgentConfig(Section):
         if forbidden := sorted(_OURS & kafka.keys()):
             raise ValueError(f"{', '.join(forbidden)} is set by the agent; remove it")
         return kafka
+
+    @model_validator(mode="after")
+    def _dead_letters_apart(self) -> Self:
+        if self.dead_letter.topic in {each.topic for each in self.inputs}:
+            raise ValueError(
+                f"dead_letter.topic {self.dead_letter.topic} is a topic of lines; give dead letters one of their own"
+            )
+        return self

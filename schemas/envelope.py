@@ -5,7 +5,7 @@
 """
 
 import json
-from typing import Final
+from typing import Final, cast
 
 _MICROS: Final = {"type": "long", "logicalType": "timestamp-micros"}
 
@@ -49,3 +49,7 @@ ENVELOPE: Final[dict[str, object]] = {
 }
 
 ENVELOPE_JSON: Final = json.dumps(ENVELOPE)
+
+_FIXED = [each for each in cast("list[dict[str, object]]", ENVELOPE["fields"]) if each["name"] != "fields"]
+HEAD: Final[dict[str, object]] = {**ENVELOPE, "fields": _FIXED}
+"""What the envelope and every typed schema begin with: a reader of it reads any event of ours, and leaves the rest."""

@@ -30,13 +30,34 @@ class Tally:
     content_hash: int = 0
 
 
+Headers = list[tuple[str, str | bytes | None]]
+Identity = tuple[int, int, int]  # position, since, part: what names a record within its stream
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A line, or a part of one, that its topic's schema has no form for."""
+
+    identity: Identity
+    line: bytes
+    window_start_ms: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Encoded:
-    """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines)."""
+    """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines).
+
+    Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
+    says by position which one a record belongs to.
+    """
 
     values: list[bytes]
     windows: dict[int, Tally] = field(default_factory=dict)
     lines: int = 0
+    headers: list[Headers] = field(default_factory=list)
+    window_of: dict[int, int] = field(default_factory=dict)
+    misfits: list[Misfit] = field(default_factory=list)
 
 
 _LENGTHS = [zigzag(length) for length in range(4096)]

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_agent_and_loader_ask_the_broker_who_their_clients_are(kafka: Part, pki:
         assert_guarded(part.ports["http"], "process_cpu_seconds_total", pki.context())
 
 
-def test_an_agent_that_may_write_nothing_says_so_in_one_line(kafka: Part, tmp_path: Path) -> None:
+def test_an_agent_that_may_write_nothing_says_so_and_waits(kafka: Part, tmp_path: Path) -> None:
     reach = {
         "bootstrap.servers": f"127.0.0.1:{port_of(kafka, 'SASL_PLAINTEXT')}",
         "security.protocol": "SASL_PLAINTEXT",
@@ -105,9 +106,13 @@ def test_an_agent_that_may_write_nothing_says_so_in_one_line(kafka: Part, tmp_pa
     }
     inputs = [{"tail": ["/nothing/*"], "topic": "t"}]
     config = {"agent": {"state_dir": str(tmp_path / "a")}, "registry": "http://127.0.0.1:9", "kafka": reach, "inputs": inputs}
-    part = Part("agent", tmp_path, config).start(wait=False)
-    assert part.wait(30) == 1
-    assert "give the agent's user WRITE on its topics" in part.log_tail().splitlines()[-1]
+    with Part("agent", tmp_path, config) as part:
+        deadline = time.monotonic() + 30
+        while "give the agent's user WRITE on its topics" not in part.log_tail():
+            assert time.monotonic() < deadline, part.log_tail()
+            time.sleep(0.05)
+        assert part.process is not None
+        assert part.process.poll() is None
     assert "Traceback" not in part.log_tail()
 
 

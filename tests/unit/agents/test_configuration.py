@@ -44,3 +44,9 @@ def test_librdkafka_s_keys_are_handed_on(tmp_path: Path) -> None:
 def test_a_wrong_value_names_its_key(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, override)
+
+
+def test_dead_letters_have_a_topic_of_their_own(tmp_path: Path) -> None:
+    assert load(tmp_path, "dead_letter.topic=letters").dead_letter.topic == "letters"
+    with pytest.raises(ConfigError, match="give dead letters one of their own"):
+        load(tmp_path, "dead_letter.topic=app")

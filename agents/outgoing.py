@@ -1,0 +1,191 @@
+"""One chunk on its way: which of its records wait, are with librdkafka, failed, or were refused for good. No I/O.
+
+A record goes through at most four states: it waits; it is with librdkafka; it failed for a while, and waits again, before all
+that has not been handed over; or it was refused. Refused is final only of a record that was alone in its batch, because a
+broker refuses batches: until then it waits to be sent alone. What is refused for good has to be kept in `rejected/`, then,
+where there is a topic for it, to be acknowledged as a dead letter. The chunk is done when no record is in any of these states.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any, Final, Literal
+
+from confluent_kafka import KafkaError, Message
+
+from headrace.agents.events.encoder import Encoded, Headers, Identity
+from headrace.agents.producer import PERMANENT
+from headrace.agents.rejected import RejectedRecord
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.state import ChunkResult
+from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
+from headrace.schemas.envelope import HEAD
+from headrace.schemas.framing import HEADER_LENGTH
+
+logger = logging.getLogger(__name__)
+
+Record = tuple[bytes, Headers | None]  # a value, and the identity where it is not in the value
+Heard = Callable[[KafkaError | None, Message], None]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """A chunk's records by state; `unheard` and `apart` count those with librdkafka, apart: sent alone, or as dead letters.
+
+    `retry` says that something waits for the next retry, and holds the stream up.
+    """
+
+    agent_id: str
+    stream: StreamRow
+    chunk: ChunkRow
+    encoded: Encoded
+    waiting: list[bytes]
+    headers: list[Headers]
+    unheard: int = 0
+    apart: int = 0
+    next_offset: int = 0
+    failed: list[tuple[KafkaError, Record]] = field(default_factory=list)
+    alone: list[Record] = field(default_factory=list)
+    refused: list[RejectedRecord] = field(default_factory=list)
+    letters: list[RejectedRecord] = field(default_factory=list)
+    rejected: dict[int, int] = field(default_factory=dict)
+    retry: bool = False
+
+    def __post_init__(self) -> None:
+        for misfit in self.encoded.misfits:
+            self._refuse(misfit.reason, "line", misfit.identity, misfit.line, misfit.window_start_ms)
+
+    # ---- reports
+
+    def heard(self, error: KafkaError | None, message: Message) -> None:
+        """librdkafka's report of a record whose identity is in its value."""
+        self._heard(error, message, None)
+
+    def heard_with(self, headers: Headers) -> Heard:
+        """What takes the report of a record with these headers; they are not in the report."""
+        return lambda error, message: self._heard(error, message, headers)
+
+    def _heard(self, error: KafkaError | None, message: Message, headers: Headers | None) -> None:
+        self.unheard -= 1
+        if error is None:
+            self.next_offset = max(self.next_offset, (message.offset() or 0) + 1)
+        else:
+            self.failed.append((error, (message.value() or b"", headers)))
+
+    def heard_alone(self, record: Record) -> Heard:
+        """What takes the report of a record that is alone in its batch."""
+
+        def heard(error: KafkaError | None, message: Message) -> None:
+            self.apart -= 1
+            if error is None:
+                self.next_offset = max(self.next_offset, (message.offset() or 0) + 1)
+            else:
+                self.not_taken(error, record)
+
+        return heard
+
+    def heard_letter(self, letter: RejectedRecord) -> Heard:
+        """What takes the report of a dead letter."""
+
+        def heard(error: KafkaError | None, _: Message) -> None:
+            self.apart -= 1
+            if error is not None:
+                self.letter_not_taken(error, letter)
+
+        return heard
+
+    def not_taken(self, error: KafkaError, record: Record) -> None:
+        """A record failed by itself, not as one of a batch: what is refused then is refused for good."""
+        if error.code() in PERMANENT:
+            self._refuse_record(error, record)
+        else:
+            self.failed.append((error, record))
+
+    def letter_not_taken(self, error: KafkaError, letter: RejectedRecord) -> None:
+        """A dead letter failed; one that even its topic refuses for good is in `rejected/` alone."""
+        if error.code() in PERMANENT:
+            logger.error("the dead-letter topic refuses a record; it is in rejected/ alone", extra={"error": error.str()})
+        else:
+            logger.warning("a dead letter was not delivered", extra={"error": error.str()})
+            self.letters.append(letter)
+            self.retry = True
+
+    # ---- what comes of them
+
+    def sort_failed(self) -> None:
+        """Nothing is with librdkafka, and some failed: they wait again, in order and first; refused ones wait to be alone."""
+        failed = sorted(self.failed, key=lambda failure: _identity(failure[1]))
+        again = [record for error, record in failed if error.code() not in PERMANENT]
+        self.alone += [record for error, record in failed if error.code() in PERMANENT]
+        self.failed = []
+        self.waiting = [value for value, _ in again] + self.waiting
+        self.headers = [headers for _, headers in again if headers is not None] + self.headers
+        self.retry = bool(again)
+
+    def _refuse_record(self, error: KafkaError, record: Record) -> None:
+        """A record is refused for good: it is taken out of what its window gained."""
+        value, headers = record
+        identity = _identity(record)
+        start_ms = self._uncount(_event(value)) if headers is None else self.encoded.window_of[identity[0]]
+        self._refuse(error.name(), "record", identity, value, start_ms)
+
+    def _uncount(self, event: dict[str, Any]) -> int:
+        line = event["message"].encode(event["encoding"])
+        start_ms = window_start_ms((event["event_time"] - _EPOCH) // timedelta(milliseconds=1))
+        tally = self.encoded.windows[start_ms]
+        tally.count -= 1
+        tally.bytes_total -= len(line)
+        hash_ = event_hash(self.agent_id, event["stream_id"], event["position"], event["part"], line)
+        tally.content_hash = (tally.content_hash - hash_) % HASH_MODULUS
+        return start_ms
+
+    def _refuse(self, error: str, content: Literal["record", "line"], identity: Identity, value: bytes, start_ms: int) -> None:
+        position, since, part = identity
+        self.refused.append(
+            RejectedRecord(
+                error, self.stream.topic, self.stream.partition, self.chunk.read_time_ms, self.agent_id, self.stream.stream_id,
+                position, since, part, content, value,
+            )
+        )  # fmt: skip
+        self.rejected[start_ms] = self.rejected.get(start_ms, 0) + 1
+
+    @property
+    def done(self) -> bool:
+        """Whether each record is acknowledged, or durable among the rejected and, where there is a topic for it, there too."""
+        left = self.waiting or self.failed or self.alone or self.refused or self.letters
+        return not (left or self.unheard or self.apart or self.retry)
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether what follows in the stream has to wait, so that its order stays."""
+        not_kept = self.refused and not (self.waiting or self.unheard)
+        return bool(self.retry or self.apart or self.alone or self.letters or not_kept)
+
+    @property
+    def result(self) -> ChunkResult:
+        """What became of it, once it is done."""
+        encoded = self.encoded
+        return ChunkResult(
+            self.stream.topic, self.stream.partition, self.next_offset, encoded.windows, self.rejected, encoded.lines
+        )
+
+
+def _identity(record: Record) -> Identity:
+    value, headers = record
+    if headers is None:
+        event = _event(value)
+        return event["position"], event["since"], event["part"]
+    named = dict(headers)
+    position, since, part = (int(named[name] or 0) for name in ("position", "since", "part"))
+    return position, since, part
+
+
+def _event(value: bytes) -> dict[str, Any]:
+    """The fields that every event of ours begins with."""
+    import fastavro  # 3 MB that only an agent with failed records needs
+
+    event: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_LENGTH:]), dict(HEAD), None)
+    return dict(event)
