@@ -12,14 +12,17 @@ from threading import Event
 from headrace.agents.announcing import Announcer
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
-from headrace.agents.effects import Input, Now
+from headrace.agents.effects import Now
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
+from headrace.agents.inputs import Inputs
 from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
+from headrace.agents.operate.own_output import Others, OwnOutput
+from headrace.agents.operate.standing import standing_of
 from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
-from headrace.agents.tail.files import Globs, list_files
+from headrace.agents.tail.files import list_files
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from headrace.agents.topics import Topics
@@ -28,7 +31,7 @@ from headrace.clock import Clock
 # A listing every 100 ms, or as seldom as keeps it below a twentieth of the time, but every few seconds.
 LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 20
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
-PROGRESS_INTERVAL_MS = 1000
+PROGRESS_INTERVAL_MS = OBSERVE_INTERVAL_MS = 1000
 
 
 class Agent:
@@ -43,15 +46,16 @@ class Agent:
 
     def __init__(self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, once: bool, progress: bool) -> None:
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
-        self._inputs = [
-            Globs(tuple(each.tail), tuple(each.exclude), Input(each.topic, each.pipeline, each.service, each.max_line_bytes))
-            for each in config.inputs
-        ]
+        self._inputs = Inputs.of(config)
+        self._others = Others(OwnOutput.of_process(config.agent.state_dir))
         self.metrics = Metrics()
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
-        self.topics = Topics(sorted({each.topic for each in config.inputs}), config.registry, state, clock)
+        self.metrics.inputs(self._inputs.components)
+        self.topics = Topics(self._inputs.topics, config.registry, state, clock)
         self._hands = Hands(state, self.topics, self._delivery, self.metrics, clock.monotonic_ms)
+        self.metrics.checkpoint_age(self._hands.waiting_s)
+        self._started, self._limits = self._now(), Limits()
         self._tailer = Tailer(
             state.streams(),
             state.chunks(),
@@ -61,12 +65,12 @@ class Agent:
             ready=self.topics.is_ready,
             once=once,
             max_open=most_open_files(),
-            limits=Limits(),
-            now=self._now(),
+            limits=self._limits,
+            now=self._started,
         )
         announcer = Announcer(config.kafka, state, self.topics.names, host=host, run=uuid.uuid4().hex)
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._tailer.complete_at, self._now)
-        self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = 0
+        self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = self._observed_due_ms = 0
         self._lines = 0
 
     def _now(self) -> Now:
@@ -122,11 +126,24 @@ class Agent:
     def _look(self) -> None:
         """List the files."""
         now = self._now()
-        self._hands.carry_out(self._tailer.look(list_files(self._inputs, self._tailer.known_paths, now)))
+        listing = self._others.of(list_files(self._inputs.globs, self._tailer.known_paths, now))
+        self._hands.carry_out(self._tailer.look(listing))
         done_ms = self._clock.monotonic_ms()
         rest_ms = (done_ms - now.monotonic_ms) * LISTING_SHARE
         self._listing_due_ms = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, rest_ms))
-        self.metrics.observe(behind_bytes=self._tailer.behind_bytes, open_files=self._tailer.open_files)
+        if done_ms >= self._observed_due_ms:
+            self._observe()
+
+    def _observe(self) -> None:
+        now = self._now()
+        self._observed_due_ms = now.monotonic_ms + OBSERVE_INTERVAL_MS
+        standings = standing_of(self._inputs.components, self._tailer.streams, now, self._started)
+        self.metrics.observe(
+            standings,
+            on_their_way_bytes=self._tailer.on_their_way_bytes,
+            most_bytes=self._limits.total_cost_bytes,
+            queued=len(self._delivery.producer),
+        )
 
     def _report(self) -> None:
         done, known = self._tailer.position_bytes

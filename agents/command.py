@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from headrace.part_http import serve_part_http
     from headrace.process import run_file, stop_event, writable_directory
 
-    config = begin(AgentConfig, args)
+    config = begin(AgentConfig, args, limit_log=True)
     stop = stop_event()
     directory = writable_directory(config.agent.state_dir, "agent.state_dir")
     host = config.agent.host or socket.gethostname()

@@ -1,7 +1,7 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -45,6 +45,8 @@ class DeadLetterSection(Section):
 class TailInput(Section):
     """Files to ship, by globs (`**` for any depth of folders)."""
 
+    kind: ClassVar[str] = "tail"
+
     tail: list[str] = Field(min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     exclude: list[str] = Field([], description="globs of those to leave out")
     topic: str = Field(
@@ -56,6 +58,9 @@ class TailInput(Section):
     )
     service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
     max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
+    name: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="what metrics, tap and top call it; by default its kind and topic"
+    )
 
     @property
     def pipeline(self) -> str:
@@ -71,6 +76,14 @@ class AgentConfig(Section):
     registry: RegistryKeys
     inputs: list[TailInput] = Field(min_length=1)
     dead_letter: DeadLetterSection = DeadLetterSection(topic=None)
+
+    @field_validator("inputs")
+    @classmethod
+    def _names_differ(cls, inputs: list[TailInput]) -> list[TailInput]:
+        named = [each.name for each in inputs if each.name is not None]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"two inputs are named {', '.join(twice)}")
+        return inputs
 
     @field_validator("kafka")
     @classmethod

@@ -25,12 +25,16 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """How lines of some files are shipped; `pipeline` is a definition. `service` None: the stem of the file's name."""
+    """How lines of some files are shipped; `pipeline` is a definition. `service` None: the stem of the file's name.
+
+    `name` is the input's, for people.
+    """
 
     topic: str
     pipeline: str = AUTO
     service: str | None = None
     split_bytes: int = 512 * 1024
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,15 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a chunk's records. `delivered` is told once each of them is acknowledged or durable among the rejected."""
+    """Send a chunk's records. `delivered` is told once each of them is acknowledged or durable among the rejected.
+
+    `input` is the name of the input that it was read for.
+    """
 
     stream: StreamRow
     chunk: ChunkRow
     data: bytes
+    input: str = ""
 
 
 @dataclass(frozen=True, slots=True)

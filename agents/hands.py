@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 from headrace.agents.delivery import Delivery
-from headrace.agents.effects import Advance, Close, Effect, Forget, Lost, Note, Open, Read, Save, Send, Stat
+from headrace.agents.effects import Advance, Close, Effect, Forget, Lost, Note, NotOpened, Open, Read, Save, Send, Stat
 from headrace.agents.metrics import Metrics
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import OpenFiles
@@ -37,7 +37,7 @@ class Hands:
         self._monotonic_ms = monotonic_ms
         self._files = OpenFiles()
         self._pending: list[Advance | Save | Lost | Forget] = []
-        self._save_due_ms = 0
+        self._save_due_ms = self._waiting_since_ms = 0
         self.stop = Event()
 
     def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
@@ -52,30 +52,47 @@ class Hands:
     def _do(self, effect: Effect) -> Any:
         match effect:
             case Read():
-                return self._files.read(effect.handle, effect.offset, effect.length)
+                data = self._files.read(effect.handle, effect.offset, effect.length)
+                if data is None:
+                    self._metrics.error("cannot_read", "receiving")
+                return data
             case Stat():
                 return self._files.stat(effect.handle)
             case Send():
                 encoded = self._topics.encoder(effect.stream.topic).encode(effect.stream, effect.chunk, effect.data)
                 self._delivery.send(effect.stream, effect.chunk, encoded)
+                self._metrics.received(effect.input, encoded.lines, len(effect.data))
             case Save():
-                self._pending.append(effect)
+                self._wait(effect)
                 self.save()
             case Advance() | Forget():
-                self._pending.append(effect)
+                self._wait(effect)
             case Lost():
-                self._pending.append(effect)
-                self._metrics.lost_bytes.inc(effect.size_bytes)
+                self._wait(effect)
+                self._metrics.lost("destroyed", effect.size_bytes)
                 logger.error(
                     "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
                 )
             case Open():
-                return self._files.open(effect.path)
+                opened = self._files.open(effect.path)
+                if isinstance(opened, NotOpened):
+                    self._metrics.error("cannot_open", "receiving")
+                return opened
             case Close():
                 self._files.close(effect.handle)
             case Note():
                 logger.warning(effect.message, extra={"file": effect.path, "stream_id": effect.stream_id})
         return None
+
+    def _wait(self, effect: Advance | Save | Lost | Forget) -> None:
+        """To be made durable with the next transaction."""
+        if not self._pending:
+            self._waiting_since_ms = self._monotonic_ms()
+        self._pending.append(effect)
+
+    def waiting_s(self) -> float:
+        """For how long the oldest of what is to be durable has waited, s. Asked from another thread."""
+        return (self._monotonic_ms() - self._waiting_since_ms) / 1000 if self._pending else 0.0
 
     def save_if_due(self) -> None:
         """Make durable what has waited for long enough."""
@@ -92,6 +109,7 @@ class Hands:
             try:
                 self._state.apply(self._pending)
             except StorageError as error:
+                self._metrics.error("disk", "storing")
                 logger.error("waiting for the disk", extra={"error": str(error)})
                 if self.stop.wait(_DISK_RETRY_S):
                     raise

@@ -2,7 +2,8 @@
 
 `logging` is the interface: `logger.warning("segment rolled", extra={"topic": …})`; the keys of `extra` become keys too. A line
 with the key `client` is one that a client can cause as often as it likes: of one kind (its text before values are put in) there
-are 20 in ten seconds, and how many were left out is told afterwards.
+are 20 in ten seconds, and how many were left out is told afterwards. In a process that asks for it that is so of every line, by
+the place in the code that writes it: an agent with ten thousand files may have the same to say of each.
 """
 
 import contextlib
@@ -64,21 +65,27 @@ class Above:
 
 
 class _Handler(logging.StreamHandler[Lines]):
-    def __init__(self, stream: Lines) -> None:
+    def __init__(self, stream: Lines, *, limit_all: bool) -> None:
         super().__init__(stream)
         self._flood = Flood()
+        self._limit_all = limit_all
 
     def emit(self, record: logging.LogRecord) -> None:
         for kind, count in self._flood.left_out(record.created):
             told = {"name": __name__, "levelname": "WARNING", "msg": "lines left out", "like": kind, "count": count}
             super().emit(logging.makeLogRecord({**told, "created": record.created, "msecs": record.msecs}))
-        if not hasattr(record, "client") or self._flood.admits(str(record.msg), record.created):
+        limited = self._limit_all or hasattr(record, "client")
+        if not limited or self._flood.admits(self._kind(record), record.created):
             super().emit(record)
 
+    def _kind(self, record: logging.LogRecord) -> str:
+        """What a line is counted as: its text before values are put in, and where every line is limited its place too."""
+        return f"{record.module}:{record.lineno} {record.msg}" if self._limit_all else str(record.msg)
 
-def log_to_stderr(level: str = "INFO", stream: TextIO = sys.stderr) -> None:
-    """Send the process's log to `stream`, as JSON lines."""
-    handler = _Handler(stream)
+
+def log_to_stderr(level: str = "INFO", stream: TextIO = sys.stderr, *, limit_all: bool = False) -> None:
+    """Send the process's log to `stream`, as JSON lines; `limit_all` bounds how often each place in the code writes one."""
+    handler = _Handler(stream, limit_all=limit_all)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 

@@ -25,9 +25,11 @@ def add_part_arguments(parser: argparse.ArgumentParser, *, required: bool = True
     parser.add_argument("--run-file", type=Path, metavar="FILE", help="write process id and ports there when ready")
 
 
-def begin(model: type[M], args: argparse.Namespace) -> M:
+def begin(model: type[M], args: argparse.Namespace, *, limit_log: bool = False) -> M:
     """Bind this process to the supervisor that started it, send its log to stderr, and read its configuration.
 
+    Args:
+        limit_log: bound how often each place in the code writes a line.
     Raises:
         ConfigError: the configuration is wrong; nothing has started.
     """
@@ -36,5 +38,5 @@ def begin(model: type[M], args: argparse.Namespace) -> M:
     from headrace.process import die_with_parent
 
     die_with_parent()
-    log_to_stderr()
+    log_to_stderr(limit_all=limit_log)
     return load_config(model, args.config, overrides=args.set, environment=os.environ)

@@ -432,7 +432,7 @@ class Tailer:
                 stream.replay.popleft()
             stream.sent(plan.chunk, plan.data, plan.after, plan.cost_bytes)
             stream.reached(stream.read_to)
-            yield Send(stream.row, plan.chunk, plan.data)
+            yield Send(stream.row, plan.chunk, plan.data, stream.input.name if stream.input else "")
         return True
 
     def _due(self, stream: Stream, now: Now) -> bool:
@@ -504,10 +504,11 @@ class Tailer:
         return sum(stream.row.position + stream.skip for stream in there), known
 
     @property
-    def behind_bytes(self) -> int:
-        """Bytes known to be readable and not acknowledged yet."""
-        return sum(stream.behind_bytes for stream in self._streams.values() if stream.handle is not None)
+    def streams(self) -> Iterable[Stream]:
+        """All of them, to be looked at."""
+        return self._streams.values()
 
     @property
-    def open_files(self) -> int:
-        return sum(stream.handle is not None for stream in self._streams.values())
+    def on_their_way_bytes(self) -> int:
+        """Memory that what was sent and not acknowledged takes."""
+        return self._budget.used_bytes

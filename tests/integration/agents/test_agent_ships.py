@@ -236,9 +236,29 @@ def test_metrics_say_what_was_shipped(parts: Rig) -> None:
     agent = parts.agent(agent=section).start()
     address = f"http://127.0.0.1:{agent.ports['http']}"
     assert urllib.request.urlopen(f"{address}/healthz").read() == b"ok\n"
-    until(lambda: b'headrace_agent_lines_total{topic="logs"} 2.0' in urllib.request.urlopen(f"{address}/metrics").read())
+
+    def metrics() -> str:
+        return str(urllib.request.urlopen(f"{address}/metrics").read().decode())
+
+    sent = 'component_sent_events_total{component_id="kafka",component_kind="sink",component_type="kafka",topic="logs"} 2.0'
+    until(lambda: f"headrace_agent_{sent}" in metrics())
+    source = 'component_id="tail-logs",component_kind="source",component_type="tail"'
+    assert f"headrace_agent_component_received_events_total{{{source}}} 2.0" in metrics()
+    until(lambda: f"headrace_agent_streams{{{source}}} 1.0" in metrics())
+    assert f"headrace_agent_behind_bytes{{{source}}} 0.0" in metrics()
+    assert 'headrace_agent_lost_bytes_total{reason="destroyed"} 0.0' in metrics()
     assert urllib.request.urlopen(f"{address}/readyz").read() == b"ok\n"
     assert agent.stop() == 0
+
+
+def test_an_agent_does_not_ship_its_own_log(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(b"one\n")
+    agent = parts.agent(inputs=[{"tail": [str(parts.directory / "**" / "*.log")], "topic": "logs"}])
+    agent.start()
+    until(lambda: "this agent's own log" in agent.log_tail())
+    until(lambda: b"one" in parts.lines())
+    assert agent.stop() == 0
+    assert str(agent.log_file) not in {event["source"] for event in parts.events()}
 
 
 def test_sigterm_drains_and_says_stopped(parts: Rig) -> None:

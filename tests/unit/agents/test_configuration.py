@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from headrace.agents.configuration import AgentConfig
+from headrace.agents.inputs import names_of
 from headrace.config import load_config
 from headrace.errors import ConfigError
 
@@ -50,3 +51,14 @@ def test_dead_letters_have_a_topic_of_their_own(tmp_path: Path) -> None:
     assert load(tmp_path, "dead_letter.topic=letters").dead_letter.topic == "letters"
     with pytest.raises(ConfigError, match="give dead letters one of their own"):
         load(tmp_path, "dead_letter.topic=app")
+
+
+def test_an_input_is_called_what_it_is_named_or_by_its_kind_and_topic(tmp_path: Path) -> None:
+    more = [f"inputs.{n}={{tail: [/b], topic: app}}" for n in (1, 2)]
+    config = load(tmp_path, *more, "inputs.2.name=tail-app", "inputs.3={tail: [/c], topic: web, name: front}")
+    assert names_of(config) == ["tail-app-2", "tail-app-3", "tail-app", "front"]
+
+
+def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="two inputs are named front"):
+        load(tmp_path, "inputs.0.name=front", "inputs.1={tail: [/c], topic: web, name: front}")

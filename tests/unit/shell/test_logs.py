@@ -51,6 +51,22 @@ def test_lines_that_no_client_can_cause_are_all_written(written: Any) -> None:
     assert len(written()) == 500
 
 
+def test_a_process_that_asks_for_it_writes_no_more_of_one_place_in_the_code_than_helps() -> None:
+    stream = io.StringIO()
+    before = logging.root.handlers[:]
+    log_to_stderr(stream=stream, limit_all=True)
+    try:
+        for number in range(500):
+            logged("cannot be read", 5_000.0 + number / 1000, file=f"f{number}", module="hands", lineno=70)
+            logged("the file is gone", 5_000.0 + number / 1000, module="hands", lineno=71)
+        logged("agent stops", 5_000.0 + WINDOW_S + 1, module="agent", lineno=7)
+    finally:
+        logging.root.handlers[:] = before
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(lines) == 2 * LINES + 2 + 1
+    assert [line["count"] for line in lines if line["msg"] == "lines left out"] == [500 - LINES] * 2
+
+
 def test_kinds_are_counted_apart_and_again_in_the_next_window() -> None:
     flood = Flood()
     assert [flood.admits("a", 1.0) for _ in range(LINES + 2)].count(True) == LINES

@@ -1,0 +1,1 @@
+"""What an operator does with an agent: check a configuration, look at a running agent, look after its state (docs/adr/0045)."""
