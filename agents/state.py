@@ -130,13 +130,11 @@ class AgentState:
 
     def streams(self) -> list[StreamRow]:
         """Every stream that is remembered, the oldest look first."""
-        rows = self._db.execute(_SELECT_STREAMS)
-        return [StreamRow(*_stream_values(row)) for row in rows]
+        return read_streams(self._db)
 
     def chunks(self) -> list[ChunkRow]:
         """Every chunk that was on its way."""
-        rows = self._db.execute(_SELECT_CHUNKS)
-        return [_chunk(row) for row in rows]
+        return read_chunks(self._db)
 
     def apply(self, effects: Sequence[Advance | Save | Lost | Forget]) -> None:
         """Carry out effects, in order, in one durable transaction."""
@@ -291,6 +289,16 @@ class _Transaction:
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def read_streams(db: sqlite3.Connection) -> list[StreamRow]:
+    """Every stream in the state's file, the oldest look first."""
+    return [StreamRow(*_stream_values(row)) for row in db.execute(_SELECT_STREAMS)]
+
+
+def read_chunks(db: sqlite3.Connection) -> list[ChunkRow]:
+    """Every chunk on its way in the state's file."""
+    return [_chunk(row) for row in db.execute(_SELECT_CHUNKS)]
 
 
 def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:

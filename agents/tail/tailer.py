@@ -50,6 +50,7 @@ COMPARED_BYTES = 64 * 1024  # how much of a file's end tells whether it is a cop
 FORGET_AFTER_MS = 7 * 24 * 3_600_000  # as long as the loader remembers a stream (audit.md)
 IDLE_MS = 10_000  # a file that did not change for so long is looked at by the listing only
 
+GONE = "the file is gone"
 FileKey = tuple[str, int, int]  # topic, device, inode
 
 
@@ -341,7 +342,7 @@ class Tailer:
         if stream.row.detached:
             yield from self._settle(stream, now)
         elif stream.handle is None:
-            yield from self._detach(stream, now, "the file is gone")
+            yield from self._detach(stream, now, GONE)
         elif stream.stat is not None and stream.idle and stream.ended:
             hold_ms = HOLD_RENAMED_MS if stream.stat.links else HOLD_UNLINKED_MS
             if self._once or now.monotonic_ms - stream.changed_ms >= hold_ms:

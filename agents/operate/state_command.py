@@ -1,0 +1,184 @@
+"""`headrace agent state`: what the agent remembers of files; whether it still holds; forgetting some of it."""
+
+import argparse
+import fnmatch
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.agents.configuration import AgentConfig
+    from headrace.agents.rows import StreamRow
+    from headrace.agents.tail.files import Globs
+
+_LEAST_PREFIX = 8
+_COLUMNS = ("topic", "path", "position", "size", "behind", "state", "last_complete", "stream_id")
+_STYLES = {
+    "goes on": "green", "repeats": "green", "new": "cyan", "left": "dim", "detached": "dim", "waits": "yellow",
+    "gone": "yellow", "changed": "yellow", "unreadable": "red",
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace agent state`."""
+    verbs = parser.add_subparsers(dest="verb", metavar="list|verify|forget", required=True)
+    told = {
+        "list": "every stream: its file, how far it is acknowledged, how much is behind",
+        "verify": "what a start would make of each stream and each file, by really reading them; exit 1 if bytes are missing",
+        "forget": "forget streams, so that their files are shipped again from the beginning, as new ones",
+    }
+    for verb, what in told.items():
+        each = verbs.add_parser(verb, help=what, description=what)
+        place = each.add_mutually_exclusive_group(required=True)
+        place.add_argument("--config", type=Path, metavar="FILE", help="the agent's configuration")
+        place.add_argument("--state-dir", type=Path, metavar="DIR", help="its agent.state_dir")
+        each.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration"
+        )
+        each.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+        each.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+        if verb == "forget":
+            each.add_argument("streams", nargs="+", metavar="STREAM|GLOB", help="ids, or beginnings of ids, or globs of paths")
+            each.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, verify or forget."""
+    from headrace.agents.operate.state_file import StateFile
+
+    config = _config(args)
+    directory = args.state_dir if config is None else config.agent.state_dir
+    state = StateFile(directory)
+    if args.verb == "forget":
+        return _forget(state, args)
+    return _list(state, args) if args.verb == "list" else _verify(state, args, config)
+
+
+def _config(args: argparse.Namespace) -> "AgentConfig | None":
+    if args.config is None:
+        return None
+    from headrace.agents.configuration import AgentConfig
+    from headrace.config import load_config
+
+    return load_config(AgentConfig, args.config, overrides=args.set, environment=os.environ)
+
+
+def _list(state: Any, args: argparse.Namespace) -> int:
+    from headrace.agents.operate.printing import print_rows
+
+    rows, chunks = state.rows()
+    repeated = {chunk.stream_id for chunk in chunks}
+    print_rows([_row(row, on_its_way=row.stream_id in repeated) for row in rows], args.format, _COLUMNS, _STYLES)
+    if args.format == "table":
+        print(f"{len(rows)} streams of agent {state.agent_id()}; {'it runs' if state.in_use() else 'it does not run'}")
+    return 0
+
+
+def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
+    from headrace.agents.tail.files import stat_of
+
+    found = stat_of(row.path)
+    own = found is not None and found.key == row.key
+    size = found.size if found is not None and own else row.size_seen
+    return {
+        "topic": row.topic,
+        "partition": row.partition,
+        "path": row.path,
+        "position": row.position,
+        "size": size,
+        "behind": max(0, size - row.position),
+        "state": "detached" if row.detached else "goes on" if own else "not under its name",
+        "on_its_way": on_its_way,
+        "last_complete": _moment(row.complete_ms),
+        "stream_id": row.stream_id,
+        "device": row.device,
+        "inode": row.inode,
+    }
+
+
+def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") -> int:
+    import time
+
+    from headrace.agents.effects import Now
+    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.state_check import verdicts
+    from headrace.process import raise_descriptor_limit
+
+    raise_descriptor_limit()
+    rows, chunks = state.rows()
+    now = Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+    found = verdicts(rows, chunks, _globs(rows, config), now)
+    faults = state.faults()
+    table = [
+        {
+            "topic": each.topic, "path": each.path, "position": each.position, "size": each.size, "behind": each.behind,
+            "state": each.state, "wrong": each.wrong, "why": each.why, "last_complete": _moment(each.complete_ms),
+            "stream_id": each.stream_id if each.state != "new" else None,
+        }
+        for each in found
+    ]  # fmt: skip
+    print_rows(table, args.format, (*_COLUMNS[:-1], "why", "stream_id"), _STYLES)
+    wrong = [each for each in found if each.wrong]
+    for fault in faults:
+        print(f"the state's file is damaged: {fault}", file=sys.stderr)
+    if args.format == "table":
+        missing = sum(each.behind for each in wrong)
+        print(f"{len(found)} streams and files; {len(wrong)} with unread bytes that are not there any more ({missing:,} bytes)")
+        if state.in_use():
+            print("the agent runs: what it has done since is not in this")
+    return 1 if wrong or faults else 0
+
+
+def _globs(rows: "Sequence[StreamRow]", config: "AgentConfig | None") -> "tuple[Globs, ...]":
+    """The inputs' files; without a configuration those that the state knows."""
+    import glob
+
+    from headrace.agents.effects import Input
+    from headrace.agents.inputs import Inputs
+    from headrace.agents.tail.files import Globs
+
+    if config is not None:
+        return Inputs.of(config).globs
+    topics = sorted({row.topic for row in rows})
+    return tuple(
+        Globs(tuple(sorted({glob.escape(row.path) for row in rows if row.topic == topic})), (), Input(topic))
+        for topic in topics
+    )
+
+
+def _forget(state: Any, args: argparse.Namespace) -> int:
+    from headrace.agents.operate.printing import print_rows
+
+    rows, _ = state.rows()
+    chosen = [row for row in rows if any(_is_meant(row, word) for word in args.streams)]
+    for word in args.streams:
+        if not any(_is_meant(row, word) for row in rows):
+            raise UsageError(f"{word}: no stream has that id or path; `headrace agent state list` shows them")
+    if state.in_use():
+        raise UsageError("an agent runs on this state; stop it first")
+    if not args.yes:
+        print_rows([_row(row, on_its_way=False) for row in chosen], "table", _COLUMNS, _STYLES)
+        if not sys.stdin.isatty():
+            raise UsageError(f"{len(chosen)} streams would be forgotten; say --yes where nobody can be asked")
+        answer = input(f"Forget {len(chosen)} streams? What inputs match is shipped again from its beginning. [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return 1
+    state.forget([row.stream_id for row in chosen])
+    print_rows([{"stream_id": row.stream_id, "path": row.path} for row in chosen], args.format, ("stream_id", "path"))
+    return 0
+
+
+def _is_meant(row: "StreamRow", word: str) -> bool:
+    if "/" in word:
+        return fnmatch.fnmatchcase(row.path, word)
+    return row.stream_id == word or (len(word) >= _LEAST_PREFIX and row.stream_id.startswith(word))
+
+
+def _moment(wall_ms: int) -> str | None:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="seconds") if wall_ms else None
