@@ -1,11 +1,11 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.agents.events.pipeline import definition
+from headrace.agents.pipeline_keys import PipelineKeys
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
@@ -42,7 +42,7 @@ class DeadLetterSection(Section):
     )
 
 
-class TailInput(Section):
+class TailInput(PipelineKeys):
     """Files to ship, by globs (`**` for any depth of folders)."""
 
     kind: ClassVar[str] = "tail"
@@ -53,19 +53,11 @@ class TailInput(Section):
         pattern=TOPIC_PATTERN,
         description="where their lines go; `_` at its start is for internal topics",
     )
-    parse: Literal["auto", "json", "access", "syslog", "plain"] = Field(
-        "auto", description="auto, json, access, syslog or plain; auto tries them line by line"
-    )
     service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
     max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
     name: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="what metrics, tap and top call it; by default its kind and topic"
     )
-
-    @property
-    def pipeline(self) -> str:
-        """What becomes of this input's lines, as a definition."""
-        return definition(parse={"type": self.parse})
 
 
 class AgentConfig(Section):

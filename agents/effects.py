@@ -116,7 +116,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a chunk's records. `delivered` is told once each of them is acknowledged or durable among the rejected.
+    """Send a chunk's records. Answer: Shipped. `delivered` is told once each is acknowledged or durable among the rejected.
 
     `input` is the name of the input that it was read for.
     """
@@ -125,6 +125,14 @@ class Send:
     chunk: ChunkRow
     data: bytes
     input: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Where the last record of the stream ends, now that a chunk is encoded, and how many lines a rate limit let pass."""
+
+    shipped_to: int
+    allowed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

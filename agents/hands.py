@@ -61,7 +61,8 @@ class Hands:
             case Send():
                 encoded = self._topics.encoder(effect.stream.topic).encode(effect.stream, effect.chunk, effect.data)
                 self._delivery.send(effect.stream, effect.chunk, encoded)
-                self._metrics.received(effect.input, encoded.lines, len(effect.data))
+                self._metrics.received(effect.input, encoded.lines, len(effect.data), encoded.left_out)
+                return encoded.shipped
             case Save():
                 self._wait(effect)
                 self.save()

@@ -46,6 +46,11 @@ _received_events = _counter("component_received_events", "Records made from what
 _received_bytes = _counter("component_received_bytes", "Bytes that they were made from", _INPUT)
 _sent_events = _counter("component_sent_events", "Lines acknowledged by the broker", (*_INPUT, "topic"))
 _sent_bytes = _counter("component_sent_bytes", "Bytes of the lines acknowledged by the broker", (*_INPUT, "topic"))
+_discarded = _counter(
+    "component_discarded_events",
+    "Lines that the configuration leaves out: filter, sample, rate_limit",
+    (*_INPUT, "intentional", "reason"),
+)
 _errors = _counter("component_errors", "What went wrong and is tried again, or was told", ("error_type", "stage"))
 _rejected = _counter("rejected_records", "Records refused for good, kept in rejected/", ("topic",))
 _lost = _counter("lost_bytes", "Bytes that were seen and can never be shipped", ("reason",))
@@ -93,12 +98,14 @@ class Metrics:
         for component in components.values():
             _received_events.labels(*component.labels)
 
-    def received(self, name: str, events: int, size_bytes: int) -> None:
-        """A chunk of an input was made into records."""
+    def received(self, name: str, events: int, size_bytes: int, left_out: Mapping[str, int]) -> None:
+        """A chunk of an input was made into records; `left_out` counts its lines that are not sent, by reason."""
         component = self._components.get(name)
         if component is not None:
             _received_events.labels(*component.labels).inc(events)
             _received_bytes.labels(*component.labels).inc(size_bytes)
+            for reason, lines in left_out.items():
+                _discarded.labels(*component.labels, "true", reason).inc(lines)
 
     def count(self, result: ChunkResult) -> None:
         """A chunk was delivered."""

@@ -29,6 +29,7 @@ class StreamRow:
     a line; `tail_open` says that the file ended there when it was sent, so that the line may be over or go on. `detached`
     says that its own file was truncated, replaced or removed; only a copy that proves to hold the same bytes may continue it.
     `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
+    `shipped_to` is where the last record before the position ended: before it, where lines were left out by the pipeline.
     """
 
     stream_id: str
@@ -51,6 +52,7 @@ class StreamRow:
     detached: bool = False
     size_seen: int = 0
     complete_ms: int = 0
+    shipped_to: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -61,7 +63,9 @@ class StreamRow:
 class ChunkRow:
     """A run of lines read in one go, `[start, end)` of the file, sent and not yet acknowledged as a whole.
 
-    `since` is where the stream's previous record ended: `start`, or one less where a newline between them was skipped.
+    `since` is where the chunk before it ended: `start`, or one less where a newline between them was skipped; `shipped_to` is
+    where the stream's previous record ended, which is what the first record says, and `allowance` how many lines a rate limit
+    lets pass.
     `read_time_ms`, the pipeline's definition (events/pipeline.py) and `split_bytes` (max_line_bytes) are as they were when it
     was read. `content` is the digest of its bytes: a file that no longer holds them is another stream. `line` is given where
     the chunk is one part of a long line, and `more` where that line goes on behind it.
@@ -71,9 +75,11 @@ class ChunkRow:
     start: int
     end: int
     since: int
+    shipped_to: int
     read_time_ms: int
     pipeline: str
     split_bytes: int
     content: str
     line: LineHead | None = None
     more: bool = False
+    allowance: int = 0

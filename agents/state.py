@@ -52,7 +52,7 @@ _PUT_STREAM, _PUT_CHUNK = _insert("streams", _STREAM_COLUMNS), _insert("chunks",
 class ChunkResult:
     """What became of a delivered chunk: what its windows gained, by window start (ms), and where its records are.
 
-    `next_offset` is the last acknowledged offset + 1, 0 where all were rejected; `rejected` counts by window.
+    `next_offset` is the last acknowledged offset + 1, 0 where none was; `rejected` counts by window.
     """
 
     topic: str

@@ -1,6 +1,7 @@
 """The tables of the agent's state, and how those of an older version become them (design D10).
 
-Version 1 kept the name of a parser with each chunk; version 2 keeps the id of a pipeline's definition.
+Version 1 kept the name of a parser with each chunk, and left no line out; version 2 keeps the id of a pipeline's definition,
+and where the last record before a position or chunk ended.
 """
 
 import sqlite3
@@ -11,8 +12,8 @@ VERSION = 2
 
 _CHUNKS = """
 CREATE TABLE chunks (
-    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, read_time_ms INTEGER, pipeline TEXT, split_bytes INTEGER,
-    content TEXT, line TEXT, more INTEGER, PRIMARY KEY (stream_id, start)
+    stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, shipped_to INTEGER, read_time_ms INTEGER,
+    pipeline TEXT, split_bytes INTEGER, content TEXT, line TEXT, more INTEGER, allowance INTEGER, PRIMARY KEY (stream_id, start)
 ) WITHOUT ROWID;
 CREATE TABLE pipelines (id TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -21,7 +22,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE streams (
     stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
     device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
-    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER
+    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER, shipped_to INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
@@ -34,7 +35,7 @@ CREATE TABLE schemas (
 ) WITHOUT ROWID;
 """
 _COPY_CHUNKS_1 = """
-INSERT INTO chunks SELECT stream_id, start, end, since, read_time_ms, ?, split_bytes, content, line, more
+INSERT INTO chunks SELECT stream_id, start, end, since, since, read_time_ms, ?, split_bytes, content, line, more, 0
 FROM chunks_1 WHERE parser = ?
 """
 
@@ -56,6 +57,8 @@ def _from_1(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO pipelines VALUES (?, ?)", (pipeline_id(pipeline), pipeline))
         db.execute(_COPY_CHUNKS_1, (pipeline_id(pipeline), parser))
     db.execute("DROP TABLE chunks_1")
+    db.execute("ALTER TABLE streams ADD COLUMN shipped_to INTEGER")
+    db.execute("UPDATE streams SET shipped_to = position")
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

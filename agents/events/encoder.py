@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 
 import xxhash
 
+from headrace.agents.effects import Shipped
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
+from headrace.agents.events.patterns import utf8
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
+from headrace.agents.events.transforms.record import Record
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.varints import zigzag
@@ -49,15 +52,17 @@ class Encoded:
     """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines).
 
     Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
-    says by position which one a record belongs to.
+    says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason.
     """
 
     values: list[bytes]
+    shipped: Shipped
     windows: dict[int, Tally] = field(default_factory=dict)
     lines: int = 0
     headers: list[Headers] = field(default_factory=list)
     window_of: dict[int, int] = field(default_factory=dict)
     misfits: list[Misfit] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 _LENGTHS = [zigzag(length) for length in range(4096)]
@@ -68,13 +73,8 @@ def _length(size: int) -> bytes:
 
 
 def _string(text: str) -> bytes:
-    data = _utf8(text)
+    data = utf8(text)
     return _length(len(data)) + data
-
-
-def _utf8(text: str) -> bytes:
-    r"""UTF-8; what no UTF-8 can hold (half of a surrogate pair, a foreign byte in a file name) is escaped, as `\udcff`."""
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _map(fields: dict[str, str]) -> bytes:
@@ -114,13 +114,13 @@ class _Encoding:
 
     __slots__ = (
         "_chunk", "_earliest_us", "_encoded", "_event_times", "_hash_start", "_identity", "_latest_us", "_origin", "_parse",
-        "_pipeline", "_read_time", "_read_time_us", "_start",
+        "_pipeline", "_read_time", "_read_time_us", "_record", "_since", "_start", "_steps",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow) -> None:
         read_time_us = chunk.read_time_ms * 1000
         self._chunk = chunk
-        self._encoded = Encoded([])
+        self._encoded = Encoded([], Shipped(chunk.shipped_to))
         self._start = header
         self._read_time_us = read_time_us
         self._read_time = zigzag(read_time_us)
@@ -130,13 +130,21 @@ class _Encoding:
         self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
         self._pipeline = compiled(chunk.pipeline)
         self._parse = self._pipeline.parse
+        self._steps = self._pipeline.steps
+        self._record = Record(self._hash_start, chunk.allowance)
+        self._since = chunk.shipped_to
         self._event_times: dict[int, tuple[bytes, Tally]] = {}
 
     def run(self, data: bytes) -> Encoded:
-        chunk = self._chunk
-        if chunk.line is not None:
+        if self._chunk.line is not None:
             self._part_of_long_line(data)
-            return self._encoded
+        else:
+            self._lines(data)
+        self._encoded.shipped = Shipped(min(self._since, self._chunk.end), self._chunk.allowance - self._record.allowance)
+        return self._encoded
+
+    def _lines(self, data: bytes) -> None:
+        chunk = self._chunk
         text = data[:-1] if data.endswith(b"\n") else data
         lines = text.split(b"\n")
         try:
@@ -144,42 +152,56 @@ class _Encoding:
         except UnicodeDecodeError:
             texts = None
         limit = chunk.split_bytes // 2 if texts is None else chunk.split_bytes
-        position, since = chunk.start, chunk.since
+        position = chunk.start
+        take = self._through_steps if self._steps else self._line
         for index, line in enumerate(lines):
             if len(line) > limit:
-                since = self._long(line, position, since)
+                self._long(line, position)
             elif texts is not None:
-                self._line(line, line, UTF_8, texts[index], position, since)
-                since = position + len(line) + 1
+                take(line, line, UTF_8, texts[index], position)
             else:
                 encoding = encoding_of(line)
                 decoded = line.decode(encoding)
-                self._line(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position, since)
-                since = position + len(line) + 1
+                take(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position)
             position += len(line) + 1
-        return self._encoded
 
-    def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int, since: int) -> None:
+    def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
         event_time_us, fields = self._parse(text, self._read_time_us)
-        self._add(line, message, encoding, event_time_us, _map(fields), position, since, 0)
+        self._add(line, message, encoding, event_time_us, _map(fields), position, 0)
+        self._since = position + len(line) + 1
         self._encoded.lines += 1
 
-    def _long(self, line: bytes, position: int, since: int) -> int:
-        """A line that may have to be sent in parts. Returns where its last record ends, newline included."""
+    def _through_steps(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
+        """A line of a pipeline with transforms; one that is left out lies before the next record's `since`."""
+        record = self._record
+        event_time_us, record.fields = self._parse(text, self._read_time_us)
+        record.text, record.position = text, position
+        for step in self._steps:
+            reason = step(record)
+            if reason is not None:
+                left_out = self._encoded.left_out
+                left_out[reason] = left_out.get(reason, 0) + 1
+                return
+        self._add(line, message, encoding, event_time_us, _map(record.fields), position, 0)
+        self._since = position + len(line) + 1
+        self._encoded.lines += 1
+
+    def _long(self, line: bytes, position: int) -> None:
+        """A line that may have to be sent in parts; then it is sent, whatever the steps say, and without fields."""
         encoding = encoding_of(line)
         parts = cut(line, encoding, self._chunk.split_bytes)
-        end = position + len(line) + 1
         if len(parts) == 1:
             decoded = line.decode(encoding)
-            self._line(line, decoded.encode(), encoding, decoded, position, since)
-            return end
+            take = self._through_steps if self._steps else self._line
+            take(line, decoded.encode(), encoding, decoded, position)
+            return
         event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
         for number, part in enumerate(parts):
-            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, _NO_FIELDS, position, since, number)
+            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, _NO_FIELDS, position, number)
             position += len(part)
-            since = position
+            self._since = position
+        self._since += 1
         self._encoded.lines += 1
-        return end
 
     def _part_of_long_line(self, data: bytes) -> None:
         chunk, head = self._chunk, self._chunk.line
@@ -189,13 +211,14 @@ class _Encoding:
         if encoding == UTF_8 and encoding_of(part) != UTF_8:  # written over while it was read: its bytes still count
             encoding = ISO_8859_1
         message = part.decode(encoding).encode()
-        self._add(part, message, encoding, head.event_time_us, _NO_FIELDS, chunk.start, chunk.since, head.part)
+        self._add(part, message, encoding, head.event_time_us, _NO_FIELDS, chunk.start, head.part)
+        self._since = chunk.end
         if not head.part:
             self._encoded.lines += 1
 
     def _add(
         self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: bytes,
-        position: int, since: int, part: int,
+        position: int, part: int,
     ) -> None:  # fmt: skip
         """Put one record together, in the order of the envelope's fields, and count it."""
         if event_time_us is None or not self._earliest_us <= event_time_us <= self._latest_us:
@@ -204,8 +227,9 @@ class _Encoding:
             time, tally = self._time_of(event_time_us, _FROM_LINE, event_time_us)
         at = zigzag(position)
         value = b"".join((
-            self._start, time, self._identity, at, at if since == position else zigzag(since), _LENGTHS[part] if part < 4096
-            else zigzag(part), self._origin, _length(len(message)), message, _ENCODINGS[encoding], fields,
+            self._start, time, self._identity, at, at if self._since == position else zigzag(self._since),
+            _LENGTHS[part] if part < 4096 else zigzag(part), self._origin, _length(len(message)), message,
+            _ENCODINGS[encoding], fields,
         ))  # fmt: skip
         if len(value) > MAX_VALUE_BYTES and fields != _NO_FIELDS:
             value = value[: -len(fields)] + _NO_FIELDS

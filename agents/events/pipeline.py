@@ -14,14 +14,18 @@ from typing import Any
 
 from headrace.agents.events import timestamps
 from headrace.agents.events.parse import PARSERS, Parser
+from headrace.agents.events.rate import RateLimit
+from headrace.agents.events.transforms.record import Step
+from headrace.agents.events.transforms.steps import compiled_steps
 from headrace.errors import VersionError
 
 VERSION = 1
 
 
 def definition(**steps: Any) -> str:
-    """The canonical text of a pipeline; `parse` is the mapping that describes its parser."""
-    return json.dumps({"version": VERSION, **steps}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """The canonical text of a pipeline: `parse` describes its parser, `transforms` its steps (one `rate_limit` at most)."""
+    said = {name: step for name, step in steps.items() if step}
+    return json.dumps({"version": VERSION, **said}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 AUTO = definition(parse={"type": "auto"})
@@ -38,6 +42,8 @@ class Pipeline:
     """A definition's meaning: pure, and shared by all chunks that name it."""
 
     parse: Parser
+    steps: tuple[Step, ...] = ()
+    rate_limit: RateLimit | None = None
 
     def time_of(self, text: str, read_time_us: int) -> int | None:
         """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
@@ -60,4 +66,6 @@ def compiled(text: str) -> Pipeline:
     steps: Mapping[str, Any] = json.loads(text)
     if steps["version"] > VERSION:
         raise VersionError(f"a pipeline has version {steps['version']}; this headrace reads up to {VERSION}: upgrade it")
-    return Pipeline(PARSERS[steps["parse"]["type"]])
+    transforms = steps.get("transforms", [])
+    limits = [RateLimit(**each["rate_limit"]) for each in transforms if "rate_limit" in each]
+    return Pipeline(PARSERS[steps["parse"]["type"]], compiled_steps(transforms), limits[0] if limits else None)

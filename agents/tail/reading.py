@@ -168,12 +168,14 @@ def _planned(stream: Stream, now: Now, start: int, data: bytes, line: LineHead |
         start=start,
         end=start + len(data),
         since=stream.read_to,
+        shipped_to=stream.shipped_to,
         read_time_ms=now.wall_ms,
         pipeline=stream.input.pipeline,
         split_bytes=stream.input.split_bytes,
         content=digest(data),
         line=line,
         more=more,
+        allowance=stream.allowance(now),
     )
     return Planned(chunk, data, stream.row_after(chunk, data), _cost_bytes(chunk, data))
 

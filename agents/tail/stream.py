@@ -9,9 +9,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headrace.agents.effects import Advance, Input, Now
+from headrace.agents.effects import Advance, Input, Now, Shipped
 from headrace.agents.events.lines import cut, encoding_of
 from headrace.agents.events.pipeline import compiled
+from headrace.agents.events.rate import Bucket
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 
@@ -27,6 +28,7 @@ class InFlight:
     chunk: ChunkRow
     cost_bytes: int
     after: StreamRow
+    shipped_to: int = 0
     result: Any = None
     delivered: bool = False
 
@@ -43,6 +45,7 @@ class Stream:
     """The mutable state of one stream; see the module's docstring for its invariants."""
 
     __slots__ = (
+        "bucket",
         "changed_ms",
         "complete",
         "cost_bytes",
@@ -70,6 +73,7 @@ class Stream:
         "saved",
         "scan_guard",
         "scan_to",
+        "shipped_to",
         "skip",
         "stat",
         "tail_open",
@@ -82,6 +86,8 @@ class Stream:
         self.path = row.path
         self.handle: int | None = None
         self.read_to = self.scan_to = row.position
+        self.shipped_to = row.shipped_to
+        self.bucket = Bucket()
         self.crc = row.crc
         self.guard = self.scan_guard = b""
         self.head = b""
@@ -191,6 +197,17 @@ class Stream:
         self.cost_bytes += cost_bytes
         self.in_flight.append(InFlight(chunk, cost_bytes, after))
 
+    def allowance(self, now: Now) -> int:
+        """How many lines the input's rate limit lets pass now; 0 where it has none."""
+        assert self.input is not None
+        limit = compiled(self.input.pipeline).rate_limit
+        return 0 if limit is None else self.bucket.allowance(limit, now.monotonic_ms)
+
+    def shipped(self, what: Shipped) -> None:
+        """What became of the chunk that was sent last."""
+        self.shipped_to = self.in_flight[-1].shipped_to = what.shipped_to
+        self.bucket.use(what.allowed)
+
     def delivered(self, start: int, result: Any) -> Advance | None:
         """A chunk is acknowledged as a whole: advance over the contiguous run of such chunks, if there is one."""
         for entry in self.in_flight:
@@ -212,6 +229,7 @@ class Stream:
             head_bytes=after.head_bytes,
             tail_open=after.tail_open,
             line=after.line,
+            shipped_to=done[-1].shipped_to,
         )
         self._settle_marks()
         return Advance(self.row, tuple(entry.chunk for entry in done), tuple(entry.result for entry in done))

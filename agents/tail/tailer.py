@@ -433,7 +433,7 @@ class Tailer:
                 stream.replay.popleft()
             stream.sent(plan.chunk, plan.data, plan.after, plan.cost_bytes)
             stream.reached(stream.read_to)
-            yield Send(stream.row, plan.chunk, plan.data, stream.input.name if stream.input else "")
+            stream.shipped((yield Send(stream.row, plan.chunk, plan.data, stream.input.name if stream.input else "")))
         return True
 
     def _due(self, stream: Stream, now: Now) -> bool:

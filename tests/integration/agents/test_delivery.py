@@ -47,7 +47,7 @@ class Bench:
         """Give one chunk of lines, and return where the next one begins."""
         data = b"".join(line + b"\n" for line in lines)
         row = StreamRow(stream, topic, 0, "h", "web", "/var/log/web.log", "/var/log/web.log", 1, 2, 0)
-        chunk = ChunkRow(stream, start, start + len(data), start, READ_MS, _PLAIN, 500_000, "")
+        chunk = ChunkRow(stream, start, start + len(data), start, start, READ_MS, _PLAIN, 500_000, "")
         encoded = ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(row, chunk, data)
         self.delivery.send(row, chunk, encoded)
         return start + len(data)

@@ -25,6 +25,7 @@ from headrace.agents.effects import (
     Read,
     Save,
     Seen,
+    Shipped,
     Stat,
 )  # fmt: skip
 from headrace.agents.events.encoder import ChunkEncoder
@@ -193,6 +194,7 @@ class Sent:
     stream: StreamRow
     chunk: ChunkRow
     values: list[bytes]
+    shipped: Shipped
     appended: int = 0
 
 
@@ -236,4 +238,5 @@ class Broker:
 
 
 def encode(stream: StreamRow, chunk: ChunkRow, data: bytes) -> Sent:
-    return Sent(stream, chunk, ChunkEncoder("agent", b"\0\0\0\0\1").encode(stream, chunk, data).values)
+    encoded = ChunkEncoder("agent", b"\0\0\0\0\1").encode(stream, chunk, data)
+    return Sent(stream, chunk, encoded.values, encoded.shipped)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from headrace.agents.configuration import AgentConfig
+from headrace.agents.events.pipeline import AUTO
 from headrace.agents.inputs import names_of
 from headrace.config import load_config
 from headrace.errors import ConfigError
@@ -62,3 +63,31 @@ def test_an_input_is_called_what_it_is_named_or_by_its_kind_and_topic(tmp_path: 
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two inputs are named front"):
         load(tmp_path, "inputs.0.name=front", "inputs.1={tail: [/c], topic: web, name: front}")
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("{add: {a: b}, drop: [c]}", "a step is one of"),
+        ("{}", "a step is one of"),
+        ("{ad: {a: b}}", "did you mean add"),
+        ("{filter: {}}", "`include`, `exclude` or both"),
+        ("{filter: {include: {field: a}}}", "`pattern` or `equals`"),
+        ("{filter: {include: {pattern: '(a'}}}", "missing"),
+        ("{filter: {include: {pattern: '(?=a)'}}}", "RE2"),
+        ("{sample: {keep: 1.5}}", "keep"),
+        ("{rate_limit: {lines_per_second: 0}}", "lines_per_second"),
+        ("{rate_limit: {lines_per_second: 1}}, {rate_limit: {lines_per_second: 2}}", "once"),
+    ],
+)
+def test_a_wrong_step_is_named(tmp_path: Path, step: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        load(tmp_path, f"inputs.0.transforms=[{step}]")
+    assert "inputs.0.transforms" in str(error.value)
+
+
+def test_inputs_that_say_the_same_have_the_same_pipeline(tmp_path: Path) -> None:
+    assert load(tmp_path).inputs[0].pipeline == AUTO
+    one = load(tmp_path, "inputs.0.transforms=[{filter: {exclude: {field: level, equals: debug}}}]").inputs[0].pipeline
+    other = load(tmp_path, "inputs.0.transforms=[{filter: {exclude: {equals: [debug], field: level}}}]").inputs[0].pipeline
+    assert one == other != AUTO

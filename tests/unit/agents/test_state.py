@@ -14,7 +14,7 @@ from headrace.agents.state import FILE_NAME, AgentState, ChunkResult, WindowRow,
 from headrace.errors import CorruptError, UsageError, VersionError
 
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
-CHUNK = ChunkRow("s-1", 0, 20, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
+CHUNK = ChunkRow("s-1", 0, 20, 0, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
 
 VERSION_1 = Path(__file__).parent / "state_of_version_1.sql"
 
@@ -107,7 +107,7 @@ def test_what_version_1_wrote_is_read(tmp_path: Path) -> None:
     state = opened(tmp_path)
     assert state.agent_id == "agent-1"
     assert state.streams() == [replace(ROW, line=LineHead("iso-8859-1", 5, 1), tail_open=True)]
-    assert [(chunk.start, chunk.pipeline) for chunk in state.chunks()] == [
+    assert [(chunk.shipped_to, chunk.pipeline) for chunk in state.chunks()] == [
         (0, '{"parse":{"type":"auto"},"version":1}'),
         (20, '{"parse":{"type":"json"},"version":1}'),
     ]

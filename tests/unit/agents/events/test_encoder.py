@@ -20,7 +20,7 @@ STREAM = StreamRow("s-1", "logs", 3, "höst", "web", "/var/log/web.log", "/var/l
 
 def chunk(data: bytes, *, start: int = 1000, since: int | None = None, split_bytes: int = 64, **more: Any) -> ChunkRow:
     since = start if since is None else since
-    return ChunkRow("s-1", start, start + len(data), since, READ_MS, AUTO, split_bytes, "", **more)
+    return ChunkRow("s-1", start, start + len(data), since, since, READ_MS, AUTO, split_bytes, "", **more)
 
 
 def events(data: bytes, row: ChunkRow) -> list[dict[str, Any]]:

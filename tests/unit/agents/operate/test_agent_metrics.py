@@ -66,7 +66,7 @@ def test_an_input_that_is_no_more_is_told_no_more() -> None:
     assert value("headrace_agent_oldest_unacknowledged_seconds", **labels) == 1.5
     metrics.inputs({"db": db})
     assert value("headrace_agent_behind_bytes", **labels) is None
-    metrics.received("web", 7, 70)  # what was on its way
+    metrics.received("web", 7, 70, {"filter": 2})  # what was on its way
     assert value("headrace_agent_component_received_events_total", **labels) == 0
 
 

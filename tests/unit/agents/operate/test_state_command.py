@@ -30,7 +30,7 @@ def stream(file: Path, stream_id: str, *, position: int) -> StreamRow:
 
 
 def chunk(file: Path, stream_id: str, start: int, end: int) -> ChunkRow:
-    return ChunkRow(stream_id, start, end, start, MOMENT_MS, AUTO, 1000, digest(file.read_bytes()[start:end]))
+    return ChunkRow(stream_id, start, end, start, start, MOMENT_MS, AUTO, 1000, digest(file.read_bytes()[start:end]))
 
 
 def remembered(directory: Path, *streams: StreamRow, chunks: tuple[ChunkRow, ...] = ()) -> None:

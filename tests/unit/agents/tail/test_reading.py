@@ -12,7 +12,7 @@ from headrace.agents.tail.reading import copies
 from headrace.agents.tail.stream import Stream
 
 LINES = b"".join(b"line %d of the log\n" % number for number in range(20))
-SENT = ChunkRow("s-1", 0, 100, 0, 1_795_424_400_123, AUTO, 64, digest(LINES[:100]))
+SENT = ChunkRow("s-1", 0, 100, 0, 0, 1_795_424_400_123, AUTO, 64, digest(LINES[:100]))
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, head_bytes=100, head=digest(LINES[:100]))
 
 
