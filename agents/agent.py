@@ -20,6 +20,7 @@ from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.own_output import Others, OwnOutput
 from headrace.agents.operate.standing import standing_of
+from headrace.agents.operate.taps import Taps
 from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import list_files
@@ -53,7 +54,8 @@ class Agent:
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
         self.metrics.inputs(self._inputs.components)
         self.topics = Topics(self._inputs.topics, config.registry, state, clock)
-        self._hands = Hands(state, self.topics, self._delivery, self.metrics, clock.monotonic_ms)
+        self.taps = Taps(clock.monotonic_ms)
+        self._hands = Hands(state, self.topics, self._delivery, self.metrics, self.taps, clock.monotonic_ms)
         self.metrics.checkpoint_age(self._hands.waiting_s)
         self._started, self._limits = self._now(), Limits()
         self._tailer = Tailer(

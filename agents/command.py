@@ -7,6 +7,8 @@ from typing import Final
 from headrace.part import add_part_arguments, begin
 
 ACTIONS: Final = {
+    "tap": ("headrace.agents.operate.tap_command", "show what a running agent sends, while it sends it"),
+    "top": ("headrace.agents.operate.top_command", "show a running agent's inputs, by the second"),
     "state": ("headrace.agents.operate.state_command", "list, verify or forget what the agent remembers of files"),
 }
 
@@ -40,6 +42,7 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.agents.agent import Agent
     from headrace.agents.configuration import AgentConfig
     from headrace.agents.machine import machine_id
+    from headrace.agents.operate.control import Control
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
     from headrace.health import Health
@@ -56,7 +59,10 @@ def _ship(args: argparse.Namespace) -> int:
     ports = serve_part_http(config.agent, config.kafka, health, clock)
     agent = Agent(config, state, host=host, clock=clock, once=args.once, progress=args.progress)
     health.not_ready(agent.topics.why_not_ready)
+    control = Control(directory, agent.taps, {"host": host, "agent_id": state.agent_id})
+    control.start()
     with run_file(args.run_file, ports):
         status = agent.run(stop)
+    control.close()
     state.close()
     return status

@@ -12,6 +12,7 @@ from typing import Any
 from headrace.agents.delivery import Delivery
 from headrace.agents.effects import Advance, Close, Effect, Forget, Lost, Note, NotOpened, Open, Read, Save, Send, Stat
 from headrace.agents.metrics import Metrics
+from headrace.agents.operate.taps import Taps
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import OpenFiles
 from headrace.agents.topics import Topics
@@ -31,9 +32,15 @@ class Hands:
     """
 
     def __init__(
-        self, state: AgentState, topics: Topics, delivery: Delivery, metrics: Metrics, monotonic_ms: Callable[[], int]
+        self,
+        state: AgentState,
+        topics: Topics,
+        delivery: Delivery,
+        metrics: Metrics,
+        taps: Taps,
+        monotonic_ms: Callable[[], int],
     ) -> None:
-        self._state, self._topics, self._delivery, self._metrics = state, topics, delivery, metrics
+        self._state, self._topics, self._delivery, self._metrics, self._taps = state, topics, delivery, metrics, taps
         self._monotonic_ms = monotonic_ms
         self._files = OpenFiles()
         self._pending: list[Advance | Save | Lost | Forget] = []
@@ -60,6 +67,7 @@ class Hands:
                 return self._files.stat(effect.handle)
             case Send():
                 encoded = self._topics.encoder(effect.stream.topic).encode(effect.stream, effect.chunk, effect.data)
+                self._taps.offer(effect.input, effect.stream.topic, encoded.values)
                 self._delivery.send(effect.stream, effect.chunk, encoded)
                 self._metrics.received(effect.input, encoded.lines, len(effect.data), encoded.left_out)
                 return encoded.shipped

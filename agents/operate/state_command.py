@@ -2,12 +2,11 @@
 
 import argparse
 import fnmatch
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.agents.operate.place import add_place, config_of
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for verb, what in told.items():
         each = verbs.add_parser(verb, help=what, description=what)
-        place = each.add_mutually_exclusive_group(required=True)
-        place.add_argument("--config", type=Path, metavar="FILE", help="the agent's configuration")
-        place.add_argument("--state-dir", type=Path, metavar="DIR", help="its agent.state_dir")
-        each.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of the configuration"
-        )
-        each.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+        add_place(each)
         each.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
         if verb == "forget":
             each.add_argument("streams", nargs="+", metavar="STREAM|GLOB", help="ids, or beginnings of ids, or globs of paths")
@@ -50,21 +43,12 @@ def run(args: argparse.Namespace) -> int:
     """List, verify or forget."""
     from headrace.agents.operate.state_file import StateFile
 
-    config = _config(args)
+    config = config_of(args)
     directory = args.state_dir if config is None else config.agent.state_dir
     state = StateFile(directory)
     if args.verb == "forget":
         return _forget(state, args)
     return _list(state, args) if args.verb == "list" else _verify(state, args, config)
-
-
-def _config(args: argparse.Namespace) -> "AgentConfig | None":
-    if args.config is None:
-        return None
-    from headrace.agents.configuration import AgentConfig
-    from headrace.config import load_config
-
-    return load_config(AgentConfig, args.config, overrides=args.set, environment=os.environ)
 
 
 def _list(state: Any, args: argparse.Namespace) -> int:
