@@ -9,7 +9,7 @@ export UV_NATIVE_TLS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-.PHONY: demo test check docs wheel bench sim fuzz peers constraints clean
+.PHONY: demo test check docs wheel deb bench sim fuzz peers constraints clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
@@ -53,6 +53,10 @@ bench: .venv/ready
 
 wheel: .venv/ready
 	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .
+
+# The agent for Debian and Ubuntu, with all it needs inside.
+deb: .venv/ready
+	@deploy/agent/debian/build dist
 
 peers: .venv/ready
 	tests/peers/install

@@ -7,6 +7,7 @@ sent.
 
 import json
 import uuid
+from collections.abc import Callable
 from threading import Event
 
 from headrace.agents.announcing import Announcer
@@ -42,11 +43,16 @@ class Agent:
         config: as the user gave it.
         state: open, and ours.
         host: the name in events.
+        beat: to be called as long as the loop gets on.
         once: a finite run; `progress`: one JSON object a second on stdout.
     """
 
-    def __init__(self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, once: bool, progress: bool) -> None:
+    def __init__(
+        self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None], once: bool,
+        progress: bool,
+    ) -> None:  # fmt: skip
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
+        self._beat = beat
         self._inputs = Inputs.of(config)
         self._others = Others(OwnOutput.of_process(config.agent.state_dir))
         self.metrics = Metrics()
@@ -55,7 +61,7 @@ class Agent:
         self.metrics.inputs(self._inputs.components)
         self.topics = Topics(self._inputs.topics, config.registry, state, clock)
         self.taps = Taps(clock.monotonic_ms)
-        self._hands = Hands(state, self.topics, self._delivery, self.metrics, self.taps, clock.monotonic_ms)
+        self._hands = Hands(state, self.topics, self._delivery, self.metrics, self.taps, clock.monotonic_ms, beat)
         self.metrics.checkpoint_age(self._hands.waiting_s)
         self._started, self._limits = self._now(), Limits()
         self._tailer = Tailer(
@@ -83,16 +89,21 @@ class Agent:
         self._hands.stop = stop
         while not stop.is_set():
             self._retry_if_due()
-            if self.topics.ask(self._delivery.producer) and self.topics.any_ready:
+            if self.topics.ask(self._delivery.producer, self._beat) and self.topics.any_ready:
                 self._heartbeats.prepare(self._delivery.producer)
             if not self.topics.any_ready:
-                self._delivery.poll(0.05)
+                self._poll(0.05)
                 continue
             busy = self._turn()
             if self._once and not busy and self._tailer.ended and self._finish(stop):
                 return 0
-            self._delivery.poll(0 if busy else ACTIVE_WAIT_S)
+            self._poll(0 if busy else ACTIVE_WAIT_S)
         return self._drain()
+
+    def _poll(self, timeout_s: float) -> None:
+        """Serve librdkafka, and wait for its word at most so long."""
+        self._beat()
+        self._delivery.poll(timeout_s)
 
     # ---- one turn of the loop
 
@@ -155,7 +166,7 @@ class Agent:
 
     def _finish(self, stop: Event) -> bool:
         """All is shipped: say so, and wait until that is acknowledged. False if asked to stop before it was."""
-        finished = self._heartbeats.finish(self._delivery.producer, stop, self._delivery.poll)
+        finished = self._heartbeats.finish(self._delivery.producer, stop, self._poll)
         if finished and self._progress:
             self._report()
         return finished
@@ -164,11 +175,11 @@ class Agent:
         """Asked to stop: read nothing more, wait for what is on its way, save, say `stopped`; all within the grace."""
         deadline_ms = self._clock.monotonic_ms() + self._config.agent.grace_ms
         while self._clock.monotonic_ms() < deadline_ms and self._delivery.on_their_way:
-            self._delivery.poll(0.05)
+            self._poll(0.05)
             self._delivery.pump()
             self._take_word()
         self._hands.save()
         if self._tailer.known_paths or self._heartbeats.ready:
-            self._heartbeats.say_stopped(self._delivery.producer, self._delivery.poll, until_ms=deadline_ms)
+            self._heartbeats.say_stopped(self._delivery.producer, self._poll, until_ms=deadline_ms)
         self._delivery.let_go()
         return 0

@@ -43,11 +43,13 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.agents.configuration import AgentConfig
     from headrace.agents.machine import machine_id
     from headrace.agents.operate.control import Control
+    from headrace.agents.pulse import Pulse
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
     from headrace.health import Health
     from headrace.part_http import serve_part_http
     from headrace.process import run_file, stop_event, writable_directory
+    from headrace.systemd import notify
 
     config = begin(AgentConfig, args, limit_log=True)
     stop = stop_event()
@@ -57,11 +59,13 @@ def _ship(args: argparse.Namespace) -> int:
     health = Health(time.monotonic)
     clock = SystemClock()
     ports = serve_part_http(config.agent, config.kafka, health, clock)
-    agent = Agent(config, state, host=host, clock=clock, once=args.once, progress=args.progress)
+    beat = Pulse(health, clock).beat
+    agent = Agent(config, state, host=host, clock=clock, beat=beat, once=args.once, progress=args.progress)
     health.not_ready(agent.topics.why_not_ready)
     control = Control(directory, agent.taps, {"host": host, "agent_id": state.agent_id})
     control.start()
     with run_file(args.run_file, ports):
+        notify("READY=1")  # also without a broker: files are their own buffer
         status = agent.run(stop)
     control.close()
     state.close()

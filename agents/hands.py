@@ -29,6 +29,7 @@ class Hands:
 
     Args:
         monotonic_ms: the clock.
+        beat: to be called as long as a step gets on, or waits for the disk.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Hands:
         metrics: Metrics,
         taps: Taps,
         monotonic_ms: Callable[[], int],
+        beat: Callable[[], None],
     ) -> None:
         self._state, self._topics, self._delivery, self._metrics, self._taps = state, topics, delivery, metrics, taps
-        self._monotonic_ms = monotonic_ms
+        self._monotonic_ms, self._beat = monotonic_ms, beat
         self._files = OpenFiles()
         self._pending: list[Advance | Save | Lost | Forget] = []
         self._save_due_ms = self._waiting_since_ms = 0
@@ -52,6 +54,7 @@ class Hands:
         answer: Any = None
         try:
             while True:
+                self._beat()
                 answer = self._do(steps.send(answer))
         except StopIteration as end:
             return end.value
@@ -120,6 +123,7 @@ class Hands:
             except StorageError as error:
                 self._metrics.error("disk", "storing")
                 logger.error("waiting for the disk", extra={"error": str(error)})
+                self._beat()
                 if self.stop.wait(_DISK_RETRY_S):
                     raise
                 continue

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
@@ -57,13 +57,14 @@ class Topics:
         """The partition of a new stream, in a topic that is ready."""
         return uuid.UUID(stream_id).int % self._partitions[topic]
 
-    def ask(self, producer: Producer) -> bool:
-        """Ask for those that are not ready, when it is time to; returns whether it was."""
+    def ask(self, producer: Producer, beat: Callable[[], None]) -> bool:
+        """Ask for those that are not ready, when it is time to; returns whether it was. `beat` is called before each."""
         began_ms = self._clock.monotonic_ms()
         if began_ms < self._due_ms:
             return False
         for topic in self.names:
             if not self.is_ready(topic):
+                beat()
                 self._learn(topic, producer)
         done_ms = self._clock.monotonic_ms()
         self._due_ms = done_ms + max(RETRY_MS, SHARE * (done_ms - began_ms))

@@ -8,7 +8,7 @@ import pytest
 MAKEFILE = Path(__file__).parents[3] / "Makefile"
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "wheel", "bench", "sim", "peers", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "wheel", "deb", "bench", "sim", "peers", "clean"])
 def test_a_target_is_no_file(target: str, tmp_path: Path) -> None:
     for name in ("pyproject.toml", "constraints.txt", ".venv/ready", f"{target}/newer"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
