@@ -1,0 +1,70 @@
+"""Everything that can be known of an agent's configuration without shipping."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.agents.configuration import AgentConfig
+from headrace.agents.events.pipeline import compiled
+from headrace.agents.inputs import Inputs
+from headrace.agents.operate.findings import Finding
+from headrace.agents.operate.own_output import OwnOutput
+from headrace.agents.operate.validate_files import Matched, files_of
+from headrace.errors import HeadraceError
+
+
+def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], list[Finding]]:
+    """What the inputs match, and what is wrong or worth a look; `connect` also asks the broker and the registry."""
+    own = OwnOutput(frozenset(), os.path.realpath(config.agent.state_dir))
+    globs = [(f"inputs.{index}", each) for index, each in enumerate(Inputs.of(config).globs)]
+    matched, told = files_of(globs, own)
+    told = [*_of_agent(config), *_of_pipelines(config), *_of_keys(config), *told]
+    if connect:
+        told += _of_servers(config)
+    return matched, told
+
+
+def _of_agent(config: AgentConfig) -> Iterator[Finding]:
+    """The state directory, which the agent makes, and its parents."""
+    directory = config.agent.state_dir.absolute()
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        what = f"{directory} cannot be written: {existing} is not ours to write"
+        yield Finding("error", "agent.state_dir", what, "give it to the agent's user")
+    if config.agent.http is not None and config.agent.http.port == 0:
+        yield Finding("warning", "agent.http", "port 0 is another one at each start", "choose a port")
+
+
+def _of_pipelines(config: AgentConfig) -> Iterator[Finding]:
+    for index, each in enumerate(config.inputs):
+        try:
+            compiled(each.pipeline)
+        except HeadraceError as error:
+            yield Finding("error", f"inputs.{index}", str(error))
+
+
+def _of_keys(config: AgentConfig) -> Iterator[Finding]:
+    """librdkafka's own judgement of its keys, by a client that knows no broker and so connects to none."""
+    from confluent_kafka import Producer
+
+    from headrace.agents.producer import DEFAULTS, OURS
+    from headrace.librdkafka import checked_keys
+
+    keys: dict[str, Any] = {**DEFAULTS, **config.kafka, **OURS}
+    del keys["bootstrap.servers"]
+    try:
+        with checked_keys():
+            Producer({**keys, "log_level": 0})
+        config.registry.client()
+    except HeadraceError as error:
+        yield Finding("error", "kafka", str(error))
+
+
+def _of_servers(config: AgentConfig) -> Iterator[Finding]:
+    from headrace.agents.operate.validate_broker import broker_findings, registry_findings
+
+    letters = [] if config.dead_letter.topic is None else [config.dead_letter.topic]
+    yield from broker_findings(config.kafka, [*Inputs.of(config).topics, *letters], letters)
+    yield from registry_findings(config.registry)
