@@ -179,6 +179,6 @@ def serve_http(address: Address, health: Health, *, door: Door | None = None, tl
         server.tls = tls
     except OSError as error:
         raise UsageError(f"http {address}: {error.strerror or error}; choose another port") from error
-    warn_if_exposed(f"http {address}", address, tls=tls is not None, authenticates=door is not None, what="the metrics")
+    warn_if_exposed(f"http {address}", address, tls=tls is not None, authenticates=door is not None, risk="read the metrics")
     Thread(target=server.serve_forever, name="http", daemon=True).start()
     return int(server.server_port)

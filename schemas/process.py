@@ -97,7 +97,7 @@ async def _listen(runner: web.AppRunner, config: RegistryConfig, tls: ssl.SSLCon
         config.listen,
         tls=tls is not None,
         authenticates=config.authentication != "none",
-        what="every schema",
+        risk="read every schema",
     )
     return server
 

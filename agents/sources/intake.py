@@ -37,6 +37,9 @@ class Intake(Protocol):
         While the spool is full it waits (`block`), or drops and counts them (`drop_newest`).
         """
 
+    def began(self) -> None:
+        """The source takes in from now on. The agent's start waits for it, so that what fails at once is told at once."""
+
     @property
     def full(self) -> bool:
         """Whether `put` would wait now: who can tell its peer to come again later does so."""
@@ -51,6 +54,9 @@ class Source(Protocol):
 
     async def run(self, intake: Intake) -> None:
         """Take in until cancelled, or until the input has ended (a pipe, a finished command).
+
+        A source that fails is made anew and run again. One that is cancelled puts what it has taken from its peer before it
+        ends.
 
         Raises:
             UsageError: it cannot begin (a port is taken, a command is not there).

@@ -1,0 +1,62 @@
+"""What a configuration says of a syslog input."""
+
+import ssl
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+
+from headrace.config import Section
+from headrace.config_values import HostPort
+from headrace.https import https_context
+
+MEBIBYTE = 1 << 20
+
+
+class SyslogKeys(Section):
+    """Where messages are taken in: one or more of udp, tcp, tls, unix, unix_stream."""
+
+    udp: HostPort | None = Field(
+        None, description="datagrams (RFC 5426) are taken in at this host:port; lost where the kernel is full"
+    )
+    tcp: HostPort | None = Field(None, description="streams (RFC 6587, octets counted or lines) are taken in at this host:port")
+    tls: HostPort | None = Field(None, description="streams over TLS (RFC 5425) are taken in at this host:port")
+    unix: Path | None = Field(None, description="datagrams of this machine are taken in at this socket, as at /dev/log")
+    unix_stream: Path | None = Field(None, description="streams of this machine are taken in at this socket")
+    unix_mode: str = Field("0666", pattern=r"^0?[0-7]{3}$", description="who may write to the sockets of unix and unix_stream")
+    ssl_keystore_location: Path | None = Field(
+        None,
+        alias="ssl.keystore.location",
+        description="PEM file with the key and certificates of tls; read again when it changes",
+    )
+    ssl_key_password: SecretStr | None = Field(None, alias="ssl.key.password", description="of the private key in that file")
+    ssl_truststore_location: Path | None = Field(
+        None,
+        alias="ssl.truststore.location",
+        description="PEM file with authorities: senders over tls need a certificate of one of them",
+    )
+    max_message_bytes: int = Field(64 * 1024, ge=1024, le=MEBIBYTE, description="a longer message is shipped in pieces")
+    max_connections: int = Field(
+        256, ge=1, le=10_000, description="senders that are connected at a time; one more is turned away"
+    )
+    idle_timeout_s: float = Field(3600, gt=0, description="a sender that is connected and silent for so long is hung up on, s")
+    udp_buffer_bytes: int = Field(
+        8 * MEBIBYTE, ge=4096, description="what the kernel is asked to keep of datagrams while they wait to be taken in"
+    )
+
+    @model_validator(mode="after")
+    def _listens_somewhere(self) -> "SyslogKeys":
+        if not any((self.udp, self.tcp, self.tls, self.unix, self.unix_stream)):
+            raise ValueError("name one of udp, tcp, tls, unix, unix_stream")
+        if (self.tls is None) != (self.ssl_keystore_location is None):
+            raise ValueError("tls and ssl.keystore.location need each other")
+        return self
+
+    def context(self) -> ssl.SSLContext | None:
+        """Of tls.
+
+        Raises:
+            UsageError: a file cannot be used.
+        """
+        if self.ssl_keystore_location is None:
+            return None
+        return https_context(self.ssl_keystore_location, self.ssl_key_password, self.ssl_truststore_location)
