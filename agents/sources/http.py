@@ -1,0 +1,204 @@
+"""The http input: JSON, NDJSON and text posted to a path, and OTLP/HTTP logs.
+
+A request is answered with success once all its lines are durable in the spool, never before; while the spool is full it is told
+to come again. So a client that repeats what was not answered loses nothing, whatever is killed.
+"""
+
+import asyncio
+import hmac
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import Counter
+from pydantic import SecretStr
+
+from headrace.agents.sources import otlp
+from headrace.agents.sources.http_bodies import decoded
+from headrace.agents.sources.http_keys import HttpInputKeys
+from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
+from headrace.agents.sources.http_refusals import RequestError
+from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Memory, Request
+from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.network import Connections, in_url, together
+from headrace.agents.sources.otlp_protobuf import MalformedError
+from headrace.agents.sources.otlp_records import json_records, protobuf_records
+from headrace.clock import Clock
+from headrace.failed_logins import FailedLogins
+from headrace.http_access import Credentials
+from headrace.https import warn_if_exposed
+
+logger = logging.getLogger(__name__)
+MOST_LINES: Final = 50_000  # of a request: what a line costs beside its bytes is bounded too
+_BODIES: Final = 2  # of the longest at a time, or as many shorter ones as hold as much: as it came, and decoded
+_LINE_COST_BYTES, _FIELD_COST_BYTES = 250, 120  # what they hold beside the body
+_LINES_BYTES: Final = 32 * 1024 * 1024  # of that, at a time
+_COME_AGAIN_S: Final = "5"
+_FIRST_DELAY_MS: Final = 100
+_requests = Counter("headrace_agent_http_requests", "Requests by the status that they were answered with", ["status"])
+_LINES: Final[Mapping[str, Callable[[bytes], Iterator[bytes]]]] = {
+    "application/json": json_lines,
+    "application/x-ndjson": ndjson_lines,
+    "application/ndjson": ndjson_lines,
+    "application/jsonl": ndjson_lines,
+    "application/x-jsonlines": ndjson_lines,
+    "text/plain": text_lines,
+}
+_OTLP: Final = {otlp.PROTOBUF: protobuf_records, otlp.JSON: json_records}
+
+
+class HttpSource:
+    """One http input."""
+
+    def __init__(self, keys: HttpInputKeys, clock: Clock) -> None:
+        self._keys, self._clock = keys, clock
+        self._ports: dict[str, int] = {}
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """What it listens on once it runs."""
+        return self._ports
+
+    async def run(self, intake: Intake) -> None:
+        """Take in until cancelled.
+
+        Raises:
+            UsageError: the port is taken, or a certificate cannot be used.
+        """
+        keys, tls = self._keys, self._keys.context()
+        memory = Memory(_BODIES * keys.max_body_bytes + _LINES_BYTES)
+        handler = _Posts(keys, self._clock, intake, memory, secure=tls is not None)
+        connections = Connections("http", keys.max_connections, READ_BYTES, HttpConnections(handler, memory))
+        try:
+            await connections.listen("http", keys.listen, tls)
+            self._ports |= connections.ports
+            shown = f"http input {keys.listen}"
+            warn_if_exposed(shown, keys.listen, tls=tls is not None, authenticates=keys.authenticates, risk="write log lines")
+            intake.began()
+            await together(connections.wait())
+        finally:
+            await connections.close()
+
+
+class _Posts:
+    """Answers requests."""
+
+    def __init__(self, keys: HttpInputKeys, clock: Clock, intake: Intake, memory: Memory, *, secure: bool) -> None:
+        self._keys, self._clock, self._intake, self._memory = keys, clock, intake, memory
+        self._scheme = "https" if secure else "http"
+        self._failed = FailedLogins(_FIRST_DELAY_MS)
+        self.most_body_bytes = keys.max_body_bytes
+
+    async def admit(self, request: Request) -> None:
+        """Who, what, and whether there is room.
+
+        Raises:
+            RequestError: 401, 404, 405, 415, 503.
+        """
+        await self._authenticate(request)
+        if request.path not in (self._keys.path, otlp.PATH):
+            raise RequestError(404, f"post lines to {self._keys.path}, or OTLP logs to {otlp.PATH}")
+        if request.method != "POST":
+            raise RequestError(405, "lines are posted", {"Allow": "POST"})
+        known = _OTLP if request.path == otlp.PATH else _LINES
+        if _content_type(request) not in known:
+            raise RequestError(415, f"Content-Type: one of {', '.join(known)}")
+        if self._intake.full:
+            raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
+
+    async def answer(self, request: Request, body: bytes) -> Answer:
+        """Success, once it is durable.
+
+        Raises:
+            RequestError: 400, 413, 415, 503; nothing of the body is taken in.
+        """
+        coding = request.headers.get("content-encoding", "").strip().lower()
+        held = 0
+        try:
+            if coding not in ("", "identity"):
+                held += self._memory.take(self.most_body_bytes)
+                body = decoded(body, coding, self.most_body_bytes)
+            taken = self._taken(request, body)
+            if self._intake.full:  # since the head was looked at
+                raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
+            held += self._memory.take(_cost_bytes(taken.lines))
+            await self._intake.put(taken.lines)
+        finally:
+            self._memory.give(held)
+        _requests.labels("200").inc()
+        if request.path == otlp.PATH:
+            return Answer(200, otlp.success(taken, _content_type(request)), _content_type(request))
+        return Answer(200, b'{"lines": %d}\n' % len(taken.lines))
+
+    def refusal(self, request: Request, refused: RequestError) -> Answer:
+        """The same in the words of the protocol; OTLP has its own."""
+        _requests.labels(str(refused.status)).inc()
+        logger.debug("not taken in", extra={"client": request.peer, "status": refused.status, "why": str(refused)})
+        if request.path == otlp.PATH and refused.status != 404:
+            kind = otlp.JSON if _content_type(request) == otlp.JSON else otlp.PROTOBUF
+            return Answer(refused.status, otlp.failure(refused.status, str(refused), kind), kind, refused.headers)
+        return Answer(refused.status, f"{refused}\n".encode(), "text/plain; charset=utf-8", refused.headers)
+
+    def _taken(self, request: Request, body: bytes) -> otlp.Taken:
+        now_ms, kind = self._clock.wall_ms(), _content_type(request)
+        if request.path == otlp.PATH:
+            source = f"otlp+{self._scheme}://{in_url(request.peer)}"
+            try:
+                taken = otlp.pushed(_OTLP[kind](body), now_ms, source, MOST_LINES)
+            except MalformedError as error:
+                raise RequestError(400, f"not an ExportLogsServiceRequest: {error}") from error
+            if taken is None:
+                raise _too_many()
+            return taken
+        source = f"{self._scheme}://{in_url(request.peer)}"
+        lines = list(itertools.islice(_LINES[kind](body), MOST_LINES + 1))
+        if len(lines) > MOST_LINES:
+            raise _too_many()
+        return otlp.Taken([Pushed(line, now_ms, source) for line in lines])
+
+    async def _authenticate(self, request: Request) -> None:
+        """Let in who has the token, or the name and password; others are answered late, and later each time.
+
+        Raises:
+            RequestError: 401
+        """
+        keys = self._keys
+        if keys.bearer_token is None and keys.basic_user is None:
+            return
+        header = request.headers.get("authorization", "")
+        kind, _, token = header.partition(" ")
+        credentials = Credentials.of_header(header)
+        if kind.lower() == "bearer" and _same(keys.bearer_token, token.strip()):
+            return
+        right_name = credentials is not None and credentials.name == keys.basic_user
+        if credentials is not None and _same(keys.basic_password, credentials.password) and right_name:
+            return
+        logger.warning("http input: login failed", extra={"client": request.peer})
+        if header:
+            delay_ms = self._failed.failed(request.peer, None, now_ms=self._clock.monotonic_ms())
+            await asyncio.sleep(delay_ms / 1000)
+        challenge = 'Bearer realm="headrace"' if keys.bearer_token is not None else 'Basic realm="headrace", charset="UTF-8"'
+        raise RequestError(
+            401, "who are you? send what the input's bearer.token or basic.user say", {"WWW-Authenticate": challenge}
+        )
+
+
+def _cost_bytes(lines: Sequence[Pushed]) -> int:
+    cost = _LINE_COST_BYTES * len(lines) + _FIELD_COST_BYTES * sum(len(line.fields) for line in lines)
+    if cost > _LINES_BYTES:
+        raise RequestError(413, "too many attributes; send fewer records at a time")
+    return cost
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _same(secret: SecretStr | None, given: str) -> bool:
+    """Whether it is the secret, in a time that does not tell how nearly."""
+    return secret is not None and hmac.compare_digest(secret.get_secret_value().encode(), given.encode())
+
+
+def _too_many() -> RequestError:
+    return RequestError(413, f"more than {MOST_LINES} lines; send less at a time")

@@ -1,0 +1,64 @@
+"""What a configuration says of an http input."""
+
+import ssl
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+
+from headrace.config import Section
+from headrace.config_values import HostPort
+from headrace.https import https_context
+
+MEBIBYTE = 1 << 20
+
+
+class HttpInputKeys(Section):
+    """Where lines are posted, and by whom."""
+
+    listen: HostPort = Field(description="host:port; JSON, NDJSON and text at `path`, OTLP logs at /v1/logs")
+    path: str = Field("/logs", pattern=r"^/[!-~]*$", description="where JSON, NDJSON and text are posted")
+    bearer_token: SecretStr | None = Field(
+        None, alias="bearer.token", min_length=8, description="who posts must send it (RFC 6750); ${file:…} or ${env:…}"
+    )
+    basic_user: str | None = Field(None, alias="basic.user", min_length=1, description="or this name, by HTTP Basic (RFC 7617)")
+    basic_password: SecretStr | None = Field(None, alias="basic.password", min_length=8, description="with this password")
+    ssl_keystore_location: Path | None = Field(
+        None,
+        alias="ssl.keystore.location",
+        description="HTTPS, with the key and certificates of this PEM file; read again when it changes",
+    )
+    ssl_key_password: SecretStr | None = Field(None, alias="ssl.key.password", description="of the private key in that file")
+    ssl_truststore_location: Path | None = Field(
+        None,
+        alias="ssl.truststore.location",
+        description="PEM file with authorities: clients need a certificate of one of them",
+    )
+    max_body_bytes: int = Field(
+        4 * MEBIBYTE, ge=1024, le=64 * MEBIBYTE, description="a longer body is refused (413), compressed or not"
+    )
+    max_connections: int = Field(256, ge=1, le=10_000, description="clients connected at a time; one more is turned away")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "HttpInputKeys":
+        if (self.basic_user is None) != (self.basic_password is None):
+            raise ValueError("basic.user and basic.password need each other")
+        if self.ssl_keystore_location is None and self.ssl_truststore_location is not None:
+            raise ValueError("ssl.truststore.location needs ssl.keystore.location")
+        if self.path == "/v1/logs":
+            raise ValueError("path /v1/logs is OTLP's; choose another")
+        return self
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether not everybody may post."""
+        return any((self.bearer_token, self.basic_user, self.ssl_truststore_location))
+
+    def context(self) -> ssl.SSLContext | None:
+        """Of HTTPS; None without a certificate.
+
+        Raises:
+            UsageError: a file cannot be used.
+        """
+        if self.ssl_keystore_location is None:
+            return None
+        return https_context(self.ssl_keystore_location, self.ssl_key_password, self.ssl_truststore_location)
