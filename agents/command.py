@@ -8,6 +8,7 @@ from headrace.part import add_part_arguments, begin
 
 ACTIONS: Final = {
     "validate": ("headrace.agents.operate.validate_command", "say all that can be known of a configuration without shipping"),
+    "test": ("headrace.agents.operate.fixtures_command", "run fixtures through the configuration's pipelines, and compare"),
     "tap": ("headrace.agents.operate.tap_command", "show what a running agent sends, while it sends it"),
     "top": ("headrace.agents.operate.top_command", "show a running agent's inputs, by the second"),
     "state": ("headrace.agents.operate.state_command", "list, verify or forget what the agent remembers of files"),
