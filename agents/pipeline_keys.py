@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from headrace.agents.events.formats import format_of
 from headrace.agents.events.patterns import pattern
 from headrace.agents.events.pipeline import definition
+from headrace.agents.events.zones import local_time
 from headrace.config import Section
 
 
@@ -13,6 +15,70 @@ def _checked_pattern(expression: str | None) -> str | None:
     if expression is not None:
         pattern(expression)
     return expression
+
+
+class TimeKeys(Section):
+    """An event's time, where it is not what a parser finds by itself."""
+
+    field: str | None = Field(None, description="the field that holds it; by default the usual ones, or the line's start")
+    formats: list[str] = Field(
+        [],
+        description="how it is written: strptime's directives, or epoch, epoch_ms, epoch_us, epoch_ns; the first that fits "
+        "counts. By default the usual forms are recognised",
+    )
+    timezone: str = Field(
+        "UTC", description="the zone of times that name none: a name as Europe/Zurich, or an offset as +02:00"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, timezone: str) -> str:
+        local_time(timezone)
+        return timezone
+
+    @field_validator("formats")
+    @classmethod
+    def _formats(cls, formats: list[str]) -> list[str]:
+        for form in formats:
+            format_of(form, None)
+        return formats
+
+
+ParserName = Literal["auto", "json", "logfmt", "regex", "access", "syslog", "cri", "plain"]
+
+
+class ParseKeys(Section):
+    """How lines are read."""
+
+    type: ParserName = Field(
+        "auto",
+        description="auto, json, logfmt, regex, access, syslog, cri or plain; auto tries json, access and syslog line by line; "
+        "`parse: NAME` says the same",
+    )
+    pattern: str | None = Field(None, description="of regex: an expression (RE2's syntax) whose named groups are the fields")
+    content: Literal["json", "logfmt", "regex", "access"] | None = Field(
+        None, description="of cri: how what the container wrote is read; by default it is field `log`"
+    )
+    time: TimeKeys = Field(TimeKeys.model_validate({}), description="where the event's time is, and how it is written")
+
+    _pattern = field_validator("pattern")(_checked_pattern)
+
+    @model_validator(mode="after")
+    def _together(self) -> "ParseKeys":
+        if (self.pattern is not None) != ("regex" in (self.type, self.content)):
+            raise ValueError("regex needs a `pattern`, and nothing else has one")
+        if self.pattern is not None and not pattern(self.pattern).groups:
+            raise ValueError("the pattern has no named groups: write (?P<name>…)")
+        if self.content is not None and self.type != "cri":
+            raise ValueError("`content` is for cri")
+        if self.type == "syslog" and (self.time.field or self.time.formats):
+            raise ValueError("syslog says how its times are written: only `timezone` may be given")
+        return self
+
+    def rule(self) -> dict[str, Any]:
+        """The parser as it stands in a definition."""
+        rule = self.model_dump(exclude_defaults=True) | {"type": self.type}
+        return {name: value for name, value in rule.items() if value}
 
 
 class Condition(Section):
@@ -91,10 +157,16 @@ class TransformKeys(Section):
 class PipelineKeys(Section):
     """What becomes of an input's lines."""
 
-    parse: Literal["auto", "json", "access", "syslog", "plain"] = Field(
-        "auto", description="auto, json, access, syslog or plain; auto tries them line by line"
+    parse: ParseKeys = Field(
+        ParseKeys.model_validate({}),
+        description="how lines are read: a parser's name, or a mapping with its `type` and what it takes",
     )
     transforms: list[TransformKeys] = Field([], description="what is changed or left out, step by step, in this order")
+
+    @field_validator("parse", mode="before")
+    @classmethod
+    def _by_name(cls, parse: Any) -> Any:
+        return {"type": parse} if isinstance(parse, str) else parse
 
     @field_validator("transforms")
     @classmethod
@@ -106,4 +178,4 @@ class PipelineKeys(Section):
     @property
     def pipeline(self) -> str:
         """The definition (events/pipeline.py)."""
-        return definition(parse={"type": self.parse}, transforms=[each.step() for each in self.transforms])
+        return definition(parse=self.parse.rule(), transforms=[each.step() for each in self.transforms])

@@ -13,13 +13,16 @@ from hashlib import sha256
 from typing import Any
 
 from headrace.agents.events import timestamps
-from headrace.agents.events.parse import PARSERS, Parser
+from headrace.agents.events.parsers.parser import Parser
+from headrace.agents.events.parsers.table import parser_of
 from headrace.agents.events.rate import RateLimit
+from headrace.agents.events.times import Times, times_of
 from headrace.agents.events.transforms.record import Step
 from headrace.agents.events.transforms.steps import compiled_steps
 from headrace.errors import VersionError
 
-VERSION = 1
+VERSION = 2
+"""Version 1 did not say `parse_error`, and knew fewer forms of syslog."""
 
 
 def definition(**steps: Any) -> str:
@@ -42,6 +45,7 @@ class Pipeline:
     """A definition's meaning: pure, and shared by all chunks that name it."""
 
     parse: Parser
+    times: Times
     steps: tuple[Step, ...] = ()
     rate_limit: RateLimit | None = None
 
@@ -52,7 +56,7 @@ class Pipeline:
 
     def time_of_start(self, first: bytes, encoding: str, read_time_us: int) -> int | None:
         """The time of a line that is sent in parts, from its first bytes alone (they may end within a character)."""
-        found = timestamps.at_start(first.decode(encoding, "replace"), read_time_us)
+        found = self.times.at_start(first.decode(encoding, "replace"), read_time_us)
         return found if found is not None and timestamps.plausible(found, read_time_us) else None
 
 
@@ -68,4 +72,9 @@ def compiled(text: str) -> Pipeline:
         raise VersionError(f"a pipeline has version {steps['version']}; this headrace reads up to {VERSION}: upgrade it")
     transforms = steps.get("transforms", [])
     limits = [RateLimit(**each["rate_limit"]) for each in transforms if "rate_limit" in each]
-    return Pipeline(PARSERS[steps["parse"]["type"]], compiled_steps(transforms), limits[0] if limits else None)
+    return Pipeline(
+        parser_of(steps["parse"], steps["version"]),
+        times_of(steps["parse"].get("time")),
+        compiled_steps(transforms),
+        limits[0] if limits else None,
+    )

@@ -1,8 +1,8 @@
 """Times written at the start of a line, or in a parser's field, as µs since the epoch. Pure and deterministic.
 
-A time without a zone is taken to be UTC (an agent's own zone may change between two repeats of a line); one without a year
-takes the year in which it is not later than a day after the read time. Nearly all lines share their second with the line
-before, so the part down to the second is looked up in a small cache.
+A time without a zone is UTC, unless the pipeline names one (an agent's own may change between two repeats of a line); one
+without a year takes the year in which it is not later than a day after the read time. Nearly all lines share their second with
+the line before, so the part down to the second is looked up in a small cache.
 """
 
 import calendar
@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+
+from headrace.agents.events.zones import Local
 
 DAY_US = 86_400_000_000
 TEN_YEARS_US = 3653 * DAY_US
@@ -35,37 +37,37 @@ def plausible(event_time_us: int, read_time_us: int) -> bool:
     return read_time_us - TEN_YEARS_US <= event_time_us <= read_time_us + DAY_US
 
 
-def at_start(text: str, read_time_us: int) -> int | None:
+def at_start(text: str, read_time_us: int, local: Local = None) -> int | None:
     """The time that a line begins with, in any of the forms below, bare or in brackets; None where there is none."""
     first = text[:1]
     if first == "[":
         text, first = text[1:80], text[1:2]
     for recognise in _BY_FIRST.get(first, ()):
-        found = recognise(text, read_time_us)
+        found = recognise(text, read_time_us, local)
         if found is not None:
             return found
     return None
 
 
-def iso(text: str, _: int = 0) -> int | None:
+def iso(text: str, _: int = 0, local: Local = None) -> int | None:
     """`2015-07-29T17:41:44.747+02:00`, `2015-07-29 17:41:44,747`, `2017/06/09 20:10:40`."""
     match = _ISO.match(text)
     if match is None:
         return None
     second, fraction, zone = match.groups()
-    return _sum(_iso_second(second), fraction, zone)
+    return _sum(_iso_second(second), fraction, zone, local)
 
 
-def common_log(text: str, _: int = 0) -> int | None:
+def common_log(text: str, _: int = 0, local: Local = None) -> int | None:
     """`10/Oct/2000:13:55:36 -0700`, as access logs write it."""
     match = _COMMON_LOG.match(text)
-    return None if match is None else _sum(_common_log_second(match[1]), None, match[2])
+    return None if match is None else _sum(_common_log_second(match[1]), None, match[2], local)
 
 
-def bsd(text: str, read_time_us: int) -> int | None:
+def bsd(text: str, read_time_us: int, local: Local = None) -> int | None:
     """`Jun 14 15:16:01` (RFC 3164): no year and no zone."""
     match = _BSD.match(text)
-    return None if match is None else _with_year(_month_day_second(match[1]), match[2], read_time_us)
+    return None if match is None else _with_year(_month_day_second(match[1]), match[2], read_time_us, local)
 
 
 def number(value: float) -> int | None:
@@ -78,51 +80,51 @@ def number(value: float) -> int | None:
     return None
 
 
-def _short(text: str, _: int) -> int | None:
+def _short(text: str, _: int, local: Local) -> int | None:
     """`17/06/09 20:10:40`: year, month, day, as Spark and Hadoop write it."""
     match = _SHORT.match(text)
-    return None if match is None else _sum(_strptime(match[1], "%y/%m/%d %H:%M:%S"), match[2], None)
+    return None if match is None else _sum(_strptime(match[1], "%y/%m/%d %H:%M:%S"), match[2], None, local)
 
 
-def _compact(text: str, _: int) -> int | None:
+def _compact(text: str, _: int, local: Local) -> int | None:
     """`081109 203615`, as HDFS writes it."""
     match = _COMPACT.match(text)
-    return None if match is None else _sum(_strptime(match[1], "%y%m%d %H%M%S"), None, None)
+    return None if match is None else _sum(_strptime(match[1], "%y%m%d %H%M%S"), None, None, local)
 
 
-def _dated(text: str, _: int) -> int | None:
+def _dated(text: str, _: int, local: Local) -> int | None:
     """`20171223-22:15:29:606`."""
     match = _MICROSOFT_LIKE.match(text)
-    return None if match is None else _sum(_strptime(match[1], "%Y%m%d-%H:%M:%S"), match[2].zfill(3), None)
+    return None if match is None else _sum(_strptime(match[1], "%Y%m%d-%H:%M:%S"), match[2].zfill(3), None, local)
 
 
-def _epoch(text: str, _: int) -> int | None:
+def _epoch(text: str, _: int, __: Local) -> int | None:
     """`1117838570`, `1117838570.363`, `1117838570363`."""
     match = _EPOCH.match(text)
     if match is None:
         return None
-    return int(match[1]) * _SECOND_US + _fraction_us(match[2] or match[3])
+    return int(match[1]) * _SECOND_US + fraction_us(match[2] or match[3])
 
 
-def _ctime(text: str, _: int) -> int | None:
+def _ctime(text: str, _: int, local: Local) -> int | None:
     """`Sun Dec 04 04:47:44 2005`, with a fraction as Apache 2.4 writes it."""
     match = _CTIME.match(text)
     if match is None:
         return None
     second = _month_day_second(match[1])
-    return None if second is None else _sum(_in_year(second, int(match[3])), match[2], None)
+    return None if second is None else _sum(_in_year(second, int(match[3])), match[2], None, local)
 
 
-def _month_day(text: str, read_time_us: int) -> int | None:
+def _month_day(text: str, read_time_us: int, local: Local) -> int | None:
     """`03-17 16:13:38.811`, as Android writes it: no year."""
     match = _MONTH_DAY.match(text)
     if match is None:
         return None
     month, day = int(match[1][:2]), int(match[1][3:5])
-    return _with_year((month, day, *map(int, match[1][6:].split(":"))), match[2], read_time_us)
+    return _with_year((month, day, *map(int, match[1][6:].split(":"))), match[2], read_time_us, local)
 
 
-_Recognise = Callable[[str, int], int | None]
+_Recognise = Callable[[str, int, Local], int | None]
 _DIGIT: tuple[_Recognise, ...] = (iso, _short, _compact, _epoch, _dated, _month_day, common_log)
 _LETTER: tuple[_Recognise, ...] = (_ctime, bsd)
 _BY_FIRST: dict[str, tuple[_Recognise, ...]] = dict.fromkeys("0123456789", _DIGIT) | dict.fromkeys("ADFJMNOSTW", _LETTER)
@@ -130,18 +132,26 @@ _BY_FIRST: dict[str, tuple[_Recognise, ...]] = dict.fromkeys("0123456789", _DIGI
 MonthDaySecond = tuple[int, int, int, int, int]
 
 
-def _sum(second_us: int | None, fraction: str | None, zone: str | None) -> int | None:
+def _sum(second_us: int | None, fraction: str | None, zone: str | None, local: Local) -> int | None:
     if second_us is None:
         return None
-    if fraction:
-        second_us += _fraction_us(fraction)
-    if zone and zone != "Z":
-        minutes = int(zone[1:3]) * 60 + int(zone[-2:])
-        second_us -= (-minutes if zone[0] == "-" else minutes) * 60 * _SECOND_US
-    return second_us
+    if zone:
+        second_us -= offset_us(zone)
+    elif local is not None:
+        second_us = local(second_us)
+    return second_us + fraction_us(fraction) if fraction else second_us
 
 
-def _fraction_us(fraction: str | None) -> int:
+def offset_us(zone: str) -> int:
+    """`Z`, `+0200`, `-02:30`: how far its clocks are ahead of UTC, µs."""
+    if zone == "Z":
+        return 0
+    minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+    return (-minutes if zone[0] == "-" else minutes) * 60 * _SECOND_US
+
+
+def fraction_us(fraction: str | None) -> int:
+    """The digits behind a second's point, as µs; what is less is cut off."""
     return int(fraction[:6].ljust(6, "0")) if fraction else 0
 
 
@@ -186,16 +196,20 @@ def _month_day_second(text: str) -> MonthDaySecond | None:
     return month, int(text[4:6]), int(text[7:9]), int(text[10:12]), int(text[13:15])
 
 
-def _with_year(parts: MonthDaySecond | tuple[int, ...] | None, fraction: str | None, read_time_us: int) -> int | None:
+def _with_year(
+    parts: MonthDaySecond | tuple[int, ...] | None, fraction: str | None, read_time_us: int, local: Local
+) -> int | None:
     """The latest year that keeps a time without one within a day after the read time (29 February: within eight years)."""
     if parts is None:
         return None
-    fraction_us = _fraction_us(fraction)
+    more_us = fraction_us(fraction)
     year = _year_of(read_time_us // DAY_US)
     for candidate in range(year + 1, year - 9, -1):
         moment = _in_year(parts, candidate)
-        if moment is not None and moment + fraction_us <= read_time_us + DAY_US:
-            return moment + fraction_us
+        if moment is not None and local is not None:
+            moment = local(moment)
+        if moment is not None and moment + more_us <= read_time_us + DAY_US:
+            return moment + more_us
     return None
 
 

@@ -91,3 +91,30 @@ def test_inputs_that_say_the_same_have_the_same_pipeline(tmp_path: Path) -> None
     one = load(tmp_path, "inputs.0.transforms=[{filter: {exclude: {field: level, equals: debug}}}]").inputs[0].pipeline
     other = load(tmp_path, "inputs.0.transforms=[{filter: {exclude: {equals: [debug], field: level}}}]").inputs[0].pipeline
     assert one == other != AUTO
+
+
+@pytest.mark.parametrize(
+    ("parse", "message"),
+    [
+        ("xml", "parse"),
+        ("{type: regex}", "needs a `pattern`"),
+        ("{type: json, pattern: '(?P<a>x)'}", "needs a `pattern`"),
+        ("{type: regex, pattern: 'x'}", "named groups"),
+        ("{type: regex, pattern: '(?P<a>x)(?!y)'}", "RE2"),
+        ("{type: json, content: json}", "for cri"),
+        ("{type: syslog, time: {field: x}}", "only `timezone`"),
+        ("{time: {timezone: Mars/Olympus}}", "no time zone is called"),
+        ("{time: {formats: ['%H:%M']}}", "does not say a day"),
+        ("{time: {zone: UTC}}", "timezone"),
+    ],
+)
+def test_a_wrong_parser_is_named(tmp_path: Path, parse: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        load(tmp_path, f"inputs.0.parse={parse}")
+    assert "inputs.0.parse" in str(error.value)
+
+
+def test_a_parser_s_name_alone_is_its_definition(tmp_path: Path) -> None:
+    by_name = load(tmp_path, "inputs.0.parse=json").inputs[0].pipeline
+    assert by_name == load(tmp_path, "inputs.0.parse={type: json, time: {timezone: UTC}}").inputs[0].pipeline
+    assert by_name == '{"parse":{"type":"json"},"version":2}'

@@ -1,0 +1,34 @@
+"""The common and the combined log format of web servers."""
+
+import re
+
+from headrace.agents.events import timestamps
+from headrace.agents.events.parsers.parser import Attempt, Parsed
+from headrace.agents.events.times import Times
+
+_QUOTED = r'"((?:[^"\\]++|\\.)*+)"'
+_ACCESS = re.compile(
+    r"(\S++) (\S++) (\S++) \[([^\]]++)\] " + _QUOTED + r" (\d{3}) (\d++|-)(?: " + _QUOTED + " " + _QUOTED + ")?"
+)
+_FIELDS = ("client", "ident", "user", "time", "request", "status", "size", "referer", "user_agent")
+
+
+def access_log(times: Times) -> Attempt:
+    """`client ident user [time] "request" status size`, in the combined format with `"referer" "user_agent"` behind it."""
+
+    def attempt(text: str, read_time_us: int) -> Parsed | None:
+        match = _ACCESS.match(text)
+        if match is None:
+            return None
+        fields = {
+            name: value for name, value in zip(_FIELDS, match.groups(), strict=True) if value is not None and value != "-"
+        }
+        time = fields.pop("time", "")
+        event_time_us = times.of(time, read_time_us) if times.formats else timestamps.common_log(time, 0, times.local)
+        request = fields.get("request", "").split(" ")
+        if len(request) == 3:
+            del fields["request"]
+            fields["method"], fields["path"], fields["protocol"] = request
+        return event_time_us, fields
+
+    return attempt

@@ -1,0 +1,71 @@
+"""syslog: RFC 5424 and RFC 3164, with their priority or, as in files, without it."""
+
+import re
+
+from headrace.agents.events import timestamps
+from headrace.agents.events.parsers.parser import Attempt, Parsed
+from headrace.agents.events.times import Times
+from headrace.agents.events.zones import Local
+
+_SYSLOG_5424 = re.compile(
+    r"<(\d{1,3})>1 (\S++) (\S++) (\S++) (\S++) (\S++) (-|(?:\[(?:[^\]\"\\]++|\"(?:[^\"\\]++|\\.)*+\"|\\.)*+\])++)(?: |\Z)"
+)
+_SYSLOG_3164 = re.compile(
+    r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
+)
+_SYSLOG_3164_HEAD = re.compile(r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S++)")
+# What rsyslog writes to files by default since Debian 12: an ISO time in place of RFC 3164's.
+_ISO_HEAD = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
+)
+_FACILITIES = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+)  # fmt: skip
+_SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+
+def syslog(times: Times, *, with_iso: bool = True) -> Attempt:
+    """Either RFC's form; `with_iso` says that rsyslog's files count too (in version 1 they did not)."""
+    local = times.local
+
+    def attempt(text: str, read_time_us: int) -> Parsed | None:
+        if text.startswith("<"):
+            match = _SYSLOG_5424.match(text)
+            if match is not None:
+                return _of_5424(match, local)
+        elif with_iso and text[:1].isdigit():
+            match = _ISO_HEAD.match(text)
+            if match is not None:
+                return timestamps.iso(match[1]), _named(match[2], match[3], match[4])
+        match = _SYSLOG_3164.match(text)
+        if match is not None:
+            priority, time, host, program, process = match.groups()
+            return timestamps.bsd(time, read_time_us, local), _priority(priority) | _named(host, program, process)
+        match = _SYSLOG_3164_HEAD.match(text)
+        if match is None:
+            return None
+        return timestamps.bsd(match[2], read_time_us, local), _priority(match[1]) | {"hostname": match[3]}
+
+    return attempt
+
+
+def _named(host: str, program: str, process: str | None) -> dict[str, str]:
+    fields = {"hostname": host, "program": program}
+    if process is not None:
+        fields["pid"] = process
+    return fields
+
+
+def _of_5424(match: re.Match[str], local: Local) -> Parsed:
+    priority, time, host, program, process, message_id, data = match.groups()
+    named = {"hostname": host, "program": program, "pid": process, "msgid": message_id, "structured_data": data}
+    fields = _priority(priority) | {name: value for name, value in named.items() if value != "-"}
+    return timestamps.iso(time, 0, local), fields
+
+
+def _priority(text: str | None) -> dict[str, str]:
+    if text is None or int(text) >= 8 * len(_FACILITIES):
+        return {}
+    facility, severity = divmod(int(text), 8)
+    return {"facility": _FACILITIES[facility], "severity": _SEVERITIES[severity]}
