@@ -1,0 +1,71 @@
+"""What becomes of a journal's entry: the line is its MESSAGE, its time the journal's, and its fields what journald knows. Pure.
+
+Fields that have a common name get it (`severity`, `facility`, `program`, `pid`, `unit` …, as those of syslog are called);
+all others keep the journal's, in capitals, so that nobody's own field passes for one of journald's.
+
+Source: systemd.journal-fields(7).
+"""
+
+from typing import Final
+
+from headrace.agents.sources.intake import Pushed
+from headrace.agents.sources.journal_export import Entry
+from headrace.agents.sources.syslog_names import FACILITIES, SEVERITIES
+
+_NAMES: Final = {
+    "SYSLOG_IDENTIFIER": "program",
+    "_PID": "pid",
+    "_UID": "uid",
+    "_GID": "gid",
+    "_COMM": "comm",
+    "_EXE": "exe",
+    "_CMDLINE": "cmdline",
+    "_SYSTEMD_UNIT": "unit",
+    "_SYSTEMD_USER_UNIT": "user_unit",
+    "_TRANSPORT": "transport",
+    "_BOOT_ID": "boot_id",
+    "_MACHINE_ID": "machine_id",
+    "MESSAGE_ID": "message_id",
+}
+_CODES: Final = {"PRIORITY": ("severity", SEVERITIES), "SYSLOG_FACILITY": ("facility", FACILITIES)}
+_ELSEWHERE: Final = {"MESSAGE", "_HOSTNAME", "__CURSOR", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP"}
+_ELSEWHERE_PREFIX: Final = "__SEQNUM"
+
+
+def pushed(entry: Entry, received_ms: int, source: str) -> Pushed:
+    """The line of an entry."""
+    messages = entry.fields.get("MESSAGE", [b""])
+    unit = entry.text("_SYSTEMD_UNIT") or ""
+    return Pushed(
+        messages[0],
+        received_ms,
+        source,
+        host=entry.text("_HOSTNAME") or None,
+        service=entry.text("SYSLOG_IDENTIFIER") or unit.removesuffix(".service") or None,
+        event_time_us=_time_us(entry),
+        fields=_fields(entry),
+        cursor=entry.text("__CURSOR") or "",
+    )
+
+
+def _fields(entry: Entry) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, values in entry.fields.items():
+        if name in _ELSEWHERE or name.startswith(_ELSEWHERE_PREFIX):
+            continue
+        text = "\n".join(value.decode("utf-8", "backslashreplace") for value in values)
+        if name in _CODES:
+            called, names = _CODES[name]
+            fields[called] = names[int(text)] if text.isascii() and text.isdigit() and int(text) < len(names) else text
+        else:
+            fields[_NAMES.get(name, name)] = text
+    if "SYSLOG_PID" in fields:
+        fields.setdefault("pid", fields["SYSLOG_PID"])
+    if entry.message_cut_bytes or entry.others_cut_bytes:
+        fields["cut_bytes"] = str(entry.message_cut_bytes + entry.others_cut_bytes)
+    return fields
+
+
+def _time_us(entry: Entry) -> int | None:
+    text = entry.text("__REALTIME_TIMESTAMP") or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
