@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MADE_UP_EVENTS = 50_000
 _SEED = 2011
 _POLL_S = 0.1
+_ROWS_POLL_S = 0.5  # to read a table's log takes some ms of the cores that do the work
 _COUNT_CHUNK_BYTES = 1 << 20
 
 
@@ -199,12 +200,10 @@ def _tell(console: "Console", message: str, style: str = "yellow") -> None:
 def _watch(
     layout: Layout, supervisor: Supervisor, shipment: _Shipment, progress: "Progress", *, deadline: float, stop: threading.Event
 ) -> None:
-    from headrace.jobs.audit import overall_verdict
-    from headrace.sinks.table.reader import snapshot, tables
-
     shipped = progress.add_task("shipped", total=shipment.size_bytes, so_far="")
     landed = progress.add_task("landed", total=shipment.lines, so_far="")
     agent = supervisor.children["agent"]
+    rows_due_s = 0.0
     while not stop.wait(_POLL_S):
         if refusal := supervisor.refusal():
             raise HeadraceError(refusal)
@@ -213,14 +212,29 @@ def _watch(
         acked_bytes = _acked_bytes(layout)
         progress.update(shipped, completed=acked_bytes, so_far=f"{acked_bytes / 1e6:,.1f} MB")
         # Judged before the rows are counted, so that the bar ends with all of them.
-        all_landed = agent.process.poll() == 0 and overall_verdict(layout.landed, "logs") == "complete"
-        rows = sum(file.rows for file in snapshot(layout.landed, "logs").files) if "logs" in tables(layout.landed) else 0
-        progress.update(landed, completed=min(rows, shipment.lines), so_far=f"{rows:,} rows")
+        all_landed = agent.process.poll() == 0 and _is_complete(layout)
+        if all_landed or time.monotonic() >= rows_due_s:
+            rows = _landed_rows(layout)
+            progress.update(landed, completed=min(rows, shipment.lines), so_far=f"{rows:,} rows")
+            rows_due_s = time.monotonic() + _ROWS_POLL_S
         if all_landed:
             return
         if time.monotonic() > deadline:
             _tell(progress.console, "the time is over (--timeout); run it again with the same --data to go on", "red")
             return
+
+
+def _is_complete(layout: Layout) -> bool:
+    """Whether the audit is content; what it would have to read rows for is not, yet: the next message says that in full."""
+    from headrace.jobs.audit import overall_verdict  # a second of imports, while the agent has the cores
+
+    return overall_verdict(layout.landed, "logs", read_rows=False) == "complete"
+
+
+def _landed_rows(layout: Layout) -> int:
+    from headrace.sinks.table.reader import snapshot, tables
+
+    return sum(file.rows for file in snapshot(layout.landed, "logs").files) if "logs" in tables(layout.landed) else 0
 
 
 @dataclass(frozen=True, slots=True)

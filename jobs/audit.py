@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from headrace.jobs.landed_rows import RawMessage
 
 
-def overall_verdict(root: Path | str, topic: str) -> Verdict:
+def overall_verdict(root: Path | str, topic: str, *, read_rows: bool = True) -> Verdict:
     """The state of a whole topic now: unknown if any window is, else incomplete if any is, else complete.
 
     A topic of which nothing has landed or been announced is unknown, unless every agent there is has finished without it.
+    `read_rows`: as Auditor.judge has it.
     """
-    return Auditor(root).judge(topic, now_ms=time.time_ns() // 1_000_000).state
+    return Auditor(root).judge(topic, now_ms=time.time_ns() // 1_000_000, read_rows=read_rows).state
 
 
 class Auditor:
@@ -65,14 +66,20 @@ class Auditor:
         announced = {topic for agent in self._agents.values() for topic in agent.acked if not topic.startswith("_")}
         return sorted(announced.union(landed_topics(self.root)))
 
-    def judge(self, topic: str, *, now_ms: int, since_ms: float = -math.inf, until_ms: float = math.inf) -> TopicVerdict:
-        """Judge one topic's windows that overlap a time; see `verdict.judge`."""
+    def judge(
+        self, topic: str, *, now_ms: int, since_ms: float = -math.inf, until_ms: float = math.inf, read_rows: bool = True
+    ) -> TopicVerdict:
+        """Judge one topic's windows that overlap a time; see `verdict.judge`.
+
+        Where more has landed than was announced, rows are read to know whether it is too much (a second for 200,000). Without
+        `read_rows` it is taken to be announced yet: unknown.
+        """
         landed, recounts = Landed(heard=self._heard, unheard=self._unheard), {}
         if topic in tables(self.root):
             try:
                 table = snapshot(self.root, topic)
                 landed = self._landed(table, since_ms, until_ms)
-                recounts = self._recounts(table, landed)
+                recounts = self._recounts(table, landed) if read_rows else {}
             except (CorruptError, StorageError) as error:
                 landed = replace(landed, damage=str(error))
         return judge(

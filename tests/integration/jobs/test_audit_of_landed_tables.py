@@ -102,6 +102,13 @@ def test_without_one_windows_announcement_there_is_an_excess(root, missing):
     assert "too many, 0 of the" in faulty.reasons[0]
 
 
+def test_unless_rows_may_be_read_what_was_not_announced_is_awaited(root):
+    (root / "_audit").rename(root.parent / "elsewhere")
+    AuditWriter(root).land(*announce("logs", EVENTS, AT, acked={0: 60})[1:])
+    assert overall_verdict(root, "logs") == "incomplete"
+    assert overall_verdict(root, "logs", read_rows=False) == "unknown"
+
+
 def test_a_damaged_audit_table_is_an_error(root):
     TableWriter(root, "_audit", TEXT).remove_record(0)
     with pytest.raises(StorageError, match="is missing"):
