@@ -1,4 +1,4 @@
-"""A broker that is away, one that stands still, a backlog of ten windows: memory stays flat, files held open are few, all comes.
+"""A broker that is away or stands still, a backlog of ten windows: memory stays flat, files held open are few, all comes.
 
 Fault 3 of the twenty, scaled: what an agent holds depends on its window and not on how long it waits, so that seconds show what
 six minutes and two hours would (librdkafka's time-out, which would drop after five minutes, is off: agents/producer.py).
