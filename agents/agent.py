@@ -1,16 +1,17 @@
 """The agent's loop: one thread, real clocks. What is done is decided by the cores, and carried out by `Hands`.
 
-A turn: word from the broker → positions; a listing when one is due; a round of reading when there is room; a heartbeat when
-one is due; wait for the broker or a short moment. What blocks the agent is never decided here: the core says what is read and
-sent.
+A turn: word from the broker → positions; a listing when one is due; a round of reading files and spools when there is room; a
+heartbeat when one is due; wait for the broker or a short moment. What blocks the agent is never decided here: the cores say
+what is read and sent.
 """
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event
 
 from headrace.agents.announcing import Announcer
+from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
 from headrace.agents.effects import Now
@@ -22,6 +23,7 @@ from headrace.agents.metrics import Metrics
 from headrace.agents.operate.own_output import Others, OwnOutput
 from headrace.agents.operate.standing import standing_of
 from headrace.agents.operate.taps import Taps
+from headrace.agents.pushed import Pushed
 from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import list_files
@@ -59,30 +61,57 @@ class Agent:
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
         self.metrics.inputs(self._inputs.components)
-        self.topics = Topics(self._inputs.topics, config.registry, state, clock)
+        self._pushed = Pushed(self._inputs.pushed, state, config.agent.state_dir, self.metrics, clock=clock, once=once)
+        self.topics = Topics(sorted({*self._inputs.topics, *self._pushed.spools.topics}), config.registry, state, clock)
         self.taps = Taps(clock.monotonic_ms)
-        self._hands = Hands(state, self.topics, self._delivery, self.metrics, self.taps, clock.monotonic_ms, beat)
+        self._hands = Hands(
+            state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
+        )
         self.metrics.checkpoint_age(self._hands.waiting_s)
         self._started, self._limits = self._now(), Limits()
+        self._budget = Budget(self._limits)
         self._tailer = Tailer(
-            state.streams(),
+            [row for row in state.streams() if not row.is_spooled],
             state.chunks(),
             host=host,
-            mint=lambda: str(uuid.uuid4()),
+            mint=_mint,
             place=self.topics.partition_of,
             ready=self.topics.is_ready,
             once=once,
             max_open=most_open_files(),
             limits=self._limits,
+            budget=self._budget,
             now=self._started,
         )
+        self._reader = self._pushed.read_by(
+            host=host,
+            mint=_mint,
+            place=self.topics.partition_of,
+            ready=self.topics.is_ready,
+            limits=self._limits,
+            budget=self._budget,
+        )
         announcer = Announcer(config.kafka, state, self.topics.names, host=host, run=uuid.uuid4().hex)
-        self._heartbeats = Heartbeats(announcer, self._hands.save, self._tailer.complete_at, self._now)
+        self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)
         self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = self._observed_due_ms = 0
         self._lines = 0
 
     def _now(self) -> Now:
         return Now(self._clock.monotonic_ms(), self._clock.wall_ms())
+
+    def _complete_at(self) -> Now | None:
+        """The latest moment of which all that was readable then, in files and spools, is acknowledged."""
+        moments = (self._tailer.complete_at(), self._reader.complete_at())
+        known = [moment for moment in moments if moment is not None]
+        return min(known, key=lambda moment: moment.monotonic_ms) if len(known) == len(moments) else None
+
+    def start(self) -> Mapping[str, int]:
+        """Take in what is pushed, from now on; the ports that are listened on.
+
+        Raises:
+            UsageError: an input cannot begin.
+        """
+        return self._pushed.start()
 
     def run(self, stop: Event) -> int:
         """Ship until `stop` is set, or, in a finite run, until all is shipped; returns the exit status."""
@@ -95,7 +124,7 @@ class Agent:
                 self._poll(0.05)
                 continue
             busy = self._turn()
-            if self._once and not busy and self._tailer.ended and self._finish(stop):
+            if self._once and not busy and self._tailer.ended and self._pushed.ended and self._finish(stop):
                 return 0
             self._poll(0 if busy else ACTIVE_WAIT_S)
         return self._drain()
@@ -114,13 +143,19 @@ class Agent:
         if now_ms >= self._listing_due_ms:
             self._look()
         self._delivery.pump()
-        busy = not self._delivery.full and bool(self._hands.carry_out(self._tailer.read(self._now())))
+        self._hands.carry_out(self._pushed.look(self._now()))
+        busy = not self._delivery.full and self._read()
         self._hands.save_if_due()
-        self._heartbeats.turn(self._delivery.producer, lines=self._lines, caught_up=self._tailer.caught_up)
+        self._heartbeats.turn(self._delivery.producer, lines=self._lines, caught_up=not self._budget.used_bytes)
         if self._progress and now_ms >= self._progress_due_ms:
             self._report()
             self._progress_due_ms = now_ms + PROGRESS_INTERVAL_MS
         return busy
+
+    def _read(self) -> bool:
+        """One round; whether another is worth it at once."""
+        files = self._hands.carry_out(self._tailer.read(self._now()))
+        return bool(self._hands.carry_out(self._reader.read(self._now())) or files)
 
     def _retry_if_due(self) -> None:
         now_ms = self._clock.monotonic_ms()
@@ -134,7 +169,8 @@ class Agent:
         for stream_id, start, result in self._delivery.take_done():
             self._lines += result.lines
             self.metrics.count(result)
-            self._hands.carry_out(self._tailer.delivered(stream_id, start, result))
+            core = self._reader if self._reader.has(stream_id) else self._tailer
+            self._hands.carry_out(core.delivered(stream_id, start, result))
 
     def _look(self) -> None:
         """List the files."""
@@ -151,9 +187,10 @@ class Agent:
         now = self._now()
         self._observed_due_ms = now.monotonic_ms + OBSERVE_INTERVAL_MS
         standings = standing_of(self._inputs.components, self._tailer.streams, now, self._started)
+        standings |= self._pushed.standings(now, self._started)
         self.metrics.observe(
             standings,
-            on_their_way_bytes=self._tailer.on_their_way_bytes,
+            on_their_way_bytes=self._budget.used_bytes,
             most_bytes=self._limits.total_cost_bytes,
             queued=len(self._delivery.producer),
         )
@@ -174,6 +211,7 @@ class Agent:
     def _drain(self) -> int:
         """Asked to stop: read nothing more, wait for what is on its way, save, say `stopped`; all within the grace."""
         deadline_ms = self._clock.monotonic_ms() + self._config.agent.grace_ms
+        self._pushed.stop(self._config.agent.grace_ms / 2000)
         while self._clock.monotonic_ms() < deadline_ms and self._delivery.on_their_way:
             self._poll(0.05)
             self._delivery.pump()
@@ -183,3 +221,7 @@ class Agent:
             self._heartbeats.say_stopped(self._delivery.producer, self._poll, until_ms=deadline_ms)
         self._delivery.let_go()
         return 0
+
+
+def _mint() -> str:
+    return str(uuid.uuid4())

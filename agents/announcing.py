@@ -17,7 +17,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from headrace import __version__
 from headrace.agents.effects import Now
-from headrace.agents.state import AgentState, WindowRow
+from headrace.agents.state import AgentState
+from headrace.agents.windows import WindowRow
 from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
 
 logger = logging.getLogger(__name__)

@@ -65,6 +65,7 @@ def _ship(args: argparse.Namespace) -> int:
     agent = Agent(config, state, host=host, clock=clock, beat=beat, once=args.once, progress=args.progress)
     health.not_ready(agent.topics.why_not_ready)
     control = Control(directory, agent.taps, {"host": host, "agent_id": state.agent_id})
+    ports |= agent.start()
     control.start()
     with run_file(args.run_file, ports):
         notify("READY=1")  # also without a broker: files are their own buffer

@@ -1,16 +1,18 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from headrace.agents.pipeline_keys import PipelineKeys
+from headrace.agents.sources.keys import SpoolKeys, StdinKeys
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
+KINDS = ("tail", "stdin")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -42,12 +44,11 @@ class DeadLetterSection(Section):
     )
 
 
-class TailInput(PipelineKeys):
-    """Files to ship, by globs (`**` for any depth of folders)."""
+class InputSection(PipelineKeys):
+    """One input: where lines come from (one of KINDS), and what becomes of them."""
 
-    kind: ClassVar[str] = "tail"
-
-    tail: list[str] = Field(min_length=1, description="globs of the files to ship; `**` is any depth of folders")
+    tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
+    stdin: StdinKeys | None = Field(None, description="lines of the agent's standard input")
     exclude: list[str] = Field([], description="globs of those to leave out")
     topic: str = Field(
         pattern=TOPIC_PATTERN,
@@ -58,6 +59,37 @@ class TailInput(PipelineKeys):
     name: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="what metrics, tap and top call it; by default its kind and topic"
     )
+    spool: SpoolKeys = Field(
+        default_factory=lambda: SpoolKeys.model_validate({}),
+        description="where a pushed input's lines are kept until they are acknowledged",
+    )
+
+    @field_validator("stdin", mode="before")
+    @classmethod
+    def _nothing_to_say(cls, value: Any) -> Any:
+        return {} if value is None else value  # `stdin:` alone
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            said = f", not {' and '.join(kinds)}" if kinds else ""
+            raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
+        if self.exclude and self.tail is None:
+            raise ValueError("exclude is for inputs with tail; remove it")
+        if self.tail is not None and "spool" in self.model_fields_set:
+            raise ValueError("spool is for what is pushed; files are their own buffer; remove it")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of KINDS it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether its lines go into a spool first; files are their own."""
+        return self.tail is None
 
 
 class AgentConfig(Section):
@@ -66,15 +98,18 @@ class AgentConfig(Section):
     agent: AgentSection
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
     registry: RegistryKeys
-    inputs: list[TailInput] = Field(min_length=1)
+    inputs: list[InputSection] = Field(min_length=1)
     dead_letter: DeadLetterSection = DeadLetterSection(topic=None)
 
     @field_validator("inputs")
     @classmethod
-    def _names_differ(cls, inputs: list[TailInput]) -> list[TailInput]:
+    def _names_differ(cls, inputs: list[InputSection]) -> list[InputSection]:
         named = [each.name for each in inputs if each.name is not None]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"two inputs are named {', '.join(twice)}")
+        unnamed = [f"{each.kind} inputs of topic {each.topic}" for each in inputs if each.is_pushed and each.name is None]
+        if twice := sorted({said for said in unnamed if unnamed.count(said) > 1}):
+            raise ValueError(f"there are two {twice[0]}, and each has a spool; give each a `name`")
         return inputs
 
     @field_validator("kafka")

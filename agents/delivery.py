@@ -20,7 +20,7 @@ from headrace.agents.outgoing import Heard, Outgoing
 from headrace.agents.producer import LastingProducer
 from headrace.agents.rejected import Rejected
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.state import ChunkResult
+from headrace.agents.windows import ChunkResult
 from headrace.errors import StorageError
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
-"""What the tailer's core asks of its shell, and what it is told: plain data.
+"""What the cores that read files and spools ask of their shell, and what they are told: plain data.
 
-A step of the core is a generator: it yields effects, the shell carries each out and sends its answer back. The core never
+A step of a core is a generator: it yields effects, the shell carries each out and sends its answer back. A core never
 touches a file, a clock or a socket, so the simulator can stop it dead between any two effects.
 """
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from headrace.agents.events.pipeline import AUTO
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.spool.frames import Records
 from headrace.agents.tail.identity import FileStat
 
 T = TypeVar("T")
@@ -136,6 +137,27 @@ class Shipped:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSpool:
+    """Read records of a spool from number `start` on. Answer: Records, a Hole, or None at its end or where the disk fails."""
+
+    path: str
+    start: int
+    most_lines: int
+    most_bytes: int
+    most_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendRecords:
+    """Send a chunk of a spool, as `Send` does one of a file, and with the same answer."""
+
+    stream: StreamRow
+    chunk: ChunkRow
+    records: Records
+    input: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Advance:
     """In one transaction: the stream's row, with its new position; its chunks up to there gone; their results counted.
 
@@ -173,5 +195,5 @@ class Note:
     stream_id: str = ""
 
 
-Effect = Open | Stat | Read | Close | Save | Send | Advance | Lost | Forget | Note
+Effect = Open | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | Note
 Steps = Generator[Effect, Any, T]

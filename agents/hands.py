@@ -1,4 +1,4 @@
-"""Carries out the effects of the cores, in order: files, the state, the broker. Decides nothing.
+"""Carries out the effects of the cores, in order: files, spools, the state, the broker. Decides nothing.
 
 What is to be durable is gathered (positions may wait a moment, rows of what is sent next may not) and applied in one
 transaction; a disk that refuses is waited for, because nothing may be sent before.
@@ -10,9 +10,29 @@ from threading import Event
 from typing import Any
 
 from headrace.agents.delivery import Delivery
-from headrace.agents.effects import Advance, Close, Effect, Forget, Lost, Note, NotOpened, Open, Read, Save, Send, Stat
+from headrace.agents.effects import (
+    Advance,
+    Close,
+    Effect,
+    Forget,
+    Lost,
+    Note,
+    NotOpened,
+    Open,
+    Opened,
+    Read,
+    ReadSpool,
+    Save,
+    Send,
+    SendRecords,
+    Shipped,
+    Stat,
+)
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.taps import Taps
+from headrace.agents.spool.frames import Records
+from headrace.agents.spool.log import Hole
+from headrace.agents.spool.spools import Spools
 from headrace.agents.state import AgentState
 from headrace.agents.tail.files import OpenFiles
 from headrace.agents.topics import Topics
@@ -37,12 +57,14 @@ class Hands:
         state: AgentState,
         topics: Topics,
         delivery: Delivery,
+        spools: Spools,
         metrics: Metrics,
         taps: Taps,
         monotonic_ms: Callable[[], int],
         beat: Callable[[], None],
     ) -> None:
         self._state, self._topics, self._delivery, self._metrics, self._taps = state, topics, delivery, metrics, taps
+        self._spools = spools
         self._monotonic_ms, self._beat = monotonic_ms, beat
         self._files = OpenFiles()
         self._pending: list[Advance | Save | Lost | Forget] = []
@@ -62,10 +84,7 @@ class Hands:
     def _do(self, effect: Effect) -> Any:
         match effect:
             case Read():
-                data = self._files.read(effect.handle, effect.offset, effect.length)
-                if data is None:
-                    self._metrics.error("cannot_read", "receiving")
-                return data
+                return self._read(effect)
             case Stat():
                 return self._files.stat(effect.handle)
             case Send():
@@ -74,33 +93,60 @@ class Hands:
                 self._delivery.send(effect.stream, effect.chunk, encoded)
                 self._metrics.received(effect.input, encoded.lines, len(effect.data), encoded.left_out)
                 return encoded.shipped
-            case Save():
-                self._wait(effect)
-                self.save()
-            case Advance() | Forget():
-                self._wait(effect)
-            case Lost():
-                self._wait(effect)
-                self._metrics.lost("destroyed", effect.size_bytes)
-                logger.error(
-                    "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
-                )
+            case ReadSpool():
+                return self._read_spool(effect)
+            case SendRecords():
+                return self._send_records(effect)
+            case Save() | Advance() | Forget() | Lost():
+                self._keep(effect)
             case Open():
-                opened = self._files.open(effect.path)
-                if isinstance(opened, NotOpened):
-                    self._metrics.error("cannot_open", "receiving")
-                return opened
+                return self._open(effect)
             case Close():
                 self._files.close(effect.handle)
             case Note():
                 logger.warning(effect.message, extra={"file": effect.path, "stream_id": effect.stream_id})
         return None
 
-    def _wait(self, effect: Advance | Save | Lost | Forget) -> None:
-        """To be made durable with the next transaction."""
+    def _open(self, effect: Open) -> Opened | NotOpened:
+        opened = self._files.open(effect.path)
+        if isinstance(opened, NotOpened):
+            self._metrics.error("cannot_open", "receiving")
+        return opened
+
+    def _read(self, effect: Read) -> bytes | None:
+        data = self._files.read(effect.handle, effect.offset, effect.length)
+        if data is None:
+            self._metrics.error("cannot_read", "receiving")
+        return data
+
+    def _keep(self, effect: Advance | Save | Lost | Forget) -> None:
+        """To be durable: at once where something is to be sent, else with the next transaction."""
         if not self._pending:
             self._waiting_since_ms = self._monotonic_ms()
         self._pending.append(effect)
+        if isinstance(effect, Save):
+            self.save()
+        elif isinstance(effect, Lost):
+            self._metrics.lost("destroyed", effect.size_bytes)
+            logger.error(
+                "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
+            )
+
+    def _send_records(self, effect: SendRecords) -> Shipped:
+        encoder = self._topics.encoder(effect.stream.topic)
+        encoded = encoder.encode_records(effect.stream, effect.chunk, effect.records)
+        self._taps.offer(effect.input, effect.stream.topic, encoded.values)
+        self._delivery.send(effect.stream, effect.chunk, encoded)
+        self._metrics.received(effect.input, encoded.lines, effect.records.size_bytes, encoded.left_out)
+        return encoded.shipped
+
+    def _read_spool(self, effect: ReadSpool) -> Records | Hole | None:
+        try:
+            return self._spools.read(effect)
+        except StorageError as error:
+            self._metrics.error("cannot_read", "receiving")
+            logger.error("the spool cannot be read", extra={"spool": effect.path, "error": str(error)})
+            return None
 
     def waiting_s(self) -> float:
         """For how long the oldest of what is to be durable has waited, s. Asked from another thread."""
@@ -127,5 +173,15 @@ class Hands:
                 if self.stop.wait(_DISK_RETRY_S):
                     raise
                 continue
+            self._release()
             self._pending.clear()
         self._save_due_ms = self._monotonic_ms() + SAVE_INTERVAL_MS
+
+    def _release(self) -> None:
+        """Positions are durable: what spools hold below them may go."""
+        for effect in self._pending:
+            if isinstance(effect, Advance | Lost) and effect.stream.is_spooled:
+                try:
+                    self._spools.release(effect.stream.path, effect.stream.position)
+                except StorageError as error:  # deleted at the next start
+                    logger.warning("a segment is not deleted", extra={"spool": effect.stream.path, "error": str(error)})

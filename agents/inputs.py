@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from headrace.agents.configuration import AgentConfig, TailInput
+from headrace.agents.configuration import AgentConfig, InputSection
 from headrace.agents.effects import Input
 from headrace.agents.metrics import Component
 from headrace.agents.tail.files import Globs
@@ -10,29 +10,30 @@ from headrace.agents.tail.files import Globs
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is read, where it goes, and how each input is called."""
+    """What is read, what is pushed and how all of it is shipped (by name), where it goes, and how metrics call each input."""
 
     globs: tuple[Globs, ...]
+    pushed: dict[str, InputSection]
+    how: dict[str, Input]
     topics: tuple[str, ...]
     components: dict[str, Component]
 
     @classmethod
     def of(cls, config: AgentConfig) -> "Inputs":
         """Those of a configuration."""
-        names = names_of(config)
+        named = dict(zip(names_of(config), config.inputs, strict=True))
+        how = {name: how_of(each, name) for name, each in named.items()}
         globs = tuple(
-            Globs(
-                tuple(each.tail), tuple(each.exclude), Input(each.topic, each.pipeline, each.service, each.max_line_bytes, name)
-            )
-            for name, each in zip(names, config.inputs, strict=True)
+            Globs(tuple(each.tail), tuple(each.exclude), how[name]) for name, each in named.items() if each.tail is not None
         )
-        components = {name: Component(name, each.kind) for name, each in zip(names, config.inputs, strict=True)}
-        return cls(globs, tuple(sorted({each.topic for each in config.inputs})), components)
+        pushed = {name: each for name, each in named.items() if each.is_pushed}
+        components = {name: Component(name, each.kind) for name, each in named.items()}
+        return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
 
 
-def _globs(keys: TailInput, name: str) -> Globs:
-    how = Input(keys.topic, keys.pipeline, keys.service, keys.max_line_bytes, name)
-    return Globs(tuple(keys.tail), tuple(keys.exclude), how)
+def how_of(keys: InputSection, name: str) -> Input:
+    """How an input's lines are shipped."""
+    return Input(keys.topic, keys.pipeline, keys.service, keys.max_line_bytes, name)
 
 
 def names_of(config: AgentConfig) -> list[str]:

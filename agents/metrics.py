@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from headrace import __version__
 from headrace.agents.operate.standing import Standing
-from headrace.agents.state import ChunkResult
+from headrace.agents.windows import ChunkResult
 
 _PREFIX: Final = "headrace_agent_"
 _INPUT: Final = ("component_id", "component_kind", "component_type")
@@ -48,15 +48,16 @@ _sent_events = _counter("component_sent_events", "Lines acknowledged by the brok
 _sent_bytes = _counter("component_sent_bytes", "Bytes of the lines acknowledged by the broker", (*_INPUT, "topic"))
 _discarded = _counter(
     "component_discarded_events",
-    "Lines that the configuration leaves out: filter, sample, rate_limit",
+    "Lines left out: intentional (filter, sample, rate_limit), or not (spool_full)",
     (*_INPUT, "intentional", "reason"),
 )
 _errors = _counter("component_errors", "What went wrong and is tried again, or was told", ("error_type", "stage"))
 _rejected = _counter("rejected_records", "Records refused for good, kept in rejected/", ("topic",))
 _lost = _counter("lost_bytes", "Bytes that were seen and can never be shipped", ("reason",))
-_buffer = _gauge("buffer_size_bytes", "What is on its way: bytes of memory that it takes", ("component_id",))
+_buffer = _gauge("buffer_size_bytes", "What is on its way (kafka: memory) or in a spool (disk)", ("component_id",))
 _buffer_max = _gauge("buffer_max_size_bytes", "What that may be at most", ("component_id",))
 _queue = _gauge("kafka_queue_messages", "Records that librdkafka holds and the broker has not acknowledged")
+_input_up = _gauge("input_up", "1 while a pushed input takes in, 0 while it has failed or come to its end", _INPUT)
 _behind = _gauge("behind_bytes", "Bytes known to be there and not acknowledged yet", _INPUT)
 _oldest = _gauge("oldest_unacknowledged_seconds", "For how long the oldest of them has waited, at most", _INPUT)
 _streams = _gauge("streams", "Files (or spools) that an input has", _INPUT)
@@ -66,7 +67,8 @@ _reloads = _counter("config_reloads", "Reloads of the configuration, by how they
 _config_valid = _gauge("config_valid", "1 while the configuration file, as last read, is what runs, else 0")
 _info = _gauge("info", "Always 1", ("version",))
 
-_lost.labels("destroyed")  # there from the start, so that an increase is seen
+_lost.labels("destroyed")
+_lost.labels("spool_full")  # both there from the start, so that an increase is seen
 _config_valid.set(1)
 _info.labels(__version__).set(1)
 
@@ -121,6 +123,20 @@ class Metrics:
     def lost(self, reason: str, size_bytes: int) -> None:
         """Bytes are lost."""
         _lost.labels(reason).inc(size_bytes)
+
+    def discarded(self, name: str, events: int, size_bytes: int) -> None:
+        """Lines of a pushed input are counted as dropped, because its spool was full. From the thread that takes in."""
+        _discarded.labels(*self._components[name].labels, "false", "spool_full").inc(events)
+        _lost.labels("spool_full").inc(size_bytes)
+
+    def input_up(self, name: str, *, up: bool) -> None:
+        """A pushed input takes in, or does not. From the thread that takes in."""
+        _input_up.labels(*self._components[name].labels).set(up)
+
+    def spool(self, name: str, *, size_bytes: int, most_bytes: int) -> None:
+        """What an input's spool takes on the disk, and may take."""
+        _buffer.labels(name).set(size_bytes)
+        _buffer_max.labels(name).set(most_bytes)
 
     def reloaded(self, outcome: str) -> None:
         """The configuration was read again."""

@@ -19,7 +19,7 @@ from headrace.agents.events.encoder import Encoded, Headers, Identity
 from headrace.agents.producer import PERMANENT
 from headrace.agents.rejected import RejectedRecord
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.state import ChunkResult
+from headrace.agents.windows import ChunkResult
 from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
 from headrace.schemas.envelope import HEAD
 from headrace.schemas.framing import HEADER_LENGTH

@@ -6,6 +6,8 @@ before the first record is sent: that is why a repeat after kill -9 is equal byt
 
 from dataclasses import dataclass
 
+SPOOLED = "spool:"  # begins the path of a spool's stream; a file's begins with a slash
+
 
 @dataclass(frozen=True, slots=True)
 class LineHead:
@@ -57,6 +59,11 @@ class StreamRow:
     @property
     def key(self) -> tuple[int, int]:
         return self.device, self.inode
+
+    @property
+    def is_spooled(self) -> bool:
+        """Whether it is the stream of a spool: `path` names that, `position` is a record's number (spool/reader.py)."""
+        return self.path.startswith(SPOOLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,20 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple, fields, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from headrace.agents.effects import Advance, Forget, Lost, Save
-from headrace.agents.events.encoder import Tally
 from headrace.agents.events.pipeline import pipeline_id
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.state_tables import VERSION, bring_up
-from headrace.audit import HASH_MODULUS, WINDOW_MS
-from headrace.errors import CorruptError, StorageError, UsageError, VersionError
+from headrace.agents.transaction import Transaction
+from headrace.agents.windows import ChunkResult, WindowRow, Windows
+from headrace.errors import CorruptError, UsageError, VersionError
 
 FILE_NAME = "agent.db"
-MOST_LOST_WINDOWS = 7 * 24 * 6
 
 _STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
 _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
@@ -37,8 +35,6 @@ _SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY co
 _SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)}, definition FROM chunks LEFT JOIN pipelines ON pipelines.id = pipeline"  # noqa: S608
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
 _FORGET_PIPELINES = "DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM chunks)"
-_END = "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"
-_SAID = "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?"
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -46,35 +42,6 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _PUT_STREAM, _PUT_CHUNK = _insert("streams", _STREAM_COLUMNS), _insert("chunks", _CHUNK_COLUMNS)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkResult:
-    """What became of a delivered chunk: what its windows gained, by window start (ms), and where its records are.
-
-    `next_offset` is the last acknowledged offset + 1, 0 where none was; `rejected` counts by window.
-    """
-
-    topic: str
-    partition: int
-    next_offset: int
-    windows: Mapping[int, Tally]
-    rejected: Mapping[int, int]
-    lines: int
-
-
-@dataclass(frozen=True, slots=True)
-class WindowRow:
-    """One window of `sent`, as it stands in the state."""
-
-    topic: str
-    window_start_ms: int
-    count: int = 0
-    bytes_total: int = 0
-    content_hash: int = 0
-    rejected: int = 0
-    acked: tuple[tuple[int, int], ...] = ()
-    dropped: tuple[tuple[str, int], ...] = ()
 
 
 class AgentState:
@@ -97,6 +64,7 @@ class AgentState:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-2048")
+            self._windows = Windows(self._db)
             self._create(directory)
             self.agent_id = self._own(machine_id, host, new_agent_id)
         except sqlite3.DatabaseError as error:
@@ -149,7 +117,8 @@ class AgentState:
                     case Advance():
                         self._advance(effect)
                     case Lost():
-                        self._lost(effect)
+                        self._windows.lost(effect)
+                        self._put_stream(effect.stream)
                     case Forget():
                         self._db.execute("DELETE FROM streams WHERE stream_id = ?", (effect.stream_id,))
                         self._db.execute("DELETE FROM chunks WHERE stream_id = ?", (effect.stream_id,))
@@ -170,77 +139,22 @@ class AgentState:
         self._db.executemany("DELETE FROM chunks WHERE stream_id = ? AND start = ?", keys)
         for result in effect.results:
             assert isinstance(result, ChunkResult)
-            self._count(result)
+            self._windows.count(result)
 
     # ---- what was sent
 
-    def _count(self, result: ChunkResult) -> None:
-        for start in sorted(result.windows.keys() | result.rejected.keys()):
-            gained = result.windows.get(start, Tally())
-            window = self._window(result.topic, start)
-            acked = dict(window.acked)
-            if gained.count:
-                acked[result.partition] = max(acked.get(result.partition, 0), result.next_offset)
-            self._put_window(
-                WindowRow(
-                    window.topic,
-                    start,
-                    window.count + gained.count,
-                    window.bytes_total + gained.bytes_total,
-                    (window.content_hash + gained.content_hash) % HASH_MODULUS,
-                    window.rejected + result.rejected.get(start, 0),
-                    tuple(sorted(acked.items())),
-                    window.dropped,
-                )
-            )
-        if result.next_offset:
-            self._db.execute(_END, (result.topic, result.partition, result.next_offset))
-
-    def _lost(self, effect: Lost) -> None:
-        """Count at least one event as dropped in every window that a lost line may belong to, the last week's at most."""
-        last = effect.to_ms // WINDOW_MS
-        for index in range(max(effect.from_ms // WINDOW_MS, last - MOST_LOST_WINDOWS), last + 1):
-            window = self._window(effect.stream.topic, index * WINDOW_MS)
-            dropped = dict(window.dropped)
-            dropped["destroyed"] = dropped.get("destroyed", 0) + 1
-            self._put_window(
-                WindowRow(
-                    window.topic, window.window_start_ms, window.count, window.bytes_total, window.content_hash,
-                    window.rejected, window.acked, tuple(sorted(dropped.items())),
-                )
-            )  # fmt: skip
-        self._put_stream(effect.stream)
-
-    def _window(self, topic: str, start_ms: int) -> WindowRow:
-        query = "SELECT count, bytes, hash, rejected, acked, dropped FROM windows WHERE topic = ? AND window_start_ms = ?"
-        row = self._db.execute(query, (topic, start_ms)).fetchone()
-        return WindowRow(topic, start_ms) if row is None else _window_row(topic, start_ms, row)
-
-    def _put_window(self, row: WindowRow) -> None:
-        values = (
-            row.topic, row.window_start_ms, row.count, row.bytes_total, f"{row.content_hash:016x}", row.rejected,
-            json.dumps(row.acked), json.dumps(row.dropped),
-        )  # fmt: skip
-        self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)", values)
-
     def unsaid_windows(self, most: int) -> list[WindowRow]:
         """Windows that changed since `_audit` last heard of them, at most so many."""
-        query = "SELECT topic, window_start_ms, count, bytes, hash, rejected, acked, dropped FROM windows WHERE unsaid LIMIT ?"
-        return [_window_row(row[0], row[1], row[2:]) for row in self._db.execute(query, (most,))]
+        return self._windows.unsaid(most)
 
     def said(self, windows: Iterable[WindowRow]) -> None:
         """These are acknowledged on `_audit`, with these values; one that has changed meanwhile stays unsaid."""
         with self._transaction():
-            for row in windows:
-                if self._window(row.topic, row.window_start_ms) == row:
-                    self._db.execute(_SAID, (row.topic, row.window_start_ms))
+            self._windows.said(windows)
 
     def ends(self) -> dict[str, dict[int, int]]:
         """Topic → partition → last acknowledged offset + 1."""
-        ends: dict[str, dict[int, int]] = {}
-        for topic, partition, next_offset in self._db.execute("SELECT topic, partition, next_offset FROM ends"):
-            ends.setdefault(topic, {})[partition] = next_offset
-        return ends
+        return self._windows.ends()
 
     # ---- schemas
 
@@ -258,37 +172,8 @@ class AgentState:
         self._db.close()
         os.close(self._lock)
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db)
-
-
-class _Transaction:
-    """BEGIN … COMMIT, or ROLLBACK; an error of the disk becomes a StorageError."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise StorageError(f"the agent's state: {error}") from error
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as failure:
-                self._roll_back()
-                raise StorageError(f"the agent's state: {failure}") from failure
-            return
-        self._roll_back()
-        if isinstance(error, sqlite3.OperationalError):
-            raise StorageError(f"the agent's state: {error}") from error
-
-    def _roll_back(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+    def _transaction(self) -> Transaction:
+        return Transaction(self._db)
 
 
 def read_streams(db: sqlite3.Connection) -> list[StreamRow]:
@@ -362,11 +247,3 @@ def _chunk(row: Sequence[Any]) -> ChunkRow:
 
 def _line(text: str | None) -> LineHead | None:
     return None if text is None else LineHead(*json.loads(text))
-
-
-def _window_row(topic: str, start_ms: int, row: Sequence[Any]) -> WindowRow:
-    count, size, content_hash, rejected, acked, dropped = row
-    return WindowRow(
-        topic, start_ms, count, size, int(content_hash, 16), rejected,
-        tuple((partition, end) for partition, end in json.loads(acked)), tuple((why, n) for why, n in json.loads(dropped)),
-    )  # fmt: skip

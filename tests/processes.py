@@ -51,7 +51,8 @@ class Part:
         self.config_file.write_text(yaml.safe_dump(config))
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, timeout_s: float = 30, wait: bool = True) -> "Part":
+    def start(self, *, timeout_s: float = 30, wait: bool = True, stdin: int | None = None) -> "Part":
+        """Start it, with a descriptor as its standard input or with ours."""
         self.run_file.unlink(missing_ok=True)
         command = [
             sys.executable,
@@ -65,7 +66,9 @@ class Part:
         ]
         environment = {**os.environ, "HEADRACE_PARENT": str(os.getpid())}
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen([*command, *self.arguments], stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(
+                [*command, *self.arguments], stdin=stdin, stdout=log, stderr=log, env=environment
+            )  # fmt: skip
         deadline = time.monotonic() + timeout_s
         while wait and not self.run_file.exists():
             assert self.process.poll() is None, f"{self.part} ended with {self.process.returncode}: {self.log_tail()}"

@@ -1,4 +1,4 @@
-"""A chunk of a file → its events as they go on the wire, and what the audit counts of them. Pure and deterministic.
+"""A chunk of a file or a spool → its events as they go on the wire, and what the audit counts of them. Pure and deterministic.
 
 The hot path of the agent: everything that is the same for all records of a chunk is encoded once, and the rest is put
 together with bytes, without an object or a dict per record where the parser finds no fields. What it writes is what any Avro
@@ -16,6 +16,7 @@ from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
 from headrace.agents.events.transforms.record import Record
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.varints import zigzag
 
@@ -89,6 +90,7 @@ def _map(fields: dict[str, str]) -> bytes:
 
 
 _ENCODINGS = {encoding: _string(encoding) for encoding in (UTF_8, ISO_8859_1)}
+_NOTHING_BESIDE = Beside(None, {})
 _FROM_LINE, _FROM_READ = _string("line"), _string("read")
 
 
@@ -108,23 +110,26 @@ class ChunkEncoder:
         """Encode one chunk; the same row, chunk and data give the same bytes for ever."""
         return _Encoding(self._agent_id, self._header, stream, chunk).run(data)
 
+    def encode_records(self, stream: StreamRow, chunk: ChunkRow, records: Records) -> Encoded:
+        """The same for a chunk of a spool. What the protocol said beside a line goes into the event, and is not parsed."""
+        return _Encoding(self._agent_id, self._header, stream, chunk).run_records(records)
+
 
 class _Encoding:
     """One chunk's encoding: what its records share, and what is collected."""
 
     __slots__ = (
         "_chunk", "_earliest_us", "_encoded", "_event_times", "_hash_start", "_identity", "_latest_us", "_origin", "_parse",
-        "_pipeline", "_read_time", "_read_time_us", "_record", "_since", "_start", "_steps",
+        "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow) -> None:
         read_time_us = chunk.read_time_ms * 1000
-        self._chunk = chunk
+        self._stream, self._chunk = stream, chunk
         self._encoded = Encoded([], Shipped(chunk.shipped_to))
         self._start = header
         self._read_time_us = read_time_us
-        self._read_time = zigzag(read_time_us)
-        self._identity = self._read_time + _string(agent_id) + _string(stream.stream_id)
+        self._identity = zigzag(read_time_us) + _string(agent_id) + _string(stream.stream_id)
         self._origin = _string(stream.host) + _string(stream.service) + _string(stream.source)
         self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
         self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
@@ -176,15 +181,20 @@ class _Encoding:
         record = self._record
         event_time_us, record.fields = self._parse(text, self._read_time_us)
         record.text, record.position = text, position
+        if self._passes(record):
+            self._add(line, message, encoding, event_time_us, _map(record.fields), position, 0)
+            self._since = position + len(line) + 1
+            self._encoded.lines += 1
+
+    def _passes(self, record: Record) -> bool:
+        """Take a line through the transforms; False, and counted, where one leaves it out."""
         for step in self._steps:
             reason = step(record)
             if reason is not None:
                 left_out = self._encoded.left_out
                 left_out[reason] = left_out.get(reason, 0) + 1
-                return
-        self._add(line, message, encoding, event_time_us, _map(record.fields), position, 0)
-        self._since = position + len(line) + 1
-        self._encoded.lines += 1
+                return False
+        return True
 
     def _long(self, line: bytes, position: int) -> None:
         """A line that may have to be sent in parts; then it is sent, whatever the steps say, and without fields."""
@@ -201,6 +211,52 @@ class _Encoding:
             position += len(part)
             self._since = position
         self._since += 1
+        self._encoded.lines += 1
+
+    def run_records(self, records: Records) -> Encoded:
+        host = self._stream.host
+        origin: Origin | None = None
+        rows = zip(records.lines, records.origins, records.beside, strict=True)
+        for position, (line, from_, beside) in enumerate(rows, self._chunk.start):
+            if from_ is not origin:
+                origin = from_
+                self._origin = _string(origin.host or host) + _string(origin.service) + _string(origin.source)
+            self._spooled(line, beside or _NOTHING_BESIDE, position)
+        self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
+        return self._encoded
+
+    def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
+        """One record of a spool; a long one's parts share its number, and what was said beside it."""
+        encoding = encoding_of(line)
+        text = line.decode(encoding)
+        message = line if encoding == UTF_8 else text.encode()
+        if len(message) > self._chunk.split_bytes:
+            self._spooled_parts(line, encoding, beside, position)
+            return
+        event_time_us, fields = self._parse(text, self._read_time_us)
+        if beside.event_time_us is not None:
+            event_time_us = beside.event_time_us
+        if beside.fields:
+            fields = {**beside.fields, **fields}
+        if self._steps:
+            record = self._record
+            record.text, record.position, record.fields = text, position, fields
+            if not self._passes(record):
+                return
+            fields = record.fields
+        self._add(line, message, encoding, event_time_us, _map(fields), position, 0)
+        self._since = position + 1
+        self._encoded.lines += 1
+
+    def _spooled_parts(self, line: bytes, encoding: str, beside: Beside, position: int) -> None:
+        event_time_us = beside.event_time_us
+        if event_time_us is None:
+            event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
+        fields = _map(beside.fields)
+        for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
+            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, fields, position, number)
+            self._since = position
+        self._since = position + 1
         self._encoded.lines += 1
 
     def _part_of_long_line(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
+from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, Stat
 from headrace.agents.events.encoder import ChunkEncoder
@@ -80,7 +81,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
     Raises:
         ConfigError: there is no such input.
     """
-    how = _input(fixture, config)
+    how, limits = _input(fixture, config), Limits()
     run = _Run(fixture.data)
     now = Now(1_000, int(fixture.read_time.timestamp() * 1000))
     tailer = Tailer(
@@ -92,7 +93,8 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
         ready=lambda _: True,
         once=True,
         max_open=16,
-        limits=Limits(),
+        limits=limits,
+        budget=Budget(limits),
         now=now,
     )
     run.carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),))))
@@ -103,7 +105,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
 
 
 def _input(fixture: Fixture, config: AgentConfig) -> Input:
-    inputs = {globs.input.name: globs.input for globs in Inputs.of(config).globs}
+    inputs = Inputs.of(config).how
     if fixture.input is None and len(inputs) == 1:
         return next(iter(inputs.values()))
     if fixture.input not in inputs:

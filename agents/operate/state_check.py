@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles, list_files
@@ -50,9 +51,10 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     """
     files = OpenFiles()
     hands = _Paper(files)
+    limits = Limits()
     ids = iter(range(_NO_STREAM))
     tailer = Tailer(
-        rows,
+        [row for row in rows if not row.is_spooled],
         chunks,
         host="",
         mint=lambda: f"new-{next(ids)}",
@@ -60,7 +62,8 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
         ready=lambda _: True,
         once=False,
         max_open=_NO_STREAM,
-        limits=Limits(),
+        limits=limits,
+        budget=Budget(limits),
         now=now,
     )
     known = {row.stream_id: row for row in rows}

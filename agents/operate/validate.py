@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.events.pipeline import compiled
-from headrace.agents.inputs import Inputs
+from headrace.agents.inputs import Inputs, names_of
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
 from headrace.agents.operate.validate_files import Matched, files_of
@@ -16,7 +16,8 @@ from headrace.errors import HeadraceError
 def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], list[Finding]]:
     """What the inputs match, and what is wrong or worth a look; `connect` also asks the broker and the registry."""
     own = OwnOutput(frozenset(), os.path.realpath(config.agent.state_dir))
-    globs = [(f"inputs.{index}", each) for index, each in enumerate(Inputs.of(config).globs)]
+    places = {name: f"inputs.{index}" for index, name in enumerate(names_of(config))}
+    globs = [(places[each.input.name], each) for each in Inputs.of(config).globs]
     matched, told = files_of(globs, own)
     told = [*_of_agent(config), *_of_pipelines(config), *_of_keys(config), *told]
     if connect:

@@ -6,39 +6,19 @@ delivered chunks.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now, Shipped
 from headrace.agents.events.lines import cut, encoding_of
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.rate import Bucket
+from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 
 # What a record costs in memory on its way beside its message: the envelope (about 250 B) and librdkafka's own (about 220 B).
 RECORD_COST_BYTES = 500
-_MAX_MARKS = 64
-
-
-@dataclass(slots=True)
-class InFlight:
-    """A chunk that was sent: the row as it will be once it and all before it are delivered."""
-
-    chunk: ChunkRow
-    cost_bytes: int
-    after: StreamRow
-    shipped_to: int = 0
-    result: Any = None
-    delivered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """A look that found everything up to `position` read: once that is acknowledged, the stream was complete then."""
-
-    at: Now
-    position: int
 
 
 class Stream:
@@ -47,15 +27,13 @@ class Stream:
     __slots__ = (
         "bucket",
         "changed_ms",
-        "complete",
-        "cost_bytes",
+        "completeness",
         "crc",
         "detached_ms",
-        "goal",
+        "flight",
         "guard",
         "handle",
         "head",
-        "in_flight",
         "input",
         "left",
         "limit",
@@ -63,7 +41,6 @@ class Stream:
         "line_end",
         "listed",
         "loss_settled",
-        "marks",
         "matched",
         "path",
         "read_to",
@@ -96,23 +73,25 @@ class Stream:
         self.line = row.line
         self.line_end = -1  # where the long line ends whose parts are being sent: behind its newline, or at the file's end
         self.replay: deque[ChunkRow] = deque()
-        self.in_flight: deque[InFlight] = deque()
+        self.flight = Flight()
         self.stat: FileStat | None = None
         self.listed = self.matched = True
         self.rotated = False
         self.left = False  # no input asks for its file any more
         self.limit: int | None = None
         self.changed_ms = self.detached_ms = now.monotonic_ms
-        self.cost_bytes = 0
         self.loss_settled = False
-        self.complete = complete
-        self.goal: tuple[Now, int] | None = None
-        self.marks: deque[_Mark] = deque()
+        self.completeness = Completeness(complete)
+
+    @property
+    def complete(self) -> Now | None:
+        """The last look of which all is acknowledged; None: of none yet."""
+        return self.completeness.at
 
     @property
     def idle(self) -> bool:
         """Whether nothing is on its way and nothing waits to be repeated."""
-        return not self.in_flight and not self.replay
+        return not self.flight and not self.replay
 
     @property
     def within_line(self) -> bool:
@@ -138,7 +117,7 @@ class Stream:
     def ended(self) -> bool:
         """In a finite run: whether all of the file, as far as this run goes, is read and acknowledged."""
         if self.handle is None:
-            return not self.in_flight
+            return not self.flight
         if self.stat is None or not self.idle:
             return False
         size = self.stat.size if self.limit is None else min(self.stat.size, self.limit)
@@ -153,7 +132,7 @@ class Stream:
         self.skip = 0
         self.line_end = -1
         self.stat = None
-        self.goal = None
+        self.completeness.forget_look()
 
     def release(self) -> int | None:
         """Let go of the file, and return the handle to close."""
@@ -194,8 +173,7 @@ class Stream:
         if self.line is None or self.tail_open:
             self.line_end = -1
         self.rewind()
-        self.cost_bytes += cost_bytes
-        self.in_flight.append(InFlight(chunk, cost_bytes, after))
+        self.flight.sent(chunk, cost_bytes, after)
 
     def allowance(self, now: Now) -> int:
         """How many lines the input's rate limit lets pass now; 0 where it has none."""
@@ -205,18 +183,13 @@ class Stream:
 
     def shipped(self, what: Shipped) -> None:
         """What became of the chunk that was sent last."""
-        self.shipped_to = self.in_flight[-1].shipped_to = what.shipped_to
+        self.shipped_to = what.shipped_to
+        self.flight.shipped(what.shipped_to)
         self.bucket.use(what.allowed)
 
     def delivered(self, start: int, result: Any) -> Advance | None:
         """A chunk is acknowledged as a whole: advance over the contiguous run of such chunks, if there is one."""
-        for entry in self.in_flight:
-            if entry.chunk.start == start:
-                entry.delivered, entry.result = True, result
-        done: list[InFlight] = []
-        while self.in_flight and self.in_flight[0].delivered:
-            done.append(self.in_flight.popleft())
-            self.cost_bytes -= done[-1].cost_bytes
+        done = self.flight.delivered(start, result)
         if not done:
             return None
         after = done[-1].after
@@ -236,25 +209,17 @@ class Stream:
 
     def looked(self, at: Now, size: int) -> None:
         """A look begun at `at` found `size` bytes: remember it until all of them are read."""
-        if self.goal is None:
-            self.goal = (at, size)
+        self.completeness.looked(at, size)
         if size > self.row.size_seen:
             self.row = replace(self.row, size_seen=size)
 
     def reached(self, position: int) -> None:
         """All up to `position` is read, or a partial line: the look that waits for it is complete once that is acknowledged."""
-        if self.goal is None or position < self.goal[1]:
-            return
-        mark = _Mark(self.goal[0], self.read_to)
-        self.goal = None
-        if len(self.marks) >= _MAX_MARKS:
-            self.marks.pop()
-        self.marks.append(mark)
+        self.completeness.reached(position, self.read_to)
         self._settle_marks()
 
     def _settle_marks(self) -> None:
-        while self.marks and self.marks[0].position <= self.row.position and not self.replay:
-            self.complete = self.marks.popleft().at
+        if not self.replay and self.completeness.settle(self.row.position) and self.complete is not None:
             self.row = replace(self.row, complete_ms=self.complete.wall_ms)
 
 

@@ -64,6 +64,7 @@ class Tailer:
         ready: whether a topic can be sent to; the files of one that cannot yet wait, and nothing is claimed meanwhile.
         once: a finite run: unterminated tails are lines, nothing is waited for.
         max_open: how many files are held open at most, but for those that can no longer be found by a name.
+        budget: shared with everything else that is read.
         now: the moment of the start.
     """
 
@@ -79,6 +80,7 @@ class Tailer:
         once: bool,
         max_open: int,
         limits: Limits,
+        budget: Budget,
         now: Now,
     ) -> None:
         self._host, self._mint, self._place, self._ready = host, mint, place, ready
@@ -95,7 +97,7 @@ class Tailer:
         self._known_names: set[tuple[str, str]] = set()
         self._started_ms = now.wall_ms
         self._turn = 0
-        self._budget = Budget(limits)
+        self._budget = budget
         self._listed: Now | None = None  # the last listing of which every file was taken in
         self._claim: Now | None = None
         for row in rows:
@@ -365,13 +367,13 @@ class Tailer:
     def _settle(self, stream: Stream, now: Now) -> Steps[None]:
         """A detached stream: say what is lost once no copy has turned up, and forget it in the end."""
         waited = self._once or now.monotonic_ms - stream.detached_ms >= LOSS_AFTER_MS
-        if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.in_flight:
+        if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.flight:
             yield Lost(stream.row, stream.destroyed_bytes, stream.row.complete_ms, now.wall_ms)
             stream.row = replace(stream.row, size_seen=0)
         stream.loss_settled = stream.loss_settled or waited
-        if not stream.saved and stream.loss_settled and not stream.in_flight:
+        if not stream.saved and stream.loss_settled and not stream.flight:
             del self._streams[stream.row.stream_id]
-        elif stream.loss_settled and now.wall_ms - stream.row.complete_ms >= FORGET_AFTER_MS and not stream.in_flight:
+        elif stream.loss_settled and now.wall_ms - stream.row.complete_ms >= FORGET_AFTER_MS and not stream.flight:
             del self._streams[stream.row.stream_id]
             yield Forget(stream.row.stream_id)
 
@@ -409,7 +411,7 @@ class Tailer:
             if not self._due(stream, now):
                 continue
             limits = self._budget.limits_for(stream.row)
-            if limits is None or stream.cost_bytes >= limits.stream_cost_bytes:
+            if limits is None or stream.flight.cost_bytes >= limits.stream_cost_bytes:
                 turned_away = index if turned_away is None else turned_away
                 continue
             outcome = yield from read_on(stream, now, limits, once=self._once)
@@ -458,9 +460,9 @@ class Tailer:
     def delivered(self, stream_id: str, start: int, result: Any) -> Steps[None]:
         """All records of a chunk are acknowledged, or durable among the rejected; `result` is handed on to Advance."""
         stream = self._streams[stream_id]
-        before = stream.cost_bytes
+        before = stream.flight.cost_bytes
         advance = stream.delivered(start, result)
-        self._budget.take(stream.row, stream.cost_bytes - before)
+        self._budget.take(stream.row, stream.flight.cost_bytes - before)
         if advance is not None:
             yield advance
 
@@ -474,7 +476,7 @@ class Tailer:
                 return self._claim
             if stream.left:
                 continue
-            if stream.row.detached and not stream.in_flight and (stream.loss_settled or not stream.destroyed_bytes):
+            if stream.row.detached and not stream.flight and (stream.loss_settled or not stream.destroyed_bytes):
                 continue
             if stream.complete is None or stream.complete.monotonic_ms < latest.monotonic_ms:
                 latest = stream.complete
@@ -486,11 +488,6 @@ class Tailer:
     def known_paths(self) -> set[tuple[str, str]]:
         """(topic, path) of all streams: what lies beside them under a rotated name may be theirs."""
         return {(stream.row.topic, stream.row.path) for stream in self._streams.values()}
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether nothing is on its way."""
-        return not self._budget.used_bytes
 
     @property
     def ended(self) -> bool:
@@ -508,8 +505,3 @@ class Tailer:
     def streams(self) -> Iterable[Stream]:
         """All of them, to be looked at."""
         return self._streams.values()
-
-    @property
-    def on_their_way_bytes(self) -> int:
-        """Memory that what was sent and not acknowledged takes."""
-        return self._budget.used_bytes

@@ -13,8 +13,10 @@ from unittest import mock
 
 import pytest
 
+from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Close, Forget, Input, Lost, Now, Read, Save, Send
 from headrace.agents.events.pipeline import definition
+from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import StreamRow
 from headrace.agents.tail import reading, stream, tailer
 from headrace.agents.tail.reading import Limits
@@ -179,6 +181,7 @@ class Simulation:
             once=self.finite,
             max_open=rng.choice((1, 3, 100)),
             limits=self.limits,
+            budget=Budget(self.limits),
             now=self.now(),
         )
 
@@ -369,13 +372,13 @@ def test_every_readable_line_is_delivered_once_by_identity() -> None:
         (reading, "_planned", "shipped_to=stream.shipped_to", "shipped_to=stream.read_to"),
         (Stream, "delivered", "shipped_to=done[-1].shipped_to", "shipped_to=after.position"),
         (reading, "_repeat", "Planned(chunk, data", "Planned(replace(chunk, pipeline=stream.input.pipeline), data"),
-        (Stream, "delivered", "while self.in_flight and self.in_flight[0].delivered:", "while self.in_flight:"),
+        (Flight, "delivered", "while self.chunks and self.chunks[0].delivered:", "while self.chunks:"),
         (reading, "_next_chunk", "if stream.within_line:", "if False:"),
-        (Stream, "_settle_marks", "self.marks[0].position <= self.row.position and", ""),
+        (Completeness, "settle", "while self._marks and self._marks[0].position <= position:", "while self._marks:"),
         (Tailer, "look", "if taken == present:", "if True:"),
         (Tailer, "_absent", "and stream.idle and stream.ended", ""),
         (Tailer, "_meet", "rotated_out = not seen.matched and", "rotated_out = False and"),
-        (Tailer, "complete_at", "and not stream.in_flight and (stream.loss_settled or not stream.destroyed_bytes)", ""),
+        (Tailer, "complete_at", "and not stream.flight and (stream.loss_settled or not stream.destroyed_bytes)", ""),
     ],
 )
 def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:

@@ -10,7 +10,8 @@ from headrace.agents.effects import Advance, Forget, Lost, Save
 from headrace.agents.events.encoder import Tally
 from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
-from headrace.agents.state import FILE_NAME, AgentState, ChunkResult, WindowRow, streams_of
+from headrace.agents.state import FILE_NAME, AgentState, streams_of
+from headrace.agents.windows import ChunkResult, WindowRow
 from headrace.errors import CorruptError, UsageError, VersionError
 
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)

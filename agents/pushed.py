@@ -1,0 +1,123 @@
+"""All that is pushed to one agent: the thread that takes in, the spools, and the core that reads them."""
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.agents.budget import Budget
+from headrace.agents.configuration import InputSection
+from headrace.agents.effects import Effect, Now
+from headrace.agents.inputs import how_of
+from headrace.agents.metrics import Metrics
+from headrace.agents.operate.standing import Standing
+from headrace.agents.sources.made import source_of
+from headrace.agents.sources.thread import IntakeThread, PushedInput
+from headrace.agents.spool.reader import SpoolReader
+from headrace.agents.spool.spools import Spools, Wanted
+from headrace.agents.state import FILE_NAME, AgentState
+from headrace.agents.tail.reading import Limits
+from headrace.agents.windows import CountedDrops
+from headrace.clock import Clock
+
+
+class Pushed:
+    """Used by the agent's one thread.
+
+    Args:
+        inputs: those that are pushed, by their names.
+        state: open, and ours. state_dir: where it lies.
+        once: a finite run: only what ends by itself is taken in.
+    Raises:
+        StorageError, CorruptError, VersionError: a spool cannot be used.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, InputSection],
+        state: AgentState,
+        state_dir: Path,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        once: bool,
+    ) -> None:
+        self._rows = [row for row in state.streams() if row.is_spooled]
+        ids = {row.stream_id for row in self._rows}
+        self._chunks = [chunk for chunk in state.chunks() if chunk.stream_id in ids]
+        wanted = {name: Wanted(name, how_of(each, name), each.spool.max_bytes) for name, each in inputs.items()}
+        self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
+        self._inputs, self._metrics = inputs, metrics
+        self._drops = CountedDrops(state_dir / FILE_NAME)
+        running = [
+            PushedInput(name, make, self.spools.by_input[name], each.service or name, each.spool.when_full)
+            for name, each in inputs.items()
+            if (make := source_of(name, each, clock, once=once)) is not None
+        ]
+        self._intake = IntakeThread(running, self._drops, metrics)
+        self._reader: SpoolReader | None = None
+
+    def _position(self, path: str) -> int:
+        return max((row.position for row in self._rows if row.path == path), default=0)
+
+    def _least_end(self, path: str) -> int:
+        """Numbers of a spool below it were given: the state knows them."""
+        rows = {row.stream_id: row for row in self._rows if row.path == path}
+        ends = [row.size_seen for row in rows.values()]
+        return max(ends + [chunk.end for chunk in self._chunks if chunk.stream_id in rows], default=0)
+
+    def read_by(
+        self,
+        *,
+        host: str,
+        mint: Callable[[], str],
+        place: Callable[[str, str], int],
+        ready: Callable[[str], bool],
+        limits: Limits,
+        budget: Budget,
+    ) -> SpoolReader:
+        """The core, made once the agent knows its topics."""
+        self._reader = SpoolReader(
+            self._rows, self._chunks, host=host, mint=mint, place=place, ready=ready, limits=limits, budget=budget
+        )
+        return self._reader
+
+    def start(self) -> Mapping[str, int]:
+        """Take in from now on; the ports that are listened on.
+
+        Raises:
+            UsageError: an input cannot begin.
+        """
+        return self._intake.start()
+
+    def look(self, now: Now) -> Generator[Effect, Any, None]:
+        """How far each spool reaches now."""
+        assert self._reader is not None
+        return self._reader.look(now, self.spools.seen())
+
+    @property
+    def ended(self) -> bool:
+        """In a finite run: whether every input has come to its end, and all of it is acknowledged."""
+        assert self._reader is not None
+        return self._intake.ended and self._reader.has_read(self.spools.seen())
+
+    def standings(self, now: Now, started: Now) -> dict[str, Standing]:
+        """How the pushed inputs stand, by name; what their spools take is told to the metrics."""
+        assert self._reader is not None
+        found = {}
+        for name, spool in self.spools.by_input.items():
+            size_bytes = spool.log.size_bytes
+            self._metrics.spool(name, size_bytes=size_bytes, most_bytes=self._inputs[name].spool.max_bytes)
+            behind = spool.log.end > self._reader.position_in(spool.path)
+            since = self._reader.complete_in(spool.path) or started
+            oldest_ms = now.monotonic_ms - since.monotonic_ms if behind else 0
+            found[name] = Standing(1, 0, size_bytes if behind else 0, oldest_ms)
+        return found
+
+    def stop(self, grace_s: float) -> None:
+        """Take in no more; what was taken in is made durable."""
+        self._intake.stop(grace_s)
+
+    def close(self) -> None:
+        """Let go of files, after the last save."""
+        self.spools.close()
+        self._drops.close()

@@ -1,0 +1,26 @@
+"""Which source a pushed input's configuration asks for. Each is imported where it is wanted only: an agent stays small."""
+
+import logging
+from collections.abc import Callable
+
+from headrace.agents.configuration import InputSection
+from headrace.agents.sources.intake import Source
+from headrace.agents.sources.keys import StdinKeys
+from headrace.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+
+def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> Callable[[], Source] | None:
+    """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
+    if section.stdin is not None:
+        return _stdin(section.stdin, clock)
+    if once:
+        logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
+    return None
+
+
+def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
+    from headrace.agents.sources.stdin import StdinSource
+
+    return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)

@@ -1,0 +1,74 @@
+"""The stdin input: lines of the agent's standard input, until its end.
+
+Whoever writes into the pipe waits while the spool takes nothing. What was read when the agent is asked to stop is kept, a line
+without its newline too: the pipe cannot be asked for it again.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import Mapping, Sequence
+
+from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.lines import LineCutter
+from headrace.clock import Clock
+from headrace.errors import UsageError
+
+_READ_BYTES = 256 * 1024
+_SOURCE = "stdin:"
+
+
+class StdinSource:
+    """One pipe, terminal, socket or file that somebody else opened.
+
+    Args:
+        descriptor: 0, but for tests.
+        max_line_bytes: a longer line is taken in as several.
+    """
+
+    def __init__(self, descriptor: int, *, max_line_bytes: int, clock: Clock) -> None:
+        self._descriptor, self._clock = descriptor, clock
+        self._cutter = LineCutter(max_line_bytes)
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """None."""
+        return {}
+
+    async def run(self, intake: Intake) -> None:
+        """Take in until the pipe's end.
+
+        Raises:
+            UsageError: there is no standard input.
+        """
+        try:
+            is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        except OSError as error:
+            raise UsageError("stdin: it is closed; give the agent a pipe, or remove the input") from error
+        intake.began()
+        try:
+            while data := await self._read(is_file=is_file):
+                await self._put(intake, self._cutter.feed(data))
+        finally:
+            await self._put(intake, self._cutter.close())
+
+    async def _put(self, intake: Intake, lines: Sequence[bytes]) -> None:
+        now_ms = self._clock.wall_ms()
+        await intake.put([Pushed(line, now_ms, _SOURCE) for line in lines])
+
+    async def _read(self, *, is_file: bool) -> bytes:
+        """What is there, once something is; nothing at the end. A file is always there, and cannot be waited for."""
+        if not is_file:
+            await _readable(self._descriptor)
+        return os.read(self._descriptor, _READ_BYTES)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait without reading, so that nothing is lost when the wait is cancelled."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -1,0 +1,152 @@
+"""All spools of one agent: a folder each, below `<state_dir>/spool`, named `<input>@<topic>`. Shell.
+
+A spool remembers how its lines are shipped (`spool.json`), as its input said when it last was configured: one whose input is
+gone from the configuration, or has another topic now, is read to its end. Once that is acknowledged it is deleted at the
+next start.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.agents.effects import Input, ReadSpool
+from headrace.agents.rows import SPOOLED
+from headrace.agents.spool.files import FolderFiles
+from headrace.agents.spool.frames import Records
+from headrace.agents.spool.identity import Identity, identity_of
+from headrace.agents.spool.log import Hole, SpoolLog
+from headrace.agents.spool.reader import SpoolSeen
+from headrace.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+_MOST_SEGMENT_BYTES, _LEAST_SEGMENT_BYTES, _SEGMENTS = 8 * 1024 * 1024, 64 * 1024, 16
+DEFAULT_MAX_BYTES = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A spool that an input asks for: its name, how its lines are shipped, and how much it may hold."""
+
+    name: str
+    input: Input
+    max_bytes: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}@{self.input.topic}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """One open spool."""
+
+    path: str
+    identity: Identity
+    log: SpoolLog
+    files: FolderFiles
+
+    @property
+    def input(self) -> Input:
+        """How its lines are shipped."""
+        return self.identity.input
+
+    def seen(self) -> SpoolSeen:
+        """As it is now."""
+        return SpoolSeen(self.path, self.identity.spool_id, self.input, self.log.first, self.log.end)
+
+
+class Spools:
+    """Every spool of a state directory, open.
+
+    Args:
+        folder: below which they lie; made when the first is wanted.
+        wanted: those that the configuration names.
+        position: up to where a spool is acknowledged, durably; least_end: which of its numbers were given (both by its path).
+    Raises:
+        StorageError: the disk refuses. CorruptError, VersionError: a spool is not ours to read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        wanted: Mapping[str, Wanted],
+        *,
+        position: Callable[[str], int],
+        least_end: Callable[[str], int],
+    ) -> None:
+        self._folder = folder
+        self._open: dict[str, Spool] = {}
+        self.by_input: dict[str, Spool] = {}
+        by_folder = {each.folder: (key, each) for key, each in wanted.items()}
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
+        for name in sorted({*found, *by_folder}):
+            key, want = by_folder.get(name, (None, None))
+            spool = self._open_one(name, want, position, least_end)
+            if spool is not None:
+                self._open[spool.path] = spool
+                if key is not None:
+                    self.by_input[key] = spool
+
+    def _open_one(
+        self, name: str, want: Wanted | None, position: Callable[[str], int], least_end: Callable[[str], int]
+    ) -> Spool | None:
+        place, path = self._folder / name, SPOOLED + name
+        max_bytes = DEFAULT_MAX_BYTES if want is None else want.max_bytes
+        segment_bytes = min(_MOST_SEGMENT_BYTES, max(_LEAST_SEGMENT_BYTES, max_bytes // _SEGMENTS))
+        try:
+            identity = identity_of(place, None if want is None else want.input)
+            if identity is None:
+                return None  # begun by a start that ended before anything could be in it
+            files = FolderFiles(place)
+            log = SpoolLog(
+                files, identity.mark, segment_bytes=segment_bytes, max_bytes=max_bytes, least_end=least_end(path)
+            )  # fmt: skip
+            log.release(position(path))
+        except OSError as error:
+            raise StorageError(f"{place}: {error.strerror}; make room, or name another agent.state_dir") from error
+        except StorageError as error:
+            raise type(error)(f"{place}: {error}") from error
+        if log.cut_bytes:
+            logger.warning("the spool ended within a write; that was cut off", extra={"spool": path, "bytes": log.cut_bytes})
+        if want is None and position(path) >= log.end:
+            files.close()
+            shutil.rmtree(place, ignore_errors=True)
+            return None
+        return Spool(path, identity, log, files)
+
+    @property
+    def topics(self) -> set[str]:
+        """Where their lines go."""
+        return {spool.input.topic for spool in self._open.values()}
+
+    def seen(self) -> list[SpoolSeen]:
+        """Every spool as it is now."""
+        return [spool.seen() for spool in self._open.values()]
+
+    def read(self, effect: ReadSpool) -> Records | Hole | None:
+        """Answer the core.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        return self._open[effect.path].log.read(
+            effect.start, most_lines=effect.most_lines, most_bytes=effect.most_bytes, most_ms=effect.most_ms
+        )
+
+    def release(self, path: str, position: int) -> None:
+        """All of a spool below `position` is acknowledged, and that is durable.
+
+        Raises:
+            StorageError: a segment cannot be deleted.
+        """
+        if path in self._open:
+            self._open[path].log.release(position)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for spool in self._open.values():
+            spool.files.close()

@@ -1,0 +1,103 @@
+"""What is pushed to an agent: durable in its spool first, then in the log, once by identity, whatever ends the agent."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.agents.spool.frames import SUFFIX
+from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.processes import Part
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
+    with servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+@pytest.fixture
+def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    with rig(tmp_path, running) as ours:
+        yield ours
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+
+
+def spooled_bytes(parts: Rig) -> int:
+    """What the segments of the agent's spools take."""
+    return sum(file.stat().st_size for file in (parts.directory / "agent" / "spool").glob(f"*/*{SUFFIX}"))
+
+
+def piped(parts: Rig, data: bytes) -> int:
+    """A descriptor that gives these bytes and then the end."""
+    file = parts.directory / "piped"
+    file.write_bytes(data)
+    return os.open(file, os.O_RDONLY)
+
+
+def test_once_ships_what_is_piped_to_its_end_and_an_unterminated_line_is_a_line(parts: Rig) -> None:
+    lines = [b"plain", b"", b"crlf\r", b"nul\0nul", b"\xff not utf-8", b'{"a": "1"}', b"long " * 20_000, b"no newline"]
+    agent = parts.agent("--once", inputs=[{"stdin": {}, "topic": TOPIC, "service": "piper"}])
+    reading, writing = os.pipe()
+    agent.start(wait=False, stdin=reading)
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(b"\n".join(lines))
+    assert agent.wait() == 0, agent.log_tail()
+    assert parts.lines() == sorted(lines)
+    events = parts.distinct()
+    assert [event["position"] for event in events] == list(range(len(lines)))
+    assert {(event["source"], event["service"]) for event in events} == {("stdin:", "piper")}
+    assert events[5]["fields"] == {"a": "1"}
+    parts.check_audit()
+
+
+def test_a_long_line_is_several_parts_of_one_number(parts: Rig) -> None:
+    line = "é".encode() * 500
+    descriptor = piped(parts, line + b"\nshort\n")
+    agent = parts.agent("--once", inputs=[{"stdin": {}, "topic": TOPIC, "max_line_bytes": 300}])
+    agent.start(wait=False, stdin=descriptor)
+    os.close(descriptor)
+    assert agent.wait() == 0, agent.log_tail()
+    events = parts.distinct()
+    assert [(event["position"], event["part"]) for event in events] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    assert b"".join(event["message"].encode() for event in events[:4]) == line
+    parts.check_audit()
+
+
+def test_kill_9_loses_nothing_that_is_in_the_spool_and_repeats_it_equal(tmp_path: Path) -> None:
+    """Faults 1 and 3: the broker is away while lines are pushed; the agent is killed meanwhile, and while it ships them."""
+    with servers(tmp_path) as started, rig(tmp_path, started) as parts:
+        parts.broker.kill()
+        agent = parts.agent(inputs=[{"stdin": {}, "topic": TOPIC}])
+        reading, writing = os.pipe()
+        count = 0
+        for _ in range(3):
+            agent.start(stdin=reading)
+            before = spooled_bytes(parts)
+            lines = b"".join(b"line %d\n" % number for number in range(count, count + 2000))
+            os.write(writing, lines)
+            count += 2000
+            until(lambda: spooled_bytes(parts) >= before + len(lines))  # noqa: B023
+            agent.kill()
+        parts.broker.start()
+        for _ in range(2):
+            agent.start(stdin=reading)
+            time.sleep(0.3)
+            agent.kill()
+        agent.start(stdin=reading)
+        os.close(writing)
+        os.close(reading)
+        until(lambda: parts.count() >= count)
+        until(lambda: {b"line %d" % number for number in range(count)} == set(parts.lines()))
+        assert [event["message"] for event in parts.distinct()] == [f"line {number}" for number in range(count)]
+        assert agent.stop() == 0
+        parts.check_audit()
