@@ -55,7 +55,6 @@ class InputSection(PipelineKeys):
         description="where their lines go; `_` at its start is for internal topics",
     )
     service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
-    max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
     name: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="what metrics, tap and top call it; by default its kind and topic"
     )
@@ -77,6 +76,8 @@ class InputSection(PipelineKeys):
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
         if self.exclude and self.tail is None:
             raise ValueError("exclude is for inputs with tail; remove it")
+        if self.multiline is not None and self.tail is None:
+            raise ValueError("multiline is for inputs with tail; what is pushed is events already")
         if self.tail is not None and "spool" in self.model_fields_set:
             raise ValueError("spool is for what is pushed; files are their own buffer; remove it")
         return self

@@ -8,6 +8,7 @@ from headrace.agents.events.formats import format_of
 from headrace.agents.events.patterns import pattern
 from headrace.agents.events.pipeline import definition
 from headrace.agents.events.zones import local_time
+from headrace.agents.multiline_keys import MultilineKeys
 from headrace.config import Section
 
 
@@ -163,6 +164,9 @@ class PipelineKeys(Section):
     )
     transforms: list[TransformKeys] = Field([], description="what is changed or left out, step by step, in this order")
 
+    max_line_bytes: int = Field(512 * 1024, ge=16, le=800_000, description="a longer line is shipped as several parts")
+    multiline: MultilineKeys | None = Field(None, description="which lines are one event; by default each is")
+
     @field_validator("parse", mode="before")
     @classmethod
     def _by_name(cls, parse: Any) -> Any:
@@ -178,4 +182,8 @@ class PipelineKeys(Section):
     @property
     def pipeline(self) -> str:
         """The definition (events/pipeline.py)."""
-        return definition(parse=self.parse.rule(), transforms=[each.step() for each in self.transforms])
+        return definition(
+            parse=self.parse.rule(),
+            transforms=[each.step() for each in self.transforms],
+            multiline=self.multiline.step(self.max_line_bytes) if self.multiline is not None else None,
+        )

@@ -156,6 +156,8 @@ class _Encoding:
             texts = text.decode().split("\n")
         except UnicodeDecodeError:
             texts = None
+        if self._pipeline.multiline is not None:
+            lines, texts = self._pipeline.multiline.grouped(lines, texts)
         limit = chunk.split_bytes // 2 if texts is None else chunk.split_bytes
         position = chunk.start
         take = self._through_steps if self._steps else self._line

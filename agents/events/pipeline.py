@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from headrace.agents.events import timestamps
+from headrace.agents.events.multiline import Rule, rule_of
 from headrace.agents.events.parsers.parser import Parser
 from headrace.agents.events.parsers.table import parser_of
 from headrace.agents.events.rate import RateLimit
@@ -48,6 +49,7 @@ class Pipeline:
     times: Times
     steps: tuple[Step, ...] = ()
     rate_limit: RateLimit | None = None
+    multiline: Rule | None = None
 
     def time_of(self, text: str, read_time_us: int) -> int | None:
         """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
@@ -77,4 +79,5 @@ def compiled(text: str) -> Pipeline:
         times_of(steps["parse"].get("time")),
         compiled_steps(transforms),
         limits[0] if limits else None,
+        rule_of(steps.get("multiline")),
     )

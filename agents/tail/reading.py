@@ -7,12 +7,17 @@ A chunk ends with a newline. Bytes behind the last newline wait: they are looked
 their newline comes. They are a line without it when nobody will finish it: the stream ends here (one-shot), or its file was
 rotated away and is quiet. If the writer goes on after all, a newline alone is skipped, and what comes before one is a later
 part of the same line: as many lines begin in the records as in the file.
+
+Where a rule makes one event of several lines (events/multiline.py), a chunk ends with an event: its last one waits, unsent, for
+a line that begins another, until the file has been quiet for the rule's time-out, or this is a finite run. Also a line that is
+too long to be read as a whole ends it. So what was forced is where a chunk ends, which is in its row.
 """
 
 from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Now, Read, Stat, Steps
 from headrace.agents.events.lines import UTF_8, EncodingScan, part_length
+from headrace.agents.events.multiline import Rule
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
@@ -90,6 +95,9 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
     before, stream.stat = stream.stat, stat
     if before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns):
         stream.changed_ms = now.monotonic_ms
+    elif stream.held and not _is_quiet(stream, now):
+        stream.looked(now, stat.size)
+        return None
     elif size == stream.scan_to and stream.line_end < 0:
         stream.looked(now, stat.size)
         stream.reached(size)
@@ -118,7 +126,7 @@ def _repeat(stream: Stream) -> Steps[Outcome]:
 
 
 def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int, *, whole_bytes: int = 0) -> Steps[Outcome]:
-    """Whole lines from what is unread; `whole_bytes` is given where a line of that length is known to come next."""
+    """Whole lines from what is unread; `whole_bytes` is given where so many are known to be needed."""
     if stream.line is not None and (stream.line_end >= 0 or not stream.tail_open):
         return (yield from _next_part(stream, now, size))
     assert stream.handle is not None
@@ -142,13 +150,48 @@ def _next_chunk(stream: Stream, now: Now, limits: Limits, size: int, *, whole_by
     end = stream.scan_to + newline + 1
     if stream.within_line:
         return (yield from _begin_parts(stream, now, end, size, terminated=True))
+    if not scanning and stream.rule is not None:
+        return (yield from _next_events(stream, now, limits, size, fresh, grown=whole_bytes > limits.chunk_bytes))
     if not scanning:
         return _plan(stream, now, fresh[stream.skip : newline + 1], limits.chunk_lines)
     if end - stream.read_to <= max(limits.chunk_bytes, stream.input.split_bytes + 1):  # short enough to be read as a whole
-        whole_bytes = end - stream.read_to
+        whole_bytes = end - stream.read_to if stream.rule is None else _longest_event_bytes(stream, stream.rule, limits)
         stream.rewind()
         return (yield from _next_chunk(stream, now, limits, size, whole_bytes=whole_bytes))
     return (yield from _begin_parts(stream, now, end, size, terminated=True))
+
+
+def _next_events(stream: Stream, now: Now, limits: Limits, size: int, fresh: bytes, *, grown: bool) -> Steps[Outcome]:
+    """Whole events from what is unread; `grown` says that `fresh` holds the longest event, and a line, if they are there."""
+    assert stream.rule is not None
+    assert stream.input is not None
+    lines = fresh[stream.skip : fresh.rfind(b"\n") + 1]
+    start = stream.read_to + stream.skip
+    whole = stream.rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)
+    if whole:
+        return _planned(stream, now, start, lines[:whole], None, more=False)
+    if stream.read_to + len(fresh) < size:
+        if grown:
+            return _planned(stream, now, start, lines, None, more=False)
+        longest = _longest_event_bytes(stream, stream.rule, limits)
+        return (yield from _next_chunk(stream, now, limits, size, whole_bytes=longest))
+    if stream.limit is not None:
+        return _planned(stream, now, start, fresh[stream.skip :], None, more=False)
+    if _is_quiet(stream, now):
+        return _planned(stream, now, start, lines, None, more=False)
+    stream.held = True
+    return None
+
+
+def _longest_event_bytes(stream: Stream, rule: Rule, limits: Limits) -> int:
+    """How many bytes hold the longest event and the longest line that is read as a whole; more than a chunk."""
+    assert stream.input is not None
+    return limits.chunk_bytes + rule.max_bytes + stream.input.split_bytes + 2
+
+
+def _is_quiet(stream: Stream, now: Now) -> bool:
+    """Whether a file has not changed for as long as its last event waits."""
+    return stream.rule is None or now.monotonic_ms - stream.changed_ms >= stream.rule.timeout_ms
 
 
 def _plan(stream: Stream, now: Now, data: bytes, most_lines: int) -> Planned:

@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now, Shipped
 from headrace.agents.events.lines import cut, encoding_of
+from headrace.agents.events.multiline import Rule
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.rate import Bucket
 from headrace.agents.flight import Completeness, Flight
@@ -34,6 +35,7 @@ class Stream:
         "guard",
         "handle",
         "head",
+        "held",
         "input",
         "left",
         "limit",
@@ -68,6 +70,7 @@ class Stream:
         self.crc = row.crc
         self.guard = self.scan_guard = b""
         self.head = b""
+        self.held = False  # the last event of the file waits for a line that ends it (its rule says so); nothing else is unread
         self.tail_open = row.tail_open
         self.skip = 0
         self.line = row.line
@@ -87,6 +90,11 @@ class Stream:
     def complete(self) -> Now | None:
         """The last look of which all is acknowledged; None: of none yet."""
         return self.completeness.at
+
+    @property
+    def rule(self) -> Rule | None:
+        """Which of its lines are one event; None: each is."""
+        return compiled(self.input.pipeline).multiline if self.input is not None else None
 
     @property
     def idle(self) -> bool:
@@ -131,6 +139,7 @@ class Stream:
         self.scan_to = self.read_to
         self.skip = 0
         self.line_end = -1
+        self.held = False
         self.stat = None
         self.completeness.forget_look()
 
@@ -142,6 +151,7 @@ class Stream:
     def rewind(self) -> None:
         """Forget what a scan found: what is read next begins at `read_to` again."""
         self.scan_to, self.scan_guard, self.skip = self.read_to, self.guard, 0
+        self.held = False
 
     def row_after(self, chunk: ChunkRow, data: bytes) -> StreamRow:
         """The row once the chunk is delivered; `data` is the chunk's bytes, without a newline skipped before them."""
@@ -227,7 +237,8 @@ def _line_behind(chunk: ChunkRow, data: bytes) -> LineHead:
     """What the next part of the line shares that a chunk ends within; `data` is the chunk's bytes."""
     if chunk.line is not None:
         return replace(chunk.line, part=chunk.line.part + 1)
-    tail = data[data.rfind(b"\n") + 1 :]
+    pipeline = compiled(chunk.pipeline)
+    tail = data[data.rfind(b"\n") + 1 :] if pipeline.multiline is None else pipeline.multiline.last(data)
     encoding = encoding_of(tail)
-    event_time_us = compiled(chunk.pipeline).time_of(tail.decode(encoding), chunk.read_time_ms * 1000)
+    event_time_us = pipeline.time_of(tail.decode(encoding), chunk.read_time_ms * 1000)
     return LineHead(encoding, event_time_us, len(cut(tail, encoding, chunk.split_bytes)))

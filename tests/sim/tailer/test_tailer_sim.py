@@ -8,6 +8,7 @@ is true.
 import random
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,11 @@ from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, Sent, en
 
 LEFT_OUT = b"left out "  # lines that no pipeline sends begin so
 _FILTER = {"filter": {"exclude": {"pattern": "^left out "}}}
+TRACES = definition(
+    parse={"type": "plain"},
+    multiline={"traces": ["java"], "timeout_ms": 1000, "max_lines": 50, "max_bytes": 4096},
+    transforms=[_FILTER],
+)
 PIPELINES = (
     definition(parse={"type": "auto"}, transforms=[_FILTER]),
     definition(parse={"type": "plain"}, transforms=[_FILTER, {"add": {"a": "b"}}]),
@@ -41,15 +47,33 @@ class CrashedError(Exception):
     """The agent ended here."""
 
 
-class Simulation:
-    """One agent's life, several times, in one world."""
+@dataclass(slots=True)
+class Trace:
+    """One event of several lines, which a writer may write piece by piece; `written` bytes of it are there."""
 
-    def __init__(self, rng: random.Random) -> None:
+    inode: Inode
+    data: bytes
+    written: int = 0
+    last_ms: int = 0
+    paused: bool = False
+
+
+class Simulation:
+    """One agent's life, several times, in one world.
+
+    Args:
+        pipelines: one of them is configured at a time; with TRACES alone, writers write events of several lines, too.
+    """
+
+    def __init__(self, rng: random.Random, pipelines: tuple[str, ...] = PIPELINES) -> None:
         self.rng = rng
         self.files = Files(births=rng.random() < 0.5)
         self.disk = Disk()
         self.broker = Broker()
         self.all_names = rng.random() < 0.7
+        self.pipelines = pipelines
+        self.traces: dict[str, Trace] = {}  # by the writer's name, those that it is about to write
+        self.whole: list[Trace] = []  # those that were written without a pause
         self.limits = Limits(chunk_bytes=rng.choice((24, 64, 512)), chunk_lines=rng.choice((1, 3, 50)))
         self.crash_rate = rng.choice((0.0, 0.002, 0.02))
         self.once_rate = rng.choice((0.0, 0.0, 0.7))
@@ -65,6 +89,7 @@ class Simulation:
         self.healing = False
         self.read_from: list[Inode] = []  # files that this run has begun to ship
         self.shipping = False
+        self.began_ms = 0  # when the agent's turn began
         self.acts_left = 0  # how much others may do within one turn of the agent
         self.lost = False
         self.tailer = self.start()
@@ -97,6 +122,8 @@ class Simulation:
         what = self.rng.random()
         if inode is None:
             self.create(name)
+        elif what < 0.8 and self.pipelines == (TRACES,) and (name in self.traces or self.rng.random() < 0.2):
+            self.write_trace(name)
         elif what < 0.8:
             self.files.append(self.writers[name], self.text())
         elif what < 0.86:
@@ -110,6 +137,25 @@ class Simulation:
         else:
             self.tick(15_000)
 
+    def write_trace(self, name: str) -> None:
+        """Begin a trace, or go on with it; often all that is left of it is written at once."""
+        inode = self.writers[name]
+        trace = self.traces.get(name)
+        if trace is None:
+            self.count += 1
+            frames = b"".join(b"\tat %d.%d\n" % (self.count, frame) for frame in range(3))
+            trace = self.traces[name] = Trace(inode, b"E%d;\n" % self.count + frames)
+            trace.paused = bool(inode.data) and not inode.data.endswith(b"\n")
+        elif trace.inode is not inode or self.files.now_ms - trace.last_ms >= 1000 or self.finite:
+            trace.paused = True
+        left = len(trace.data) - trace.written
+        piece = trace.data[trace.written :][: self.rng.choice((left, self.rng.randint(1, left)))]
+        self.files.append(inode, piece)
+        trace.written, trace.last_ms = trace.written + len(piece), self.files.now_ms
+        if trace.written == len(trace.data):
+            self.whole += [] if trace.paused else [self.traces[name]]
+            del self.traces[name]
+
     def rotated_name(self, name: str) -> str:
         self.generation += 1
         return f"{name}.{self.generation}"
@@ -120,6 +166,7 @@ class Simulation:
         if self.rng.random() < 0.5:
             self.count += 1
             self.files.append(self.writers[name], b"late %d\n" % self.count)
+            self.traces.pop(name, None)
         if self.rng.random() < 0.8:
             self.create(name)
 
@@ -133,6 +180,7 @@ class Simulation:
         """Truncate in place, and write anew: a little, or at once more than there was."""
         size = len(inode.data)
         self.files.truncate(inode)
+        self.traces = {name: trace for name, trace in self.traces.items() if trace.inode is not inode}
         if not texts:
             return
         self.files.append(inode, self.banner + self.text() * texts)
@@ -169,7 +217,7 @@ class Simulation:
         self.finite = not self.healing and rng.random() < self.once_rate
         self.read_from.clear()
         # The configuration may have changed meanwhile.
-        self.input = Input("logs", rng.choice(PIPELINES), split_bytes=rng.choice((16, 40, 4096)))
+        self.input = Input("logs", rng.choice(self.pipelines), split_bytes=rng.choice((16, 40, 4096)))
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
         return Tailer(
             self.disk.streams.values(),
@@ -235,6 +283,8 @@ class Simulation:
         inode = self.files.handles[handle]
         if inode.links or self.finite or not any(inode is each for each in self.read_from):
             return
+        if inode.removed_ms >= self.began_ms:  # since the agent looked: not to be known
+            return
         delivered = self.broker.delivered_lines()
         for line in to_deliver(bytes(inode.data).split(b"\n")[:-1]):
             assert line in delivered, f"a removed file was closed, and nobody delivered {line!r}"
@@ -250,7 +300,7 @@ class Simulation:
     def turn(self) -> None:
         self.tick()
         what = self.rng.random()
-        self.acts_left, self.shipping = 20, False
+        self.acts_left, self.shipping, self.began_ms = 20, False, self.files.now_ms
         try:
             if what < 0.3:
                 now = self.now()
@@ -309,11 +359,24 @@ class Simulation:
         assert self.all_names == (b"never asked for" in delivered), "an old rotated file is shipped if it is asked for"
         for row in self.disk.streams.values():
             self.check_lines(row)
+        if self.pipelines == (TRACES,):
+            self.check_traces()
         assert len(set(self.disk.counted)) == len(self.disk.counted), "a chunk was counted twice"
         assert not self.disk.chunks or any(row.detached for row in self.disk.streams.values())
         claim = self.tailer.complete_at()
         assert claim is not None, "nothing is claimed"
         assert claim.monotonic_ms > self.files.now_ms - 10_000, "nothing new is claimed though all is quiet"
+
+    def check_traces(self) -> None:
+        """What was written as one event, without a pause, is in one event, whatever came between its lines meanwhile."""
+        events = {event.split(b"\n", 1)[0]: event for event in self.broker.delivered_events()}
+        for trace in self.whole:
+            whole = trace.data[:-1]
+            event = events.get(whole.split(b"\n", 1)[0])
+            if event is not None and whole.startswith(event) and whole != event:  # its later parts were destroyed
+                assert whole[len(event) : len(event) + 1] != b"\n", f"{whole!r} in pieces: {event!r}"
+            else:
+                assert event in (None, whole), f"{whole!r} in pieces: {event!r}"
 
     def check_lines(self, row: StreamRow) -> None:
         """The records of a stream whose file is there are exactly the file's lines: as many begin, in order, byte for byte."""
@@ -335,6 +398,7 @@ class Simulation:
         data = bytes(files[0].data)
         assert row.position >= data.rfind(b"\n"), f"{row.path}: followed, and not to its end"
         lines = data[: row.position].split(b"\n")
+        found = [line for event in found for line in event.split(b"\n")]
         assert found == to_deliver(lines if lines[-1] else lines[:-1]), f"{row.path}: not the lines of the file"
 
 
@@ -349,9 +413,9 @@ def fingerprints_of(head_bytes: int, guard_bytes: int) -> Iterator[None]:
         yield
 
 
-def tailer_delivers_every_line(rng: random.Random) -> None:
+def tailer_delivers_every_line(rng: random.Random, pipelines: tuple[str, ...] = PIPELINES) -> None:
     with fingerprints_of(rng.choice((32, 1024)), rng.choice((24, 256))):
-        simulation = Simulation(rng)
+        simulation = Simulation(rng, pipelines)
         for _ in range(rng.randint(20, 150)):
             if rng.random() < 0.6:
                 simulation.act()
@@ -362,6 +426,27 @@ def tailer_delivers_every_line(rng: random.Random) -> None:
 
 def test_every_readable_line_is_delivered_once_by_identity() -> None:
     run_seeds(tailer_delivers_every_line, count=150)
+
+
+def tailer_keeps_events_whole(rng: random.Random) -> None:
+    tailer_delivers_every_line(rng, (TRACES,))
+
+
+def test_events_of_several_lines_are_whole_wherever_their_lines_were_there_in_time() -> None:
+    run_seeds(tailer_keeps_events_whole, count=100)
+
+
+@pytest.mark.parametrize(
+    ("function", "guard", "without"),
+    [
+        ("_next_events", "if _is_quiet(stream, now):", "if True:"),
+        ("_next_events", "if grown:", "if True:"),
+        ("_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
+    ],
+)
+def test_a_guard_of_whole_events_taken_out_is_noticed(function: str, guard: str, without: str) -> None:
+    with mutated(reading, function, guard, without):
+        assert first_failing_seed(tailer_keeps_events_whole, count=300) is not None
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class Inode:
     data: bytearray = field(default_factory=bytearray)
     mtime_ms: int = 0
     links: int = 1
+    removed_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -113,6 +114,7 @@ class Files:
     def unlink(self, name: str) -> None:
         inode = self.names.pop(name)
         inode.links -= 1
+        inode.removed_ms = self.now_ms
         self._reap(inode)
 
     def _reap(self, inode: Inode) -> None:
@@ -222,6 +224,10 @@ class Broker:
 
     def delivered_lines(self) -> set[bytes]:
         """Whole lines, put together from their parts."""
+        return {line for event in self.delivered_events() for line in event.split(b"\n")}
+
+    def delivered_events(self) -> set[bytes]:
+        """Whole events, put together from their parts."""
         lines: list[bytes] = []
         follows: Identity | None = None
         for stream_id, position, part in sorted(self.events):

@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from headrace.agents.configuration import AgentConfig
-from headrace.agents.events.pipeline import AUTO
+from headrace.agents.events.multiline import Rule
+from headrace.agents.events.patterns import pattern
+from headrace.agents.events.pipeline import AUTO, compiled
 from headrace.agents.inputs import names_of
 from headrace.config import load_config
 from headrace.errors import ConfigError
@@ -31,12 +33,23 @@ def test_librdkafka_s_keys_are_handed_on(tmp_path: Path) -> None:
     assert config.inputs[0].max_line_bytes == 512 * 1024
 
 
+def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
+    config = load(tmp_path, "inputs.0.multiline={traces: [java, go, java], continue: '^é'}", "inputs.0.max_line_bytes=4096")
+    rule = compiled(config.inputs[0].pipeline).multiline
+    assert rule == Rule(("go", "java"), None, pattern("^é"), 1000, 1000, 4096)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("inputs.0.topic=_audit", "topic"),
         ("inputs.0.parse=xml", "parse"),
         ("inputs.0.max_line_bytes=2000000", "max_line_bytes"),
+        ("inputs=[{stdin: {}, topic: app, multiline: {traces: [java]}}]", "multiline is for inputs with tail"),
+        ("inputs.0.multiline={}", "say which lines are one event"),
+        ("inputs.0.multiline={traces: [cobol]}", "traces"),
+        ("inputs.0.multiline={start: '^(', timeout_ms: 5}", "missing|RE2"),
+        ("inputs.0.multiline={start: '^a', continue: b}", "give start, or traces and continue"),
         ("registry=127.0.0.1:8081", "http://host:port"),
         ("kafka.acks=1", "acks is set by the agent"),
         ("agent.http=localhost", "host:port"),
