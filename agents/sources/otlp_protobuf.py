@@ -1,8 +1,8 @@
 """OTLP logs in protobuf, read into the tree that their JSON form is: names in camelCase, ids in hex, bytes in base64. Pure.
 
-By hand, from a table of the messages that are there: their runtime would add a dependency and its memory to every agent, and
-builds the whole request at once, which costs a hundred times a hostile body's bytes. Here one log record is read at a time, of
-a bounded number of values. Unknown fields are passed over, as protobuf wants it.
+By hand, from a table of the messages that are there: their runtime would add dependencies to every agent, and builds the whole
+request at once, which costs a hundred times a hostile body's bytes. Here one log record is read at a time, of a bounded number
+of values. Unknown fields are passed over, as protobuf wants it, and known ones of another wire type with them.
 
 Source: opentelemetry-proto 1.x, common/v1/common.proto, logs/v1/logs.proto, collector/logs/v1/logs_service.proto; protobuf's
 encoding page.
@@ -10,10 +10,14 @@ encoding page.
 
 import base64
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Tree = dict[str, Any]
+Span = tuple[int, int]
+"""Where a message begins, and where it ends, in the request's bytes."""
+
 MOST_VALUES: Final = 10_000  # messages within one record, resource or scope
 MOST_DEEP: Final = 32  # values within values
 _VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
@@ -27,36 +31,112 @@ class ExcessiveError(Exception):
     """A record of more values, or deeper ones, than we hold; `str(error)` says which."""
 
 
-def encoded_fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
-    """(number, wire type, value) of each field; a value is an int, or for a length-delimited field its bytes.
+@dataclass(slots=True, eq=False)
+class Message:
+    """What is known of a message: by key (field number << 3 | wire type) its name, how it is read, whether it is a list."""
+
+    fields: dict[int, tuple[str, "Message | Callable[[Any], Any]", bool]] = field(default_factory=dict)
+    one_of: bool = False  # the last of its fields holds
+
+    def add(self, number: int, name: str, kind: "Message | tuple[int, Callable[[Any], Any]]") -> "Message":
+        """One more field; `*name` is a list."""
+        wire, how = (_LENGTH, kind) if isinstance(kind, Message) else kind
+        self.fields[number << 3 | wire] = (name.removeprefix("*"), how, name.startswith("*"))
+        return self
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("a string is not UTF-8") from error
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+_STRING = (_LENGTH, _text)
+_BYTES = (_LENGTH, lambda value: base64.b64encode(value).decode())
+_ID = (_LENGTH, bytes.hex)
+_BOOL = (_VARINT, bool)
+_INT = (_VARINT, _signed)
+_UINT = (_VARINT, lambda value: value & 0xFFFF_FFFF)
+_BITS_64 = (_FIXED_64, lambda value: int.from_bytes(value, "little"))
+_BITS_32 = (_FIXED_32, lambda value: int.from_bytes(value, "little"))
+_DOUBLE = (_FIXED_64, lambda value: struct.unpack("<d", value)[0])
+
+_ANY, _KEY_VALUE, _ARRAY, _KEY_VALUES = Message(one_of=True), Message(), Message(), Message()
+_ANY.add(1, "stringValue", _STRING).add(2, "boolValue", _BOOL).add(3, "intValue", _INT).add(4, "doubleValue", _DOUBLE)
+_ANY.add(5, "arrayValue", _ARRAY).add(6, "kvlistValue", _KEY_VALUES).add(7, "bytesValue", _BYTES)
+_ARRAY.add(1, "*values", _ANY)
+_KEY_VALUES.add(1, "*values", _KEY_VALUE)
+_KEY_VALUE.add(1, "key", _STRING).add(2, "value", _ANY)
+RESOURCE: Final = Message().add(1, "*attributes", _KEY_VALUE)
+SCOPE: Final = Message().add(1, "name", _STRING).add(2, "version", _STRING).add(3, "*attributes", _KEY_VALUE)
+LOG_RECORD: Final = (
+    Message()
+    .add(1, "timeUnixNano", _BITS_64)
+    .add(2, "severityNumber", _INT)
+    .add(3, "severityText", _STRING)
+    .add(5, "body", _ANY)
+    .add(6, "*attributes", _KEY_VALUE)
+    .add(7, "droppedAttributesCount", _UINT)
+    .add(8, "flags", _BITS_32)
+    .add(9, "traceId", _ID)
+    .add(10, "spanId", _ID)
+    .add(11, "observedTimeUnixNano", _BITS_64)
+    .add(12, "eventName", _STRING)
+)
+
+
+def read_message(data: bytes, span: Span, message: Message) -> Tree:
+    """A message with all that is in it.
 
     Raises:
-        MalformedError: it is cut off, or no message.
+        MalformedError, ExcessiveError
     """
-    at, end = 0, len(view)
+    return _Reader(data).read(span[0], span[1], message, 0)
+
+
+def messages(data: bytes, span: Span, number: int) -> Iterator[Span]:
+    """The messages in a field of a message.
+
+    Raises:
+        MalformedError
+    """
+    at, end = span
+    wanted = number << 3 | _LENGTH
     while at < end:
-        key, at = _varint(view, at)
-        number, wire = key >> 3, key & 7
-        value: Any
-        if wire == _VARINT:
-            value, at = _varint(view, at)
-        elif wire == _LENGTH:
-            size, at = _varint(view, at)
-            value, at = view[at : at + size], at + size
-        elif wire in (_FIXED_64, _FIXED_32):
-            size = 8 if wire == _FIXED_64 else 4
-            value, at = int.from_bytes(view[at : at + size], "little"), at + size
-        else:
-            raise MalformedError(f"wire type {wire}")
-        if at > end or number == 0:
-            raise MalformedError("it is cut off" if number else "field 0")
-        yield number, wire, value
+        key, start, at = _field(data, at, end)
+        if key == wanted:
+            yield start, at
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
+def _field(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """The key of a field, where its value (of a length-delimited one what is behind the length) begins, and where it ends."""
+    key, at = _varint(data, at)
+    wire = key & 7
+    start = at
+    if wire == _LENGTH:
+        size, start = _varint(data, at)
+        at = start + size
+    elif wire == _VARINT:
+        _, at = _varint(data, at)
+    elif wire in (_FIXED_64, _FIXED_32):
+        at += 8 if wire == _FIXED_64 else 4
+    else:
+        raise MalformedError(f"wire type {wire}")
+    if at > end or key < 8:
+        raise MalformedError("it is cut off" if key >= 8 else "field 0")
+    return key, start, at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends, which may be beyond its message."""
     value = shift = 0
     try:
-        while (byte := view[at]) > 0x7F:
+        while (byte := data[at]) > 0x7F:
             value |= (byte & 0x7F) << shift
             shift += 7
             at += 1
@@ -67,115 +147,40 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     return (value | byte << shift) & 0xFFFF_FFFF_FFFF_FFFF, at + 1
 
 
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _text(value: memoryview) -> str:
-    try:
-        return str(value, "utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedError("a string is not UTF-8") from error
-
-
-def _double(value: int) -> float:
-    return float(struct.unpack("<d", value.to_bytes(8, "little"))[0])
-
-
-_Scalar = tuple[str, int, Callable[[Any], Any]]
-_STRING = (_LENGTH, _text)
-_BYTES = (_LENGTH, lambda value: base64.b64encode(value).decode())
-_ID = (_LENGTH, lambda value: value.hex())
-_BOOL = (_VARINT, bool)
-_INT = (_VARINT, _signed)
-_UINT = (_VARINT, lambda value: value & 0xFFFF_FFFF)
-_BITS_64 = (_FIXED_64, int)
-_DOUBLE = (_FIXED_64, _double)
-_BITS_32 = (_FIXED_32, int)
-
-# By message, by field number: (name, (wire type, how it is read)), or (name, message) where `*name` is a list.
-_MESSAGES: Final[Mapping[str, Mapping[int, tuple[str, Any]]]] = {
-    "AnyValue": {
-        1: ("stringValue", _STRING),
-        2: ("boolValue", _BOOL),
-        3: ("intValue", _INT),
-        4: ("doubleValue", _DOUBLE),
-        5: ("arrayValue", "ArrayValue"),
-        6: ("kvlistValue", "KeyValueList"),
-        7: ("bytesValue", _BYTES),
-    },
-    "ArrayValue": {1: ("*values", "AnyValue")},
-    "KeyValueList": {1: ("*values", "KeyValue")},
-    "KeyValue": {1: ("key", _STRING), 2: ("value", "AnyValue")},
-    "Resource": {1: ("*attributes", "KeyValue")},
-    "Scope": {1: ("name", _STRING), 2: ("version", _STRING), 3: ("*attributes", "KeyValue")},
-    "LogRecord": {
-        1: ("timeUnixNano", _BITS_64),
-        2: ("severityNumber", _INT),
-        3: ("severityText", _STRING),
-        5: ("body", "AnyValue"),
-        6: ("*attributes", "KeyValue"),
-        7: ("droppedAttributesCount", _UINT),
-        8: ("flags", _BITS_32),
-        9: ("traceId", _ID),
-        10: ("spanId", _ID),
-        11: ("observedTimeUnixNano", _BITS_64),
-        12: ("eventName", _STRING),
-    },
-}
-_ONEOF: Final = "AnyValue"  # the last of its fields holds
-
-
 class _Reader:
-    """Reads one message with all in it."""
+    """Reads one message; it is on the way of every record, so fields whose numbers take a byte are read in place."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
         self._values = 0
 
-    def read(self, name: str, view: memoryview, deep: int = 0) -> Tree:
+    def read(self, at: int, end: int, message: Message, deep: int) -> Tree:
         self._values += 1
         if deep > 2 * MOST_DEEP:  # a value within a value is two messages
             raise ExcessiveError(f"values are nested more than {MOST_DEEP} deep")
         if self._values > MOST_VALUES:
             raise ExcessiveError(f"more than {MOST_VALUES} values")
-        known, tree = _MESSAGES[name], Tree()
-        for number, wire, value in encoded_fields(view):
-            field, kind = known.get(number, ("", None))
-            if kind is None:
-                continue
-            if name == _ONEOF:
-                tree.clear()
-            if isinstance(kind, str):
-                if wire != _LENGTH:
-                    raise MalformedError(f"{name}.{field} is no message")
-                self._put(tree, field, self.read(kind, value, deep + 1))
+        data, known, tree = self._data, message.fields, Tree()
+        while at < end:
+            key = data[at]
+            if key < 0x80 and key & 7 == _LENGTH and at + 1 < end and data[at + 1] < 0x80:
+                start = at + 2
+                at = start + data[at + 1]
+                if at > end or key < 8:
+                    raise MalformedError("it is cut off" if key >= 8 else "field 0")
             else:
-                if wire != kind[0]:
-                    raise MalformedError(f"{name}.{field} has wire type {wire}")
-                tree[field] = kind[1](value)
+                key, start, at = _field(data, at, end)
+            if (found := known.get(key)) is None:
+                continue
+            name, how, many = found
+            if isinstance(how, Message):
+                value: Any = self.read(start, at, how, deep + 1)
+            else:
+                value = how(data[start:at] if key & 7 else _varint(data, start)[0])
+            if many:
+                tree.setdefault(name, []).append(value)
+            elif message.one_of:
+                tree = {name: value}
+            else:
+                tree[name] = value
         return tree
-
-    @staticmethod
-    def _put(tree: Tree, field: str, below: Tree) -> None:
-        if field.startswith("*"):
-            tree.setdefault(field[1:], []).append(below)
-        else:
-            tree[field] = below
-
-
-def read_message(name: str, view: memoryview) -> Tree:
-    """A message of the table.
-
-    Raises:
-        MalformedError, ExcessiveError
-    """
-    return _Reader().read(name, view)
-
-
-def messages(view: memoryview, number: int) -> Iterator[memoryview]:
-    """The messages in a field of a message."""
-    for found, wire, value in encoded_fields(view):
-        if found == number:
-            if wire != _LENGTH:
-                raise MalformedError(f"field {number} has wire type {wire}")
-            yield value

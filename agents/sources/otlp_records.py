@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.agents.sources.otlp_protobuf import ExcessiveError, MalformedError, Tree, messages, read_message
+from headrace.agents.sources.otlp_protobuf import (
+    LOG_RECORD,
+    RESOURCE,
+    SCOPE,
+    ExcessiveError,
+    MalformedError,
+    Message,
+    Span,
+    Tree,
+    messages,
+    read_message,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +38,26 @@ def protobuf_records(body: bytes) -> Iterator[Found]:
     Raises:
         MalformedError: it is none.
     """
-    for resource_logs in messages(memoryview(body), 1):
-        resource, wrong_resource = _only(resource_logs, 1, "Resource")
-        for scope_logs in messages(resource_logs, 2):
-            scope, wrong_scope = _only(scope_logs, 1, "Scope")
-            for encoded in messages(scope_logs, 2):
-                record, wrong_record = _read(encoded, "LogRecord")
+    for resource_logs in messages(body, (0, len(body)), 1):
+        resource, wrong_resource = _only(body, resource_logs, 1, RESOURCE)
+        for scope_logs in messages(body, resource_logs, 2):
+            scope, wrong_scope = _only(body, scope_logs, 1, SCOPE)
+            for encoded in messages(body, scope_logs, 2):
+                record, wrong_record = _read(body, encoded, LOG_RECORD)
                 yield Found(resource, scope, record, wrong_resource or wrong_scope or wrong_record)
 
 
-def _only(view: memoryview, number: int, name: str) -> tuple[Tree, str]:
+def _only(body: bytes, span: Span, number: int, kind: Message) -> tuple[Tree, str]:
     """The one message in a field (the last, if there are more), wherever it stands."""
     read: tuple[Tree, str] = {}, ""
-    for message in messages(view, number):
-        read = _read(message, name)
+    for found in messages(body, span, number):
+        read = _read(body, found, kind)
     return read
 
 
-def _read(view: memoryview, name: str) -> tuple[Tree, str]:
+def _read(body: bytes, span: Span, kind: Message) -> tuple[Tree, str]:
     try:
-        return read_message(name, view), ""
+        return read_message(body, span, kind), ""
     except ExcessiveError as error:
         return {}, str(error)
 

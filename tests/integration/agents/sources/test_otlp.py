@@ -40,6 +40,7 @@ def by_sdk(port: int, compression: Compression, headers: dict[str, str]) -> None
     provider.shutdown()
 
 
+@pytest.mark.filterwarnings("ignore:`LoggingHandler`:DeprecationWarning")
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_the_sdks_exporter_is_taken_in(compression: Compression) -> None:
     async def check(post: Client, kept: Kept) -> None:
