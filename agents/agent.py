@@ -217,7 +217,7 @@ class Agent:
             self._delivery.pump()
             self._take_word()
         self._hands.save()
-        if self._tailer.known_paths or self._heartbeats.ready:
+        if self._tailer.known_paths or self._pushed.has_taken_in or self._heartbeats.ready:
             self._heartbeats.say_stopped(self._delivery.producer, self._poll, until_ms=deadline_ms)
         self._delivery.let_go()
         return 0

@@ -6,13 +6,16 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from headrace.agents.pipeline_keys import PipelineKeys
+from headrace.agents.sources.http_keys import HttpInputKeys
+from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import SpoolKeys, StdinKeys
+from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
-KINDS = ("tail", "stdin")  # the keys of which an input has one
+KINDS = ("tail", "stdin", "syslog", "http", "journald")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -49,6 +52,9 @@ class InputSection(PipelineKeys):
 
     tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     stdin: StdinKeys | None = Field(None, description="lines of the agent's standard input")
+    syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424")
+    http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
+    journald: JournaldKeys | None = Field(None, description="entries of systemd's journal")
     exclude: list[str] = Field([], description="globs of those to leave out")
     topic: str = Field(
         pattern=TOPIC_PATTERN,
@@ -63,7 +69,7 @@ class InputSection(PipelineKeys):
         description="where a pushed input's lines are kept until they are acknowledged",
     )
 
-    @field_validator("stdin", mode="before")
+    @field_validator("stdin", "journald", mode="before")
     @classmethod
     def _nothing_to_say(cls, value: Any) -> Any:
         return {} if value is None else value  # `stdin:` alone

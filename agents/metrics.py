@@ -32,7 +32,8 @@ FAMILIES: Final[list[Family]] = []
 """All of them, in the order in which they are documented."""
 
 
-def _counter(name: str, text: str, labels: Sequence[str]) -> Counter:
+def counter(name: str, text: str, labels: Sequence[str]) -> Counter:
+    """A counter that is documented; sources have some of their own (agents/sources/metrics.py)."""
     FAMILIES.append(Family(f"{_PREFIX}{name}_total", "counter", text, tuple(labels)))
     return Counter(_PREFIX + name, text, labels)
 
@@ -42,18 +43,18 @@ def _gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
     return Gauge(_PREFIX + name, text, labels)
 
 
-_received_events = _counter("component_received_events", "Records made from what an input read", _INPUT)
-_received_bytes = _counter("component_received_bytes", "Bytes that they were made from", _INPUT)
-_sent_events = _counter("component_sent_events", "Lines acknowledged by the broker", (*_INPUT, "topic"))
-_sent_bytes = _counter("component_sent_bytes", "Bytes of the lines acknowledged by the broker", (*_INPUT, "topic"))
-_discarded = _counter(
+_received_events = counter("component_received_events", "Records made from what an input read", _INPUT)
+_received_bytes = counter("component_received_bytes", "Bytes that they were made from", _INPUT)
+_sent_events = counter("component_sent_events", "Lines acknowledged by the broker", (*_INPUT, "topic"))
+_sent_bytes = counter("component_sent_bytes", "Bytes of the lines acknowledged by the broker", (*_INPUT, "topic"))
+_discarded = counter(
     "component_discarded_events",
     "Lines left out: intentional (filter, sample, rate_limit), or not (spool_full)",
     (*_INPUT, "intentional", "reason"),
 )
-_errors = _counter("component_errors", "What went wrong and is tried again, or was told", ("error_type", "stage"))
-_rejected = _counter("rejected_records", "Records refused for good, kept in rejected/", ("topic",))
-_lost = _counter("lost_bytes", "Bytes that were seen and can never be shipped", ("reason",))
+_errors = counter("component_errors", "What went wrong and is tried again, or was told", ("error_type", "stage"))
+_rejected = counter("rejected_records", "Records refused for good, kept in rejected/", ("topic",))
+_lost = counter("lost_bytes", "Bytes that were seen and can never be shipped", ("reason",))
 _buffer = _gauge("buffer_size_bytes", "What is on its way (kafka: memory) or in a spool (disk)", ("component_id",))
 _buffer_max = _gauge("buffer_max_size_bytes", "What that may be at most", ("component_id",))
 _queue = _gauge("kafka_queue_messages", "Records that librdkafka holds and the broker has not acknowledged")
@@ -63,7 +64,7 @@ _oldest = _gauge("oldest_unacknowledged_seconds", "For how long the oldest of th
 _streams = _gauge("streams", "Files (or spools) that an input has", _INPUT)
 _open_files = _gauge("open_files", "Files held open", _INPUT)
 _checkpoint_age = _gauge("checkpoint_age_seconds", "For how long an acknowledged position has waited to be durable")
-_reloads = _counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid", ("outcome",))
+_reloads = counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid", ("outcome",))
 _config_valid = _gauge("config_valid", "1 while the configuration file, as last read, is what runs, else 0")
 _info = _gauge("info", "Always 1", ("version",))
 

@@ -100,6 +100,11 @@ class Pushed:
         assert self._reader is not None
         return self._intake.ended and self._reader.has_read(self.spools.seen())
 
+    @property
+    def has_taken_in(self) -> bool:
+        """Whether any line ever was."""
+        return any(spool.log.end > 0 for spool in self.spools.by_input.values())
+
     def standings(self, now: Now, started: Now) -> dict[str, Standing]:
         """How the pushed inputs stand, by name; what their spools take is told to the metrics."""
         assert self._reader is not None

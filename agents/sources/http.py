@@ -11,10 +11,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import Counter
 from pydantic import SecretStr
 
-from headrace.agents.sources import otlp
+from headrace.agents.sources import metrics, otlp
 from headrace.agents.sources.http_bodies import decoded
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
@@ -36,7 +35,6 @@ _LINE_COST_BYTES, _FIELD_COST_BYTES = 250, 120  # what they hold beside the body
 _LINES_BYTES: Final = 32 * 1024 * 1024  # of that, at a time
 _COME_AGAIN_S: Final = "5"
 _FIRST_DELAY_MS: Final = 100
-_requests = Counter("headrace_agent_http_requests", "Requests by the status that they were answered with", ["status"])
 _LINES: Final[Mapping[str, Callable[[bytes], Iterator[bytes]]]] = {
     "application/json": json_lines,
     "application/x-ndjson": ndjson_lines,
@@ -126,14 +124,14 @@ class _Posts:
             await self._intake.put(taken.lines)
         finally:
             self._memory.give(held)
-        _requests.labels("200").inc()
+        metrics.http_requests.labels("200").inc()
         if request.path == otlp.PATH:
             return Answer(200, otlp.success(taken, _content_type(request)), _content_type(request))
         return Answer(200, b'{"lines": %d}\n' % len(taken.lines))
 
     def refusal(self, request: Request, refused: RequestError) -> Answer:
         """The same in the words of the protocol; OTLP has its own."""
-        _requests.labels(str(refused.status)).inc()
+        metrics.http_requests.labels(str(refused.status)).inc()
         logger.debug("not taken in", extra={"client": request.peer, "status": refused.status, "why": str(refused)})
         if request.path == otlp.PATH and refused.status != 404:
             kind = otlp.JSON if _content_type(request) == otlp.JSON else otlp.PROTOBUF

@@ -14,8 +14,7 @@ import signal
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import Counter
-
+from headrace.agents.sources import metrics
 from headrace.agents.sources.intake import Intake, Pushed
 from headrace.agents.sources.journal_entries import pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
@@ -28,8 +27,6 @@ _READ_BYTES: Final = 64 * 1024
 _ERROR_BYTES: Final = 2000  # of what journalctl complains of
 _PR_SET_PDEATHSIG: Final = 1
 _prctl = ctypes.CDLL(None).prctl
-_gone = Counter("headrace_agent_journal_cursors_gone", "Times that the entry where a journal was to go on was there no more")
-_cut = Counter("headrace_agent_journal_cut_bytes", "Bytes of long values in journals that were left out", ["field"])
 
 
 class JournaldSource:
@@ -69,7 +66,7 @@ class JournaldSource:
         """Take in what comes after a cursor, up to the journal's end; the last cursor then."""
         if await self._is_there(at):
             return await self._take_in(_from(at), intake, at) or at
-        _gone.inc()
+        metrics.journal_cursors_gone.inc()
         logger.warning(
             "journald: the last entry that was taken in is gone, and others after it may be; going on with the oldest",
             extra={"cursor": at, "hint": "vacuumed? SystemMaxUse and MaxRetentionSec of journald.conf say how much is kept"},
@@ -137,9 +134,9 @@ class JournaldSource:
     def _lines(self, entries: Sequence[Entry]) -> list[Pushed]:
         for entry in entries:
             if entry.message_cut_bytes:
-                _cut.labels("MESSAGE").inc(entry.message_cut_bytes)
+                metrics.journal_cut_bytes.labels("MESSAGE").inc(entry.message_cut_bytes)
             if entry.others_cut_bytes:
-                _cut.labels("others").inc(entry.others_cut_bytes)
+                metrics.journal_cut_bytes.labels("others").inc(entry.others_cut_bytes)
         now_ms = self._clock.wall_ms()
         return [pushed(entry, now_ms, self._source) for entry in entries]
 

@@ -4,8 +4,11 @@ import logging
 from collections.abc import Callable
 
 from headrace.agents.configuration import InputSection
+from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
+from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import StdinKeys
+from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -17,6 +20,13 @@ def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> 
         return _stdin(section.stdin, clock)
     if once:
         logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
+        return None
+    if section.syslog is not None:
+        return _syslog(section.syslog, clock)
+    if section.http is not None:
+        return _http(section.http, clock)
+    if section.journald is not None:
+        return _journald(section.journald, clock)
     return None
 
 
@@ -24,3 +34,21 @@ def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
     from headrace.agents.sources.stdin import StdinSource
 
     return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)
+
+
+def _syslog(keys: SyslogKeys, clock: Clock) -> Callable[[], Source]:
+    from headrace.agents.sources.syslog import SyslogSource
+
+    return lambda: SyslogSource(keys, clock)
+
+
+def _http(keys: HttpInputKeys, clock: Clock) -> Callable[[], Source]:
+    from headrace.agents.sources.http import HttpSource
+
+    return lambda: HttpSource(keys, clock)
+
+
+def _journald(keys: JournaldKeys, clock: Clock) -> Callable[[], Source]:
+    from headrace.agents.sources.journald import JournaldSource
+
+    return lambda: JournaldSource(keys, clock)

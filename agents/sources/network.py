@@ -15,15 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import Counter
-
+from headrace.agents.sources import metrics
 from headrace.config_values import Address
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)
 HANDSHAKE_S: Final = 10.0
 _BACKLOG: Final = 1024
-_refused = Counter("headrace_agent_refused_connections", "Peers turned away because as many are connected as may be", ["input"])
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
 """Serves one connection, of the peer whose address is given, to its end."""
@@ -92,7 +90,7 @@ class Connections:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer)
         if len(self._tasks) >= self._most:
-            _refused.labels(self._name).inc()
+            metrics.refused_connections.labels(self._name).inc()
             logger.warning("too many connections", extra={"input": self._name, "client": peer, "most": self._most})
             writer.transport.abort()
             return

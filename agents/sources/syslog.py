@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import Counter
-
+from headrace.agents.sources import metrics
 from headrace.agents.sources.intake import Intake, Pushed
 from headrace.agents.sources.network import Connections, in_url, take_path, together, unix_errors
 from headrace.agents.sources.syslog_framing import Framed, Framer
@@ -32,8 +31,6 @@ _AT_ONCE: Final = 256  # datagrams that are put together
 _LONGEST_DATAGRAM: Final = 65_536
 _SO_RCVBUFFORCE, _SO_MEMINFO, _MEMINFO_DROPS = 33, 55, 8  # linux/sock_diag.h
 _LOOK_AT_DROPS_S: Final = 1.0
-_dropped = Counter("headrace_agent_syslog_dropped_datagrams", "Datagrams that the kernel had no room for", ["address"])
-_broken = Counter("headrace_agent_syslog_broken_streams", "Connections closed because a message's length was none")
 
 
 class SyslogSource:
@@ -102,7 +99,7 @@ class _Stream:
         finally:  # also where we are told to stop
             await self._put(pieces, framer.close())
         if framer.broken:
-            _broken.inc()
+            metrics.syslog_broken.inc()
             logger.warning("syslog: what should be a message's length is none; hung up", extra={"client": peer})
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
@@ -175,7 +172,7 @@ class _Datagrams:
             told = struct.unpack_from("=9I", self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[_MEMINFO_DROPS]
             if told != self._dropped:
                 new, self._dropped = (told - self._dropped) % 2**32, told
-                _dropped.labels(self._address).inc(new)
+                metrics.syslog_dropped.labels(self._address).inc(new)
                 logger.warning(
                     "syslog: the kernel dropped datagrams; raise udp_buffer_bytes and net.core.rmem_max, or send over tcp",
                     extra={"address": self._address, "dropped": new},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
+import headrace.agents.sources.metrics  # noqa: F401 - they are documented with the others
 from headrace.agents.effects import Input, Now
 from headrace.agents.metrics import FAMILIES, Component, Metrics
 from headrace.agents.operate.standing import Standing, standing_of

@@ -1,0 +1,154 @@
+"""Syslog, http, OTLP and a journal into a real agent and a real broker; and what senders were told is durable is in the log,
+whatever is killed meanwhile."""
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.integration.agents.sources.test_journald import REMOTE, Journal
+from tests.processes import Part, free_port
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
+    with servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+@pytest.fixture
+def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    with rig(tmp_path, running) as ours:
+        yield ours
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.1)
+
+
+def post(port: int, body: bytes, kind: str, path: str) -> int:
+    """The status of the answer; raises OSError or HTTPException where there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("POST", path, body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def otlp(*bodies: str) -> bytes:
+    request = ExportLogsServiceRequest()
+    resource_logs = request.resource_logs.add()
+    resource_logs.resource.attributes.add(key="service.name").value.string_value = "shop"
+    records = resource_logs.scope_logs.add().log_records
+    for body in bodies:
+        records.add(severity_text="WARN", time_unix_nano=time.time_ns()).body.string_value = body
+    return request.SerializeToString()
+
+
+def test_each_kind_of_sender_is_in_the_log_with_its_host_service_source_and_fields(parts: Rig) -> None:
+    udp, tcp, port = free_port(), free_port(), free_port()
+    inputs: list[dict[str, Any]] = [
+        {"syslog": {"udp": f"127.0.0.1:{udp}", "tcp": f"127.0.0.1:{tcp}"}, "topic": TOPIC},
+        {"http": {"listen": f"127.0.0.1:{port}"}, "topic": TOPIC, "service": "web"},
+    ]
+    agent = parts.agent(inputs=inputs).start()
+    named = {name.rpartition(".")[2]: told for name, told in agent.ports.items()}
+    assert (named["udp"], named["tcp"], named["http"]) == (udp, tcp, port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"<34>Oct 11 22:14:15 mymachine su[7]: by udp\0", ("127.0.0.1", udp))
+    with socket.create_connection(("127.0.0.1", tcp)) as stream:
+        stream.sendall(b"<165>1 2026-11-26T18:00:00Z host-7 app 4711 ID47 - by tcp\n")
+    assert post(port, b'{"level": "info", "text": "by http"}\n', "application/x-ndjson", "/logs") == 200
+    assert post(port, otlp("by otlp"), "application/x-protobuf", "/v1/logs") == 200
+    until(lambda: parts.count() >= 4)
+    by_source = {event["source"]: event for event in parts.distinct()}
+    by_udp, by_tcp = by_source["syslog+udp://127.0.0.1"], by_source["syslog+tcp://127.0.0.1"]
+    assert (by_udp["message"], by_udp["host"], by_udp["service"]) == (
+        "<34>Oct 11 22:14:15 mymachine su[7]: by udp",
+        "mymachine",
+        "su",
+    )
+    assert (by_udp["fields"]["severity"], by_udp["fields"]["pid"]) == ("crit", "7")
+    assert (by_tcp["host"], by_tcp["service"], by_tcp["fields"]["msgid"]) == ("host-7", "app", "ID47")
+    assert by_tcp["event_time"].isoformat() == "2026-11-26T18:00:00+00:00"
+    by_http, by_otlp = by_source["http://127.0.0.1"], by_source["otlp+http://127.0.0.1"]
+    assert (by_http["service"], by_http["fields"]) == ("web", {"level": "info", "text": "by http"})
+    assert (by_otlp["message"], by_otlp["service"]) == ("by otlp", "shop")
+    assert (by_otlp["fields"]["severity_text"], by_otlp["fields"]["resource.service.name"]) == ("WARN", "shop")
+    assert agent.stop() == 0, agent.log_tail()
+    parts.check_audit()
+
+
+def test_kill_9_loses_nothing_that_a_sender_was_told_is_durable(tmp_path: Path, parts: Rig) -> None:
+    port = free_port()
+    agent = parts.agent(inputs=[{"http": {"listen": f"127.0.0.1:{port}"}, "topic": TOPIC}]).start()
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def send(name: str) -> None:
+        number = 0
+        while not stop.is_set():
+            lines = [f"{name} {number + index}" for index in range(20)]
+            number += len(lines)
+            body, kind, path = "\n".join(lines).encode(), "text/plain", "/logs"
+            if name == "otlp":
+                body, kind, path = otlp(*lines), "application/x-protobuf", "/v1/logs"
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if post(port, body, kind, path) == 200:
+                    acknowledged.extend(lines)
+
+    senders = [threading.Thread(target=send, args=(name,)) for name in ("text-1", "text-2", "otlp")]
+    for sender in senders:
+        sender.start()
+    try:
+        for _ in range(4):
+            before = len(acknowledged)
+            until(lambda: len(acknowledged) > before + 200)  # noqa: B023
+            agent.kill()
+            agent.start()
+    finally:
+        stop.set()
+        for sender in senders:
+            sender.join()
+    expected = set(acknowledged)
+    until(lambda: parts.count() >= len(expected))
+    until(lambda: expected <= {event["message"] for event in parts.distinct()})
+    assert agent.stop() == 0, agent.log_tail()
+    parts.check_audit()
+
+
+def test_a_journal_goes_on_by_its_cursor_and_each_entry_is_there_once_whatever_is_killed(
+    tmp_path: Path, parts: Rig, missing: Callable[[str, str], NoReturn]
+) -> None:
+    if not (REMOTE / "complete").exists() or shutil.which("journalctl") is None:
+        missing("journal-remote", "run make peers")
+    journal = Journal(tmp_path / "journal")
+    agent = parts.agent(inputs=[{"journald": {"directory": str(journal.directory)}, "topic": TOPIC}])
+    for round_ in range(3):
+        journal.write(f"boot-{round_}", range(1 + 500 * round_, 501 + 500 * round_), f"{round_}123456789abcdef" * 2)
+        agent.start()
+        until(lambda: parts.count() >= 500 * round_ + 1)  # noqa: B023
+        agent.kill()
+    agent.start()
+    until(lambda: {event["message"] for event in parts.distinct()} == {f"entry {number}" for number in range(1, 1501)})
+    events = parts.distinct()
+    assert len(events) == 1500, "a cursor lies in the spool beside its line, so no entry is taken in twice"
+    assert json.loads(json.dumps(events[0]["fields"]))["unit"] == "odd.service"
+    assert agent.stop() == 0, agent.log_tail()
+    parts.check_audit()
