@@ -158,6 +158,15 @@ class SendRecords:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Make the answers of users' functions durable, before a chunk's first record is sent; they go with the chunk's row."""
+
+    stream_id: str
+    start: int
+    answers: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Advance:
     """In one transaction: the stream's row, with its new position; its chunks up to there gone; their results counted.
 

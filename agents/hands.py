@@ -15,6 +15,7 @@ from headrace.agents.effects import (
     Close,
     Effect,
     Forget,
+    Keep,
     Lost,
     Note,
     NotOpened,
@@ -28,6 +29,7 @@ from headrace.agents.effects import (
     Shipped,
     Stat,
 )
+from headrace.agents.events.pipeline import compiled
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.taps import Taps
 from headrace.agents.spool.frames import Records
@@ -67,7 +69,7 @@ class Hands:
         self._spools = spools
         self._monotonic_ms, self._beat = monotonic_ms, beat
         self._files = OpenFiles()
-        self._pending: list[Advance | Save | Lost | Forget] = []
+        self._pending: list[Advance | Save | Keep | Lost | Forget] = []
         self._save_due_ms = self._waiting_since_ms = 0
         self.stop = Event()
 
@@ -87,16 +89,10 @@ class Hands:
                 return self._read(effect)
             case Stat():
                 return self._files.stat(effect.handle)
-            case Send():
-                encoded = self._topics.encoder(effect.stream.topic).encode(effect.stream, effect.chunk, effect.data)
-                self._taps.offer(effect.input, effect.stream.topic, encoded.values)
-                self._delivery.send(effect.stream, effect.chunk, encoded)
-                self._metrics.received(effect.input, encoded.lines, len(effect.data), encoded.left_out)
-                return encoded.shipped
+            case Send() | SendRecords():
+                return self._send(effect)
             case ReadSpool():
                 return self._read_spool(effect)
-            case SendRecords():
-                return self._send_records(effect)
             case Save() | Advance() | Forget() | Lost():
                 self._keep(effect)
             case Open():
@@ -119,26 +115,34 @@ class Hands:
             self._metrics.error("cannot_read", "receiving")
         return data
 
-    def _keep(self, effect: Advance | Save | Lost | Forget) -> None:
+    def _send(self, effect: Send | SendRecords) -> Shipped:
+        """Encode a chunk and hand it over; what the user's functions answered is durable before anything of it is sent."""
+        stream, chunk = effect.stream, effect.chunk
+        encoder, asks = self._topics.encoder(stream.topic), compiled(chunk.pipeline).asks
+        known = self._state.answers(stream.stream_id, chunk.start) if asks else None
+        if isinstance(effect, Send):
+            encoded, size_bytes = encoder.encode(stream, chunk, effect.data, known), len(effect.data)
+        else:
+            encoded, size_bytes = encoder.encode_records(stream, chunk, effect.records, known), effect.records.size_bytes
+        if asks and known is None:
+            self._keep(Keep(stream.stream_id, chunk.start, tuple(encoded.answers)))
+        self._taps.offer(effect.input, stream.topic, encoded.values)
+        self._delivery.send(stream, chunk, encoded)
+        self._metrics.received(effect.input, encoded.lines, size_bytes, encoded.left_out)
+        return encoded.shipped
+
+    def _keep(self, effect: Advance | Save | Keep | Lost | Forget) -> None:
         """To be durable: at once where something is to be sent, else with the next transaction."""
         if not self._pending:
             self._waiting_since_ms = self._monotonic_ms()
         self._pending.append(effect)
-        if isinstance(effect, Save):
+        if isinstance(effect, Save | Keep):
             self.save()
         elif isinstance(effect, Lost):
             self._metrics.lost("destroyed", effect.size_bytes)
             logger.error(
                 "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
             )
-
-    def _send_records(self, effect: SendRecords) -> Shipped:
-        encoder = self._topics.encoder(effect.stream.topic)
-        encoded = encoder.encode_records(effect.stream, effect.chunk, effect.records)
-        self._taps.offer(effect.input, effect.stream.topic, encoded.values)
-        self._delivery.send(effect.stream, effect.chunk, encoded)
-        self._metrics.received(effect.input, encoded.lines, effect.records.size_bytes, encoded.left_out)
-        return encoded.shipped
 
     def _read_spool(self, effect: ReadSpool) -> Records | Hole | None:
         try:

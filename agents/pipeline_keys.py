@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from headrace.agents.events.formats import format_of
 from headrace.agents.events.patterns import pattern
 from headrace.agents.events.pipeline import definition
+from headrace.agents.events.transforms.function import digest_of, loaded
+from headrace.agents.events.transforms.redaction import redaction_key
 from headrace.agents.events.zones import local_time
 from headrace.agents.multiline_keys import MultilineKeys
 from headrace.config import Section
@@ -128,6 +130,32 @@ class RateLimitKeys(Section):
     burst: int | None = Field(None, ge=1, description="how many may be sent at once; by default those of a second")
 
 
+class RedactKeys(Section):
+    """What is hidden, in the message and in all fields."""
+
+    email: bool = Field(False, description="hide e-mail addresses")
+    card: bool = Field(False, description="hide numbers that may be of payment cards: 13 to 19 digits with their check digit")
+    patterns: list[str] = Field([], description="regular expressions (RE2's syntax): hide what they match")
+    secret: str | None = Field(
+        None,
+        min_length=16,
+        description="leave a hash keyed by this (`${env:NAME}`, `${file:/path}`) in place; by default nothing is",
+    )
+
+    @field_validator("patterns")
+    @classmethod
+    def _patterns(cls, patterns: list[str]) -> list[str]:
+        for each in patterns:
+            pattern(each)
+        return patterns
+
+    @model_validator(mode="after")
+    def _something(self) -> "RedactKeys":
+        if not (self.email or self.card or self.patterns):
+            raise ValueError("say what to hide: `email: true`, `card: true`, `patterns: [...]`")
+        return self
+
+
 class TransformKeys(Section):
     """One step: exactly one of these."""
 
@@ -137,6 +165,18 @@ class TransformKeys(Section):
     filter: FilterKeys | None = Field(None, description="which lines are sent")
     sample: SampleKeys | None = Field(None, description="send a share of the lines")
     rate_limit: RateLimitKeys | None = Field(None, description="send so many lines a second")
+    redact: RedactKeys | None = Field(None, description="hide what must not leave the host")
+    python: str | None = Field(
+        None,
+        description="a function of yours, module:function or /path/to/file.py:function: event (a dict) in, event or None out",
+    )
+
+    @field_validator("python")
+    @classmethod
+    def _function(cls, name: str | None) -> str | None:
+        if name is not None:
+            loaded(name, digest_of(name))
+        return name
 
     @model_validator(mode="after")
     def _one(self) -> "TransformKeys":
@@ -152,6 +192,10 @@ class TransformKeys(Section):
                 rule["equals"] = [rule["equals"]]
         if (limit := step.get("rate_limit")) is not None:
             limit.setdefault("burst", max(1, round(limit["lines_per_second"])))
+        if (secret := step.get("redact", {}).pop("secret", None)) is not None:
+            step["redact"]["key"] = redaction_key(secret)
+        if self.python is not None:
+            step["python"] = {"function": self.python, "digest": digest_of(self.python)}
         return step
 
 

@@ -18,8 +18,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
+from zlib import compress, decompress
 
-from headrace.agents.effects import Advance, Forget, Lost, Save
+from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.state_tables import VERSION, bring_up
@@ -34,6 +35,8 @@ _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
 _SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id"  # noqa: S608
 _SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)}, definition FROM chunks LEFT JOIN pipelines ON pipelines.id = pipeline"  # noqa: S608
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
+_PUT_ANSWERS = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
+_FORGET_ANSWERS = "DELETE FROM answers WHERE (stream_id, start) NOT IN (SELECT stream_id, start FROM chunks)"
 _FORGET_PIPELINES = "DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM chunks)"
 
 
@@ -60,6 +63,7 @@ class AgentState:
             os.close(self._lock)
             raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
         try:
+            os.close(os.open(directory / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it may hold redaction keys
             self._db = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -88,7 +92,7 @@ class AgentState:
         if stored.get("machine_id") == machine_id and stored.get("host") == host:
             return str(stored["agent_id"])
         with self._transaction():
-            for table in ("meta", "streams", "chunks", "pipelines", "windows", "ends"):
+            for table in ("meta", "streams", "chunks", "answers", "pipelines", "windows", "ends"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
             meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -104,7 +108,12 @@ class AgentState:
         """Every chunk that was on its way."""
         return read_chunks(self._db)
 
-    def apply(self, effects: Sequence[Advance | Save | Lost | Forget]) -> None:
+    def answers(self, stream_id: str, start: int) -> list[Any] | None:
+        """What users' functions answered for a chunk that was on its way; None where they were not asked yet."""
+        row = self._db.execute("SELECT said FROM answers WHERE stream_id = ? AND start = ?", (stream_id, start)).fetchone()
+        return None if row is None else list(json.loads(decompress(row[0])))
+
+    def apply(self, effects: Sequence[Advance | Save | Keep | Lost | Forget]) -> None:
         """Carry out effects, in order, in one durable transaction."""
         with self._transaction():
             for effect in effects:
@@ -116,13 +125,18 @@ class AgentState:
                             self._put_chunk(chunk)
                     case Advance():
                         self._advance(effect)
+                    case Keep():
+                        self._db.execute(
+                            _PUT_ANSWERS, (effect.stream_id, effect.start, compress(json.dumps(effect.answers).encode(), 1))
+                        )
                     case Lost():
                         self._windows.lost(effect)
                         self._put_stream(effect.stream)
                     case Forget():
                         self._db.execute("DELETE FROM streams WHERE stream_id = ?", (effect.stream_id,))
                         self._db.execute("DELETE FROM chunks WHERE stream_id = ?", (effect.stream_id,))
-            if not all(isinstance(effect, Save) for effect in effects):
+            if not all(isinstance(effect, Save | Keep) for effect in effects):
+                self._db.execute(_FORGET_ANSWERS)
                 self._db.execute(_FORGET_PIPELINES)
 
     def _put_stream(self, row: StreamRow) -> None:

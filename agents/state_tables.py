@@ -15,6 +15,7 @@ CREATE TABLE chunks (
     stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, shipped_to INTEGER, read_time_ms INTEGER,
     pipeline TEXT, split_bytes INTEGER, content TEXT, line TEXT, more INTEGER, allowance INTEGER, PRIMARY KEY (stream_id, start)
 ) WITHOUT ROWID;
+CREATE TABLE answers (stream_id TEXT, start INTEGER, said BLOB, PRIMARY KEY (stream_id, start)) WITHOUT ROWID;
 CREATE TABLE pipelines (id TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
 """
 _REST = """

@@ -5,6 +5,7 @@ together with bytes, without an object or a dict per record where the parser fin
 library writes for `schemas/envelope.py` (the tests compare).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import xxhash
@@ -14,7 +15,7 @@ from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
 from headrace.agents.events.patterns import utf8
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
-from headrace.agents.events.transforms.record import Record
+from headrace.agents.events.transforms.record import Answer, Record
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.audit import HASH_MODULUS, WINDOW_MS
@@ -54,6 +55,7 @@ class Encoded:
 
     Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
     says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason.
+    `answers` are those of the user's functions: durable before a record is sent, and given to the encoder of a repeat.
     """
 
     values: list[bytes]
@@ -63,6 +65,7 @@ class Encoded:
     headers: list[Headers] = field(default_factory=list)
     window_of: dict[int, int] = field(default_factory=dict)
     misfits: list[Misfit] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
 
@@ -78,7 +81,7 @@ def _string(text: str) -> bytes:
     return _length(len(data)) + data
 
 
-def _map(fields: dict[str, str]) -> bytes:
+def _map(fields: Mapping[str, str]) -> bytes:
     if not fields:
         return _NO_FIELDS
     pieces = [_length(len(fields))]
@@ -87,6 +90,17 @@ def _map(fields: dict[str, str]) -> bytes:
         pieces.append(_string(value))
     pieces.append(b"\x00")
     return b"".join(pieces)
+
+
+def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
+    """A message that steps changed: its bytes (as the audit counts them), its UTF-8, and its encoding."""
+    message = text.encode()
+    if encoding == ISO_8859_1:
+        try:
+            return text.encode(ISO_8859_1), message, encoding
+        except UnicodeEncodeError:
+            pass
+    return message, message, UTF_8
 
 
 _ENCODINGS = {encoding: _string(encoding) for encoding in (UTF_8, ISO_8859_1)}
@@ -106,13 +120,15 @@ class ChunkEncoder:
         self._agent_id = agent_id
         self._header = header
 
-    def encode(self, stream: StreamRow, chunk: ChunkRow, data: bytes) -> Encoded:
-        """Encode one chunk; the same row, chunk and data give the same bytes for ever."""
-        return _Encoding(self._agent_id, self._header, stream, chunk).run(data)
+    def encode(self, stream: StreamRow, chunk: ChunkRow, data: bytes, answers: Sequence[Answer] | None = None) -> Encoded:
+        """Encode one chunk; the same row, chunk, data, and the answers of functions, give the same bytes for ever."""
+        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run(data)
 
-    def encode_records(self, stream: StreamRow, chunk: ChunkRow, records: Records) -> Encoded:
+    def encode_records(
+        self, stream: StreamRow, chunk: ChunkRow, records: Records, answers: Sequence[Answer] | None = None
+    ) -> Encoded:
         """The same for a chunk of a spool. What the protocol said beside a line goes into the event, and is not parsed."""
-        return _Encoding(self._agent_id, self._header, stream, chunk).run_records(records)
+        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run_records(records)
 
 
 class _Encoding:
@@ -123,7 +139,9 @@ class _Encoding:
         "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
     )  # fmt: skip
 
-    def __init__(self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow) -> None:
+    def __init__(
+        self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow, answers: Sequence[Answer] | None
+    ) -> None:
         read_time_us = chunk.read_time_ms * 1000
         self._stream, self._chunk = stream, chunk
         self._encoded = Encoded([], Shipped(chunk.shipped_to))
@@ -136,7 +154,8 @@ class _Encoding:
         self._pipeline = compiled(chunk.pipeline)
         self._parse = self._pipeline.parse
         self._steps = self._pipeline.steps
-        self._record = Record(self._hash_start, chunk.allowance)
+        origin = {"host": stream.host, "service": stream.service, "source": stream.source}
+        self._record = Record(self._hash_start, chunk.allowance, origin, answers)
         self._since = chunk.shipped_to
         self._event_times: dict[int, tuple[bytes, Tally]] = {}
 
@@ -146,6 +165,7 @@ class _Encoding:
         else:
             self._lines(data)
         self._encoded.shipped = Shipped(min(self._since, self._chunk.end), self._chunk.allowance - self._record.allowance)
+        self._encoded.answers = self._record.answers
         return self._encoded
 
     def _lines(self, data: bytes) -> None:
@@ -184,8 +204,11 @@ class _Encoding:
         event_time_us, record.fields = self._parse(text, self._read_time_us)
         record.text, record.position = text, position
         if self._passes(record):
+            end = position + len(line) + 1
+            if record.text is not text:
+                line, message, encoding = _changed(record.text, encoding)
             self._add(line, message, encoding, event_time_us, _map(record.fields), position, 0)
-            self._since = position + len(line) + 1
+            self._since = end
             self._encoded.lines += 1
 
     def _passes(self, record: Record) -> bool:
@@ -209,7 +232,7 @@ class _Encoding:
             return
         event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
         for number, part in enumerate(parts):
-            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, _NO_FIELDS, position, number)
+            self._part(part, encoding, event_time_us, position, number, {})
             position += len(part)
             self._since = position
         self._since += 1
@@ -223,8 +246,10 @@ class _Encoding:
             if from_ is not origin:
                 origin = from_
                 self._origin = _string(origin.host or host) + _string(origin.service) + _string(origin.source)
+                self._record.origin = {"host": origin.host or host, "service": origin.service, "source": origin.source}
             self._spooled(line, beside or _NOTHING_BESIDE, position)
         self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
+        self._encoded.answers = self._record.answers
         return self._encoded
 
     def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
@@ -246,6 +271,8 @@ class _Encoding:
             if not self._passes(record):
                 return
             fields = record.fields
+            if record.text is not text:
+                line, message, encoding = _changed(record.text, encoding)
         self._add(line, message, encoding, event_time_us, _map(fields), position, 0)
         self._since = position + 1
         self._encoded.lines += 1
@@ -254,9 +281,8 @@ class _Encoding:
         event_time_us = beside.event_time_us
         if event_time_us is None:
             event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
-        fields = _map(beside.fields)
         for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
-            self._add(part, part.decode(encoding).encode(), encoding, event_time_us, fields, position, number)
+            self._part(part, encoding, event_time_us, position, number, beside.fields)
             self._since = position
         self._since = position + 1
         self._encoded.lines += 1
@@ -268,11 +294,26 @@ class _Encoding:
         encoding = head.encoding
         if encoding == UTF_8 and encoding_of(part) != UTF_8:  # written over while it was read: its bytes still count
             encoding = ISO_8859_1
-        message = part.decode(encoding).encode()
-        self._add(part, message, encoding, head.event_time_us, _NO_FIELDS, chunk.start, head.part)
+        self._part(part, encoding, head.event_time_us, chunk.start, head.part, {})
         self._since = chunk.end
         if not head.part:
             self._encoded.lines += 1
+
+    def _part(
+        self, part: bytes, encoding: str, event_time_us: int | None, position: int, number: int, fields: Mapping[str, str]
+    ) -> None:
+        """One part of a long line: of the steps, only those that hide something see it."""
+        text = part.decode(encoding)
+        line, message = part, text.encode()
+        if self._pipeline.redactions:
+            record = self._record
+            record.text, record.fields = text, dict(fields)
+            for step in self._pipeline.redactions:
+                step(record)
+            fields = record.fields
+            if record.text is not text:
+                line, message, encoding = _changed(record.text, encoding)
+        self._add(line, message, encoding, event_time_us, _map(fields), position, number)
 
     def _add(
         self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: bytes,

@@ -37,6 +37,12 @@ class Pattern:
     def found_in(self, text: bytes) -> bool:
         return self._regexp.search(text) is not None
 
+    def spans(self, text: bytes) -> list[tuple[int, int]]:
+        """Where it matches, from left to right, without overlaps; empty matches are left out."""
+        if self._regexp.search(text) is None:
+            return []
+        return [span for match in self._regexp.finditer(text) if (span := match.span())[0] < span[1]]
+
     def named(self, text: bytes) -> dict[str, str] | None:
         """The named groups at the first match, those that took part; None where there is no match."""
         match = self._regexp.search(text)

@@ -43,13 +43,19 @@ def pipeline_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A definition's meaning: pure, and shared by all chunks that name it."""
+    """A definition's meaning: pure, and shared by all chunks that name it.
+
+    `redactions` are those of the steps that also parts of long lines pass. `asks` says that a step is a function of the user's,
+    whose answers have to be kept for a repeat.
+    """
 
     parse: Parser
     times: Times
     steps: tuple[Step, ...] = ()
     rate_limit: RateLimit | None = None
     multiline: Rule | None = None
+    redactions: tuple[Step, ...] = ()
+    asks: bool = False
 
     def time_of(self, text: str, read_time_us: int) -> int | None:
         """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
@@ -79,5 +85,7 @@ def compiled(text: str) -> Pipeline:
         times_of(steps["parse"].get("time")),
         compiled_steps(transforms),
         limits[0] if limits else None,
-        rule_of(steps.get("multiline")),
+        multiline=rule_of(steps.get("multiline")),
+        redactions=compiled_steps([each for each in transforms if "redact" in each]),
+        asks=any("python" in each for each in transforms),
     )

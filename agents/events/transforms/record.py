@@ -1,21 +1,28 @@
 """One event on its way through the steps. One object serves a chunk: its line changes, what it counts stays."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+# What a user's function said of a line: to leave it out (False), an error's text, or its message and fields.
+Answer = Literal[False] | str | tuple[str, dict[str, str]]
 
 
 class Record:
     """What steps see and change.
 
     `text` is the message, `fields` what the parser found; `position` is the line's. `identity` is a hash (xxh64) of what all
-    identities of the chunk begin with. `allowance` is how many lines a rate limit lets pass yet.
+    identities of the chunk begin with, `origin` names host, service and source. `allowance` is how many lines a rate limit lets
+    pass yet. `answers` gathers those of users' functions; `repeated` are those of the first time, where they are known.
     """
 
-    __slots__ = ("allowance", "fields", "identity", "position", "text")
+    __slots__ = ("allowance", "answers", "fields", "identity", "origin", "position", "repeated", "text")
 
-    def __init__(self, identity: Any, allowance: int) -> None:
+    def __init__(self, identity: Any, allowance: int, origin: Mapping[str, str], repeated: Sequence[Answer] | None) -> None:
         self.identity = identity
         self.allowance = allowance
+        self.origin = origin
+        self.answers: list[Answer] = []
+        self.repeated = None if repeated is None else iter(repeated)
         self.text = ""
         self.fields: dict[str, str] = {}
         self.position = 0

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.agents.events.transforms import fields, selection
+from headrace.agents.events.transforms.function import python
 from headrace.agents.events.transforms.record import Step
+from headrace.agents.events.transforms.redaction import redact
 
 
 def compiled_steps(definitions: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
@@ -26,4 +28,8 @@ def _step(name: str, rule: Any) -> Step:
             return selection.sample(rule)
         case "rate_limit":
             return selection.limit
+        case "redact":
+            return redact(rule)
+        case "python":
+            return python(rule["function"], rule["digest"])
     raise AssertionError(f"no step is called {name}")

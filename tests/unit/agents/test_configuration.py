@@ -90,6 +90,11 @@ def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
         ("{filter: {include: {pattern: '(?=a)'}}}", "RE2"),
         ("{sample: {keep: 1.5}}", "keep"),
         ("{rate_limit: {lines_per_second: 0}}", "lines_per_second"),
+        ("{redact: {}}", "say what to hide"),
+        ("{redact: {email: true, secret: short}}", "secret"),
+        ("{redact: {patterns: ['(a']}}", "missing"),
+        ("{python: nothing}", "module:function"),
+        ("{python: 'no_such_module:f'}", "cannot be loaded"),
         ("{rate_limit: {lines_per_second: 1}}, {rate_limit: {lines_per_second: 2}}", "once"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.agents.effects import Advance, Forget, Lost, Save
+from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.encoder import Tally
 from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
@@ -99,6 +99,26 @@ def kept_definitions(directory: Path) -> list[str]:
         found = sorted(row[0] for row in db.execute("SELECT definition FROM pipelines"))
     db.close()
     return found
+
+
+def test_answers_of_functions_are_kept_as_long_as_their_chunk(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    answers = (False, "an error", ("message", {"a": "\ud800"}))
+    state.apply([Save((ROW,), (CHUNK,))])
+    assert state.answers("s-1", 0) is None
+    state.apply([Keep("s-1", 0, answers)])
+    state.apply([Advance(ROW, (), ())])
+    state.close()
+    state = opened(tmp_path)
+    assert state.answers("s-1", 0) == [False, "an error", ["message", {"a": "\ud800"}]]
+    state.apply([Advance(replace(ROW, position=20), (CHUNK,), (result(),))])
+    assert state.answers("s-1", 0) is None
+
+
+def test_nobody_else_may_read_the_state(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    state.apply([Save((ROW,), (CHUNK,))])
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.glob("agent.db*")} == {0}
 
 
 def test_what_version_1_wrote_is_read(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_summer_time_of_a_zone() -> None:
     assert zurich(us("2026-03-29T02:30:00")) == us("2026-03-29T01:30:00")  # never comes
     lord_howe = local_time("Australia/Lord_Howe")  # half an hour of summer time
     assert lord_howe is not None
-    for quarter in range(4 * 24 * 365):
+    for quarter in range(0, 4 * 24 * 365, 7):
         naive = datetime(2026, 1, 1) + timedelta(minutes=15 * quarter)  # noqa: DTZ001 - local
         expected = naive.replace(tzinfo=ZoneInfo("Australia/Lord_Howe")).astimezone(UTC).replace(tzinfo=None)
         assert lord_howe(us(naive.isoformat())) == us(expected.isoformat())

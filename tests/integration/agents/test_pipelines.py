@@ -1,0 +1,86 @@
+"""Pipelines in a running agent: kill -9 and another configuration, and what was in flight is repeated equal byte for byte."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.test_agent_ships import numbered, split, until
+from tests.processes import Part
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
+    with servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+@pytest.fixture
+def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    with rig(tmp_path, running) as ours:
+        yield ours
+
+
+FUNCTION = """
+import random
+
+def change(event):
+    if event["message"].endswith("7"):
+        return None
+    return {{**event, "fields": {{"run": "{run}", "drawn": random.random()}}}}
+"""
+
+
+def until_more(parts: Rig, agent: Part) -> None:
+    """Kill an agent as soon as something more of it is in the log."""
+    before = parts.count()
+    until(lambda: parts.count() > before)
+    agent.kill()
+
+
+def test_kill_9_and_another_configuration_repeat_what_a_function_answered(parts: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+
+    def inputs(run: int) -> list[dict[str, Any]]:
+        with (parts.logs / "a.log").open("ab") as log:
+            log.write(numbered(run * 4000, 4000))
+        file.write_text(FUNCTION.format(run=run))
+        steps: list[dict[str, Any]] = [{"python": f"{file}:change"}, {"add": {"configuration": str(run)}}]
+        return [
+            {"tail": [str(parts.logs / "*.log")], "topic": "logs", "parse": ("plain", "auto")[run % 2], "transforms": steps}
+        ]
+
+    for run in range(3):
+        until_more(parts, parts.agent(inputs=inputs(run)).start())
+    parts.ship(inputs=inputs(3))
+    events = parts.distinct()
+    assert sorted(event["message"].encode() for event in events) == [
+        line for line in split(numbered(0, 16_000)) if not line.endswith(b"7")
+    ]
+    runs = {(event["fields"]["configuration"], event["fields"]["run"]) for event in events}
+    assert {("0", "0"), ("3", "3")} <= runs
+    assert all(configured <= asked for configured, asked in runs), "what was not answered yet asks the function as it is now"
+    parts.check_audit()
+
+
+def test_what_is_left_out_or_hidden_is_complete_in_the_audit(parts: Rig, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("never to be seen again")
+    lines = [b'{"level": "%s", "to": "user%d@example.com"}' % ((b"debug", b"info")[n % 2], n) for n in range(2000)]
+    (parts.logs / "a.log").write_bytes(b"\n".join(lines) + b"\n")
+    steps = [
+        {"filter": {"exclude": {"field": "level", "equals": "debug"}}},
+        {"redact": {"email": True, "secret": f"${{file:{secret}}}"}},
+        {"rate_limit": {"lines_per_second": 1, "burst": 300}},
+    ]
+    inputs = [{"tail": [str(parts.logs / "*.log")], "topic": "logs", "parse": "json", "transforms": steps}]
+    parts.ship(inputs=inputs)
+    events = parts.distinct()
+    assert len(events) == 300
+    assert all("@" not in event["message"] and event["fields"]["to"] in event["message"] for event in events)
+    assert len({event["fields"]["to"] for event in events}) == 300
+    parts.check_audit()
+    for written in (parts.directory / "agent").rglob("*"):
+        assert not written.is_file() or b"never to be seen again" not in written.read_bytes()
