@@ -8,14 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from headrace.agents.pipeline_keys import PipelineKeys
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
-from headrace.agents.sources.keys import SpoolKeys, StdinKeys
+from headrace.agents.sources.keys import SpoolKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
-KINDS = ("tail", "stdin", "syslog", "http", "journald")  # the keys of which an input has one
+KINDS = ("tail", "stdin", "unix", "syslog", "http", "journald")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -55,6 +55,7 @@ class InputSection(PipelineKeys):
     syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424")
     http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
     journald: JournaldKeys | None = Field(None, description="entries of systemd's journal")
+    unix: UnixKeys | None = Field(None, description="lines that programs of this machine write to a socket")
     exclude: list[str] = Field([], description="globs of those to leave out")
     topic: str = Field(
         pattern=TOPIC_PATTERN,

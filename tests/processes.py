@@ -42,7 +42,7 @@ class Part:
     """One `headrace <part> --config …`: started, asked to stop (SIGTERM), or killed; its log is `DIR/logs/<part>.log`."""
 
     def __init__(self, part: str, directory: Path, config: dict[str, Any], *arguments: str) -> None:
-        self.part, self.directory, self.arguments = part, directory, arguments
+        self.part, self.directory, self.arguments, self.config = part, directory, arguments, config
         self.config_file = directory / "etc" / f"{part}.yaml"
         self.run_file = directory / "run" / f"{part}.json"
         self.log_file = directory / "logs" / f"{part}.log"

@@ -7,7 +7,7 @@ from headrace.agents.configuration import InputSection
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
 from headrace.agents.sources.journald_keys import JournaldKeys
-from headrace.agents.sources.keys import StdinKeys
+from headrace.agents.sources.keys import StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.clock import Clock
 
@@ -21,6 +21,8 @@ def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> 
     if once:
         logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
         return None
+    if section.unix is not None:
+        return _unix(name, section.unix, clock)
     if section.syslog is not None:
         return _syslog(section.syslog, clock)
     if section.http is not None:
@@ -34,6 +36,12 @@ def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
     from headrace.agents.sources.stdin import StdinSource
 
     return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)
+
+
+def _unix(name: str, keys: UnixKeys, clock: Clock) -> Callable[[], Source]:
+    from headrace.agents.sources.unix import UnixSource
+
+    return lambda: UnixSource(name, keys, clock)
 
 
 def _syslog(keys: SyslogKeys, clock: Clock) -> Callable[[], Source]:

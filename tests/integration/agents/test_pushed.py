@@ -1,6 +1,10 @@
 """What is pushed to an agent: durable in its spool first, then in the log, once by identity, whatever ends the agent."""
 
 import os
+import socket
+import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +75,61 @@ def test_a_long_line_is_several_parts_of_one_number(parts: Rig) -> None:
     assert [(event["position"], event["part"]) for event in events] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
     assert b"".join(event["message"].encode() for event in events[:4]) == line
     parts.check_audit()
+
+
+_APPLICATION = """
+import logging, sys, time
+from headrace.agents.handler import AgentHandler
+logger = logging.getLogger("app")
+logger.setLevel("INFO")
+logger.addHandler(AgentHandler(sys.argv[1], flush_timeout_s=30))
+for number in range(int(sys.argv[2])):
+    logger.info("record %d", number, extra={"number": number})
+    if number % 50 == 0:
+        time.sleep(0.01)
+"""
+
+
+def test_kill_9_of_the_agent_loses_nothing_that_an_application_logs(parts: Rig) -> None:
+    """Fault 1 for the handler: it keeps what the agent has not called durable, so the agent may end at any time."""
+    path, count = parts.directory / "app.sock", 5000
+    agent = parts.agent(inputs=[{"unix": {"path": str(path)}, "topic": TOPIC, "service": "app"}])
+    agent.start()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    application = subprocess.Popen([sys.executable, "-c", _APPLICATION, str(path), str(count)])
+    try:
+        for _ in range(3):
+            time.sleep(0.2)
+            agent.kill()
+            agent.start()
+        assert application.wait(60) == 0
+    finally:
+        application.kill()
+        application.wait()
+    until(lambda: {event["fields"]["number"] for event in parts.events()} == {str(number) for number in range(count)})
+    assert agent.stop() == 0
+    assert not path.exists()
+    events = parts.distinct()
+    assert [event["position"] for event in events] == list(range(len(events)))
+    assert len(events) <= count + 3 * 2000, "more came twice than were on their way"
+    assert {event["event_time_source"] for event in events} == {"line"}
+    parts.check_audit()
+
+
+def test_datagrams_are_lines_and_a_path_that_somebody_else_uses_is_an_error_of_the_start(parts: Rig) -> None:
+    path = parts.directory / "log.sock"
+    inputs = [{"unix": {"path": str(path), "type": "datagram", "mode": "0622"}, "topic": TOPIC}]
+    agent = parts.agent(inputs=inputs)
+    agent.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        for line in (b"one\n", b"two", b"three\nin two lines"):
+            sender.sendto(line, str(path))
+    until(lambda: parts.count() == 3)
+    assert [event["message"] for event in parts.distinct()] == ["one", "two", "three\nin two lines"]
+    other = Part("agent", parts.directory / "other", {**agent.config, "agent": {"state_dir": str(parts.directory / "b")}})
+    assert other.start(wait=False).wait() == 2
+    assert "somebody else listens there" in other.log_tail()
+    assert agent.stop() == 0
 
 
 def test_kill_9_loses_nothing_that_is_in_the_spool_and_repeats_it_equal(tmp_path: Path) -> None:
