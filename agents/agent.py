@@ -29,7 +29,7 @@ from headrace.agents.state import AgentState
 from headrace.agents.tail.files import list_files
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
-from headrace.agents.topics import Topics
+from headrace.agents.topics import Topics, schemas_of
 from headrace.clock import Clock
 
 # A listing every 100 ms, or as seldom as keeps it below a twentieth of the time, but every few seconds.
@@ -61,8 +61,11 @@ class Agent:
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
         self.metrics.inputs(self._inputs.components)
-        self._pushed = Pushed(self._inputs.pushed, state, config.agent.state_dir, self.metrics, clock=clock, once=once)
-        self.topics = Topics(sorted({*self._inputs.topics, *self._pushed.spools.topics}), config.registry, state, clock)
+        self._pushed = Pushed(
+            self._inputs.pushed, self._inputs.how, state, config.agent.state_dir, self.metrics, clock=clock, once=once
+        )
+        schemas = schemas_of((*self._inputs.how.values(), *self._pushed.spools.inputs), config.schema_of)
+        self.topics = Topics(schemas, config.registry, state, clock, once=once)
         self.taps = Taps(clock.monotonic_ms)
         self._hands = Hands(
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
@@ -91,7 +94,9 @@ class Agent:
             limits=self._limits,
             budget=self._budget,
         )
-        announcer = Announcer(config.kafka, state, self.topics.names, host=host, run=uuid.uuid4().hex)
+        announcer = Announcer(
+            config.kafka, state, [*self.topics.names, *config.dead_letter.topics], host=host, run=uuid.uuid4().hex
+        )
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)
         self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = self._observed_due_ms = 0
         self._lines = 0

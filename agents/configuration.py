@@ -1,10 +1,13 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
+import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE, OWN, TopicSchema
+from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.pipeline_keys import PipelineKeys
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
@@ -26,6 +29,12 @@ _OURS = {
 }  # fmt: skip
 
 
+_TOPICS = (
+    f"by a topic's name, `{{schema: …}}`: {', '.join(BUILT_IN)}, or a file with an Avro schema of a record (`a.avsc`), whose "
+    "fields are a line's by name; by default the envelope"
+)
+
+
 class AgentSection(PartHttpKeys):
     """The agent itself."""
 
@@ -45,6 +54,41 @@ class DeadLetterSection(Section):
         pattern=TOPIC_PATTERN,
         description="a topic of its own; a record is in it before its position is passed, with the reason in its headers",
     )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topic, if there is one."""
+        return () if self.topic is None else (self.topic,)
+
+
+class TopicSection(Section):
+    """What the records of one topic are."""
+
+    schema_: str = Field(
+        ENVELOPE,
+        alias="schema",
+        description=f"{', '.join(BUILT_IN)}, or a file of an Avro schema of a record",
+    )
+    _text: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> Self:
+        if self.schema_ in BUILT_IN:
+            return self
+        if not self.schema_.endswith(".avsc"):
+            raise ValueError(f"schema is {', '.join(BUILT_IN)} or a file, as orders.avsc; there is no {self.schema_}")
+        try:
+            self._text = json.dumps(json.loads(Path(self.schema_).read_text(encoding="utf-8")))
+            own_schema(self._text)
+        except OSError as error:
+            raise ValueError(f"schema {self.schema_}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ValueError(f"schema {self.schema_}: {error}") from error
+        return self
+
+    def of(self, registry: str) -> TopicSchema:
+        """The schema, as that registry has it."""
+        return TopicSchema(OWN, registry, self._text) if self._text else TopicSchema(self.schema_, registry)
 
 
 class InputSection(PipelineKeys):
@@ -106,6 +150,7 @@ class AgentConfig(Section):
     agent: AgentSection
     kafka: KafkaKeys = Field(description="librdkafka's keys; bootstrap.servers is needed")
     registry: RegistryKeys
+    topics: dict[str, TopicSection] = Field({}, description=_TOPICS)
     inputs: list[InputSection] = Field(min_length=1)
     dead_letter: DeadLetterSection = DeadLetterSection(topic=None)
 
@@ -126,6 +171,16 @@ class AgentConfig(Section):
         if forbidden := sorted(_OURS & kafka.keys()):
             raise ValueError(f"{', '.join(forbidden)} is set by the agent; remove it")
         return kafka
+
+    def schema_of(self, topic: str) -> TopicSchema:
+        """The schema of a topic's records."""
+        return self.topics.get(topic, TopicSection(schema=ENVELOPE)).of(self.registry.url)
+
+    @model_validator(mode="after")
+    def _topics_are_used(self) -> Self:
+        if unused := sorted(self.topics.keys() - {each.topic for each in self.inputs}):
+            raise ValueError(f"topics.{unused[0]}: no input ships to it")
+        return self
 
     @model_validator(mode="after")
     def _dead_letters_apart(self) -> Self:

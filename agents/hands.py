@@ -118,7 +118,7 @@ class Hands:
     def _send(self, effect: Send | SendRecords) -> Shipped:
         """Encode a chunk and hand it over; what the user's functions answered is durable before anything of it is sent."""
         stream, chunk = effect.stream, effect.chunk
-        encoder, asks = self._topics.encoder(stream.topic), compiled(chunk.pipeline).asks
+        encoder, asks = self._topics.encoder(stream.topic, chunk.pipeline), compiled(chunk.pipeline).asks
         known = self._state.answers(stream.stream_id, chunk.start) if asks else None
         if isinstance(effect, Send):
             encoded, size_bytes = encoder.encode(stream, chunk, effect.data, known), len(effect.data)
@@ -126,7 +126,7 @@ class Hands:
             encoded, size_bytes = encoder.encode_records(stream, chunk, effect.records, known), effect.records.size_bytes
         if asks and known is None:
             self._keep(Keep(stream.stream_id, chunk.start, tuple(encoded.answers)))
-        self._taps.offer(effect.input, stream.topic, encoded.values)
+        self._taps.offer(effect.input, stream.topic, encoder.schema, encoded.values)
         self._delivery.send(stream, chunk, encoded)
         self._metrics.received(effect.input, encoded.lines, size_bytes, encoded.left_out)
         return encoded.shipped

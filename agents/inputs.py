@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from headrace.agents.configuration import AgentConfig, InputSection
 from headrace.agents.effects import Input
+from headrace.agents.events.pipeline import with_schema
 from headrace.agents.metrics import Component
 from headrace.agents.tail.files import Globs
 
@@ -22,7 +23,7 @@ class Inputs:
     def of(cls, config: AgentConfig) -> "Inputs":
         """Those of a configuration."""
         named = dict(zip(names_of(config), config.inputs, strict=True))
-        how = {name: how_of(each, name) for name, each in named.items()}
+        how = {name: _how_of(config, each, name) for name, each in named.items()}
         globs = tuple(
             Globs(tuple(each.tail), tuple(each.exclude), how[name]) for name, each in named.items() if each.tail is not None
         )
@@ -31,9 +32,10 @@ class Inputs:
         return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
 
 
-def how_of(keys: InputSection, name: str) -> Input:
+def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
     """How an input's lines are shipped."""
-    return Input(keys.topic, keys.pipeline, keys.service, keys.max_line_bytes, name)
+    pipeline = with_schema(keys.pipeline, config.schema_of(keys.topic))
+    return Input(keys.topic, pipeline, keys.service, keys.max_line_bytes, name)
 
 
 def names_of(config: AgentConfig) -> list[str]:

@@ -51,6 +51,7 @@ class Outgoing:
     alone: list[Record] = field(default_factory=list)
     refused: list[RejectedRecord] = field(default_factory=list)
     letters: list[RejectedRecord] = field(default_factory=list)
+    letter_ends: list[tuple[str, int, int]] = field(default_factory=list)
     rejected: dict[int, int] = field(default_factory=dict)
     retry: bool = False
 
@@ -90,9 +91,11 @@ class Outgoing:
     def heard_letter(self, letter: RejectedRecord) -> Heard:
         """What takes the report of a dead letter."""
 
-        def heard(error: KafkaError | None, _: Message) -> None:
+        def heard(error: KafkaError | None, message: Message) -> None:
             self.apart -= 1
-            if error is not None:
+            if error is None:
+                self.letter_ends.append((message.topic() or "", message.partition() or 0, (message.offset() or 0) + 1))
+            else:
                 self.letter_not_taken(error, letter)
 
         return heard
@@ -169,8 +172,9 @@ class Outgoing:
         """What became of it, once it is done."""
         encoded = self.encoded
         return ChunkResult(
-            self.stream.topic, self.stream.partition, self.next_offset, encoded.windows, self.rejected, encoded.lines
-        )
+            self.stream.topic, self.stream.partition, self.next_offset, encoded.windows, self.rejected, encoded.lines,
+            tuple(self.letter_ends),
+        )  # fmt: skip
 
 
 def _identity(record: Record) -> Identity:

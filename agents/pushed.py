@@ -6,8 +6,7 @@ from typing import Any
 
 from headrace.agents.budget import Budget
 from headrace.agents.configuration import InputSection
-from headrace.agents.effects import Effect, Now
-from headrace.agents.inputs import how_of
+from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
 from headrace.agents.sources.made import source_of
@@ -24,7 +23,7 @@ class Pushed:
     """Used by the agent's one thread.
 
     Args:
-        inputs: those that are pushed, by their names.
+        inputs: those that are pushed, by their names; `how` says of each how it is shipped.
         state: open, and ours. state_dir: where it lies.
         once: a finite run: only what ends by itself is taken in.
     Raises:
@@ -34,6 +33,7 @@ class Pushed:
     def __init__(
         self,
         inputs: Mapping[str, InputSection],
+        how: Mapping[str, Input],
         state: AgentState,
         state_dir: Path,
         metrics: Metrics,
@@ -44,7 +44,7 @@ class Pushed:
         self._rows = [row for row in state.streams() if row.is_spooled]
         ids = {row.stream_id for row in self._rows}
         self._chunks = [chunk for chunk in state.chunks() if chunk.stream_id in ids]
-        wanted = {name: Wanted(name, how_of(each, name), each.spool.max_bytes) for name, each in inputs.items()}
+        wanted = {name: Wanted(name, how[name], each.spool.max_bytes) for name, each in inputs.items()}
         self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
         self._inputs, self._metrics = inputs, metrics
         self._drops = CountedDrops(state_dir / FILE_NAME)

@@ -31,6 +31,7 @@ class ChunkResult:
     """What became of a delivered chunk: what its windows gained, by window start (ms), and where its records are.
 
     `next_offset` is the last acknowledged offset + 1, 0 where none was; `rejected` counts by window.
+    `dead_letters` are ends in their topic, as (topic, partition, offset + 1).
     """
 
     topic: str
@@ -39,6 +40,7 @@ class ChunkResult:
     windows: Mapping[int, Tally]
     rejected: Mapping[int, int]
     lines: int
+    dead_letters: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Windows:
             )
         if result.next_offset:
             self._db.execute(_END, (result.topic, result.partition, result.next_offset))
+        self._db.executemany(_END, result.dead_letters)
 
     def lost(self, effect: Lost) -> None:
         """Count at least one event as dropped in every window that a lost line may belong to, the last week's at most."""

@@ -12,18 +12,20 @@ import xxhash
 
 from headrace.agents.effects import Shipped
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
-from headrace.agents.events.patterns import utf8
 from headrace.agents.events.pipeline import compiled
+from headrace.agents.events.schemas.binary import length, string
+from headrace.agents.events.schemas.scalars import Micros, MisfitError
 from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
 from headrace.agents.events.transforms.record import Answer, Record
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.schemas.envelope import ENVELOPE_JSON
 from headrace.varints import zigzag
 
 MAX_VALUE_BYTES = 900_000
 _WINDOW_US = WINDOW_MS * 1000
-_NO_FIELDS = b"\x00"
+_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -69,29 +71,6 @@ class Encoded:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-_LENGTHS = [zigzag(length) for length in range(4096)]
-
-
-def _length(size: int) -> bytes:
-    return _LENGTHS[size] if size < 4096 else zigzag(size)
-
-
-def _string(text: str) -> bytes:
-    data = utf8(text)
-    return _length(len(data)) + data
-
-
-def _map(fields: Mapping[str, str]) -> bytes:
-    if not fields:
-        return _NO_FIELDS
-    pieces = [_length(len(fields))]
-    for name, value in fields.items():
-        pieces.append(_string(name))
-        pieces.append(_string(value))
-    pieces.append(b"\x00")
-    return b"".join(pieces)
-
-
 def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
     """A message that steps changed: its bytes (as the audit counts them), its UTF-8, and its encoding."""
     message = text.encode()
@@ -103,9 +82,9 @@ def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
     return message, message, UTF_8
 
 
-_ENCODINGS = {encoding: _string(encoding) for encoding in (UTF_8, ISO_8859_1)}
+_ENCODINGS = {encoding: string(encoding) for encoding in (UTF_8, ISO_8859_1)}
 _NOTHING_BESIDE = Beside(None, {})
-_FROM_LINE, _FROM_READ = _string("line"), _string("read")
+_FROM_LINE, _FROM_READ = string("line"), string("read")
 
 
 class ChunkEncoder:
@@ -114,50 +93,60 @@ class ChunkEncoder:
     Args:
         agent_id: uuid of this agent's state.
         header: the five bytes before each payload (schemas/framing.py).
+        schema: what is registered under the id in there.
     """
 
-    def __init__(self, agent_id: str, header: bytes) -> None:
+    def __init__(self, agent_id: str, header: bytes, schema: str = ENVELOPE_JSON) -> None:
         self._agent_id = agent_id
         self._header = header
+        self.schema = schema
 
     def encode(self, stream: StreamRow, chunk: ChunkRow, data: bytes, answers: Sequence[Answer] | None = None) -> Encoded:
         """Encode one chunk; the same row, chunk, data, and the answers of functions, give the same bytes for ever."""
-        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run(data)
+        return self._encoding(stream, chunk, answers).run(data)
 
     def encode_records(
         self, stream: StreamRow, chunk: ChunkRow, records: Records, answers: Sequence[Answer] | None = None
     ) -> Encoded:
         """The same for a chunk of a spool. What the protocol said beside a line goes into the event, and is not parsed."""
-        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run_records(records)
+        return self._encoding(stream, chunk, answers).run_records(records)
+
+    def _encoding(self, stream: StreamRow, chunk: ChunkRow, answers: Sequence[Answer] | None) -> "_Encoding":
+        kind = _Encoding if compiled(chunk.pipeline).own is None else _OwnEncoding
+        return kind(self._agent_id, self._header, stream, chunk, answers)
 
 
 class _Encoding:
     """One chunk's encoding: what its records share, and what is collected."""
 
     __slots__ = (
-        "_chunk", "_earliest_us", "_encoded", "_event_times", "_hash_start", "_identity", "_latest_us", "_origin", "_parse",
-        "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
+        "_agent_id", "_chunk", "_columns", "_earliest_us", "_encoded", "_event_times", "_from", "_hash_start", "_identity",
+        "_latest_us", "_origin", "_parse", "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
     )  # fmt: skip
 
     def __init__(
         self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow, answers: Sequence[Answer] | None
     ) -> None:
         read_time_us = chunk.read_time_ms * 1000
-        self._stream, self._chunk = stream, chunk
+        self._agent_id, self._stream, self._chunk = agent_id, stream, chunk
         self._encoded = Encoded([], Shipped(chunk.shipped_to))
         self._start = header
         self._read_time_us = read_time_us
-        self._identity = zigzag(read_time_us) + _string(agent_id) + _string(stream.stream_id)
-        self._origin = _string(stream.host) + _string(stream.service) + _string(stream.source)
+        self._identity = zigzag(read_time_us) + string(agent_id) + string(stream.stream_id)
+        self._come_from(stream.host, stream.service, stream.source)
         self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
         self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
         self._pipeline = compiled(chunk.pipeline)
-        self._parse = self._pipeline.parse
+        self._parse, self._columns = self._pipeline.parse, self._pipeline.columns
         self._steps = self._pipeline.steps
         origin = {"host": stream.host, "service": stream.service, "source": stream.source}
         self._record = Record(self._hash_start, chunk.allowance, origin, answers)
         self._since = chunk.shipped_to
         self._event_times: dict[int, tuple[bytes, Tally]] = {}
+
+    def _come_from(self, host: str, service: str, source: str) -> None:
+        self._from = (host, service, source)
+        self._origin = string(host) + string(service) + string(source)
 
     def run(self, data: bytes) -> Encoded:
         if self._chunk.line is not None:
@@ -194,7 +183,7 @@ class _Encoding:
 
     def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
         event_time_us, fields = self._parse(text, self._read_time_us)
-        self._add(line, message, encoding, event_time_us, _map(fields), position, 0)
+        self._add(line, message, encoding, event_time_us, fields, position, 0)
         self._since = position + len(line) + 1
         self._encoded.lines += 1
 
@@ -207,7 +196,7 @@ class _Encoding:
             end = position + len(line) + 1
             if record.text is not text:
                 line, message, encoding = _changed(record.text, encoding)
-            self._add(line, message, encoding, event_time_us, _map(record.fields), position, 0)
+            self._add(line, message, encoding, event_time_us, record.fields, position, 0)
             self._since = end
             self._encoded.lines += 1
 
@@ -245,7 +234,7 @@ class _Encoding:
         for position, (line, from_, beside) in enumerate(rows, self._chunk.start):
             if from_ is not origin:
                 origin = from_
-                self._origin = _string(origin.host or host) + _string(origin.service) + _string(origin.source)
+                self._come_from(origin.host or host, origin.service, origin.source)
                 self._record.origin = {"host": origin.host or host, "service": origin.service, "source": origin.source}
             self._spooled(line, beside or _NOTHING_BESIDE, position)
         self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
@@ -273,7 +262,7 @@ class _Encoding:
             fields = record.fields
             if record.text is not text:
                 line, message, encoding = _changed(record.text, encoding)
-        self._add(line, message, encoding, event_time_us, _map(fields), position, 0)
+        self._add(line, message, encoding, event_time_us, fields, position, 0)
         self._since = position + 1
         self._encoded.lines += 1
 
@@ -313,11 +302,11 @@ class _Encoding:
             fields = record.fields
             if record.text is not text:
                 line, message, encoding = _changed(record.text, encoding)
-        self._add(line, message, encoding, event_time_us, _map(fields), position, number)
+        self._add(line, message, encoding, event_time_us, fields, position, number, is_part=True)
 
     def _add(
-        self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: bytes,
-        position: int, part: int,
+        self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: Mapping[str, str],
+        position: int, part: int, *, is_part: bool = False,  # noqa: ARG002 - the envelope has a place for parts
     ) -> None:  # fmt: skip
         """Put one record together, in the order of the envelope's fields, and count it."""
         if event_time_us is None or not self._earliest_us <= event_time_us <= self._latest_us:
@@ -325,13 +314,13 @@ class _Encoding:
         else:
             time, tally = self._time_of(event_time_us, _FROM_LINE, event_time_us)
         at = zigzag(position)
+        columns = self._columns(fields)
         value = b"".join((
             self._start, time, self._identity, at, at if self._since == position else zigzag(self._since),
-            _LENGTHS[part] if part < 4096 else zigzag(part), self._origin, _length(len(message)), message,
-            _ENCODINGS[encoding], fields,
+            length(part), self._origin, length(len(message)), message, _ENCODINGS[encoding], columns,
         ))  # fmt: skip
-        if len(value) > MAX_VALUE_BYTES and fields != _NO_FIELDS:
-            value = value[: -len(fields)] + _NO_FIELDS
+        if len(value) > MAX_VALUE_BYTES and fields:
+            value = value[: -len(columns)] + self._columns(_NOTHING)
         self._encoded.values.append(value)
         digest = self._hash_start.copy()
         digest.update(b"%d/%d\n%b" % (position, part, line))
@@ -347,3 +336,47 @@ class _Encoding:
             tally = self._encoded.windows.setdefault(window_ms, Tally())
             known = self._event_times[key] = (zigzag(event_time_us) + source, tally)
         return known
+
+
+class _OwnEncoding(_Encoding):
+    """The same under the user's own schema: the identity is in headers, and what does not fit is a misfit.
+
+    Nothing counts in windows but what is rejected: a count and a hash of `sent` are of the envelope's messages (audit.md).
+    """
+
+    __slots__ = ()
+
+    def _add(
+        self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: Mapping[str, str],
+        position: int, part: int, *, is_part: bool = False,
+    ) -> None:  # fmt: skip
+        since = self._since
+        from_line = event_time_us is not None and self._earliest_us <= event_time_us <= self._latest_us
+        time_us = event_time_us if event_time_us is not None and from_line else self._read_time_us
+        window_ms = time_us // _WINDOW_US * WINDOW_MS
+        own, stream_id = self._pipeline.own, self._stream.stream_id
+        host, service, source = self._from
+        assert own is not None
+        try:
+            if is_part:
+                raise MisfitError("longer than max_line_bytes, and its schema has no place for parts")
+            payload = own.payload(
+                fields,
+                {
+                    "event_time": Micros(time_us), "event_time_source": "line" if from_line else "read",
+                    "read_time": Micros(self._read_time_us), "agent_id": self._agent_id, "stream_id": stream_id,
+                    "position": position, "since": since, "part": part, "host": host, "service": service, "source": source,
+                    "message": message.decode(), "encoding": encoding,
+                },
+            )  # fmt: skip
+        except MisfitError as error:
+            self._encoded.misfits.append(Misfit((position, since, part), line, window_ms, str(error)))
+            return
+        self._encoded.values.append(self._start + payload)
+        self._encoded.headers.append(
+            [
+                ("agent_id", self._agent_id), ("stream_id", stream_id), ("position", str(position)),
+                ("since", str(since)), ("part", str(part)),
+            ]
+        )  # fmt: skip
+        self._encoded.window_of[position] = window_ms

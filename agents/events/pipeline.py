@@ -17,6 +17,9 @@ from headrace.agents.events.multiline import Rule, rule_of
 from headrace.agents.events.parsers.parser import Parser
 from headrace.agents.events.parsers.table import parser_of
 from headrace.agents.events.rate import RateLimit
+from headrace.agents.events.schemas.choice import ENVELOPE, OWN, TopicSchema
+from headrace.agents.events.schemas.columns import Columns, columns_of
+from headrace.agents.events.schemas.own import OwnSchema, own_schema
 from headrace.agents.events.times import Times, times_of
 from headrace.agents.events.transforms.record import Step
 from headrace.agents.events.transforms.steps import compiled_steps
@@ -30,6 +33,11 @@ def definition(**steps: Any) -> str:
     """The canonical text of a pipeline: `parse` describes its parser, `transforms` its steps (one `rate_limit` at most)."""
     said = {name: step for name, step in steps.items() if step}
     return json.dumps({"version": VERSION, **said}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def with_schema(text: str, schema: TopicSchema) -> str:
+    """A definition with the schema of the topic that its events go to."""
+    return definition(**{**json.loads(text), "schema": schema.step})
 
 
 AUTO = definition(parse={"type": "auto"})
@@ -56,6 +64,17 @@ class Pipeline:
     multiline: Rule | None = None
     redactions: tuple[Step, ...] = ()
     asks: bool = False
+    schema: TopicSchema | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """What an event has behind the envelope's fixed fields (under the user's own schema there are none of either)."""
+        return columns_of(ENVELOPE if self.schema is None or self.own is not None else self.schema.type)
+
+    @property
+    def own(self) -> OwnSchema | None:
+        """The user's own schema; None where it is one of ours."""
+        return own_schema(self.schema.avro) if self.schema is not None and self.schema.type == OWN else None
 
     def time_of(self, text: str, read_time_us: int) -> int | None:
         """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
@@ -80,6 +99,7 @@ def compiled(text: str) -> Pipeline:
         raise VersionError(f"a pipeline has version {steps['version']}; this headrace reads up to {VERSION}: upgrade it")
     transforms = steps.get("transforms", [])
     limits = [RateLimit(**each["rate_limit"]) for each in transforms if "rate_limit" in each]
+    schema = TopicSchema(**steps["schema"]) if "schema" in steps else None
     return Pipeline(
         parser_of(steps["parse"], steps["version"]),
         times_of(steps["parse"].get("time")),
@@ -88,4 +108,5 @@ def compiled(text: str) -> Pipeline:
         multiline=rule_of(steps.get("multiline")),
         redactions=compiled_steps([each for each in transforms if "redact" in each]),
         asks=any("python" in each for each in transforms),
+        schema=schema,
     )

@@ -20,6 +20,7 @@ class Sent:
 
     input: str
     topic: str
+    schema: str
     values: Sequence[bytes]
     left_out: int
 
@@ -49,7 +50,8 @@ def tap(directory: Path) -> Iterator[Sent | None]:
             if not head:
                 yield None
                 continue
-            yield Sent(head["input"], head["topic"], [answer.read(size) for size in head["sizes"]], head["left_out"])
+            values = [answer.read(size) for size in head["sizes"]]
+            yield Sent(head["input"], head["topic"], head["schema"], values, head["left_out"])
 
 
 def _ask(directory: Path, what: str) -> IO[bytes]:

@@ -118,6 +118,7 @@ class Control:
                 head = {
                     "input": piece.input,
                     "topic": piece.topic,
+                    "schema": piece.schema,
                     "sizes": [len(value) for value in piece.values],
                     "left_out": piece.left_out,
                 }

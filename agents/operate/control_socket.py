@@ -1,7 +1,7 @@
 """The name of an agent's control socket, and what is said on it (docs/adr/0045).
 
 `control.sock` in the state directory, for its owner (and root) alone. A request is one line of JSON, `{"ask": …}`. The answer
-to `metrics` is one line, that to `tap` goes on until somebody hangs up: a line of JSON, `{"input", "topic", "sizes",
+to `metrics` is one line, that to `tap` goes on until somebody hangs up: a line of JSON, `{"input", "topic", "schema", "sizes",
 "left_out"}`, then as many bytes as the sizes add up to, the records' values. A line of `{}` says that nothing was sent for a
 while.
 """

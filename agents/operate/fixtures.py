@@ -4,6 +4,7 @@ The lines are a file in memory, read by the agent's own core to its end and enco
 decoded again, as a consumer would. Time stands still at `read_time`.
 """
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, Stat
 from headrace.agents.events.encoder import ChunkEncoder
+from headrace.agents.events.pipeline import compiled
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.decoding import decoded
 from headrace.agents.tail.identity import FileStat
@@ -22,6 +24,7 @@ from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from headrace.config import Section
 from headrace.errors import ConfigError
+from headrace.schemas.envelope import ENVELOPE_JSON
 
 _HEADER: Final = b"\0\0\0\0\0"
 _HANDLE: Final = 1
@@ -147,8 +150,11 @@ class _Run:
             case Send():
                 encoded = self._encoder.encode(effect.stream, effect.chunk, effect.data)
                 self._sent.append((effect.chunk.stream_id, effect.chunk.start))
-                self.outcome.events += [decoded(value) for value in encoded.values]
-                for reason, count in encoded.left_out.items():
+                schema = compiled(effect.chunk.pipeline).schema
+                text = ENVELOPE_JSON if schema is None else schema.text
+                self.outcome.events += [decoded(value, text) for value in encoded.values]
+                misfits = Counter(f"rejected: {misfit.reason}" for misfit in encoded.misfits)
+                for reason, count in (*encoded.left_out.items(), *misfits.items()):
                     self.outcome.left_out[reason] = self.outcome.left_out.get(reason, 0) + count
                 return encoded.shipped
         return None

@@ -6,15 +6,17 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.agents.operate.place import add_place, directory_of
 from headrace.errors import UsageError
+from headrace.schemas.envelope import HEAD
 
 if TYPE_CHECKING:
     from headrace.agents.operate.asking import Sent
 
 _WINDOW_S = 1.0
+_NOT_OF_THE_LINE = {"input", "topic", "fields", *(each["name"] for each in cast("list[dict[str, str]]", HEAD["fields"]))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,15 +88,18 @@ def _events(sent: "Sent | None", inputs: list[str], pattern: re.Pattern[str] | N
 
     shown.left_out += sent.left_out
     for value in sent.values:
-        event = decoded(value)
-        if pattern is not None and not any(map(pattern.search, (event["message"], *_fields(event)))):
+        event = decoded(value, sent.schema)
+        if pattern is not None and not any(map(pattern.search, (str(event.get("message", "")), *_fields(event)))):
             continue
         if shown.admits(time.monotonic()):
             yield {"input": sent.input, "topic": sent.topic, **event}
 
 
 def _fields(event: dict[str, Any]) -> Iterator[str]:
-    for name, value in event.get("fields", {}).items():
+    """What the line said: the columns of its schema, and the map of what has none."""
+    columns = {name: value for name, value in event.items() if name not in _NOT_OF_THE_LINE and value is not None}
+    rest = event.get("fields")
+    for name, value in {**columns, **(rest if isinstance(rest, dict) else {})}.items():
         yield f"{name}={value}"
 
 
@@ -102,15 +107,15 @@ def _show(event: dict[str, Any], form: str) -> None:
     from headrace.agents.operate.printing import console, printable
 
     if form == "json":
-        print(json.dumps(event, default=lambda value: value.isoformat()), flush=True)
+        print(json.dumps(event, default=str), flush=True)
         return
     from rich.text import Text
 
     fields = " ".join(_fields(event))
     console().print(
         Text.assemble(
-            (event["event_time"].isoformat(timespec="milliseconds"), "green"), " ", (event["input"], "cyan"), " ",
-            printable(event["message"]), *((" ", (printable(fields), "dim")) if fields else ()),
+            (str(event.get("event_time", "")), "green"), " ", (event["input"], "cyan"), " ",
+            printable(str(event.get("message", ""))), *((" ", (printable(fields), "dim")) if fields else ()),
         ),
         soft_wrap=True,
     )  # fmt: skip

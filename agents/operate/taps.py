@@ -16,10 +16,11 @@ _MOST_WAITING: Final = 64  # pieces that a slow watcher has not taken
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Records of one chunk: `values` as they are sent, `left_out` of them before and among these."""
+    """Records of one chunk: `values` as they are sent under `schema` (Avro as JSON), `left_out` before and among them."""
 
     input: str
     topic: str
+    schema: str
     values: Sequence[bytes]
     left_out: int
 
@@ -39,7 +40,7 @@ class Watcher:
         self._filled_ms = monotonic_ms()
         self._left_out = 0
 
-    def offer(self, name: str, topic: str, values: Sequence[bytes]) -> None:
+    def offer(self, name: str, topic: str, schema: str, values: Sequence[bytes]) -> None:
         """A chunk's records, about to be sent."""
         now_ms = self._monotonic_ms()
         gained = BYTES_PER_SECOND * (now_ms - self._filled_ms) / 1000
@@ -54,7 +55,7 @@ class Watcher:
         self._allowed_bytes -= sum(map(len, taken))
         left_out, self._left_out = self._left_out + len(values) - len(taken), 0
         with self._changed:
-            self._pieces.append(Piece(name, topic, taken, left_out))
+            self._pieces.append(Piece(name, topic, schema, taken, left_out))
             self._changed.notify()
 
     def take(self, timeout_s: float) -> Piece | None:
@@ -73,10 +74,10 @@ class Taps:
         self._lock = Lock()
         self._watchers: tuple[Watcher, ...] = ()  # replaced as a whole: the loop reads it without the lock
 
-    def offer(self, name: str, topic: str, values: Sequence[bytes]) -> None:
+    def offer(self, name: str, topic: str, schema: str, values: Sequence[bytes]) -> None:
         """A chunk's records, about to be sent."""
         for watcher in self._watchers:
-            watcher.offer(name, topic, values)
+            watcher.offer(name, topic, schema, values)
 
     def watch(self) -> Watcher:
         """One more; to be left again."""

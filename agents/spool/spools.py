@@ -119,9 +119,9 @@ class Spools:
         return Spool(path, identity, log, files)
 
     @property
-    def topics(self) -> set[str]:
-        """Where their lines go."""
-        return {spool.input.topic for spool in self._open.values()}
+    def inputs(self) -> list[Input]:
+        """How their lines are shipped, also of those that no input fills any more."""
+        return [spool.input for spool in self._open.values()]
 
     def seen(self) -> list[SpoolSeen]:
         """Every spool as it is now."""

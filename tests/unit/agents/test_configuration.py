@@ -136,3 +136,26 @@ def test_a_parser_s_name_alone_is_its_definition(tmp_path: Path) -> None:
     by_name = load(tmp_path, "inputs.0.parse=json").inputs[0].pipeline
     assert by_name == load(tmp_path, "inputs.0.parse={type: json, time: {timezone: UTC}}").inputs[0].pipeline
     assert by_name == '{"parse":{"type":"json"},"version":2}'
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("topics.app={schema: acess}", "access, syslog, cri, otlp or a file"),
+        ("topics.app={schema: /nowhere/x.avsc}", "No such file"),
+        ("topics.other={schema: access}", "no input ships to it"),
+    ],
+)
+def test_a_topic_s_schema_is_one_of_ours_or_a_file(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, override)
+
+
+def test_a_file_that_is_no_schema_of_a_record_is_refused_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "a.avsc"
+    file.write_text('{"type": "record", "name": "A", "fields": [{"name": "a", "type": "nothing"}]}')
+    with pytest.raises(ConfigError, match=r"a\.avsc: no Avro schema: .*nothing"):
+        load(tmp_path, f"topics.app={{schema: {file}}}")
+    file.write_text('{"type": "record", "name": "A", "fields": [{"name": "a", "type": "int"}]}')
+    config = load(tmp_path, f"topics.app={{schema: {file}}}")
+    assert (config.schema_of("app").type, config.schema_of("other").type) == ("own", "envelope")

@@ -44,8 +44,8 @@ def test_the_socket_is_its_owners_alone(directory: Path) -> None:
 def test_what_is_sent_is_seen_and_silence_is_told(directory: Path, taps: Taps) -> None:
     seen = tap(directory)
     assert next(seen) is None  # it watches by now
-    taps.offer("web", "app", [b"one", b"", b"three"])
-    assert next(seen) == Sent("web", "app", [b"one", b"", b"three"], 0)
+    taps.offer("web", "app", "{}", [b"one", b"", b"three"])
+    assert next(seen) == Sent("web", "app", "{}", [b"one", b"", b"three"], 0)
 
 
 def test_a_long_path_is_no_obstacle(tmp_path: Path, taps: Taps) -> None:

@@ -15,10 +15,10 @@ class Time:
 def test_everything_is_seen_while_it_is_little() -> None:
     taps = Taps(Time())
     watcher = taps.watch()
-    taps.offer("web", "app", [b"one", b"two"])
-    taps.offer("db", "sql", [b"three"])
-    assert watcher.take(0) == Piece("web", "app", [b"one", b"two"], 0)
-    assert watcher.take(0) == Piece("db", "sql", [b"three"], 0)
+    taps.offer("web", "app", "{}", [b"one", b"two"])
+    taps.offer("db", "sql", "{}", [b"three"])
+    assert watcher.take(0) == Piece("web", "app", "{}", [b"one", b"two"], 0)
+    assert watcher.take(0) == Piece("db", "sql", "{}", [b"three"], 0)
     assert watcher.take(0) is None
 
 
@@ -27,36 +27,36 @@ def test_what_is_too_much_is_thinned_out_evenly_and_counted() -> None:
     taps = Taps(time)
     watcher = taps.watch()
     values = [b"%08d" % number for number in range(3 * BYTES_PER_SECOND // 8)]  # three times what a second may have
-    taps.offer("web", "app", values)
+    taps.offer("web", "app", "{}", values)
     piece = watcher.take(0)
     assert piece is not None
     assert piece.values == values[::3]
     assert piece.left_out == len(values) - len(values[::3])
-    taps.offer("web", "app", values)
+    taps.offer("web", "app", "{}", values)
     assert watcher.take(0) is None
     time.now_ms += 1000
-    taps.offer("web", "app", [b"later"])
-    assert watcher.take(0) == Piece("web", "app", [b"later"], len(values))
+    taps.offer("web", "app", "{}", [b"later"])
+    assert watcher.take(0) == Piece("web", "app", "{}", [b"later"], len(values))
 
 
 def test_a_watcher_that_takes_nothing_costs_no_more_memory_and_nobody_waits_for_it() -> None:
     taps = Taps(Time())
     slow = taps.watch()
     for _ in range(1000):
-        taps.offer("web", "app", [b"x"])
+        taps.offer("web", "app", "{}", [b"x"])
     pieces = []
     while (piece := slow.take(0)) is not None:
         pieces.append(piece)
     assert len(pieces) == 64
-    taps.offer("web", "app", [b"y"])
-    assert slow.take(0) == Piece("web", "app", [b"y"], 1000 - 64)
+    taps.offer("web", "app", "{}", [b"y"])
+    assert slow.take(0) == Piece("web", "app", "{}", [b"y"], 1000 - 64)
 
 
 def test_one_who_left_is_offered_nothing() -> None:
     taps = Taps(Time())
     first, second = taps.watch(), taps.watch()
     taps.leave(first)
-    taps.offer("web", "app", [b"x"])
+    taps.offer("web", "app", "{}", [b"x"])
     assert first.take(0) is None
     assert second.take(0) is not None
 
