@@ -96,7 +96,7 @@ class InputSection(PipelineKeys):
 
     tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     stdin: StdinKeys | None = Field(None, description="lines of the agent's standard input")
-    syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424")
+    syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424; `parse` is syslog by default")
     http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
     journald: JournaldKeys | None = Field(None, description="entries of systemd's journal")
     unix: UnixKeys | None = Field(None, description="lines that programs of this machine write to a socket")
@@ -113,6 +113,13 @@ class InputSection(PipelineKeys):
         default_factory=lambda: SpoolKeys.model_validate({}),
         description="where a pushed input's lines are kept until they are acknowledged",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parser_by_kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "syslog" in data and "parse" not in data:
+            return {**data, "parse": "syslog"}
+        return data
 
     @field_validator("stdin", "journald", mode="before")
     @classmethod

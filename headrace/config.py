@@ -37,7 +37,7 @@ _IN_YAMLS_WORDS = {
 }
 _USER_INFO = re.compile(r"//[^/@\s]*@")  # name and password in a URL
 _SECRET = re.compile(
-    r"password|secret|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
+    r"password|secret|bearer\.token|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
 )  # in the name of a key whose value is never shown
 
 

@@ -253,7 +253,7 @@ class _Encoding:
         if beside.event_time_us is not None:
             event_time_us = beside.event_time_us
         if beside.fields:
-            fields = {**beside.fields, **fields}
+            fields = {**fields, **beside.fields}  # what a message holds does not pass for what the protocol says
         if self._steps:
             record = self._record
             record.text, record.position, record.fields = text, position, fields

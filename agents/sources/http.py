@@ -67,7 +67,8 @@ class HttpSource:
         keys, tls = self._keys, self._keys.context()
         memory = Memory(_BODIES * keys.max_body_bytes + _LINES_BYTES)
         handler = _Posts(keys, self._clock, intake, memory, secure=tls is not None)
-        connections = Connections("http", keys.max_connections, READ_BYTES, HttpConnections(handler, memory))
+        serving = HttpConnections(handler, memory)
+        connections = Connections("http", keys.max_connections, READ_BYTES, serving, serving.idle)
         try:
             await connections.listen("http", keys.listen, tls)
             self._ports |= connections.ports

@@ -91,20 +91,27 @@ class Memory:
 
 
 class HttpConnections:
-    """Serves connections."""
+    """Serves connections; `idle` are those that wait for a request, the longest first."""
 
     def __init__(self, handler: Handler, memory: Memory) -> None:
         self._handler, self._memory = handler, memory
+        self.idle: dict[asyncio.Task[None], None] = {}
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        await _Connection(reader, writer, peer, self._handler, self._memory).serve()
+        await _Connection(reader, writer, peer, self._handler, self._memory, self.idle).serve()
 
 
 class _Connection:
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, handler: Handler, memory: Memory
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        peer: str,
+        handler: Handler,
+        memory: Memory,
+        idle: dict[asyncio.Task[None], None],
     ) -> None:
-        self._reader, self._writer, self._peer = reader, writer, peer
+        self._reader, self._writer, self._peer, self._idle = reader, writer, peer, idle
         self._handler, self._memory = handler, memory
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST_HEAD_BYTES)
 
@@ -122,8 +129,7 @@ class _Connection:
 
     async def _one(self) -> bool:
         """Answer one request; whether another may come."""
-        async with asyncio.timeout(_IDLE_S):
-            head = await self._event()
+        head = await self._next_head()
         if not isinstance(head, h11.Request):
             return False
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
@@ -148,6 +154,16 @@ class _Connection:
         whole = self._http.their_state is h11.DONE
         await self._send(answer, request.method, last=not whole)
         return whole and self._http.our_state is h11.DONE
+
+    async def _next_head(self) -> object:
+        task = asyncio.current_task()
+        assert task is not None, "connections are served by tasks"
+        self._idle[task] = None
+        try:
+            async with asyncio.timeout(_IDLE_S):
+                return await self._event()
+        finally:
+            self._idle.pop(task, None)
 
     def _announce_room(self, headers: Mapping[str, str]) -> None:
         """Refuse what says that it is too long; tell who waits for that to go on."""

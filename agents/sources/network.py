@@ -30,9 +30,15 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[No
 class Connections:
     """The connections of one input."""
 
-    def __init__(self, name: str, most: int, held_bytes: int, serve: Serve) -> None:
-        """`held_bytes` of each connection are read ahead, and as many again."""
+    def __init__(
+        self, name: str, most: int, held_bytes: int, serve: Serve, idle: "dict[asyncio.Task[None], None] | None" = None
+    ) -> None:
+        """`held_bytes` of each connection are read ahead, and as many again.
+
+        Of those `idle`, by which nothing is lost, the longest makes room for another peer.
+        """
         self._name, self._most, self._held_bytes, self._serve = name, most, held_bytes, serve
+        self._idle = idle if idle is not None else {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._sockets: list[Path] = []
@@ -89,6 +95,11 @@ class Connections:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer)
+        if len(self._tasks) >= self._most and self._idle:
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            self._tasks.discard(longest)
+            longest.cancel()
         if len(self._tasks) >= self._most:
             metrics.refused_connections.labels(self._name).inc()
             logger.warning("too many connections", extra={"input": self._name, "client": peer, "most": self._most})

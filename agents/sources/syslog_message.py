@@ -12,7 +12,7 @@ _RFC_5424: Final = re.compile(rb"<\d{1,3}>1 [!-~]{1,64}+ " + _HOST + rb" ([!-~]{
 _TIME = rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT[0-9:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?)"
 _TAG = rb"([^\s:\[\]]{1,48}+)(?:\[[^\]\s]{0,32}+\])?+:"
 _RFC_3164: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" " + _HOST + rb" (?:" + _TAG + rb")?")
-_LOCAL: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" " + _TAG)  # as syslog(3) writes to /dev/log: no host
+_LOCAL: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" " + _TAG + rb"(?: |\Z)")  # as syslog(3) writes to /dev/log: no host
 
 Sender = tuple[str | None, str | None]
 """Host and service as the message names them; None where it does not."""

@@ -18,6 +18,10 @@ _SYSLOG_3164_HEAD = re.compile(r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\
 _ISO_HEAD = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
 )
+# What syslog(3) writes to /dev/log: no host.
+_LOCAL_HEAD = re.compile(
+    r"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:(?: |\Z)"
+)
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
@@ -25,8 +29,9 @@ _FACILITIES = (
 _SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
-def syslog(times: Times, *, with_iso: bool = True) -> Attempt:
-    """Either RFC's form; `with_iso` says that rsyslog's files count too (in version 1 they did not)."""
+def syslog(times: Times, *, with_local: bool = True) -> Attempt:
+    """Either RFC's form; `with_local` says that what is written on a host itself counts too: rsyslog's files, and /dev/log (in
+    version 1 they did not)."""
     local = times.local
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
@@ -34,7 +39,11 @@ def syslog(times: Times, *, with_iso: bool = True) -> Attempt:
             match = _SYSLOG_5424.match(text)
             if match is not None:
                 return _of_5424(match, local)
-        elif with_iso and text[:1].isdigit():
+            match = _LOCAL_HEAD.match(text) if with_local else None
+            if match is not None:
+                priority, time, program, process = match.groups()
+                return timestamps.bsd(time, read_time_us, local), _priority(priority) | _named(None, program, process)
+        elif with_local and text[:1].isdigit():
             match = _ISO_HEAD.match(text)
             if match is not None:
                 return timestamps.iso(match[1]), _named(match[2], match[3], match[4])
@@ -50,11 +59,9 @@ def syslog(times: Times, *, with_iso: bool = True) -> Attempt:
     return attempt
 
 
-def _named(host: str, program: str, process: str | None) -> dict[str, str]:
-    fields = {"hostname": host, "program": program}
-    if process is not None:
-        fields["pid"] = process
-    return fields
+def _named(host: str | None, program: str, process: str | None) -> dict[str, str]:
+    named = {"hostname": host, "program": program, "pid": process}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _of_5424(match: re.Match[str], local: Local) -> Parsed:

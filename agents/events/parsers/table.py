@@ -54,7 +54,7 @@ def _attempt(kind: str, rule: Mapping[str, Any], times: Times, version: int) -> 
         case "access":
             return access_log(times)
         case "syslog":
-            return syslog(times, with_iso=version >= 2)
+            return syslog(times, with_local=version >= 2)
         case "cri":
             inner = rule.get("content")
             return cri(times, None if inner is None else _attempt(inner, rule, times, version))
@@ -72,7 +72,7 @@ def _plain(times: Times) -> Parser:
 
 def _auto(times: Times) -> Parser:
     """Whatever the line is: a JSON object, an access log, syslog, else plain; so nothing is in error."""
-    json, system, access, at_start = json_object(times), syslog(times, with_iso=False), access_log(times), times.at_start
+    json, system, access, at_start = json_object(times), syslog(times, with_local=False), access_log(times), times.at_start
 
     def parse(text: str, read_time_us: int) -> Parsed:
         first = text[:1]

@@ -46,6 +46,10 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
         ("inputs.0.parse=xml", "parse"),
         ("inputs.0.max_line_bytes=2000000", "max_line_bytes"),
         ("inputs=[{stdin: {}, topic: app, multiline: {traces: [java]}}]", "multiline is for inputs with tail"),
+        ("inputs=[{topic: a, syslog: {}}]", "name one of udp, tcp, tls, unix, unix_stream"),
+        ("inputs=[{topic: a, syslog: {tls: 127.0.0.1:6514}}]", "tls and ssl.keystore.location need each other"),
+        ("inputs=[{topic: a, http: {listen: 8080}}]", "host:port"),
+        ("inputs=[{topic: a, journald: {units: [-x]}}]", "units"),
         ("inputs.0.multiline={}", "say which lines are one event"),
         ("inputs.0.multiline={traces: [cobol]}", "traces"),
         ("inputs.0.multiline={start: '^(', timeout_ms: 5}", "missing|RE2"),
@@ -59,6 +63,21 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
 def test_a_wrong_value_names_its_key(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, override)
+
+
+def test_syslog_is_parsed_as_such_unless_another_parser_is_named(tmp_path: Path) -> None:
+    ours, others = "{topic: a, syslog: {udp: 127.0.0.1:514}}", "{topic: b, syslog: {udp: 127.0.0.1:515}, parse: plain}"
+    config = load(tmp_path, f"inputs=[{ours}, {others}, {{topic: c, journald: null}}]")
+    same = load(tmp_path, f"inputs=[{ours[:-1]}, parse: syslog}}]")
+    assert config.inputs[0].pipeline == same.inputs[0].pipeline != config.inputs[1].pipeline
+    assert config.inputs[2].pipeline == AUTO
+
+
+def test_a_token_that_cannot_be_used_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        load(tmp_path, "inputs=[{topic: a, http: {listen: 127.0.0.1:1}}]", "inputs.0.http.bearer.token=hushhu")
+    assert "bearer.token" in str(told.value)
+    assert "hush" not in str(told.value)
 
 
 def test_dead_letters_have_a_topic_of_their_own(tmp_path: Path) -> None:

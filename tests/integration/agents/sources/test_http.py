@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import datetime
 import gzip
 import http.client
@@ -215,6 +216,20 @@ def test_a_connection_is_used_again_and_requests_may_follow_without_waiting() ->
         writer.close()
 
     assert with_source(check).lines == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_clients_that_are_connected_and_ask_for_nothing_make_room_for_others_the_longest_first() -> None:
+    async def check(post: Client, kept: Kept) -> None:
+        silent = [await asyncio.open_connection("127.0.0.1", post.port) for _ in range(3)]
+        silent[0][1].write(b"POST /logs HTT")  # a head that does not end is nothing that was asked for
+        await asyncio.sleep(0.1)
+        assert (await post(b"a"))[0] == 200
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+        for _, writer in silent:
+            writer.close()
+
+    assert with_source(check, max_connections=3).lines == [b"a"]
 
 
 def test_success_is_told_only_when_the_lines_are_durable_and_a_full_spool_says_come_again() -> None:

@@ -75,7 +75,10 @@ def test_each_kind_of_sender_is_in_the_log_with_its_host_service_source_and_fiel
     with socket.create_connection(("127.0.0.1", tcp)) as stream:
         stream.sendall(b"<165>1 2026-11-26T18:00:00Z host-7 app 4711 ID47 - by tcp\n")
     assert post(port, b'{"level": "info", "text": "by http"}\n', "application/x-ndjson", "/logs") == 200
-    assert post(port, otlp("by otlp"), "application/x-protobuf", "/v1/logs") == 200
+    assert (
+        post(port, otlp('{"severity_text": "not for a body to say", "own": "by otlp"}'), "application/x-protobuf", "/v1/logs")
+        == 200
+    )
     until(lambda: parts.count() >= 4)
     by_source = {event["source"]: event for event in parts.distinct()}
     by_udp, by_tcp = by_source["syslog+udp://127.0.0.1"], by_source["syslog+tcp://127.0.0.1"]
@@ -89,7 +92,7 @@ def test_each_kind_of_sender_is_in_the_log_with_its_host_service_source_and_fiel
     assert by_tcp["event_time"].isoformat() == "2026-11-26T18:00:00+00:00"
     by_http, by_otlp = by_source["http://127.0.0.1"], by_source["otlp+http://127.0.0.1"]
     assert (by_http["service"], by_http["fields"]) == ("web", {"level": "info", "text": "by http"})
-    assert (by_otlp["message"], by_otlp["service"]) == ("by otlp", "shop")
+    assert (by_otlp["service"], by_otlp["fields"]["own"]) == ("shop", "by otlp")
     assert (by_otlp["fields"]["severity_text"], by_otlp["fields"]["resource.service.name"]) == ("WARN", "shop")
     assert agent.stop() == 0, agent.log_tail()
     parts.check_audit()

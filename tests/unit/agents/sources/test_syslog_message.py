@@ -22,6 +22,7 @@ MESSAGES: list[tuple[bytes, str | None, str | None]] = [
     # as syslog(3) writes to /dev/log
     (b"<13>Nov 26 18:00:00 cron[12]: no host here", None, "cron"),
     (b"<13>Nov 26 18:00:00 cron: no host here", None, "cron"),
+    (b"<13>Nov 26 18:00:00 fe80::1 su: an address for a host", "fe80::1", "su"),
     # as Python's SysLogHandler writes
     (b"<14>nothing but a priority", None, None),
     (b"no priority", None, None),

@@ -93,6 +93,15 @@ def test_syslog_as_rsyslog_writes_files() -> None:
     assert parser_of({"type": "syslog"}, 1)(line, READ) == (expected[0], {})
 
 
+def test_syslog_as_programs_write_it_to_the_local_socket() -> None:
+    for line, named in (
+        ("<78>Nov 14 15:16:01 CRON[42]: (root) CMD (x)", {"program": "CRON", "pid": "42"}),
+        ("<78>Nov 14 15:16:01 cron: a: b", {"program": "cron"}),
+        ("<78>Nov 14 15:16:01 fe80::1 cron: b", {"hostname": "fe80::1", "program": "cron"}),
+    ):
+        assert parser("syslog")(line, READ) == (at(2026, 11, 14, 15, 16, 1), {"facility": "cron", "severity": "info", **named})
+
+
 def test_logfmt() -> None:
     line = r'time=2026-11-23T08:00:00Z level=info msg="say \"é\"\tto\u00e9 \x41" took=3ms empty= also="" cached a.b/c=1=2'
     assert parser("logfmt")(line, READ) == (
