@@ -323,7 +323,8 @@ class _Encoding:
             value = value[: -len(columns)] + self._columns(_NOTHING)
         self._encoded.values.append(value)
         digest = self._hash_start.copy()
-        digest.update(b"%d/%d\n%b" % (position, part, line))
+        digest.update(b"%d/%d\n" % (position, part))
+        digest.update(line)
         tally.count += 1
         tally.bytes_total += len(line)
         tally.content_hash = (tally.content_hash + digest.intdigest()) % HASH_MODULUS

@@ -1,6 +1,7 @@
 """Any bytes, through any pipeline: nothing raises, what is encoded is what an Avro library writes, and no time matters."""
 
 import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -78,3 +79,31 @@ def test_a_line_s_time_does_not_depend_on_what_was_read_before(line: bytes, pars
     found = pipeline.parse(text, 1_795_424_400_123_000)
     pipeline.parse("2020-02-29 00:00:00 " + text, 1_600_000_000_000_000)
     assert pipeline.parse(text, 1_795_424_400_123_000) == found
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(value=st.dictionaries(st.text(), JSON_VALUES), ascii_only=st.booleans())
+def test_members_are_what_the_standard_library_reads(value: dict[str, Any], ascii_only: bool) -> None:
+    line = json.dumps(value, ensure_ascii=ascii_only)
+    texts = {
+        name: member if isinstance(member, str) else json.dumps(member, ensure_ascii=False, separators=(",", ":"))
+        for name, member in json.loads(line).items()
+        if member is not None
+    }
+    assert compiled(definition(parse={"type": "json"})).parse(line, 1_795_424_400_123_000)[1] == texts
+
+
+@given(line=LINES.map(lambda pieces: b"{" + pieces + b"}"))
+def test_what_is_an_object_to_the_standard_library_is_one(line: bytes) -> None:
+    text = line.decode("iso-8859-1")
+    try:
+        expected = isinstance(json.loads(text), dict)
+    except ValueError:
+        expected = False
+    fields = compiled(definition(parse={"type": "json"})).parse(text, 1_795_424_400_123_000)[1]
+    assert (fields == {"parse_error": "not a JSON object"}) == (not expected)

@@ -41,6 +41,26 @@ def test_what_is_no_json_object_is_plain(line: str) -> None:
     assert auto(line, READ) == (None, {})
 
 
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        ('{{"a": {}, "b": -{}}}'.format("9" * 30, "9" * 19), {"a": "9" * 30, "b": "-" + "9" * 19}),
+        ('{"a": [%s]}' % ("9" * 30), {"a": "[%s]" % ("9" * 30)}),
+        ('{"a": 18446744073709551615, "b": -9223372036854775808}', {"a": "18446744073709551615", "b": "-9223372036854775808"}),
+        (
+            '{"a": 1e300, "b": 1e-7, "c": 1.0, "d": [1e300, 1.50]}',
+            {"a": "1e+300", "b": "1e-07", "c": "1.0", "d": "[1e+300,1.5]"},
+        ),
+        ('{"a": NaN, "b": 1e400, "c": [-Infinity]}', {"a": "NaN", "b": "Infinity", "c": "[-Infinity]"}),
+        ('{"a": "\\ud800", "\\udc00": true}', {"a": "\ud800", "\udc00": "true"}),
+        (' \t{"a": "1", "a": "2"}\r', {"a": "2"}),
+        ('{"a": {"b": "\\u00e9\\/"}}', {"a": '{"b":"é/"}'}),
+    ],
+)
+def test_numbers_and_texts_are_what_the_standard_library_reads(line: str, fields: dict[str, str]) -> None:
+    assert parser("json")(line, READ)[1] == fields
+
+
 def test_a_combined_access_log() -> None:
     line = '127.0.0.1 - frank [23/Nov/2026:08:55:36 +0000] "GET /a\\"b HTTP/1.0" 200 2326 "http://x/?a" "Mozilla/4.08 [en] (X)"'
     assert auto(line, READ) == (
