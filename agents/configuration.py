@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from headrace.agents.container_keys import ContainerKeys
 from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE, OWN, TopicSchema
 from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.pipeline_keys import PipelineKeys
@@ -18,7 +19,7 @@ from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
-KINDS = ("tail", "stdin", "unix", "syslog", "http", "journald")  # the keys of which an input has one
+KINDS = ("tail", "containers", "stdin", "unix", "syslog", "http", "journald")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -95,6 +96,7 @@ class InputSection(PipelineKeys):
     """One input: where lines come from (one of KINDS), and what becomes of them."""
 
     tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
+    containers: ContainerKeys | None = Field(None, description="logs of containers, as the kubelet and Docker keep them")
     stdin: StdinKeys | None = Field(None, description="lines of the agent's standard input")
     syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424; `parse` is syslog by default")
     http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
@@ -121,7 +123,7 @@ class InputSection(PipelineKeys):
             return {**data, "parse": "syslog"}
         return data
 
-    @field_validator("stdin", "journald", mode="before")
+    @field_validator("containers", "stdin", "journald", mode="before")
     @classmethod
     def _nothing_to_say(cls, value: Any) -> Any:
         return {} if value is None else value  # `stdin:` alone
@@ -132,11 +134,11 @@ class InputSection(PipelineKeys):
         if len(kinds) != 1:
             said = f", not {' and '.join(kinds)}" if kinds else ""
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
-        if self.exclude and self.tail is None:
-            raise ValueError("exclude is for inputs with tail; remove it")
-        if self.multiline is not None and self.tail is None:
-            raise ValueError("multiline is for inputs with tail; what is pushed is events already")
-        if self.tail is not None and "spool" in self.model_fields_set:
+        if self.exclude and self.is_pushed:
+            raise ValueError("exclude is for inputs with tail or containers; remove it")
+        if self.multiline is not None and self.is_pushed:
+            raise ValueError("multiline is for inputs with tail or containers; what is pushed is events already")
+        if not self.is_pushed and "spool" in self.model_fields_set:
             raise ValueError("spool is for what is pushed; files are their own buffer; remove it")
         return self
 
@@ -148,7 +150,7 @@ class InputSection(PipelineKeys):
     @property
     def is_pushed(self) -> bool:
         """Whether its lines go into a spool first; files are their own."""
-        return self.tail is None
+        return self.tail is None and self.containers is None
 
 
 class AgentConfig(Section):

@@ -130,10 +130,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """Where the last record of the stream ends, now that a chunk is encoded, and how many lines a rate limit let pass."""
+    """Where the last record of the stream ends, now that a chunk is encoded, and how many lines a rate limit let pass.
+
+    In a container's log `shipped_to` is stdout's, and `stderr_to` stderr's.
+    """
 
     shipped_to: int
     allowed: int = 0
+    stderr_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)

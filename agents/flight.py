@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.agents.effects import Now
+from headrace.agents.effects import Now, Shipped
 from headrace.agents.rows import ChunkRow, StreamRow
 
 _MAX_MARKS = 64
@@ -20,7 +20,7 @@ class InFlight:
     chunk: ChunkRow
     cost_bytes: int
     after: StreamRow
-    shipped_to: int = 0
+    shipped: Shipped
     result: Any = None
     delivered: bool = False
 
@@ -40,11 +40,11 @@ class Flight:
     def sent(self, chunk: ChunkRow, cost_bytes: int, after: StreamRow) -> None:
         """A chunk is on its way."""
         self.cost_bytes += cost_bytes
-        self.chunks.append(InFlight(chunk, cost_bytes, after))
+        self.chunks.append(InFlight(chunk, cost_bytes, after, Shipped(after.shipped_to)))
 
-    def shipped(self, shipped_to: int) -> None:
-        """Where the last record of the chunk that was sent last ends."""
-        self.chunks[-1].shipped_to = shipped_to
+    def shipped(self, what: Shipped) -> None:
+        """What became of the chunk that was sent last."""
+        self.chunks[-1].shipped = what
 
     def delivered(self, start: int, result: Any) -> list[InFlight]:
         """The chunk that begins at `start` is acknowledged as a whole: take out the contiguous run of such chunks."""

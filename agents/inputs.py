@@ -1,11 +1,15 @@
 """The inputs of a configuration, as the loop uses them."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from headrace.agents.configuration import AgentConfig, InputSection
+from headrace.agents.container_keys import excluded
 from headrace.agents.effects import Input
 from headrace.agents.events.pipeline import with_schema
 from headrace.agents.metrics import Component
+from headrace.agents.tail.containers import container_of
 from headrace.agents.tail.files import Globs
 
 
@@ -24,9 +28,7 @@ class Inputs:
         """Those of a configuration."""
         named = dict(zip(names_of(config), config.inputs, strict=True))
         how = {name: _how_of(config, each, name) for name, each in named.items()}
-        globs = tuple(
-            Globs(tuple(each.tail), tuple(each.exclude), how[name]) for name, each in named.items() if each.tail is not None
-        )
+        globs = tuple(_globs(config, each, how[name]) for name, each in named.items() if not each.is_pushed)
         pushed = {name: each for name, each in named.items() if each.is_pushed}
         components = {name: Component(name, each.kind) for name, each in named.items()}
         return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
@@ -36,6 +38,23 @@ def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
     """How an input's lines are shipped."""
     pipeline = with_schema(keys.pipeline, config.schema_of(keys.topic))
     return Input(keys.topic, pipeline, keys.service, keys.max_line_bytes, name)
+
+
+def _globs(config: AgentConfig, keys: InputSection, how: Input) -> Globs:
+    """The files of an input that is files."""
+    if keys.containers is None:
+        assert keys.tail is not None
+        return Globs(tuple(keys.tail), tuple(keys.exclude), how)
+
+    @lru_cache(maxsize=4096)
+    def of_container(path: str) -> Input:
+        container = container_of(path)
+        service = keys.service or container.get("container") or container.get("container_id", "")[:12] or None
+        pipeline = with_schema(keys.pipeline_of(container), config.schema_of(keys.topic))
+        return replace(how, pipeline=pipeline, service=service)
+
+    left_out = (*keys.exclude, *excluded(keys.containers, os.environ))
+    return Globs(tuple(keys.containers.paths), left_out, how, of_container)
 
 
 def names_of(config: AgentConfig) -> list[str]:

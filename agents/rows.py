@@ -13,12 +13,14 @@ SPOOLED = "spool:"  # begins the path of a spool's stream; a file's begins with 
 class LineHead:
     """What every part of a split line shares: the encoding of the whole line, and the time found at its start.
 
-    `event_time_us` is None where the line has no time of its own. `part` is the number of the part that comes next.
+    `event_time_us` is None where the line has no time of its own. `part` is the number of the part that comes next. `stderr`
+    says which of a container's two streams it is of.
     """
 
     encoding: str
     event_time_us: int | None
     part: int
+    stderr: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class StreamRow:
     a line; `tail_open` says that the file ended there when it was sent, so that the line may be over or go on. `detached`
     says that its own file was truncated, replaced or removed; only a copy that proves to hold the same bytes may continue it.
     `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
-    `shipped_to` is where the last record before the position ended: before it, where lines were left out by the pipeline.
+    `shipped_to` is where the last record before the position ended: before it, where lines were left out by the pipeline. In a
+    container's log that is stdout's last, and `stderr_to` the same for stderr's (events/containers.py).
     """
 
     stream_id: str
@@ -55,6 +58,7 @@ class StreamRow:
     size_seen: int = 0
     complete_ms: int = 0
     shipped_to: int = 0
+    stderr_to: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -71,8 +75,8 @@ class ChunkRow:
     """A run of lines read in one go, `[start, end)` of the file, sent and not yet acknowledged as a whole.
 
     `since` is where the chunk before it ended: `start`, or one less where a newline between them was skipped; `shipped_to` is
-    where the stream's previous record ended, which is what the first record says, and `allowance` how many lines a rate limit
-    lets pass.
+    where the stream's previous record ended, which is what the first record says (in a container's log, `stderr_to` for
+    stderr), and `allowance` how many lines a rate limit lets pass.
     `read_time_ms`, the pipeline's definition (events/pipeline.py) and `split_bytes` (max_line_bytes) are as they were when it
     was read. `content` is the digest of its bytes: a file that no longer holds them is another stream. `line` is given where
     the chunk is one part of a long line, and `more` where that line goes on behind it.
@@ -90,3 +94,4 @@ class ChunkRow:
     line: LineHead | None = None
     more: bool = False
     allowance: int = 0
+    stderr_to: int = 0

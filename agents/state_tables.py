@@ -13,7 +13,8 @@ VERSION = 2
 _CHUNKS = """
 CREATE TABLE chunks (
     stream_id TEXT, start INTEGER, end INTEGER, since INTEGER, shipped_to INTEGER, read_time_ms INTEGER,
-    pipeline TEXT, split_bytes INTEGER, content TEXT, line TEXT, more INTEGER, allowance INTEGER, PRIMARY KEY (stream_id, start)
+    pipeline TEXT, split_bytes INTEGER, content TEXT, line TEXT, more INTEGER, allowance INTEGER, stderr_to INTEGER,
+    PRIMARY KEY (stream_id, start)
 ) WITHOUT ROWID;
 CREATE TABLE answers (stream_id TEXT, start INTEGER, said BLOB, PRIMARY KEY (stream_id, start)) WITHOUT ROWID;
 CREATE TABLE pipelines (id TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
@@ -23,7 +24,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE streams (
     stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
     device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
-    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER, shipped_to INTEGER
+    tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER, shipped_to INTEGER,
+    stderr_to INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
@@ -36,7 +38,7 @@ CREATE TABLE schemas (
 ) WITHOUT ROWID;
 """
 _COPY_CHUNKS_1 = """
-INSERT INTO chunks SELECT stream_id, start, end, since, since, read_time_ms, ?, split_bytes, content, line, more, 0
+INSERT INTO chunks SELECT stream_id, start, end, since, since, read_time_ms, ?, split_bytes, content, line, more, 0, 0
 FROM chunks_1 WHERE parser = ?
 """
 
@@ -59,6 +61,7 @@ def _from_1(db: sqlite3.Connection) -> None:
         db.execute(_COPY_CHUNKS_1, (pipeline_id(pipeline), parser))
     db.execute("DROP TABLE chunks_1")
     db.execute("ALTER TABLE streams ADD COLUMN shipped_to INTEGER")
+    db.execute("ALTER TABLE streams ADD COLUMN stderr_to INTEGER DEFAULT 0")
     db.execute("UPDATE streams SET shipped_to = position")
 
 

@@ -6,11 +6,13 @@ library writes for `schemas/envelope.py` (the tests compare).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import xxhash
 
 from headrace.agents.effects import Shipped
+from headrace.agents.events.containers import ContainerRule, stderr_stream_id
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.schemas.binary import length, string
@@ -121,7 +123,8 @@ class _Encoding:
 
     __slots__ = (
         "_agent_id", "_chunk", "_columns", "_earliest_us", "_encoded", "_event_times", "_from", "_hash_start", "_identity",
-        "_latest_us", "_origin", "_parse", "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
+        "_latest_us", "_of_stderr", "_origin", "_parse", "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps",
+        "_stream",
     )  # fmt: skip
 
     def __init__(
@@ -142,6 +145,12 @@ class _Encoding:
         origin = {"host": stream.host, "service": stream.service, "source": stream.source}
         self._record = Record(self._hash_start, chunk.allowance, origin, answers)
         self._since = chunk.shipped_to
+        self._of_stderr = (chunk.stderr_to, b"", self._hash_start, stream)
+        if self._pipeline.container is not None:
+            stderr = replace(stream, stream_id=stderr_stream_id(stream.stream_id))
+            identity = zigzag(read_time_us) + string(agent_id) + string(stderr.stream_id)
+            hash_start = xxhash.xxh64(f"{agent_id}/{stderr.stream_id}/".encode("ascii"))
+            self._of_stderr = (chunk.stderr_to, identity, hash_start, stderr)
         self._event_times: dict[int, tuple[bytes, Tally]] = {}
 
     def _come_from(self, host: str, service: str, source: str) -> None:
@@ -153,7 +162,8 @@ class _Encoding:
             self._part_of_long_line(data)
         else:
             self._lines(data)
-        self._encoded.shipped = Shipped(min(self._since, self._chunk.end), self._chunk.allowance - self._record.allowance)
+        end, allowed = self._chunk.end, self._chunk.allowance - self._record.allowance
+        self._encoded.shipped = Shipped(min(self._since, end), allowed, min(self._of_stderr[0], end))
         self._encoded.answers = self._record.answers
         return self._encoded
 
@@ -161,6 +171,9 @@ class _Encoding:
         chunk = self._chunk
         text = data[:-1] if data.endswith(b"\n") else data
         lines = text.split(b"\n")
+        if self._pipeline.container is not None:
+            self._container_events(self._pipeline.container, lines)
+            return
         try:
             texts = text.decode().split("\n")
         except UnicodeDecodeError:
@@ -180,6 +193,23 @@ class _Encoding:
                 decoded = line.decode(encoding)
                 take(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position)
             position += len(line) + 1
+
+    def _container_events(self, rule: ContainerRule, lines: list[bytes]) -> None:
+        """Events whose lines may lie apart, of the two streams of a container."""
+        positions = list(accumulate((len(line) + 1 for line in lines), initial=self._chunk.start))
+        stream = 0
+        for event in rule.events(lines):
+            if event.stream != stream:
+                stream = event.stream
+                self._turn()
+            self._long(b"\n".join([lines[index] for index in event.lines]), positions[event.lines[0]])
+        if stream:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Go on with a container's other stream."""
+        other, self._of_stderr = self._of_stderr, (self._since, self._identity, self._hash_start, self._stream)
+        self._since, self._identity, self._hash_start, self._stream = other
 
     def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
         event_time_us, fields = self._parse(text, self._read_time_us)
@@ -283,8 +313,12 @@ class _Encoding:
         encoding = head.encoding
         if encoding == UTF_8 and encoding_of(part) != UTF_8:  # written over while it was read: its bytes still count
             encoding = ISO_8859_1
+        if head.stderr:
+            self._turn()
         self._part(part, encoding, head.event_time_us, chunk.start, head.part, {})
         self._since = chunk.end
+        if head.stderr:
+            self._turn()
         if not head.part:
             self._encoded.lines += 1
 

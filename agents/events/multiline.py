@@ -146,10 +146,14 @@ class Rule:
         end = max((bound for bound in bounds if bound <= most_lines), default=bounds[0])
         return sum(map(len, lines[:end])) + end
 
-    def last(self, data: bytes) -> bytes:
-        """The last event of a chunk, whose last line has no newline."""
+    def forced_bytes(self, data: bytes) -> int:
+        """Where to cut one event that cannot be waited for: behind the lines that are there."""
+        return len(data)
+
+    def last(self, data: bytes) -> tuple[bytes, bool]:
+        """The last event of a chunk, whose last line has no newline; and whether it is a container's stderr's."""
         lines = data.split(b"\n")
-        return b"\n".join(lines[self.starts(lines)[-1] :])
+        return b"\n".join(lines[self.starts(lines)[-1] :]), False
 
     def grouped(self, lines: Sequence[bytes], texts: Sequence[str] | None) -> tuple[list[bytes], list[str] | None]:
         """A chunk's events, as the lines that they are made of, in bytes and (where all of the chunk has them) in text."""

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from headrace.agents.events import timestamps
+from headrace.agents.events.containers import ContainerRule, container_parser, container_rule_of
 from headrace.agents.events.multiline import Rule, rule_of
 from headrace.agents.events.parsers.parser import Parser
 from headrace.agents.events.parsers.table import parser_of
@@ -43,10 +44,13 @@ def with_schema(text: str, schema: TopicSchema) -> str:
 AUTO = definition(parse={"type": "auto"})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def pipeline_id(text: str) -> str:
     """What names a definition wherever it is kept once for many chunks."""
     return sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+EventRule = Rule | ContainerRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Pipeline:
     redactions: tuple[Step, ...] = ()
     asks: bool = False
     schema: TopicSchema | None = None
+    container: ContainerRule | None = None
 
     @property
     def columns(self) -> Columns:
@@ -75,6 +80,11 @@ class Pipeline:
     def own(self) -> OwnSchema | None:
         """The user's own schema; None where it is one of ours."""
         return own_schema(self.schema.avro) if self.schema is not None and self.schema.type == OWN else None
+
+    @property
+    def events(self) -> EventRule | None:
+        """Which lines are one event; None: each is."""
+        return self.container or self.multiline
 
     def time_of(self, text: str, read_time_us: int) -> int | None:
         """The time (µs) that the parser finds in a line; None where there is none, or it is implausible."""
@@ -87,7 +97,7 @@ class Pipeline:
         return found if found is not None and timestamps.plausible(found, read_time_us) else None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)  # a definition of its own for each container
 def compiled(text: str) -> Pipeline:
     """What a definition means.
 
@@ -99,13 +109,18 @@ def compiled(text: str) -> Pipeline:
         raise VersionError(f"a pipeline has version {steps['version']}; this headrace reads up to {VERSION}: upgrade it")
     transforms = steps.get("transforms", [])
     limits = [RateLimit(**each["rate_limit"]) for each in transforms if "rate_limit" in each]
+    parse = parser_of(steps["parse"], steps["version"])
+    rule, container = rule_of(steps.get("multiline")), steps.get("container")
+    if container is not None:
+        parse = container_parser(parse, container["fields"])
     schema = TopicSchema(**steps["schema"]) if "schema" in steps else None
     return Pipeline(
-        parser_of(steps["parse"], steps["version"]),
+        parse,
         times_of(steps["parse"].get("time")),
         compiled_steps(transforms),
         limits[0] if limits else None,
-        multiline=rule_of(steps.get("multiline")),
+        multiline=rule,
+        container=container_rule_of(container, rule),
         redactions=compiled_steps([each for each in transforms if "redact" in each]),
         asks=any("python" in each for each in transforms),
         schema=schema,

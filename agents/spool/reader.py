@@ -77,7 +77,7 @@ class _Stream:
     def shipped(self, what: Shipped) -> None:
         """What became of the chunk that was sent last."""
         self.shipped_to = what.shipped_to
-        self.flight.shipped(what.shipped_to)
+        self.flight.shipped(what)
         self.bucket.use(what.allowed)
 
     def looked(self, now: Now) -> None:
@@ -282,7 +282,7 @@ class SpoolReader:
         done = stream.flight.delivered(start, result)
         self._budget.take(stream.row, stream.flight.cost_bytes - before)
         if done:
-            stream.row = replace(stream.row, position=done[-1].after.position, shipped_to=done[-1].shipped_to)
+            stream.row = replace(stream.row, position=done[-1].after.position, shipped_to=done[-1].shipped.shipped_to)
             stream.settle()
             yield Advance(stream.row, tuple(entry.chunk for entry in done), tuple(entry.result for entry in done))
 

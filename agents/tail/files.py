@@ -11,7 +11,7 @@ import os
 import re
 import stat as stat_module
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from headrace.agents.effects import Input, Listing, NotOpened, Now, Opened, Seen
@@ -24,11 +24,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Globs:
-    """The files of one input."""
+    """The files of one input; `each` says how one of them is shipped, where that is not the same for all."""
 
     patterns: tuple[str, ...]
     excluded: tuple[str, ...]
     input: Input
+    each: Callable[[str], Input] | None = None
+
+    def of(self, path: str) -> Input:
+        """How a file is shipped."""
+        return self.input if self.each is None else self.each(path)
 
 
 def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], now: Now) -> Listing:
@@ -40,9 +45,9 @@ def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], 
     """
     found: list[Seen] = []
     seen: set[tuple[str, str]] = set()
-    by_topic: dict[str, Input] = {}
+    by_topic: dict[str, Globs] = {}
     for globs in inputs:
-        by_topic.setdefault(globs.input.topic, globs.input)
+        by_topic.setdefault(globs.input.topic, globs)
         for pattern in globs.patterns:
             name = _literal(pattern)
             for match in sorted(glob.iglob(pattern, recursive=True)) if name is None else (name,):
@@ -52,7 +57,7 @@ def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], 
                 seen.add((globs.input.topic, path))
                 file_stat = stat_of(path)
                 if file_stat is not None:
-                    found.append(Seen(path, file_stat, globs.input, matched=True, explicit=name is not None))
+                    found.append(Seen(path, file_stat, globs.of(path), matched=True, explicit=name is not None))
     found.extend(_beside(known_paths, seen, by_topic))
     return Listing(now, tuple(found))
 
@@ -63,12 +68,12 @@ def _literal(pattern: str) -> str | None:
     return name if pattern in (name, glob.escape(name)) and (pattern != name or not glob.has_magic(name)) else None
 
 
-def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Input]) -> Iterator[Seen]:
+def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Globs]) -> Iterator[Seen]:
     """Known files, and those that bear a known file's name plus a rotation suffix in its folder, that are not matched."""
     names: dict[str, dict[str, list[str]]] = {}
     for topic, path in sorted(known):
         if (topic, path) not in seen and (own := stat_of(path)) is not None:
-            yield Seen(path, own, inputs.get(topic, Input(topic)), matched=False)
+            yield Seen(path, own, inputs[topic].of(path) if topic in inputs else Input(topic), matched=False)
         if topic in inputs:
             names.setdefault(os.path.dirname(path), {}).setdefault(path, []).append(topic)
     for folder, paths in sorted(names.items()):
@@ -81,7 +86,7 @@ def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs
             topics = {topic for origin in rotated_from(path) for topic in paths.get(origin, ())}
             for topic in sorted(topics):
                 if (topic, path) not in seen and (file_stat := stat_of(path)) is not None:
-                    yield Seen(path, file_stat, inputs[topic], matched=False)
+                    yield Seen(path, file_stat, inputs[topic].of(path), matched=False)
 
 
 def stat_of(path: str) -> FileStat | None:

@@ -16,9 +16,9 @@ too long to be read as a whole ends it. So what was forced is where a chunk ends
 from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Now, Read, Stat, Steps
+from headrace.agents.events.containers import is_stderr
 from headrace.agents.events.lines import UTF_8, EncodingScan, part_length
-from headrace.agents.events.multiline import Rule
-from headrace.agents.events.pipeline import compiled
+from headrace.agents.events.pipeline import EventRule, compiled
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 from headrace.agents.tail.stream import RECORD_COST_BYTES, Stream
@@ -172,7 +172,8 @@ def _next_events(stream: Stream, now: Now, limits: Limits, size: int, fresh: byt
         return _planned(stream, now, start, lines[:whole], None, more=False)
     if stream.read_to + len(fresh) < size:
         if grown:
-            return _planned(stream, now, start, lines, None, more=False)
+            forced = stream.rule.forced_bytes(lines)
+            return _planned(stream, now, start, lines[:forced], None, more=False)
         longest = _longest_event_bytes(stream, stream.rule, limits)
         return (yield from _next_chunk(stream, now, limits, size, whole_bytes=longest))
     if stream.limit is not None:
@@ -183,7 +184,7 @@ def _next_events(stream: Stream, now: Now, limits: Limits, size: int, fresh: byt
     return None
 
 
-def _longest_event_bytes(stream: Stream, rule: Rule, limits: Limits) -> int:
+def _longest_event_bytes(stream: Stream, rule: EventRule, limits: Limits) -> int:
     """How many bytes hold the longest event and the longest line that is read as a whole; more than a chunk."""
     assert stream.input is not None
     return limits.chunk_bytes + rule.max_bytes + stream.input.split_bytes + 2
@@ -212,6 +213,7 @@ def _planned(stream: Stream, now: Now, start: int, data: bytes, line: LineHead |
         end=start + len(data),
         since=stream.read_to,
         shipped_to=stream.shipped_to,
+        stderr_to=stream.stderr_to,
         read_time_ms=now.wall_ms,
         pipeline=stream.input.pipeline,
         split_bytes=stream.input.split_bytes,
@@ -267,8 +269,9 @@ def _begin_parts(stream: Stream, now: Now, end: int, size: int, *, terminated: b
         assert stream.line is not None
         stream.line = stream.line if scan.encoding == UTF_8 else replace(stream.line, encoding=scan.encoding)
     else:
-        event_time_us = compiled(stream.input.pipeline).time_of_start(first, scan.encoding, now.wall_ms * 1000)
-        stream.line = LineHead(scan.encoding, event_time_us, 0)
+        pipeline = compiled(stream.input.pipeline)
+        event_time_us = pipeline.time_of_start(first, scan.encoding, now.wall_ms * 1000)
+        stream.line = LineHead(scan.encoding, event_time_us, 0, pipeline.container is not None and is_stderr(first))
     stream.line_end = end
     return (yield from _next_part(stream, now, size))
 

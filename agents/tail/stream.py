@@ -11,8 +11,7 @@ from typing import Any
 
 from headrace.agents.effects import Advance, Input, Now, Shipped
 from headrace.agents.events.lines import cut, encoding_of
-from headrace.agents.events.multiline import Rule
-from headrace.agents.events.pipeline import compiled
+from headrace.agents.events.pipeline import EventRule, compiled
 from headrace.agents.events.rate import Bucket
 from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
@@ -55,6 +54,7 @@ class Stream:
         "shipped_to",
         "skip",
         "stat",
+        "stderr_to",
         "tail_open",
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ class Stream:
         self.path = row.path
         self.handle: int | None = None
         self.read_to = self.scan_to = row.position
-        self.shipped_to = row.shipped_to
+        self.shipped_to, self.stderr_to = row.shipped_to, row.stderr_to
         self.bucket = Bucket()
         self.crc = row.crc
         self.guard = self.scan_guard = b""
@@ -92,9 +92,9 @@ class Stream:
         return self.completeness.at
 
     @property
-    def rule(self) -> Rule | None:
+    def rule(self) -> EventRule | None:
         """Which of its lines are one event; None: each is."""
-        return compiled(self.input.pipeline).multiline if self.input is not None else None
+        return compiled(self.input.pipeline).events if self.input is not None else None
 
     @property
     def idle(self) -> bool:
@@ -193,8 +193,8 @@ class Stream:
 
     def shipped(self, what: Shipped) -> None:
         """What became of the chunk that was sent last."""
-        self.shipped_to = what.shipped_to
-        self.flight.shipped(what.shipped_to)
+        self.shipped_to, self.stderr_to = what.shipped_to, what.stderr_to
+        self.flight.shipped(what)
         self.bucket.use(what.allowed)
 
     def delivered(self, start: int, result: Any) -> Advance | None:
@@ -212,7 +212,8 @@ class Stream:
             head_bytes=after.head_bytes,
             tail_open=after.tail_open,
             line=after.line,
-            shipped_to=done[-1].shipped_to,
+            shipped_to=done[-1].shipped.shipped_to,
+            stderr_to=done[-1].shipped.stderr_to,
         )
         self._settle_marks()
         return Advance(self.row, tuple(entry.chunk for entry in done), tuple(entry.result for entry in done))
@@ -238,7 +239,8 @@ def _line_behind(chunk: ChunkRow, data: bytes) -> LineHead:
     if chunk.line is not None:
         return replace(chunk.line, part=chunk.line.part + 1)
     pipeline = compiled(chunk.pipeline)
-    tail = data[data.rfind(b"\n") + 1 :] if pipeline.multiline is None else pipeline.multiline.last(data)
+    rule = pipeline.events
+    tail, stderr = (data[data.rfind(b"\n") + 1 :], False) if rule is None else rule.last(data)
     encoding = encoding_of(tail)
     event_time_us = pipeline.time_of(tail.decode(encoding), chunk.read_time_ms * 1000)
-    return LineHead(encoding, event_time_us, len(cut(tail, encoding, chunk.split_bytes)))
+    return LineHead(encoding, event_time_us, len(cut(tail, encoding, chunk.split_bytes)), stderr)

@@ -16,6 +16,8 @@ import pytest
 
 from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Close, Forget, Input, Lost, Now, Read, Save, Send
+from headrace.agents.events import encoder
+from headrace.agents.events.containers import stderr_stream_id
 from headrace.agents.events.pipeline import definition
 from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import StreamRow
@@ -31,6 +33,12 @@ _FILTER = {"filter": {"exclude": {"pattern": "^left out "}}}
 TRACES = definition(
     parse={"type": "plain"},
     multiline={"traces": ["java"], "timeout_ms": 1000, "max_lines": 50, "max_bytes": 4096},
+    transforms=[_FILTER],
+)
+CONTAINERS = definition(
+    parse={"type": "plain"},
+    multiline={"traces": ["java"], "timeout_ms": 1000, "max_lines": 50, "max_bytes": 4096},
+    container={"fields": {}, "timeout_ms": 1000, "max_bytes": 4096},
     transforms=[_FILTER],
 )
 PIPELINES = (
@@ -125,7 +133,7 @@ class Simulation:
         elif what < 0.8 and self.pipelines == (TRACES,) and (name in self.traces or self.rng.random() < 0.2):
             self.write_trace(name)
         elif what < 0.8:
-            self.files.append(self.writers[name], self.text())
+            self.files.append(self.writers[name], self.runtime(self.text()))
         elif what < 0.86:
             self.rotate(name)
         elif what < 0.92:
@@ -136,6 +144,16 @@ class Simulation:
             self.refill(inode, self.rng.randint(0, 4))
         else:
             self.tick(15_000)
+
+    def runtime(self, text: bytes) -> bytes:
+        """What a program wrote as its runtime writes it, to one of two streams, now and then in two pieces of a line."""
+        if self.pipelines != (CONTAINERS,) or self.rng.random() < 0.05:
+            return text
+        head = b"2026-09-21T10:00:%02d.%03dZ " % divmod(self.files.now_ms % 60_000, 1000)
+        stream = head + self.rng.choice((b"stdout ", b"stderr ")) + self.rng.choice((b"F ", b"F ", b"P "))
+        if self.rng.random() < 0.3:
+            return stream + b"\tat %d\n" % self.count
+        return stream + text
 
     def write_trace(self, name: str) -> None:
         """Begin a trace, or go on with it; often all that is left of it is written at once."""
@@ -384,8 +402,22 @@ class Simulation:
         if row.detached or not files:
             return
         found: list[bytes] = []
+        for stream_id in (row.stream_id, stderr_stream_id(row.stream_id)):
+            found += self.check_chain(stream_id, files[0])
+        data = bytes(files[0].data)
+        assert row.position >= data.rfind(b"\n"), f"{row.path}: followed, and not to its end"
+        lines = data[: row.position].split(b"\n")
+        found = [line for event in found for line in event.split(b"\n")]
+        expected = to_deliver(lines if lines[-1] else lines[:-1])
+        if self.pipelines == (CONTAINERS,):  # each of the two streams in its order
+            found, expected = sorted(found), sorted(expected)
+        assert found == expected, f"{row.path}: not the lines of the file"
+
+    def check_chain(self, stream_id: str, file: Inode) -> list[bytes]:
+        """The events of one stream: each begins where a line does, and behind the one before without a hole."""
+        found: list[bytes] = []
         ended = (0, 0)  # where the record before ends, without its newline and with it
-        for position, part, event in self.broker.of_stream(row.stream_id):
+        for position, part, event in self.broker.of_stream(stream_id):
             data = event["message"].encode(event["encoding"])
             assert event["since"] in ended, "a hole before a record"
             ended = (position + len(data), position + len(data) + 1)
@@ -393,13 +425,9 @@ class Simulation:
             if part:
                 found[-1] += data
             else:
-                assert position == 0 or files[0].data[position - 1 : position] == b"\n", "a line begins in the middle of one"
+                assert position == 0 or file.data[position - 1 : position] == b"\n", "a line begins in the middle of one"
                 found.append(data)
-        data = bytes(files[0].data)
-        assert row.position >= data.rfind(b"\n"), f"{row.path}: followed, and not to its end"
-        lines = data[: row.position].split(b"\n")
-        found = [line for event in found for line in event.split(b"\n")]
-        assert found == to_deliver(lines if lines[-1] else lines[:-1]), f"{row.path}: not the lines of the file"
+        return found
 
 
 @contextmanager
@@ -426,6 +454,28 @@ def tailer_delivers_every_line(rng: random.Random, pipelines: tuple[str, ...] = 
 
 def test_every_readable_line_is_delivered_once_by_identity() -> None:
     run_seeds(tailer_delivers_every_line, count=150)
+
+
+def tailer_joins_what_containers_write(rng: random.Random) -> None:
+    tailer_delivers_every_line(rng, (CONTAINERS,))
+
+
+def test_two_streams_of_a_container_in_one_file_are_delivered_once_by_identity() -> None:
+    run_seeds(tailer_joins_what_containers_write, count=100)
+
+
+@pytest.mark.parametrize(
+    ("target", "function", "guard", "without"),
+    [
+        (Stream, "shipped", "what.shipped_to, what.stderr_to", "what.shipped_to, self.read_to"),
+        (Stream, "delivered", "stderr_to=done[-1].shipped.stderr_to", "stderr_to=after.position"),
+        (encoder._Encoding, "_container_events", "event.stream != stream", "False"),
+        (reading, "_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
+    ],
+)
+def test_a_guard_of_the_two_streams_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
+    with mutated(target, function, guard, without):
+        assert first_failing_seed(tailer_joins_what_containers_write, count=100) is not None
 
 
 def tailer_keeps_events_whole(rng: random.Random) -> None:
@@ -455,7 +505,7 @@ def test_a_guard_of_whole_events_taken_out_is_noticed(function: str, guard: str,
         (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
         (reading, "_repeat", "digest(data) != chunk.content", "False"),
         (reading, "_planned", "shipped_to=stream.shipped_to", "shipped_to=stream.read_to"),
-        (Stream, "delivered", "shipped_to=done[-1].shipped_to", "shipped_to=after.position"),
+        (Stream, "delivered", "shipped_to=done[-1].shipped.shipped_to", "shipped_to=after.position"),
         (reading, "_repeat", "Planned(chunk, data", "Planned(replace(chunk, pipeline=stream.input.pipeline), data"),
         (Flight, "delivered", "while self.chunks and self.chunks[0].delivered:", "while self.chunks:"),
         (reading, "_next_chunk", "if stream.within_line:", "if False:"),

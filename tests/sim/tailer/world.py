@@ -32,6 +32,7 @@ from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.schemas.envelope import ENVELOPE
+from headrace.sinks.table.intervals import IntervalSet
 
 BASE_MS = 1_790_000_000_000
 _ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
@@ -206,6 +207,7 @@ class Broker:
     def __init__(self) -> None:
         self.events: dict[Identity, dict[str, Any]] = {}
         self._values: dict[Identity, bytes] = {}
+        self._landed: dict[str, IntervalSet] = {}
         self.under_way: list[Sent] = []
 
     def append(self, sent: Sent) -> None:
@@ -215,7 +217,17 @@ class Broker:
         event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
         identity = (event["stream_id"], event["position"], event["part"])
         assert self._values.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
+        self._land(event, is_new=identity not in self.events)
         self.events[identity] = event
+
+    def _land(self, event: dict[str, Any], *, is_new: bool) -> None:
+        """As the loader takes it (sinks/repeats.py): a record whose position has landed is a repeat."""
+        known = self._landed.setdefault(event["stream_id"], IntervalSet())
+        since, position = event["since"], event["position"]
+        assert (position not in known) == is_new, f"the loader would take {event} for {'a repeat' if is_new else 'new'}"
+        if is_new:
+            since -= event["part"] == 0 and known.ends_at(since - 1)
+            known.add(min(since, position), position + max(1, len(event["message"].encode(event["encoding"]))))
 
     def of_stream(self, stream_id: str) -> list[tuple[int, int, dict[str, Any]]]:
         """(position, part, event) of a stream, in order."""

@@ -45,7 +45,7 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
         ("inputs.0.topic=_audit", "topic"),
         ("inputs.0.parse=xml", "parse"),
         ("inputs.0.max_line_bytes=2000000", "max_line_bytes"),
-        ("inputs=[{stdin: {}, topic: app, multiline: {traces: [java]}}]", "multiline is for inputs with tail"),
+        ("inputs=[{stdin: {}, topic: app, multiline: {traces: [java]}}]", "multiline is for inputs with tail or containers"),
         ("inputs=[{topic: a, syslog: {}}]", "name one of udp, tcp, tls, unix, unix_stream"),
         ("inputs=[{topic: a, syslog: {tls: 127.0.0.1:6514}}]", "tls and ssl.keystore.location need each other"),
         ("inputs=[{topic: a, http: {listen: 8080}}]", "host:port"),
