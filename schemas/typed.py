@@ -56,6 +56,8 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     ),
     "cri": (
         _text("stream", doc="stdout or stderr."),
+        _text("tag", doc="P for a piece that the runtime cut, F for a whole line or its last piece."),
+        _text("log", doc="The content, where nothing was parsed in it."),
         _text("namespace", "kubernetes.namespace"),
         _text("pod", "pod_name", "kubernetes.pod"),
         _text("pod_uid", "kubernetes.pod_uid"),
@@ -73,8 +75,8 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         _text("event_name", "eventName"),
         _text("scope_name", "scope.name"),
         _text("scope_version", "scope.version"),
-        _text("service_name", "service.name", doc="Of the resource."),
-        _text("resource", doc="The resource's attributes, as JSON."),
+        _text("service_name", "resource.service.name", "service.name", doc="Of the resource."),
+        Column("dropped_attributes_count", "long", ("dropped_attributes_count", "droppedAttributesCount")),
     ),
 }
 

@@ -52,9 +52,9 @@ class Bench:
         self.delivery.send(row, chunk, encoded)
         return start + len(data)
 
-    def turn(self) -> None:
+    def turn(self, wait_s: float = 0.02) -> None:
         """What the agent does, over and over; a second of its time passes."""
-        self.delivery.poll(0.02)
+        self.delivery.poll(wait_s)
         self.done |= {(stream, start): result for stream, start, result in self.delivery.take_done()}
         self.delivery.retry_failed()
 
@@ -214,3 +214,34 @@ def test_a_full_rejected_directory_holds_the_stream_up_and_no_other(making: Maki
     bench.deliver()
     assert bench.messages(topic) == [b"line 0", b"line 9", b"line 2"]
     assert len(bench.rejected(topic)) == 1
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_broker_that_is_away_fills_the_queue_and_no_more_and_all_arrives_in_order(tmp_path: Path) -> None:
+    with broker(tmp_path) as kafka:
+        settings = {
+            "bootstrap.servers": f"127.0.0.1:{kafka.ports['kafka']}", "queue.buffering.max.kbytes": 512,
+            "socket.connection.setup.timeout.ms": 1000, "reconnect.backoff.max.ms": 200,
+        }  # fmt: skip
+        bench = Bench(kafka, tmp_path, Delivery(settings, AGENT, Rejected(tmp_path / "rejected", 10**7)))
+        topic, sent, start = bench.make("away"), 0, bench.send("away", [b"line 000000"])
+        bench.deliver()
+        kafka.kill()
+        while not bench.delivery.full:
+            start = bench.send(topic, [b"line %06d" % (sent + n + 1) for n in range(200)], start=start)
+            sent += 200
+        assert sent < 10_000
+        for _ in range(20):  # clients and allocators settle
+            bench.turn()
+        before = resident_bytes()
+        for _ in range(360):  # a second of the agent's time each
+            bench.turn(0.002)
+            assert bench.delivery.full
+        assert resident_bytes() - before < 8 * 2**20
+        kafka.start()
+        bench.deliver()
+        assert bench.messages(topic) == [b"line %06d" % n for n in range(sent + 1)]
+        assert list(bench.done) == sorted(bench.done)

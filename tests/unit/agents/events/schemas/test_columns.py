@@ -91,6 +91,12 @@ def test_otlp_s_time_is_a_time() -> None:
     assert (found["severity_number"], found["trace_id"]) == (17, "ab")
 
 
+def test_a_container_s_line_has_its_stream_and_content() -> None:
+    found = event("cri", b"2026-11-23T08:59:58.5Z stderr F it failed", parse="cri")
+    assert (found["stream"], found["tag"], found["log"], found["pod"]) == ("stderr", "F", "it failed", None)
+    assert found["fields"] == {}
+
+
 @pytest.mark.parametrize("name", ["access", "syslog", "cri", "otlp"])
 def test_any_line_fits_every_typed_schema(name: str) -> None:
     for line in (b"", b"plain", b"nul\0", "é".encode(), b"{}", b'{"status":{"a":[1]},"pid":"","flags":true}'):
