@@ -103,6 +103,7 @@ class InputSection(PipelineKeys):
     journald: JournaldKeys | None = Field(None, description="entries of systemd's journal")
     unix: UnixKeys | None = Field(None, description="lines that programs of this machine write to a socket")
     exclude: list[str] = Field([], description="globs of those to leave out")
+    decompress: bool = Field(True, description="ship what a gzip file (.gz) holds; false: the bytes that it is")
     topic: str = Field(
         pattern=TOPIC_PATTERN,
         description="where their lines go; `_` at its start is for internal topics",
@@ -136,6 +137,8 @@ class InputSection(PipelineKeys):
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
         if self.exclude and self.is_pushed:
             raise ValueError("exclude is for inputs with tail or containers; remove it")
+        if not self.decompress and self.is_pushed:
+            raise ValueError("decompress is for inputs with tail or containers; remove it")
         if self.multiline is not None and self.is_pushed:
             raise ValueError("multiline is for inputs with tail or containers; what is pushed is events already")
         if not self.is_pushed and "spool" in self.model_fields_set:

@@ -4,7 +4,7 @@ A step of a core is a generator: it yields effects, the shell carries each out a
 touches a file, a clock or a socket, so the simulator can stop it dead between any two effects.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ class Now:
 class Input:
     """How lines of some files are shipped; `pipeline` is a definition. `service` None: the stem of the file's name.
 
-    `name` is the input's, for people.
+    `name` is the input's, for people. `decompress`: of a gzip file, what it holds is shipped, not the bytes that it is.
     """
 
     topic: str
@@ -36,6 +36,7 @@ class Input:
     service: str | None = None
     split_bytes: int = 512 * 1024
     name: str = ""
+    decompress: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open file: its handle, and its stat by that handle with the birth time."""
+    """An open file: its handle, and its stat by that handle with the birth time.
+
+    `trailer` is given for a packed file: the CRC-32 and the size (modulo 2³²) that the last of its members says of itself.
+    """
 
     handle: int
     stat: FileStat
+    trailer: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,39 @@ class NotOpened:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open a regular file for reading. Answer: Opened or NotOpened."""
+    """Open a regular file for reading. Answer: Opened or NotOpened.
+
+    With `packed`, what is read by the handle, and the size that Stat gives, are those of what the gzip file holds.
+    """
 
     path: str
+    packed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Look through some of what a packed file holds, from its beginning on. Answer: Measured.
+
+    `marks` are ranges of it whose CRC-32 is asked for; the same in every call.
+    """
+
+    handle: int
+    marks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of a packed file's content once it is `done`: its size, and the CRC-32 of each mark.
+
+    `broken` says why the content ends early ("truncated", "corrupt"), and `lost_bytes` how much of the file could not be read
+    then.
+    """
+
+    done: bool
+    size: int
+    crcs: Mapping[tuple[int, int], int]
+    broken: str = ""
+    lost_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +219,13 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Bytes known to have been in a file were destroyed before they were read, between two looks at wall times in ms."""
+    """Bytes known to have been in a file cannot be read any more, since a moment between two looks at wall times in ms."""
 
     stream: StreamRow
     size_bytes: int
     from_ms: int
     to_ms: int
+    reason: str = "destroyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,5 +244,5 @@ class Note:
     stream_id: str = ""
 
 
-Effect = Open | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | Note
+Effect = Open | Measure | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | Note
 Steps = Generator[Effect, Any, T]

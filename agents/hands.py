@@ -17,6 +17,7 @@ from headrace.agents.effects import (
     Forget,
     Keep,
     Lost,
+    Measure,
     Note,
     NotOpened,
     Open,
@@ -43,6 +44,7 @@ from headrace.errors import StorageError
 logger = logging.getLogger(__name__)
 
 SAVE_INTERVAL_MS = 200  # how long an acknowledged position may wait to be durable
+COPY_INTERVAL_MS = 300_000  # how old an earlier generation of the state may be
 _DISK_RETRY_S = 1.0
 
 
@@ -71,6 +73,7 @@ class Hands:
         self._files = OpenFiles()
         self._pending: list[Advance | Save | Keep | Lost | Forget] = []
         self._save_due_ms = self._waiting_since_ms = 0
+        self._copy_due_ms = monotonic_ms() + COPY_INTERVAL_MS
         self.stop = Event()
 
     def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
@@ -97,6 +100,8 @@ class Hands:
                 self._keep(effect)
             case Open():
                 return self._open(effect)
+            case Measure():
+                return self._files.measure(effect.handle, effect.marks)
             case Close():
                 self._files.close(effect.handle)
             case Note():
@@ -104,7 +109,7 @@ class Hands:
         return None
 
     def _open(self, effect: Open) -> Opened | NotOpened:
-        opened = self._files.open(effect.path)
+        opened = self._files.open(effect.path, packed=effect.packed)
         if isinstance(opened, NotOpened):
             self._metrics.error("cannot_open", "receiving")
         return opened
@@ -139,10 +144,9 @@ class Hands:
         if isinstance(effect, Save | Keep):
             self.save()
         elif isinstance(effect, Lost):
-            self._metrics.lost("destroyed", effect.size_bytes)
-            logger.error(
-                "bytes destroyed before they were read", extra={"file": effect.stream.path, "bytes": effect.size_bytes}
-            )
+            self._metrics.lost(effect.reason, effect.size_bytes)
+            lost = {"file": effect.stream.path, "bytes": effect.size_bytes, "reason": effect.reason}
+            logger.error("bytes lost before they were read", extra=lost)
 
     def _read_spool(self, effect: ReadSpool) -> Records | Hole | None:
         try:
@@ -157,7 +161,10 @@ class Hands:
         return (self._monotonic_ms() - self._waiting_since_ms) / 1000 if self._pending else 0.0
 
     def save_if_due(self) -> None:
-        """Make durable what has waited for long enough."""
+        """Make durable what has waited for long enough; every few minutes, keep a copy of the state."""
+        if self._monotonic_ms() >= self._copy_due_ms:
+            self._state.keep_generation()
+            self._copy_due_ms = self._monotonic_ms() + COPY_INTERVAL_MS
         if self._pending and self._monotonic_ms() >= self._save_due_ms:
             self.save()
 

@@ -13,7 +13,8 @@ from headrace.agents.sources.made import source_of
 from headrace.agents.sources.thread import IntakeThread, PushedInput
 from headrace.agents.spool.reader import SpoolReader
 from headrace.agents.spool.spools import Spools, Wanted
-from headrace.agents.state import FILE_NAME, AgentState
+from headrace.agents.state import AgentState
+from headrace.agents.state_generations import FILE_NAME
 from headrace.agents.tail.reading import Limits
 from headrace.agents.windows import CountedDrops
 from headrace.clock import Clock

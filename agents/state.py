@@ -12,8 +12,10 @@ and the agent begins anew as another agent (audit.md, Identity).
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
@@ -23,12 +25,14 @@ from zlib import compress, decompress
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.state_generations import FILE_NAME, Generations
 from headrace.agents.state_tables import VERSION, bring_up
 from headrace.agents.transaction import Transaction
 from headrace.agents.windows import ChunkResult, WindowRow, Windows
-from headrace.errors import CorruptError, UsageError, VersionError
+from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
-FILE_NAME = "agent.db"
+logger = logging.getLogger(__name__)
+
 
 _STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
 _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
@@ -56,6 +60,7 @@ class AgentState:
     """
 
     def __init__(self, directory: Path, *, machine_id: str, host: str, new_agent_id: str) -> None:
+        self._generations = Generations(directory)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,19 +68,22 @@ class AgentState:
             os.close(self._lock)
             raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
         try:
-            os.close(os.open(directory / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it may hold redaction keys
-            self._db = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+            self._db, stale = self._generations.open()
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-2048")
             self._windows = Windows(self._db)
             self._create(directory)
             self.agent_id = self._own(machine_id, host, new_agent_id)
-        except sqlite3.DatabaseError as error:
+            if stale:
+                self._renew(new_agent_id, stale)
+            self._begin()
+        except CorruptError:
             os.close(self._lock)
-            raise CorruptError(
-                f"{directory / FILE_NAME}: {error}; move it away to begin anew (lines are shipped again)"
-            ) from error
+            raise
+        except (sqlite3.DatabaseError, OSError) as error:
+            os.close(self._lock)
+            raise CorruptError(f"{directory / FILE_NAME}: {error}; mend what refuses it, or move it away") from error
 
     def _create(self, directory: Path) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -97,6 +105,37 @@ class AgentState:
             meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         return new_agent_id
+
+    def _renew(self, new_agent_id: str, why: str) -> None:
+        """This is an earlier generation: go on from its positions as another agent, under new streams."""
+        old = self.agent_id
+        with self._transaction():
+            for (stream_id,) in self._db.execute("SELECT stream_id FROM streams").fetchall():
+                fresh = str(uuid.uuid5(uuid.UUID(new_agent_id), stream_id))
+                self._db.execute("UPDATE streams SET stream_id = ? WHERE stream_id = ?", (fresh, stream_id))
+            for table in ("chunks", "answers", "pipelines", "windows", "ends"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'agent_id'", (new_agent_id,))
+        self.agent_id = new_agent_id
+        logger.error(
+            "an earlier generation of the state is used: what was sent since is sent again as another agent's;"
+            f" once it has landed, retire the old one: headrace audit retire {old}",
+            extra={"file": FILE_NAME, "why": why, "old_agent_id": old, "agent_id": new_agent_id},
+        )
+
+    def _begin(self) -> None:
+        """The log holds a transaction from now on, and a copy of what there was at the start is kept."""
+        with self._transaction():
+            self._db.execute("INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1")
+        self._generations.opened()
+        self.keep_generation()
+
+    def keep_generation(self) -> None:
+        """Copy the state as it is, for a start that finds it damaged; a disk that refuses costs the copy alone."""
+        try:
+            self._generations.keep(self._db)
+        except StorageError as error:
+            logger.warning("no copy of the state is made", extra={"error": str(error)})
 
     # ---- streams
 
@@ -183,6 +222,8 @@ class AgentState:
             self._db.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?, ?, ?)", (registry, subject, schema, schema_id))
 
     def close(self) -> None:
+        self.keep_generation()
+        self._generations.closing()
         self._db.close()
         os.close(self._lock)
 

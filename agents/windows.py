@@ -21,7 +21,7 @@ from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
 from headrace.errors import StorageError
 
 MOST_LOST_WINDOWS = 7 * 24 * 6
-DESTROYED, SPOOL_FULL = "destroyed", "spool_full"  # reasons: what was there and is not; what was not taken in
+SPOOL_FULL = "spool_full"  # why lines are dropped that were not taken in
 _END = "INSERT INTO ends VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = max(next_offset, excluded.next_offset)"
 _SAID = "UPDATE windows SET unsaid = 0 WHERE topic = ? AND window_start_ms = ?"
 
@@ -89,7 +89,7 @@ class Windows:
         """Count at least one event as dropped in every window that a lost line may belong to, the last week's at most."""
         last = effect.to_ms // WINDOW_MS
         for index in range(max(effect.from_ms // WINDOW_MS, last - MOST_LOST_WINDOWS), last + 1):
-            self.dropped(effect.stream.topic, index * WINDOW_MS, DESTROYED, 1)
+            self.dropped(effect.stream.topic, index * WINDOW_MS, effect.reason, 1)
 
     def dropped(self, topic: str, start_ms: int, reason: str, count: int) -> None:
         """Count lines that were to be shipped and are not."""

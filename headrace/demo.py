@@ -152,7 +152,8 @@ def _ship(
     supervisor.configure("registry", pipeline.registry_config(keys["registry"], port=registry_port))
     supervisor.configure("load", pipeline.load_config(layout, keys["load"], registry_port=registry_port, age="1s"))
     literal = [_as_glob(path) for path in shipment.files]
-    supervisor.configure("agent", pipeline.agent_config(layout, literal, keys["agent"], registry_port=registry_port))
+    agent = pipeline.agent_config(layout, literal, keys["agent"], registry_port=registry_port, decompress=False)
+    supervisor.configure("agent", agent)  # what is shipped are the bytes that were counted
     try:
         for part in ("broker", "registry", "load"):
             supervisor.start(part)

@@ -64,13 +64,15 @@ def _registry(kafka: Keys, port: int) -> str | dict[str, Any]:
     }
 
 
-def agent_config(layout: Layout, globs: Sequence[str], kafka: Keys, *, registry_port: int) -> dict[str, Any]:
+def agent_config(
+    layout: Layout, globs: Sequence[str], kafka: Keys, *, registry_port: int, decompress: bool = True
+) -> dict[str, Any]:
     """An agent that ships everything that matches the globs to topic `logs`."""
     return {
         "agent": {"state_dir": str(layout.agent), "grace_ms": 5000},
         "kafka": dict(kafka),
         "registry": _registry(kafka, registry_port),
-        "inputs": [{"tail": list(globs), "topic": TOPIC, "parse": "auto"}],
+        "inputs": [{"tail": list(globs), "topic": TOPIC, "parse": "auto", "decompress": decompress}],
     }
 
 

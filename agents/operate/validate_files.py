@@ -11,7 +11,7 @@ from pathlib import Path
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
 from headrace.agents.tail.files import Globs, stat_of
-from headrace.agents.tail.identity import is_compressed_name, rotated_from
+from headrace.agents.tail.identity import is_unreadable_name, rotated_from
 
 _NAMED = 3  # how many files are named where many are meant
 
@@ -101,13 +101,13 @@ def _refusal(path: str) -> int:
 def _of_copies(matched: Matched) -> Iterator[Finding]:
     """Rotated and compressed copies hold lines that are shipped from the log itself (audit.md, Files)."""
     paths = set(matched.files.values())
-    packed = sorted(path for path in paths if is_compressed_name(path))
+    packed = sorted(path for path in paths if is_unreadable_name(path))
     if packed:
         yield Finding(
             "warning",
             f"{matched.where}.tail",
-            f"{_names(packed)} compressed by its name",
-            'exclude: ["**/*.gz"], or as it ends',
+            f"{_names(packed)} compressed by its name, in a way that is not read here",
+            'exclude: ["**/*.zst"], or as it ends',
         )
     copies = sorted(path for path in paths.difference(packed) if any(base in paths for base in rotated_from(path)))
     if copies:

@@ -18,7 +18,8 @@ GUARD_BYTES = 256
 # What logrotate, log4j, Python's logging and people append: `.1`, `-20260131`, `.2026-01-31_12`, `.old`. A number must be in it
 # or a known word, so that `app.log.err` beside `app.log` is a log of its own.
 _ROTATION_SUFFIX = re.compile(r"[._-](?:\d[\w.:+-]*|old|bak|orig|save|prev)\Z")
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+_GZIP = ".gz"
+_UNREADABLE = (".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,25 @@ class FileStat:
 
 @lru_cache(maxsize=16_384)
 def rotated_from(path: str) -> tuple[str, ...]:
-    """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first."""
+    """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first.
+
+    A gzip file may be that of the name without `.gz`, or of what that is a rotation of.
+    """
+    if is_gzip_name(path):
+        name = path.removesuffix(_GZIP)
+        return (name, *rotated_from(name))
     first = path.rfind("/") + 2  # a name is not a suffix only
     return tuple(path[:at] for at in range(len(path) - 1, first - 1, -1) if _ROTATION_SUFFIX.match(path, at))
 
 
-def is_compressed_name(path: str) -> bool:
-    """Whether a name says that its content is compressed (reading on inside an archive is not built yet)."""
-    return path.endswith(_COMPRESSED)
+def is_gzip_name(path: str) -> bool:
+    """Whether a name says that it is a gzip file."""
+    return path.endswith(_GZIP) and not path.endswith("/" + _GZIP)
+
+
+def is_unreadable_name(path: str) -> bool:
+    """Whether a name says that its content is compressed in a way that is not read here."""
+    return path.endswith(_UNREADABLE)
 
 
 def digest(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +92,13 @@ class Rig:
             return self._end(consumer, TOPIC)
         finally:
             consumer.close()
+
+    def wait_for(self, count: int, *, timeout_s: float = 30) -> None:
+        """Until the topic holds so many records."""
+        deadline = time.monotonic() + timeout_s
+        while (found := self.count()) < count:
+            assert time.monotonic() < deadline, f"{found} of {count} records came"
+            time.sleep(0.05)
 
     def _end(self, consumer: Consumer, topic: str) -> int:
         try:

@@ -5,6 +5,7 @@ of its bytes was written. Everything random is drawn by the scenario.
 """
 
 import io
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from headrace.agents.effects import (
     Input,
     Listing,
     Lost,
+    Measure,
+    Measured,
     NotOpened,
     Now,
     Open,
@@ -49,6 +52,8 @@ class Inode:
     mtime_ms: int = 0
     links: int = 1
     removed_ms: int = 0
+    packed: bool = False  # a gzip file: `data` is what it holds
+    broken: str = ""
 
 
 @dataclass(slots=True)
@@ -73,6 +78,7 @@ class Files:
         self._next_handle = 1
         self.lines: dict[int, list[Line]] = {}  # by id of the inode object
         self._begun: dict[int, bytes] = {}
+        self._measured: dict[int, int] = {}  # by handle that was opened as a packed file's
         self.kept: list[Inode] = []  # so that ids stay unique
 
     def create(self, name: str, *, reuse: bool) -> Inode:
@@ -107,6 +113,21 @@ class Files:
         inode = self.create(to, reuse=reuse)
         self.append(inode, bytes(self.names[name].data))
 
+    def begin_packing(self, name: str, *, reuse: bool) -> Inode:
+        """gzip has begun: some of a file is in an archive that is not whole."""
+        inode = self.create(f"{name}.gz", reuse=reuse)
+        inode.packed, inode.broken = True, "truncated"
+        data = self.names[name].data
+        self.append(inode, bytes(data[: len(data) // 2]))
+        return inode
+
+    def end_packing(self, name: str, inode: Inode) -> None:
+        """gzip has ended: the archive is whole and as old as the file was, and the file is gone."""
+        data, mtime_ms = self.names[name].data, self.names[name].mtime_ms
+        self.append(inode, bytes(data[len(inode.data) :]))
+        inode.broken, inode.mtime_ms = "", mtime_ms
+        self.unlink(name)
+
     def rename(self, name: str, to: str) -> None:
         if to in self.names:
             self.unlink(to)
@@ -124,7 +145,8 @@ class Files:
             self.free.append(inode.number)
 
     def stat(self, inode: Inode) -> FileStat:
-        return FileStat(1, inode.number, len(inode.data), (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
+        size = len(inode.data) // 2 + 20 if inode.packed else len(inode.data)
+        return FileStat(1, inode.number, size, (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
 
     def do(self, effect: Effect) -> Any:
         match effect:
@@ -132,20 +154,38 @@ class Files:
                 if effect.path not in self.names:
                     return NotOpened("no such file", denied=False)
                 handle, self._next_handle = self._next_handle, self._next_handle + 1
-                self.handles[handle] = self.names[effect.path]
-                return Opened(handle, self.stat(self.names[effect.path]))
+                inode = self.handles[handle] = self.names[effect.path]
+                if not effect.packed or not inode.packed:
+                    return Opened(handle, self.stat(inode))
+                self._measured[handle] = 0
+                trailer = (1, 1) if inode.broken else (zlib.crc32(inode.data), len(inode.data))
+                return Opened(handle, self.stat(inode), trailer)
+            case Measure():
+                return self._measure(effect)
             case Stat():
-                return self.stat(self.handles[effect.handle])
+                stat = self.stat(self.handles[effect.handle])
+                return replace(stat, size=self._measured.get(effect.handle, stat.size))
             case Read():
+                packed = self.handles[effect.handle].packed
+                assert packed == (effect.handle in self._measured), "an archive is not read as lines"
                 return bytes(self.handles[effect.handle].data[effect.offset : effect.offset + effect.length])
             case Close():
+                self._measured.pop(effect.handle, None)
                 self._reap(self.handles.pop(effect.handle))
         return None
+
+    def _measure(self, effect: Measure) -> Measured:
+        inode = self.handles[effect.handle]
+        size = self._measured[effect.handle] = min(len(inode.data), self._measured[effect.handle] + 100)
+        crcs = {(start, end): zlib.crc32(inode.data[start:end]) for start, end in effect.marks}
+        done = size == len(inode.data)
+        return Measured(done, size, crcs, inode.broken if done else "", 1 if done and inode.broken else 0)
 
     def close_all(self) -> None:
         """The process that held the handles is gone."""
         inodes = list(self.handles.values())
         self.handles.clear()
+        self._measured.clear()
         for inode in inodes:
             self._reap(inode)
 

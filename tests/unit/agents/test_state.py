@@ -10,7 +10,8 @@ from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.encoder import Tally
 from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
-from headrace.agents.state import FILE_NAME, AgentState, streams_of
+from headrace.agents.state import AgentState, streams_of
+from headrace.agents.state_generations import FILE_NAME
 from headrace.agents.windows import ChunkResult, WindowRow
 from headrace.errors import CorruptError, UsageError, VersionError
 

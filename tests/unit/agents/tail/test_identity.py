@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.agents.tail.identity import is_compressed_name, rotated_from, running_hash
+from headrace.agents.tail.identity import is_gzip_name, is_unreadable_name, rotated_from, running_hash
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,16 @@ def test_other_names_are_no_rotation(name: str) -> None:
 
 
 def test_a_compressed_name() -> None:
-    assert is_compressed_name("a.log.1.gz")
-    assert not is_compressed_name("gz.log")
+    assert is_gzip_name("a.log.1.gz")
+    assert not is_gzip_name("gz.log")
+    assert not is_gzip_name("/var/.gz")
+    assert is_unreadable_name("a.log.1.zst")
+
+
+@pytest.mark.parametrize("name", ["app.log.gz", "app.log.1.gz", "app.log-20260131.gz"])
+def test_a_gzip_file_may_be_that_of_a_log_or_of_its_rotation(name: str) -> None:
+    assert "/var/app.log" in rotated_from(f"/var/{name}")
+    assert rotated_from(f"/var/{name}")[0] == f"/var/{name}"[:-3]
 
 
 def test_the_running_hash_does_not_depend_on_the_pieces() -> None:

@@ -1,0 +1,148 @@
+"""An earlier generation of the agent's state, and how a damaged or stale one is told and got over.
+
+The state is copied whole, now and then, to `agent.db.previous` (written beside, synced, renamed). Where `agent.db` is missing,
+empty or damaged, it is put aside and the copy takes its place: an agent never begins at the first byte again by itself. Where
+only the write-ahead log is gone, the file is an older generation of itself. What was sent since such a generation is not known,
+so nothing may be repeated under the identities of that time: agent and streams go on under new ones (audit.md, Identity).
+
+Whether the write-ahead log must be there is told by a mark that lies in the directory while the state is open and has a
+transaction in that log. Not detectable: a whole directory that was put back from an older copy or snapshot.
+"""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from headrace.agents.state_tables import VERSION
+from headrace.errors import CorruptError, StorageError
+
+FILE_NAME = "agent.db"
+PREVIOUS_NAME = "agent.db.previous"
+_MARK_NAME = "agent.db.open"
+_PUT_ASIDE = "agent.db.damaged"
+_BESIDE = ("-wal", "-shm")
+_ANEW = "move both away to begin anew (every line is shipped again)"
+
+
+class Generations:
+    """Those of one state directory, whose lock is held."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = directory / FILE_NAME
+        self._previous = directory / PREVIOUS_NAME
+        self._mark = directory / _MARK_NAME
+
+    def open(self) -> tuple[sqlite3.Connection, str]:
+        """A connection to a sound state, or to one that is to be made, and why it is not the newest; empty where it is.
+
+        Raises:
+            CorruptError: it is damaged, and no sound copy is there.
+        """
+        wal = self._file.with_name(f"{FILE_NAME}-wal")
+        log_lost = self._mark.exists() and not (wal.exists() and wal.stat().st_size)
+        why = "it is missing" if not self._file.exists() else "it is empty" if not self._file.stat().st_size else ""
+        if not why:
+            db = sqlite3.connect(self._file, isolation_level=None)
+            why = _fault_of(db)
+            if not why:
+                return db, "its write-ahead log is gone" if log_lost else ""
+            db.close()
+        if self._previous.exists():
+            self._check_previous(why)
+            self._put_aside()
+            self._restore()
+        elif self._file.exists() and self._file.stat().st_size:
+            raise CorruptError(f"{self._file}: {why}; there is no {PREVIOUS_NAME}; {_ANEW}")
+        else:  # it was never made, or not to the end
+            self._forget()
+            why = ""
+        _touch(self._file)
+        return sqlite3.connect(self._file, isolation_level=None), why
+
+    def _check_previous(self, why: str) -> None:
+        copy = sqlite3.connect(self._previous)
+        try:
+            if copy_why := _fault_of(copy):
+                raise CorruptError(f"{self._file}: {why}; {PREVIOUS_NAME}: {copy_why}; {_ANEW}")
+        finally:
+            copy.close()
+
+    def _forget(self) -> None:
+        for name in (self._file, self._mark, *(self._file.with_name(FILE_NAME + each) for each in _BESIDE)):
+            name.unlink(missing_ok=True)
+
+    def _put_aside(self) -> None:
+        for end in ("", *_BESIDE):
+            with contextlib.suppress(FileNotFoundError):
+                self._file.with_name(FILE_NAME + end).rename(self._directory / (_PUT_ASIDE + end))
+        _sync(self._directory)
+
+    def _restore(self) -> None:
+        temporary = self._directory / f"{FILE_NAME}.tmp"
+        temporary.unlink(missing_ok=True)
+        _touch(temporary)
+        temporary.write_bytes(self._previous.read_bytes())
+        _sync(temporary)
+        temporary.rename(self._file)
+        _sync(self._directory)
+
+    def opened(self) -> None:
+        """The state is open, and its log holds a transaction."""
+        self._mark.touch(mode=0o600)
+        _sync(self._directory)
+
+    def closing(self) -> None:
+        """The state is about to be closed in order."""
+        self._mark.unlink(missing_ok=True)
+        _sync(self._directory)
+
+    def keep(self, db: sqlite3.Connection) -> None:
+        """Make the copy anew of an open state.
+
+        Raises:
+            StorageError: the disk refuses; the copy stays as it was.
+        """
+        temporary = self._directory / f"{PREVIOUS_NAME}.tmp"
+        try:
+            temporary.unlink(missing_ok=True)
+            _touch(temporary)
+            copy = sqlite3.connect(temporary)
+            try:
+                db.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")
+            finally:
+                copy.close()
+            _sync(temporary)
+            temporary.rename(self._previous)
+            _sync(self._directory)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{self._previous}: {error}") from error
+
+
+def _fault_of(db: sqlite3.Connection) -> str:
+    """Why an open file is no sound state; empty where it is one."""
+    try:
+        if int(db.execute("PRAGMA user_version").fetchone()[0]) > VERSION:
+            return ""  # not ours to judge
+        found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            return f"it is damaged ({found})"
+        state = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'streams'").fetchone()
+        return "" if state else "it holds no state"
+    except sqlite3.DatabaseError as error:
+        return f"it is damaged ({error})"
+
+
+def _touch(file: Path) -> None:
+    """Make a file that nobody else may read: it may hold redaction keys."""
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,142 @@
+"""What a listed file is that is held by no stream: a stream's own after a start, a copy, a new log, or nobody's. Pure steps.
+
+A file goes on with a stream only if it bears the stream's name plus a rotation suffix, holds all its bytes up to the position,
+and the stream's own file is gone or truncated. In doubt a file is a new stream: a repeat under a new identity, not a loss.
+"""
+
+from headrace.agents.effects import Close, Note, Now, Opened, Read, Save, Seen, Steps
+from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_gzip_name, is_unreadable_name
+from headrace.agents.tail.reading import copies, verify
+from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
+from headrace.agents.tail.stream import Stream
+from headrace.agents.tail.streams import FileKey, Streams
+
+COMPARED_BYTES = 64 * 1024  # how much of a file's end tells whether it is a copy of a log that is still written
+
+
+class Meeting:
+    """Decides what files are.
+
+    Args:
+        once: a finite run: nothing is waited for.
+        now: the moment of the start.
+    """
+
+    def __init__(self, streams: Streams, strangers: Strangers, *, once: bool, now: Now) -> None:
+        self._streams, self._strangers, self._once = streams, strangers, once
+        self._started_ms = now.wall_ms
+        self._looked: set[str] = set()  # topics whose files were looked at since the start
+        self._last_keys: set[FileKey] = set()  # the files that the last look took in, and the names it knew
+        self._last_names: set[tuple[str, str]] = set()
+        self._unseen: dict[FileKey, bool] = {}  # files beside ours: whether they were made and rotated away between two looks
+        self._left: set[tuple[str, str]] = set()  # topic and path of what is left alone in this look, and was in the last
+        self._last_left: set[tuple[str, str]] = set()
+        self._last_look_ms = 0
+
+    def end_look(self, present: set[FileKey], taken: set[FileKey], now: Now) -> None:
+        """A look is over that found some files and took in most of them."""
+        self._last_left, self._left, self._last_look_ms = self._left, set(), now.wall_ms
+        self._last_keys, self._last_names = taken, set(self._streams.by_name)
+        self._looked.update(topic for topic, _, _ in taken)
+        self._unseen = {key: unseen for key, unseen in self._unseen.items() if key in present}
+
+    def own(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool | None]:
+        """A stream's file is there and not open. True: it is held again; False: it is another one now; None: not known yet."""
+        opened = yield from self._strangers.open(seen)
+        if opened is None:
+            return None
+        if (yield from verify(stream, opened.handle, opened.stat)):
+            return True
+        yield Close(opened.handle)
+        yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes any more")
+        return False
+
+    def stranger(self, seen: Seen, key: FileKey, complete: Now | None, now: Now) -> Steps[bool | Stream]:
+        """A file that is no stream's own: returns the stream that goes on in it, or else whether it is decided what it is."""
+        if self._strangers.is_refused(seen, key):
+            self._left.add((key[0], seen.path))
+            return True
+        origins = self._streams.origins(seen.input.topic, seen.path)
+        if not seen.matched and not origins:
+            return True
+        if is_unreadable_name(seen.path) and not seen.explicit:
+            if self._strangers.refuse(seen, key):
+                yield Note("looks compressed and is not shipped; exclude it, or name it without a wildcard", seen.path)
+            return True
+        rotated_out = not seen.matched and self.is_unseen(seen, key, origins)
+        opened = yield from self._strangers.open(seen)
+        if opened is None:
+            return key in self._strangers.unreadable
+        waits = bool(origins) and not self._once and not self._strangers.is_quiet(seen, key, now)
+        if waits and (yield from self._may_be_copy(opened, origins)):
+            yield Close(opened.handle)
+            return not seen.matched
+        for stream in reversed(origins):
+            if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
+                yield from self._streams.continue_in(stream, seen, opened.stat)
+                return stream
+        if seen.matched:
+            self._streams.begin(seen.input, seen.path, opened.handle, opened.stat, complete, now)
+        elif rotated_out and not (yield from is_copy(opened.handle, opened.stat.size, origins)):
+            yield from self.begin_unseen(seen, opened.handle, opened.stat, origins[0], complete, now)
+        else:
+            self._strangers.refuse(seen, key)
+            yield Close(opened.handle)
+        return True
+
+    def begin_unseen(
+        self, seen: Seen, handle: int, stat: FileStat, origin: Stream, complete: Now | None, now: Now
+    ) -> Steps[Stream]:
+        """A file that was written and rotated away unseen: a stream under the name that it was written under."""
+        stream = self._streams.begin(seen.input, origin.row.path, handle, stat, complete, now)
+        stream.saved = True  # at once: its name does not bring it back
+        yield Save((stream.row,))
+        return stream
+
+    def is_unseen(self, seen: Seen, key: FileKey, origins: list[Stream]) -> bool:
+        """Whether a file beside ours was made since the last look; unless it is a copy, it was rotated away between two looks.
+
+        At the first look for such files: one that was written to since this agent started, or, where an agent knew the log
+        before, since its last durable look (or a little before: it may have waited then). It is decided when a file is first
+        met. An archive is new, but what it holds may be a file that was left alone: gzip keeps its time, and its name.
+        """
+        if key not in self._unseen:
+            self._unseen[key] = self._judge_unseen(seen, key, origins)
+        if not self._unseen[key]:
+            self._left.add((key[0], seen.path))
+        return self._unseen[key]
+
+    def _judge_unseen(self, seen: Seen, key: FileKey, origins: list[Stream]) -> bool:
+        written_ms = seen.stat.mtime_ns // 1_000_000
+        if key[0] not in self._looked:
+            unseen = written_ms > max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
+        elif any((stream.row.topic, stream.row.path) in self._last_names for stream in origins):
+            unseen = key not in self._last_keys
+        else:
+            unseen = written_ms >= self._started_ms
+        if is_gzip_name(seen.path):
+            left = (key[0], seen.path.removesuffix(".gz")) in self._left | self._last_left
+            unseen = unseen and not left and written_ms > self._last_look_ms - LONGEST_WAIT_MS
+        return unseen
+
+    def _may_be_copy(self, opened: Opened, origins: list[Stream]) -> Steps[bool]:
+        """Whether a file begins as one of the streams does (an empty one may be a copy that was only just begun)."""
+        head = yield Read(opened.handle, 0, HEAD_BYTES)
+        return not head or any(begins_as(stream, head) for stream in origins)
+
+
+def begins_as(stream: Stream, head: bytes) -> bool:
+    """Whether a file with such a head may hold the stream's first bytes."""
+    if not stream.row.head_bytes:
+        return False
+    return digest(head[: stream.row.head_bytes]) == stream.row.head or stream.head.startswith(head)
+
+
+def is_copy(handle: int, size: int, origins: list[Stream]) -> Steps[bool]:
+    """Whether a file ends with what an open log holds in the same place; of an empty one nothing is to be shipped yet."""
+    start = max(0, size - COMPARED_BYTES)
+    end = yield Read(handle, start, size - start)
+    for stream in origins:
+        if end and stream.handle is not None and (yield Read(stream.handle, start, len(end))) == end:
+            return True
+    return not end

@@ -1,0 +1,138 @@
+"""All streams of one agent, by id and by file: begun, continued in a copy, let go, and in the end forgotten. Pure steps.
+
+A stream whose own file is truncated, replaced or gone is detached: only a copy that proves to hold its bytes may continue it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import PurePath
+
+from headrace.agents.effects import Close, Forget, Input, Listing, Lost, Note, Now, Save, Seen, Steps
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.tail.identity import FileStat, rotated_from
+from headrace.agents.tail.stream import Stream
+
+LOSS_AFTER_MS = 60_000  # how long the copy of a truncated file is waited for before its unread bytes count as lost
+FORGET_AFTER_MS = 7 * 24 * 3_600_000  # as long as the loader remembers a stream (audit.md)
+
+FileKey = tuple[str, int, int]  # topic, device, inode
+
+
+class Streams:
+    """The streams, and the files that are theirs.
+
+    Args:
+        rows, chunks: what was durable when the agent ended.
+        host: the name that new streams' events carry.
+        mint: makes a new stream id. place: chooses the partition of a new stream (topic, stream id), asked once per stream.
+        once: a finite run: nothing is waited for.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[StreamRow],
+        chunks: Iterable[ChunkRow],
+        *,
+        host: str,
+        mint: Callable[[], str],
+        place: Callable[[str, str], int],
+        once: bool,
+        now: Now,
+    ) -> None:
+        self._host, self._mint, self._place, self._once = host, mint, place, once
+        self.by_id: dict[str, Stream] = {}
+        self.by_key: dict[FileKey, Stream] = {}
+        self.by_name: dict[tuple[str, str], list[Stream]] = {}  # topic and path; as they were when the last look began
+        self._known_names: set[tuple[str, str]] = set()
+        self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
+        for row in rows:
+            stream = Stream(row, None, complete=None, now=now, saved=True)
+            self.by_id[row.stream_id] = stream
+            if not row.detached:
+                self.by_key[(row.topic, *row.key)] = stream
+        for chunk in sorted(chunks, key=lambda chunk: chunk.start):
+            if chunk.stream_id in self.by_id:
+                self.by_id[chunk.stream_id].replay.append(chunk)
+
+    def begin_look(self, listing: Listing) -> None:
+        """Take in the names of a listing and of the streams."""
+        self.by_name = {}
+        for stream in self.by_id.values():
+            self.by_name.setdefault((stream.row.topic, stream.row.path), []).append(stream)
+        self._known_names = self.by_name.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
+
+    def origins(self, topic: str, path: str) -> list[Stream]:
+        """The streams whose names `path` may be a rotation of, the longest name first."""
+        return [stream for base in rotated_from(path) for stream in self.by_name.get((topic, base), ())]
+
+    def is_rotated(self, stream: Stream, path: str) -> bool:
+        """Whether a stream's file bears another name than at first, or the name of another file plus a rotation suffix."""
+        topic = stream.row.topic
+        return path != stream.row.path or any((topic, base) in self._known_names for base in rotated_from(path))
+
+    def begin(self, source: Input, path: str, handle: int, stat: FileStat, complete: Now | None, now: Now) -> Stream:
+        """A new stream, from the file's first byte. It is durable with its first chunk."""
+        stream_id = self._mint()
+        row = StreamRow(
+            stream_id=stream_id,
+            topic=source.topic,
+            partition=self._place(source.topic, stream_id),
+            host=self._host,
+            service=source.service or PurePath(path.removesuffix(".gz")).stem,
+            source=path,
+            path=path,
+            device=stat.device,
+            inode=stat.inode,
+            birth_ns=stat.birth_ns,
+            complete_ms=complete.wall_ms if complete else now.wall_ms,
+        )
+        stream = Stream(row, source, complete=complete, now=now, saved=False)
+        stream.rotated = self.is_rotated(stream, path)
+        stream.hold(handle, b"", b"")
+        self.by_id[stream_id] = self.by_key[(source.topic, *stat.key)] = stream
+        return stream
+
+    def continue_in(self, stream: Stream, seen: Seen, stat: FileStat) -> Steps[None]:
+        """A copy holds all that was read of a stream whose own file is gone: it is the stream's file from now on."""
+        stream.row = replace(
+            stream.row, device=stat.device, inode=stat.inode, birth_ns=stat.birth_ns, size_seen=stat.size, detached=False
+        )
+        self.by_key[(seen.input.topic, *stat.key)] = stream
+        stream.loss_settled = False
+        stream.limit = None  # where the file ended that is gone is no end of this one
+        if stream.saved:
+            yield Save((stream.row,))
+        yield Note("goes on in a copy", seen.path, stream.row.stream_id)
+
+    def detach(self, stream: Stream, now: Now, why: str) -> Steps[None]:
+        """The stream's own file is truncated, replaced or gone: only a copy may continue it."""
+        handle = stream.release()
+        if handle is not None:
+            yield Close(handle)
+        if self.by_key.get((stream.row.topic, *stream.row.key)) is stream:
+            del self.by_key[(stream.row.topic, *stream.row.key)]
+        stream.row = replace(stream.row, detached=True)
+        stream.detached_ms = now.monotonic_ms
+        self.detached_count += 1
+        if stream.saved:
+            yield Save((stream.row,))
+        if why:
+            yield Note(why, stream.path, stream.row.stream_id)
+
+    def lose(self, stream: Stream, size_bytes: int, now: Now, reason: str) -> Steps[None]:
+        """So many bytes of a stream cannot be read: said once, durably, and not looked for any more."""
+        stream.row = replace(stream.row, size_seen=0)
+        stream.saved = True
+        yield Lost(stream.row, size_bytes, stream.row.complete_ms, now.wall_ms, reason)
+
+    def settle(self, stream: Stream, now: Now) -> Steps[None]:
+        """A detached stream: say what is lost once no copy has turned up, and forget it in the end."""
+        waited = self._once or now.monotonic_ms - stream.detached_ms >= LOSS_AFTER_MS
+        if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.flight:
+            yield from self.lose(stream, stream.destroyed_bytes, now, "destroyed")
+        stream.loss_settled = stream.loss_settled or waited
+        if not stream.saved and stream.loss_settled and not stream.flight:
+            del self.by_id[stream.row.stream_id]
+        elif stream.loss_settled and now.wall_ms - stream.row.complete_ms >= FORGET_AFTER_MS and not stream.flight:
+            del self.by_id[stream.row.stream_id]
+            yield Forget(stream.row.stream_id)

@@ -1,0 +1,141 @@
+"""Fault 2 of twenty: a torn, empty, missing or older state is got over from an earlier one, never from byte 0 silently."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headrace.agents.effects import Save
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.state import AgentState
+from headrace.agents.state_generations import FILE_NAME, PREVIOUS_NAME
+from headrace.errors import CorruptError
+
+OLD, NEW = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, position=40, size_seen=40, complete_ms=1_000)
+CHUNK = ChunkRow("s-1", 40, 60, 40, 40, 1_795_424_400_123, "{}", 64, "c0ffee")
+
+
+def opened(directory: Path, new_agent_id: str) -> AgentState:
+    return AgentState(directory, machine_id="m", host="h", new_agent_id=new_agent_id)
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    """A directory as kill -9 leaves it: a copy at position 40, and a state at 60 that is in the write-ahead log only."""
+    work = tmp_path / "work"
+    work.mkdir()
+    state = opened(work, OLD)
+    state.apply([Save((ROW,), (CHUNK,))])
+    state.keep_generation()
+    state.apply([Save((replace(ROW, position=60),))])
+    left = tmp_path / "left"
+    shutil.copytree(work, left)
+    state.close()
+    return left
+
+
+def test_neither_the_state_nor_its_copies_can_be_read_by_others(crashed: Path) -> None:
+    empty(crashed)
+    opened(crashed, NEW).close()
+    assert {file.stat().st_mode & 0o077 for file in crashed.glob("agent.db*")} == {0}
+
+
+def test_what_kill_9_leaves_is_the_newest_generation(crashed: Path) -> None:
+    for _ in range(2):
+        state = opened(crashed, NEW)
+        assert (state.agent_id, [row.position for row in state.streams()], len(state.chunks())) == (OLD, [60], 1)
+        state.close()
+
+
+def truncate(directory: Path) -> None:
+    (directory / f"{FILE_NAME}-wal").unlink()
+    data = (directory / PREVIOUS_NAME).read_bytes()
+    (directory / FILE_NAME).write_bytes(data[:5000])
+
+
+def garble(directory: Path) -> None:
+    (directory / f"{FILE_NAME}-wal").unlink()
+    (directory / FILE_NAME).write_bytes(b"no database" * 1000)
+
+
+def garble_inside(directory: Path) -> None:
+    (directory / f"{FILE_NAME}-wal").unlink()
+    data = bytearray((directory / FILE_NAME).read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    (directory / FILE_NAME).write_bytes(bytes(data))
+
+
+def empty(directory: Path) -> None:
+    (directory / FILE_NAME).write_bytes(b"")
+
+
+def remove(directory: Path) -> None:
+    (directory / FILE_NAME).unlink()
+
+
+def lose_log(directory: Path) -> None:
+    (directory / f"{FILE_NAME}-wal").unlink()
+
+
+def empty_log(directory: Path) -> None:
+    (directory / f"{FILE_NAME}-wal").write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, garble, garble_inside, empty, remove])
+def test_fault_02_a_damaged_state_goes_on_from_its_copy_as_another_agent(crashed: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(crashed)
+    state = opened(crashed, NEW)
+    (row,) = state.streams()
+    assert (state.agent_id, row.position, row.key, state.chunks()) == (NEW, 40, ROW.key, [])
+    assert row.stream_id != ROW.stream_id
+    assert state.unsaid_windows(10) == []
+    state.close()
+    again = opened(crashed, OLD)
+    assert (again.agent_id, again.streams()) == (NEW, [row])
+    again.close()
+
+
+@pytest.mark.parametrize("damage", [lose_log, empty_log])
+def test_fault_02_without_its_log_a_state_is_an_older_one_and_goes_on_under_new_identities(
+    crashed: Path, damage: object
+) -> None:
+    assert callable(damage)
+    damage(crashed)
+    state = opened(crashed, NEW)
+    assert state.agent_id == NEW
+    assert not state.chunks()
+    assert not {row.stream_id for row in state.streams()} & {"s-1"}
+    state.close()
+
+
+def test_fault_02_damaged_with_its_copy_it_is_refused_and_both_are_named(crashed: Path) -> None:
+    garble(crashed)
+    (crashed / PREVIOUS_NAME).write_bytes(b"x" * 5000)
+    with pytest.raises(CorruptError, match=r"agent\.db: it is damaged .*agent\.db\.previous: it is damaged .*begin anew"):
+        opened(crashed, NEW)
+    assert (crashed / FILE_NAME).read_bytes().startswith(b"no database")
+
+
+def test_fault_02_damaged_before_there_was_a_copy_it_is_refused(crashed: Path) -> None:
+    garble(crashed)
+    (crashed / PREVIOUS_NAME).unlink()
+    with pytest.raises(CorruptError, match=r"there is no agent\.db\.previous"):
+        opened(crashed, NEW)
+
+
+def test_a_state_that_was_never_made_to_the_end_is_made(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    state = opened(tmp_path, NEW)
+    assert (state.agent_id, state.streams()) == (NEW, [])
+    state.close()
+
+
+def test_a_torn_copy_is_left_by_nobody_who_dies_while_it_is_made(crashed: Path) -> None:
+    (crashed / f"{PREVIOUS_NAME}.tmp").write_bytes(b"half")
+    empty(crashed)
+    state = opened(crashed, NEW)
+    assert [row.position for row in state.streams()] == [40]
+    state.close()
