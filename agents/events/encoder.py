@@ -23,7 +23,7 @@ from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.schemas.envelope import ENVELOPE_JSON
-from headrace.varints import zigzag
+from headrace.varints import unsigned, zigzag
 
 MAX_VALUE_BYTES = 900_000
 _WINDOW_US = WINDOW_MS * 1000
@@ -122,9 +122,9 @@ class _Encoding:
     """One chunk's encoding: what its records share, and what is collected."""
 
     __slots__ = (
-        "_agent_id", "_chunk", "_columns", "_earliest_us", "_encoded", "_event_times", "_from", "_hash_start", "_identity",
-        "_latest_us", "_of_stderr", "_origin", "_parse", "_pipeline", "_read_time_us", "_record", "_since", "_start", "_steps",
-        "_stream",
+        "_agent_id", "_chunk", "_columns", "_earliest_us", "_encoded", "_from", "_hash_start", "_high", "_high_bytes",
+        "_identity", "_last", "_last_source", "_last_us", "_latest_us", "_of_stderr", "_origin", "_parse", "_pipeline",
+        "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
     )  # fmt: skip
 
     def __init__(
@@ -151,7 +151,8 @@ class _Encoding:
             identity = zigzag(read_time_us) + string(agent_id) + string(stderr.stream_id)
             hash_start = xxhash.xxh64(f"{agent_id}/{stderr.stream_id}/".encode("ascii"))
             self._of_stderr = (chunk.stderr_to, identity, hash_start, stderr)
-        self._event_times: dict[int, tuple[bytes, Tally]] = {}
+        self._last_us, self._last_source, self._last = 0, b"", (b"", Tally())
+        self._high, self._high_bytes = 0, b""
 
     def _come_from(self, host: str, service: str, source: str) -> None:
         self._from = (host, service, source)
@@ -344,9 +345,9 @@ class _Encoding:
     ) -> None:  # fmt: skip
         """Put one record together, in the order of the envelope's fields, and count it."""
         if event_time_us is None or not self._earliest_us <= event_time_us <= self._latest_us:
-            time, tally = self._time_of(self._read_time_us, _FROM_READ, -1)
+            time, tally = self._time_of(self._read_time_us, _FROM_READ)
         else:
-            time, tally = self._time_of(event_time_us, _FROM_LINE, event_time_us)
+            time, tally = self._time_of(event_time_us, _FROM_LINE)
         at = zigzag(position)
         columns = self._columns(fields)
         value = b"".join((
@@ -363,14 +364,28 @@ class _Encoding:
         tally.bytes_total += len(line)
         tally.content_hash = (tally.content_hash + digest.intdigest()) % HASH_MODULUS
 
-    def _time_of(self, event_time_us: int, source: bytes, key: int) -> tuple[bytes, Tally]:
-        """The two leading fields for an event time, and the window it counts in; lines mostly share both."""
-        known = self._event_times.get(key)
-        if known is None:
-            window_ms = event_time_us // _WINDOW_US * WINDOW_MS
-            tally = self._encoded.windows.setdefault(window_ms, Tally())
-            known = self._event_times[key] = (zigzag(event_time_us) + source, tally)
-        return known
+    def _time_of(self, event_time_us: int, source: bytes) -> tuple[bytes, Tally]:
+        """The two leading fields for an event time, and the window it counts in; lines mostly share one, or nearly."""
+        if event_time_us == self._last_us and source is self._last_source:
+            return self._last
+        start_ms = event_time_us // _WINDOW_US * WINDOW_MS
+        tally = self._encoded.windows.get(start_ms)
+        if tally is None:
+            tally = self._encoded.windows[start_ms] = Tally()
+        self._last_us, self._last_source = event_time_us, source
+        self._last = (self._time_bytes(event_time_us) + source, tally)
+        return self._last
+
+    def _time_bytes(self, event_time_us: int) -> bytes:
+        """As `zigzag` writes it: all but the lowest 28 bits, four bytes of seven, change every two minutes only."""
+        doubled = event_time_us << 1
+        high = doubled >> 28
+        if high <= 0:
+            return zigzag(event_time_us)
+        if high != self._high:
+            self._high, self._high_bytes = high, unsigned(high)
+        low = doubled & 0x7F | (doubled & 0x3F80) << 1 | (doubled & 0x1FC000) << 2 | (doubled & 0xFE00000) << 3 | 0x80808080
+        return low.to_bytes(4, "little") + self._high_bytes
 
 
 class _OwnEncoding(_Encoding):
