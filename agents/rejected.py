@@ -11,13 +11,13 @@ The directory has a bound. At the bound, as on a full disk, the agent waits: not
 import json
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from headrace.agents.events.encoder import Headers
-from headrace.errors import StorageError
+from headrace.errors import CorruptError, StorageError, VersionError
 
 _VERSION = 1
 _SUFFIX = ".jsonl"
@@ -101,6 +101,39 @@ class Rejected:
         finally:
             os.close(folder)
         self._whole.add(file.name)
+
+
+def rows_in(directory: Path) -> Iterator[dict[str, Any]]:
+    """Every row once, by identity, as an object; one that is being written is left out.
+
+    Raises:
+        CorruptError: a row is none of ours. VersionError: a newer headrace wrote it. StorageError: the disk refuses.
+    """
+    seen: set[tuple[Any, ...]] = set()
+    try:
+        for file in sorted(directory.glob(f"*{_SUFFIX}")):
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if not line.endswith(b"\n"):
+                        break
+                    row = _row(line, f"{file}:{number}")
+                    identity = tuple(row.get(name) for name in ("topic", "agent_id", "stream_id", "position", "part"))
+                    if identity[1] is None or identity not in seen:
+                        seen.add(identity)
+                        yield row
+    except OSError as error:
+        raise StorageError(f"{error.filename}: {error.strerror}") from error
+
+
+def _row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        version = row["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{where}: no row of a rejected record") from error
+    if version > _VERSION:
+        raise VersionError(f"{where} has version {version}; this headrace reads up to {_VERSION}: upgrade it")
+    return row
 
 
 def _end_of_rows(descriptor: int, size: int) -> int:

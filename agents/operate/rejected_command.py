@@ -1,0 +1,70 @@
+"""`headrace agent rejected`: what the agent could not ship for what it is, and why."""
+
+import argparse
+import base64
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from headrace.agents.operate.place import add_place, directory_of
+
+_COLUMNS = ("topic", "error", "content", "records", "first", "last")
+_SHOWN_COLUMNS = ("topic", "time", "error", "stream_id", "position", "part", "value")
+_SHOWN_CHARACTERS = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace agent rejected`."""
+    verbs = parser.add_subparsers(dest="verb", metavar="list|show", required=True)
+    told = {
+        "list": "how many records there are, by topic and reason",
+        "show": "the records themselves: where each was to go, why it did not, and what it is",
+    }
+    for verb, what in told.items():
+        each = verbs.add_parser(verb, help=what, description=what)
+        add_place(each)
+        each.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+        each.add_argument("--topic", help="of that topic only")
+        if verb == "show":
+            each.add_argument("--limit", type=int, default=20, metavar="N", help="that many at most; default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or show; works while the agent runs."""
+    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.rejected import rows_in
+
+    rows = (row for row in rows_in(directory_of(args) / "rejected") if args.topic in (None, row["topic"]))
+    if args.verb == "list":
+        print_rows(_summed(rows), args.format, _COLUMNS, {})
+    else:
+        print_rows(
+            [_shown(row, whole=args.format == "json") for row in islice(rows, args.limit)], args.format, _SHOWN_COLUMNS, {}
+        )
+    return 0
+
+
+def _summed(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    sums: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["topic"], row["error"], row.get("content", "record"))
+        moment = _moment(row["timestamp_ms"])
+        total = sums.setdefault(key, {**dict(zip(_COLUMNS, key, strict=False)), "records": 0, "first": moment, "last": moment})
+        total["records"] += 1
+        total["first"], total["last"] = min(total["first"], moment), max(total["last"], moment)
+    return [sums[key] for key in sorted(sums)]
+
+
+def _shown(row: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+    """A row for people: a line as text, cut; for programs as it is, with the time."""
+    told = {"time": _moment(row["timestamp_ms"]), "stream_id": "", "position": "", "part": "", **row}
+    if whole:
+        return told
+    value = base64.b64decode(row["value"]).decode("utf-8", "backslashreplace")
+    return {**told, "value": "".join(each if each.isprintable() else "·" for each in value[:_SHOWN_CHARACTERS])}
+
+
+def _moment(time_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
