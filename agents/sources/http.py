@@ -5,6 +5,7 @@ to come again. So a client that repeats what was not answered loses nothing, wha
 """
 
 import asyncio
+import contextlib
 import hmac
 import itertools
 import logging
@@ -33,6 +34,8 @@ MOST_LINES: Final = 50_000  # of a request: what a line costs beside its bytes i
 _BODIES: Final = 2  # of the longest at a time, or as many shorter ones as hold as much: as it came, and decoded
 _LINE_COST_BYTES, _FIELD_COST_BYTES = 250, 120  # what they hold beside the body
 _LINES_BYTES: Final = 32 * 1024 * 1024  # of that, at a time
+_LONG_BODY_BYTES: Final = 256 * 1024  # one of them at a time is made lines of; shorter ones share the spool's syncs
+_PUT_TOGETHER: Final = 2000  # lines: the spool holds them once more, in its own form
 _COME_AGAIN_S: Final = "5"
 _FIRST_DELAY_MS: Final = 100
 _LINES: Final[Mapping[str, Callable[[bytes], Iterator[bytes]]]] = {
@@ -87,6 +90,7 @@ class _Posts:
         self._keys, self._clock, self._intake, self._memory = keys, clock, intake, memory
         self._scheme = "https" if secure else "http"
         self._failed = FailedLogins(_FIRST_DELAY_MS)
+        self._long = asyncio.Lock()
         self.most_body_bytes = keys.max_body_bytes
 
     async def admit(self, request: Request) -> None:
@@ -118,11 +122,13 @@ class _Posts:
             if coding not in ("", "identity"):
                 held += self._memory.take(self.most_body_bytes)
                 body = decoded(body, coding, self.most_body_bytes)
-            taken = self._taken(request, body)
-            if self._intake.full:  # since the head was looked at
-                raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
-            held += self._memory.take(_cost_bytes(taken.lines))
-            await self._intake.put(taken.lines)
+            async with self._long if len(body) > _LONG_BODY_BYTES else contextlib.nullcontext():
+                taken = self._taken(request, body)
+                if self._intake.full:  # since the head was looked at
+                    raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
+                held += self._memory.take(_cost_bytes(taken.lines))
+                for start in range(0, len(taken.lines), _PUT_TOGETHER):
+                    await self._intake.put(taken.lines[start : start + _PUT_TOGETHER])
         finally:
             self._memory.give(held)
         metrics.http_requests.labels("200").inc()

@@ -13,6 +13,7 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from headrace.agents.sources.intake import Pushed
@@ -29,6 +30,7 @@ _NUMBERS: Final = (
     ("flags", "flags"),
     ("droppedAttributesCount", "dropped_attributes_count"),
 )
+_MOST_KEPT: Final = 100  # characters of an attribute's name that is kept for the next record
 
 
 class _WrongError(Exception):
@@ -108,7 +110,8 @@ def _attributes(tree: Tree, prefix: str) -> dict[str, str]:
     for key, value in _pairs(tree.get("attributes"), "attributes"):
         plain = _plain(value, 0)
         if plain is not None:
-            found[_clean(prefix + key)] = _clean(plain if isinstance(plain, str) else _json(plain))
+            named = _name(prefix, key) if len(key) <= _MOST_KEPT else _clean(prefix + key)
+            found[named] = _clean(plain if isinstance(plain, str) else _json(plain))
     return found
 
 
@@ -118,6 +121,11 @@ def _body(value: Any) -> bytes:
     plain = _plain(value, 0)
     text = "" if plain is None else plain if isinstance(plain, str) else _json(plain)
     return _clean(text).encode()
+
+
+@lru_cache(maxsize=1024)  # one text for all records that have the attribute
+def _name(prefix: str, key: str) -> str:
+    return _clean(prefix + key)
 
 
 def _clean(text: str) -> str:

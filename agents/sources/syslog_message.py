@@ -11,8 +11,8 @@ _HOST = rb"([!-~]{1,255}+)"
 _RFC_5424: Final = re.compile(rb"<\d{1,3}>1 [!-~]{1,64}+ " + _HOST + rb" ([!-~]{1,48}+) ")
 _TIME = rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT[0-9:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?)"
 _TAG = rb"([^\s:\[\]]{1,48}+)(?:\[[^\]\s]{0,32}+\])?+:"
-_RFC_3164: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" " + _HOST + rb" (?:" + _TAG + rb")?")
-_LOCAL: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" " + _TAG + rb"(?: |\Z)")  # as syslog(3) writes to /dev/log: no host
+# As syslog(3) writes to /dev/log, without a host; or with one, and perhaps a tag.
+_RFC_3164: Final = re.compile(rb"<\d{1,3}>" + _TIME + rb" (?:" + _TAG + rb"(?: |\Z)|" + _HOST + rb" (?:" + _TAG + rb")?)")
 
 Sender = tuple[str | None, str | None]
 """Host and service as the message names them; None where it does not."""
@@ -21,12 +21,11 @@ Sender = tuple[str | None, str | None]
 def sender_of(message: bytes) -> Sender:
     """The sender by the message's head; what is after a time and looks like a tag is not a host."""
     head = message[:512]
-    if (match := _RFC_5424.match(head)) is not None:
+    if head[2:7].find(b">1 ") >= 0 and (match := _RFC_5424.match(head)) is not None:
         return _named(match[1]), _named(match[2])
-    if (match := _LOCAL.match(head)) is not None:
-        return None, _named(match[1])
     if (match := _RFC_3164.match(head)) is not None:
-        return _named(match[1]), _named(match[2])
+        local, host, tag = match.groups()
+        return (None, _named(local)) if local is not None else (_named(host), _named(tag))
     return None, None
 
 
