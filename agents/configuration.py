@@ -104,6 +104,14 @@ class InputSection(PipelineKeys):
     unix: UnixKeys | None = Field(None, description="lines that programs of this machine write to a socket")
     exclude: list[str] = Field([], description="globs of those to leave out")
     decompress: bool = Field(True, description="ship what a gzip file (.gz) holds; false: the bytes that it is")
+    max_held_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="how much deleted files that are not shipped yet may hold of the disk; beyond it is lost, counted",
+    )
+    max_held_age_ms: int | None = Field(
+        None, ge=1000, description="for how long such a file is held; by default until all of it is acknowledged"
+    )
     topic: str = Field(
         pattern=TOPIC_PATTERN,
         description="where their lines go; `_` at its start is for internal topics",
@@ -137,8 +145,9 @@ class InputSection(PipelineKeys):
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
         if self.exclude and self.is_pushed:
             raise ValueError("exclude is for inputs with tail or containers; remove it")
-        if not self.decompress and self.is_pushed:
-            raise ValueError("decompress is for inputs with tail or containers; remove it")
+        for key in ("decompress", "max_held_bytes", "max_held_age_ms"):
+            if self.is_pushed and key in self.model_fields_set:
+                raise ValueError(f"{key} is for inputs with tail or containers; remove it")
         if self.multiline is not None and self.is_pushed:
             raise ValueError("multiline is for inputs with tail or containers; what is pushed is events already")
         if not self.is_pushed and "spool" in self.model_fields_set:

@@ -29,6 +29,7 @@ class Input:
     """How lines of some files are shipped; `pipeline` is a definition. `service` None: the stem of the file's name.
 
     `name` is the input's, for people. `decompress`: of a gzip file, what it holds is shipped, not the bytes that it is.
+    `held_bytes`, `held_ms`: how much of deleted files is held open, all together, and for how long each; None: without end.
     """
 
     topic: str
@@ -37,6 +38,8 @@ class Input:
     split_bytes: int = 512 * 1024
     name: str = ""
     decompress: bool = True
+    held_bytes: int | None = None
+    held_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

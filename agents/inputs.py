@@ -37,7 +37,16 @@ class Inputs:
 def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
     """How an input's lines are shipped."""
     pipeline = with_schema(keys.pipeline, config.schema_of(keys.topic))
-    return Input(keys.topic, pipeline, keys.service, keys.max_line_bytes, name, keys.decompress)
+    return Input(
+        keys.topic,
+        pipeline,
+        keys.service,
+        keys.max_line_bytes,
+        name,
+        keys.decompress,
+        keys.max_held_bytes,
+        keys.max_held_age_ms,
+    )
 
 
 def _globs(config: AgentConfig, keys: InputSection, how: Input) -> Globs:

@@ -19,6 +19,7 @@ from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Listing, Now, Save, Seen, Send, Stat, Steps
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.archives import Archives
+from headrace.agents.tail.held import Held
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on, row_with_chunk
 from headrace.agents.tail.strangers import Strangers
@@ -66,6 +67,7 @@ class Tailer:
         self._strangers = Strangers(self._streams, max_open)
         self._meeting = Meeting(self._streams, self._strangers, once=once, now=now)
         self._archives = Archives(self._streams, self._strangers, self._meeting, once=once)
+        self._held = Held()
         self._turn = 0
         self._budget = budget
         self._listed: Now | None = None  # the last listing of which every file was taken in
@@ -90,6 +92,7 @@ class Tailer:
         for stream in list(self._streams.by_id.values()):
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
+        yield from self._let_go_of_held(now)
         self._meeting.end_look(present, taken, now)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
@@ -156,6 +159,24 @@ class Tailer:
             hold_ms = HOLD_RENAMED_MS if stream.stat.links else HOLD_UNLINKED_MS
             if self._once or now.monotonic_ms - stream.changed_ms >= hold_ms:
                 yield from self._streams.detach(stream, now, "")
+
+    def _let_go_of_held(self, now: Now) -> Steps[None]:
+        """Deleted files beyond what their input may hold of the disk: what is unread of them is lost."""
+        files: list[tuple[Stream, int]] = []
+        for stream in self._streams.by_id.values():
+            how = stream.input
+            if stream.handle is None or stream.listed or how is None or (how.held_bytes, how.held_ms) == (None, None):
+                continue
+            stat = yield Stat(stream.handle)
+            if stat is not None and not stat.links:
+                files.append((stream, stat.size))
+        for stream, size, why in self._held.beyond(files, now):
+            unread = size - stream.read_to - stream.skip
+            yield from self._streams.detach(
+                stream, now, "deleted, and let go before all of it was shipped" if unread > 0 else ""
+            )
+            if unread > 0:
+                yield from self._streams.lose(stream, unread, now, why)
 
     def _shed(self) -> Steps[None]:
         """Close the files that were quiet for longest, where too many are open; each can be found by its name again."""
