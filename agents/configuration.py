@@ -12,14 +12,14 @@ from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.pipeline_keys import PipelineKeys
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
-from headrace.agents.sources.keys import SpoolKeys, StdinKeys, UnixKeys
+from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
-KINDS = ("tail", "containers", "stdin", "unix", "syslog", "http", "journald")  # the keys of which an input has one
+KINDS = ("tail", "containers", "stdin", "exec", "unix", "syslog", "http", "journald")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -101,6 +101,7 @@ class InputSection(PipelineKeys):
     syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424; `parse` is syslog by default")
     http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
     journald: JournaldKeys | None = Field(None, description="entries of systemd's journal")
+    exec: ExecKeys | None = Field(None, description="lines that a command writes")
     unix: UnixKeys | None = Field(None, description="lines that programs of this machine write to a socket")
     exclude: list[str] = Field([], description="globs of those to leave out")
     decompress: bool = Field(True, description="ship what a gzip file (.gz) holds; false: the bytes that it is")

@@ -1,4 +1,4 @@
-"""What a configuration says of pushed inputs: the pipe, sockets of programs, and the spool of any of them."""
+"""What a configuration says of pushed inputs: the pipe, commands, sockets of programs, and the spool of any of them."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,24 @@ class StdinKeys(Section):
     """The agent's standard input."""
 
     max_line_bytes: int = Field(4 * MEBIBYTE, ge=1024, le=16 * MEBIBYTE, description="a longer line is taken in as several")
+
+
+class ExecKeys(Section):
+    """A command whose lines are taken in."""
+
+    command: list[str] = Field(min_length=1, description="the program and its arguments; no shell is between")
+    mode: Literal["stream", "every"] = Field(
+        "stream", description="stream: it runs for ever, and is started again when it ends; every: it runs now and then"
+    )
+    interval_s: float = Field(60.0, ge=0.1, description="every: from one start to the next, s; runs do not overlap")
+    timeout_s: float | None = Field(None, gt=0, description="every: a run is ended after so long, s; by default the interval")
+    restart_s: float = Field(1.0, ge=0.1, description="stream: how long until it is started again, s; doubled up to a minute")
+    stderr: Literal["log", "input"] = Field(
+        "log", description="log: what it writes to standard error goes to the agent's own log; input: it is taken in as well"
+    )
+    environment: dict[str, str] = Field({}, description="variables beside the agent's own")
+    directory: Path | None = Field(None, description="where it runs")
+    max_line_bytes: int = Field(MEBIBYTE, ge=1024, le=16 * MEBIBYTE, description="a longer line is taken in as several")
 
 
 class UnixKeys(Section):

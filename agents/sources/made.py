@@ -7,7 +7,7 @@ from headrace.agents.configuration import InputSection
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
 from headrace.agents.sources.journald_keys import JournaldKeys
-from headrace.agents.sources.keys import StdinKeys, UnixKeys
+from headrace.agents.sources.keys import ExecKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.clock import Clock
 
@@ -18,6 +18,8 @@ def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> 
     """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
     if section.stdin is not None:
         return _stdin(section.stdin, clock)
+    if section.exec is not None:
+        return _exec(name, section.exec, clock, once=once)
     if once:
         logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
         return None
@@ -36,6 +38,12 @@ def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
     from headrace.agents.sources.stdin import StdinSource
 
     return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)
+
+
+def _exec(name: str, keys: ExecKeys, clock: Clock, *, once: bool) -> Callable[[], Source]:
+    from headrace.agents.sources.exec import ExecSource
+
+    return lambda: ExecSource(name, keys, clock, once=once)
 
 
 def _unix(name: str, keys: UnixKeys, clock: Clock) -> Callable[[], Source]:

@@ -4,13 +4,13 @@ Whoever writes into the pipe waits while the spool takes nothing. What was read 
 without its newline too: the pipe cannot be asked for it again.
 """
 
-import asyncio
 import os
 import stat
 from collections.abc import Mapping, Sequence
 
 from headrace.agents.sources.intake import Intake, Pushed
 from headrace.agents.sources.lines import LineCutter
+from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
 from headrace.errors import UsageError
 
@@ -59,16 +59,5 @@ class StdinSource:
     async def _read(self, *, is_file: bool) -> bytes:
         """What is there, once something is; nothing at the end. A file is always there, and cannot be waited for."""
         if not is_file:
-            await _readable(self._descriptor)
+            await readable(self._descriptor)
         return os.read(self._descriptor, _READ_BYTES)
-
-
-async def _readable(descriptor: int) -> None:
-    """Wait without reading, so that nothing is lost when the wait is cancelled."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)

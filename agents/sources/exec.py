@@ -1,0 +1,158 @@
+"""The exec input: lines that a command writes, run for ever or now and then.
+
+The command is a program and its arguments, without a shell. It gets no input, and a process group of its own: all of it ends
+with the source. It writes as fast as the spool takes lines; what it wrote before it ended, or was ended, is taken in.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.keys import ExecKeys
+from headrace.agents.sources.lines import LineCutter
+from headrace.agents.sources.waiting import readable
+from headrace.clock import Clock
+from headrace.errors import UsageError
+
+logger = logging.getLogger(__name__)
+_READ_BYTES = 64 * 1024
+_RESTART_MOST_S = 60.0
+_END_S = 3.0  # from SIGTERM to SIGKILL
+Take = Callable[[Sequence[bytes]], Awaitable[None]]
+
+
+class ExecSource:
+    """One command.
+
+    Args:
+        once: it is run one time.
+    """
+
+    def __init__(self, name: str, keys: ExecKeys, clock: Clock, *, once: bool) -> None:
+        self._name, self._keys, self._clock, self._once = name, keys, clock, once
+        self._source = f"exec:{keys.command[0]}"
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """None."""
+        return {}
+
+    async def run(self, intake: Intake) -> None:
+        """Run it again and again, until cancelled.
+
+        Raises:
+            UsageError: there is no such program, or folder.
+        """
+        clock, delay_s = asyncio.get_running_loop(), self._keys.restart_s
+        while True:
+            began_s = clock.time()
+            await self._run_one(intake)
+            took_s = clock.time() - began_s
+            if self._once:
+                return
+            if self._keys.mode == "every":
+                await asyncio.sleep(max(0.0, self._keys.interval_s - took_s))
+            else:
+                delay_s = self._keys.restart_s if took_s > _RESTART_MOST_S else delay_s
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, max(_RESTART_MOST_S, self._keys.restart_s))
+
+    async def _run_one(self, intake: Intake) -> None:
+        """One run, from its start until nothing of it is left and all that it wrote is taken in."""
+        process = await self._begin()
+        intake.began()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        taking = [
+            asyncio.create_task(self._read(process.stdout, self._putter(intake, "stdout"))),
+            asyncio.create_task(
+                self._read(process.stderr, self._log if self._keys.stderr == "log" else self._putter(intake, "stderr"))
+            ),
+        ]
+        try:
+            await self._wait(process)
+        finally:
+            await _end(process, taking)
+        for each in taking:
+            each.result()
+        if process.returncode or (self._keys.mode == "stream" and not self._once):
+            logger.warning("a command has ended", extra={"input": self._name, "status": process.returncode})
+
+    async def _begin(self) -> asyncio.subprocess.Process:
+        keys = self._keys
+        environment = {**os.environ, **keys.environment}
+        if shutil.which(keys.command[0], path=environment.get("PATH")) is None:
+            raise UsageError(f"{self._name}: there is no program {keys.command[0]}; name one that can be run")
+        try:
+            return await asyncio.create_subprocess_exec(
+                *keys.command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE, start_new_session=True, cwd=keys.directory, env=environment,
+                limit=_READ_BYTES,
+            )  # fmt: skip
+        except OSError as error:
+            raise UsageError(
+                f"{self._name}: {keys.command[0]}: {error.strerror or error}; mend command or directory"
+            ) from error
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> None:
+        """Until the program itself has ended, or has run for too long."""
+        keys = self._keys
+        timeout_s = (keys.timeout_s or keys.interval_s) if keys.mode == "every" and not self._once else None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _exited(process.pid)
+        except TimeoutError:
+            logger.warning("a command has run for too long, and is ended", extra={"input": self._name, "after_s": timeout_s})
+
+    async def _read(self, stream: asyncio.StreamReader, take: Take) -> None:
+        """Take in what is written, to its end; what comes next waits in the pipe."""
+        cutter = LineCutter(self._keys.max_line_bytes)
+        while data := await stream.read(_READ_BYTES):
+            await take(cutter.feed(data))
+        await take(cutter.close())
+
+    def _putter(self, intake: Intake, stream: str) -> Take:
+        fields = {"stream": stream} if self._keys.stderr == "input" else {}
+
+        async def put(lines: Sequence[bytes]) -> None:
+            now_ms = self._clock.wall_ms()
+            await intake.put([Pushed(line, now_ms, self._source, fields=fields) for line in lines])
+
+        return put
+
+    async def _log(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            text = line[:1000].decode(errors="backslashreplace")
+            logger.warning("a command writes to stderr", extra={"input": self._name, "line": text})
+
+
+async def _exited(pid: int) -> None:
+    """Until the program itself has ended; asyncio would also wait for others that hold its pipes."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:  # it has
+        return
+    try:
+        await readable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _end(process: asyncio.subprocess.Process, taking: Sequence[asyncio.Task[None]]) -> None:
+    """End the whole group, and take in what it has written."""
+    if process.returncode is None:
+        _signal(process.pid, signal.SIGTERM)
+        await asyncio.wait(taking, timeout=_END_S)
+    _signal(process.pid, signal.SIGKILL)
+    await asyncio.wait(taking)
+    await process.wait()
+
+
+def _signal(group: int, signum: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signum)
