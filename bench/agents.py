@@ -43,10 +43,8 @@ _IDLE_LOOK_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: seconds of CPU and of wall time for all lines, seconds until the first record was there, peak memory."""
+    """One run: seconds of CPU and of wall time for all lines, seconds until the first record was there, peak memory (MB)."""
 
-    name: str
-    lines: int
     cpu_s: float
     wall_s: float
     first_s: float
@@ -54,9 +52,9 @@ class Measured:
     lost: int
     repeated: int
 
-    @property
-    def cpu_per_million_s(self) -> float:
-        return self.cpu_s / self.lines * 1e6
+
+class EndedError(Exception):
+    """It ended by itself; with the last that it said."""
 
 
 def write_lines(file: Path, count: int, *, as_json: bool) -> None:
@@ -139,7 +137,7 @@ class Running:
     def resident_mb(self, key: str = "VmHWM") -> float:
         """Its resident memory: the peak, or with `VmRSS` now."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split(f"{key}:")[1].split()[0]) / 1000
+        return int(status.split(f"{key}:")[1].split()[0]) * 1024 / 1e6
 
     def descriptors(self) -> int:
         """How many files it has open."""
@@ -165,7 +163,8 @@ def wait_for(topic: Topic, running: Running, count: int) -> tuple[float, float]:
         first = first or (now_s if end else 0.0)
         if end > seen:
             seen, last = end, now_s
-        assert running.process.poll() is None, running.log_file.read_text(errors="replace")[-3000:]
+        if running.process.poll() is not None:
+            raise EndedError(running.log_file.read_text(errors="replace")[-3000:])
         if seen >= count or now_s > _GIVE_UP_S or (seen and now_s - last > _STILL_S):
             return first, last
         time.sleep(0.02)
@@ -181,7 +180,7 @@ def measure(agent: Agent, folder: Path, files: Path, count: int, into: tuple[str
     finally:
         running.stop()
     lost, repeated = topic.numbers(count)
-    return Measured(agent.name, count, cpu_s, wall_s, first_s, peak_mb, lost, repeated)
+    return Measured(cpu_s, wall_s, first_s, peak_mb, lost, repeated)
 
 
 def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, int]) -> tuple[float, float]:
@@ -247,28 +246,31 @@ def main() -> None:
         for agent in chosen:
             folder = root / agent.name
             folder.mkdir()
-            if args.idle:
-                core, mb = measure_idle(agent, folder, args.idle, into)
-                rows.append({"agent": agent.name, "files": args.idle, "core": round(core, 4), "resident_mb": round(mb, 1)})
-            elif args.stalled:
-                peak, descriptors, lost, again = measure_stalled(agent, folder, file, args.lines, into, args.stalled)
-                rows.append(
-                    {"agent": agent.name, "peak_mb": round(peak, 1), "open_files": descriptors, "lost": lost, "repeated": again}
-                )
-            else:
-                rows.append(_row(measure(agent, folder, file, args.lines, into, as_json=args.parse == "json")))
+            try:
+                row = {"agent": agent.name, **_run(agent, folder, file, into, args)}
+            except EndedError as error:
+                print(f"{agent.name} has ended: {error}", file=sys.stderr)
+                continue
+            rows.append(row)
             if args.json:
-                print(json.dumps(rows[-1]), flush=True)
+                print(json.dumps(row), flush=True)
     _show(rows, f"{args.parse} lines of {_LINE_BYTES} bytes into {args.into}")
-    if args.svg:
+    if args.svg and rows:
         args.svg.write_text(bars("CPU seconds per million lines", {row["agent"]: row["cpu_s_per_million"] for row in rows}))
 
 
-def _row(run: Measured) -> dict[str, Any]:
+def _run(agent: Agent, folder: Path, file: Path, into: tuple[str, str, int], args: argparse.Namespace) -> dict[str, Any]:
+    """One agent's row, of the kind that was asked for."""
+    if args.idle:
+        core, mb = measure_idle(agent, folder, args.idle, into)
+        return {"files": args.idle, "core": round(core, 4), "resident_mb": round(mb, 1)}
+    if args.stalled:
+        peak_mb, files, lost, repeated = measure_stalled(agent, folder, file, args.lines, into, args.stalled)
+        return {"peak_mb": round(peak_mb, 1), "open_files": files, "lost": lost, "repeated": repeated}
+    run = measure(agent, folder, file, args.lines, into, as_json=args.parse == "json")
     return {
-        "agent": run.name,
-        "cpu_s_per_million": round(run.cpu_per_million_s, 2),
-        "lines_per_s": round(run.lines / run.wall_s),
+        "cpu_s_per_million": round(run.cpu_s / args.lines * 1e6, 2),
+        "lines_per_s": round(args.lines / run.wall_s),
         "first_s": round(run.first_s, 2),
         "peak_mb": round(run.peak_mb, 1),
         "lost": run.lost,
@@ -277,6 +279,8 @@ def _row(run: Measured) -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]], title: str) -> None:
+    if not rows:
+        return
     table = Table(*rows[0], title=title)
     for row in rows:
         table.add_row(*(value if isinstance(value, str) else f"{value:,}" for value in row.values()))
