@@ -23,13 +23,14 @@ class StillClock:
 
 @dataclass
 class Kept:
-    """An intake; while `room` is not set, it is full and `put` waits."""
+    """An intake; while `room` is not set, it is full and `put` waits. `asked` says that it was called."""
 
     pushed: list[Pushed] = field(default_factory=list)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     fails: Exception | None = None
     told_full: bool = True
     cursor: str = ""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -44,6 +45,7 @@ class Kept:
         return self.told_full and not self.room.is_set()
 
     async def put(self, lines: Sequence[Pushed]) -> None:
+        self.asked.set()
         await self.room.wait()
         if self.fails is not None:
             raise self.fails

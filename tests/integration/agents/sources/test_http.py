@@ -237,7 +237,7 @@ def test_success_is_told_only_when_the_lines_are_durable_and_a_full_spool_says_c
         kept.told_full = False
         kept.room.clear()
         waiting = asyncio.ensure_future(post(b"slow disk"))
-        await asyncio.wait([waiting], timeout=0.3)
+        await asyncio.wait_for(kept.asked.wait(), 30)
         assert not waiting.done()
         kept.told_full = True
         status, _, headers = await post(b"no room")

@@ -153,7 +153,22 @@ def test_units_identifiers_priorities_and_matches_choose(journal: Journal) -> No
 
 def test_from_the_end_only_what_comes_is_taken_in(journal: Journal) -> None:
     journal.write("a", range(1, 6))
-    assert taken(journal, 2, start="end", then=lambda: journal.write("a", range(6, 8))).lines == entries([6, 7])
+
+    async def check() -> None:
+        kept, number = Kept(), 6
+        source = JournaldSource(JournaldKeys(directory=journal.directory, start="end"), StillClock())
+        async with running(source, kept), asyncio.timeout(60):
+            while not kept.lines:  # until it follows, which nobody is told
+                await asyncio.to_thread(journal.write, "a", range(number, number + 1))
+                number += 1
+                await asyncio.sleep(0.1)
+            await asyncio.to_thread(journal.write, "a", range(number, number + 1))
+            first = int(kept.lines[0].split()[1])
+            await kept.wait_for(number - first + 1)
+        assert first > 5
+        assert kept.lines == entries(range(first, number + 1))
+
+    asyncio.run(check())
 
 
 def test_messages_of_any_bytes_and_of_many_come_as_they_are(journal: Journal) -> None:
