@@ -1,5 +1,6 @@
 """Pipelines in a running agent: kill -9 and another configuration, and what was in flight is repeated equal byte for byte."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,8 @@ def change(event):
 """
 
 
-def until_more(parts: Rig, agent: Part) -> None:
-    """Kill an agent as soon as something more of it is in the log."""
-    before = parts.count()
+def kill_after_more(parts: Rig, before: int, agent: Part) -> None:
+    """Kill an agent as soon as more records are in the log than before its start."""
     until(lambda: parts.count() > before)
     agent.kill()
 
@@ -53,7 +53,8 @@ def test_kill_9_and_another_configuration_repeat_what_a_function_answered(parts:
         ]
 
     for run in range(3):
-        until_more(parts, parts.agent(inputs=inputs(run)).start())
+        before = parts.count()
+        kill_after_more(parts, before, parts.agent(inputs=inputs(run)).start())
     parts.ship(inputs=inputs(3))
     events = parts.distinct()
     assert sorted(event["message"].encode() for event in events) == [
@@ -63,6 +64,29 @@ def test_kill_9_and_another_configuration_repeat_what_a_function_answered(parts:
     assert {("0", "0"), ("3", "3")} <= runs
     assert all(configured <= asked for configured, asked in runs), "what was not answered yet asks the function as it is now"
     parts.check_audit()
+
+
+def test_what_is_pushed_is_repeated_with_its_answers_too(parts: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    inputs = [{"stdin": {}, "topic": "logs", "transforms": [{"python": f"{file}:change"}]}]
+    for run in range(3):
+        file.write_text(FUNCTION.format(run=run))
+        before = parts.count()
+        read, write = os.pipe()
+        agent = parts.agent(inputs=inputs).start(stdin=read)
+        os.close(read)
+        os.write(write, numbered(run * 800, 800))
+        if run < 2:
+            kill_after_more(parts, before, agent)
+        else:
+            until(lambda: len(parts.distinct()) == len(PUSHED))
+            assert agent.stop() == 0
+        os.close(write)
+    assert parts.lines() == PUSHED
+    parts.check_audit()
+
+
+PUSHED = [line for line in split(numbered(0, 2400)) if not line.endswith(b"7")]
 
 
 def test_what_is_left_out_or_hidden_is_complete_in_the_audit(parts: Rig, tmp_path: Path) -> None:
