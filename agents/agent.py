@@ -32,8 +32,8 @@ from headrace.agents.tail.tailer import Tailer
 from headrace.agents.topics import Topics, schemas_of
 from headrace.clock import Clock
 
-# A listing every 100 ms, or as seldom as keeps it below a twentieth of the time, but every few seconds.
-LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 20
+# A listing every 100 ms, or as seldom as keeps it below a two-hundredth of the time, but every few seconds.
+LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 200
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
 PROGRESS_INTERVAL_MS = OBSERVE_INTERVAL_MS = 1000
 

@@ -68,6 +68,7 @@ class Tailer:
         self._meeting = Meeting(self._streams, self._strangers, once=once, now=now)
         self._archives = Archives(self._streams, self._strangers, self._meeting, once=once)
         self._held = Held()
+        self._awake: list[Stream] = []  # those that may have news: after a look all, then those that had some lately
         self._turn = 0
         self._budget = budget
         self._listed: Now | None = None  # the last listing of which every file was taken in
@@ -97,6 +98,7 @@ class Tailer:
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
         yield from self._shed()
+        self._awake = list(self._streams.by_id.values())
         if taken == present:
             self._listed = now
 
@@ -204,15 +206,13 @@ class Tailer:
         busy = yield from self._archives.look_through()
         planned: list[tuple[Stream, Planned]] = []
         spent = 0
-        order = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
+        self._awake = order = [stream for stream in self._awake if stream.handle is not None and self._due(stream, now)]
         turn = self._turn % len(order) if order else 0
         turned_away: int | None = None
         for index, stream in enumerate(order[turn:] + order[:turn]):
             if spent >= self._limits.round_bytes:
                 turned_away = index if turned_away is None else turned_away
                 break
-            if not self._due(stream, now):
-                continue
             limits = self._budget.limits_for(stream.row)
             if limits is None or stream.flight.cost_bytes >= limits.stream_cost_bytes:
                 turned_away = index if turned_away is None else turned_away
@@ -260,6 +260,7 @@ class Tailer:
         name = stream.path if stream.matched else stream.row.path  # a name that an input asks for, so that it is found again
         fresh = self._streams.begin(source, name, handle, stat, stream.complete, now)
         self._archives.replace(stream, fresh)
+        self._awake.append(fresh)
 
     def delivered(self, stream_id: str, start: int, result: Any) -> Steps[None]:
         """All records of a chunk are acknowledged, or durable among the rejected; `result` is handed on to Advance."""
