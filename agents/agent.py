@@ -7,20 +7,22 @@ what is read and sent.
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
 from headrace.agents.announcing import Announcer
 from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
-from headrace.agents.effects import Now
+from headrace.agents.effects import Input, Now
+from headrace.agents.events.schemas.choice import TopicSchema
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
 from headrace.agents.inputs import Inputs
 from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.own_output import Others, OwnOutput
+from headrace.agents.operate.reload import Reloads
 from headrace.agents.operate.standing import standing_of
 from headrace.agents.operate.taps import Taps
 from headrace.agents.pushed import Pushed
@@ -64,8 +66,10 @@ class Agent:
         self._pushed = Pushed(
             self._inputs.pushed, self._inputs.how, state, config.agent.state_dir, self.metrics, clock=clock, once=once
         )
-        schemas = schemas_of((*self._inputs.how.values(), *self._pushed.spools.inputs), config.schema_of)
-        self.topics = Topics(schemas, config.registry, state, clock, once=once)
+        rows, chunks = state.streams(), state.chunks()
+        topic_of = {row.stream_id: row.topic for row in rows}
+        unfinished = [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
+        self.topics = Topics(self._schemas(unfinished), config.registry, state, clock, once=once)
         self.taps = Taps(clock.monotonic_ms)
         self._hands = Hands(
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
@@ -74,8 +78,8 @@ class Agent:
         self._started, self._limits = self._now(), Limits()
         self._budget = Budget(self._limits)
         self._tailer = Tailer(
-            [row for row in state.streams() if not row.is_spooled],
-            state.chunks(),
+            [row for row in rows if not row.is_spooled],
+            chunks,
             host=host,
             mint=_mint,
             place=self.topics.partition_of,
@@ -94,12 +98,18 @@ class Agent:
             limits=self._limits,
             budget=self._budget,
         )
-        announcer = Announcer(
-            config.kafka, state, [*self.topics.names, *config.dead_letter.topics], host=host, run=uuid.uuid4().hex
-        )
+        announcer = Announcer(config.kafka, state, self._announced, host=host, run=uuid.uuid4().hex)
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)
         self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = self._observed_due_ms = 0
         self._lines = 0
+
+    def _schemas(self, unfinished: Sequence[Input] = ()) -> dict[str, list[TopicSchema]]:
+        """What is written to each topic: as the inputs say, as what is in spools says, and what was on its way at the end."""
+        return schemas_of((*self._inputs.how.values(), *self._pushed.spools.inputs, *unfinished), self._config.schema_of)
+
+    def _announced(self) -> Sequence[str]:
+        """The topics that every heartbeat names."""
+        return [*self.topics.names, *self._config.dead_letter.topics]
 
     def _now(self) -> Now:
         return Now(self._clock.monotonic_ms(), self._clock.wall_ms())
@@ -118,10 +128,12 @@ class Agent:
         """
         return self._pushed.start()
 
-    def run(self, stop: Event) -> int:
+    def run(self, stop: Event, reloads: Reloads) -> int:
         """Ship until `stop` is set, or, in a finite run, until all is shipped; returns the exit status."""
         self._hands.stop = stop
         while not stop.is_set():
+            if (config := reloads.take()) is not None:
+                self._configure(config)
             self._retry_if_due()
             if self.topics.ask(self._delivery.producer, self._beat) and self.topics.any_ready:
                 self._heartbeats.prepare(self._delivery.producer)
@@ -138,6 +150,13 @@ class Agent:
         """Serve librdkafka, and wait for its word at most so long."""
         self._beat()
         self._delivery.poll(timeout_s)
+
+    def _configure(self, config: AgentConfig) -> None:
+        """Other inputs: the next look takes them in, and lets go of what no input asks for any more."""
+        self._config, self._inputs = config, Inputs.of(config)
+        self.metrics.inputs(self._inputs.components)
+        self.topics.use(self._schemas())
+        self._listing_due_ms = 0
 
     # ---- one turn of the loop
 

@@ -7,7 +7,7 @@ Messages.
 
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +41,13 @@ class Announcer:
     """Writes one agent's messages of one run.
 
     Args:
-        topics: all that the agent is configured for; each is named in every heartbeat, acknowledged or not.
+        topics: asks for all that the agent is configured for; each is named in every heartbeat, acknowledged or not.
         run: a random name of this start.
     """
 
-    def __init__(self, settings: dict[str, Any], state: AgentState, topics: Sequence[str], *, host: str, run: str) -> None:
+    def __init__(
+        self, settings: dict[str, Any], state: AgentState, topics: Callable[[], Sequence[str]], *, host: str, run: str
+    ) -> None:
         self._settings, self._state, self._topics, self._host, self._run = settings, state, topics, host, run
         self._partition: int | None = None
         self._producer: Producer | None = None
@@ -124,7 +126,7 @@ class Announcer:
             if self._more:
                 return  # the rest follows before anything is claimed
             claim = None if state == "finished" or complete is None else self.bounded(complete, now)
-            acked: dict[str, dict[int, int]] = {topic: {} for topic in self._topics} | self._state.ends()
+            acked: dict[str, dict[int, int]] = {topic: {} for topic in self._topics()} | self._state.ends()
             heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, acked)
             current.final = state == "finished"
             self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)

@@ -4,7 +4,7 @@ import argparse
 import importlib
 from typing import Final
 
-from headrace.part import add_part_arguments, begin
+from headrace.part import add_part_arguments, begin, read
 
 ACTIONS: Final = {
     "validate": ("headrace.agents.operate.validate_command", "say all that can be known of a configuration without shipping"),
@@ -38,14 +38,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ship(args: argparse.Namespace) -> int:
+    import signal
     import socket
+    import threading
     import time
     import uuid
+
+    reload = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: reload.set())  # before all else: by default it would end us
 
     from headrace.agents.agent import Agent
     from headrace.agents.configuration import AgentConfig
     from headrace.agents.machine import machine_id
     from headrace.agents.operate.control import Control
+    from headrace.agents.operate.reload import Reloads
     from headrace.agents.pulse import Pulse
     from headrace.agents.state import AgentState
     from headrace.clock import SystemClock
@@ -70,7 +76,7 @@ def _ship(args: argparse.Namespace) -> int:
     control.start()
     with run_file(args.run_file, ports):
         notify("READY=1")  # also without a broker: files are their own buffer
-        status = agent.run(stop)
+        status = agent.run(stop, Reloads(lambda: read(AgentConfig, args), config, reload, agent.metrics))
     control.close()
     state.close()
     return status

@@ -59,10 +59,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All files that the inputs match, as found by a listing begun at `begun`."""
+    """All files that the inputs match, as found by a listing begun at `begun`; `topics` are those that inputs ship to."""
 
     begun: Now
     files: tuple[Seen, ...]
+    topics: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

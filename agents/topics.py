@@ -53,6 +53,12 @@ class Topics:
         self._refused_ms: dict[str, int] = {}  # when a refused schema is shown to the registry again
         self._complaints: dict[str, tuple[str, str]] = {}
 
+    def use(self, schemas: Mapping[str, Sequence[TopicSchema]]) -> None:
+        """Others are shipped to from now on; what is known of the former ones stays, for what is on its way."""
+        self.names, self._due_ms = tuple(schemas), 0
+        self._registered -= {topic for topic, found in schemas.items() if found != self._schemas.get(topic)}
+        self._schemas = {**self._schemas, **schemas}
+
     def is_ready(self, topic: str) -> bool:
         """Whether a topic's partitions and schema id are known."""
         return topic in self._registered and topic in self._partitions

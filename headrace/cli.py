@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import NoReturn
 
 from headrace import __version__
@@ -106,6 +105,8 @@ def _say(args: argparse.Namespace, error: Exception) -> None:
 
 def _is_of_extra(module: str, extra: str) -> bool:
     """Whether a module that was not found belongs to the distributions that an extra names (demo names other extras)."""
+    from importlib import metadata  # 6 MB and 20 ms, for an error
+
     top = module.partition(".")[0].replace("_", "-").lower()
     wanted = {extra}
     for requirement in metadata.requires("headrace") or ():

@@ -33,10 +33,20 @@ def begin(model: type[M], args: argparse.Namespace, *, limit_log: bool = False) 
     Raises:
         ConfigError: the configuration is wrong; nothing has started.
     """
-    from headrace.config import load_config
     from headrace.logs import log_to_stderr
     from headrace.process import die_with_parent
 
     die_with_parent()
     log_to_stderr(limit_all=limit_log)
+    return read(model, args)
+
+
+def read(model: type[M], args: argparse.Namespace) -> M:
+    """The configuration that the options name.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    from headrace.config import load_config
+
     return load_config(model, args.config, overrides=args.set, environment=os.environ)

@@ -100,7 +100,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
         budget=Budget(limits),
         now=now,
     )
-    run.carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),))))
+    run.carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),), frozenset({how.topic}))))
     while run.carry_out(tailer.read(now)):
         for stream_id, start in run.take_sent():
             run.carry_out(tailer.delivered(stream_id, start, None))

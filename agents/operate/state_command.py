@@ -100,7 +100,8 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
     table = [
         {
             "topic": each.topic, "path": each.path, "position": each.position, "size": each.size, "behind": each.behind,
-            "state": each.state, "wrong": each.wrong, "why": each.why, "last_complete": _moment(each.complete_ms),
+            "state": each.state, "wrong": each.wrong, "why": each.why,
+            "last_complete": _moment(each.complete_ms) if each.state != "new" else None,
             "stream_id": each.stream_id if each.state != "new" else None,
         }
         for each in found

@@ -61,7 +61,7 @@ def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], 
                 if file_stat is not None:
                     found.append(Seen(path, file_stat, globs.of(path), matched=True, explicit=name is not None))
     found.extend(_beside(known_paths, seen, by_topic))
-    return Listing(now, tuple(found))
+    return Listing(now, tuple(found), frozenset(by_topic))
 
 
 def _literal(pattern: str) -> str | None:

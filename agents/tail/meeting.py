@@ -33,11 +33,11 @@ class Meeting:
         self._last_left: set[tuple[str, str]] = set()
         self._last_look_ms = 0
 
-    def end_look(self, present: set[FileKey], taken: set[FileKey], now: Now) -> None:
-        """A look is over that found some files and took in most of them."""
+    def end_look(self, present: set[FileKey], taken: set[FileKey], looked: set[str], now: Now) -> None:
+        """A look is over that found some files and took in most of them; it looked beside the logs of some topics."""
         self._last_left, self._left, self._last_look_ms = self._left, set(), now.wall_ms
-        self._last_keys, self._last_names = taken, set(self._streams.by_name)
-        self._looked.update(topic for topic, _, _ in taken)
+        self._last_keys, self._last_names = taken, {name for name in self._streams.by_name if name[0] in looked}
+        self._looked.update(topic for topic, _, _ in taken if topic in looked)
         self._unseen = {key: unseen for key, unseen in self._unseen.items() if key in present}
 
     def own(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool | None]:

@@ -1,6 +1,7 @@
 """Files that are listed and no stream's own yet: opened, waited for until they are quiet, or left alone. Pure steps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from headrace.agents.effects import Close, Note, Now, Open, Opened, Seen, Steps
 from headrace.agents.tail.reading import QUIET_MS
@@ -32,7 +33,7 @@ class Strangers:
         self.turned_away = 0  # in this look, because too many files are open
         self._waiting: dict[FileKey, _Waiting] = {}
         self._before: dict[FileKey, _Waiting] = {}
-        self._refused: dict[FileKey, tuple[int, int, int]] = {}  # size, mtime, and how many streams had lost their file then
+        self._refused: dict[FileKey, tuple[Any, ...]] = {}  # as they were when that was found
         self.unreadable: set[FileKey] = set()
 
     def begin_look(self) -> None:
@@ -51,13 +52,16 @@ class Strangers:
 
         Returns whether that is news: it was not left alone before as it is now.
         """
-        before = self._refused.get(key)
-        self._refused[key] = (seen.stat.size, seen.stat.mtime_ns, self._streams.detached_count)
+        before, self._refused[key] = self._refused.get(key), self._grounds(seen)
         return before is None or before[:2] != (seen.stat.size, seen.stat.mtime_ns)
 
     def is_refused(self, seen: Seen, key: FileKey) -> bool:
         """Whether a file is left alone."""
-        return self._refused.get(key) == (seen.stat.size, seen.stat.mtime_ns, self._streams.detached_count)
+        return self._refused.get(key) == self._grounds(seen)
+
+    def _grounds(self, seen: Seen) -> tuple[Any, ...]:
+        """What a refusal rests on: another configuration may ask for it, a stream that lost its own file may go on in it."""
+        return seen.stat.size, seen.stat.mtime_ns, seen.matched, seen.explicit, self._streams.detached_count
 
     def unchanged_ms(self, seen: Seen, key: FileKey, now: Now) -> int:
         """For how long a file has not changed, as far as is known."""

@@ -13,6 +13,7 @@ rotated out of the globs, between two looks; bytes that a writer appends to a ro
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from headrace.agents.budget import Budget
@@ -88,13 +89,15 @@ class Tailer:
             if key in present:
                 continue  # the same file by another name
             present.add(key)
-            if self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now)):
+            left = yield from self._leave(self._streams.by_key.get(key), seen, listing)
+            if left or (self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now))):
                 taken.add(key)
         for stream in list(self._streams.by_id.values()):
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
         yield from self._let_go_of_held(now)
-        self._meeting.end_look(present, taken, now)
+        looked = {topic for topic in listing.topics if self._ready(topic)}
+        self._meeting.end_look(present, taken, looked, now)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
         yield from self._shed()
@@ -115,9 +118,32 @@ class Tailer:
             return (yield from self._resume(stream, seen, key, now))
         return (yield from self._meet(seen, key, now))
 
+    def _leave(self, stream: Stream | None, seen: Seen, listing: Listing) -> Steps[bool]:
+        """Whether no input asks for a file any more: then it is let go, once what was on its way at a crash is sent again.
+
+        Its position is kept: if an input asks for it again, it goes on.
+        """
+        if stream is None:
+            return seen.input.topic not in listing.topics
+        if seen.matched:
+            stream.left = False
+        elif seen.path == stream.row.path:
+            stream.left = not stream.replay
+        elif stream.left:
+            stream.left = not any(
+                each.matched and (each.input.topic, each.path) == (stream.row.topic, stream.row.path) for each in listing.files
+            )
+        if stream.left and (handle := stream.release()) is not None:
+            stream.stat = None  # when it is met again, it is looked into
+            stream.rewind()
+            yield Close(handle)
+        return stream.left
+
     def _follow(self, stream: Stream, seen: Seen, now: Now) -> bool:
         """A file that is held open is listed, under its own name or another."""
-        stream.input, stream.listed = seen.input, True
+        if seen.matched or stream.input is None:
+            stream.input = seen.input
+        stream.listed = True
         stream.path, stream.matched = seen.path, seen.matched
         stream.rotated = self._streams.is_rotated(stream, seen.path)
         stat = stream.stat
@@ -130,9 +156,8 @@ class Tailer:
 
     def _resume(self, stream: Stream, seen: Seen, key: FileKey, now: Now) -> Steps[bool]:
         """A stream's file is there and not open: after a start, or because too many were open."""
-        stream.left = not seen.matched and seen.path == stream.row.path
-        if stream.left:
-            return True  # no input asks for it any more; if one does again, it goes on
+        if stream.flight:
+            return False  # it was let go with these on their way; they are acknowledged first
         before = stream.stat
         tail_due = stream.tail_bytes and self._streams.is_rotated(stream, seen.path)
         unchanged = before is not None and (before.size, before.mtime_ns) == (seen.stat.size, seen.stat.mtime_ns)
@@ -156,6 +181,8 @@ class Tailer:
         if stream.row.detached:
             yield from self._streams.settle(stream, now)
         elif stream.handle is None:
+            if stream.left:  # what is unread in it was not asked for
+                stream.row = replace(stream.row, size_seen=min(stream.row.size_seen, stream.read_to))
             yield from self._streams.detach(stream, now, GONE)
         elif stream.stat is not None and stream.idle and stream.ended:
             hold_ms = HOLD_RENAMED_MS if stream.stat.links else HOLD_UNLINKED_MS
@@ -279,7 +306,7 @@ class Tailer:
         for stream in self._streams.by_id.values():
             if latest is None:
                 return self._claim
-            if stream.left:
+            if stream.left and not stream.flight:
                 continue
             if stream.row.detached and not stream.flight and (stream.loss_settled or not stream.destroyed_bytes):
                 continue

@@ -189,14 +189,27 @@ class Files:
         for inode in inodes:
             self._reap(inode)
 
-    def listing(self, now: Now, source: Input, known: set[tuple[str, str]], *, all_names: bool) -> Listing:
+    def listing(
+        self,
+        now: Now,
+        source: Input,
+        known: set[tuple[str, str]],
+        *,
+        all_names: bool,
+        asked: bool = True,
+        orphans: bool = False,
+    ) -> Listing:
+        """What `list_files` finds; not `asked`: no input asks for these files, and with `orphans` none ships to their topic."""
         paths = {path for _, path in known}
         found = []
         for name, inode in sorted(self.names.items()):
-            matched = all_names or name.endswith(".log")
-            if matched or paths.intersection(rotated_from(name)):
-                found.append(Seen(name, replace(self.stat(inode), birth_ns=0), source, matched=matched))
-        return Listing(now, tuple(found))
+            matched = asked and (all_names or name.endswith(".log"))
+            orphan = not asked and orphans
+            beside = not orphan and paths.intersection(rotated_from(name))
+            if matched or name in paths or beside:
+                stat = replace(self.stat(inode), birth_ns=0)
+                found.append(Seen(name, stat, source, matched=matched))
+        return Listing(now, tuple(found), frozenset() if orphans and not asked else frozenset({source.topic}))
 
 
 @dataclass(slots=True)
