@@ -61,7 +61,7 @@ class Agent:
         self._others = Others(OwnOutput.of_process(config.agent.state_dir))
         self.metrics = Metrics()
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
-        self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic)
+        self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
         self.metrics.inputs(self._inputs.components)
         self._pushed = Pushed(
             self._inputs.pushed, self._inputs.how, state, config.agent.state_dir, self.metrics, clock=clock, once=once
@@ -69,7 +69,7 @@ class Agent:
         rows, chunks = state.streams(), state.chunks()
         topic_of = {row.stream_id: row.topic for row in rows}
         unfinished = [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
-        self.topics = Topics(self._schemas(unfinished), config.registry, state, clock, once=once)
+        self.topics = Topics(self._schemas(unfinished), config.registry, state, clock, self.metrics, once=once)
         self.taps = Taps(clock.monotonic_ms)
         self._hands = Hands(
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat

@@ -10,7 +10,7 @@ librdkafka's queue is bounded: where it is full, the rest of a chunk waits here,
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -36,12 +36,18 @@ class Delivery:
         agent_id: whose events these are.
         rejected: where what is refused for good is kept.
         dead_letter_topic: where it goes as well; None for nowhere.
+        count_error: counts what went wrong, by type and stage.
     """
 
     def __init__(
-        self, settings: Mapping[str, Any], agent_id: str, rejected: Rejected, dead_letter_topic: str | None = None
+        self,
+        settings: Mapping[str, Any],
+        agent_id: str,
+        rejected: Rejected,
+        dead_letter_topic: str | None,
+        count_error: Callable[[str, str], None],
     ) -> None:
-        self._settings, self._agent_id = settings, agent_id
+        self._settings, self._agent_id, self._count_error = settings, agent_id, count_error
         self._rejected, self._dead_letter_topic = rejected, dead_letter_topic
         self._entries: dict[tuple[str, int], Outgoing] = {}  # in the order in which they were given
         self._backlog: deque[Outgoing] = deque()
@@ -173,6 +179,7 @@ class Delivery:
 
     def _sort_failed(self, entry: Outgoing) -> None:
         """Nothing of a chunk is on its way, and some of it failed."""
+        self._count_error("not_delivered", "sending")
         logger.warning(
             "not delivered",
             extra={"error": entry.failed[0][0].str(), "records": len(entry.failed), "topic": entry.stream.topic},
@@ -186,9 +193,11 @@ class Delivery:
         try:
             self._rejected.keep(entry.refused)
         except StorageError as error:
+            self._count_error("disk", "storing")
             logger.error("a rejected record waits for the disk", extra={"error": str(error), "source": entry.stream.source})
             entry.retry = True
             return
+        self._count_error("rejected", "sending")
         logger.error(
             "records refused for good; they are in rejected/",
             extra={"error": entry.refused[0].error, "records": len(entry.refused), "source": entry.stream.source},

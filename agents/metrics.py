@@ -3,6 +3,7 @@
 Source: Vector's instrumentation specification (component_received_events_total …); docs/metrics.md tells each.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -96,7 +97,8 @@ class Metrics:
         """These are the inputs from now on; what stood for others is told no more."""
         for name in self._components.keys() - components.keys():
             for metric in (_behind, _oldest, _streams, _open_files):
-                metric.remove(*self._components[name].labels)
+                with contextlib.suppress(KeyError):  # it was never observed
+                    metric.remove(*self._components[name].labels)
         self._components = dict(components)
         for component in components.values():
             _received_events.labels(*component.labels)

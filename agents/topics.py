@@ -10,6 +10,7 @@ from headrace.agents.effects import Input
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.schemas.choice import TopicSchema
+from headrace.agents.metrics import Metrics
 from headrace.agents.state import AgentState
 from headrace.clock import Clock
 from headrace.errors import PeerError, RefusedError, StorageError
@@ -39,13 +40,14 @@ class Topics:
         registry: RegistryKeys,
         state: AgentState,
         clock: Clock,
+        metrics: Metrics,
         *,
         once: bool,
     ) -> None:
         self.names = tuple(schemas)
         self._schemas, self._once = schemas, once
         self._registry = registry.client(timeout_s=_REGISTRY_TIMEOUT_S)
-        self._state, self._clock = state, clock
+        self._state, self._clock, self._metrics = state, clock, metrics
         self._partitions: dict[str, int] = {}
         self._registered: set[str] = set()
         self._encoders: dict[tuple[str, str], ChunkEncoder] = {}  # by topic and pipeline
@@ -118,14 +120,17 @@ class Topics:
             elif found.error is not None:
                 self._complain(topic, f"waiting for topic {topic}", found.error.str())
         except RefusedError as error:
+            self._metrics.error("schema_refused", "sending")
             self._refused_ms[topic] = self._clock.monotonic_ms() + _REFUSED_RETRY_MS
             what, why = f"the registry refuses the schema of topic {topic}", _shortened(str(error))
             self._complain(topic, what, why)
             if self._once:
                 raise RefusedError(f"{what}: {why}", status=error.status, code=error.code) from error
         except (PeerError, StorageError) as error:
+            self._metrics.error("registry", "sending")
             self._complain(topic, "waiting for the registry", str(error))
         except KafkaException as error:
+            self._metrics.error("broker", "sending")
             self._complain(topic, "waiting for the broker", error.args[0].str())
 
     def _register(self, topic: str) -> None:

@@ -114,7 +114,7 @@ def making(kafka: Part, tmp_path: Path) -> Iterator[Making]:
     def make(*, dead_letter_topic: str | None = None, max_bytes: int = 10**7, **settings: Any) -> Bench:
         keys = {"bootstrap.servers": f"127.0.0.1:{kafka.ports['kafka']}", "topic.metadata.propagation.max.ms": 100}
         keys |= {key.replace("_", "."): value for key, value in settings.items()}
-        delivery = Delivery(keys, AGENT, Rejected(tmp_path / "rejected", max_bytes), dead_letter_topic)
+        delivery = Delivery(keys, AGENT, Rejected(tmp_path / "rejected", max_bytes), dead_letter_topic, lambda *_: None)
         made.append(Bench(kafka, tmp_path, delivery))
         return made[-1]
 
@@ -226,7 +226,8 @@ def test_a_broker_that_is_away_fills_the_queue_and_no_more_and_all_arrives_in_or
             "bootstrap.servers": f"127.0.0.1:{kafka.ports['kafka']}", "queue.buffering.max.kbytes": 512,
             "socket.connection.setup.timeout.ms": 1000, "reconnect.backoff.max.ms": 200,
         }  # fmt: skip
-        bench = Bench(kafka, tmp_path, Delivery(settings, AGENT, Rejected(tmp_path / "rejected", 10**7)))
+        delivery = Delivery(settings, AGENT, Rejected(tmp_path / "rejected", 10**7), None, lambda *_: None)
+        bench = Bench(kafka, tmp_path, delivery)
         topic, sent, start = bench.make("away"), 0, bench.send("away", [b"line 000000"])
         bench.deliver()
         kafka.kill()
