@@ -32,6 +32,7 @@ HELLO = b"\0headrace: tell me what is durable"  # a stream's first line, for the
 _BATCH_BYTES = 256 * 1024
 _RETRY_LEAST_S, _RETRY_MOST_S = 0.1, 5.0
 _NO_EXTRA = frozenset({*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName"})
+_ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 _handlers: "weakref.WeakSet[AgentHandler]" = weakref.WeakSet()
 
 
@@ -110,10 +111,9 @@ class AgentHandler(logging.Handler):
             fields["stack"] = record.stack_info
         fields |= {"file": record.pathname, "line": record.lineno, "function": record.funcName}
         fields |= {"process": record.process, "thread": record.threadName}
-        for name, value in record.__dict__.items():
-            if name not in _NO_EXTRA:
-                fields.setdefault(name, value)
-        return json.dumps(fields, default=str, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        for name in sorted(record.__dict__.keys() - _NO_EXTRA):
+            fields.setdefault(name, record.__dict__[name])
+        return _ENCODER.encode(fields).encode("utf-8", "backslashreplace") + b"\n"
 
     def flush(self) -> None:
         """Wait until the agent has all, or the time is over."""

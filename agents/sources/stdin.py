@@ -14,7 +14,7 @@ from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
 from headrace.errors import UsageError
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
 _SOURCE = "stdin:"
 
 

@@ -21,7 +21,7 @@ from headrace.errors import StorageError
 logger = logging.getLogger(__name__)
 
 WhenFull = Literal["block", "drop_newest"]
-MOST_COMMIT_BYTES = 1024 * 1024
+MOST_COMMIT_BYTES = 256 * 1024
 _ROOM_INTERVAL_S = 0.05  # how often a full spool is asked whether it has room
 _DISK_RETRY_S = 1.0
 
