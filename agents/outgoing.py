@@ -120,7 +120,7 @@ class Outgoing:
 
     def sort_failed(self) -> None:
         """Nothing is with librdkafka, and some failed: they wait again, in order and first; refused ones wait to be alone."""
-        failed = sorted(self.failed, key=lambda failure: _identity(failure[1]))
+        failed = sorted(self.failed, key=lambda failure: _identity(failure[1])[1:])
         again = [record for error, record in failed if error.code() not in PERMANENT]
         self.alone += [record for error, record in failed if error.code() in PERMANENT]
         self.failed = []
@@ -132,7 +132,7 @@ class Outgoing:
         """A record is refused for good: it is taken out of what its window gained."""
         value, headers = record
         identity = _identity(record)
-        start_ms = self._uncount(_event(value)) if headers is None else self.encoded.window_of[identity[0]]
+        start_ms = self._uncount(_event(value)) if headers is None else self.encoded.window_of[identity[1]]
         self._refuse(error.name(), "record", identity, value, start_ms)
 
     def _uncount(self, event: dict[str, Any]) -> int:
@@ -146,10 +146,10 @@ class Outgoing:
         return start_ms
 
     def _refuse(self, error: str, content: Literal["record", "line"], identity: Identity, value: bytes, start_ms: int) -> None:
-        position, since, part = identity
+        stream_id, position, since, part = identity
         self.refused.append(
             RejectedRecord(
-                error, self.stream.topic, self.stream.partition, self.chunk.read_time_ms, self.agent_id, self.stream.stream_id,
+                error, self.stream.topic, self.stream.partition, self.chunk.read_time_ms, self.agent_id, stream_id,
                 position, since, part, content, value,
             )
         )  # fmt: skip
@@ -181,10 +181,10 @@ def _identity(record: Record) -> Identity:
     value, headers = record
     if headers is None:
         event = _event(value)
-        return event["position"], event["since"], event["part"]
+        return event["stream_id"], event["position"], event["since"], event["part"]
     named = dict(headers)
     position, since, part = (int(named[name] or 0) for name in ("position", "since", "part"))
-    return position, since, part
+    return str(named["stream_id"]), position, since, part
 
 
 def _event(value: bytes) -> dict[str, Any]:

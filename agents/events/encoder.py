@@ -8,6 +8,7 @@ library writes for `schemas/envelope.py` (the tests compare).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from typing import Any
 
 import xxhash
 
@@ -40,7 +41,7 @@ class Tally:
 
 
 Headers = list[tuple[str, str | bytes | None]]
-Identity = tuple[int, int, int]  # position, since, part: what names a record within its stream
+Identity = tuple[str, int, int, int]  # stream id, position, since, part: what names an agent's record
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,22 +406,22 @@ class _OwnEncoding(_Encoding):
         time_us = event_time_us if event_time_us is not None and from_line else self._read_time_us
         window_ms = time_us // _WINDOW_US * WINDOW_MS
         own, stream_id = self._pipeline.own, self._stream.stream_id
-        host, service, source = self._from
         assert own is not None
         try:
             if is_part:
                 raise MisfitError("longer than max_line_bytes, and its schema has no place for parts")
-            payload = own.payload(
-                fields,
-                {
+            envelope: dict[str, Any] = {}
+            if own.asks_envelope:
+                host, service, source = self._from
+                envelope = {
                     "event_time": Micros(time_us), "event_time_source": "line" if from_line else "read",
                     "read_time": Micros(self._read_time_us), "agent_id": self._agent_id, "stream_id": stream_id,
                     "position": position, "since": since, "part": part, "host": host, "service": service, "source": source,
                     "message": message.decode(), "encoding": encoding,
-                },
-            )  # fmt: skip
+                }  # fmt: skip
+            payload = own.payload(fields, envelope)
         except MisfitError as error:
-            self._encoded.misfits.append(Misfit((position, since, part), line, window_ms, str(error)))
+            self._encoded.misfits.append(Misfit((stream_id, position, since, part), line, window_ms, str(error)))
             return
         self._encoded.values.append(self._start + payload)
         self._encoded.headers.append(

@@ -51,14 +51,16 @@ class OwnSchema:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MisfitError) as error:
             raise UnusableSchemaError(f"no Avro schema: {error}") from error
-        self._keeps_message = any(field.name == "message" for field in self._fields)
+        names = {field.name for field in self._fields}
+        self._keeps_message = "message" in names
+        self.asks_envelope = bool(names & ENVELOPE_NAMES)
 
     def payload(self, found: Mapping[str, str], envelope: Mapping[str, Any]) -> bytes:
         """One record's bytes.
 
         Args:
             found: what the line says.
-            envelope: what the envelope says, by ENVELOPE_NAMES; times are Micros.
+            envelope: what the envelope says, by ENVELOPE_NAMES, where it is asked (`asks_envelope`); times are Micros.
         Raises:
             MisfitError: the line does not fit.
         """
