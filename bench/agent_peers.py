@@ -114,7 +114,7 @@ def syslog_ng(place: Place) -> Started:
 
 
 def otelcol(place: Place) -> Started:
-    """filelog with file_storage, and the kafka exporter with the raw encoding; it retries without end."""
+    """file_log with file_storage, and the kafka exporter with the raw encoding; it retries without end."""
     checkpoints = place.folder / "checkpoints"
     checkpoints.mkdir()
     receiver = {
@@ -133,12 +133,12 @@ def otelcol(place: Place) -> Started:
     }
     config = {
         "extensions": {"file_storage": {"directory": str(checkpoints)}},
-        "receivers": {"filelog": receiver},
+        "receivers": {"file_log": receiver},
         "exporters": {"kafka": exporter},
         "service": {
             "extensions": ["file_storage"],
             "telemetry": {"metrics": {"level": "none"}},
-            "pipelines": {"logs": {"receivers": ["filelog"], "exporters": ["kafka"]}},
+            "pipelines": {"logs": {"receivers": ["file_log"], "exporters": ["kafka"]}},
         },
     }
     file = _write(place, "otelcol.yaml", yaml.safe_dump(config))

@@ -36,7 +36,7 @@ from tests.processes import broker, registry
 
 _LINE_BYTES = 200  # with its newline
 _AGENT_CORE, _OTHER_CORE = 0, 1
-_NUMBER = re.compile(rb'seq[=:" ]+(\d{9})')
+_NUMBER = re.compile(rb'seq[=:" \\]+(\d{9})')
 _GIVE_UP_S, _STILL_S = 120, 10
 _IDLE_LOOK_S = 10
 
