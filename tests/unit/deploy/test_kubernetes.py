@@ -87,8 +87,10 @@ def test_its_configuration_is_one_of_the_agents(objects: dict[str, Any], pod: An
     assert config.agent.http is not None
     assert config.agent.http.port == pod["containers"][0]["ports"][0]["containerPort"]
     assert pod["terminationGracePeriodSeconds"] * 1000 > config.agent.grace_ms + 10_000
-    (tail,) = config.inputs
-    assert any(f"{objects['DaemonSet']['metadata']['name']}-*" in pattern for pattern in tail.exclude)  # its own pods' logs
+    (logs,) = config.inputs
+    assert logs.containers is not None
+    assert not logs.containers.own_pod
+    assert "POD_NAME" in {variable["name"] for variable in pod["containers"][0]["env"]}  # by which its own logs are left out
 
 
 def test_positions_are_on_the_host_and_logs_cannot_be_written(pod: Any) -> None:
