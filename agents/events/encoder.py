@@ -263,19 +263,21 @@ class _Encoding:
         host = self._stream.host
         origin: Origin | None = None
         rows = zip(records.lines, records.origins, records.beside, strict=True)
-        for position, (line, from_, beside) in enumerate(rows, self._chunk.start):
+        position = self._chunk.start
+        for line, from_, beside in rows:
             if from_ is not origin:
                 origin = from_
                 self._come_from(origin.host or host, origin.service, origin.source)
                 self._record.origin = {"host": origin.host or host, "service": origin.service, "source": origin.source}
             self._spooled(line, beside or _NOTHING_BESIDE, position)
+            position += len(line) + 1
         self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
         self._encoded.answers = self._record.answers
         return self._encoded
 
     def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
-        """One record of a spool; a long one's parts share its number, and what was said beside it."""
-        encoding = encoding_of(line)
+        """One record of a spool; a long one's parts share what was said beside it."""
+        encoding, end = encoding_of(line), position + len(line) + 1
         text = line.decode(encoding)
         message = line if encoding == UTF_8 else text.encode()
         if len(message) > self._chunk.split_bytes:
@@ -295,7 +297,7 @@ class _Encoding:
             if record.text is not text:
                 line, message, encoding = _changed(record.text, encoding)
         self._add(line, message, encoding, event_time_us, fields, position, 0)
-        self._since = position + 1
+        self._since = end
         self._encoded.lines += 1
 
     def _spooled_parts(self, line: bytes, encoding: str, beside: Beside, position: int) -> None:
@@ -304,8 +306,9 @@ class _Encoding:
             event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
         for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
             self._part(part, encoding, event_time_us, position, number, beside.fields)
+            position += len(part)
             self._since = position
-        self._since = position + 1
+        self._since += 1
         self._encoded.lines += 1
 
     def _part_of_long_line(self, data: bytes) -> None:

@@ -5,7 +5,11 @@ little-endian.
 
     head    magic 8 B "\\x89HRSPOOL" | version u32 | length u32 of the JSON | CRC-32 u32 of both and it | JSON {"cursor"}
     frame   the spool's mark 8 B | length u32 of the whole frame | CRC-32 u32 of all behind it | number u64 of the first record
-            | count u32 | length u32 of the JSON | JSON | a length u32 for every record | the records' lines, joined
+            | number u64 of the next frame's | count u32 | length u32 of the JSON | JSON | a length u32 for every record
+            | the records' lines, joined
+
+A record's number is what its position would be in a file of all lines, each with a newline: so the bytes that an event covers
+are told by its position, as those of a file's are (sinks/repeats.py).
 
 The mark is random, and known to nobody who pushes: bytes within a line cannot pass for a frame when what is torn is looked
 through.
@@ -32,7 +36,7 @@ _SEGMENT_MAGIC = b"\x89HRSPOOL"
 _SEGMENT_HEAD = struct.Struct("<8sIII")
 _HEAD_NUMBERS = struct.Struct("<II")
 MARK_BYTES = 8
-_FRAME_HEAD = struct.Struct("<8sIIQII")
+_FRAME_HEAD = struct.Struct("<8sIIQQII")
 FRAME_HEAD_BYTES = _FRAME_HEAD.size
 _CHECKED_FROM = 16  # what the checksum covers begins here
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -66,7 +70,17 @@ class Records:
 
     @property
     def end(self) -> int:
-        return self.start + len(self.lines)
+        """The number behind the last."""
+        return self.start + self.size_bytes + len(self.lines)
+
+    def index_of(self, number: int) -> int:
+        """Where the record of this number is."""
+        at = self.start
+        for index, line in enumerate(self.lines):
+            if at >= number:
+                return index
+            at += len(line) + 1
+        return len(self.lines)
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +89,8 @@ class Records:
 
     def part(self, begin: int, stop: int) -> "Records":
         """Those from index `begin` to before `stop`."""
-        return Records(self.start + begin, self.lines[begin:stop], self.origins[begin:stop], self.beside[begin:stop])
+        start = self.start + sum(map(len, self.lines[:begin])) + begin
+        return Records(start, self.lines[begin:stop], self.origins[begin:stop], self.beside[begin:stop])
 
     def extend(self, behind: "Records") -> None:
         """Take in those that follow; for whoever made this run."""
@@ -91,11 +106,7 @@ class FrameHead:
     size: int
     checksum: int
     start: int
-    count: int
-
-    @property
-    def end(self) -> int:
-        return self.start + self.count
+    end: int
 
 
 def segment_name(base: int) -> str:
@@ -156,7 +167,7 @@ def encode_frame(mark: bytes, start: int, pushed: Sequence[Pushed], *, service: 
     lines = [each.line for each in pushed]
     body = b"".join((text, struct.pack(f"<{len(lines)}I", *map(len, lines)), *lines))
     size = FRAME_HEAD_BYTES + len(body)
-    numbers = (start, len(lines), len(text))
+    numbers = (start, start + sum(map(len, lines)) + len(lines), len(lines), len(text))
     checksum = zlib.crc32(body, zlib.crc32(_FRAME_HEAD.pack(mark, size, 0, *numbers)[_CHECKED_FROM:]))
     return _FRAME_HEAD.pack(mark, size, checksum, *numbers) + body
 
@@ -165,9 +176,9 @@ def frame_head(mark: bytes, data: bytes) -> FrameHead | None:
     """What begins like a frame's head; None where nothing does."""
     if len(data) < FRAME_HEAD_BYTES:
         return None
-    found, size, checksum, start, count, text_length = _FRAME_HEAD.unpack_from(data)
+    found, size, checksum, start, end, count, text_length = _FRAME_HEAD.unpack_from(data)
     possible = FRAME_HEAD_BYTES + text_length + 4 * count <= size <= MAX_FRAME_BYTES
-    return FrameHead(size, checksum, start, count) if found == mark and count and possible else None
+    return FrameHead(size, checksum, start, end) if found == mark and end > start and possible else None
 
 
 def is_whole(data: bytes, head: FrameHead) -> bool:
@@ -177,7 +188,7 @@ def is_whole(data: bytes, head: FrameHead) -> bool:
 
 def decode_frame(data: bytes) -> Records:
     """The records of a whole frame."""
-    _, size, _, start, count, text_length = _FRAME_HEAD.unpack_from(data)
+    _, size, _, start, _, count, text_length = _FRAME_HEAD.unpack_from(data)
     head = _json_of(data, text_length)
     origins = [Origin(*values) for values in head["origins"]]
     at = FRAME_HEAD_BYTES + text_length
@@ -197,7 +208,7 @@ def decode_frame(data: bytes) -> Records:
 
 def cursor_of(data: bytes) -> str:
     """The cursor of a whole frame's last record."""
-    return str(_json_of(data, _FRAME_HEAD.unpack_from(data)[5])["cursor"])
+    return str(_json_of(data, _FRAME_HEAD.unpack_from(data)[6])["cursor"])
 
 
 def _json_of(data: bytes, length: int) -> dict[str, Any]:

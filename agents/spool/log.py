@@ -84,7 +84,7 @@ class _Room:
         """Behind the last record, of those from `begin` on, that still fits."""
         stop = begin
         for line, origin in zip(records.lines[begin:], records.origins[begin:], strict=True):
-            self._left_bytes -= len(line)
+            self._left_bytes -= len(line) + 1
             if self._first_ms is None:
                 self._first_ms = origin.received_ms
             elif self._left_bytes < 0 or abs(origin.received_ms - self._first_ms) > self._most_ms:
@@ -241,23 +241,27 @@ class SpoolLog:
             return self._segments[0].base
 
     def read(self, start: int, *, most_lines: int, most_bytes: int, most_ms: int) -> Records | Hole | None:
-        """Records from `start` on: one, and more up to so many lines and bytes, received within so long; None at the end.
+        """Records from `start` on: one, and more up to so many lines and bytes (newlines too), received within so long.
+
+        None at the end.
 
         Raises:
             StorageError: the disk refuses.
         """
-        taken = Records(start, [], [], [])
+        taken, at = Records(start, [], [], []), start
         limits = _Room(most_bytes, most_ms)
         try:
-            while taken.end < self.end and len(taken.lines) < most_lines:
-                found = self._frame_with(taken.end)
+            while at < self.end and len(taken.lines) < most_lines:
+                found = self._frame_with(at)
                 if isinstance(found, Hole):
                     return taken if taken.lines else found
-                begin = taken.end - found.start
+                begin = found.index_of(at)
                 stop = min(limits.stop(found, begin), begin + most_lines - len(taken.lines))
                 if stop == begin:
                     break
-                taken.extend(found.part(begin, stop))
+                part = found.part(begin, stop)
+                taken.extend(part)
+                at = part.end
         except OSError as error:
             self._place = None
             raise _refused(error) from error

@@ -147,7 +147,7 @@ class SpoolReader:
     def _gone(self, row: StreamRow, now: Now) -> Steps[None]:
         """A stream whose spool was deleted, by whomever: what it held is lost."""
         if row.size_seen > row.position:
-            yield Note(f"the spool is gone, with {row.size_seen - row.position} records", row.path, row.stream_id)
+            yield Note(f"the spool is gone, with {row.size_seen - row.position} bytes of lines", row.path, row.stream_id)
             yield Lost(row, 0, row.complete_ms, now.wall_ms)
         yield Forget(row.stream_id)
 
@@ -245,8 +245,8 @@ class SpoolReader:
     def _repeat(self, stream: _Stream, now: Now) -> Steps[_Planned | None]:
         """Read a chunk again that was on its way when the agent ended: its records must be the very same."""
         chunk = stream.replay[0]
-        count = chunk.end - chunk.start
-        found = yield ReadSpool(stream.row.path, chunk.start, count, _WITHOUT_END, _WITHOUT_END)
+        size = chunk.end - chunk.start
+        found = yield ReadSpool(stream.row.path, chunk.start, _WITHOUT_END, size, _WITHOUT_END)
         if found is None:
             return None
         same = isinstance(found, Records) and found.end == chunk.end and _content(found) == chunk.content
@@ -271,7 +271,7 @@ class SpoolReader:
             return
         stream.row = replace(stream.row, position=hole.end)
         stream.read_to, stream.saved = hole.end, True
-        yield Note(f"{hole.end - hole.start} records of the spool are destroyed", stream.row.path, stream.row.stream_id)
+        yield Note(f"{hole.end - hole.start} bytes of the spool's lines are destroyed", stream.row.path, stream.row.stream_id)
         yield Lost(stream.row, hole.size_bytes, stream.last_ms, now.wall_ms)
         stream.reached()
 

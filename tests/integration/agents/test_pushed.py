@@ -58,13 +58,13 @@ def test_once_ships_what_is_piped_to_its_end_and_an_unterminated_line_is_a_line(
     assert agent.wait() == 0, agent.log_tail()
     assert parts.lines() == sorted(lines)
     events = parts.distinct()
-    assert [event["position"] for event in events] == list(range(len(lines)))
+    assert [event["position"] for event in events] == [sum(len(each) + 1 for each in lines[:at]) for at in range(len(lines))]
     assert {(event["source"], event["service"]) for event in events} == {("stdin:", "piper")}
     assert events[5]["fields"] == {"a": "1"}
     parts.check_audit()
 
 
-def test_a_long_line_is_several_parts_of_one_number(parts: Rig) -> None:
+def test_a_long_line_is_several_parts(parts: Rig) -> None:
     line = "é".encode() * 500
     descriptor = piped(parts, line + b"\nshort\n")
     agent = parts.agent("--once", inputs=[{"stdin": {}, "topic": TOPIC, "max_line_bytes": 300}])
@@ -72,7 +72,7 @@ def test_a_long_line_is_several_parts_of_one_number(parts: Rig) -> None:
     os.close(descriptor)
     assert agent.wait() == 0, agent.log_tail()
     events = parts.distinct()
-    assert [(event["position"], event["part"]) for event in events] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    assert [(event["position"], event["part"]) for event in events] == [(0, 0), (300, 1), (600, 2), (900, 3), (1001, 0)]
     assert b"".join(event["message"].encode() for event in events[:4]) == line
     parts.check_audit()
 
@@ -110,7 +110,8 @@ def test_kill_9_of_the_agent_loses_nothing_that_an_application_logs(parts: Rig) 
     assert agent.stop() == 0
     assert not path.exists()
     events = parts.distinct()
-    assert [event["position"] for event in events] == list(range(len(events)))
+    ends = [event["position"] + len(event["message"].encode()) + 1 for event in events]
+    assert [event["since"] for event in events] == [0, *ends[:-1]] == [event["position"] for event in events]
     assert len(events) <= count + 3 * 2000, "more came twice than were on their way"
     assert {event["event_time_source"] for event in events} == {"line"}
     parts.check_audit()

@@ -40,9 +40,10 @@ def test_what_was_appended_is_read_again_after_a_restart_over_many_segments(tmp_
     for line in lines:
         push(log, line, cursor=line[:8].decode())
     again = opened(tmp_path)
-    assert (again.end, again.cursor) == (50, "line 49 ")
+    size = sum(len(line) + 1 for line in lines)
+    assert (again.end, again.cursor) == (size, "line 49 ")
     assert lines_from(again, 0) == lines
-    assert lines_from(again, 31) == lines[31:]
+    assert lines_from(again, sum(len(line) + 1 for line in lines[:31])) == lines[31:]
     assert len(list(tmp_path.glob("*.spool"))) > 5
 
 
@@ -50,20 +51,21 @@ def test_released_segments_are_deleted_and_numbers_go_on(tmp_path: Path) -> None
     log = opened(tmp_path)
     for number in range(50):
         push(log, b"%d" % number * 100)
-    log.release(50)
+    end = log.end
+    log.release(end)
     assert len(list(tmp_path.glob("*.spool"))) == 1
     again = opened(tmp_path)
-    assert again.end == 50
+    assert again.end == end > 5000
     push(again, b"next")
-    assert lines_from(again, 50) == [b"next"]
+    assert lines_from(again, end) == [b"next"]
 
 
 def test_the_cursor_is_known_when_the_segment_that_held_it_is_gone(tmp_path: Path) -> None:
     log = opened(tmp_path)
     push(log, b"x" * 900, cursor="here")
     push(log, b"x" * 900, cursor="later")
-    log.release(1)
-    file = tmp_path / segment_name(1)
+    log.release(901)
+    file = tmp_path / segment_name(901)
     file.write_bytes(file.read_bytes()[:60])  # its head, and a torn frame
     assert opened(tmp_path).cursor == "here"
 
@@ -77,7 +79,7 @@ def test_a_torn_tail_is_cut_and_its_number_is_the_next_ones(tmp_path: Path, keep
     push(log, b"torn")
     file.write_bytes(file.read_bytes()[: size + keep])
     again = opened(tmp_path)
-    assert (again.end, again.cut_bytes) == (1, keep)
+    assert (again.end, again.cut_bytes) == (6, keep)
     push(again, b"next")
     assert lines_from(opened(tmp_path), 0) == [b"whole", b"next"]
 
@@ -94,17 +96,17 @@ def test_garbage_in_the_middle_is_a_hole_of_known_size_and_what_is_behind_it_is_
     data[end - 2] ^= 0xFF
     file.write_bytes(data)
     again = opened(tmp_path)
-    assert again.read(1, most_lines=9, most_bytes=999, most_ms=0) == Hole(1, 4, end - begin)
-    assert lines_from(again, 4) == [b"behind"]
+    assert again.read(7, most_lines=9, most_bytes=999, most_ms=0) == Hole(7, 21, end - begin)
+    assert lines_from(again, 21) == [b"behind"]
 
 
 def test_a_segment_that_is_missing_is_a_hole(tmp_path: Path) -> None:
     log = opened(tmp_path)
     for _ in range(3):
         push(log, b"x" * 900)
-    (tmp_path / segment_name(1)).unlink()
+    (tmp_path / segment_name(901)).unlink()
     again = opened(tmp_path)
-    assert again.read(1, most_lines=9, most_bytes=999, most_ms=0) == Hole(1, 2, 0)
+    assert again.read(901, most_lines=9, most_bytes=999, most_ms=0) == Hole(901, 1802, 0)
 
 
 def test_a_line_that_holds_the_bytes_of_a_frame_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -115,16 +117,16 @@ def test_a_line_that_holds_the_bytes_of_a_frame_is_not_taken_for_one(tmp_path: P
     push(log, forged + b"more")
     file = tmp_path / segment_name(0)
     file.write_bytes(file.read_bytes()[:-1])
-    assert opened(tmp_path).end == 1
+    assert opened(tmp_path).end == 6
 
 
 def test_numbers_that_the_state_knows_are_not_given_again(tmp_path: Path) -> None:
     log = opened(tmp_path)
     push(log, b"one")
     (tmp_path / segment_name(0)).unlink()
-    again = opened(tmp_path, least_end=1)
+    again = opened(tmp_path, least_end=4)
     push(again, b"two")
-    assert lines_from(again, 1) == [b"two"]
+    assert lines_from(again, 4) == [b"two"]
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_read_ends_at_lines_bytes_and_time_but_gives_one_record_always(tmp_pat
         return len(found.lines)
 
     assert count(0) == 3
-    assert count(3) == 2
+    assert count(33) == 2
     assert count(0, most_lines=2) == 2
     assert count(0, most_bytes=25) == 2
     assert count(0, most_bytes=5) == 1
