@@ -3,8 +3,8 @@
 A record of ours covers the positions from its `since` to the end of its source bytes. What ended a line is not in the record:
 its `\\n`, or nothing (a part that is not the last, a line that was sent before its newline was written). So a record covers
 [since, position + bytes of `message`), at least one byte, and the byte of the newline is added by the record after it, whose
-`since` says that the line before had one. Taking it for granted would swallow the part that comes next. (Streams whose
-positions are a spool's sequence numbers need a mark of their own.)
+`since` says that the line before had one. Taking it for granted would swallow the part that comes next. So no message may be
+longer than what its stream's positions leave for it: agents' transforms keep to that, and a spool's numbers count bytes.
 """
 
 from collections.abc import Mapping

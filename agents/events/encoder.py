@@ -223,7 +223,7 @@ class _Encoding:
         """A line of a pipeline with transforms; one that is left out lies before the next record's `since`."""
         record = self._record
         event_time_us, record.fields = self._parse(text, self._read_time_us)
-        record.text, record.position = text, position
+        record.text, record.position, record.room_bytes = text, position, len(line)
         if self._passes(record):
             end = position + len(line) + 1
             if record.text is not text:
@@ -290,7 +290,7 @@ class _Encoding:
             fields = {**fields, **beside.fields}  # what a message holds does not pass for what the protocol says
         if self._steps:
             record = self._record
-            record.text, record.position, record.fields = text, position, fields
+            record.text, record.position, record.fields, record.room_bytes = text, position, fields, len(line)
             if not self._passes(record):
                 return
             fields = record.fields

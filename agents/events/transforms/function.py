@@ -22,7 +22,6 @@ from headrace.agents.events.transforms.record import Answer, Record, Step
 
 LEFT_OUT = "python"
 TRANSFORM_ERROR = "transform_error"
-MOST_MESSAGE_BYTES = 800_000
 _MOST_ERROR_CHARACTERS = 300
 
 Function = Callable[[dict[str, Any]], Any]
@@ -111,15 +110,17 @@ def _ask(name: str, digest: str, record: Record) -> Answer:
     event = {"message": record.text, "fields": dict(record.fields), "position": record.position, **record.origin}
     try:
         answer = loaded(name, digest)(event)
-        return False if answer is None else _checked(answer)
+        return False if answer is None else _checked(answer, record)
     except Exception as error:  # noqa: BLE001 - whatever a user's function raises, the line is shipped
         return _told(error)
 
 
-def _checked(answer: Any) -> Answer:
+def _checked(answer: Any, record: Record) -> Answer:
     message, fields = answer["message"], answer["fields"]
-    if not isinstance(message, str) or len(message.encode("utf-8", "backslashreplace")) > MOST_MESSAGE_BYTES:
-        raise TypeError(f"message must be a text of at most {MOST_MESSAGE_BYTES} bytes")
+    if not isinstance(message, str):
+        raise TypeError("message must be a text")
+    if message != record.text and len(message.encode("utf-8", "backslashreplace")) > record.room_bytes:
+        raise ValueError(f"message must not be longer than the line, {record.room_bytes} bytes; what is added goes into fields")
     texts = {
         str(name): value if isinstance(value, str) else json.dumps(value) for name, value in fields.items() if value is not None
     }

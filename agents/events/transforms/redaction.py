@@ -1,9 +1,10 @@
 """A step that hides what must not leave the host: e-mail addresses, card numbers, and what users' expressions match.
 
 It changes the message and all fields, and what was found becomes `[email]`, or `[email:0123456789abcdef]` with a keyed hash
-of it, so that equal ones can be told without being known. The hash is BLAKE2b's, keyed by what `redaction_key` makes of the
-user's secret; the secret itself is kept nowhere. Card numbers are told by their length, first digit and check digit (ISO/IEC
-7812-1, Luhn), with spaces or dashes between.
+of it, so that equal ones can be told without being known. Nothing becomes longer than it was (Record.room_bytes): where that
+does not fit, asterisks stand there, or as many digits of the hash. The hash is BLAKE2b's, keyed by what `redaction_key` makes
+of the user's secret; the secret itself is kept nowhere. Card numbers are told by their length, first digit and check digit
+(ISO/IEC 7812-1, Luhn), with spaces or dashes between.
 """
 
 import re
@@ -50,12 +51,20 @@ def redact(rule: Mapping[str, Any]) -> Step:
     return step
 
 
-def _mask(kind: str, _: bytes) -> bytes:
-    return b"[%b]" % kind.encode()
+def _mask(kind: str, found: bytes) -> bytes:
+    characters = len(found.decode())
+    mask = b"[%b]" % kind.encode()
+    return mask if len(mask) <= characters else b"*" * characters
 
 
 def _hash(key: bytes) -> _Hidden:
-    return lambda kind, found: b"[%b:%b]" % (kind.encode(), blake2b(found, key=key, digest_size=8).hexdigest().encode())
+    def hidden(kind: str, found: bytes) -> bytes:
+        characters = len(found.decode())
+        digits = blake2b(found, key=key, digest_size=8).hexdigest().encode()
+        told = b"[%b:%b]" % (kind.encode(), digits)
+        return told if len(told) <= characters else digits[:characters]
+
+    return hidden
 
 
 def _emails() -> _Hide:

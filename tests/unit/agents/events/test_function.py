@@ -38,7 +38,7 @@ def change(event):
     fields["call"] = calls
     fields["where"] = [event["host"], event["service"], event["source"], event["position"]]
     fields["none"] = None
-    return {**event, "message": message.upper() + " →"}
+    return {**event, "message": message.rstrip("_").upper() + " →"}
 """
 
 
@@ -59,13 +59,14 @@ def events(encoded: Encoded) -> list[Any]:
 
 
 def test_message_and_fields_are_what_the_function_answers(tmp_path: Path) -> None:
-    data = b"one\n\xff\ndrop\nlast\n"
+    data = b"one____\n\xff______\ndrop\nlast\n"
     encoded = ChunkEncoder("a", b"").encode(STREAM, row(function(tmp_path), data), data)
     first, second, last = events(encoded)
     assert first["message"] == "ONE →"
     assert first["fields"] == {"call": "1", "where": '["h", "web", "/var/log/web.log", 0]'}
     assert (second["message"], second["encoding"]) == ("Ÿ →", "utf-8")
-    assert (last["position"], last["since"], encoded.left_out) == (11, 6, {"python": 1})
+    assert (last["position"], last["since"], encoded.left_out) == (21, 16, {"python": 1})
+    assert last["fields"]["transform_error"].startswith("ValueError: message must not be longer than the line, 4 bytes")
 
 
 def test_a_failure_ships_the_line_as_it_is_and_the_next_steps_see_it(tmp_path: Path) -> None:
@@ -76,12 +77,12 @@ def test_a_failure_ships_the_line_as_it_is_and_the_next_steps_see_it(tmp_path: P
     assert all(fields["b"] == "c" for _, fields in found)
     errors = [fields.get("transform_error", "") for _, fields in found]
     assert errors[0] == ("RuntimeError: no " + "x" * 1000)[:300]
-    assert [error.split(":")[0] for error in errors] == ["RuntimeError", "TypeError", "TypeError", "TypeError", ""]
+    assert [error.split(":")[0] for error in errors] == ["RuntimeError", "TypeError", "TypeError", "ValueError", ""]
     assert found[4][1] == {"a": r"\ud800", "b": "c"}
 
 
 def test_a_repeat_takes_the_answers_and_does_not_ask_again(tmp_path: Path) -> None:
-    data = b"one\ndrop\nraise\ntwo\n"
+    data = b"one____\ndrop\nraise\ntwo____\n"
     step = function(tmp_path)
     chunk = row(step, data)
     first = ChunkEncoder("a", b"").encode(STREAM, chunk, data)
