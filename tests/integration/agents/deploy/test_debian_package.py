@@ -111,7 +111,7 @@ def test_installed_it_ships_to_a_broker_and_purged_it_leaves_nothing(debian: Deb
     assert not [path for path in debian.files() - before if not path.startswith(ours)]
 
 
-def test_under_systemd_it_ships_with_the_rights_it_has_comes_back_and_goes_on_after_an_upgrade(
+def test_under_systemd_it_ships_with_the_rights_it_has_comes_back_reloads_and_goes_on_after_an_upgrade(
     package: Path, parts: Rig, tmp_path: Path, missing: Callable[[str, str], NoReturn]
 ) -> None:
     if not ROOTS["bookworm"].exists() or os.geteuid() != 0 or shutil.which("systemd-nspawn") is None:
@@ -144,14 +144,23 @@ def test_under_systemd_it_ships_with_the_rights_it_has_comes_back_and_goes_on_af
             (logs / "adm.log").open("a").write("after an upgrade\n")
             until(lambda: "after an upgrade" in messages(parts))
 
+            main = host.shows(USER, "MainPID")
+            (logs / "other.txt").write_text("of another input\n")
+            more = {"tail": ["/var/log/app/*.txt"], "topic": "booted"}
+            configuration.write_text(yaml.safe_dump({**config(parts), "inputs": [*config(parts)["inputs"], more]}))
+            host.run("systemctl", "reload", USER)
+            until(lambda: "of another input" in messages(parts))
             configuration.write_text("agent: [")
+            host.run("sh", "-c", "! systemctl reload headrace-agent")
+            assert (host.shows(USER, "MainPID"), host.shows(USER, "ActiveState")) == (main, "active")
+
             host.run("sh", "-c", "! systemctl restart headrace-agent")
             assert host.shows(USER, "ExecMainStatus") == "2"
             assert host.shows(USER, "ActiveState") == "failed"  # it is not tried again
             host.run("dpkg", "-r", USER)
         assert debian.path("/var/lib/headrace-agent/agent.db").exists()  # positions stay, for the next install
         assert not debian.path("/usr/lib/headrace-agent").exists()  # what was compiled, too
-        assert len({value for _, value, _ in parts.records("booted")}) == 4  # what was repeated is equal
+        assert len({value for _, value, _ in parts.records("booted")}) == 5  # what was repeated is equal
 
 
 def config(parts: Rig) -> dict[str, Any]:

@@ -97,8 +97,10 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, validate: Validate) -> 
     write(tmp_path, "a.log", "b.log")
     (tmp_path / "a.log").chmod(0)
     (tmp_path / "closed").mkdir(mode=0)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o777)
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents:
+        if folder.stat().st_mode & 0o011 != 0o011:
+            folder.chmod(folder.stat().st_mode | 0o011)
     (tmp_path / "agent.yaml").touch(0o666)
     (tmp_path / "agent.yaml").chmod(0o666)
     with not_root():
