@@ -1,17 +1,21 @@
 """How a well-behaved client fares beside bad neighbours (docs/adr/0025).
 
-    python bench/overload.py [--of headrace|kafka|floor] [--seconds 8] [words of neighbours…]          (default: all neighbours)
+    python bench/overload.py [--of headrace|kafka|floor] [--rounds 7] [words of neighbours…]          (default: all neighbours)
 
 A broker process; a client that produces a record (acks=1) and fetches it, 200 times a second; beside it a process that
-misbehaves. Prints the client's latencies alone and beside each neighbour, and the broker's memory. The same of Apache Kafka
-(`make peers`; its default settings and the JVM options of its scripts, 1 GB heap), and of servers that do next to nothing
-(bench/floor.py): what this machine itself takes.
+misbehaves. Each round is two seconds of it beside the neighbour between twice two of the client alone, so that both meet the
+same machine. A round before or after which the client's p50 alone was over 1.3 times the least is not counted but taken again:
+others had the machine. p50 and p99 are taken of each, and of all rounds their medians. Prints these, how many rounds had to be
+taken, and the broker's memory. The same of Apache Kafka (`make peers`; its
+default settings and the JVM options of its scripts, 1 GB heap), and of servers that do next to nothing (bench/floor.py): what
+this machine itself takes.
 """
 
 import argparse
 import multiprocessing
 import os
 import socket
+import statistics
 import sys
 import tempfile
 import time
@@ -46,9 +50,13 @@ RATE = 200
 TOPIC = "good"
 _WARM_UP = 10_000  # requests of each kind, so that a JVM has compiled what they need
 _PATIENCE_S = 10
-_HEAD = "{:>12} {:>7} {:>7} {:>12} {:>7} {:>7} {:>6} {:>5}"
-_ROW = "{:12.2f} {:7.2f} {:7.2f} {:12.2f} {:7.2f} {:7.2f} {:6.1f} {:5.0f}"
-Sample = tuple[list[float], list[float]]  # of produce and of fetch, sorted
+_ROUND_S = 2.0
+_CALIBRATION_ROUNDS = 8
+_QUIET, _MOST_TAKEN = 1.3, 8
+_FIRST_S = 0.3  # of a round, not counted: memory that nobody touched for a while is cold
+_TITLES = "produce p50: alone  beside   p99: alone  beside      ×   fetch p99: alone  beside      ×  rounds of  MB"
+_ROW = "{:18.2f} {:7.2f} {:12.2f} {:7.2f} {:6.1f} {:18.2f} {:7.2f} {:6.1f} {:7} {:3} {:3.0f}"
+Sample = tuple[float, float, float]  # of a round, in ms: p50 and p99 of produce, p99 of fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +116,38 @@ SUBJECTS = {"headrace": headrace, "kafka": kafka, "floor": floor}
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--of", choices=SUBJECTS, default="headrace")
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
     chosen = {n: what for n, what in NEIGHBOURS.items() if not asked.words or any(word in n for word in asked.words)}
-    titles = ("produce p50", "p99", "p999", "fetch p50", "p99", "p999", "p99 ×", "MB")
-    print(f"{asked.of + ': latency, ms':38}", _HEAD.format(*titles), flush=True)
+    print(f"{asked.of + ': latency, ms':38}", _TITLES, flush=True)
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, SUBJECTS[asked.of](Path(folder)) as subject:
         os.sync()
         time.sleep(3)  # what was made is on the disk, and the first times of Python, Java and the kernel are over
-        quiet = _measured(subject.port, asked.seconds)
-        _show("none", quiet, quiet, subject)
+        least = min(_measured(subject.port) for _ in range(_CALIBRATION_ROUNDS))[0]
         for name, what in chosen.items():
             try:
-                _show(name, _beside(what, subject, asked.seconds), quiet, subject)
+                rounds, taken = _rounds(what, subject, asked.rounds, least)
             except OSError as error:  # Kafka's heap does not hold 500 half frames of 100 MB
                 print(f"{name:38} the good client is not served any more: {error}", flush=True)
                 return
+            _show(name, rounds, taken, subject)
+
+
+def _rounds(what: Callable[[int], None], subject: Subject, count: int, least: float) -> tuple[list[tuple[Sample, Sample]], int]:
+    """So many rounds, alone and beside, from a machine that was quiet around each; and how many were taken for them."""
+    rounds: list[tuple[Sample, Sample]] = []
+    before, taken = _measured(subject.port), 0
+    while len(rounds) < count and taken < _MOST_TAKEN * count:
+        taken += 1
+        if before[0] <= _QUIET * least:
+            beside, after = _beside(what, subject), _measured(subject.port)
+            if after[0] <= _QUIET * least:
+                rounds.append((_middle([before, after]), beside))
+            before = after
+        else:
+            before = _measured(subject.port)
+    return rounds, taken
 
 
 def _prepare(port: int) -> None:
@@ -159,14 +182,14 @@ def _warm_up(port: int) -> None:
             _answered(sock, frame)
 
 
-def _beside(neighbour: Callable[[int], None], subject: Subject, seconds: float) -> Sample:
+def _beside(neighbour: Callable[[int], None], subject: Subject) -> Sample:
     process = multiprocessing.get_context("fork").Process(
         target=_misbehave, args=(neighbour, subject.neighbours_port), daemon=True
     )
     process.start()
     time.sleep(1)
     try:
-        return _measured(subject.port, seconds)
+        return _measured(subject.port)
     finally:
         process.kill()
         process.join()
@@ -183,36 +206,53 @@ def _misbehave(neighbour: Callable[[int], None], port: int) -> None:
         time.sleep(3600)
 
 
-def _measured(port: int, seconds: float) -> Sample:
-    """Latencies of produce and fetch, in ms, sorted."""
+def _measured(port: int) -> Sample:
     producer, consumer = connect(port), connect(port)
     for sock in (producer, consumer):
         sock.settimeout(_PATIENCE_S)
     produced, fetched = [], []
     frame = produce(TOPIC, batch(bytes(200)), client="good")
     due = time.perf_counter()
-    end = due + seconds
-    while time.perf_counter() < end:
+    counted = due + _FIRST_S
+    end = counted + _ROUND_S
+    while due < end:
         due += 1 / RATE
         time.sleep(max(0, due - time.perf_counter()))
         began = time.perf_counter()
         offset = int.from_bytes(_answered(producer, frame)[-33:-25], "big")
-        produced.append((time.perf_counter() - began) * 1000)
+        produce_ms = (time.perf_counter() - began) * 1000
         asked = fetch(TOPIC, offset, max_bytes=1 << 20, client="good")
         began = time.perf_counter()
         _answered(consumer, asked)
-        fetched.append((time.perf_counter() - began) * 1000)
-    return sorted(produced), sorted(fetched)
+        if due >= counted:
+            produced.append(produce_ms)
+            fetched.append((time.perf_counter() - began) * 1000)
+    for sock in (producer, consumer):
+        sock.close()
+    return _at(produced, 0.5), _at(produced, 0.99), _at(fetched, 0.99)
 
 
-def _show(name: str, measured: Sample, quiet: Sample, subject: Subject) -> None:
-    produced, fetched = ([_at(sample, share) for share in (0.5, 0.99, 0.999)] for sample in measured)
-    worse = max(_at(sample, 0.99) / _at(alone, 0.99) for sample, alone in zip(measured, quiet, strict=True))
-    print(f"{name:38}", _ROW.format(*produced, *fetched, worse, _resident_mb(subject.pid)), flush=True)
+def _at(latencies: list[float], share: float) -> float:
+    return sorted(latencies)[int(len(latencies) * share)]
 
 
-def _at(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+def _middle(samples: list[Sample]) -> Sample:
+    p50, p99, fetch_p99 = (statistics.median(values) for values in zip(*samples, strict=True))
+    return p50, p99, fetch_p99
+
+
+def _show(name: str, rounds: list[tuple[Sample, Sample]], taken: int, subject: Subject) -> None:
+    if not rounds:
+        print(f"{name:38} the machine was never quiet, {taken} times", flush=True)
+        return
+    alone, beside = (_middle(list(samples)) for samples in zip(*rounds, strict=True))
+    numbers = [number for pair in zip(alone, beside, strict=True) for number in pair]
+    times = [beside[1] / alone[1], beside[2] / alone[2]]
+    print(
+        f"{name:38}",
+        _ROW.format(*numbers[:4], times[0], *numbers[4:], times[1], len(rounds), taken, _resident_mb(subject.pid)),
+        flush=True,
+    )
 
 
 def _resident_mb(pid: int) -> float:
