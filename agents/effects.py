@@ -4,7 +4,7 @@ A step of a core is a generator: it yields effects, the shell carries each out a
 touches a file, a clock or a socket, so the simulator can stop it dead between any two effects.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -250,3 +250,14 @@ class Note:
 
 Effect = Open | Measure | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | Note
 Steps = Generator[Effect, Any, T]
+
+
+def carry_out(steps: Steps[T], do: Callable[[Effect], Any]) -> T:
+    """Carry out a step's effects with `do`, in order, sending each answer back; return the step's value."""
+    answer: Any = None
+    try:
+        while True:
+            answer = do(steps.send(answer))
+    except StopIteration as end:
+        value: T = end.value
+        return value

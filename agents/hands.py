@@ -29,6 +29,7 @@ from headrace.agents.effects import (
     SendRecords,
     Shipped,
     Stat,
+    carry_out,
 )
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.metrics import Metrics
@@ -78,15 +79,10 @@ class Hands:
 
     def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
         """Carry out a step's effects, in order, and return its value."""
-        answer: Any = None
-        try:
-            while True:
-                self._beat()
-                answer = self._do(steps.send(answer))
-        except StopIteration as end:
-            return end.value
+        return carry_out(steps, self._do)
 
     def _do(self, effect: Effect) -> Any:
+        self._beat()
         match effect:
             case Read():
                 return self._read(effect)

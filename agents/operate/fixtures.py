@@ -5,7 +5,7 @@ decoded again, as a consumer would. Time stands still at `read_time`.
 """
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
-from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, Stat
+from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, Stat, carry_out
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.inputs import Inputs
@@ -100,10 +100,10 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
         budget=Budget(limits),
         now=now,
     )
-    run.carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),), frozenset({how.topic}))))
-    while run.carry_out(tailer.read(now)):
+    carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),), frozenset({how.topic}))), run.do)
+    while carry_out(tailer.read(now), run.do):
         for stream_id, start in run.take_sent():
-            run.carry_out(tailer.delivered(stream_id, start, None))
+            carry_out(tailer.delivered(stream_id, start, None), run.do)
     return run.outcome
 
 
@@ -131,15 +131,7 @@ class _Run:
         sent, self._sent = self._sent, []
         return sent
 
-    def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
-        answer: Any = None
-        try:
-            while True:
-                answer = self._do(steps.send(answer))
-        except StopIteration as end:
-            return end.value
-
-    def _do(self, effect: Effect) -> Any:
+    def do(self, effect: Effect) -> Any:
         match effect:
             case Open():
                 return Opened(_HANDLE, self.stat)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat
+from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat, carry_out
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles, list_files
 from headrace.agents.tail.reading import Limits, Replaced, read_on
@@ -68,7 +68,7 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     )
     known = {row.stream_id: row for row in rows}
     try:
-        hands.carry_out(tailer.look(list_files(globs, tailer.known_paths, now)))
+        carry_out(tailer.look(list_files(globs, tailer.known_paths, now)), hands.do)
         return [_verdict(stream, known.get(stream.row.stream_id), hands, now) for stream in list(tailer.streams)]
     finally:
         hands.close()
@@ -78,7 +78,7 @@ def _verdict(stream: Stream, before: StreamRow | None, hands: "_Paper", now: Now
     row = stream.row
     size = row.size_seen
     if stream.handle is not None:
-        stat = hands.carry_out(_stat(stream.handle))
+        stat = carry_out(_stat(stream.handle), hands.do)
         size = stat.size if stat is not None else size
 
     why = hands.notes.get(row.stream_id, "")
@@ -97,7 +97,7 @@ def _verdict(stream: Stream, before: StreamRow | None, hands: "_Paper", now: Now
         return verdict("gone" if why == GONE else "changed", wrong=row.size_seen > row.position)
     if stream.handle is None:
         return verdict("unreadable")
-    if stream.replay and isinstance(hands.carry_out(read_on(stream, now, Limits(), once=False)), Replaced):
+    if stream.replay and isinstance(carry_out(read_on(stream, now, Limits(), once=False), hands.do), Replaced):
         return verdict("changed", wrong=True)
     return verdict("repeats" if stream.replay else "goes on")
 
@@ -114,15 +114,7 @@ class _Paper:
         self._open: set[int] = set()
         self.notes: dict[str, str] = {}  # by stream, or by file where there is none
 
-    def carry_out(self, steps: Generator[Effect, Any, Any]) -> Any:
-        answer: Any = None
-        try:
-            while True:
-                answer = self._do(steps.send(answer))
-        except StopIteration as end:
-            return end.value
-
-    def _do(self, effect: Effect) -> Any:
+    def do(self, effect: Effect) -> Any:
         match effect:
             case Open():
                 opened = self._files.open(effect.path)

@@ -1,6 +1,6 @@
 """The journald input: a journal by its cursor, which lies in the spool beside the entry's line.
 
-`journalctl` reads, as a child (docs/adr/0044). Up to systemd 259 at least `--follow` shows nothing of boots before the newest,
+`journalctl` reads, as a child (docs/adr/0044). Since systemd 251 or so `--follow` shows nothing of boots before the newest,
 whatever else is said. So everything there is is read without it first, up to the end, and only from there on is followed.
 """
 
