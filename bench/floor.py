@@ -21,6 +21,7 @@ _LARGE_BYTES = 10_000  # a request of so many names thousands of partitions
 _ZEROS = memoryview(bytes(50_000_000))
 _FILES = ("00000000000000000000.log", "00000000000000000000.index", "00000000000000000000.timeindex", "partition.metadata")
 _MADE_PARTITIONS = 200
+_MOST_WRITTEN_BYTES = 4 << 30  # then the file is begun again, as a broker deletes segments
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Floor:
         self._listening, self._folder = listening, folder
         self._file = os.open(folder / "records", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._selector = selectors.DefaultSelector()
-        self._made = 0
+        self._made = self._written_bytes = 0
 
     def run(self) -> None:
         """Serve until the process is ended."""
@@ -88,7 +89,10 @@ class Floor:
         count = min(len(received), connection.left_bytes)
         if connection.api_key == _PRODUCE:
             with memoryview(received) as view:
-                os.write(self._file, view[:count])
+                self._written_bytes += os.write(self._file, view[:count])
+            if self._written_bytes > _MOST_WRITTEN_BYTES:
+                os.ftruncate(self._file, 0)
+                self._written_bytes = 0
         del received[:count]
         connection.left_bytes -= count
         if connection.left_bytes:
