@@ -130,8 +130,9 @@ class Announcer:
             heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, acked)
             current.final = state == "finished"
             self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)
-        except BufferError:
+        except (BufferError, KafkaException) as error:  # the queue is full, or the client has ended
             current.failed = True  # said again with the next round
+            logger.warning("_audit was not written", extra={"error": str(error)})
 
     def _write(self, key: str, value: bytes, current: _Round, *, heartbeat: bool = False) -> None:
         assert self._producer is not None

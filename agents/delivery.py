@@ -9,7 +9,6 @@ librdkafka's queue is bounded: where it is full, the rest of a chunk waits here,
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,7 +49,6 @@ class Delivery:
         self._settings, self._agent_id, self._count_error = settings, agent_id, count_error
         self._rejected, self._dead_letter_topic = rejected, dead_letter_topic
         self._entries: dict[tuple[str, int], Outgoing] = {}  # in the order in which they were given
-        self._backlog: deque[Outgoing] = deque()
         self._batched = LastingProducer(settings)
         self._single: LastingProducer | None = None
         self.full = False
@@ -70,30 +68,31 @@ class Delivery:
         entry = Outgoing(self._agent_id, stream, chunk, encoded, encoded.values, encoded.headers)
         encoded.values, encoded.headers = [], []  # librdkafka copies them; one copy is enough
         self._entries[stream.stream_id, chunk.start] = entry
-        self._backlog.append(entry)
         self.pump()
 
     def pump(self) -> None:
-        """Hand over as much as librdkafka takes; a stream with failed records waits, so that its order stays."""
+        """Hand over as much as librdkafka takes, of each stream in order: nothing behind what failed or waits."""
         self.full = False
         if self._batched.fatal:
             return
-        blocked = set()
+        blocked: set[str] = set()
+        on_their_way: set[str] = set()
         for entry in self._entries.values():
-            if entry.holds_up:
-                if not entry.retry and entry.stream.stream_id not in blocked:
+            stream_id = entry.stream.stream_id
+            if stream_id in blocked:
+                continue
+            if entry.waiting and not (self.full or entry.holds_up):
+                self._hand_over(entry)
+            if entry.waiting or entry.holds_up:
+                blocked.add(stream_id)
+                if not (entry.retry or entry.failed) and stream_id not in on_their_way:  # the other client may be faster
                     self._hand_over_alone(entry)
                     self._hand_over_letters(entry)
-                blocked.add(entry.stream.stream_id)
-        kept: deque[Outgoing] = deque()
-        for entry in self._backlog:
-            if self.full or entry.stream.stream_id in blocked or not self._hand_over(entry):
-                kept.append(entry)
-                blocked.add(entry.stream.stream_id)
-        self._backlog = kept
+            if entry.unheard:
+                on_their_way.add(stream_id)
 
-    def _hand_over(self, entry: Outgoing) -> bool:
-        """Give librdkafka a chunk's records; False where some are left."""
+    def _hand_over(self, entry: Outgoing) -> None:
+        """Give librdkafka a chunk's records, until it takes no more, or one fails."""
         produce = self._batched.client.produce
         heard: Heard = entry.heard
         topic, partition, timestamp = entry.stream.topic, entry.stream.partition, entry.chunk.read_time_ms
@@ -109,30 +108,29 @@ class Delivery:
                     produce(topic, value, partition=partition, on_delivery=heard, timestamp=timestamp, headers=headers)
                     entry.unheard += 1
                 except KafkaException as error:
-                    entry.not_taken(error.args[0], (value, headers))
+                    if not entry.not_taken(error.args[0], (value, headers)):
+                        taken += 1
+                        break
                 taken += 1
         except BufferError:
             self.full = True
         entry.waiting, entry.headers = entry.waiting[taken:], entry.headers[taken:]
-        return not entry.waiting
 
     def _hand_over_alone(self, entry: Outgoing) -> None:
         """Send records whose batch was refused, each in a batch of its own."""
-        if not entry.alone:
-            return
-        if self._single is None:
-            self._single = LastingProducer(self._settings, batch_records=1)
         topic, partition, timestamp = entry.stream.topic, entry.stream.partition, entry.chunk.read_time_ms
         records, entry.alone = entry.alone, []
         for taken, record in enumerate(records):
             try:
-                self._single.client.produce(
+                self._one_by_one().produce(
                     topic, record[0], partition=partition, on_delivery=entry.heard_alone(record), timestamp=timestamp,
                     headers=record[1],
                 )  # fmt: skip
                 entry.apart += 1
             except KafkaException as error:
-                entry.not_taken(error.args[0], record)
+                if not entry.not_taken(error.args[0], record):
+                    entry.alone = records[taken + 1 :]
+                    return
             except BufferError:
                 entry.alone = records[taken:]
                 return
@@ -144,17 +142,24 @@ class Delivery:
         letters, entry.letters = entry.letters, []
         for taken, letter in enumerate(letters):
             try:
-                self._batched.client.produce(
+                self._one_by_one().produce(
                     self._dead_letter_topic, letter.value, letter.stream_id.encode(), headers=letter.headers(),
                     timestamp=letter.timestamp_ms, on_delivery=entry.heard_letter(letter),
                 )  # fmt: skip
                 entry.apart += 1
             except KafkaException as error:
-                entry.letter_not_taken(error.args[0], letter)
+                if not entry.letter_not_taken(error.args[0], letter):
+                    entry.letters += letters[taken + 1 :]
+                    return
             except BufferError:
-                self.full = True
                 entry.letters = letters[taken:]
                 return
+
+    def _one_by_one(self) -> Producer:
+        """The client whose batches hold one record, so that none is refused for another's sake."""
+        if self._single is None:
+            self._single = LastingProducer(self._settings, batch_records=1)
+        return self._single.client
 
     def poll(self, timeout_s: float) -> None:
         """Serve librdkafka's reports, waiting for the first at most so long."""
@@ -185,11 +190,10 @@ class Delivery:
             extra={"error": entry.failed[0][0].str(), "records": len(entry.failed), "topic": entry.stream.topic},
         )
         entry.sort_failed()
-        if entry.waiting and entry not in self._backlog:
-            self._backlog.append(entry)
 
     def _keep(self, entry: Outgoing) -> None:
         """Make what is refused for good durable; where the disk does not take it, it waits for the next retry."""
+        entry.refused.sort(key=lambda record: (record.position, record.part))
         try:
             self._rejected.keep(entry.refused)
         except StorageError as error:
@@ -213,7 +217,6 @@ class Delivery:
             self._single.renew()
         for entry in self._entries.values():
             entry.retry = False
-        self._backlog = deque(sorted(self._backlog, key=lambda entry: (entry.stream.stream_id, entry.chunk.start)))
         self.pump()
 
     def let_go(self) -> None:

@@ -100,33 +100,38 @@ class Outgoing:
 
         return heard
 
-    def not_taken(self, error: KafkaError, record: Record) -> None:
-        """A record failed by itself, not as one of a batch: what is refused then is refused for good."""
+    def not_taken(self, error: KafkaError, record: Record) -> bool:
+        """A record failed by itself, not as one of a batch; True where it is refused for good then, False where it waits."""
         if error.code() in PERMANENT:
             self._refuse_record(error, record)
-        else:
-            self.failed.append((error, record))
+            return True
+        self.failed.append((error, record))
+        return False
 
-    def letter_not_taken(self, error: KafkaError, letter: RejectedRecord) -> None:
-        """A dead letter failed; one that even its topic refuses for good is in `rejected/` alone."""
+    def letter_not_taken(self, error: KafkaError, letter: RejectedRecord) -> bool:
+        """A dead letter failed; True where even its topic refuses it for good, so that it is in `rejected/` alone."""
         if error.code() in PERMANENT:
             logger.error("the dead-letter topic refuses a record; it is in rejected/ alone", extra={"error": error.str()})
-        else:
-            logger.warning("a dead letter was not delivered", extra={"error": error.str()})
-            self.letters.append(letter)
-            self.retry = True
+            return True
+        logger.warning("a dead letter was not delivered", extra={"error": error.str()})
+        self.letters.append(letter)
+        self.letters.sort(key=lambda each: (each.position, each.part))
+        self.retry = True
+        return False
 
     # ---- what comes of them
 
     def sort_failed(self) -> None:
-        """Nothing is with librdkafka, and some failed: they wait again, in order and first; refused ones wait to be alone."""
+        """Nothing is with librdkafka, and some failed: they wait again, in order and first; with a refused one, each alone."""
         failed = sorted(self.failed, key=lambda failure: _identity(failure[1])[1:])
-        again = [record for error, record in failed if error.code() not in PERMANENT]
-        self.alone += [record for error, record in failed if error.code() in PERMANENT]
-        self.failed = []
-        self.waiting = [value for value, _ in again] + self.waiting
-        self.headers = [headers for _, headers in again if headers is not None] + self.headers
-        self.retry = bool(again)
+        refused = [error for error, _ in failed if error.code() in PERMANENT]
+        records = [record for _, record in failed]
+        self.failed, self.retry = [], len(refused) < len(failed)
+        if refused or self.alone:
+            self.alone = records + self.alone
+            return
+        self.waiting = [value for value, _ in records] + self.waiting
+        self.headers = [headers for _, headers in records if headers is not None] + self.headers
 
     def _refuse_record(self, error: KafkaError, record: Record) -> None:
         """A record is refused for good: it is taken out of what its window gained."""
@@ -165,7 +170,7 @@ class Outgoing:
     def holds_up(self) -> bool:
         """Whether what follows in the stream has to wait, so that its order stays."""
         not_kept = self.refused and not (self.waiting or self.unheard)
-        return bool(self.retry or self.apart or self.alone or self.letters or not_kept)
+        return bool(self.retry or self.failed or self.apart or self.alone or self.letters or not_kept)
 
     @property
     def result(self) -> ChunkResult:

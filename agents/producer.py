@@ -60,29 +60,32 @@ class LastingProducer:
             return Producer({**self._settings, "error_cb": self._on_error}, logger=unrepeated("headrace.agents.librdkafka"))
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self.fatal = True
         logger.warning("broker connection", extra={"error": error.str()})
 
     def poll(self, timeout_s: float) -> None:
         """Serve librdkafka's reports, waiting for the first at most so long."""
         try:
             self.client.poll(timeout_s)
-        except KafkaException as error:  # so a broker is heard that lets this user write nothing at all
-            if error.args[0].code() != KafkaError.CLUSTER_AUTHORIZATION_FAILED:
-                raise
-            if not self.fatal:
-                logger.error(
-                    "waiting for the broker: give the agent's user WRITE on its topics", extra={"error": reason(error)}
-                )
-            self.fatal = True
+        except KafkaException as error:  # so confluent_kafka tells what is fatal, and calls no error_cb then
+            self._end(error)
         if self.fatal and not self._over:
             self._over = True
             self.let_go()
 
+    def _end(self, error: KafkaException) -> None:
+        of_rights = error.args[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED  # a user that may write nothing at all
+        if not of_rights and not error.args[0].fatal():
+            raise error
+        if not self.fatal:
+            words = (
+                "waiting for the broker: give the agent's user WRITE on its topics" if of_rights else "the producer has ended"
+            )
+            logger.error(words, extra={"error": reason(error)})
+        self.fatal = True
+
     def renew(self) -> None:
-        """Another producer in place of one that had a fatal error; to be called now and then."""
-        if self.fatal:
+        """Another producer in place of one that ended, once all it had on its way is reported; to be called now and then."""
+        if self.fatal and not len(self.client):
             logger.warning("the producer had a fatal error; what it had on its way is sent again by a new one")
             self.client = self._made()
 
