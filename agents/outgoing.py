@@ -151,11 +151,11 @@ class Outgoing:
         return start_ms
 
     def _refuse(self, error: str, content: Literal["record", "line"], identity: Identity, value: bytes, start_ms: int) -> None:
-        stream_id, position, since, part = identity
+        stream_id, position, since, part, end = identity
         self.refused.append(
             RejectedRecord(
                 error, self.stream.topic, self.stream.partition, self.chunk.read_time_ms, self.agent_id, stream_id,
-                position, since, part, content, value,
+                position, since, part, end, content, value,
             )
         )  # fmt: skip
         self.rejected[start_ms] = self.rejected.get(start_ms, 0) + 1
@@ -186,10 +186,11 @@ def _identity(record: Record) -> Identity:
     value, headers = record
     if headers is None:
         event = _event(value)
-        return event["stream_id"], event["position"], event["since"], event["part"]
+        end = event["position"] + max(1, len(event["message"].encode(event["encoding"])))
+        return event["stream_id"], event["position"], event["since"], event["part"], end
     named = dict(headers)
-    position, since, part = (int(named[name] or 0) for name in ("position", "since", "part"))
-    return str(named["stream_id"]), position, since, part
+    position, since, part, end = (int(named[name] or 0) for name in ("position", "since", "part", "end"))
+    return str(named["stream_id"]), position, since, part, end
 
 
 def _event(value: bytes) -> dict[str, Any]:

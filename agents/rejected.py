@@ -1,9 +1,9 @@
 """`rejected/` in the state directory: what could not be shipped for what it is, kept before its position is passed.
 
 One file a topic, `<topic>.jsonl`, one JSON object a line: `{"version", "error", "topic", "partition", "timestamp_ms",
-"agent_id", "stream_id", "position", "since", "part", "content", "value"}`. `value` is base64: of the encoded record where
-`content` is `record`, of the line's bytes where it is `line` (it fits its topic's schema in no form). After a crash a record
-may be there twice, under the same identity; what is counted of it is counted once, with the position (state.py).
+"agent_id", "stream_id", "position", "since", "part", "end", "content", "value"}`. `value` is base64: of the encoded record
+where `content` is `record`, of the line's bytes where it is `line` (it fits its topic's schema in no form). After a crash a
+record may be there twice, under the same identity; what is counted of it is counted once, with the position (state.py).
 
 The directory has a bound. At the bound, as on a full disk, the agent waits: nothing kept here is ever deleted by it.
 """
@@ -36,6 +36,7 @@ class RejectedRecord:
     position: int
     since: int
     part: int
+    end: int
     content: Literal["record", "line"]
     value: bytes
 

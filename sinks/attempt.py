@@ -17,6 +17,7 @@ from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
 from headrace.sinks.evolution import Evolution
 from headrace.sinks.fingerprint import fingerprint
+from headrace.sinks.identities import of_headers
 from headrace.sinks.inputs import decide_input
 from headrace.sinks.layout import Layout
 from headrace.sinks.quarantine import QuarantineFile
@@ -151,10 +152,15 @@ class Attempt:
         progress.last_ms = last.timestamp()[1]
 
     def _fresh(self, progress: Progress, partition: int, batch: Decoded) -> Decoded:
-        """A batch without the repeats of what has landed."""
-        if not has_identity(batch.rows.schema):
+        """A batch without the repeats of what has landed. Where records' headers say whose they are, that counts alone."""
+        if (named := of_headers(batch.messages)) is not None:
+            rows, identities = named
+            fresh = np.ones(batch.rows.num_rows, bool)
+            fresh[rows] = self._repeats.keep_named(partition, identities)
+        elif has_identity(batch.rows.schema):
+            fresh = self._repeats.keep(partition, batch.rows, batch.event_time_ms)
+        else:
             return batch
-        fresh = self._repeats.keep(partition, batch.rows, batch.event_time_ms)
         kept = int(fresh.sum())
         if kept == len(fresh):
             return batch

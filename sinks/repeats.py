@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.sinks.identities import Identities, of_columns
 from headrace.sinks.table.fold import AuditTotal, LandedStream, StreamKey, WindowKey
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import AuditSum, StreamLanded
@@ -51,19 +52,10 @@ class _Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class _Events:
-    """The columns of a batch that identity and audit need."""
+class _Messages:
+    """What a batch's events say, as the audit counts it."""
 
-    agents: list[str]
-    agent_codes: np.ndarray
-    streams: list[str]
-    codes: np.ndarray
-    """agent code · number of streams + stream code"""
-    position: np.ndarray
-    since: np.ndarray
-    part: np.ndarray
-    end: np.ndarray
-    messages: list[bytes]
+    texts: list[bytes]
     lengths: np.ndarray
 
 
@@ -77,13 +69,19 @@ class Repeats:
 
     def keep(self, partition: int, rows: pa.Table, event_time_ms: np.ndarray) -> np.ndarray:
         """A mask of the rows of one partition, in offset order, that have not landed yet; they count as landed from now on."""
-        events = _events(rows)
-        fresh = np.ones(rows.num_rows, bool)
-        for of_stream in runs(events.codes):
-            agent, stream = divmod(int(events.codes[of_stream[0]]), len(events.streams))
-            state = self._stream((partition, events.agents[agent], events.streams[stream]))
-            self._cover(state, events, of_stream, fresh)
-        self._count(events, fresh, event_time_ms // WINDOW_MS * WINDOW_MS)
+        messages = _messages(rows)
+        events = of_columns(rows, messages.lengths)
+        fresh = self.keep_named(partition, events)
+        self._count(events, messages, fresh, event_time_ms // WINDOW_MS * WINDOW_MS)
+        return fresh
+
+    def keep_named(self, partition: int, records: Identities) -> np.ndarray:
+        """The same for records that say no more than who they are; the audit counts nothing of them (ADR 0040)."""
+        fresh = np.ones(len(records.codes), bool)
+        for of_stream in runs(records.codes):
+            agent, stream = divmod(int(records.codes[of_stream[0]]), len(records.streams))
+            state = self._stream((partition, records.agents[agent], records.streams[stream]))
+            self._cover(state, records, of_stream, fresh)
         return fresh
 
     def _stream(self, key: StreamKey) -> _Stream:
@@ -93,7 +91,7 @@ class Repeats:
             state = self._touched[key] = _Stream(landed.landed.copy() if landed else IntervalSet())
         return state
 
-    def _cover(self, state: _Stream, events: _Events, rows: np.ndarray, fresh: np.ndarray) -> None:
+    def _cover(self, state: _Stream, events: Identities, rows: np.ndarray, fresh: np.ndarray) -> None:
         since, position = events.since[rows], events.position[rows]
         end, part = events.end[rows], events.part[rows]
         step = since[1:] - end[:-1]  # 0, or 1 for a newline
@@ -110,16 +108,16 @@ class Repeats:
             else:
                 state.add(min(start, at), stop, number)
 
-    def _count(self, events: _Events, fresh: np.ndarray, windows: np.ndarray) -> None:
+    def _count(self, events: Identities, messages: _Messages, fresh: np.ndarray, windows: np.ndarray) -> None:
         coded = pa.array(windows).dictionary_encode()
-        hashes = np.array(_hashes(events), np.uint64)
+        hashes = np.array(_hashes(events, messages.texts), np.uint64)
         for mine in runs(events.agent_codes.astype(np.int64) * len(coded.dictionary) + coded.indices.to_numpy()):
             landed = mine[fresh[mine]]
             key = (events.agents[events.agent_codes[mine[0]]], int(windows[mine[0]]))
             so_far = self._sums.get(key, AuditTotal())
             self._sums[key] = AuditTotal(
                 so_far.count + len(landed),
-                so_far.bytes + int(events.lengths[landed].sum()),
+                so_far.bytes + int(messages.lengths[landed].sum()),
                 (so_far.hash + int(hashes[landed].sum(dtype=np.uint64))) % HASH_MODULUS,
                 so_far.duplicates + len(mine) - len(landed),
             )
@@ -140,10 +138,7 @@ class Repeats:
         )
 
 
-def _events(rows: pa.Table) -> _Events:
-    agents, agent_codes = _coded(rows.column("agent_id"))
-    streams, stream_codes = _coded(rows.column("stream_id"))
-    position = rows.column("position").to_numpy()
+def _messages(rows: pa.Table) -> _Messages:
     messages = rows.column("message")
     texts = messages.cast(pa.binary()).to_pylist()
     lengths = pc.binary_length(messages).to_numpy().astype(np.int64)
@@ -154,18 +149,7 @@ def _events(rows: pa.Table) -> _Events:
         for row in other.tolist():
             texts[row] = _original(texts[row], encodings[row].as_py())
             lengths[row] = len(texts[row])
-    return _Events(
-        agents,
-        agent_codes,
-        streams,
-        agent_codes.astype(np.int64) * len(streams) + stream_codes,
-        position,
-        rows.column("since").to_numpy(),
-        rows.column("part").to_numpy(),
-        position + np.maximum(lengths, 1),
-        texts,
-        lengths,
-    )
+    return _Messages(texts, lengths)
 
 
 def _original(message: bytes, encoding: str) -> bytes:
@@ -184,12 +168,7 @@ def runs(codes: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    coded = column.combine_chunks().dictionary_encode()
-    return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
-
-
-def _hashes(events: _Events) -> list[int]:
+def _hashes(events: Identities, messages: list[bytes]) -> list[int]:
     """`headrace.audit.event_hash` of every row; the prefix is put together once per stream."""
     digest = xxhash.xxh64_intdigest
     codes = events.codes.tolist()
@@ -198,5 +177,5 @@ def _hashes(events: _Events) -> list[int]:
         code: f"{events.agents[code // count]}/{events.streams[code % count]}/".encode("ascii", "replace")
         for code in set(codes)
     }
-    rest = zip(codes, events.position.tolist(), events.part.tolist(), events.messages, strict=True)
+    rest = zip(codes, events.position.tolist(), events.part.tolist(), messages, strict=True)
     return [digest(b"%b%d/%d\n%b" % (prefixes[code], position, part, message)) for code, position, part, message in rest]

@@ -1,7 +1,8 @@
 """Forking a table off at earlier offsets: files parted, split where they straddle, what rows had said of streams taken back.
 
 Rows below the targets stay, in the files where they are or in new ones; what lies above is landed again. What the fold knows of
-streams and audit sums is lessened by the rows that go, so that landing them again is no repeat.
+streams and audit sums is lessened by the rows that go, so that landing them again is no repeat. Rows under a user's own schema
+do not say whose they are: then all that is known of their partition's streams goes (ADR 0053).
 """
 
 import uuid
@@ -13,6 +14,7 @@ from typing import Final, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.clock import Clock
@@ -81,6 +83,8 @@ class _Fork:
     begins: Fold = field(init=False)
     added: list[DataFile] = field(default_factory=list)
     quarantine: Quarantine | None = None
+    unsaid: set[int] = field(default_factory=set)
+    """Partitions of which rows go that do not say whose they are."""
 
     def __post_init__(self) -> None:
         self.parting = part(self.fold.files.values(), self.offsets)
@@ -100,12 +104,16 @@ class _Fork:
     def prepare(self) -> None:
         for file in self.parting.dropped:
             with self._open(file) as rows:
-                columns = [name for name in rows.schema.names if name in (*_IDENTITY, *_PLACE, "event_time")]
                 if has_identity(rows.schema):
+                    columns = [name for name in rows.schema.names if name in (*_IDENTITY, *_PLACE, "event_time")]
                     for batch in rows.batches(columns):
                         self._take_back(pa.Table.from_batches([batch]))
+                else:
+                    self.unsaid.update(span.partition for span in file.ranges)
         for file in self.parting.split:
             self._split(file)
+        streams = self.begins.streams
+        self.begins.streams = {key: stream for key, stream in streams.items() if key[0] not in self.unsaid}
         self._part_quarantine()
 
     def _open(self, file: DataFile) -> LandedRows:
@@ -122,7 +130,7 @@ class _Fork:
                 for batch in rows.batches():
                     table = pa.Table.from_batches([batch])
                     below = self._is_below(table)
-                    if has_identity(table.schema) and not below.all():
+                    if not below.all():
                         self._take_back(table.filter(pa.array(~below)))
                     if below.any():
                         output = output or self._new_file(file, rows.schema)
@@ -154,6 +162,8 @@ class _Fork:
 
     def _take_back(self, rows: pa.Table) -> None:
         """Lessen what is known of streams and windows by rows that go."""
+        rows, others = _by_identity(rows)
+        self.unsaid.update(others.column("_partition").unique().to_pylist())
         for partition in np.unique(rows.column("_partition").to_numpy()).tolist():
             mine = rows.filter(pa.array(rows.column("_partition").to_numpy() == partition))
             gone = Repeats({})
@@ -197,6 +207,14 @@ class _Fork:
             raise
         if self.quarantine is not None:
             self.begins.quarantine(self.quarantine)
+
+
+def _by_identity(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Rows that say whose they are, and others; a table may have both."""
+    if not has_identity(rows.schema):
+        return rows.slice(0, 0), rows
+    said = pc.is_valid(rows.column("stream_id"))
+    return rows.filter(said), rows.filter(pc.invert(said))
 
 
 def _spans(rows: pa.Table) -> Sequence[OffsetRange]:

@@ -41,7 +41,7 @@ class Tally:
 
 
 Headers = list[tuple[str, str | bytes | None]]
-Identity = tuple[str, int, int, int]  # stream id, position, since, part: what names an agent's record
+Identity = tuple[str, int, int, int, int]  # stream id, position, since, part, and where the record's bytes end in its source
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +409,7 @@ class _OwnEncoding(_Encoding):
         time_us = event_time_us if event_time_us is not None and from_line else self._read_time_us
         window_ms = time_us // _WINDOW_US * WINDOW_MS
         own, stream_id = self._pipeline.own, self._stream.stream_id
+        end = position + max(1, self._record.room_bytes if self._steps and not is_part else len(line))
         assert own is not None
         try:
             if is_part:
@@ -424,13 +425,13 @@ class _OwnEncoding(_Encoding):
                 }  # fmt: skip
             payload = own.payload(fields, envelope)
         except MisfitError as error:
-            self._encoded.misfits.append(Misfit((stream_id, position, since, part), line, window_ms, str(error)))
+            self._encoded.misfits.append(Misfit((stream_id, position, since, part, end), line, window_ms, str(error)))
             return
         self._encoded.values.append(self._start + payload)
         self._encoded.headers.append(
             [
                 ("agent_id", self._agent_id), ("stream_id", stream_id), ("position", str(position)),
-                ("since", str(since)), ("part", str(part)),
+                ("since", str(since)), ("part", str(part)), ("end", str(end)),
             ]
         )  # fmt: skip
         self._encoded.window_of[position] = window_ms

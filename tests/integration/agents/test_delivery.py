@@ -182,7 +182,7 @@ def test_a_dead_letter_is_the_record_with_its_reason_and_identity(making: Making
     headers: Any = letter.headers()
     assert dict(headers) == {
         "reason": b"MSG_SIZE_TOO_LARGE", "topic": b"telling", "partition": b"0", "agent_id": AGENT.encode(),
-        "stream_id": b"s-1", "position": b"7", "since": b"7", "part": b"0", "content": b"record",
+        "stream_id": b"s-1", "position": b"7", "since": b"7", "part": b"0", "end": b"20007", "content": b"record",
     }  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import fastavro
 import pyarrow.parquet as pq
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headrace.audit import event_hash
 from headrace.schemas.client import RegistryClient
@@ -134,6 +134,11 @@ class Pipeline:
         assert self.producer.flush(30) == 0
         assert not refused, refused[0]
         return count
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        """Where the log of a partition that is there ends."""
+        (found,) = self.admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()}).values()
+        return int(found.result(10).offset)
 
     def rows(self, topic: str) -> list[dict[str, Any]]:
         """The committed rows, in order of partition, incarnation and offset."""

@@ -255,3 +255,35 @@ def test_columns_are_not_taken_from_what_is_no_record_or_has_none_nor_where_rows
         with pytest.raises(UsageError, match=said):
             rewind_command.rewind(config(pipeline, "kept"), "kept", to, Event(), columns=columns)
     assert fold(pipeline, "kept").seq == head
+
+
+def own_record(topic: str, pipeline: Pipeline, number: int) -> None:
+    """A record under a user's own schema: its headers say which line it is, its columns do not."""
+    schema = '{"type": "record", "name": "Order", "fields": [{"name": "id", "type": "int"}]}'
+    schema_id = pipeline.client.register(f"{topic}-order", schema)
+    named = {
+        "agent_id": "a",
+        "stream_id": "s",
+        "position": 10 * number,
+        "since": 10 * number,
+        "part": 0,
+        "end": 10 * number + 9,
+    }
+    headers: list[tuple[str, str | bytes | None]] = [(name, str(value)) for name, value in named.items()]
+    pipeline.producer.produce(topic, frame(schema_id, bytes([2 * number])), partition=0, headers=headers)
+
+
+@pytest.mark.parametrize("to", ["0:20", "0:50"])
+def test_rows_that_do_not_say_whose_they_are_are_landed_again_beside_rows_that_do(pipeline: Pipeline, to: str) -> None:
+    topic = f"own-{to.replace(':', '.')}"
+    pipeline.create_topic(topic)
+    pipeline.ship(topic, lines(30))
+    for number in (*range(30), *range(20, 30)):
+        own_record(topic, pipeline, number)
+    pipeline.producer.flush()
+    Loader(config(pipeline, topic), SystemClock(), once=True, landed=str, rewind=None).run(Event())
+    before = offsets(pipeline, topic)
+    assert before == [(0, offset) for offset in range(60)]
+    assert rewind(pipeline, topic, to) == 0
+    assert offsets(pipeline, topic) == before
+    is_sound(pipeline, topic)

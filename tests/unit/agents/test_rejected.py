@@ -10,7 +10,9 @@ import pytest
 from headrace.agents.rejected import Rejected, RejectedRecord
 from headrace.errors import StorageError
 
-RECORD = RejectedRecord("MSG_SIZE_TOO_LARGE", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 2, "record", b"\0\xffvalue")
+RECORD = RejectedRecord(
+    "MSG_SIZE_TOO_LARGE", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 2, 750, "record", b"\0\xffvalue"
+)
 
 
 def rows(directory: Path, topic: str = "logs") -> list[dict[str, object]]:
@@ -23,7 +25,7 @@ def test_a_row_says_why_where_to_and_which_record_it_was(tmp_path: Path) -> None
     assert base64.b64decode(str(first.pop("value"))) == b"\0\xffvalue"
     assert first == {
         "version": 1, "error": "MSG_SIZE_TOO_LARGE", "topic": "logs", "partition": 3, "timestamp_ms": 1_795_424_400_123,
-        "agent_id": "a-1", "stream_id": "s-1", "position": 700, "since": 699, "part": 2, "content": "record",
+        "agent_id": "a-1", "stream_id": "s-1", "position": 700, "since": 699, "part": 2, "end": 750, "content": "record",
     }  # fmt: skip
     assert second["position"] == 900
 
@@ -31,7 +33,7 @@ def test_a_row_says_why_where_to_and_which_record_it_was(tmp_path: Path) -> None
 def test_as_headers_it_has_the_names_of_the_identity() -> None:
     assert dict(RECORD.headers()) == {
         "reason": b"MSG_SIZE_TOO_LARGE", "topic": b"logs", "partition": b"3", "agent_id": b"a-1", "stream_id": b"s-1",
-        "position": b"700", "since": b"699", "part": b"2", "content": b"record",
+        "position": b"700", "since": b"699", "part": b"2", "end": b"750", "content": b"record",
     }  # fmt: skip
 
 

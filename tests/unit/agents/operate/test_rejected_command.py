@@ -10,7 +10,7 @@ import pytest
 from headrace.agents.rejected import Rejected, RejectedRecord
 from headrace.cli import main
 
-RECORD = RejectedRecord("field id: missing", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 0, "line", b"no\tJSON")
+RECORD = RejectedRecord("field id: missing", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 0, 707, "line", b"no\tJSON")
 
 
 @pytest.fixture

@@ -121,7 +121,9 @@ OWN_ORDER = TopicSchema(OWN, "http://r", ORDER)
 def test_an_own_schema_s_record_has_its_identity_in_headers_and_counts_nothing_as_sent() -> None:
     encoded = encode(OWN_ORDER, b'{"id":7,"extra":true}')
     assert encoded.values == [b"\0\0\0\0\7" + b"\x0e" + b"\x02h"]
-    assert encoded.headers == [[("agent_id", "a-1"), ("stream_id", "s-1"), ("position", "100"), ("since", "99"), ("part", "0")]]
+    assert encoded.headers == [
+        [("agent_id", "a-1"), ("stream_id", "s-1"), ("position", "100"), ("since", "99"), ("part", "0"), ("end", "121")]
+    ]
     assert (encoded.windows, encoded.window_of, encoded.lines) == ({}, {100: window_start_ms(READ_MS)}, 1)
 
 
@@ -129,12 +131,16 @@ def test_a_line_that_does_not_fit_is_a_misfit_with_its_bytes_and_reason() -> Non
     encoded = encode(OWN_ORDER, b'{"id":"x"}')
     assert encoded.values == []
     (misfit,) = encoded.misfits
-    assert (misfit.identity, misfit.line, misfit.reason) == (("s-1", 100, 99, 0), b'{"id":"x"}', "field id: 'x' is no long")
+    assert (misfit.identity, misfit.line, misfit.reason) == (
+        ("s-1", 100, 99, 0, 110),
+        b'{"id":"x"}',
+        "field id: 'x' is no long",
+    )
     assert misfit.window_start_ms == window_start_ms(READ_MS)
 
 
 def test_parts_of_a_long_line_do_not_fit_an_own_schema() -> None:
     encoded = encode(OWN_ORDER, b'{"id":7,"extra":"' + b"x" * 100 + b'"}', split_bytes=64)
-    assert [misfit.identity for misfit in encoded.misfits] == [("s-1", 100, 99, 0), ("s-1", 164, 164, 1)]
+    assert [misfit.identity for misfit in encoded.misfits] == [("s-1", 100, 99, 0, 164), ("s-1", 164, 164, 1, 219)]
     assert b"".join(misfit.line for misfit in encoded.misfits) == b'{"id":7,"extra":"' + b"x" * 100 + b'"}'
     assert encoded.lines == 1
