@@ -3,7 +3,6 @@
 Invariant: the chunks on their way lie in order, and a position moves over a contiguous run of delivered ones only.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +25,12 @@ class InFlight:
 
 
 class Flight:
-    """The chunks of one stream that are on their way, and what they cost in memory."""
+    """The chunks of one stream that are on their way, and what they cost in memory (an empty one: next to nothing)."""
 
     __slots__ = ("chunks", "cost_bytes")
 
     def __init__(self) -> None:
-        self.chunks: deque[InFlight] = deque()
+        self.chunks: tuple[InFlight, ...] = ()
         self.cost_bytes = 0
 
     def __bool__(self) -> bool:
@@ -40,7 +39,7 @@ class Flight:
     def sent(self, chunk: ChunkRow, cost_bytes: int, after: StreamRow) -> None:
         """A chunk is on its way."""
         self.cost_bytes += cost_bytes
-        self.chunks.append(InFlight(chunk, cost_bytes, after, Shipped(after.shipped_to)))
+        self.chunks = (*self.chunks, InFlight(chunk, cost_bytes, after, Shipped(after.shipped_to)))
 
     def shipped(self, what: Shipped) -> None:
         """What became of the chunk that was sent last."""
@@ -53,7 +52,8 @@ class Flight:
                 entry.delivered, entry.result = True, result
         done: list[InFlight] = []
         while self.chunks and self.chunks[0].delivered:
-            done.append(self.chunks.popleft())
+            done.append(self.chunks[0])
+            self.chunks = self.chunks[1:]
             self.cost_bytes -= done[-1].cost_bytes
         return done
 
@@ -74,7 +74,7 @@ class Completeness:
     def __init__(self, at: Now | None) -> None:
         self.at = at
         self._goal: tuple[Now, int] | None = None
-        self._marks: deque[_Mark] = deque()
+        self._marks: tuple[_Mark, ...] = ()
 
     def looked(self, at: Now, end: int) -> None:
         """A look begun at `at` found the stream to reach `end`: remembered until all up to there is read."""
@@ -91,13 +91,12 @@ class Completeness:
             return
         mark = _Mark(self._goal[0], read_to)
         self._goal = None
-        if len(self._marks) >= _MAX_MARKS:
-            self._marks.pop()
-        self._marks.append(mark)
+        self._marks = (*self._marks[: _MAX_MARKS - 1], mark)
 
     def settle(self, position: int) -> bool:
         """All up to `position` is acknowledged, and nothing waits to be repeated. Returns whether `at` is a later moment."""
         moved = False
         while self._marks and self._marks[0].position <= position:
-            self.at, moved = self._marks.popleft().at, True
+            self.at, moved = self._marks[0].at, True
+            self._marks = self._marks[1:]
         return moved

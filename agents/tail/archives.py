@@ -229,7 +229,8 @@ class Archives:
         if truncated and not self._once and self._strangers.unchanged_ms(seen, key, now) < LONGEST_WAIT_MS:
             return None  # whoever writes it may go on
         del self._looking[key]
-        late = [stream for stream in streams if stream.row.detached and begins_as(stream, looking.head)]
+        detached = [stream for stream in streams if stream.row.detached and stream.row.head_bytes]
+        late = yield from _that_begin_as(detached, looking.head)
         if any(_mark(stream) not in looking.marks for stream in late):
             yield Close(looking.opened.handle)
             return None  # a stream lost its file meanwhile: look again, for it too
@@ -250,14 +251,22 @@ class Archives:
             yield Close(opened.handle)
             return None
         head = yield Read(opened.handle, 0, HEAD_BYTES)
-        may_hold = tuple(stream for stream in streams if begins_as(stream, head or b"") or not stream.row.head_bytes)
+        may_hold = yield from _that_begin_as(streams, head or b"")
         for stream in may_hold:
             if stream.read_to and not stream.replay and opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS):
                 yield Close(opened.handle)
                 return stream
         marks = tuple(sorted({_mark(stream) for stream in may_hold}))
-        self._looking[key] = _Looking(opened, head or b"", may_hold, marks)
+        self._looking[key] = _Looking(opened, head or b"", tuple(may_hold), marks)
         return None
+
+
+def _that_begin_as(streams: Iterable[Stream], head: bytes) -> Steps[list[Stream]]:
+    """The streams whose first bytes a file with such a head may hold; of which none is known, too."""
+    found = {}
+    for stream in streams:
+        found[stream] = not stream.row.head_bytes or (yield from begins_as(stream, head))
+    return [stream for stream, may_hold in found.items() if may_hold]
 
 
 def _mark(stream: Stream) -> tuple[int, int]:

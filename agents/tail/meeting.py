@@ -45,9 +45,12 @@ class Meeting:
         opened = yield from self._strangers.open(seen)
         if opened is None:
             return None
-        if (yield from verify(stream, opened.handle, opened.stat)):
+        proved = yield from verify(stream, opened.handle, opened.stat)
+        if proved:
             return True
         yield Close(opened.handle)
+        if proved is None:
+            return None
         yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes any more")
         return False
 
@@ -122,14 +125,24 @@ class Meeting:
     def _may_be_copy(self, opened: Opened, origins: list[Stream]) -> Steps[bool]:
         """Whether a file begins as one of the streams does (an empty one may be a copy that was only just begun)."""
         head = yield Read(opened.handle, 0, HEAD_BYTES)
-        return not head or any(begins_as(stream, head) for stream in origins)
+        if not head:
+            return True
+        for stream in origins:
+            if (yield from begins_as(stream, head)):
+                return True
+        return False
 
 
-def begins_as(stream: Stream, head: bytes) -> bool:
-    """Whether a file with such a head may hold the stream's first bytes."""
+def begins_as(stream: Stream, head: bytes) -> Steps[bool]:
+    """Whether a file with such a head may hold the stream's first bytes; where these are not at hand, a shorter one may."""
     if not stream.row.head_bytes:
         return False
-    return digest(head[: stream.row.head_bytes]) == stream.row.head or stream.head.startswith(head)
+    if digest(head[: stream.row.head_bytes]) == stream.row.head:
+        return True
+    own = stream.head
+    if not own and stream.handle is not None:
+        own = (yield Read(stream.handle, 0, HEAD_BYTES)) or b""
+    return own.startswith(head) if own else len(head) < stream.row.head_bytes
 
 
 def is_copy(handle: int, size: int, origins: list[Stream]) -> Steps[bool]:

@@ -8,6 +8,8 @@ their newline comes. They are a line without it when nobody will finish it: the 
 rotated away and is quiet. If the writer goes on after all, a newline alone is skipped, and what comes before one is a later
 part of the same line: as many lines begin in the records as in the file.
 
+A stream that comes to rest keeps none of these bytes; on news it is proved anew, as after a start (`verify`).
+
 Where a rule makes one event of several lines (events/multiline.py), a chunk ends with an event: its last one waits, unsent, for
 a line that begins another, until the file has been quiet for the rule's time-out, or this is a finite run. Also a line that is
 too long to be read as a whole ends it. So what was forced is where a chunk ends, which is in its row.
@@ -58,10 +60,10 @@ class Replaced:
 Outcome = Planned | Replaced | None
 
 
-def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool]:
+def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool | None]:
     """Whether an open file is the stream's own: size, birth time, head and the bytes before the position are as saved.
 
-    The stream holds the file if so.
+    The stream holds the file if so. None: the system fails.
     """
     row = stream.row
     if stat.size < max(row.position, row.size_seen) or (row.birth_ns and stat.birth_ns and row.birth_ns != stat.birth_ns):
@@ -69,7 +71,9 @@ def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool]:
     head = yield Read(handle, 0, HEAD_BYTES)
     length = min(GUARD_BYTES, row.position)
     guard = yield Read(handle, row.position - length, length)
-    if head is None or guard is None or len(head) < row.head_bytes:
+    if head is None or guard is None:
+        return None
+    if len(head) < row.head_bytes:
         return False
     if row.head_bytes and digest(head[: row.head_bytes]) != row.head:
         return False
@@ -92,17 +96,30 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
     size = stat.size if stream.limit is None else min(stat.size, stream.limit)
     if stat.size < max(stream.scan_to, stream.row.size_seen):  # a log only grows
         return Replaced()
-    before, stream.stat = stream.stat, stat
-    if before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns):
+    before = stream.stat
+    changed = before is None or (before.size, before.mtime_ns) != (stat.size, stat.mtime_ns)
+    if stream.at_rest and (changed or size != stream.scan_to or (stream.rotated and stream.tail_bytes)):
+        proved = yield from _wake(stream, stat)
+        if not proved:
+            return Replaced() if proved is False else None
+    if stat != stream.stat:
+        stream.stat = stat
+    stream.looked(now, stat.size)
+    if changed:
         stream.changed_ms = now.monotonic_ms
     elif stream.held and not _is_quiet(stream, now):
-        stream.looked(now, stat.size)
         return None
     elif size == stream.scan_to and stream.line_end < 0:
-        stream.looked(now, stat.size)
         stream.reached(size)
+        if stream.idle and not (once or (stream.rotated and stream.tail_bytes)):
+            stream.rest()
+            return None
         return (yield from _finish_tail(stream, now, limits, once=once))
-    stream.looked(now, stat.size)
+    return (yield from _read_unread(stream, now, limits, size, once=once))
+
+
+def _read_unread(stream: Stream, now: Now, limits: Limits, size: int, *, once: bool) -> Steps[Outcome]:
+    """The next chunk of a file that has grown, or is not read to its end."""
     outcome = yield from _next_chunk(stream, now, limits, size)
     if isinstance(outcome, Replaced):
         return outcome
@@ -111,6 +128,12 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
         if once and stream.scan_to == size:
             return (yield from _finish_tail(stream, now, limits, once=True))
     return outcome
+
+
+def _wake(stream: Stream, stat: FileStat) -> Steps[bool | None]:
+    """What is to be read on is proved anew, because nothing of its file was kept at rest; as `verify` answers."""
+    assert stream.handle is not None
+    return (yield from verify(stream, stream.handle, stat))
 
 
 def _repeat(stream: Stream) -> Steps[Outcome]:

@@ -3,9 +3,11 @@
 Pure. Owned by the tailer; nobody else changes a stream. Invariants: `row.position` ≤ `read_to` ≤ `scan_to`; the chunks in
 flight cover `[row.position, read_to)` in order, but for newlines that were skipped; `row` moves over a contiguous run of
 delivered chunks.
+
+A stream that is read to its file's end and acknowledged is at rest: it keeps no bytes of the file, only their digests, and
+before it is read on it proves itself anew. There may be ten thousand of them.
 """
 
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +27,7 @@ class Stream:
     """The mutable state of one stream; see the module's docstring for its invariants."""
 
     __slots__ = (
+        "at_rest",
         "bucket",
         "changed_ms",
         "completeness",
@@ -66,16 +69,17 @@ class Stream:
         self.handle: int | None = None
         self.read_to = self.scan_to = row.position
         self.shipped_to, self.stderr_to = row.shipped_to, row.stderr_to
-        self.bucket = Bucket()
+        self.bucket: Bucket | None = None
         self.crc = row.crc
         self.guard = self.scan_guard = b""
         self.head = b""
+        self.at_rest = False  # its file is open, and `guard` and `head` are not kept
         self.held = False  # the last event of the file waits for a line that ends it (its rule says so); nothing else is unread
         self.tail_open = row.tail_open
         self.skip = 0
         self.line = row.line
         self.line_end = -1  # where the long line ends whose parts are being sent: behind its newline, or at the file's end
-        self.replay: deque[ChunkRow] = deque()
+        self.replay: tuple[ChunkRow, ...] = ()
         self.flight = Flight()
         self.stat: FileStat | None = None
         self.listed = self.matched = True
@@ -133,7 +137,7 @@ class Stream:
 
     def hold(self, handle: int, guard: bytes, head: bytes) -> None:
         """Begin to read from an open file whose bytes before `read_to` were proved to be the stream's."""
-        self.handle = handle
+        self.handle, self.at_rest = handle, False
         self.guard = self.scan_guard = guard
         self.head = head
         self.scan_to = self.read_to
@@ -146,7 +150,16 @@ class Stream:
     def release(self) -> int | None:
         """Let go of the file, and return the handle to close."""
         handle, self.handle = self.handle, None
+        self._forget_bytes()
         return handle
+
+    def rest(self) -> None:
+        """All of the file is read and acknowledged, but for the tail behind the last newline, which is read again."""
+        self.at_rest = True
+        self._forget_bytes()
+
+    def _forget_bytes(self) -> None:
+        self.guard = self.scan_guard = self.head = b""
 
     def rewind(self) -> None:
         """Forget what a scan found: what is read next begins at `read_to` again."""
@@ -189,13 +202,17 @@ class Stream:
         """How many lines the input's rate limit lets pass now; 0 where it has none."""
         assert self.input is not None
         limit = compiled(self.input.pipeline).rate_limit
-        return 0 if limit is None else self.bucket.allowance(limit, now.monotonic_ms)
+        if limit is None:
+            return 0
+        self.bucket = self.bucket or Bucket()
+        return self.bucket.allowance(limit, now.monotonic_ms)
 
     def shipped(self, what: Shipped) -> None:
         """What became of the chunk that was sent last."""
         self.shipped_to, self.stderr_to = what.shipped_to, what.stderr_to
         self.flight.shipped(what)
-        self.bucket.use(what.allowed)
+        if self.bucket is not None:
+            self.bucket.use(what.allowed)
 
     def delivered(self, start: int, result: Any) -> Advance | None:
         """A chunk is acknowledged as a whole: advance over the contiguous run of such chunks, if there is one."""

@@ -52,7 +52,7 @@ class Streams:
                 self.by_key[(row.topic, *row.key)] = stream
         for chunk in sorted(chunks, key=lambda chunk: chunk.start):
             if chunk.stream_id in self.by_id:
-                self.by_id[chunk.stream_id].replay.append(chunk)
+                self.by_id[chunk.stream_id].replay += (chunk,)
 
     def begin_look(self, listing: Listing) -> None:
         """Take in the names of a listing and of the streams."""

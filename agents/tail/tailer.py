@@ -262,7 +262,7 @@ class Tailer:
                 stream.row, stream.saved = row, True
         for stream, plan in planned:
             if plan.repeat:
-                stream.replay.popleft()
+                stream.replay = stream.replay[1:]
             stream.sent(plan.chunk, plan.data, plan.after, plan.cost_bytes)
             stream.reached(stream.read_to)
             stream.shipped((yield Send(stream.row, plan.chunk, plan.data, stream.input.name if stream.input else "")))

@@ -164,7 +164,7 @@ class Files:
                 return self._measure(effect)
             case Stat():
                 stat = self.stat(self.handles[effect.handle])
-                return replace(stat, size=self._measured.get(effect.handle, stat.size))
+                return replace(stat, size=self._measured.get(effect.handle, stat.size), birth_ns=0)
             case Read():
                 packed = self.handles[effect.handle].packed
                 assert packed == (effect.handle in self._measured), "an archive is not read as lines"

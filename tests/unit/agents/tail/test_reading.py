@@ -31,7 +31,7 @@ def continued_by(stream: Stream, content: bytes) -> bool:
 def stream_at(position: int, *on_their_way: ChunkRow) -> Stream:
     row = replace(ROW, position=position, crc=running_hash(LINES[:position], 0))
     stream = Stream(row, None, complete=None, now=Now(0, 0), saved=True)
-    stream.replay.extend(on_their_way)
+    stream.replay += on_their_way
     return stream
 
 
