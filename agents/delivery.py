@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from headrace.agents.events.encoder import Encoded
+from headrace.agents.events.encoded import Encoded
 from headrace.agents.outgoing import Heard, Outgoing
 from headrace.agents.producer import LastingProducer
 from headrace.agents.rejected import Rejected

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError, Message
 
-from headrace.agents.events.encoder import Encoded, Headers, Identity
+from headrace.agents.events.encoded import Encoded, Headers, Identity
 from headrace.agents.producer import PERMANENT
 from headrace.agents.rejected import RejectedRecord
 from headrace.agents.rows import ChunkRow, StreamRow

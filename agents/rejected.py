@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headrace.agents.events.encoder import Headers
+from headrace.agents.events.encoded import Headers
 from headrace.errors import CorruptError, StorageError, VersionError
 
 _VERSION = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.agents.effects import Lost
-from headrace.agents.events.encoder import Tally
+from headrace.agents.events.encoded import Tally
 from headrace.agents.sources.intake import Pushed
 from headrace.agents.transaction import Transaction
 from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms

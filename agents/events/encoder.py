@@ -1,77 +1,28 @@
 """A chunk of a file or a spool → its events as they go on the wire, and what the audit counts of them. Pure and deterministic.
 
-The hot path of the agent: everything that is the same for all records of a chunk is encoded once, and the rest is put
-together with bytes, without an object or a dict per record where the parser finds no fields. What it writes is what any Avro
-library writes for `schemas/envelope.py` (the tests compare).
+Here is decided which records a chunk has: rows, which `records.py` (one of our schemas) or `own_records.py` (the user's own)
+writes, many at a time. A chunk of whole lines that all are records as they are, the usual one, is never taken line by line.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any
 
 import xxhash
 
 from headrace.agents.effects import Shipped
 from headrace.agents.events.containers import ContainerRule, stderr_stream_id
+from headrace.agents.events.encoded import Encoded, Row, Rows, Whence
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
+from headrace.agents.events.own_records import OwnRecords
 from headrace.agents.events.pipeline import compiled
-from headrace.agents.events.schemas.binary import length, string
-from headrace.agents.events.schemas.scalars import Micros, MisfitError
-from headrace.agents.events.timestamps import DAY_US, TEN_YEARS_US
+from headrace.agents.events.records import EnvelopeRecords
 from headrace.agents.events.transforms.record import Answer, Record
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.spool.frames import Beside, Origin, Records
-from headrace.audit import HASH_MODULUS, WINDOW_MS
 from headrace.schemas.envelope import ENVELOPE_JSON
-from headrace.varints import unsigned, zigzag
 
-MAX_VALUE_BYTES = 900_000
-_WINDOW_US = WINDOW_MS * 1000
-_NOTHING: Mapping[str, str] = {}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one window of event time gained: events, bytes of their lines, the sum of their hashes mod 2⁶⁴."""
-
-    count: int = 0
-    bytes_total: int = 0
-    content_hash: int = 0
-
-
-Headers = list[tuple[str, str | bytes | None]]
-Identity = tuple[str, int, int, int, int]  # stream id, position, since, part, and where the record's bytes end in its source
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """A line, or a part of one, that its topic's schema has no form for."""
-
-    identity: Identity
-    line: bytes
-    window_start_ms: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Encoded:
-    """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines).
-
-    Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
-    says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason.
-    `answers` are those of the user's functions: durable before a record is sent, and given to the encoder of a repeat.
-    """
-
-    values: list[bytes]
-    shipped: Shipped
-    windows: dict[int, Tally] = field(default_factory=dict)
-    lines: int = 0
-    headers: list[Headers] = field(default_factory=list)
-    window_of: dict[int, int] = field(default_factory=dict)
-    misfits: list[Misfit] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    left_out: dict[str, int] = field(default_factory=dict)
+_BATCH_ROWS = 256  # written at once: what they are made of fits in a core's cache, and takes little memory
+_NOTHING_BESIDE = Beside(None, {})
 
 
 def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
@@ -83,11 +34,6 @@ def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
         except UnicodeEncodeError:
             pass
     return message, message, UTF_8
-
-
-_ENCODINGS = {encoding: string(encoding) for encoding in (UTF_8, ISO_8859_1)}
-_NOTHING_BESIDE = Beside(None, {})
-_FROM_LINE, _FROM_READ = string("line"), string("read")
 
 
 class ChunkEncoder:
@@ -106,64 +52,55 @@ class ChunkEncoder:
 
     def encode(self, stream: StreamRow, chunk: ChunkRow, data: bytes, answers: Sequence[Answer] | None = None) -> Encoded:
         """Encode one chunk; the same row, chunk, data, and the answers of functions, give the same bytes for ever."""
-        return self._encoding(stream, chunk, answers).run(data)
+        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run(data)
 
     def encode_records(
         self, stream: StreamRow, chunk: ChunkRow, records: Records, answers: Sequence[Answer] | None = None
     ) -> Encoded:
         """The same for a chunk of a spool. What the protocol said beside a line goes into the event, and is not parsed."""
-        return self._encoding(stream, chunk, answers).run_records(records)
-
-    def _encoding(self, stream: StreamRow, chunk: ChunkRow, answers: Sequence[Answer] | None) -> "_Encoding":
-        kind = _Encoding if compiled(chunk.pipeline).own is None else _OwnEncoding
-        return kind(self._agent_id, self._header, stream, chunk, answers)
+        return _Encoding(self._agent_id, self._header, stream, chunk, answers).run_records(records)
 
 
 class _Encoding:
-    """One chunk's encoding: what its records share, and what is collected."""
+    """One chunk's encoding: how far it is, and the rows that are not written yet."""
 
     __slots__ = (
-        "_agent_id", "_chunk", "_columns", "_earliest_us", "_encoded", "_from", "_hash_start", "_high", "_high_bytes",
-        "_identity", "_last", "_last_source", "_last_us", "_latest_us", "_of_stderr", "_origin", "_parse", "_pipeline",
-        "_read_time_us", "_record", "_since", "_start", "_steps", "_stream",
+        "_agent_id", "_chunk", "_encoded", "_of_stderr", "_parse", "_pipeline", "_read_time_us", "_record", "_records", "_rows",
+        "_since", "_steps", "_stream", "_whence",
     )  # fmt: skip
 
     def __init__(
         self, agent_id: str, header: bytes, stream: StreamRow, chunk: ChunkRow, answers: Sequence[Answer] | None
     ) -> None:
-        read_time_us = chunk.read_time_ms * 1000
         self._agent_id, self._stream, self._chunk = agent_id, stream, chunk
+        self._read_time_us = read_time_us = chunk.read_time_ms * 1000
         self._encoded = Encoded([], Shipped(chunk.shipped_to))
-        self._start = header
-        self._read_time_us = read_time_us
-        self._identity = zigzag(read_time_us) + string(agent_id) + string(stream.stream_id)
-        self._come_from(stream.host, stream.service, stream.source)
-        self._hash_start = xxhash.xxh64(f"{agent_id}/{stream.stream_id}/".encode("ascii"))
-        self._earliest_us, self._latest_us = read_time_us - TEN_YEARS_US, read_time_us + DAY_US
         self._pipeline = compiled(chunk.pipeline)
-        self._parse, self._columns = self._pipeline.parse, self._pipeline.columns
-        self._steps = self._pipeline.steps
+        self._parse, self._steps, own = self._pipeline.parse, self._pipeline.steps, self._pipeline.own
+        self._records = (
+            EnvelopeRecords(header, read_time_us, self._pipeline.columns, self._encoded)
+            if own is None
+            else OwnRecords(header, read_time_us, own, self._encoded)
+        )
+        self._rows: list[Row] = []
+        self._whence = self._of(stream.stream_id, stream.host, stream.service, stream.source)
         origin = {"host": stream.host, "service": stream.service, "source": stream.source}
-        self._record = Record(self._hash_start, chunk.allowance, origin, answers)
+        self._record = Record(xxhash.xxh64(self._whence.hash_start), chunk.allowance, origin, answers)
         self._since = chunk.shipped_to
-        self._of_stderr = (chunk.stderr_to, b"", self._hash_start, stream)
+        stderr = self._whence
         if self._pipeline.container is not None:
-            stderr = replace(stream, stream_id=stderr_stream_id(stream.stream_id))
-            identity = zigzag(read_time_us) + string(agent_id) + string(stderr.stream_id)
-            hash_start = xxhash.xxh64(f"{agent_id}/{stderr.stream_id}/".encode("ascii"))
-            self._of_stderr = (chunk.stderr_to, identity, hash_start, stderr)
-        self._last_us, self._last_source, self._last = 0, b"", (b"", Tally())
-        self._high, self._high_bytes = 0, b""
+            stderr = self._of(stderr_stream_id(stream.stream_id), stream.host, stream.service, stream.source)
+        self._of_stderr = (chunk.stderr_to, stderr)
 
-    def _come_from(self, host: str, service: str, source: str) -> None:
-        self._from = (host, service, source)
-        self._origin = string(host) + string(service) + string(source)
+    def _of(self, stream_id: str, host: str, service: str, source: str) -> Whence:
+        return Whence.of(self._agent_id, stream_id, self._read_time_us, host, service, source)
 
     def run(self, data: bytes) -> Encoded:
         if self._chunk.line is not None:
             self._part_of_long_line(data)
         else:
             self._lines(data)
+        self._write()
         end, allowed = self._chunk.end, self._chunk.allowance - self._record.allowance
         self._encoded.shipped = Shipped(min(self._since, end), allowed, min(self._of_stderr[0], end))
         self._encoded.answers = self._record.answers
@@ -183,6 +120,9 @@ class _Encoding:
         if self._pipeline.multiline is not None:
             lines, texts = self._pipeline.multiline.grouped(lines, texts)
         limit = chunk.split_bytes // 2 if texts is None else chunk.split_bytes
+        if texts is not None and not self._steps and max(map(len, lines)) <= limit:
+            self._whole(lines, texts)
+            return
         position = chunk.start
         take = self._through_steps if self._steps else self._line
         for index, line in enumerate(lines):
@@ -195,6 +135,25 @@ class _Encoding:
                 decoded = line.decode(encoding)
                 take(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position)
             position += len(line) + 1
+
+    def _whole(self, lines: Sequence[bytes], texts: Sequence[str]) -> None:
+        """Lines of UTF-8 that are records as they are, each."""
+        position, parse, read_time_us, whence = self._chunk.start, self._parse, self._read_time_us, self._whence
+        for first in range(0, len(lines), _BATCH_ROWS):
+            some = lines[first : first + _BATCH_ROWS]
+            count = len(some)
+            sizes = list(map(len, some))
+            *positions, position = accumulate([size + 1 for size in sizes], initial=position)
+            times_us, fields = zip(*[parse(text, read_time_us) for text in texts[first : first + count]], strict=True)
+            sinces = [self._since, *positions[1:]]
+            self._records.write(
+                Rows(
+                    some, some, [UTF_8] * count, times_us, fields, positions, sinces, [0] * count, [False] * count,
+                    sizes, [whence] * count,
+                )
+            )  # fmt: skip
+            self._since = position
+        self._encoded.lines += len(lines)
 
     def _container_events(self, rule: ContainerRule, lines: list[bytes]) -> None:
         """Events whose lines may lie apart, of the two streams of a container."""
@@ -210,8 +169,8 @@ class _Encoding:
 
     def _turn(self) -> None:
         """Go on with a container's other stream."""
-        other, self._of_stderr = self._of_stderr, (self._since, self._identity, self._hash_start, self._stream)
-        self._since, self._identity, self._hash_start, self._stream = other
+        other, self._of_stderr = self._of_stderr, (self._since, self._whence)
+        self._since, self._whence = other
 
     def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
         event_time_us, fields = self._parse(text, self._read_time_us)
@@ -267,10 +226,11 @@ class _Encoding:
         for line, from_, beside in rows:
             if from_ is not origin:
                 origin = from_
-                self._come_from(origin.host or host, origin.service, origin.source)
+                self._whence = self._of(self._stream.stream_id, origin.host or host, origin.service, origin.source)
                 self._record.origin = {"host": origin.host or host, "service": origin.service, "source": origin.source}
             self._spooled(line, beside or _NOTHING_BESIDE, position)
             position += len(line) + 1
+        self._write()
         self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
         self._encoded.answers = self._record.answers
         return self._encoded
@@ -345,93 +305,18 @@ class _Encoding:
 
     def _add(
         self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: Mapping[str, str],
-        position: int, part: int, *, is_part: bool = False,  # noqa: ARG002 - the envelope has a place for parts
-    ) -> None:  # fmt: skip
-        """Put one record together, in the order of the envelope's fields, and count it."""
-        if event_time_us is None or not self._earliest_us <= event_time_us <= self._latest_us:
-            time, tally = self._time_of(self._read_time_us, _FROM_READ)
-        else:
-            time, tally = self._time_of(event_time_us, _FROM_LINE)
-        at = zigzag(position)
-        columns = self._columns(fields)
-        value = b"".join((
-            self._start, time, self._identity, at, at if self._since == position else zigzag(self._since),
-            length(part), self._origin, length(len(message)), message, _ENCODINGS[encoding], columns,
-        ))  # fmt: skip
-        if len(value) > MAX_VALUE_BYTES and fields:
-            value = value[: -len(columns)] + self._columns(_NOTHING)
-        self._encoded.values.append(value)
-        digest = self._hash_start.copy()
-        digest.update(b"%d/%d\n" % (position, part))
-        digest.update(line)
-        tally.count += 1
-        tally.bytes_total += len(line)
-        tally.content_hash = (tally.content_hash + digest.intdigest()) % HASH_MODULUS
-
-    def _time_of(self, event_time_us: int, source: bytes) -> tuple[bytes, Tally]:
-        """The two leading fields for an event time, and the window it counts in; lines mostly share one, or nearly."""
-        if event_time_us == self._last_us and source is self._last_source:
-            return self._last
-        start_ms = event_time_us // _WINDOW_US * WINDOW_MS
-        tally = self._encoded.windows.get(start_ms)
-        if tally is None:
-            tally = self._encoded.windows[start_ms] = Tally()
-        self._last_us, self._last_source = event_time_us, source
-        self._last = (self._time_bytes(event_time_us) + source, tally)
-        return self._last
-
-    def _time_bytes(self, event_time_us: int) -> bytes:
-        """As `zigzag` writes it: all but the lowest 28 bits, four bytes of seven, change every two minutes only."""
-        doubled = event_time_us << 1
-        high = doubled >> 28
-        if high <= 0:
-            return zigzag(event_time_us)
-        if high != self._high:
-            self._high, self._high_bytes = high, unsigned(high)
-        low = doubled & 0x7F | (doubled & 0x3F80) << 1 | (doubled & 0x1FC000) << 2 | (doubled & 0xFE00000) << 3 | 0x80808080
-        return low.to_bytes(4, "little") + self._high_bytes
-
-
-class _OwnEncoding(_Encoding):
-    """The same under the user's own schema: the identity is in headers, and what does not fit is a misfit.
-
-    Nothing counts in windows but what is rejected: a count and a hash of `sent` are of the envelope's messages (audit.md).
-    """
-
-    __slots__ = ()
-
-    def _add(
-        self, line: bytes, message: bytes, encoding: str, event_time_us: int | None, fields: Mapping[str, str],
         position: int, part: int, *, is_part: bool = False,
     ) -> None:  # fmt: skip
-        since = self._since
-        from_line = event_time_us is not None and self._earliest_us <= event_time_us <= self._latest_us
-        time_us = event_time_us if event_time_us is not None and from_line else self._read_time_us
-        window_ms = time_us // _WINDOW_US * WINDOW_MS
-        own, stream_id = self._pipeline.own, self._stream.stream_id
-        end = position + max(1, self._record.room_bytes if self._steps and not is_part else len(line))
-        assert own is not None
-        try:
-            if is_part:
-                raise MisfitError("longer than max_line_bytes, and its schema has no place for parts")
-            envelope: dict[str, Any] = {}
-            if own.asks_envelope:
-                host, service, source = self._from
-                envelope = {
-                    "event_time": Micros(time_us), "event_time_source": "line" if from_line else "read",
-                    "read_time": Micros(self._read_time_us), "agent_id": self._agent_id, "stream_id": stream_id,
-                    "position": position, "since": since, "part": part, "host": host, "service": service, "source": source,
-                    "message": message.decode(), "encoding": encoding,
-                }  # fmt: skip
-            payload = own.payload(fields, envelope)
-        except MisfitError as error:
-            self._encoded.misfits.append(Misfit((stream_id, position, since, part, end), line, window_ms, str(error)))
-            return
-        self._encoded.values.append(self._start + payload)
-        self._encoded.headers.append(
-            [
-                ("agent_id", self._agent_id), ("stream_id", stream_id), ("position", str(position)),
-                ("since", str(since)), ("part", str(part)), ("end", str(end)),
-            ]
-        )  # fmt: skip
-        self._encoded.window_of[position] = window_ms
+        """One more row."""
+        source_bytes = self._record.room_bytes if self._steps and not is_part else len(line)
+        self._rows.append(
+            (line, message, encoding, event_time_us, fields, position, self._since, part, is_part, source_bytes, self._whence)
+        )
+        if len(self._rows) >= _BATCH_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the rows that wait."""
+        if self._rows:
+            self._records.write(Rows(*zip(*self._rows, strict=True)))
+            self._rows.clear()

@@ -1,7 +1,8 @@
 """Where a pipeline looks for an event's time, and how it reads it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from headrace.agents.events import timestamps
@@ -24,11 +25,12 @@ class Times:
     local: Local = None
     asked: bool = False
 
-    def at_start(self, text: str, read_time_us: int) -> int | None:
-        """The time that a text begins with."""
-        if not self.formats:
-            return timestamps.at_start(text, read_time_us, self.local)
-        return self._by_format(text[:200], read_time_us, whole=False)
+    @property
+    def at_start(self) -> Callable[[str, int], int | None]:
+        """Reads the time that a text begins with."""
+        if self.formats:
+            return lambda text, read_time_us: self._by_format(text[:200], read_time_us, whole=False)
+        return timestamps.at_start if self.local is None else partial(timestamps.at_start, local=self.local)
 
     def in_fields(self, fields: Mapping[str, Any], read_time_us: int) -> int | None:
         """The time that one of the fields holds, as text or as a number."""

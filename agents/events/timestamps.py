@@ -24,6 +24,7 @@ _FRACTION = r"(?:[.,](\d{1,9}))?"
 _ISO = re.compile(r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d)" + _FRACTION + _ZONE)
 _SHORT = re.compile(r"(\d\d/\d\d/\d\d \d\d:\d\d:\d\d)" + _FRACTION)
 _COMPACT = re.compile(r"(\d{6} \d{6})(?!\d)")
+_BEGINS_ZONE = frozenset("Z+-")
 _MICROSOFT_LIKE = re.compile(r"(\d{8}-\d{1,2}:\d{1,2}:\d{1,2}):(\d{1,3})(?!\d)")
 _EPOCH = re.compile(r"(1\d{9})(?:\.(\d{1,9})|(\d{3}))?(?![\d.])")
 _CTIME = re.compile(r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))? (\d{4})(?!\d)")
@@ -49,13 +50,37 @@ def at_start(text: str, read_time_us: int, local: Local = None) -> int | None:
     return None
 
 
+_LastIso = tuple[str, int, int, str, int, int, Local]
+_last_iso: list[_LastIso] = [("", 0, 0, "", 0, 0, None)]
+"""The last time of that form: up to its fraction, where that ends, to where and what is behind it, µs of the rest and a unit.
+
+The next line's mostly differs in the digits of its fraction alone, so that nothing else of it has to be read again.
+"""
+
+
 def iso(text: str, _: int = 0, local: Local = None) -> int | None:
     """`2015-07-29T17:41:44.747+02:00`, `2015-07-29 17:41:44,747`, `2017/06/09 20:10:40`."""
+    start, end, stop, behind, second_us, unit_us, in_zone = _last_iso[0]
+    if text[:20] == start and text[end:stop] == behind and local is in_zone and (digits := text[20:end]).isdecimal():
+        return second_us + int(digits[:6]) * unit_us
     match = _ISO.match(text)
     if match is None:
         return None
     second, fraction, zone = match.groups()
-    return _sum(_iso_second(second), fraction, zone, local)
+    second_at = _sum(_iso_second(second), None, zone, local)
+    if second_at is None or not fraction:
+        return second_at
+    _remember_iso(match, second_at, local)
+    return second_at + fraction_us(fraction)
+
+
+def _remember_iso(match: re.Match[str], second_us: int, local: Local) -> None:
+    """What is behind the fraction reaches one character beyond the zone, or to where none can begin; so it is not empty."""
+    text, fraction, end = match.string, match[2], match.end(2)
+    stop = match.end() + 1 if match[3] else end + 2
+    behind = text[end:stop]
+    if match[3] or (behind and not _BEGINS_ZONE.intersection(behind)):
+        _last_iso[0] = (text[:20], end, stop, behind, second_us, 10 ** max(0, 6 - len(fraction)), local)
 
 
 def common_log(text: str, _: int = 0, local: Local = None) -> int | None:

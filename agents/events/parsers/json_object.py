@@ -31,11 +31,7 @@ def json_object(times: Times) -> Attempt:
             return None
         try:
             members = orjson.loads(text)
-            fields = {
-                name: value if type(value) is str else _text(value, text)
-                for name, value in members.items()
-                if value is not None
-            }
+            fields = _fields(members, text)
         except (ValueError, _AskError):
             try:
                 members = json.loads(text)
@@ -49,6 +45,18 @@ def json_object(times: Times) -> Attempt:
         return in_fields(members, read_time_us), fields
 
     return attempt
+
+
+def _fields(members: dict[str, Any], line: str) -> dict[str, str]:
+    """What orjson made of an object, as text; mostly it is."""
+    for value in members.values():
+        if type(value) is not str:
+            return {
+                name: value if type(value) is str else _text(value, line)
+                for name, value in members.items()
+                if value is not None
+            }
+    return members
 
 
 def _text(value: Any, line: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.agents.effects import Shipped
-from headrace.agents.events.encoder import ChunkEncoder, Encoded, Misfit
+from headrace.agents.events.encoded import Encoded, Misfit
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.audit import event_hash

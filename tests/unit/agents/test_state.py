@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
-from headrace.agents.events.encoder import Tally
+from headrace.agents.events.encoded import Tally
 from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.state import AgentState, streams_of

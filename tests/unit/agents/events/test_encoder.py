@@ -6,8 +6,10 @@ from typing import Any
 
 import fastavro
 
-from headrace.agents.events.encoder import MAX_VALUE_BYTES, ChunkEncoder
+from headrace.agents.events.encoded import Tally
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import AUTO
+from headrace.agents.events.records import MAX_VALUE_BYTES
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash, window_start_ms
 from headrace.schemas.envelope import ENVELOPE
@@ -104,3 +106,30 @@ def test_windows_count_events_bytes_and_hashes_of_the_original_bytes() -> None:
     lines = data.split(b"\n")
     expected = event_hash(AGENT, "s-1", 1000, 0, lines[0]) + event_hash(AGENT, "s-1", 1023, 0, lines[1])
     assert tally.content_hash == expected % 2**64
+
+
+def test_many_lines_are_written_and_counted_as_each_alone() -> None:
+    minutes = [f"2026-11-23 0{8 + number // 300}:{number // 5 % 60:02}:00.{number:03} line {number}" for number in range(600)]
+    lines = [line.encode() for line in minutes]
+    lines[300], lines[77] = b"no time", b'{"time": "2026-11-23 09:00:00.5", "%": "x"}'
+    data = b"\n".join(lines)
+    row = chunk(data, since=999, split_bytes=4096)
+    found = events(data, row)
+    encoded = ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(STREAM, row, data)
+    assert [event["message"].encode() for event in found] == lines
+    assert encoded.lines == 600
+    alone: dict[int, Tally] = {}
+    position = 1000
+    for line, value in zip(lines, encoded.values, strict=True):
+        since = 999 if position == 1000 else position
+        one = chunk(line, start=position, since=since, split_bytes=4096)
+        each = ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(STREAM, one, line)
+        assert each.values == [value]
+        ((window, tally),) = each.windows.items()
+        total = alone.setdefault(window, Tally())
+        total.count += tally.count
+        total.bytes_total += tally.bytes_total
+        total.content_hash = (total.content_hash + tally.content_hash) % 2**64
+        position += len(line) + 1
+    assert encoded.windows == alone
+    assert len(alone) > 10

@@ -8,7 +8,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from headrace.agents.events.encoder import ChunkEncoder, Encoded
+from headrace.agents.events.encoded import Encoded
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.events.transforms.function import digest_of, loaded, split_name
 from headrace.agents.rows import ChunkRow, StreamRow

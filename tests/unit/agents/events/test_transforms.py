@@ -8,7 +8,8 @@ import fastavro
 import pytest
 
 from headrace.agents.effects import Shipped
-from headrace.agents.events.encoder import ChunkEncoder, Encoded
+from headrace.agents.events.encoded import Encoded
+from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.events.rate import Bucket, RateLimit
 from headrace.agents.rows import ChunkRow, StreamRow
