@@ -72,16 +72,16 @@ class Chunk:
         """As under a user's own schema: the identity is in headers, and some lines have no form."""
         encoded = Encoded([], Shipped(self.row.end))
         for record in self.records:
-            position = record.position
+            position, end = record.position, record.position + len(record.line)
             if MISFIT in record.line:
-                identity = (self.stream.stream_id, position, position, 0)
+                identity = (self.stream.stream_id, position, position, 0, end)
                 encoded.misfits.append(Misfit(identity, record.line, 0, "does not fit"))
                 continue
             encoded.values.append(b"\0\0\0\0\2" + record.line)
             encoded.headers.append(
                 [
                     ("agent_id", AGENT), ("stream_id", self.stream.stream_id), ("position", str(position)),
-                    ("since", str(position)), ("part", "0"),
+                    ("since", str(position)), ("part", "0"), ("end", str(end)),
                 ]
             )  # fmt: skip
             encoded.window_of[position] = 0
