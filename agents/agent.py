@@ -48,15 +48,16 @@ class Agent:
         state: open, and ours.
         host: the name in events.
         beat: to be called as long as the loop gets on.
+        ports_changed: is told of the ports that pushed inputs listen on after a reload.
         once: a finite run; `progress`: one JSON object a second on stdout.
     """
 
     def __init__(
-        self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None], once: bool,
-        progress: bool,
+        self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None],
+        ports_changed: Callable[[Mapping[str, int]], None], once: bool, progress: bool,
     ) -> None:  # fmt: skip
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
-        self._beat = beat
+        self._beat, self._ports_changed = beat, ports_changed
         self._inputs = Inputs.of(config)
         self._others = Others(OwnOutput.of_process(config.agent.state_dir))
         self.metrics = Metrics()
@@ -120,6 +121,11 @@ class Agent:
         known = [moment for moment in moments if moment is not None]
         return min(known, key=lambda moment: moment.monotonic_ms) if len(known) == len(moments) else None
 
+    @property
+    def why_not_alive(self) -> Callable[[], str | None]:
+        """Why the thread that takes in does not; to be asked from another thread."""
+        return self._pushed.why_not_alive
+
     def start(self) -> Mapping[str, int]:
         """Take in what is pushed, from now on; the ports that are listened on.
 
@@ -132,8 +138,8 @@ class Agent:
         """Ship until `stop` is set, or, in a finite run, until all is shipped; returns the exit status."""
         self._hands.stop = stop
         while not stop.is_set():
-            if (config := reloads.take()) is not None:
-                self._configure(config)
+            self._pushed.check()
+            reloads.take(self._configure)
             self._retry_if_due()
             if self.topics.ask(self._delivery.producer, self._beat) and self.topics.any_ready:
                 self._heartbeats.prepare(self._delivery.producer)
@@ -152,9 +158,19 @@ class Agent:
         self._delivery.poll(timeout_s)
 
     def _configure(self, config: AgentConfig) -> None:
-        """Other inputs: the next look takes them in, and lets go of what no input asks for any more."""
-        self._config, self._inputs = config, Inputs.of(config)
-        self.metrics.inputs(self._inputs.components)
+        """Other inputs: the next look takes in their files, and lets go of what no input asks for any more.
+
+        Raises:
+            UsageError, StorageError: what is pushed cannot be taken in so; nothing has changed.
+        """
+        inputs = Inputs.of(config)
+        self.metrics.inputs({**self._inputs.components, **inputs.components})
+        try:
+            ports = self._pushed.change(inputs.pushed, inputs.how, self._beat)
+            self._config, self._inputs = config, inputs
+        finally:
+            self.metrics.inputs(self._inputs.components)
+        self._ports_changed(ports)
         self.topics.use(self._schemas())
         self._listing_due_ms = 0
 

@@ -2,10 +2,14 @@
 
 import argparse
 import importlib
+import logging
+from collections.abc import Mapping
 from typing import Final
 
+from headrace.errors import UsageError
 from headrace.part import add_part_arguments, begin, read
 
+logger = logging.getLogger(__name__)
 ACTIONS: Final = {
     "validate": ("headrace.agents.operate.validate_command", "say all that can be known of a configuration without shipping"),
     "test": ("headrace.agents.operate.fixtures_command", "run fixtures through the configuration's pipelines, and compare"),
@@ -57,7 +61,7 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.clock import SystemClock
     from headrace.health import Health
     from headrace.part_http import serve_part_http
-    from headrace.process import run_file, stop_event, writable_directory
+    from headrace.process import run_file, stop_event, writable_directory, write_run_file
     from headrace.systemd import notify
 
     config = begin(AgentConfig, args, limit_log=True)
@@ -69,12 +73,29 @@ def _ship(args: argparse.Namespace) -> int:
     clock = SystemClock()
     ports = serve_part_http(config.agent, config.kafka, health, clock)
     beat = Pulse(health, clock).beat
-    agent = Agent(config, state, host=host, clock=clock, beat=beat, once=args.once, progress=args.progress)
+
+    def ports_changed(pushed: Mapping[str, int]) -> None:
+        try:
+            write_run_file(args.run_file, {**ports, **pushed})
+        except UsageError as error:
+            logger.error("the run file is not written", extra={"error": str(error)})
+
+    agent = Agent(
+        config,
+        state,
+        host=host,
+        clock=clock,
+        beat=beat,
+        ports_changed=ports_changed,
+        once=args.once,
+        progress=args.progress,
+    )
     health.not_ready(agent.topics.why_not_ready)
+    health.not_alive(agent.why_not_alive)
     control = Control(directory, agent.taps, {"host": host, "agent_id": state.agent_id})
-    ports |= agent.start()
+    pushed = agent.start()
     control.start()
-    with run_file(args.run_file, ports):
+    with run_file(args.run_file, {**ports, **pushed}):
         notify("READY=1")  # also without a broker: files are their own buffer
         status = agent.run(stop, Reloads(lambda: read(AgentConfig, args), config, reload, agent.metrics))
     control.close()

@@ -10,6 +10,7 @@ from headrace.agents.container_keys import ContainerKeys
 from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE, OWN, TopicSchema
 from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.pipeline_keys import PipelineKeys
+from headrace.agents.sources.doors import Door
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
@@ -165,6 +166,11 @@ class InputSection(PipelineKeys):
         """Whether its lines go into a spool first; files are their own."""
         return self.tail is None and self.containers is None
 
+    def doors(self, name: str) -> list[Door]:
+        """Where it listens, if that is its name."""
+        listening = self.syslog or self.http or self.unix
+        return [] if listening is None else listening.doors(name)
+
 
 class AgentConfig(Section):
     """One agent's configuration."""
@@ -185,6 +191,14 @@ class AgentConfig(Section):
         unnamed = [f"{each.kind} inputs of topic {each.topic}" for each in inputs if each.is_pushed and each.name is None]
         if twice := sorted({said for said in unnamed if unnamed.count(said) > 1}):
             raise ValueError(f"there are two {twice[0]}, and each has a spool; give each a `name`")
+        return inputs
+
+    @field_validator("inputs")
+    @classmethod
+    def _listen_apart(cls, inputs: list[InputSection]) -> list[InputSection]:
+        doors = [door for index, each in enumerate(inputs) for door in each.doors(str(index))]
+        if twice := [door.shown for index, door in enumerate(doors) if door in doors[:index]]:
+            raise ValueError(f"two inputs listen at {twice[0].rpartition(' ')[2]}; give each an address of its own")
         return inputs
 
     @field_validator("kafka")

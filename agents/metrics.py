@@ -65,7 +65,7 @@ _oldest = _gauge("oldest_unacknowledged_seconds", "For how long the oldest of th
 _streams = _gauge("streams", "Files (or spools) that an input has", _INPUT)
 _open_files = _gauge("open_files", "Files held open", _INPUT)
 _checkpoint_age = _gauge("checkpoint_age_seconds", "For how long an acknowledged position has waited to be durable")
-_reloads = counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid", ("outcome",))
+_reloads = counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid, refused", ("outcome",))
 _config_valid = _gauge("config_valid", "1 while the configuration file, as last read, is what runs, else 0")
 _info = _gauge("info", "Always 1", ("version",))
 
@@ -96,9 +96,12 @@ class Metrics:
     def inputs(self, components: Mapping[str, Component]) -> None:
         """These are the inputs from now on; what stood for others is told no more."""
         for name in self._components.keys() - components.keys():
-            for metric in (_behind, _oldest, _streams, _open_files):
+            for metric in (_behind, _oldest, _streams, _open_files, _input_up):
                 with contextlib.suppress(KeyError):  # it was never observed
                     metric.remove(*self._components[name].labels)
+            for metric in (_buffer, _buffer_max):
+                with contextlib.suppress(KeyError):
+                    metric.remove(name)
         self._components = dict(components)
         for component in components.values():
             _received_events.labels(*component.labels)

@@ -9,15 +9,18 @@ from headrace.agents.configuration import InputSection
 from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
+from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.made import source_of
-from headrace.agents.sources.thread import IntakeThread, PushedInput
+from headrace.agents.sources.running import PushedInput
+from headrace.agents.sources.thread import IntakeThread
 from headrace.agents.spool.reader import SpoolReader
-from headrace.agents.spool.spools import Spools, Wanted
+from headrace.agents.spool.spools import Spool, Spools, Wanted
 from headrace.agents.state import AgentState
 from headrace.agents.state_generations import FILE_NAME
 from headrace.agents.tail.reading import Limits
 from headrace.agents.windows import CountedDrops
 from headrace.clock import Clock
+from headrace.errors import StorageError, UsageError
 
 
 class Pushed:
@@ -45,17 +48,20 @@ class Pushed:
         self._rows = [row for row in state.streams() if row.is_spooled]
         ids = {row.stream_id for row in self._rows}
         self._chunks = [chunk for chunk in state.chunks() if chunk.stream_id in ids]
-        wanted = {name: Wanted(name, how[name], each.spool.max_bytes) for name, each in inputs.items()}
+        self._inputs, self._metrics, self._clock, self._once = inputs, metrics, clock, once
+        wanted = _wanted(inputs, how)
         self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
-        self._inputs, self._metrics = inputs, metrics
         self._drops = CountedDrops(state_dir / FILE_NAME)
-        running = [
-            PushedInput(name, make, self.spools.by_input[name], each.service or name, each.spool.when_full)
-            for name, each in inputs.items()
-            if (make := source_of(name, each, clock, once=once)) is not None
-        ]
-        self._intake = IntakeThread(running, self._drops, metrics)
+        self._doors = Doors()
+        self._intake = IntakeThread(self._given(inputs, self.spools.by_input), self._doors, self._drops, metrics)
         self._reader: SpoolReader | None = None
+
+    def _given(self, inputs: Mapping[str, InputSection], spools: Mapping[str, Spool]) -> list[PushedInput]:
+        return [
+            PushedInput(name, make, spools[name], each.service or name, each.spool.when_full)
+            for name, each in inputs.items()
+            if (make := source_of(name, each, self._clock, self._doors, once=self._once)) is not None
+        ]
 
     def _position(self, path: str) -> int:
         return max((row.position for row in self._rows if row.path == path), default=0)
@@ -89,6 +95,39 @@ class Pushed:
             UsageError: an input cannot begin.
         """
         return self._intake.start()
+
+    def change(
+        self, inputs: Mapping[str, InputSection], how: Mapping[str, Input], beat: Callable[[], None]
+    ) -> Mapping[str, int]:
+        """Go on with other inputs; the ports that are listened on then. What was taken in stays, and is shipped.
+
+        Args:
+            beat: is called while this waits.
+        Raises:
+            UsageError, StorageError: one cannot begin; all go on as before.
+        """
+        wanted = _wanted(inputs, how)
+        try:
+            spools = self.spools.open(wanted)
+            ports = self._intake.change(self._given(inputs, spools), beat)
+        except (UsageError, StorageError):
+            self.spools.forget(wanted)
+            raise
+        self.spools.use(wanted, spools)
+        self._inputs = inputs
+        return ports
+
+    def check(self) -> None:
+        """See that the thread that takes in has not failed.
+
+        Raises:
+            HeadraceError: it has.
+        """
+        self._intake.check()
+
+    def why_not_alive(self) -> str | None:
+        """Why nothing is taken in any more; None if it is. Asked from another thread."""
+        return self._intake.why_not_alive()
 
     def look(self, now: Now) -> Generator[Effect, Any, None]:
         """How far each spool reaches now."""
@@ -127,3 +166,7 @@ class Pushed:
         """Let go of files, after the last save."""
         self.spools.close()
         self._drops.close()
+
+
+def _wanted(inputs: Mapping[str, InputSection], how: Mapping[str, Input]) -> dict[str, Wanted]:
+    return {name: Wanted(name, how[name], each.spool.max_bytes) for name, each in inputs.items()}

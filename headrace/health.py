@@ -19,7 +19,12 @@ class Health:
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
         self._not_ready: Reason = lambda: "starting"
+        self._not_alive: Reason = lambda: None
         self._turned_s: float | None = None
+
+    def not_alive(self, reason: Reason) -> None:
+        """Ask this too, each time, why it should be started again; None of it means that it should not."""
+        self._not_alive = reason
 
     def not_ready(self, reason: str | Reason) -> None:
         """It does not serve, and why; a callable is asked each time, and None of it means that it serves."""
@@ -35,8 +40,8 @@ class Health:
 
     def why_not_alive(self) -> str | None:
         """Why it should be started again; None if it should not."""
-        if self._turned_s is None:
-            return None
+        if (why := self._not_alive()) is not None or self._turned_s is None:
+            return why
         still_s = self._clock_s() - self._turned_s
         return f"the event loop has not turned for {still_s:.0f} s" if still_s > STUCK_AFTER_S else None
 

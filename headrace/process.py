@@ -17,7 +17,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from headrace.errors import UsageError
@@ -63,13 +63,24 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
     Raises:
         UsageError: it cannot be written there, for another reason than a full disk.
     """
+    write_run_file(path, ports)
+    yield
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+def write_run_file(path: Path | None, ports: Mapping[str, int]) -> None:
+    """Write a run file.
+
+    Raises:
+        UsageError: it cannot be written there, for another reason than a full disk.
+    """
     if path is None:
-        yield
         return
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"pid": os.getpid(), "ports": ports}) + "\n")
+        temporary.write_text(json.dumps({"pid": os.getpid(), "ports": dict(ports)}) + "\n")
         temporary.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -78,8 +89,6 @@ def run_file(path: Path | None, ports: dict[str, int]) -> Iterator[None]:
         logger.error("the run file is not written", extra={"path": str(path), "error": str(error)})
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    yield
-    path.unlink(missing_ok=True)
 
 
 def stop_event() -> threading.Event:

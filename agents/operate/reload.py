@@ -1,8 +1,8 @@
 """SIGHUP: the configuration is read again. What may change while the agent runs changes; of the rest it is said what waits.
 
-Files that are tailed may change. What is pushed may not: who pushes holds on to a port, a pipe or a spool. Where positions are
-kept and how the broker is reached may not: what is on its way belongs to them. Nothing durable is touched, so a reload may end
-at any point: the next start reads the file anew.
+Inputs may change, and what becomes of their lines. Standard input may not: it is what the agent was begun with, and cannot be
+opened again. Where positions are kept and how the broker is reached may not: what is on its way belongs to them. A reload may
+end at any point: the next start reads the file anew.
 """
 
 import logging
@@ -11,9 +11,11 @@ from threading import Event
 
 from pydantic import BaseModel, ValidationError
 
-from headrace.agents.configuration import AgentConfig, InputSection, TopicSection
+from headrace.agents.configuration import AgentConfig
+from headrace.agents.inputs import names_of
 from headrace.agents.metrics import Metrics
-from headrace.errors import ConfigError
+from headrace.agents.sources.keys import StdinKeys
+from headrace.errors import ConfigError, StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +31,14 @@ class Reloads:
     def __init__(self, read: Callable[[], AgentConfig], running: AgentConfig, asked: Event, metrics: Metrics) -> None:
         self._read, self._running, self._asked, self._metrics = read, running, asked, metrics
 
-    def take(self) -> AgentConfig | None:
-        """What to go on with, if somebody has asked for a reload and the file is valid; the old one goes on if it is not."""
+    def take(self, use: Callable[[AgentConfig], None]) -> None:
+        """Go on with the file, if somebody has asked for a reload and it can be used; the old one goes on if it cannot.
+
+        Args:
+            use: goes on with a configuration, or raises UsageError or StorageError and changes nothing.
+        """
         if not self._asked.is_set():
-            return None
+            return
         self._asked.clear()
         try:
             found = self._read()
@@ -40,20 +46,28 @@ class Reloads:
         except ConfigError as error:
             logger.error("the configuration is invalid, and the old one goes on", extra={"error": str(error)})
             self._metrics.reloaded("invalid")
-            return None
+            return
+        try:
+            use(config)
+        except (UsageError, StorageError) as error:
+            logger.error("the configuration cannot be used, and the old one goes on", extra={"error": str(error)})
+            self._metrics.reloaded("refused")
+            return
         if waiting := list(_fixed_changes(self._running, found)):
             logger.warning("these keys change with a restart only", extra={"keys": waiting})
         logger.info("configuration read again", extra={"inputs": len(config.inputs)})
         self._metrics.reloaded("applied")
         self._running = config
-        return config
 
 
 def _with_fixed(running: AgentConfig, found: AgentConfig) -> AgentConfig:
-    """The files of the new one and the rest of the old, checked together."""
+    """What may change of the new one and the rest of the old, checked together."""
     agent = running.agent.model_copy(update={"grace_ms": found.agent.grace_ms})
-    inputs = [*_files(found), *_pushed(running)]
-    schemas = {**found.topics, **_pushed_schemas(running)}
+    inputs, schemas = found.inputs, found.topics
+    if _stdin(running) != _stdin(found):
+        kept = [each for each in running.inputs if each.stdin is not None]
+        inputs = [*(each for each in found.inputs if each.stdin is None), *kept]
+        schemas = {**schemas, **{each.topic: running.topics[each.topic] for each in kept if each.topic in running.topics}}
     topics = {each.topic: schemas[each.topic] for each in inputs if each.topic in schemas}
     sections = {name: getattr(running, name) for name in AgentConfig.model_fields}
     try:
@@ -64,23 +78,17 @@ def _with_fixed(running: AgentConfig, found: AgentConfig) -> AgentConfig:
 
 def _fixed_changes(running: AgentConfig, found: AgentConfig) -> Iterator[str]:
     """Names of keys, not their values: some are secrets."""
-    if _pushed(running) != _pushed(found) or _pushed_schemas(running) != _pushed_schemas(found):
-        yield "inputs (what is pushed)"
+    if _stdin(running) != _stdin(found):
+        yield "inputs (stdin)"
     for name in AgentConfig.model_fields:
         if name not in ("inputs", "topics"):
             yield from _changes(name, _values(getattr(running, name)), _values(getattr(found, name)))
 
 
-def _files(config: AgentConfig) -> list[InputSection]:
-    return [each for each in config.inputs if not each.is_pushed]
-
-
-def _pushed(config: AgentConfig) -> list[InputSection]:
-    return [each for each in config.inputs if each.is_pushed]
-
-
-def _pushed_schemas(config: AgentConfig) -> dict[str, TopicSection]:
-    return {each.topic: config.topics[each.topic] for each in _pushed(config) if each.topic in config.topics}
+def _stdin(config: AgentConfig) -> dict[str, StdinKeys]:
+    """The inputs that are the agent's standard input, by name."""
+    named = zip(names_of(config), config.inputs, strict=True)
+    return {name: each.stdin for name, each in named if each.stdin is not None}
 
 
 def _values(section: object) -> dict[str, object]:

@@ -12,7 +12,8 @@ import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.doors import Door
+from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.keys import ExecKeys
 from headrace.agents.sources.lines import LineCutter
 from headrace.agents.sources.waiting import readable
@@ -38,9 +39,33 @@ class ExecSource:
         self._source = f"exec:{keys.command[0]}"
 
     @property
+    def doors(self) -> list[Door]:
+        """Nowhere."""
+        return []
+
+    @property
     def ports(self) -> Mapping[str, int]:
         """None."""
         return {}
+
+    async def prepare(self) -> None:
+        """See that it can be run.
+
+        Raises:
+            UsageError: there is no such program, or folder.
+        """
+        keys = self._keys
+        if shutil.which(keys.command[0], path=self._environment().get("PATH")) is None:
+            raise UsageError(f"{self._name}: there is no program {keys.command[0]}; name one that can be run")
+        if keys.directory is not None and not keys.directory.is_dir():
+            raise UsageError(f"{self._name}: there is no directory {keys.directory}; mend command or directory")
+
+    def become(self, other: "Source") -> bool:
+        """Go on as it is, where the other would run the very same."""
+        return isinstance(other, ExecSource) and other._keys == self._keys
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self._keys.environment}
 
     async def run(self, intake: Intake) -> None:
         """Run it again and again, until cancelled.
@@ -85,13 +110,11 @@ class ExecSource:
 
     async def _begin(self) -> asyncio.subprocess.Process:
         keys = self._keys
-        environment = {**os.environ, **keys.environment}
-        if shutil.which(keys.command[0], path=environment.get("PATH")) is None:
-            raise UsageError(f"{self._name}: there is no program {keys.command[0]}; name one that can be run")
+        await self.prepare()
         try:
             return await asyncio.create_subprocess_exec(
                 *keys.command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE, start_new_session=True, cwd=keys.directory, env=environment,
+                stderr=asyncio.subprocess.PIPE, start_new_session=True, cwd=keys.directory, env=self._environment(),
                 limit=_READ_BYTES,
             )  # fmt: skip
         except OSError as error:

@@ -9,18 +9,20 @@ import contextlib
 import hmac
 import itertools
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pydantic import SecretStr
 
 from headrace.agents.sources import metrics, otlp
+from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.http_bodies import decoded
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
 from headrace.agents.sources.http_refusals import RequestError
 from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Memory, Request
-from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.network import Connections, in_url, together
 from headrace.agents.sources.otlp_protobuf import MalformedError
 from headrace.agents.sources.otlp_records import json_records, protobuf_records
@@ -50,16 +52,43 @@ _OTLP: Final = {otlp.PROTOBUF: protobuf_records, otlp.JSON: json_records}
 
 
 class HttpSource:
-    """One http input."""
+    """One http input.
 
-    def __init__(self, keys: HttpInputKeys, clock: Clock) -> None:
-        self._keys, self._clock = keys, clock
-        self._ports: dict[str, int] = {}
+    Args:
+        name: of the input. doors: of the agent.
+    """
+
+    def __init__(self, name: str, keys: HttpInputKeys, clock: Clock, doors: Doors) -> None:
+        self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
+        self._tls: ssl.SSLContext | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def doors(self) -> list[Door]:
+        """Where it listens."""
+        return self._keys.doors(self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
         """What it listens on once it runs."""
-        return self._ports
+        return {door.transport: self._doors.port(door) for door in self.doors}
+
+    async def prepare(self) -> None:
+        """Open its port, and read its certificate.
+
+        Raises:
+            UsageError: the port is taken, or a certificate cannot be used.
+        """
+        await self._doors.open(self.doors)
+        if self._tls is None:
+            self._tls = self._keys.context()
+
+    def become(self, other: "Source") -> bool:
+        """Go on as another of this kind; requests that begin from now on are judged by its keys, whoever is connected."""
+        assert isinstance(other, HttpSource)
+        self._keys, self._tls = other._keys, other._tls
+        self._changed.set()
+        return True
 
     async def run(self, intake: Intake) -> None:
         """Take in until cancelled.
@@ -67,20 +96,28 @@ class HttpSource:
         Raises:
             UsageError: the port is taken, or a certificate cannot be used.
         """
-        keys, tls = self._keys, self._keys.context()
-        memory = Memory(_BODIES * keys.max_body_bytes + _LINES_BYTES)
-        handler = _Posts(keys, self._clock, intake, memory, secure=tls is not None)
-        serving = HttpConnections(handler, memory)
-        connections = Connections("http", keys.max_connections, READ_BYTES, serving, serving.idle)
+        await self.prepare()
+        serving = HttpConnections(*self._handler(intake))
+        connections = Connections("http", self._keys.max_connections, READ_BYTES, serving, serving.idle)
         try:
-            await connections.listen("http", keys.listen, tls)
-            self._ports |= connections.ports
-            shown = f"http input {keys.listen}"
-            warn_if_exposed(shown, keys.listen, tls=tls is not None, authenticates=keys.authenticates, risk="write log lines")
-            intake.began()
-            await together(connections.wait())
+            while True:
+                self._changed.clear()
+                keys = self._keys
+                serving.handler, serving.memory = self._handler(intake)
+                connections.most = keys.max_connections
+                await connections.listen((sock, self._tls) for door in self.doors for sock in self._doors.sockets(door))
+                shown, secure = f"http input {keys.listen}", self._tls is not None
+                warn_if_exposed(shown, keys.listen, tls=secure, authenticates=keys.authenticates, risk="write log lines")
+                intake.began()
+                await together(self._changed.wait(), connections.wait())
+                await self.prepare()
         finally:
             await connections.close()
+
+    def _handler(self, intake: Intake) -> "tuple[_Posts, Memory]":
+        """Who answers requests by the keys as they are now, and what those may hold."""
+        memory = Memory(_BODIES * self._keys.max_body_bytes + _LINES_BYTES)
+        return _Posts(self._keys, self._clock, intake, memory, secure=self._tls is not None), memory
 
 
 class _Posts:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
+from headrace.agents.sources.doors import Door
 from headrace.config import Section
 from headrace.config_values import HostPort
 from headrace.https import https_context
@@ -47,6 +48,10 @@ class HttpInputKeys(Section):
         if self.path == "/v1/logs":
             raise ValueError("path /v1/logs is OTLP's; choose another")
         return self
+
+    def doors(self, name: str) -> list[Door]:
+        """Where lines are posted, to the input of that name."""
+        return [Door.of_address("tcp", self.listen, name, "http", "http")]
 
     @property
     def authenticates(self) -> bool:

@@ -91,28 +91,22 @@ class Memory:
 
 
 class HttpConnections:
-    """Serves connections; `idle` are those that wait for a request, the longest first."""
+    """Serves connections; `idle` are those that wait for a request, the longest first.
+
+    `handler` answers the requests that begin while it is there, `memory` is what they may hold.
+    """
 
     def __init__(self, handler: Handler, memory: Memory) -> None:
-        self._handler, self._memory = handler, memory
+        self.handler, self.memory = handler, memory
         self.idle: dict[asyncio.Task[None], None] = {}
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        await _Connection(reader, writer, peer, self._handler, self._memory, self.idle).serve()
+        await _Connection(reader, writer, peer, self).serve()
 
 
 class _Connection:
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        peer: str,
-        handler: Handler,
-        memory: Memory,
-        idle: dict[asyncio.Task[None], None],
-    ) -> None:
-        self._reader, self._writer, self._peer, self._idle = reader, writer, peer, idle
-        self._handler, self._memory = handler, memory
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, serving: HttpConnections) -> None:
+        self._reader, self._writer, self._peer, self._serving = reader, writer, peer, serving
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST_HEAD_BYTES)
 
     async def serve(self) -> None:
@@ -135,22 +129,23 @@ class _Connection:
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         path = head.target.decode("latin-1").partition("?")[0]
         request = Request(head.method.decode("ascii"), path, headers, self._peer)
+        handler, memory = self._serving.handler, self._serving.memory
         held = 0
         try:
-            await self._handler.admit(request)
+            await handler.admit(request)
             body = bytearray()
             async with asyncio.timeout(_BODY_S):
-                self._announce_room(headers)
+                self._announce_room(headers, handler.most_body_bytes)
                 while isinstance(part := await self._part(), h11.Data):
-                    held += self._memory.take(len(part.data))
-                    if len(body) + len(part.data) > self._handler.most_body_bytes:
-                        raise too_long(self._handler.most_body_bytes)
+                    held += memory.take(len(part.data))
+                    if len(body) + len(part.data) > handler.most_body_bytes:
+                        raise too_long(handler.most_body_bytes)
                     body += part.data
-            answer = await self._handler.answer(request, bytes(body))
+            answer = await handler.answer(request, bytes(body))
         except RequestError as refused:
-            answer = self._handler.refusal(request, refused)
+            answer = handler.refusal(request, refused)
         finally:
-            self._memory.give(held)
+            memory.give(held)
         whole = self._http.their_state is h11.DONE
         await self._send(answer, request.method, last=not whole)
         return whole and self._http.our_state is h11.DONE
@@ -158,18 +153,18 @@ class _Connection:
     async def _next_head(self) -> object:
         task = asyncio.current_task()
         assert task is not None, "connections are served by tasks"
-        self._idle[task] = None
+        self._serving.idle[task] = None
         try:
             async with asyncio.timeout(_IDLE_S):
                 return await self._event()
         finally:
-            self._idle.pop(task, None)
+            self._serving.idle.pop(task, None)
 
-    def _announce_room(self, headers: Mapping[str, str]) -> None:
+    def _announce_room(self, headers: Mapping[str, str], most_body_bytes: int) -> None:
         """Refuse what says that it is too long; tell who waits for that to go on."""
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._handler.most_body_bytes:
-            raise too_long(self._handler.most_body_bytes)
+        if length.isdigit() and int(length) > most_body_bytes:
+            raise too_long(most_body_bytes)
         if self._http.they_are_waiting_for_100_continue:
             self._write(h11.InformationalResponse(status_code=100, headers=[]))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from headrace.agents.sources.doors import Door
+
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
@@ -52,8 +54,19 @@ class Intake(Protocol):
 class Source(Protocol):
     """One pushed input."""
 
+    @property
+    def doors(self) -> Sequence[Door]:
+        """Where it listens."""
+
+    async def prepare(self) -> None:
+        """Get what it needs to begin: doors opened, certificates read, programs found.
+
+        Raises:
+            UsageError: it cannot begin.
+        """
+
     async def run(self, intake: Intake) -> None:
-        """Take in until cancelled, or until the input has ended (a pipe, a finished command).
+        """Take in until cancelled, or until the input has ended (a pipe, a finished command); what is not prepared is.
 
         A source that fails is made anew and run again. One that is cancelled puts what it has taken from its peer before it
         ends.
@@ -61,6 +74,10 @@ class Source(Protocol):
         Raises:
             UsageError: it cannot begin (a port is taken, a command is not there).
         """
+
+    def become(self, other: "Source") -> bool:
+        """Go on as another of this kind would, which is prepared and has not run: at its doors, by its keys, with the peers
+        that are connected. False where that cannot be: this one has to end, and the other begins."""
 
     @property
     def ports(self) -> Mapping[str, int]:

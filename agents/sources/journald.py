@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
 from headrace.agents.sources import metrics
-from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.doors import Door
+from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.journal_entries import pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
 from headrace.agents.sources.journald_keys import JournaldKeys
@@ -39,9 +40,27 @@ class JournaldSource:
             self._source = f"journald://{keys.namespace}"
 
     @property
+    def doors(self) -> list[Door]:
+        """Nowhere."""
+        return []
+
+    @property
     def ports(self) -> Mapping[str, int]:
         """None."""
         return {}
+
+    async def prepare(self) -> None:
+        """See that it can be read.
+
+        Raises:
+            UsageError: there is no journalctl.
+        """
+        if shutil.which(self._keys.journalctl) is None:
+            raise UsageError(f"journald: no program {self._keys.journalctl}; install systemd's, or name it (journalctl)")
+
+    def become(self, other: "Source") -> bool:
+        """Go on as it is, where the other would read the very same."""
+        return isinstance(other, JournaldSource) and other._keys == self._keys
 
     async def run(self, intake: Intake) -> None:
         """Take in until cancelled.
@@ -50,8 +69,7 @@ class JournaldSource:
             UsageError: there is no journalctl.
             PeerError: it ended; what it said is told.
         """
-        if shutil.which(self._keys.journalctl) is None:
-            raise UsageError(f"journald: no program {self._keys.journalctl}; install systemd's, or name it (journalctl)")
+        await self.prepare()
         intake.began()
         at = intake.cursor
         from_the_end = not at and self._keys.start == "end"

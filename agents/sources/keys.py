@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from headrace.agents.sources.doors import Door
 from headrace.config import Section
 
 MEBIBYTE = 1 << 20
@@ -60,3 +61,7 @@ class UnixKeys(Section):
     max_line_bytes: int = Field(
         MEBIBYTE, ge=1024, le=16 * MEBIBYTE, description="a longer line is taken in as several; one that is counted, refused"
     )
+
+    def doors(self, name: str) -> list[Door]:
+        """The socket, of the input of that name."""
+        return [Door.of_path(self.type, self.path, self.type, name)]

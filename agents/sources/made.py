@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from headrace.agents.configuration import InputSection
+from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
 from headrace.agents.sources.journald_keys import JournaldKeys
@@ -14,7 +15,7 @@ from headrace.clock import Clock
 logger = logging.getLogger(__name__)
 
 
-def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> Callable[[], Source] | None:
+def source_of(name: str, section: InputSection, clock: Clock, doors: Doors, *, once: bool) -> Callable[[], Source] | None:
     """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
     if section.stdin is not None:
         return _stdin(section.stdin, clock)
@@ -24,11 +25,11 @@ def source_of(name: str, section: InputSection, clock: Clock, *, once: bool) -> 
         logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
         return None
     if section.unix is not None:
-        return _unix(name, section.unix, clock)
+        return _unix(name, section.unix, clock, doors)
     if section.syslog is not None:
-        return _syslog(section.syslog, clock)
+        return _syslog(name, section.syslog, clock, doors)
     if section.http is not None:
-        return _http(section.http, clock)
+        return _http(name, section.http, clock, doors)
     if section.journald is not None:
         return _journald(section.journald, clock)
     return None
@@ -46,22 +47,22 @@ def _exec(name: str, keys: ExecKeys, clock: Clock, *, once: bool) -> Callable[[]
     return lambda: ExecSource(name, keys, clock, once=once)
 
 
-def _unix(name: str, keys: UnixKeys, clock: Clock) -> Callable[[], Source]:
+def _unix(name: str, keys: UnixKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.unix import UnixSource
 
-    return lambda: UnixSource(name, keys, clock)
+    return lambda: UnixSource(name, keys, clock, doors)
 
 
-def _syslog(keys: SyslogKeys, clock: Clock) -> Callable[[], Source]:
+def _syslog(name: str, keys: SyslogKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.syslog import SyslogSource
 
-    return lambda: SyslogSource(keys, clock)
+    return lambda: SyslogSource(name, keys, clock, doors)
 
 
-def _http(keys: HttpInputKeys, clock: Clock) -> Callable[[], Source]:
+def _http(name: str, keys: HttpInputKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.http import HttpSource
 
-    return lambda: HttpSource(keys, clock)
+    return lambda: HttpSource(name, keys, clock, doors)
 
 
 def _journald(keys: JournaldKeys, clock: Clock) -> Callable[[], Source]:

@@ -1,4 +1,4 @@
-"""Listeners of pushed inputs: TCP, TLS and Unix sockets, with a bound on who is connected; and no more than they need.
+"""Connections of pushed inputs, over TCP, TLS and Unix sockets, with a bound on who is connected; and no more than they need.
 
 Each connection is a coroutine's own. What a peer causes ends its connection; what is ours (a spool that fails) ends the input.
 """
@@ -7,28 +7,24 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import os
 import socket
 import ssl
-import stat
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from headrace.agents.sources import metrics
-from headrace.config_values import Address
-from headrace.errors import UsageError
+from headrace.agents.sources.doors import BACKLOG
 
 logger = logging.getLogger(__name__)
 HANDSHAKE_S: Final = 10.0
-_BACKLOG: Final = 1024
+_READ_OUT_S: Final = 1.0  # how long a connection that is ended may still be read
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
 """Serves one connection, of the peer whose address is given, to its end."""
 
 
 class Connections:
-    """The connections of one input."""
+    """The connections of one input; `most` at a time, served by `serve`: both may change, for those that come then."""
 
     def __init__(
         self, name: str, most: int, held_bytes: int, serve: Serve, idle: "dict[asyncio.Task[None], None] | None" = None
@@ -37,80 +33,63 @@ class Connections:
 
         Of those `idle`, by which nothing is lost, the longest makes room for another peer.
         """
-        self._name, self._most, self._held_bytes, self._serve = name, most, held_bytes, serve
+        self.most, self.serve = most, serve
+        self._name, self._held_bytes = name, held_bytes
         self._idle = idle if idle is not None else {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._servers: list[asyncio.Server] = []
-        self._sockets: list[Path] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ports: dict[str, int] = {}
 
-    async def listen(self, transport: str, address: Address, tls: ssl.SSLContext | None = None) -> None:
-        """Listen at an address.
-
-        Raises:
-            UsageError: it is taken, or not ours.
-        """
-        try:
+    async def listen(self, sockets: Iterable[tuple[socket.socket, ssl.SSLContext | None]]) -> None:
+        """Take connections at these, which are closed in the end, and no more at those before them; who is connected stays."""
+        former, self._servers = self._servers, []
+        for sock, tls in sockets:
             server = await asyncio.start_server(
                 self._accept,
-                address.host,
-                address.port,
+                sock=sock,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
                 limit=self._held_bytes,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
             )
-        except OSError as error:
-            said = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)  # asyncio's is long
-            raise UsageError(f"{self._name} {transport} {address}: {said}; choose another address") from error
-        self._servers.append(server)
-        self.ports[transport] = server.sockets[0].getsockname()[1]
-
-    async def listen_unix(self, path: Path, mode: int) -> None:
-        """Listen at a path.
-
-        Raises:
-            UsageError: somebody else listens there, or it cannot be made.
-        """
-        with unix_errors(self._name, path):
-            take_path(path, socket.SOCK_STREAM)
-            self._servers.append(await asyncio.start_unix_server(self._accept, path, limit=self._held_bytes, backlog=_BACKLOG))
-            os.chmod(path, mode)
-        self._sockets.append(path)
+            self._servers.append(server)
+        for server in former:
+            server.close()
 
     async def wait(self) -> None:
         """Until something of ours fails; that is raised."""
-        await self._failed
+        await asyncio.shield(self._failed)  # whoever waits may be cancelled, and wait again
 
     async def close(self) -> None:
-        """End all connections, and listen no more."""
+        """Listen no more, and end all connections: what has come of them by now is read, for a moment at most."""
         for server in self._servers:
             server.close()
+        for writer in self._tasks.values():
+            _read_out(writer)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_READ_OUT_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for path in self._sockets:
-            path.unlink(missing_ok=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer)
-        if len(self._tasks) >= self._most and self._idle:
+        if len(self._tasks) >= self.most and self._idle:
             longest = next(iter(self._idle))
             del self._idle[longest]
-            self._tasks.discard(longest)
+            self._tasks.pop(longest, None)
             longest.cancel()
-        if len(self._tasks) >= self._most:
+        if len(self._tasks) >= self.most:
             metrics.refused_connections.labels(self._name).inc()
-            logger.warning("too many connections", extra={"input": self._name, "client": peer, "most": self._most})
+            logger.warning("too many connections", extra={"input": self._name, "client": peer, "most": self.most})
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None, "connections are served by tasks"
-        self._tasks.add(task)
+        self._tasks[task] = writer
         try:
             keep_alive(writer)
-            await self._serve(reader, writer, peer)
+            await self.serve(reader, writer, peer)
         except (OSError, EOFError) as error:  # ssl.SSLError is an OSError, TimeoutError too
             logger.debug("connection ended", extra={"input": self._name, "client": peer, "error": str(error)})
         except asyncio.CancelledError:
@@ -119,15 +98,17 @@ class Connections:
             if not self._failed.done():
                 self._failed.set_exception(error)
         finally:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             writer.transport.abort() if task.cancelling() else writer.close()
 
 
-async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all until one fails, which is raised, or we are cancelled; then none of them runs any more."""
+async def together(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run all until one ends, or fails, which is raised, or we are cancelled; then none of them runs any more."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
         for task in tasks:
             task.cancel()
@@ -158,30 +139,8 @@ def keep_alive(writer: asyncio.StreamWriter) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-@contextlib.contextmanager
-def unix_errors(name: str, path: Path) -> Iterator[None]:
-    """What goes wrong at a path, as the user is told it."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"{name} {path}: {error.strerror or error}; choose another path, in a directory that is ours"
-        ) from error
-
-
-def take_path(path: Path, kind: socket.SocketKind) -> None:
-    """Remove a socket that nobody listens at any more; anything else that is there is an error.
-
-    Raises:
-        OSError: the path is in use, or something else than a socket.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise OSError("there is something else than a socket")
-        with socket.socket(socket.AF_UNIX, kind) as probe:
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()
-                return
-        raise OSError("somebody else listens there")
+def _read_out(writer: asyncio.StreamWriter) -> None:
+    """Let a connection's reader come to its end once what the kernel holds for it is read."""
+    sock = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # the peer has reset it
+        sock.shutdown(socket.SHUT_RD)

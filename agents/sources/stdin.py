@@ -8,7 +8,8 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 
-from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.doors import Door
+from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.lines import LineCutter
 from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
@@ -31,9 +32,32 @@ class StdinSource:
         self._cutter = LineCutter(max_line_bytes)
 
     @property
+    def doors(self) -> list[Door]:
+        """Nowhere."""
+        return []
+
+    @property
     def ports(self) -> Mapping[str, int]:
         """None."""
         return {}
+
+    async def prepare(self) -> None:
+        """See that it is there.
+
+        Raises:
+            UsageError: there is no standard input.
+        """
+        self._mode()
+
+    def become(self, other: "Source") -> bool:  # noqa: ARG002 - a pipe cannot be opened again: reload.py lets none change
+        """Go on as it is."""
+        return True
+
+    def _mode(self) -> int:
+        try:
+            return os.fstat(self._descriptor).st_mode
+        except OSError as error:
+            raise UsageError("stdin: it is closed; give the agent a pipe, or remove the input") from error
 
     async def run(self, intake: Intake) -> None:
         """Take in until the pipe's end.
@@ -41,10 +65,7 @@ class StdinSource:
         Raises:
             UsageError: there is no standard input.
         """
-        try:
-            is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
-        except OSError as error:
-            raise UsageError("stdin: it is closed; give the agent a pipe, or remove the input") from error
+        is_file = stat.S_ISREG(self._mode())
         intake.began()
         try:
             while data := await self._read(is_file=is_file):

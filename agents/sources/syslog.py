@@ -7,22 +7,23 @@ the kernel, which drops and counts what does not fit.
 import asyncio
 import contextlib
 import logging
-import os
 import socket
+import ssl
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from headrace.agents.sources import metrics
-from headrace.agents.sources.intake import Intake, Pushed
-from headrace.agents.sources.network import Connections, in_url, take_path, together, unix_errors
+from headrace.agents.sources.doors import Door, Doors
+from headrace.agents.sources.intake import Intake, Pushed, Source
+from headrace.agents.sources.network import Connections, in_url, together
 from headrace.agents.sources.syslog_framing import Framed, Framer
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.agents.sources.syslog_message import sender_of, without_trailer
+from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
 from headrace.config_values import Address
-from headrace.errors import UsageError
 from headrace.https import warn_if_exposed
 
 logger = logging.getLogger(__name__)
@@ -34,16 +35,43 @@ _LOOK_AT_DROPS_S: Final = 1.0
 
 
 class SyslogSource:
-    """One syslog input."""
+    """One syslog input.
 
-    def __init__(self, keys: SyslogKeys, clock: Clock) -> None:
-        self._keys, self._clock = keys, clock
-        self._ports: dict[str, int] = {}
+    Args:
+        name: of the input. doors: of the agent.
+    """
+
+    def __init__(self, name: str, keys: SyslogKeys, clock: Clock, doors: Doors) -> None:
+        self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
+        self._tls: ssl.SSLContext | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def doors(self) -> list[Door]:
+        """Where it listens."""
+        return self._keys.doors(self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
         """What it listens on once it runs, by transport."""
-        return self._ports
+        return {door.transport: self._doors.port(door) for door in self.doors if isinstance(door.at, Address)}
+
+    async def prepare(self) -> None:
+        """Open its doors, and read its certificate.
+
+        Raises:
+            UsageError: a port or a path is taken, or a certificate cannot be used.
+        """
+        await self._doors.open(self.doors)
+        if self._tls is None:
+            self._tls = self._keys.context()
+
+    def become(self, other: "Source") -> bool:
+        """Go on as another of this kind; a connection keeps to the keys that it came under."""
+        assert isinstance(other, SyslogSource)
+        self._keys, self._tls = other._keys, other._tls
+        self._changed.set()
+        return True
 
     async def run(self, intake: Intake) -> None:
         """Take in until cancelled.
@@ -51,38 +79,41 @@ class SyslogSource:
         Raises:
             UsageError: a port or a path is taken, or a certificate cannot be used.
         """
+        streams = Connections("syslog", self._keys.max_connections, _READ_BYTES, _Stream(self._keys, self._clock, intake))
+        try:
+            while True:
+                await self.prepare()
+                await self._take_in(streams, intake)
+        finally:
+            await streams.close()
+
+    async def _take_in(self, streams: Connections, intake: Intake) -> None:
+        """Until other keys are to be gone on with."""
+        self._changed.clear()
         keys = self._keys
-        streams = Connections("syslog", keys.max_connections, _READ_BYTES, _Stream(keys, self._clock, intake))
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(streams.close)
-            await self._listen(streams)
-            datagrams = [_Datagrams(transport, sock, self._clock, intake) for transport, sock in self._open_datagrams(stack)]
+        _warn(keys)
+        streams.most, streams.serve = keys.max_connections, _Stream(keys, self._clock, intake)
+        sockets = {door: self._doors.sockets(door) for door in self.doors}
+        for door in sockets:
+            if isinstance(door.at, Path):
+                door.at.chmod(int(keys.unix_mode, 8))
+        await streams.listen(
+            (sock, self._tls if door.transport == "tls" else None)
+            for door, own in sockets.items()
+            if door.kind in ("tcp", "stream")
+            for sock in own
+        )
+        with contextlib.ExitStack() as stack:
+            datagrams = []
+            for door, own in sockets.items():
+                if door.kind in ("udp", "datagram"):
+                    (sock,) = own
+                    stack.enter_context(sock)
+                    if door.kind == "udp":
+                        _widen(sock, keys.udp_buffer_bytes)
+                    datagrams.append(_Datagrams(door.transport, sock, self._clock, intake))
             intake.began()
-            await together(streams.wait(), *(each.run() for each in datagrams))
-
-    async def _listen(self, streams: Connections) -> None:
-        keys = self._keys
-        if keys.tcp is not None:
-            await streams.listen("tcp", keys.tcp)
-            _warn("tcp", keys.tcp, tls=False, authenticates=False)
-        if keys.tls is not None:
-            await streams.listen("tls", keys.tls, keys.context())
-            _warn("tls", keys.tls, tls=True, authenticates=keys.ssl_truststore_location is not None)
-        if keys.unix_stream is not None:
-            await streams.listen_unix(keys.unix_stream, int(keys.unix_mode, 8))
-        self._ports |= streams.ports
-
-    def _open_datagrams(self, stack: contextlib.AsyncExitStack) -> list[tuple[str, socket.socket]]:
-        keys, opened = self._keys, []
-        if keys.udp is not None:
-            sock = stack.enter_context(_udp(keys.udp, keys.udp_buffer_bytes))
-            self._ports["udp"] = sock.getsockname()[1]
-            _warn("udp", keys.udp, tls=False, authenticates=False)
-            opened.append(("udp", sock))
-        if keys.unix is not None:
-            opened.append(("unix", stack.enter_context(_unix(keys.unix, int(keys.unix_mode, 8)))))
-            stack.callback(keys.unix.unlink, missing_ok=True)
-        return opened
+            await together(self._changed.wait(), streams.wait(), *(each.run() for each in datagrams))
 
 
 class _Stream:
@@ -140,7 +171,7 @@ class _Datagrams:
     def __init__(self, transport: str, sock: socket.socket, clock: Clock, intake: Intake) -> None:
         self._transport, self._sock, self._clock, self._intake = transport, sock, clock, intake
         self._address = str(sock.getsockname()) if transport == "unix" else f"udp:{sock.getsockname()[1]}"
-        self._dropped = 0
+        self._dropped = _dropped(sock)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -148,14 +179,14 @@ class _Datagrams:
 
     async def _take_in(self) -> None:
         while True:
-            first = await asyncio.get_running_loop().sock_recvfrom(self._sock, _LONGEST_DATAGRAM)
+            await readable(self._sock.fileno())
             now_ms = self._clock.wall_ms()
-            await self._intake.put([self._line(data, sender, now_ms) for data, sender in [first, *self._waiting()]])
+            await self._intake.put([self._line(data, sender, now_ms) for data, sender in self._waiting()])
 
     def _waiting(self) -> list[tuple[bytes, object]]:
         found: list[tuple[bytes, object]] = []
         with contextlib.suppress(BlockingIOError):
-            while len(found) < _AT_ONCE - 1:
+            while len(found) < _AT_ONCE:
                 found.append(self._sock.recvfrom(_LONGEST_DATAGRAM))
         return found
 
@@ -169,7 +200,7 @@ class _Datagrams:
         """Count what the kernel drops, which it tells by socket since it was opened (a u32 that may wrap)."""
         while True:
             await asyncio.sleep(_LOOK_AT_DROPS_S)
-            told = struct.unpack_from("=9I", self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[_MEMINFO_DROPS]
+            told = _dropped(self._sock)
             if told != self._dropped:
                 new, self._dropped = (told - self._dropped) % 2**32, told
                 metrics.syslog_dropped.labels(self._address).inc(new)
@@ -179,36 +210,9 @@ class _Datagrams:
                 )
 
 
-def _udp(address: Address, buffer_bytes: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.bind(where)
-        except OSError:
-            sock.close()
-            raise
-    except OSError as error:
-        raise UsageError(f"syslog udp {address}: {error.strerror or error}; choose another address") from error
-    _widen(sock, buffer_bytes)
-    sock.setblocking(False)
-    return sock
-
-
-def _unix(path: Path, mode: int) -> socket.socket:
-    with unix_errors("syslog", path):
-        take_path(path, socket.SOCK_DGRAM)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            sock.bind(str(path))
-            os.chmod(path, mode)
-        except OSError:
-            sock.close()
-            raise
-    sock.setblocking(False)
-    return sock
+def _dropped(sock: socket.socket) -> int:
+    """How many datagrams the kernel has dropped of a socket."""
+    return int(struct.unpack_from("=9I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[_MEMINFO_DROPS])
 
 
 def _widen(sock: socket.socket, buffer_bytes: int) -> None:
@@ -232,5 +236,10 @@ def _source(writer: asyncio.StreamWriter, peer: str) -> str:
     return f"syslog+{kind}://{in_url(peer)}"
 
 
-def _warn(transport: str, address: Address, *, tls: bool, authenticates: bool) -> None:
-    warn_if_exposed(f"syslog {transport} {address}", address, tls=tls, authenticates=authenticates, risk="write log lines")
+def _warn(keys: SyslogKeys) -> None:
+    """Of what others than this machine can reach."""
+    trusts = keys.ssl_truststore_location is not None
+    for transport, address, tls in (("tcp", keys.tcp, False), ("tls", keys.tls, True), ("udp", keys.udp, False)):
+        if address is not None:
+            shown = f"syslog {transport} {address}"
+            warn_if_exposed(shown, address, tls=tls, authenticates=tls and trusts, risk="write log lines")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
+from headrace.agents.sources.doors import Door, Kind
 from headrace.config import Section
-from headrace.config_values import HostPort
+from headrace.config_values import Address, HostPort
 from headrace.https import https_context
 
 MEBIBYTE = 1 << 20
@@ -50,6 +51,22 @@ class SyslogKeys(Section):
         if (self.tls is None) != (self.ssl_keystore_location is None):
             raise ValueError("tls and ssl.keystore.location need each other")
         return self
+
+    def doors(self, name: str) -> list[Door]:
+        """Where messages come in, of the input of that name."""
+        ports: list[tuple[Kind, str, Address | None]] = [
+            ("tcp", "tcp", self.tcp),
+            ("tcp", "tls", self.tls),
+            ("udp", "udp", self.udp),
+        ]
+        paths: list[tuple[Kind, str, Path | None]] = [
+            ("stream", "unix_stream", self.unix_stream),
+            ("datagram", "unix", self.unix),
+        ]
+        found = [
+            Door.of_address(kind, at, name, transport, f"syslog {transport}") for kind, transport, at in ports if at is not None
+        ]
+        return found + [Door.of_path(kind, at, transport, "syslog") for kind, transport, at in paths if at is not None]
 
     def context(self) -> ssl.SSLContext | None:
         """Of tls.

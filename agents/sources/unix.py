@@ -7,16 +7,17 @@ on another connection. headrace's own `logging.Handler` does that (agents/handle
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Mapping, Sequence
 
 from headrace.agents.handler import HELLO
+from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.framing import BrokenStreamError, CountedCutter, Cutter
-from headrace.agents.sources.intake import Intake, Pushed
+from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.keys import UnixKeys
 from headrace.agents.sources.lines import LineCutter
-from headrace.agents.sources.network import Connections, take_path, unix_errors
+from headrace.agents.sources.network import Connections, Serve, together
+from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -26,16 +27,40 @@ _LONGEST_DATAGRAM = 1024 * 1024
 
 
 class UnixSource:
-    """One socket."""
+    """One socket.
 
-    def __init__(self, name: str, keys: UnixKeys, clock: Clock) -> None:
-        self._name, self._keys, self._clock = name, keys, clock
-        self._source = f"unix:{keys.path}"
+    Args:
+        name: of the input. doors: of the agent.
+    """
+
+    def __init__(self, name: str, keys: UnixKeys, clock: Clock, doors: Doors) -> None:
+        self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
+        self._changed = asyncio.Event()
+
+    @property
+    def doors(self) -> list[Door]:
+        """The socket."""
+        return self._keys.doors(self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
         """None."""
         return {}
+
+    async def prepare(self) -> None:
+        """Make the socket.
+
+        Raises:
+            UsageError: the path is taken, or not ours to make.
+        """
+        await self._doors.open(self.doors)
+
+    def become(self, other: "Source") -> bool:
+        """Go on as another of this kind; a connection keeps to the keys that it came under."""
+        assert isinstance(other, UnixSource)
+        self._keys = other._keys
+        self._changed.set()
+        return True
 
     async def run(self, intake: Intake) -> None:
         """Take in until cancelled.
@@ -43,86 +68,81 @@ class UnixSource:
         Raises:
             UsageError: the path is taken, or not ours to make.
         """
-        if self._keys.type == "datagram":
-            await self._datagrams(intake)
-        else:
-            await self._streams(intake)
-
-    # ---- streams
-
-    async def _streams(self, intake: Intake) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: str) -> None:
-            await self._serve(reader, writer, intake)
-
-        streams = Connections(self._name, self._keys.max_connections, _READ_BYTES, serve)
+        streams = Connections(self._name, self._keys.max_connections, _READ_BYTES, self._server(intake))
         try:
-            await streams.listen_unix(self._keys.path, int(self._keys.mode, 8))
-            intake.began()
-            await streams.wait()
+            while True:
+                await self.prepare()
+                self._changed.clear()
+                await self._take_in(streams, intake)
         finally:
             await streams.close()
+
+    async def _take_in(self, streams: Connections, intake: Intake) -> None:
+        """Until other keys are to be gone on with."""
+        (door,) = self.doors
+        self._keys.path.chmod(int(self._keys.mode, 8))
+        streams.most, streams.serve = self._keys.max_connections, self._server(intake)
+        (sock,) = self._doors.sockets(door)
+        if door.kind == "stream":
+            await streams.listen([(sock, None)])
+            intake.began()
+            await together(self._changed.wait(), streams.wait())
+        else:
+            await streams.listen([])
+            with sock:
+                intake.began()
+                await together(self._changed.wait(), self._datagrams(sock, f"unix:{self._keys.path}", intake))
+
+    def _server(self, intake: Intake) -> Serve:
+        """Serves connections by the keys as they are now."""
+        return _Stream(self._name, self._keys, self._clock, intake)
+
+    async def _datagrams(self, sock: socket.socket, source: str, intake: Intake) -> None:
+        while True:
+            await readable(sock.fileno())
+            while lines := _waiting(sock):
+                now_ms = self._clock.wall_ms()
+                await intake.put([Pushed(line, now_ms, source) for line in lines])
+
+
+class _Stream:
+    """Serves connections."""
+
+    def __init__(self, name: str, keys: UnixKeys, clock: Clock, intake: Intake) -> None:
+        self._name, self._keys, self._clock, self._intake = name, keys, clock, intake
+        self._source = f"unix:{keys.path}"
 
     def _cutter(self) -> Cutter:
         if self._keys.framing == "lines":
             return LineCutter(self._keys.max_line_bytes)
         return CountedCutter(self._keys.max_line_bytes, digits=self._keys.framing == "octets")
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, intake: Intake) -> None:
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: str) -> None:
         """One connection, to its end: what is read goes into the spool, and only then more is read."""
         cutter, answers = self._cutter(), _Answers(writer)
         try:
             while data := await reader.read(_READ_BYTES):
-                await self._put(intake, cutter.feed(data), answers)
+                await self._put(cutter.feed(data), answers)
         except BrokenStreamError as error:
             logger.warning("hung up on a peer", extra={"input": self._name, "error": str(error)})
-            await self._put(intake, error.lines, answers)
+            await self._put(error.lines, answers)
         except (OSError, asyncio.CancelledError):
             # The peer is gone, or we stop: what it has sent of a line is kept, unless it keeps that itself.
-            await self._end(intake, cutter, answers)
+            await self._end(cutter, answers)
             raise
         else:
-            await self._end(intake, cutter, answers)
+            await self._end(cutter, answers)
 
-    async def _end(self, intake: Intake, cutter: Cutter, answers: "_Answers") -> None:
+    async def _end(self, cutter: Cutter, answers: "_Answers") -> None:
         if not answers.wanted:
-            await self._put(intake, cutter.close(), answers)
+            await self._put(cutter.close(), answers)
 
-    async def _put(self, intake: Intake, lines: Sequence[bytes], answers: "_Answers") -> None:
+    async def _put(self, lines: Sequence[bytes], answers: "_Answers") -> None:
         lines = answers.without_hello(lines)
         if lines:
             now_ms = self._clock.wall_ms()
-            await intake.put([Pushed(line, now_ms, self._source) for line in lines])
+            await self._intake.put([Pushed(line, now_ms, self._source) for line in lines])
             answers.durable(len(lines))
-
-    # ---- datagrams
-
-    async def _datagrams(self, intake: Intake) -> None:
-        path = self._keys.path
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            with unix_errors(self._name, path):
-                take_path(path, socket.SOCK_DGRAM)
-                sock.bind(str(path))
-            try:
-                os.chmod(path, int(self._keys.mode, 8))
-                sock.setblocking(False)
-                intake.began()
-                await self._take_in(sock, intake)
-            finally:
-                path.unlink(missing_ok=True)
-
-    async def _take_in(self, sock: socket.socket, intake: Intake) -> None:
-        ready = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sock, ready.set)
-        try:
-            while True:
-                await ready.wait()
-                ready.clear()
-                while lines := _waiting(sock):
-                    now_ms = self._clock.wall_ms()
-                    await intake.put([Pushed(line, now_ms, self._source) for line in lines])
-        finally:
-            loop.remove_reader(sock)
 
 
 class _Answers:

@@ -99,12 +99,14 @@ class SpoolLog:
     Args:
         files: its folder, which no other process uses. mark: its frames' (frames.py).
         segment_bytes: about how big a segment gets. max_bytes: how much all of them may take (`has_room`).
-        least_end: numbers below it were given.
+        least_end: numbers below it were given. cursor: of one that is begun now, the last record's before it.
     Raises:
         VersionError: a newer headrace wrote it. StorageError: the disk refuses.
     """
 
-    def __init__(self, files: SpoolFiles, mark: bytes, *, segment_bytes: int, max_bytes: int, least_end: int) -> None:
+    def __init__(
+        self, files: SpoolFiles, mark: bytes, *, segment_bytes: int, max_bytes: int, least_end: int, cursor: str = ""
+    ) -> None:
         self._files, self._mark, self._segment_bytes, self._max_bytes = files, mark, segment_bytes, max_bytes
         self._segments: list[_Segment] = []  # changed under the lock; the last is appended to
         self._lock = threading.Lock()
@@ -113,7 +115,7 @@ class SpoolLog:
         self._place: _Place | None = None
         self._released = 0
         self.end = 0  # the number of the next record; all below it are durable
-        self.cursor = ""
+        self.cursor = cursor
         self.cut_bytes = 0  # what was cut off at the start: a frame that nobody was answered for
         try:
             self._open(least_end)
@@ -157,6 +159,10 @@ class SpoolLog:
         head = encode_segment_head(cursor)
         self._files.write(name, 0, head)
         return len(head), cursor
+
+    def resize(self, *, segment_bytes: int, max_bytes: int) -> None:
+        """So much may be kept from now on; what is there beyond it stays until it is released."""
+        self._segment_bytes, self._max_bytes = segment_bytes, max_bytes
 
     # ---- appending, by one thread
 

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.agents.effects import Input, ReadSpool
@@ -38,6 +38,11 @@ class Wanted:
     @property
     def folder(self) -> str:
         return f"{self.name}@{self.input.topic}"
+
+    @property
+    def path(self) -> str:
+        """Its name among the streams."""
+        return SPOOLED + self.folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,45 +83,92 @@ class Spools:
         position: Callable[[str], int],
         least_end: Callable[[str], int],
     ) -> None:
-        self._folder = folder
+        self._folder, self._position, self._least_end = folder, position, least_end
         self._open: dict[str, Spool] = {}
-        self.by_input: dict[str, Spool] = {}
-        by_folder = {each.folder: (key, each) for key, each in wanted.items()}
+        by_folder = {each.folder: each for each in wanted.values()}
         found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
         for name in sorted({*found, *by_folder}):
-            key, want = by_folder.get(name, (None, None))
-            spool = self._open_one(name, want, position, least_end)
+            spool = self._open_one(name, by_folder.get(name))
             if spool is not None:
                 self._open[spool.path] = spool
-                if key is not None:
-                    self.by_input[key] = spool
+        self.by_input = self._of(wanted)
 
-    def _open_one(
-        self, name: str, want: Wanted | None, position: Callable[[str], int], least_end: Callable[[str], int]
-    ) -> Spool | None:
+    def _of(self, wanted: Mapping[str, Wanted]) -> dict[str, Spool]:
+        return {key: self._open[each.path] for key, each in wanted.items()}
+
+    def _open_one(self, name: str, want: Wanted | None, cursor: str = "") -> Spool | None:
         place, path = self._folder / name, SPOOLED + name
+        position = self._position(path)
         max_bytes = DEFAULT_MAX_BYTES if want is None else want.max_bytes
-        segment_bytes = min(_MOST_SEGMENT_BYTES, max(_LEAST_SEGMENT_BYTES, max_bytes // _SEGMENTS))
         try:
             identity = identity_of(place, None if want is None else want.input)
             if identity is None:
                 return None  # begun by a start that ended before anything could be in it
             files = FolderFiles(place)
             log = SpoolLog(
-                files, identity.mark, segment_bytes=segment_bytes, max_bytes=max_bytes, least_end=least_end(path)
-            )  # fmt: skip
-            log.release(position(path))
+                files,
+                identity.mark,
+                segment_bytes=_segment_bytes(max_bytes),
+                max_bytes=max_bytes,
+                least_end=self._least_end(path),
+                cursor=cursor,
+            )
+            log.release(position)
         except OSError as error:
-            raise StorageError(f"{place}: {error.strerror}; make room, or name another agent.state_dir") from error
+            raise _refused(place, error) from error
         except StorageError as error:
             raise type(error)(f"{place}: {error}") from error
         if log.cut_bytes:
             logger.warning("the spool ended within a write; that was cut off", extra={"spool": path, "bytes": log.cut_bytes})
-        if want is None and position(path) >= log.end:
+        if want is None and position >= log.end:
             files.close()
             shutil.rmtree(place, ignore_errors=True)
             return None
         return Spool(path, identity, log, files)
+
+    # ---- a reload
+
+    def open(self, wanted: Mapping[str, Wanted]) -> dict[str, Spool]:
+        """The spools of other inputs, by their keys, as they will be: those that are not there yet are begun.
+
+        One that is begun for an input that has a spool already goes on from that one's cursor.
+
+        Raises:
+            StorageError: the disk refuses; `forget` what was begun.
+        """
+        found = {}
+        for key, each in wanted.items():
+            spool = self._open.get(each.path)
+            if spool is None:
+                former = self.by_input.get(key)
+                spool = self._open_one(each.folder, each, "" if former is None else former.log.cursor)
+                assert spool is not None, "what is wanted is made"
+                self._open[each.path] = spool
+            try:
+                identity = identity_of(self._folder / each.folder, each.input)
+            except OSError as error:
+                raise _refused(self._folder / each.folder, error) from error
+            assert identity is not None, "what is wanted is made"
+            found[key] = replace(spool, identity=identity)
+        return found
+
+    def use(self, wanted: Mapping[str, Wanted], found: Mapping[str, Spool]) -> None:
+        """Go on with these, as `open` found them; those that no input fills any more are read to their ends."""
+        for key, spool in found.items():
+            max_bytes = wanted[key].max_bytes
+            spool.log.resize(segment_bytes=_segment_bytes(max_bytes), max_bytes=max_bytes)
+            self._open[spool.path] = spool
+        self.by_input = dict(found)
+
+    def forget(self, wanted: Mapping[str, Wanted]) -> None:
+        """Of the spools that were opened for these, and are not used, delete those in which nothing is."""
+        kept = {spool.path for spool in self.by_input.values()}
+        for each in wanted.values():
+            spool = self._open.get(each.path)
+            if spool is not None and spool.path not in kept and spool.log.end == spool.log.first:
+                del self._open[each.path]
+                spool.files.close()
+                shutil.rmtree(self._folder / each.folder, ignore_errors=True)
 
     @property
     def inputs(self) -> list[Input]:
@@ -150,3 +202,11 @@ class Spools:
         """Let go of all files."""
         for spool in self._open.values():
             spool.files.close()
+
+
+def _segment_bytes(max_bytes: int) -> int:
+    return min(_MOST_SEGMENT_BYTES, max(_LEAST_SEGMENT_BYTES, max_bytes // _SEGMENTS))
+
+
+def _refused(place: Path, error: OSError) -> StorageError:
+    return StorageError(f"{place}: {error.strerror}; make room, or name another agent.state_dir")

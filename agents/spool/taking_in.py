@@ -54,6 +54,10 @@ class SpoolIntake:
         self._full_said = False
         self.closing = False  # what was taken from peers goes in, room or not
 
+    def use(self, *, service: str, when_full: WhenFull) -> None:
+        """Go on so, with what waits too."""
+        self._service, self._when_full = service, when_full
+
     async def put(self, lines: Sequence[Pushed]) -> None:
         """Return once all lines are durable, in this order, or dropped and counted."""
         if not lines:

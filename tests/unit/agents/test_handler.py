@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from headrace.agents.handler import AgentHandler
+from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.intake import Pushed
 from headrace.agents.sources.keys import UnixKeys
 from headrace.agents.sources.unix import UnixSource
@@ -31,6 +32,7 @@ class Agent:
         self.path = path
         self.lines: list[bytes] = []
         self.held = False
+        self._doors = Doors()
         self._begun = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
@@ -46,7 +48,7 @@ class Agent:
 
     def _run(self) -> None:
         keys = UnixKeys.model_validate({"path": self.path})
-        self._task = self._loop.create_task(UnixSource("app", keys, SystemClock()).run(self))
+        self._task = self._loop.create_task(UnixSource("app", keys, SystemClock(), self._doors).run(self))
         try:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
@@ -61,6 +63,7 @@ class Agent:
         assert self._task is not None
         self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join()
+        self._doors.close()
 
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines]

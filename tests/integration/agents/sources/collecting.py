@@ -5,10 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.intake import Pushed, Source
 from headrace.clock import MonotonicMs, WallMs
 
 NOW_MS = 1_795_680_000_123
+DOORS = Doors()  # of all sources of a process of tests; shut when a source ends
 
 
 class StillClock:
@@ -80,6 +82,7 @@ async def running(source: Source, intake: Kept) -> AsyncIterator[asyncio.Task[No
         begun.cancel()
         task.cancel()
         await asyncio.gather(task, begun, return_exceptions=True)
+        DOORS.close()
 
 
 async def command(*words: str, stdin: bytes = b"") -> None:

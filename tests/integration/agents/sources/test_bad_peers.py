@@ -11,7 +11,7 @@ from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.syslog import SyslogSource
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from tests.fuzz.generate import damaged
-from tests.integration.agents.sources.collecting import Kept, StillClock, running
+from tests.integration.agents.sources.collecting import DOORS, Kept, StillClock, running
 
 _KINDS = (b"application/json", b"application/x-ndjson", b"text/plain", b"application/x-protobuf", b"x")
 _BODIES = (
@@ -67,7 +67,7 @@ async def answered(port: int, sent: bytes, random: Random) -> bytes:
 def test_http(seed: int) -> None:
     async def check() -> None:
         random, kept = Random(seed), Kept()
-        source = HttpSource(HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock())
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS)
         async with running(source, kept) as task:
             for _ in range(60):
                 answer = await answered(source.ports["http"], http_bytes(random), random)
@@ -85,7 +85,9 @@ def test_http(seed: int) -> None:
 def test_syslog(seed: int) -> None:
     async def check() -> None:
         random, kept = Random(seed), Kept()
-        source = SyslogSource(SyslogKeys.model_validate({"tcp": "127.0.0.1:0", "max_message_bytes": 1024}), StillClock())
+        source = SyslogSource(
+            "syslog", SyslogKeys.model_validate({"tcp": "127.0.0.1:0", "max_message_bytes": 1024}), StillClock(), DOORS
+        )
         async with running(source, kept) as task:
             for _ in range(60):
                 assert await answered(source.ports["tcp"], syslog_bytes(random), random) == b""

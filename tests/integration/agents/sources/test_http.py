@@ -22,7 +22,7 @@ from headrace.agents.sources.http import MOST_LINES, HttpSource
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.broker.security.certificates import new_authority, sign
 from headrace.errors import UsageError
-from tests.integration.agents.sources.collecting import NOW_MS, Kept, StillClock, running
+from tests.integration.agents.sources.collecting import DOORS, NOW_MS, Kept, StillClock, running
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -66,7 +66,7 @@ def with_source(check: Callable[[Client, Kept], Awaitable[None]], **keys: Any) -
 
     async def run() -> Kept:
         kept = Kept()
-        source = HttpSource(HttpInputKeys.model_validate({"listen": "127.0.0.1:0", **keys}), StillClock())
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0", **keys}), StillClock(), DOORS)
         async with running(source, kept):
             await check(Client(source), kept)
         return kept
@@ -323,7 +323,7 @@ def test_what_is_no_http_is_answered_400_or_closed_and_the_next_client_is_served
 def test_an_intake_that_fails_gives_no_success_and_ends_the_input() -> None:
     async def check() -> None:
         kept = Kept(fails=RuntimeError("the spool's disk"))
-        source = HttpSource(HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock())
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS)
         async with running(source, kept) as task:
             with pytest.raises(OSError):  # noqa: PT011 - closed without an answer
                 await Client(source)(b"lost by nobody")
@@ -338,8 +338,8 @@ def test_a_port_that_is_taken_is_told_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        source = HttpSource(HttpInputKeys.model_validate({"listen": address}), StillClock())
-        with pytest.raises(UsageError, match=f"http http {address}: Address already in use"):
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": address}), StillClock(), DOORS)
+        with pytest.raises(UsageError, match=f"http {address}: Address already in use"):
             asyncio.run(source.run(Kept()))
 
 

@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 import pytest
 from prometheus_client import REGISTRY
 
+from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.syslog import SyslogSource
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.broker.security.certificates import new_authority, sign
 from headrace.errors import UsageError
-from tests.integration.agents.sources.collecting import NOW_MS, Kept, StillClock, command, running
+from tests.integration.agents.sources.collecting import DOORS, NOW_MS, Kept, StillClock, command, running
 
 NOW = datetime.datetime.now(datetime.UTC)
 ANY = "127.0.0.1:0"
@@ -29,7 +30,7 @@ Missing = Callable[[str, str], NoReturn]
 
 
 def source(**keys: Any) -> SyslogSource:
-    return SyslogSource(SyslogKeys.model_validate(keys), StillClock())
+    return SyslogSource("syslog", SyslogKeys.model_validate(keys), StillClock(), DOORS)
 
 
 @pytest.fixture
@@ -302,7 +303,7 @@ def test_a_path_that_a_killed_agent_left_is_taken_and_one_in_use_is_not(tmp_path
     async def check() -> None:
         async with running(source(unix=path, udp=ANY), Kept()):
             with pytest.raises(UsageError, match="somebody else listens there"):
-                await source(unix=path).run(Kept())
+                await Doors().open(SyslogKeys.model_validate({"unix": path}).doors("of another agent"))
         assert not path.exists()
         path.write_text("precious")
         with pytest.raises(UsageError, match="something else than a socket"):

@@ -13,6 +13,7 @@ from headrace.agents.configuration import AgentConfig
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.reload import Reloads
 from headrace.config import load_config
+from headrace.errors import UsageError
 
 GOOD: dict[str, Any] = {
     "agent": {"state_dir": "/var/lib/agent", "grace_ms": 1000},
@@ -39,7 +40,13 @@ class File:
     def reload(self, **sections: Any) -> AgentConfig | None:
         self.write(**sections)
         self.asked.set()
-        return self.reloads.take()
+        return self.take()
+
+    def take(self) -> AgentConfig | None:
+        """What the reload goes on with, if there is one."""
+        used: list[AgentConfig] = []
+        self.reloads.take(used.append)
+        return used[0] if used else None
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def count(outcome: str) -> float:
 
 def test_nothing_is_read_unless_somebody_asks_for_it(file: File) -> None:
     file.path.unlink()
-    assert file.reloads.take() is None
+    assert file.take() is None
 
 
 def test_inputs_and_the_grace_change_at_once(file: File) -> None:
@@ -64,7 +71,7 @@ def test_inputs_and_the_grace_change_at_once(file: File) -> None:
     assert config is not None
     assert (config.inputs[0].topic, config.agent.grace_ms) == ("other", 7000)
     assert count("applied") == before + 1
-    assert file.reloads.take() is None, "it was asked for once"
+    assert file.take() is None, "it was asked for once"
 
 
 def test_what_waits_for_a_restart_is_named_without_its_value_and_stays_as_it_was(
@@ -103,18 +110,52 @@ def test_an_invalid_file_keeps_the_old_one_and_says_so(
 def test_a_file_that_is_not_there_or_no_yaml_is_invalid_too(file: File) -> None:
     file.path.write_text("inputs: [")
     file.asked.set()
-    assert file.reloads.take() is None
+    assert file.take() is None
     file.path.unlink()
     file.asked.set()
-    assert file.reloads.take() is None
+    assert file.take() is None
 
 
-def test_what_is_pushed_goes_on_as_it_was_until_a_restart(file: File, caplog: pytest.LogCaptureFixture) -> None:
+def test_standard_input_goes_on_as_it_was_until_a_restart(file: File, caplog: pytest.LogCaptureFixture) -> None:
     pushed = {"stdin": {}, "topic": "piped"}
     config = file.reload(inputs=[pushed, {"tail": ["/srv/*.log"], "topic": "other"}])
     assert config is not None
     assert [each.topic for each in config.inputs] == ["other"]
-    assert "inputs (what is pushed)" in str([vars(record).get("keys") for record in caplog.records])
+    assert "inputs (stdin)" in str([vars(record).get("keys") for record in caplog.records])
+
+
+def test_other_keys_of_an_input_of_standard_input_change_at_once(tmp_path: Path) -> None:
+    file = File(tmp_path / "agent.yaml")
+    piped = {"stdin": {}, "topic": "piped", "name": "pipe"}
+    file.write(inputs=[piped])
+    file.reloads = Reloads(file.read, file.read(), file.asked, Metrics())
+    config = file.reload(inputs=[{**piped, "topic": "other", "parse": "json"}])
+    assert config is not None
+    assert [each.topic for each in config.inputs] == ["other"]
+    config = file.reload(inputs=[{"tail": ["/a"], "topic": "app"}])
+    assert config is not None
+    assert sorted(each.kind for each in config.inputs) == ["stdin", "tail"], "it cannot be opened again, so it stays"
+
+
+def test_what_is_pushed_changes_at_once(file: File) -> None:
+    config = file.reload(inputs=[{"syslog": {"udp": "127.0.0.1:0"}, "topic": "sys"}])
+    assert config is not None
+    assert [each.topic for each in config.inputs] == ["sys"]
+
+
+def test_a_configuration_that_cannot_be_used_is_refused_and_the_old_one_goes_on(
+    file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = count("refused")
+
+    def refuse(_: AgentConfig) -> None:
+        raise UsageError("syslog tcp 127.0.0.1:514: Address already in use; choose another address")
+
+    file.asked.set()
+    file.reloads.take(refuse)
+    assert "the configuration cannot be used, and the old one goes on" in caplog.text
+    assert count("refused") == before + 1
+    assert REGISTRY.get_sample_value("headrace_agent_config_valid") == 0
 
 
 def test_inputs_that_do_not_go_with_what_runs_are_refused(tmp_path: Path) -> None:

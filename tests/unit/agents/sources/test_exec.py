@@ -164,5 +164,5 @@ async def test_a_program_that_is_not_there_is_an_error_of_the_start(command: str
 
 @on_a_loop
 async def test_a_folder_that_is_not_there_is_an_error_of_the_start() -> None:
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="there is no directory"):
         await source("echo", directory="/no/such/folder").run(Collected())
