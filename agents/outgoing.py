@@ -63,18 +63,23 @@ class Outgoing:
 
     def heard(self, error: KafkaError | None, message: Message) -> None:
         """librdkafka's report of a record whose identity is in its value."""
-        self._heard(error, message, None)
+        self.unheard -= 1
+        if error is not None:
+            self.failed.append((error, (message.value() or b"", None)))
+        elif (offset := message.offset()) is not None and offset >= self.next_offset:
+            self.next_offset = offset + 1
 
     def heard_with(self, headers: Headers) -> Heard:
         """What takes the report of a record with these headers; they are not in the report."""
-        return lambda error, message: self._heard(error, message, headers)
 
-    def _heard(self, error: KafkaError | None, message: Message, headers: Headers | None) -> None:
-        self.unheard -= 1
-        if error is None:
-            self.next_offset = max(self.next_offset, (message.offset() or 0) + 1)
-        else:
+        def heard(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self.heard(None, message)
+                return
+            self.unheard -= 1
             self.failed.append((error, (message.value() or b"", headers)))
+
+        return heard
 
     def heard_alone(self, record: Record) -> Heard:
         """What takes the report of a record that is alone in its batch."""

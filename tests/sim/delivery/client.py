@@ -112,12 +112,13 @@ class Client:
         return len(self._reports) + sum(len(queue) for queue in self._queues.values())
 
     def produce(
-        self, topic: str, value: bytes, key: bytes | None = None, *, partition: int = 0, on_delivery: Any, timestamp: int,
-        headers: Any,
+        self, topic: str, value: bytes, key: bytes | None = None, partition: int = 0, callback: Any = None,
+        on_delivery: Any = None, timestamp: int = 0, headers: Any = None,
     ) -> None:  # fmt: skip
         assert timestamp
+        assert callback or on_delivery
         assert key is None or topic == LETTERS
-        given = Given((topic, partition), value, dict(headers or ()), on_delivery)
+        given = Given((topic, partition), value, dict(headers or ()), callback or on_delivery)
         if self._fatal is not None:
             raise KafkaException(KafkaError(KafkaError._FATAL))
         if LOCAL in value and topic != LETTERS:
