@@ -18,9 +18,10 @@ from headrace.agents.effects import Input, Now
 from headrace.agents.events.schemas.choice import TopicSchema
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
-from headrace.agents.inputs import Inputs
+from headrace.agents.inputs import Inputs, unfinished
 from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
+from headrace.agents.new_inputs import begin_new
 from headrace.agents.operate.own_output import Others, OwnOutput
 from headrace.agents.operate.reload import Reloads
 from headrace.agents.operate.standing import standing_of
@@ -58,7 +59,7 @@ class Agent:
     ) -> None:  # fmt: skip
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
         self._beat, self._ports_changed = beat, ports_changed
-        self._inputs = Inputs.of(config)
+        self._inputs, self._state = Inputs.of(config), state
         self._others = Others(OwnOutput.of_process(config.agent.state_dir))
         self.metrics = Metrics()
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
@@ -68,9 +69,7 @@ class Agent:
             self._inputs.pushed, self._inputs.how, state, config.agent.state_dir, self.metrics, clock=clock, once=once
         )
         rows, chunks = state.streams(), state.chunks()
-        topic_of = {row.stream_id: row.topic for row in rows}
-        unfinished = [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
-        self.topics = Topics(self._schemas(unfinished), config.registry, state, clock, self.metrics, once=once)
+        self.topics = Topics(self._schemas(unfinished(rows, chunks)), config.registry, state, clock, self.metrics, once=once)
         self.taps = Taps(clock.monotonic_ms)
         self._hands = Hands(
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
@@ -137,6 +136,7 @@ class Agent:
     def run(self, stop: Event, reloads: Reloads) -> int:
         """Ship until `stop` is set, or, in a finite run, until all is shipped; returns the exit status."""
         self._hands.stop = stop
+        self._begin_inputs()
         while not stop.is_set():
             self._pushed.check()
             reloads.take(self._configure)
@@ -172,7 +172,12 @@ class Agent:
             self.metrics.inputs(self._inputs.components)
         self._ports_changed(ports)
         self.topics.use(self._schemas())
+        self._begin_inputs()
         self._listing_due_ms = 0
+
+    def _begin_inputs(self) -> None:
+        begun, carry_out = self._state.begun(), self._hands.carry_out
+        begin_new(self._inputs.globs, begun, self._tailer, carry_out, self._others.of, self._now())
 
     # ---- one turn of the loop
 

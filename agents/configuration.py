@@ -1,6 +1,7 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
+from headrace.agents.start import start_of
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
 from headrace.part_http import PartHttpKeys
@@ -114,6 +116,11 @@ class InputSection(PipelineKeys):
     max_held_age_ms: int | None = Field(
         None, ge=1000, description="for how long such a file is held; by default until all of it is acknowledged"
     )
+    start: str = Field(
+        "beginning",
+        description="what is shipped of files that are there when this input first starts: all (`beginning`), nothing (`end`), "
+        "or what is not older than a time (2026-11-26T00:00:00Z) or an age (24h); files that appear later are shipped whole",
+    )
     topic: str = Field(
         pattern=TOPIC_PATTERN,
         description="where their lines go; `_` at its start is for internal topics",
@@ -134,6 +141,14 @@ class InputSection(PipelineKeys):
             return {**data, "parse": "syslog"}
         return data
 
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start(cls, value: Any) -> Any:
+        text = value.isoformat() if isinstance(value, date) else value  # as YAML reads a time
+        if isinstance(text, str):
+            start_of(text)
+        return text
+
     @field_validator("containers", "stdin", "journald", mode="before")
     @classmethod
     def _nothing_to_say(cls, value: Any) -> Any:
@@ -147,7 +162,7 @@ class InputSection(PipelineKeys):
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
         if self.exclude and self.is_pushed:
             raise ValueError("exclude is for inputs with tail or containers; remove it")
-        for key in ("decompress", "max_held_bytes", "max_held_age_ms"):
+        for key in ("decompress", "start", "max_held_bytes", "max_held_age_ms"):
             if self.is_pushed and key in self.model_fields_set:
                 raise ValueError(f"{key} is for inputs with tail or containers; remove it")
         if self.multiline is not None and self.is_pushed:
@@ -188,9 +203,12 @@ class AgentConfig(Section):
         named = [each.name for each in inputs if each.name is not None]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"two inputs are named {', '.join(twice)}")
-        unnamed = [f"{each.kind} inputs of topic {each.topic}" for each in inputs if each.is_pushed and each.name is None]
-        if twice := sorted({said for said in unnamed if unnamed.count(said) > 1}):
+        unnamed = [(each, f"{each.kind} inputs of topic {each.topic}") for each in inputs if each.name is None]
+        kinds = [kind for _, kind in unnamed]
+        if twice := sorted({kind for each, kind in unnamed if each.is_pushed and kinds.count(kind) > 1}):
             raise ValueError(f"there are two {twice[0]}, and each has a spool; give each a `name`")
+        if twice := sorted({kind for each, kind in unnamed if each.start != "beginning" and kinds.count(kind) > 1}):
+            raise ValueError(f"there are two {twice[0]}, and which has begun is remembered by name; give each a `name`")
         return inputs
 
     @field_validator("inputs")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from headrace.agents.events.pipeline import AUTO
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.spool.frames import Records
+from headrace.agents.start import BEGINNING, Start
 from headrace.agents.tail.identity import FileStat
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class Input:
 
     `name` is the input's, for people. `decompress`: of a gzip file, what it holds is shipped, not the bytes that it is.
     `held_bytes`, `held_ms`: how much of deleted files is held open, all together, and for how long each; None: without end.
+    `start`: what of the files that are there when the input begins is shipped.
     """
 
     topic: str
@@ -40,6 +42,7 @@ class Input:
     decompress: bool = True
     held_bytes: int | None = None
     held_ms: int | None = None
+    start: Start = BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +151,11 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Make rows durable, all or none, before the next effect is carried out."""
+    """Make rows durable, all or none, before the next effect is carried out; `inputs` (topic, name) have begun."""
 
     streams: tuple[StreamRow, ...]
     chunks: tuple[ChunkRow, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The inputs of a configuration, as the loop uses them."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -9,6 +10,8 @@ from headrace.agents.container_keys import excluded
 from headrace.agents.effects import Input
 from headrace.agents.events.pipeline import with_schema
 from headrace.agents.metrics import Component
+from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.start import start_of
 from headrace.agents.tail.containers import container_of
 from headrace.agents.tail.files import Globs
 
@@ -34,6 +37,12 @@ class Inputs:
         return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
 
 
+def unfinished(rows: Iterable[StreamRow], chunks: Iterable[ChunkRow]) -> list[Input]:
+    """How what was on its way when the agent ended is written."""
+    topic_of = {row.stream_id: row.topic for row in rows}
+    return [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
+
+
 def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
     """How an input's lines are shipped."""
     pipeline = with_schema(keys.pipeline, config.schema_of(keys.topic))
@@ -46,6 +55,7 @@ def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
         keys.decompress,
         keys.max_held_bytes,
         keys.max_held_age_ms,
+        start_of(keys.start),
     )
 
 

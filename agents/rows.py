@@ -7,6 +7,8 @@ before the first record is sent: that is why a repeat after kill -9 is equal byt
 from dataclasses import dataclass
 
 SPOOLED = "spool:"  # begins the path of a spool's stream; a file's begins with a slash
+PASSED = -1  # where an archive begins of which nothing is shipped
+UNPLACED = -1  # the partition of a stream whose topic is not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class StreamRow:
     `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
     `shipped_to` is where the last record before the position ended: before it, where lines were left out by the pipeline. In a
     container's log that is stdout's last, and `stderr_to` the same for stderr's (events/containers.py).
+    `begin` is the first byte that is shipped: what lies before it was passed over when the input began (tail/beginning.py), and
+    `crc` covers the bytes from there on; PASSED for an archive of which all is passed over. `partition` is UNPLACED until the
+    topic is known.
     """
 
     stream_id: str
@@ -59,6 +64,7 @@ class StreamRow:
     complete_ms: int = 0
     shipped_to: int = 0
     stderr_to: int = 0
+    begin: int = 0
 
     @property
     def key(self) -> tuple[int, int]:

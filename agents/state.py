@@ -100,7 +100,7 @@ class AgentState:
         if stored.get("machine_id") == machine_id and stored.get("host") == host:
             return str(stored["agent_id"])
         with self._transaction():
-            for table in ("meta", "streams", "chunks", "answers", "pipelines", "windows", "ends"):
+            for table in ("meta", "streams", "inputs", "chunks", "answers", "pipelines", "windows", "ends"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
             meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -147,6 +147,10 @@ class AgentState:
         """Every chunk that was on its way."""
         return read_chunks(self._db)
 
+    def begun(self) -> set[tuple[str, str]]:
+        """(topic, name) of every input that reads files and has ever begun."""
+        return set(self._db.execute("SELECT topic, name FROM inputs"))
+
     def answers(self, stream_id: str, start: int) -> list[Any] | None:
         """What users' functions answered for a chunk that was on its way; None where they were not asked yet."""
         row = self._db.execute("SELECT said FROM answers WHERE stream_id = ? AND start = ?", (stream_id, start)).fetchone()
@@ -162,6 +166,7 @@ class AgentState:
                             self._put_stream(stream)
                         for chunk in effect.chunks:
                             self._put_chunk(chunk)
+                        self._db.executemany("INSERT OR IGNORE INTO inputs VALUES (?, ?)", effect.inputs)
                     case Advance():
                         self._advance(effect)
                     case Keep():

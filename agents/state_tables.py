@@ -1,14 +1,14 @@
 """The tables of the agent's state, and how those of an older version become them (design D10).
 
 Version 1 kept the name of a parser with each chunk, and left no line out; version 2 keeps the id of a pipeline's definition,
-and where the last record before a position or chunk ended.
+and where the last record before a position or chunk ended; version 3 knows which inputs have begun, and where files did.
 """
 
 import sqlite3
 
 from headrace.agents.events.pipeline import definition, pipeline_id
 
-VERSION = 2
+VERSION = 3
 
 _CHUNKS = """
 CREATE TABLE chunks (
@@ -25,7 +25,7 @@ CREATE TABLE streams (
     stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
     device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
     tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER, shipped_to INTEGER,
-    stderr_to INTEGER
+    stderr_to INTEGER, begin INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
@@ -37,6 +37,7 @@ CREATE TABLE schemas (
     registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)
 ) WITHOUT ROWID;
 """
+_INPUTS = "CREATE TABLE inputs (topic TEXT, name TEXT, PRIMARY KEY (topic, name)) WITHOUT ROWID;"
 _COPY_CHUNKS_1 = """
 INSERT INTO chunks SELECT stream_id, start, end, since, since, read_time_ms, ?, split_bytes, content, line, more, 0, 0
 FROM chunks_1 WHERE parser = ?
@@ -46,9 +47,11 @@ FROM chunks_1 WHERE parser = ?
 def bring_up(db: sqlite3.Connection, version: int) -> None:
     """Make the tables (version 0: there are none) or bring them to VERSION; to be called within a transaction."""
     if version == 0:
-        _run(db, _CHUNKS + _REST)
+        _run(db, _CHUNKS + _REST + _INPUTS)
     if version == 1:
         _from_1(db)
+    if version in (1, 2):
+        _from_2(db)
     db.execute(f"PRAGMA user_version={VERSION}")
 
 
@@ -63,6 +66,11 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE streams ADD COLUMN shipped_to INTEGER")
     db.execute("ALTER TABLE streams ADD COLUMN stderr_to INTEGER DEFAULT 0")
     db.execute("UPDATE streams SET shipped_to = position")
+
+
+def _from_2(db: sqlite3.Connection) -> None:
+    """Every file was shipped from its first byte on."""
+    _run(db, "ALTER TABLE streams ADD COLUMN begin INTEGER DEFAULT 0;" + _INPUTS)
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

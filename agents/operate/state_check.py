@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat, carry_out
-from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles, list_files
 from headrace.agents.tail.reading import Limits, Replaced, read_on
 from headrace.agents.tail.stream import Stream
@@ -24,7 +24,8 @@ class Verdict:
     """What becomes of one stream, or of a file that is none yet.
 
     `state` is one of: goes on, repeats (what was on its way is sent again, equal byte for byte), new, changed (the file is not
-    what it was), gone, waits (for the copy of a file that is gone), left (no input asks for it), unreadable. `wrong` says that
+    what it was), gone, waits (for the copy of a file that is gone), left (no input asks for it), passed over (an archive that
+    was there when its input began), unreadable. `wrong` says that
     bytes known to be unread are not there any more; `why` is what the agent would say.
     """
 
@@ -89,6 +90,8 @@ def _verdict(stream: Stream, before: StreamRow | None, hands: "_Paper", now: Now
 
     if before is None:
         return verdict("new")
+    if row.begin == PASSED and not row.detached:
+        return verdict("passed over")
     if stream.left:
         return verdict("left")
     if row.detached and before.detached:
@@ -117,7 +120,7 @@ class _Paper:
     def do(self, effect: Effect) -> Any:
         match effect:
             case Open():
-                opened = self._files.open(effect.path)
+                opened = self._files.open(effect.path, packed=effect.packed)
                 if isinstance(opened, Opened):
                     self._open.add(opened.handle)
                 return opened

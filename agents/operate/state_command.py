@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from headrace.agents.tail.files import Globs
 
 _LEAST_PREFIX = 8
-_COLUMNS = ("topic", "path", "position", "size", "behind", "state", "last_complete", "stream_id")
+_COLUMNS = ("topic", "path", "begin", "position", "size", "behind", "state", "last_complete", "stream_id")
 _STYLES = {
     "goes on": "green", "repeats": "green", "new": "cyan", "left": "dim", "detached": "dim", "waits": "yellow",
-    "gone": "yellow", "changed": "yellow", "unreadable": "red",
+    "passed over": "dim", "gone": "yellow", "changed": "yellow", "unreadable": "red",
 }  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def _list(state: Any, args: argparse.Namespace) -> int:
 
 
 def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
+    from headrace.agents.rows import PASSED, UNPLACED
     from headrace.agents.tail.files import stat_of
 
     found = stat_of(row.path)
@@ -70,18 +71,29 @@ def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
     size = found.size if found is not None and own else row.size_seen
     return {
         "topic": row.topic,
-        "partition": row.partition,
+        "partition": None if row.partition == UNPLACED else row.partition,
         "path": row.path,
+        "begin": None if row.begin == PASSED else row.begin,
         "position": row.position,
         "size": size,
-        "behind": max(0, size - row.position),
-        "state": "detached" if row.detached else "goes on" if own else "not under its name",
+        "behind": max(0, row.size_seen if row.begin == PASSED else size - row.position),
+        "state": _state(row, own=own),
         "on_its_way": on_its_way,
         "last_complete": _moment(row.complete_ms),
         "stream_id": row.stream_id,
         "device": row.device,
         "inode": row.inode,
     }
+
+
+def _state(row: "StreamRow", *, own: bool) -> str:
+    from headrace.agents.rows import PASSED
+
+    if row.detached:
+        return "detached"
+    if not own:
+        return "not under its name"
+    return "passed over" if row.begin == PASSED else "goes on"
 
 
 def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") -> int:

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Close, Measure, Measured, Note, Now, Opened, Read, Seen, Steps
+from headrace.agents.rows import PASSED
 from headrace.agents.tail.identity import HEAD_BYTES, FileStat, is_gzip_name
 from headrace.agents.tail.meeting import Meeting, begins_as, is_copy
-from headrace.agents.tail.reading import QUIET_MS, verify
+from headrace.agents.tail.reading import QUIET_MS, hold_if_proved, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import FileKey, Streams
@@ -64,6 +65,8 @@ class Archives:
 
     def is_archive(self, seen: Seen, key: FileKey, stream: Stream | None) -> bool:
         """Whether a listed file is to be looked into."""
+        if stream is not None and stream.row.begin == PASSED:
+            return True
         if stream is not None and stream.handle is not None and stream.row.stream_id not in self._taken:
             return False  # held as what it was before it got this name
         return seen.input.decompress and is_gzip_name(seen.path) and key not in self._plain
@@ -97,6 +100,8 @@ class Archives:
         """A listed archive that is a stream's file. Returns whether it is known what it holds now."""
         stream.input, stream.listed, stream.rotated = seen.input, True, True
         stream.path, stream.matched = seen.path, seen.matched
+        if stream.row.begin == PASSED:
+            return (yield from self._passed_over(stream, seen, key, now))
         if self._taken.get(stream.row.stream_id) == (seen.stat.size, seen.stat.mtime_ns):
             yield from self._go_on(stream, now)
             return True
@@ -117,6 +122,24 @@ class Archives:
         yield Close(looking.opened.handle)
         yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes any more")
         return False
+
+    def _passed_over(self, stream: Stream, seen: Seen, key: FileKey, now: Now) -> Steps[bool]:
+        """A listed archive of which nothing is shipped, if it is the one that was there when its input began."""
+        if self._taken.get(stream.row.stream_id) != (seen.stat.size, seen.stat.mtime_ns):
+            opened = yield from self._strangers.open(seen, packed=True)
+            if opened is None:
+                return key in self._strangers.unreadable
+            own = yield from verify(stream, opened.handle, opened.stat)
+            stream.release()
+            yield Close(opened.handle)
+            if own is False:
+                yield from self._streams.detach(stream, now, "another file has its place")
+            if not own:
+                return False
+            self._taken[stream.row.stream_id] = (seen.stat.size, seen.stat.mtime_ns)
+        stream.looked(now, 0)
+        stream.reached(0)
+        return True
 
     def _go_on(self, stream: Stream, now: Now) -> Steps[None]:
         """Nothing has changed: what is read to its end is complete, and let go."""
@@ -180,12 +203,11 @@ class Archives:
         stat, handle = looking.content_stat(found), looking.opened.handle
         for stream in looking.streams:
             sent = stream.read_to or stream.replay  # one of which nothing was sent is not continued: a new one says the same
-            if sent and stream.row.detached and looking.holds(stream, found):
+            may_go_on = sent and stream.row.detached and looking.holds(stream, found)
+            if may_go_on and (yield from hold_if_proved(stream, handle)):
                 yield from self._streams.continue_in(stream, seen, stat)
-                if (yield from verify(stream, handle, stat)):
-                    yield from self._take(stream, seen, found, now)
-                    return True
-                yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes")
+                yield from self._take(stream, seen, found, now)
+                return True
         held = [stream for stream in looking.streams if stream.handle is not None]
         copied = bool(held) and (yield from is_copy(handle, found.size, held))
         if not copied and seen.matched:
@@ -253,7 +275,8 @@ class Archives:
         head = yield Read(opened.handle, 0, HEAD_BYTES)
         may_hold = yield from _that_begin_as(streams, head or b"")
         for stream in may_hold:
-            if stream.read_to and not stream.replay and opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS):
+            shipped_whole = stream.read_to and not stream.replay and not stream.row.begin
+            if shipped_whole and opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS):
                 yield Close(opened.handle)
                 return stream
         marks = tuple(sorted({_mark(stream) for stream in may_hold}))
@@ -271,4 +294,4 @@ def _that_begin_as(streams: Iterable[Stream], head: bytes) -> Steps[list[Stream]
 
 def _mark(stream: Stream) -> tuple[int, int]:
     """The bytes that a stream's hash covers."""
-    return 0, stream.read_to
+    return stream.row.begin, stream.read_to

@@ -47,6 +47,7 @@ class Meeting:
             return None
         proved = yield from verify(stream, opened.handle, opened.stat)
         if proved:
+            self._streams.place(stream)
             return True
         yield Close(opened.handle)
         if proved is None:

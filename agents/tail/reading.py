@@ -68,6 +68,12 @@ def verify(stream: Stream, handle: int, stat: FileStat) -> Steps[bool | None]:
     row = stream.row
     if stat.size < max(row.position, row.size_seen) or (row.birth_ns and stat.birth_ns and row.birth_ns != stat.birth_ns):
         return False
+    return (yield from hold_if_proved(stream, handle))
+
+
+def hold_if_proved(stream: Stream, handle: int) -> Steps[bool | None]:
+    """Whether the head of an open file and its bytes before the position are as saved; as `verify` otherwise."""
+    row = stream.row
     head = yield Read(handle, 0, HEAD_BYTES)
     length = min(GUARD_BYTES, row.position)
     guard = yield Read(handle, row.position - length, length)
@@ -339,14 +345,18 @@ def copies(stream: Stream, handle: int, size: int) -> Steps[bool]:
     """Whether an open file holds all the stream's bytes up to where it is read, and may continue it.
 
     The stream holds the file if so. A stream of which nothing was sent is not continued: a new one says the same. One of which
-    nothing is known to have arrived is, by its head alone: what was on its way is compared before it is sent again.
+    nothing is known to have arrived is, by its head alone: what was on its way is compared before it is sent again. What was
+    passed over before its first byte (`begin`) is known by its head and its last bytes.
     """
     if size < stream.read_to or not (stream.read_to or stream.replay):
         return False
     head = yield Read(handle, 0, HEAD_BYTES)
     if head is None or digest(head[: stream.row.head_bytes]) != stream.row.head:
         return False
-    at, crc, guard = 0, 0, b""
+    at, crc = stream.row.begin, 0
+    guard = yield Read(handle, max(0, at - GUARD_BYTES), min(GUARD_BYTES, at))
+    if guard is None or (at and at == stream.row.position and digest(guard) != stream.row.guard):
+        return False
     while at < stream.read_to:
         block = yield Read(handle, at, min(_BLOCK_BYTES, stream.read_to - at))
         if not block:

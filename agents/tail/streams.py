@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from headrace.agents.effects import Close, Forget, Input, Listing, Lost, Note, Now, Save, Seen, Steps
-from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.rows import UNPLACED, ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.agents.tail.stream import Stream
 
@@ -46,13 +46,16 @@ class Streams:
         self._known_names: set[tuple[str, str]] = set()
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
-            stream = Stream(row, None, complete=None, now=now, saved=True)
-            self.by_id[row.stream_id] = stream
-            if not row.detached:
-                self.by_key[(row.topic, *row.key)] = stream
+            self.remember(row, now)
         for chunk in sorted(chunks, key=lambda chunk: chunk.start):
             if chunk.stream_id in self.by_id:
                 self.by_id[chunk.stream_id].replay += (chunk,)
+
+    def remember(self, row: StreamRow, now: Now) -> None:
+        """Take in a stream that is durable."""
+        stream = self.by_id[row.stream_id] = Stream(row, None, complete=None, now=now, saved=True)
+        if not row.detached:
+            self.by_key[(row.topic, *row.key)] = stream
 
     def begin_look(self, listing: Listing) -> None:
         """Take in the names of a listing and of the streams."""
@@ -72,11 +75,25 @@ class Streams:
 
     def begin(self, source: Input, path: str, handle: int, stat: FileStat, complete: Now | None, now: Now) -> Stream:
         """A new stream, from the file's first byte. It is durable with its first chunk."""
-        stream_id = self._mint()
-        row = StreamRow(
-            stream_id=stream_id,
+        row = self.row_of(source, path, stat, complete.wall_ms if complete else now.wall_ms)
+        stream = Stream(row, source, complete=complete, now=now, saved=False)
+        self.place(stream)
+        stream.rotated = self.is_rotated(stream, path)
+        stream.hold(handle, b"", b"")
+        self.by_id[row.stream_id] = self.by_key[(source.topic, *stat.key)] = stream
+        return stream
+
+    def place(self, stream: Stream) -> None:
+        """Choose a stream's partition, once, when its topic is known; it is durable with the next chunk."""
+        if stream.row.partition == UNPLACED:
+            stream.row = replace(stream.row, partition=self._place(stream.row.topic, stream.row.stream_id))
+
+    def row_of(self, source: Input, path: str, stat: FileStat, complete_ms: int) -> StreamRow:
+        """The row of a new stream, from the file's first byte."""
+        return StreamRow(
+            stream_id=self._mint(),
             topic=source.topic,
-            partition=self._place(source.topic, stream_id),
+            partition=UNPLACED,
             host=self._host,
             service=source.service or PurePath(path.removesuffix(".gz")).stem,
             source=path,
@@ -84,13 +101,8 @@ class Streams:
             device=stat.device,
             inode=stat.inode,
             birth_ns=stat.birth_ns,
-            complete_ms=complete.wall_ms if complete else now.wall_ms,
+            complete_ms=complete_ms,
         )
-        stream = Stream(row, source, complete=complete, now=now, saved=False)
-        stream.rotated = self.is_rotated(stream, path)
-        stream.hold(handle, b"", b"")
-        self.by_id[stream_id] = self.by_key[(source.topic, *stat.key)] = stream
-        return stream
 
     def continue_in(self, stream: Stream, seen: Seen, stat: FileStat) -> Steps[None]:
         """A copy holds all that was read of a stream whose own file is gone: it is the stream's file from now on."""
@@ -98,6 +110,7 @@ class Streams:
             stream.row, device=stat.device, inode=stat.inode, birth_ns=stat.birth_ns, size_seen=stat.size, detached=False
         )
         self.by_key[(seen.input.topic, *stat.key)] = stream
+        self.place(stream)
         stream.loss_settled = False
         stream.limit = None  # where the file ended that is gone is no end of this one
         if stream.saved:

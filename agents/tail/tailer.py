@@ -20,6 +20,7 @@ from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Listing, Now, Save, Seen, Send, Stat, Steps
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.archives import Archives
+from headrace.agents.tail.beginning import Beginnings
 from headrace.agents.tail.held import Held
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on, row_with_chunk
@@ -68,6 +69,7 @@ class Tailer:
         self._strangers = Strangers(self._streams, max_open)
         self._meeting = Meeting(self._streams, self._strangers, once=once, now=now)
         self._archives = Archives(self._streams, self._strangers, self._meeting, once=once)
+        self.beginnings = Beginnings(self._streams)
         self._held = Held()
         self._awake: list[Stream] = []  # those that may have news: after a look all, then those that had some lately
         self._turn = 0
@@ -82,8 +84,7 @@ class Tailer:
         now = listing.begun
         self._streams.begin_look(listing)
         self._strangers.begin_look()
-        present: set[FileKey] = set()
-        taken: set[FileKey] = set()
+        present, taken = set[FileKey](), set[FileKey]()
         for seen in listing.files:
             key = (seen.input.topic, *seen.stat.key)
             if key in present:

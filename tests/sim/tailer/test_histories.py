@@ -1,16 +1,21 @@
 """Single histories on simulated files, step by step: cases that a seed rarely meets, and faults of the twenty."""
 
-from collections.abc import Generator
+import itertools
+from collections.abc import Callable, Generator
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Input, Lost, Now, Save, Send, Shipped
+from headrace.agents.start import Start
+from headrace.agents.tail import meeting, reading
+from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from tests.sim.harness import mutated
-from tests.sim.tailer.world import BASE_MS, Disk, Files
+from tests.sim.tailer.world import BASE_MS, Disk, Files, Inode
 
 LOGS, LIMITS = Input("logs"), Limits()
 ONE_LINE = Limits(chunk_lines=1, stream_cost_bytes=1)  # is on its way at most
@@ -22,6 +27,7 @@ class Desk:
     def __init__(self, how: Input = LOGS, *, births: bool = True, limits: Limits = LIMITS) -> None:
         self.files, self.disk, self.how, self.limits = Files(births=births), Disk(), how, limits
         self.sent: list[Send] = []
+        self.ids = itertools.count()
         self.lost: list[tuple[int, str]] = []
         self.start()
 
@@ -30,7 +36,7 @@ class Desk:
         self.disk.flush()
         self.files.close_all()
         self.tailer = Tailer(
-            self.disk.streams.values(), self.disk.chunks.values(), host="h", mint=lambda: f"s-{len(self.sent)}",
+            self.disk.streams.values(), self.disk.chunks.values(), host="h", mint=lambda: f"s-{next(self.ids)}",
             place=lambda *_: 0, ready=lambda _: True, once=False, max_open=9, limits=self.limits, budget=Budget(self.limits),
             now=self.now(),
         )  # fmt: skip
@@ -54,6 +60,11 @@ class Desk:
                 answer = self.files.do(effect)
         except StopIteration:
             return
+
+    def begin(self) -> None:
+        """The input begins: where its files do is decided."""
+        listing = self.files.listing(self.now(), self.how, {("logs", name) for name in self.files.names}, all_names=True)
+        self.carry_out(self.tailer.beginnings.decide(listing, {("logs", "")}))
 
     def turn(self) -> None:
         """A listing and a round of reading, some time later."""
@@ -145,3 +156,122 @@ def test_fault_11_without_a_bound_a_deleted_file_is_held_until_all_of_it_is_ackn
     desk.turn()
     assert [send.data for send in desk.sent] == [b"one\n", b"two\n"]
     assert desk.lost == []
+
+
+AT_END = Input("logs", start=Start(end=True))
+
+
+def a_log_begun_at_its_end() -> tuple[Desk, Inode]:
+    desk = Desk(AT_END)
+    inode = desk.files.create("a.log", reuse=False)
+    desk.files.append(inode, b"%4096d\nold\n" % 1)
+    desk.begin()
+    desk.start()
+    return desk, inode
+
+
+def a_copy_of_a_log_begun_at_its_end_goes_on_behind_it() -> None:
+    desk, inode = a_log_begun_at_its_end()
+    desk.files.append(inode, b"new\n")
+    desk.files.copy("a.log", "a.log.1", reuse=False)
+    desk.files.now_ms += 20_000
+    desk.files.truncate(inode)
+    desk.files.append(inode, b"next\n")
+    for _ in range(3):
+        desk.turn()
+    assert sorted(send.data for send in desk.sent) == [b"new\n", b"next\n"]
+
+
+def a_file_that_only_begins_as_a_log_begun_at_its_end_is_read_from_its_beginning() -> None:
+    desk, inode = a_log_begun_at_its_end()
+    other = desk.files.create("a.log.1", reuse=False)
+    desk.files.append(other, b"%4096d\nnot\n" % 1)
+    desk.files.now_ms += 20_000
+    desk.files.truncate(inode)
+    for _ in range(3):
+        desk.turn()
+    assert [send.data for send in desk.sent] == [b"%4096d\nnot\n" % 1]
+
+
+def a_file_in_the_place_of_an_archive_that_was_passed_over_is_read(births: bool = True) -> None:
+    desk = Desk(AT_END, births=births)
+    desk.files.append(desk.files.create("a.log.1", reuse=False), b"old\n")
+    desk.files.end_packing("a.log.1", desk.files.begin_packing("a.log.1", reuse=False))
+    desk.begin()
+    for _ in range(3):
+        desk.turn()
+    assert not desk.sent
+    assert desk.tailer.complete_at() is not None
+    desk.start()
+    number = desk.files.names["a.log.1.gz"].number
+    desk.files.unlink("a.log.1.gz")
+    desk.files.append(desk.files.create("a.log", reuse=True), b"new\n")
+    assert desk.files.names["a.log"].number == number
+    for _ in range(3):
+        desk.turn()
+    assert [send.data for send in desk.sent] == [b"new\n"]
+
+
+def an_archive_that_was_passed_over_stays_so_though_its_bytes_are_asked_for_later() -> None:
+    desk = Desk(AT_END)
+    desk.files.append(desk.files.create("a.log.1", reuse=False), b"old\n")
+    desk.files.end_packing("a.log.1", desk.files.begin_packing("a.log.1", reuse=False))
+    desk.begin()
+    desk.how = Input("logs", decompress=False)
+    desk.start()
+    for _ in range(3):
+        desk.turn()
+    assert not desk.sent
+
+
+@pytest.mark.parametrize(
+    ("history", "target", "function", "guard", "without"),
+    [
+        (
+            a_copy_of_a_log_begun_at_its_end_goes_on_behind_it,
+            reading, "copies", "at, crc = stream.row.begin, 0", "at, crc = 0, 0",
+        ),
+        (
+            a_file_that_only_begins_as_a_log_begun_at_its_end_is_read_from_its_beginning,
+            reading, "copies", "digest(guard) != stream.row.guard", "False",
+        ),
+        (
+            a_file_in_the_place_of_an_archive_that_was_passed_over_is_read,
+            Archives, "_passed_over", "if own is False:", "if False:",
+        ),
+        (
+            an_archive_that_was_passed_over_stays_so_though_its_bytes_are_asked_for_later,
+            Archives, "is_archive", "stream.row.begin == PASSED", "False",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_passed_over_when_an_input_begins_is_known_again(
+    history: Callable[[], None], target: Any, function: str, guard: str, without: str
+) -> None:
+    history()
+    copies = mock.patch.object(meeting, "copies", lambda *given: reading.copies(*given))  # imported there by its name
+    with mutated(target, function, guard, without), copies, pytest.raises(AssertionError):
+        history()
+
+
+def test_a_file_in_the_place_of_an_archive_that_was_passed_over_is_read_where_no_birth_is_known() -> None:
+    a_file_in_the_place_of_an_archive_that_was_passed_over_is_read(births=False)
+
+
+def test_what_was_rotated_away_just_before_is_passed_over_and_followed_though_no_input_matches_it() -> None:
+    desk = Desk(AT_END)
+    old, inode = desk.files.create("a.log.1", reuse=False), desk.files.create("a.log", reuse=False)
+    desk.files.append(old, b"old\n")
+    desk.files.append(inode, b"older\n")
+    listed = desk.files.listing
+
+    def only_logs(*args: Any, **keys: Any) -> Any:
+        return listed(*args, **{**keys, "all_names": False})
+
+    desk.files.listing = only_logs  # type: ignore[method-assign]
+    desk.begin()
+    desk.start()
+    desk.files.append(old, b"late\n")
+    for _ in range(3):
+        desk.turn()
+    assert [(send.data, send.stream.path) for send in desk.sent] == [(b"late\n", "a.log")]

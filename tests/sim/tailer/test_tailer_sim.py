@@ -20,16 +20,21 @@ from headrace.agents.events import encoder
 from headrace.agents.events.containers import stderr_stream_id
 from headrace.agents.events.pipeline import definition
 from headrace.agents.flight import Completeness, Flight
-from headrace.agents.rows import StreamRow
-from headrace.agents.tail import archives, meeting, reading, stream
+from headrace.agents.rows import PASSED, StreamRow
+from headrace.agents.start import BEGINNING
+from headrace.agents.tail import archives, beginning, meeting, reading, stream
 from headrace.agents.tail.archives import Archives
+from headrace.agents.tail.beginning import Beginnings, Search
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.stream import Stream
+from headrace.agents.tail.streams import Streams
 from headrace.agents.tail.tailer import Tailer
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.tailer.past import Past
 from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, Sent, encode
 
+_UNPROVED = "sent and stream.row.detached and not stream.hold(handle, b'', b'')"
 LEFT_OUT = b"left"  # lines that no pipeline sends begin so; short, as a finite run may cut one where the file ended before
 _FILTER = {"filter": {"exclude": {"pattern": "^left"}}}
 TRACES = definition(
@@ -73,9 +78,12 @@ class Simulation:
 
     Args:
         pipelines: one of them is configured at a time; with TRACES alone, writers write events of several lines, too.
+        starts: of these one is the input's `start`; there are files before it begins.
     """
 
-    def __init__(self, rng: random.Random, pipelines: tuple[str, ...] = PIPELINES) -> None:
+    def __init__(
+        self, rng: random.Random, pipelines: tuple[str, ...] = PIPELINES, starts: tuple[str, ...] = ("beginning",)
+    ) -> None:
         self.rng = rng
         self.files = Files(births=rng.random() < 0.5)
         self.disk = Disk()
@@ -107,6 +115,8 @@ class Simulation:
         self.began_ms = 0  # when the agent's turn began
         self.acts_left = 0  # how much others may do within one turn of the agent
         self.lost = False
+        self.past = Past(self) if starts != ("beginning",) else None
+        self.begin_at = BEGINNING if self.past is None else self.past.start_of(rng.choice(starts))
         self.tailer = self.start()
 
     # ---- the world
@@ -143,6 +153,8 @@ class Simulation:
             self.files.append(self.writers[name], self.runtime(self.text()))
         elif what < 0.86:
             self.rotate(name)
+        elif what < 0.92 and self.past is not None and not self.past.may_copy:
+            self.tick(15_000)
         elif what < 0.92:
             self.copy_truncate(name)
         elif what < 0.935:
@@ -221,10 +233,14 @@ class Simulation:
         if self.rng.random() < 0.5:
             self.tick()
             self.pack()
+        if self.past is not None:
+            self.past.copied = self.past.copied or (name, inode) in self.packing
 
     def copy_truncate(self, name: str) -> None:
         to = self.rotated_name(name)
         self.files.copy(name, to, reuse=self.rng.random() < 0.5)
+        if self.past is not None:
+            self.past.copied = True
         self.tick()
         self.refill(self.files.names[name], self.rng.choice((0, 1, 3, 6)))
 
@@ -232,6 +248,8 @@ class Simulation:
         """Truncate in place, and write anew: a little, or at once more than there was."""
         size = len(inode.data)
         self.files.truncate(inode)
+        if self.past is not None:
+            self.past.begins.pop(id(inode), None)
         self.traces = {name: trace for name, trace in self.traces.items() if trace.inode is not inode}
         if not texts:
             return
@@ -259,7 +277,8 @@ class Simulation:
 
     def reload(self) -> None:
         """The configuration is read again: other pipelines, and an input that comes or goes."""
-        self.input = Input("logs", self.rng.choice(self.pipelines), split_bytes=self.rng.choice((16, 40, 4096)))
+        split_bytes = self.rng.choice((16, 40, 4096))
+        self.input = Input("logs", self.rng.choice(self.pipelines), split_bytes=split_bytes, start=self.begin_at)
         self.asked = not self.asked
         self.excused_ms = self.files.now_ms
         self.owed.clear()
@@ -270,6 +289,20 @@ class Simulation:
         return self.files.listing(self.now(), self.input, known, all_names=self.all_names, asked=asked, orphans=self.orphans)
 
     def start(self) -> Tailer:
+        """The agent, from what is durable; at its first start it decides where files begin."""
+        tailer = self.made()
+        while self.past is not None and not self.disk.inputs:
+            self.acts_left = 0
+            known = {("logs", name) for name in self.files.names}
+            listing = self.files.listing(self.now(), self.input, known, all_names=self.all_names)
+            try:
+                self.carry_out(tailer.beginnings.decide(listing, {("logs", "")}))
+            except CrashedError:
+                self.down()
+                tailer = self.made()
+        return tailer
+
+    def made(self) -> Tailer:
         self.files.close_all()
         self.disk.pending.clear()
         for sent in self.broker.under_way:  # what a dead producer had on the wire may still arrive
@@ -281,7 +314,8 @@ class Simulation:
         self.finite = not self.healing and rng.random() < self.once_rate
         self.read_from.clear()
         # The configuration may have changed meanwhile.
-        self.input = Input("logs", rng.choice(self.pipelines), split_bytes=rng.choice((16, 40, 4096)))
+        pipeline, split_bytes = rng.choice(self.pipelines), rng.choice((16, 40, 4096))
+        self.input = Input("logs", pipeline, split_bytes=split_bytes, start=self.begin_at)
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
         return Tailer(
             self.disk.streams.values(),
@@ -316,6 +350,8 @@ class Simulation:
             case Save():
                 self.disk.pending.append(effect)
                 self.disk.flush()
+                if effect.inputs and self.past is not None:
+                    self.past.decided()
             case Advance():
                 for chunk, sent in zip(effect.chunks, effect.results, strict=True):
                     assert isinstance(sent, Sent), "a position passed a chunk that was not acknowledged"
@@ -330,6 +366,7 @@ class Simulation:
                 assert self.disk.chunks[effect.chunk.stream_id, effect.chunk.start] == effect.chunk, (
                     "sent before it was durable"
                 )
+                assert self.disk.streams[effect.stream.stream_id].partition == effect.stream.partition >= 0
                 self.broker.under_way.append(encode(effect.stream, effect.chunk, effect.data))
                 return self.broker.under_way[-1].shipped
             case Read() if self.shipping:
@@ -349,9 +386,14 @@ class Simulation:
             return
         if inode.removed_ms >= self.began_ms:  # since the agent looked: not to be known
             return
-        delivered = self.broker.delivered_lines()
+        delivered = self.broker.delivered_lines() | self.passed
         for line in to_deliver(bytes(inode.data).split(b"\n")[:-1]):
             assert line in delivered, f"a removed file was closed, and nobody delivered {line!r}"
+
+    @property
+    def passed(self) -> set[bytes]:
+        """Lines that are not to be shipped."""
+        return self.past.passed if self.past is not None else set()
 
     def broker_turn(self) -> None:
         for sent in list(self.broker.under_way):
@@ -407,7 +449,7 @@ class Simulation:
         claim = self.tailer.complete_at()
         if claim is None or self.lost or not self.asked:
             return
-        delivered = self.broker.delivered_lines()
+        delivered = self.broker.delivered_lines() | self.passed
         for inode in self.files.kept:
             if not self.all_names and inode not in [self.files.names.get(name) for name in self.names]:
                 continue
@@ -440,10 +482,13 @@ class Simulation:
                 continue
             *whole, tail = bytes(inode.data).split(b"\n")
             for line in to_deliver(whole):
-                assert line in delivered, f"{name} holds {line!r}, and nobody delivered it"
+                assert line in delivered or line in self.passed, f"{name} holds {line!r}, and nobody delivered it"
             if tail and not inode.broken and name not in self.names and name[:5] in self.files.names:
                 assert tail in delivered, f"{name} was rotated away with the tail {tail!r}, and nobody delivered it"
-        assert self.all_names == (b"never asked for" in delivered), "an old rotated file is shipped if it is asked for"
+        if self.past is not None:
+            self.past.check(delivered)
+        if self.begin_at.from_beginning:
+            assert self.all_names == (b"never asked for" in delivered), "an old rotated file is shipped if it is asked for"
         for row in self.disk.streams.values():
             self.check_lines(row)
         if self.pipelines == (TRACES,):
@@ -468,26 +513,28 @@ class Simulation:
     def check_lines(self, row: StreamRow) -> None:
         """The records of a stream whose file is there are exactly the file's lines: as many begin, in order, byte for byte."""
         files = [inode for inode in self.files.names.values() if (1, inode.number) == row.key]
-        if row.detached or not files:
+        if row.detached or not files or row.begin == PASSED:
             return
         if row.path not in self.files.names and any(each.left for each in self.tailer.streams if each.row == row):
             return  # rotated away while no input asked for it, and nothing bears its name now that one does
+        if self.past is not None:
+            assert row.begin == self.past.begins.get(id(files[0]), row.begin), f"{row.path}: begun elsewhere"
         found: list[bytes] = []
         for stream_id in (row.stream_id, stderr_stream_id(row.stream_id)):
-            found += self.check_chain(stream_id, files[0])
+            found += self.check_chain(stream_id, files[0], row.begin)
         data = bytes(files[0].data)
         assert row.position >= data.rfind(b"\n"), f"{row.path}: followed, and not to its end"
-        lines = data[: row.position].split(b"\n")
+        lines = data[row.begin : row.position].split(b"\n")
         found = to_deliver([line for event in found for line in event.split(b"\n")])
         expected = to_deliver(lines if lines[-1] else lines[:-1])
         if self.pipelines == (CONTAINERS,):  # each of the two streams in its order
             found, expected = sorted(found), sorted(expected)
         assert found == expected, f"{row.path}: not the lines of the file"
 
-    def check_chain(self, stream_id: str, file: Inode) -> list[bytes]:
+    def check_chain(self, stream_id: str, file: Inode, begin: int) -> list[bytes]:
         """The events of one stream: each begins where a line does, and behind the one before without a hole."""
         found: list[bytes] = []
-        ended = (0, 0)  # where the record before ends, without its newline and with it
+        ended = (begin, begin)  # where the record before ends, without its newline and with it
         for position, part, event in self.broker.of_stream(stream_id):
             data = event["message"].encode(event["encoding"])
             assert event["since"] in ended, "a hole before a record"
@@ -513,13 +560,20 @@ def fingerprints_of(head_bytes: int, guard_bytes: int) -> Iterator[None]:
         mock.patch.multiple(stream, HEAD_BYTES=head_bytes, GUARD_BYTES=guard_bytes),
         mock.patch.object(meeting, "HEAD_BYTES", head_bytes),
         mock.patch.object(archives, "HEAD_BYTES", head_bytes),
+        mock.patch.multiple(beginning, HEAD_BYTES=head_bytes, GUARD_BYTES=guard_bytes, SCANNED_BYTES=64, _BLOCK_BYTES=50),
     ):
         yield
 
 
-def tailer_delivers_every_line(rng: random.Random, pipelines: tuple[str, ...] = PIPELINES, *, calms: bool = False) -> None:
+def tailer_delivers_every_line(
+    rng: random.Random,
+    pipelines: tuple[str, ...] = PIPELINES,
+    *,
+    calms: bool = False,
+    starts: tuple[str, ...] = ("beginning",),
+) -> None:
     with fingerprints_of(rng.choice((32, 1024)), rng.choice((24, 256))):
-        simulation = Simulation(rng, pipelines)
+        simulation = Simulation(rng, pipelines, starts)
         for _ in range(rng.randint(20, 150)):
             if rng.random() < 0.6:
                 simulation.act()
@@ -551,6 +605,32 @@ def test_files_that_come_to_rest_and_are_written_anew_are_delivered_once_by_iden
 def test_a_guard_of_files_at_rest_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
     with mutated(target, function, guard, without):
         assert first_failing_seed(tailer_proves_what_was_at_rest, count=300) is not None
+
+
+def tailer_begins_where_it_is_told(rng: random.Random) -> None:
+    tailer_delivers_every_line(rng, starts=("beginning", "end", "time"))
+
+
+def test_what_is_there_when_an_input_begins_is_shipped_from_where_it_says_and_the_rest_from_the_beginning() -> None:
+    run_seeds(tailer_begins_where_it_is_told, count=150)
+
+
+@pytest.mark.parametrize(
+    ("target", "function", "guard", "without"),
+    [
+        (Beginnings, "decide", "yield Save(tuple(rows.values())", "yield Save(()"),
+        (Beginnings, "_row", "if packed and earliest_ms is not None and written_ms >= earliest_ms:", "if packed:"),
+        (beginning, "end_of_lines", "int(start + newline + 1)", "size"),
+        (Search, "begin_of", "found[1] < earliest_us", "True"),
+        (Search, "begin_of", "end if self.timed else 0", "end"),
+        (Meeting, "own", "self._streams.place(stream)", "pass"),
+        (Streams, "continue_in", "self.place(stream)", "pass"),
+        (archives, "_mark", "stream.row.begin", "0"),
+    ],
+)
+def test_a_guard_of_beginnings_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
+    with mutated(target, function, guard, without):
+        assert first_failing_seed(tailer_begins_where_it_is_told, count=150) is not None
 
 
 def tailer_joins_what_containers_write(rng: random.Random) -> None:
@@ -608,7 +688,7 @@ def test_a_guard_of_whole_events_taken_out_is_noticed(function: str, guard: str,
         (reading, "_next_chunk", "if stream.within_line:", "if False:"),
         (Completeness, "settle", "while self._marks and self._marks[0].position <= position:", "while self._marks:"),
         (Tailer, "look", "if taken == present:", "if True:"),
-        (Archives, "_decide", "looking.holds(stream, found):", "looking.found:"),
+        (Archives, "_decide", "may_go_on and (yield from hold_if_proved(stream, handle))", _UNPROVED),
         (Archives, "_begin", "opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS)", "opened.trailer"),
         (Tailer, "_absent", "and stream.idle and stream.ended", ""),
         (Tailer, "_leave", "stream.stat = None", "pass"),

@@ -218,6 +218,7 @@ class Disk:
 
     streams: dict[str, StreamRow] = field(default_factory=dict)
     chunks: dict[tuple[str, int], ChunkRow] = field(default_factory=dict)
+    inputs: set[tuple[str, str]] = field(default_factory=set)
     counted: list[tuple[str, int]] = field(default_factory=list)
     pending: list[Effect] = field(default_factory=list)
 
@@ -227,6 +228,7 @@ class Disk:
                 case Save():
                     self.streams |= {row.stream_id: row for row in effect.streams}
                     self.chunks |= {(row.stream_id, row.start): row for row in effect.chunks}
+                    self.inputs.update(effect.inputs)
                 case Advance():
                     before = self.streams[effect.stream.stream_id].position
                     for chunk in effect.chunks:

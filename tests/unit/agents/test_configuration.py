@@ -92,6 +92,27 @@ def test_an_input_is_called_what_it_is_named_or_by_its_kind_and_topic(tmp_path: 
     assert names_of(config) == ["tail-app-2", "tail-app-3", "tail-app", "front"]
 
 
+@pytest.mark.parametrize("start", ["end", "24h", "2026-11-23T10:00:00Z", '"2026-11-23T10:00:00Z"'])
+def test_a_start_is_kept_as_it_is_written(tmp_path: Path, start: str) -> None:
+    said = load(tmp_path, f"inputs.0.start={start}").inputs[0].start
+    assert said.replace("+00:00", "Z") == start.strip('"')
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["inputs.0.start=start"], r"inputs.0.start: start is beginning, end, a time as 2026-11-26T00:00:00Z, or an age"),
+        (["inputs.0.start=2026-11-23"], r"a time as 2026-11-26T00:00:00Z, or an age as 24h, not 2026-11-23"),
+        (["inputs.0.start=2026-11-23T10:00:00"], "say its zone"),
+        (["inputs=[{topic: a, stdin: {}, start: end}]"], "start is for inputs with tail or containers"),
+        (["inputs=[{topic: a, tail: [/a], start: end}, {topic: a, tail: [/b]}]"], "give each a `name`"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, *overrides)
+
+
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two inputs are named front"):
         load(tmp_path, "inputs.0.name=front", "inputs.1={tail: [/c], topic: web, name: front}")

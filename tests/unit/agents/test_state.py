@@ -18,7 +18,7 @@ from headrace.errors import CorruptError, UsageError, VersionError
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
 CHUNK = ChunkRow("s-1", 0, 20, 0, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
 
-VERSION_1 = Path(__file__).parent / "state_of_version_1.sql"
+VERSION_1, VERSION_2 = (Path(__file__).parent / f"state_of_version_{version}.sql" for version in (1, 2))
 
 
 def opened(directory: Path, **changes: str) -> AgentState:
@@ -144,6 +144,26 @@ def test_what_version_1_wrote_is_read(tmp_path: Path) -> None:
     assert len(again.chunks()) == 2
 
 
+def test_what_version_2_wrote_is_read(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.executescript(VERSION_2.read_text())
+    db.close()
+    state = opened(tmp_path)
+    gone = replace(
+        ROW, stream_id="s-2", source="/var/b.log", path="/var/b.log", inode=100, position=30, crc=123456, guard="00ff",
+        head_bytes=30, head="ff00", detached=True, shipped_to=25, stderr_to=20, begin=0,
+    )  # fmt: skip
+    assert state.streams() == [replace(ROW, line=LineHead("iso-8859-1", 5, 1), tail_open=True), gone]
+    assert (state.chunks(), state.answers("s-1", 0)) == ([CHUNK], [False, "an error"])
+    assert state.begun() == set()
+    state.apply([Save((replace(gone, begin=7),), inputs=(("logs", "tail-logs"),))])
+    state.close()
+    again = opened(tmp_path)
+    assert (again.streams()[1].begin, again.begun()) == (7, {("logs", "tail-logs")})
+    again.close()
+    assert opened(tmp_path, host="another").begun() == set()
+
+
 def test_a_forgotten_stream_is_gone(tmp_path: Path) -> None:
     state = opened(tmp_path)
     state.apply([Save((ROW,), (CHUNK,)), Forget("s-1")])
@@ -170,7 +190,7 @@ def test_a_second_agent_is_refused(tmp_path: Path) -> None:
 def test_a_newer_state_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.execute("PRAGMA user_version=3")
+        db.execute("PRAGMA user_version=4")
     db.close()
     with pytest.raises(VersionError, match="upgrade"):
         opened(tmp_path)
