@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import confluent_kafka.admin
@@ -102,6 +103,25 @@ class ApacheKafka:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def cluster(directory: Path, nodes: int, **settings: str) -> list[ApacheKafka]:
+    """Several nodes of one cluster, started; one that is killed is missed after two seconds."""
+    ports, controllers = [free_port() for _ in range(nodes)], [free_port() for _ in range(nodes)]
+    voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+    made = []
+    for number, (port, controller) in enumerate(zip(ports, controllers, strict=True), 1):
+        own = {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "controller_quorum_voters": voters, "broker_session_timeout_ms": "2000",
+            "broker_heartbeat_interval_ms": "500", "default_replication_factor": str(nodes),
+            "min_insync_replicas": str(nodes - 1),
+        }  # fmt: skip
+        made.append(ApacheKafka(directory / str(number), node_id=number, **{**own, **settings}))
+        made[-1].port = port
+    with ThreadPoolExecutor(nodes) as starters:  # none answers before most are there
+        list(starters.map(lambda node: node.start(), made))
+    return made
 
 
 def is_installed() -> bool:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,19 @@ class Part:
         self.config_file.write_text(yaml.safe_dump(config))
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, timeout_s: float = 30, wait: bool = True, stdin: int | None = None) -> "Part":
-        """Start it, with a descriptor as its standard input or with ours."""
+    def start(
+        self, *, timeout_s: float = 30, wait: bool = True, stdin: int | None = None, under: Sequence[str] = (),
+        **variables: str,
+    ) -> "Part":  # fmt: skip
+        """Start it, with a descriptor as its standard input or with ours.
+
+        Args:
+            under: a command that becomes the one behind it (`unshare --mount`, `sh -c '… exec "$@"'`).
+            variables: are added to the environment.
+        """
         self.run_file.unlink(missing_ok=True)
         command = [
+            *under,
             sys.executable,
             "-m",
             "headrace",
@@ -64,7 +74,7 @@ class Part:
             "--run-file",
             str(self.run_file),
         ]
-        environment = {**os.environ, "HEADRACE_PARENT": str(os.getpid())}
+        environment = {**os.environ, "HEADRACE_PARENT": str(os.getpid()), **variables}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.arguments], stdin=stdin, stdout=log, stderr=log, env=environment

@@ -113,7 +113,7 @@ class Meeting:
     def _judge_unseen(self, seen: Seen, key: FileKey, origins: list[Stream]) -> bool:
         written_ms = seen.stat.mtime_ns // 1_000_000
         if key[0] not in self._looked:
-            unseen = written_ms > max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
+            unseen = written_ms > self._known_to_ms(origins)
         elif any((stream.row.topic, stream.row.path) in self._last_names for stream in origins):
             unseen = key not in self._last_keys
         else:
@@ -122,6 +122,17 @@ class Meeting:
             left = (key[0], seen.path.removesuffix(".gz")) in self._left | self._last_left
             unseen = unseen and not left and written_ms > self._last_look_ms - LONGEST_WAIT_MS
         return unseen
+
+    def _known_to_ms(self, origins: list[Stream]) -> int:
+        """Up to when (wall ms) what lies beside some logs is known from before the start: their last look, or a little before.
+
+        Where that is still to come, the clock was ahead then: known is what was written before the newest of the logs was made.
+        """
+        known_ms = max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
+        if known_ms <= self._started_ms:
+            return known_ms
+        born_ms = max(stream.row.birth_ns for stream in origins) // 1_000_000
+        return born_ms if born_ms <= self._started_ms else 0
 
     def _may_be_copy(self, opened: Opened, origins: list[Stream]) -> Steps[bool]:
         """Whether a file begins as one of the streams does (an empty one may be a copy that was only just begun)."""

@@ -44,6 +44,7 @@ class Streams:
         self.by_key: dict[FileKey, Stream] = {}
         self.by_name: dict[tuple[str, str], list[Stream]] = {}  # topic and path; as they were when the last look began
         self._known_names: set[tuple[str, str]] = set()
+        self._has_looked = False
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
             self.remember(row, now)
@@ -63,6 +64,24 @@ class Streams:
         for stream in self.by_id.values():
             self.by_name.setdefault((stream.row.topic, stream.row.path), []).append(stream)
         self._known_names = self.by_name.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
+        if not self._has_looked:
+            self._has_looked = True
+            self._renumber(listing)
+
+    def _renumber(self, listing: Listing) -> None:
+        """At the first look: a device may have got another number since, as those of overlays, NFS and others do at a mount.
+
+        A file of the same name and inode is looked into as the stream's own, which its birth, head and guard have to prove.
+        """
+        present = {(seen.input.topic, *seen.stat.key) for seen in listing.files}
+        for seen in listing.files:
+            for stream in self.by_name.get((seen.input.topic, seen.path), ()):
+                row, before = stream.row, (stream.row.topic, *stream.row.key)
+                known = row.birth_ns and not row.detached and row.inode == seen.stat.inode
+                if known and before not in present:
+                    stream.row = replace(row, device=seen.stat.device)
+                    self.by_key.pop(before, None)
+                    self.by_key[row.topic, *stream.row.key] = stream
 
     def origins(self, topic: str, path: str) -> list[Stream]:
         """The streams whose names `path` may be a rotation of, the longest name first."""

@@ -62,6 +62,7 @@ class Secured:
             authorizer_class_name="org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             super_users="User:ANONYMOUS",
             auto_create_topics_enable="false",
+            connections_max_reauth_ms="4000",
             **{
                 "listener_name_secure_scram-sha-512_sasl_jaas_config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -199,7 +200,7 @@ def numbered(first: int, count: int) -> list[bytes]:
     return [b"line %d" % n for n in range(first, first + count)]
 
 
-def test_a_topic_that_nobody_makes_is_waited_for(servers: Secured, starting: Starting) -> None:
+def test_fault_15_a_topic_that_nobody_makes_is_waited_for(servers: Secured, starting: Starting) -> None:
     shipping = starting("late")
     shipping.write(b"line 0")
     until(lambda: shipping.said("waiting for topic late"))
@@ -208,7 +209,7 @@ def test_a_topic_that_nobody_makes_is_waited_for(servers: Secured, starting: Sta
     assert servers.lines("late") == [b"line 0"]
 
 
-def test_rights_that_are_taken_away_are_waited_for_and_nothing_is_lost(servers: Secured, starting: Starting) -> None:
+def test_fault_15_rights_that_are_taken_away_are_waited_for_and_nothing_is_lost(servers: Secured, starting: Starting) -> None:
     servers.make("guarded")
     shipping = starting("guarded")
     shipping.write(*numbered(0, 100))
@@ -223,7 +224,7 @@ def test_rights_that_are_taken_away_are_waited_for_and_nothing_is_lost(servers: 
     assert servers.lines("guarded") == numbered(0, 200)
 
 
-def test_a_wrong_password_is_told_and_tried_until_it_is_right(servers: Secured, starting: Starting) -> None:
+def test_fault_15_a_wrong_password_is_told_and_tried_until_it_is_right(servers: Secured, starting: Starting) -> None:
     servers.make("locked")
     shipping = starting("locked", password="new")
     shipping.write(b"line 0")
@@ -234,7 +235,25 @@ def test_a_wrong_password_is_told_and_tried_until_it_is_right(servers: Secured, 
     assert servers.lines("locked") == [b"line 0"]
 
 
-def test_a_record_too_large_for_the_topic_is_rejected_and_a_dead_letter(
+def test_fault_15_a_login_that_expires_is_renewed_or_waited_for_and_nothing_is_lost(
+    servers: Secured, starting: Starting
+) -> None:
+    """The broker asks anew for the password of each connection that is four seconds old."""
+    servers.make("expiring")
+    shipping = starting("expiring")
+    shipping.write(*numbered(0, 100))
+    until(lambda: servers.count("expiring") >= 100)
+    servers.user(shipping.user, "another")
+    until(lambda: shipping.said("Authentication failed"))
+    shipping.write(*numbered(100, 100))
+    shipping.assert_alive()
+    servers.user(shipping.user, "right")
+    until(lambda: servers.count("expiring") >= 200)
+    assert servers.lines("expiring") == numbered(0, 200)
+    assert shipping.agent.stop() == 0
+
+
+def test_fault_15_a_record_too_large_for_the_topic_is_rejected_and_a_dead_letter(
     servers: Secured, starting: Starting, tmp_path: Path
 ) -> None:
     servers.make("narrow", max_message_bytes="20000")

@@ -62,7 +62,7 @@ def written_side_by_side(count: int) -> tuple[bytes, list[str], list[str]]:
     return b"".join(pieces), out, err
 
 
-def test_kill_9_in_the_middle_of_two_streams_repeats_identically_and_loses_nothing(parts: Rig) -> None:
+def test_fault_14_kill_9_in_the_middle_of_two_streams_repeats_identically_and_loses_nothing(parts: Rig) -> None:
     data, out, err = written_side_by_side(4000)
     pod_log(parts).write_bytes(data)
     agent = parts.agent(inputs=inputs(parts))
@@ -82,7 +82,7 @@ def test_kill_9_in_the_middle_of_two_streams_repeats_identically_and_loses_nothi
     parts.check_audit()
 
 
-def test_pieces_and_traces_over_a_rotation_are_whole(parts: Rig) -> None:
+def test_fault_14_pieces_and_traces_over_a_rotation_are_whole(parts: Rig) -> None:
     """As the kubelet rotates: it renames the log, and the runtime goes on in a new file when it is told to."""
     log = pod_log(parts)
     with log.open("ab", buffering=0) as file:

@@ -127,7 +127,7 @@ def counts(result: ChunkResult) -> list[tuple[int, int]]:
     return [(tally.count, tally.bytes_total) for tally in result.windows.values()]
 
 
-def test_one_record_that_the_broker_refuses_costs_none_of_its_batch(making: Making) -> None:
+def test_fault_04_one_record_that_the_broker_refuses_costs_none_of_its_batch(making: Making) -> None:
     bench = making()
     topic = bench.make("refusing", max_message_bytes=str(SMALL))
     lines = [b"line 0", b"line 1", os.urandom(3 * SMALL).replace(b"\n", b""), b"line 3", b"line 4"]
@@ -153,7 +153,7 @@ def test_a_topic_whose_batches_must_be_small_gets_all_that_fits_it_alone(making:
     assert not bench.rejected(topic)
 
 
-def test_what_is_refused_for_good_is_in_the_dead_letter_topic_before_its_chunk_is_done(making: Making) -> None:
+def test_fault_04_what_is_refused_for_good_is_in_the_dead_letter_topic_before_its_chunk_is_done(making: Making) -> None:
     bench = making(dead_letter_topic="letters", compression_type="none")
     topic = bench.make("with-letters", max_message_bytes=str(SMALL))
     end = bench.send(topic, [b"line 0", b"x" * 2 * SMALL, b"line 2"])
@@ -220,7 +220,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_broker_that_is_away_fills_the_queue_and_no_more_and_all_arrives_in_order(tmp_path: Path) -> None:
+def test_fault_03_a_broker_that_is_away_fills_the_queue_and_no_more_and_all_arrives_in_order(tmp_path: Path) -> None:
     with broker(tmp_path) as kafka:
         settings = {
             "bootstrap.servers": f"127.0.0.1:{kafka.ports['kafka']}", "queue.buffering.max.kbytes": 512,

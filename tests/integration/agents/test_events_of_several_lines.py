@@ -43,7 +43,7 @@ def messages(parts: Rig) -> list[bytes]:
     return [event["message"].encode(event["encoding"]) for event in parts.distinct()]
 
 
-def test_traces_over_read_chunks_are_one_event_each_and_the_audit_counts_them_as_such(parts: Rig) -> None:
+def test_fault_14_traces_over_read_chunks_are_one_event_each_and_the_audit_counts_them_as_such(parts: Rig) -> None:
     written = [TRACE % n if n % 3 == 0 else b"2026-11-26 10:00:00 INFO %d\n" % n for n in range(30_000)]
     (parts.logs / "a.log").write_bytes(b"".join(written))
     assert parts.ship(inputs=inputs(parts))["lines"] == 30_000
@@ -57,7 +57,7 @@ def test_traces_over_read_chunks_are_one_event_each_and_the_audit_counts_them_as
     parts.check_audit()
 
 
-def test_kill_9_in_the_middle_of_traces_repeats_identically(parts: Rig) -> None:
+def test_fault_14_kill_9_in_the_middle_of_traces_repeats_identically(parts: Rig) -> None:
     written = [TRACE % n for n in range(12_000)]
     (parts.logs / "a.log").write_bytes(b"".join(written))
     agent = parts.agent(inputs=inputs(parts))
@@ -72,7 +72,7 @@ def test_kill_9_in_the_middle_of_traces_repeats_identically(parts: Rig) -> None:
     parts.check_audit()
 
 
-def test_a_trace_over_a_restart_is_one_event(parts: Rig) -> None:
+def test_fault_14_a_trace_over_a_restart_is_one_event(parts: Rig) -> None:
     whole = TRACE % 7
     half = whole.index(b"Caused") + 4  # within a line
     file = parts.logs / "a.log"
@@ -88,7 +88,7 @@ def test_a_trace_over_a_restart_is_one_event(parts: Rig) -> None:
     assert messages(parts) == [b"first", whole[:-1], b"last"]
 
 
-def test_a_trace_whose_file_is_rotated_meanwhile_is_one_event(parts: Rig) -> None:
+def test_fault_14_a_trace_whose_file_is_rotated_meanwhile_is_one_event(parts: Rig) -> None:
     whole = TRACE % 7
     half = whole.index(b"Caused")
     with (parts.logs / "a.log").open("ab", buffering=0) as log:
@@ -105,7 +105,7 @@ def test_a_trace_whose_file_is_rotated_meanwhile_is_one_event(parts: Rig) -> Non
     assert sorted(messages(parts)) == sorted([b"first", whole[:-1], b"last", b"of the new file", b"and on"])
 
 
-def test_the_last_trace_of_a_quiet_file_comes_after_the_time_out_and_late_lines_after_it(parts: Rig) -> None:
+def test_fault_14_the_last_trace_of_a_quiet_file_comes_after_the_time_out_and_late_lines_after_it(parts: Rig) -> None:
     whole = TRACE % 7
     (parts.logs / "a.log").write_bytes(whole)
     agent = parts.agent(inputs=inputs(parts, timeout_ms=500)).start()

@@ -1,5 +1,6 @@
 """Faults 12 and 13 of research/agents.md §2.8, with real processes: lines that are not ended yet, and lines of any bytes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,4 +89,22 @@ def test_fault_13_lines_of_any_bytes_and_10_mb_are_delivered_byte_for_byte_throu
     assert whole_lines(parts) == data.split(b"\n")[:-1]
     assert max(len(event["message"].encode()) for event in parts.distinct()) <= 512 * 1024
     assert {event["encoding"] for event in parts.distinct() if "\xff" in event["message"]} == {"iso-8859-1"}
+    parts.check_audit()
+
+
+def test_fault_13_a_log_that_copytruncate_leaves_padded_with_nuls_is_shipped_as_it_is(parts: Rig) -> None:
+    """A writer that does not append goes on at its old offset in a file that was truncated: before it is a hole of NULs."""
+    with (parts.logs / "a.log").open("wb", buffering=0) as writer:
+        writer.write(b"one\n" * 1000)
+        agent = parts.agent().start()
+        until(lambda: parts.count() == 1000)
+        (parts.logs / "a.log.1").write_bytes((parts.logs / "a.log").read_bytes())
+        os.truncate(parts.logs / "a.log", 0)
+        writer.write(b"two\nthree\n")
+        until(lambda: parts.count() == 1002)
+    assert agent.stop() == 0
+    parts.ship()
+    after = [event for event in parts.distinct() if event["message"] != "one"]
+    assert [event["message"] for event in after] == ["\0" * 4000 + "two", "three"]
+    assert len(parts.events()) == 1002
     parts.check_audit()

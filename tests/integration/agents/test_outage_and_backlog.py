@@ -70,7 +70,7 @@ def numbers(parts: Rig) -> list[int]:
     return [int(found[1]) for _, value, _ in parts.records(TOPIC) if (found := NUMBER.search(value))]
 
 
-def test_while_the_broker_is_away_or_stands_still_memory_is_flat_and_afterwards_all_comes(parts: Rig) -> None:
+def test_fault_03_while_the_broker_is_away_or_stands_still_memory_is_flat_and_afterwards_all_comes(parts: Rig) -> None:
     writer = Writer(parts.logs / "app.log")
     writer.write(WINDOW_LINES)
     agent = parts.agent()
@@ -101,7 +101,7 @@ def test_while_the_broker_is_away_or_stands_still_memory_is_flat_and_afterwards_
     assert away_files - before_files <= ROTATIONS
 
 
-def test_a_backlog_of_ten_windows_is_shipped_in_memory_that_is_bounded(parts: Rig, tmp_path: Path) -> None:
+def test_fault_03_a_backlog_of_ten_windows_is_shipped_in_memory_that_is_bounded(parts: Rig, tmp_path: Path) -> None:
     parts.delete_topics()
     for file in parts.logs.iterdir():
         file.unlink()

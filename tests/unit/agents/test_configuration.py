@@ -56,6 +56,7 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
         ("inputs.0.multiline={start: '^a', continue: b}", "give start, or traces and continue"),
         ("registry=127.0.0.1:8081", "http://host:port"),
         ("kafka.acks=1", "acks is set by the agent"),
+        ("kafka.message.timeout.ms=300000", "message.timeout.ms is set by the agent"),
         ("agent.http=localhost", "host:port"),
         ("agent.state_dri=/x", "state_dir"),
     ],

@@ -64,7 +64,7 @@ class Writer:
         return sorted(b"%s %d" % (name, number) for name in (b"a.log", b"b.log") for number in range(self.count))
 
 
-def test_fifty_reloads_under_load_lose_nothing_and_repeat_nothing(parts: Rig) -> None:
+def test_fault_18_fifty_reloads_under_load_lose_nothing_and_repeat_nothing(parts: Rig) -> None:
     writer = Writer(parts)
     writer.write()
     agent = parts.agent(inputs=[tail(parts, "a"), tail(parts, "b")]).start()
@@ -90,7 +90,7 @@ def test_fifty_reloads_under_load_lose_nothing_and_repeat_nothing(parts: Rig) ->
     parts.check_audit()
 
 
-def test_an_agent_killed_while_it_reloads_repeats_identically_and_loses_nothing(parts: Rig) -> None:
+def test_fault_18_an_agent_killed_while_it_reloads_repeats_identically_and_loses_nothing(parts: Rig) -> None:
     writer = Writer(parts)
     writer.write(2000)
     agent = parts.agent(inputs=[tail(parts, "a"), tail(parts, "b")])
@@ -106,7 +106,7 @@ def test_an_agent_killed_while_it_reloads_repeats_identically_and_loses_nothing(
     parts.check_audit()
 
 
-def test_an_invalid_file_is_told_and_the_agent_goes_on_as_it_was(parts: Rig) -> None:
+def test_fault_18_an_invalid_file_is_told_and_the_agent_goes_on_as_it_was(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(b"one\n")
     section = {"state_dir": str(parts.directory / "agent"), "http": "127.0.0.1:0"}
     agent = parts.agent(agent=section, inputs=[tail(parts, "a")]).start()
