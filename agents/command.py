@@ -15,7 +15,7 @@ ACTIONS: Final = {
     "test": ("headrace.agents.operate.fixtures_command", "run fixtures through the configuration's pipelines, and compare"),
     "tap": ("headrace.agents.operate.tap_command", "show what a running agent sends, while it sends it"),
     "top": ("headrace.agents.operate.top_command", "show a running agent's inputs, by the second"),
-    "rejected": ("headrace.agents.operate.rejected_command", "list or show what could not be shipped for what it is"),
+    "rejected": ("headrace.agents.operate.rejected_command", "list, show or replay what could not be shipped for what it is"),
     "state": ("headrace.agents.operate.state_command", "list, verify or forget what the agent remembers of files"),
 }
 

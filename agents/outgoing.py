@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, Message
 
-from headrace.agents.events.encoded import Encoded, Headers, Identity
+from headrace.agents.events.encoded import Encoded, Headers, Identity, Told
 from headrace.agents.producer import PERMANENT
 from headrace.agents.rejected import RejectedRecord
 from headrace.agents.rows import ChunkRow, StreamRow
@@ -57,7 +57,7 @@ class Outgoing:
 
     def __post_init__(self) -> None:
         for misfit in self.encoded.misfits:
-            self._refuse(misfit.reason, "line", misfit.identity, misfit.line, misfit.window_start_ms)
+            self._refuse(misfit.reason, misfit.identity, misfit.line, misfit.window_start_ms, in_headers=True, told=misfit.told)
 
     # ---- reports
 
@@ -143,7 +143,7 @@ class Outgoing:
         value, headers = record
         identity = _identity(record)
         start_ms = self._uncount(_event(value)) if headers is None else self.encoded.window_of[identity[1]]
-        self._refuse(error.name(), "record", identity, value, start_ms)
+        self._refuse(error.name(), identity, value, start_ms, in_headers=headers is not None)
 
     def _uncount(self, event: dict[str, Any]) -> int:
         line = event["message"].encode(event["encoding"])
@@ -155,12 +155,14 @@ class Outgoing:
         tally.content_hash = (tally.content_hash - hash_) % HASH_MODULUS
         return start_ms
 
-    def _refuse(self, error: str, content: Literal["record", "line"], identity: Identity, value: bytes, start_ms: int) -> None:
+    def _refuse(
+        self, error: str, identity: Identity, value: bytes, start_ms: int, *, in_headers: bool, told: Told | None = None
+    ) -> None:
         stream_id, position, since, part, end = identity
         self.refused.append(
             RejectedRecord(
                 error, self.stream.topic, self.stream.partition, self.chunk.read_time_ms, self.agent_id, stream_id,
-                position, since, part, end, content, value,
+                position, since, part, end, "record" if told is None else "line", value, start_ms, in_headers, told,
             )
         )  # fmt: skip
         self.rejected[start_ms] = self.rejected.get(start_ms, 0) + 1

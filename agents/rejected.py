@@ -1,22 +1,22 @@
 """`rejected/` in the state directory: what could not be shipped for what it is, kept before its position is passed.
 
-One file a topic, `<topic>.jsonl`, one JSON object a line: `{"version", "error", "topic", "partition", "timestamp_ms",
-"agent_id", "stream_id", "position", "since", "part", "end", "content", "value"}`. `value` is base64: of the encoded record
-where `content` is `record`, of the line's bytes where it is `line` (it fits its topic's schema in no form). After a crash a
-record may be there twice, under the same identity; what is counted of it is counted once, with the position (state.py).
+One file a topic, `<topic>.jsonl`, one JSON object a line: the fields of `RejectedRecord`, and `version`. `value` is base64: of
+the encoded record where `content` is `record`, of the line's bytes where it is `line` (it fits its topic's schema in no form).
+After a crash a record may be there twice, under the same identity; what is counted of it is counted once, with the position.
 
-The directory has a bound. At the bound, as on a full disk, the agent waits: nothing kept here is ever deleted by it.
+The directory has a bound. At the bound, as on a full disk, the agent waits: nothing kept here is ever deleted by it. A replay
+takes out what was acknowledged (replays.py).
 """
 
 import json
 import os
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headrace.agents.events.encoded import Headers
+from headrace.agents.events.encoded import Headers, Told
 from headrace.errors import CorruptError, StorageError, VersionError
 
 _VERSION = 1
@@ -25,7 +25,10 @@ _SUFFIX = ".jsonl"
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """One record that is not shipped; the first field is why, the next are where it was to go, then its identity (audit.md)."""
+    """One record that is not shipped; the first field is why, the next are where it was to go, then its identity (audit.md).
+
+    The rest is for its replay: the window that counts it, whether its identity is in headers, what a line's event says beside.
+    """
 
     error: str
     topic: str
@@ -39,6 +42,9 @@ class RejectedRecord:
     end: int
     content: Literal["record", "line"]
     value: bytes
+    window_start_ms: int
+    in_headers: bool = False
+    told: Told | None = None
 
     def headers(self) -> Headers:
         """All but the value, as headers of a dead letter."""
@@ -50,7 +56,7 @@ class RejectedRecord:
         return json.dumps({"version": _VERSION, **asdict(self), "value": b64encode(self.value).decode()}).encode() + b"\n"
 
 
-_NO_HEADERS = frozenset({"error", "timestamp_ms", "value"})
+_NO_HEADERS = frozenset({"error", "timestamp_ms", "value", "window_start_ms", "in_headers", "told"})
 
 
 class Rejected:
@@ -96,12 +102,38 @@ class Rejected:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        folder = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self._directory)
         self._whole.add(file.name)
+
+
+def _sync(directory: Path) -> None:
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def without(directory: Path, topic: str, is_gone: Callable[[dict[str, Any]], bool]) -> None:
+    """Take rows out of a topic's file, durably, while no agent writes it.
+
+    Raises:
+        StorageError: the disk refuses; the file is as it was.
+    """
+    file, new = directory / f"{topic}{_SUFFIX}", directory / f"{topic}{_SUFFIX}.new"
+    try:
+        with file.open("rb") as rows, new.open("wb") as kept:
+            os.fchmod(kept.fileno(), 0o600)
+            kept.writelines(row for row in rows if row.endswith(b"\n") and not is_gone(_row(row, str(file))))
+            kept.flush()
+            os.fsync(kept.fileno())
+            is_empty = not kept.tell()
+        new.replace(file)
+        if is_empty:
+            file.unlink()
+        _sync(directory)
+    except OSError as error:
+        raise StorageError(f"{error.filename or new}: {error.strerror}; make room, and replay again") from error
 
 
 def rows_in(directory: Path) -> Iterator[dict[str, Any]]:

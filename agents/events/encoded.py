@@ -22,6 +22,19 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What an event says beside its line, as parser and transforms left it: enough to encode the event anew."""
+
+    event_time_us: int | None
+    encoding: str
+    host: str
+    service: str
+    source: str
+    fields: Mapping[str, str]
+    is_part: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Misfit:
     """A line, or a part of one, that its topic's schema has no form for."""
 
@@ -29,6 +42,7 @@ class Misfit:
     line: bytes
     window_start_ms: int
     reason: str
+    told: Told
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ hash of `sent` are of the envelope's messages (audit.md).
 
 from typing import Any
 
-from headrace.agents.events.encoded import Encoded, Misfit, Row, Rows
+from headrace.agents.events.encoded import Encoded, Misfit, Row, Rows, Told
 from headrace.agents.events.records import WINDOW_US, Moments
 from headrace.agents.events.schemas.own import OwnSchema
 from headrace.agents.events.schemas.scalars import Micros, MisfitError
@@ -38,7 +38,7 @@ class OwnRecords:
             self._write(row, time_us, from_line=from_line)
 
     def _write(self, row: Row, time_us: int, *, from_line: bool) -> None:
-        line, message, encoding, _, fields, position, since, part, is_part, source_bytes, whence = row
+        line, message, encoding, said_us, fields, position, since, part, is_part, source_bytes, whence = row
         agent_id, stream_id = whence.agent_id, whence.stream_id
         end = position + max(1, source_bytes)
         window_ms = time_us // WINDOW_US * WINDOW_MS
@@ -55,7 +55,8 @@ class OwnRecords:
                 }  # fmt: skip
             payload = self._own.payload(fields, envelope)
         except MisfitError as error:
-            self._into.misfits.append(Misfit((stream_id, position, since, part, end), line, window_ms, str(error)))
+            told = Told(said_us, encoding, whence.host, whence.service, whence.source, fields, is_part)
+            self._into.misfits.append(Misfit((stream_id, position, since, part, end), line, window_ms, str(error), told))
             return
         self._into.values.append(self._header + payload)
         self._into.headers.append(

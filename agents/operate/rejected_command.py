@@ -1,12 +1,13 @@
-"""`headrace agent rejected`: what the agent could not ship for what it is, and why."""
+"""`headrace agent rejected`: what the agent could not ship for what it is, and why; and sending it again."""
 
 import argparse
 import base64
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from headrace.agents.operate.place import add_place, directory_of
+from headrace.agents.operate.place import add_overrides, add_place, config_of, directory_of
 
 _COLUMNS = ("topic", "error", "content", "records", "first", "last")
 _SHOWN_COLUMNS = ("topic", "time", "error", "stream_id", "position", "part", "value")
@@ -15,14 +16,23 @@ _SHOWN_CHARACTERS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace agent rejected`."""
-    verbs = parser.add_subparsers(dest="verb", metavar="list|show", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="list|show|replay", required=True)
     told = {
         "list": "how many records there are, by topic and reason",
         "show": "the records themselves: where each was to go, why it did not, and what it is",
+        "replay": "send them again, under their old identities, and take out what the broker has; while the agent stands still",
     }
     for verb, what in told.items():
         each = verbs.add_parser(verb, help=what, description=what)
-        add_place(each)
+        if verb == "replay":
+            each.add_argument("--config", type=Path, metavar="FILE", required=True, help="the agent's configuration")
+            each.add_argument("--reason", metavar="TEXT", help="only those whose reason contains TEXT")
+            each.add_argument(
+                "--timeout", type=float, default=30.0, metavar="S", help="for a silent broker, in s; default: %(default)s"
+            )
+            add_overrides(each)
+        else:
+            add_place(each)
         each.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
         each.add_argument("--topic", help="of that topic only")
         if verb == "show":
@@ -30,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List or show; works while the agent runs."""
+    """List, show (both work while the agent runs) or replay."""
+    if args.verb == "replay":
+        return _replay(args)
     from headrace.agents.operate.printing import print_rows
     from headrace.agents.rejected import rows_in
 
@@ -41,6 +53,32 @@ def run(args: argparse.Namespace) -> int:
         print_rows(
             [_shown(row, whole=args.format == "json") for row in islice(rows, args.limit)], args.format, _SHOWN_COLUMNS, {}
         )
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    """Replay what fits by now; PeerError where the broker has not told of all."""
+    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.replaying import REPLAYED, replay
+    from headrace.errors import PeerError
+
+    config = config_of(args)
+    assert config is not None, "argparse asks for it"
+
+    def wanted(row: dict[str, Any]) -> bool:
+        return args.topic in (None, row["topic"]) and (args.reason is None or args.reason in row["error"])
+
+    report = replay(config, wanted, patience_s=args.timeout)
+    rows: list[dict[str, Any]] = [
+        {"topic": topic, "records": count, "outcome": outcome, "why": why}
+        for (topic, outcome, why), count in sorted(report.counts.items())
+    ]
+    print_rows(rows, args.format, ("topic", "records", "outcome", "why"), {REPLAYED: "green", "left": "yellow"})
+    replayed = sum(row["records"] for row in rows if row["outcome"] == REPLAYED)
+    if report.failed:
+        raise PeerError(f"kafka: {report.failed}; {replayed} records were replayed before: replay again, nothing comes twice")
+    if args.format == "table":
+        print(f"{replayed} records replayed." + (" Start the agent: its first heartbeat tells the audit." if replayed else ""))
     return 0
 
 

@@ -65,12 +65,22 @@ class StateFile:
         Raises:
             UsageError: an agent runs on it.
         """
-        with self._locked(), self._open("rw") as db:
-            db.execute("PRAGMA synchronous=FULL")
+        with self.changing() as db:
             db.execute("BEGIN IMMEDIATE")
             for table in ("streams", "chunks"):
                 db.executemany(f"DELETE FROM {table} WHERE stream_id = ?", [(each,) for each in stream_ids])  # noqa: S608
             db.execute("COMMIT")
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """The state, to be changed while no agent runs on it.
+
+        Raises:
+            UsageError: an agent does.
+        """
+        with self._locked(), self._open("rw") as db:
+            db.execute("PRAGMA synchronous=FULL")
+            yield db
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -11,8 +11,9 @@ from headrace.agents.rejected import Rejected, RejectedRecord
 from headrace.errors import StorageError
 
 RECORD = RejectedRecord(
-    "MSG_SIZE_TOO_LARGE", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 2, 750, "record", b"\0\xffvalue"
-)
+    "MSG_SIZE_TOO_LARGE", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 2, 750, "record", b"\0\xffvalue",
+    1_795_424_400_000,
+)  # fmt: skip
 
 
 def rows(directory: Path, topic: str = "logs") -> list[dict[str, object]]:
@@ -26,6 +27,7 @@ def test_a_row_says_why_where_to_and_which_record_it_was(tmp_path: Path) -> None
     assert first == {
         "version": 1, "error": "MSG_SIZE_TOO_LARGE", "topic": "logs", "partition": 3, "timestamp_ms": 1_795_424_400_123,
         "agent_id": "a-1", "stream_id": "s-1", "position": 700, "since": 699, "part": 2, "end": 750, "content": "record",
+        "window_start_ms": 1_795_424_400_000, "in_headers": False, "told": None,
     }  # fmt: skip
     assert second["position"] == 900
 

@@ -69,7 +69,7 @@ def test_a_line_that_was_rejected_and_comes_later_lands(tmp_path: Path) -> None:
 
 
 def test_dead_letters_that_are_repeated_land_once(tmp_path: Path) -> None:
-    letter = RejectedRecord("no int", "t", 0, 1_795_424_400_123, "a", "s", 20, 10, 1, 26, "line", b"broken")
+    letter = RejectedRecord("no int", "t", 0, 1_795_424_400_123, "a", "s", 20, 10, 1, 26, "line", b"broken", 0)
     table = OneTable(tmp_path, Schemas(None))
     sent = [Message(n, b"broken", own_headers=letter.headers()) for n in range(2)]  # type: ignore[arg-type]
     other = replace(letter, position=26, since=26, part=2, end=30)

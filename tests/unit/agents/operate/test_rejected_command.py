@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from headrace.agents.events.encoded import Told
 from headrace.agents.rejected import Rejected, RejectedRecord
 from headrace.cli import main
 
-RECORD = RejectedRecord("field id: missing", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 0, 707, "line", b"no\tJSON")
+TOLD = Told(None, "utf-8", "h", "web", "/var/log/web.log", {}, is_part=False)
+RECORD = RejectedRecord(
+    "field id: missing", "logs", 3, 1_795_424_400_123, "a-1", "s-1", 700, 699, 0, 707, "line", b"no\tJSON", 1_795_424_400_000,
+    in_headers=True, told=TOLD,
+)  # fmt: skip
 
 
 @pytest.fixture
