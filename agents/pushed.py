@@ -9,6 +9,7 @@ from headrace.agents.configuration import InputSection
 from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
+from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.made import source_of
 from headrace.agents.sources.running import PushedInput
@@ -52,7 +53,8 @@ class Pushed:
         wanted = _wanted(inputs, how)
         self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
         self._drops = CountedDrops(state_dir / FILE_NAME)
-        self._doors = Doors()
+        self._doors, self._groups = Doors(), Groups(state_dir / "commands")
+        self._groups.end_left()
         self._intake = IntakeThread(self._given(inputs, self.spools.by_input), self._doors, self._drops, metrics)
         self._reader: SpoolReader | None = None
 
@@ -60,7 +62,7 @@ class Pushed:
         return [
             PushedInput(name, make, spools[name], each.service or name, each.spool.when_full)
             for name, each in inputs.items()
-            if (make := source_of(name, each, self._clock, self._doors, once=self._once)) is not None
+            if (make := source_of(name, each, self._clock, self._doors, self._groups, once=self._once)) is not None
         ]
 
     def _position(self, path: str) -> int:

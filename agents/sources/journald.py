@@ -6,15 +6,14 @@ whatever else is said. So everything there is is read without it first, up to th
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import shutil
-import signal
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 from headrace.agents.sources import metrics
+from headrace.agents.sources.children import die_with
 from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.journal_entries import pushed
@@ -26,8 +25,6 @@ from headrace.errors import PeerError, UsageError
 logger = logging.getLogger(__name__)
 _READ_BYTES: Final = 64 * 1024
 _ERROR_BYTES: Final = 2000  # of what journalctl complains of
-_PR_SET_PDEATHSIG: Final = 1
-_prctl = ctypes.CDLL(None).prctl
 
 
 class JournaldSource:
@@ -128,7 +125,7 @@ class JournaldSource:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_READ_BYTES,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
         )
         assert process.stdout is not None
         assert process.stderr is not None
@@ -183,12 +180,3 @@ async def _last_bytes(stream: asyncio.StreamReader) -> str:
     while data := await stream.read(_READ_BYTES):
         said = (said + data)[-_ERROR_BYTES:]
     return " ".join(said.decode("utf-8", "replace").split())
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    def ask() -> None:  # between fork and exec: nothing but two calls of the system
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from headrace.agents.configuration import InputSection
+from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
@@ -15,12 +16,14 @@ from headrace.clock import Clock
 logger = logging.getLogger(__name__)
 
 
-def source_of(name: str, section: InputSection, clock: Clock, doors: Doors, *, once: bool) -> Callable[[], Source] | None:
+def source_of(
+    name: str, section: InputSection, clock: Clock, doors: Doors, groups: Groups, *, once: bool
+) -> Callable[[], Source] | None:
     """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
     if section.stdin is not None:
         return _stdin(section.stdin, clock)
     if section.exec is not None:
-        return _exec(name, section.exec, clock, once=once)
+        return _exec(name, section.exec, clock, groups, once=once)
     if once:
         logger.warning("not taken in: a finite run cannot wait for its end", extra={"input": name})
         return None
@@ -41,10 +44,10 @@ def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
     return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)
 
 
-def _exec(name: str, keys: ExecKeys, clock: Clock, *, once: bool) -> Callable[[], Source]:
+def _exec(name: str, keys: ExecKeys, clock: Clock, groups: Groups, *, once: bool) -> Callable[[], Source]:
     from headrace.agents.sources.exec import ExecSource
 
-    return lambda: ExecSource(name, keys, clock, once=once)
+    return lambda: ExecSource(name, keys, clock, groups, once=once)
 
 
 def _unix(name: str, keys: UnixKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:

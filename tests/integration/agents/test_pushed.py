@@ -161,3 +161,29 @@ def test_kill_9_loses_nothing_that_is_in_the_spool_and_repeats_it_equal(tmp_path
         assert [event["message"] for event in parts.distinct()] == [f"line {number}" for number in range(count)]
         assert agent.stop() == 0
         parts.check_audit()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_no_command_of_a_killed_agent_runs_on(parts: Rig) -> None:
+    """The program dies with the agent; what it has begun itself is ended by the agent's next start."""
+    command = ["sh", "-c", "sleep 1000 & echo $$ $!; wait"]
+    inputs = [{"exec": {"command": command}, "topic": TOPIC, "name": "it"}]
+    agent = parts.agent(inputs=inputs).start()
+    parts.wait_for(1)
+    program, child = (int(word) for word in parts.lines()[0].split())
+    agent.kill()
+    until(lambda: not is_alive(program))
+    assert is_alive(child), "the kernel kills the program alone"
+    agent.start()
+    until(lambda: not is_alive(child))
+    until(lambda: len(parts.lines()) == 2)
+    (now,) = [line for line in parts.lines() if not line.startswith(b"%d " % program)]
+    assert agent.stop() == 0, agent.log_tail()
+    until(lambda: not any(is_alive(int(word)) for word in now.split()))
+    assert list((parts.directory / "agent" / "commands").iterdir()) == []

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import functools
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from headrace.agents.sources.children import Groups
 from headrace.agents.sources.exec import ExecSource
 from headrace.agents.sources.intake import Pushed
 from headrace.agents.sources.keys import ExecKeys
@@ -59,7 +62,13 @@ class Collected:
 
 
 def source(*command: str, once: bool = False, **keys: Any) -> ExecSource:
-    return ExecSource("it", ExecKeys.model_validate({"command": list(command), **keys}), SystemClock(), once=once)
+    return ExecSource(
+        "it",
+        ExecKeys.model_validate({"command": list(command), **keys}),
+        SystemClock(),
+        Groups(Path("/dev/null/nowhere")),
+        once=once,
+    )
 
 
 def is_gone(pid: int) -> bool:
@@ -166,3 +175,47 @@ async def test_a_program_that_is_not_there_is_an_error_of_the_start(command: str
 async def test_a_folder_that_is_not_there_is_an_error_of_the_start() -> None:
     with pytest.raises(UsageError, match="there is no directory"):
         await source("echo", directory="/no/such/folder").run(Collected())
+
+
+@on_a_loop
+async def test_a_process_that_has_left_the_group_and_holds_the_pipe_keeps_no_run_from_ending() -> None:
+    collected = Collected()
+    script = "echo before; setsid sleep 1000 & echo $!"
+    async with asyncio.timeout(30):
+        await source("sh", "-c", script, once=True).run(collected)
+    before, left = collected.lines
+    assert before == b"before"
+    assert is_alive(int(left)), "a daemon is nobody's to end"
+    os.kill(int(left), signal.SIGKILL)
+
+
+@on_a_loop
+async def test_one_that_has_left_and_writes_for_ever_keeps_none_from_ending_either() -> None:
+    collected = Collected()
+    async with asyncio.timeout(30):
+        await source("sh", "-c", "setsid sh -c 'echo $$; exec yes' & sleep 0.3", once=True).run(collected)
+    assert collected.lines[0].isdigit()
+    assert is_gone(int(collected.lines[0])), "its pipe is broken"
+
+
+def test_what_a_dead_agent_left_is_ended_by_the_next_one_and_no_strangers_are(tmp_path: Path) -> None:
+    groups = Groups(tmp_path / "commands")
+
+    def begun(**environment: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(["sleep", "1000"], start_new_session=True, env={**os.environ, **environment})
+
+    mark = groups.new_mark()
+    left, stranger = begun(HEADRACE_COMMAND=mark), begun()
+    groups.began(left.pid, mark)
+    groups.began(stranger.pid, groups.new_mark())  # its number was another's once
+    groups.began(2**22 + 1, mark)  # no such process
+    (tmp_path / "commands" / "notes").write_text("not ours")
+    try:
+        Groups(tmp_path / "commands").end_left()
+        assert left.wait(10) == -signal.SIGKILL
+        assert stranger.poll() is None
+        assert [file.name for file in (tmp_path / "commands").iterdir()] == ["notes"]
+    finally:
+        for each in (left, stranger):
+            each.kill()
+            each.wait()
