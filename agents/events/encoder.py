@@ -36,6 +36,15 @@ def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
     return message, message, UTF_8
 
 
+def _decoded(line: bytes) -> tuple[str, str, bytes]:
+    """A line's encoding, its text, and its message in UTF-8."""
+    try:
+        return UTF_8, line.decode(), line
+    except UnicodeDecodeError:
+        text = line.decode(ISO_8859_1)
+        return ISO_8859_1, text, text.encode()
+
+
 class ChunkEncoder:
     """Encodes the chunks of one agent.
 
@@ -107,53 +116,47 @@ class _Encoding:
         return self._encoded
 
     def _lines(self, data: bytes) -> None:
-        chunk = self._chunk
-        text = data[:-1] if data.endswith(b"\n") else data
-        lines = text.split(b"\n")
+        lines = data.split(b"\n")
+        if not lines[-1] and len(lines) > 1:
+            del lines[-1]
         if self._pipeline.container is not None:
             self._container_events(self._pipeline.container, lines)
             return
-        try:
-            texts = text.decode().split("\n")
-        except UnicodeDecodeError:
-            texts = None
         if self._pipeline.multiline is not None:
-            lines, texts = self._pipeline.multiline.grouped(lines, texts)
-        limit = chunk.split_bytes // 2 if texts is None else chunk.split_bytes
-        if texts is not None and not self._steps and max(map(len, lines)) <= limit:
-            self._whole(lines, texts)
-            return
-        position = chunk.start
-        take = self._through_steps if self._steps else self._line
-        for index, line in enumerate(lines):
-            if len(line) > limit:
-                self._long(line, position)
-            elif texts is not None:
-                take(line, line, UTF_8, texts[index], position)
-            else:
-                encoding = encoding_of(line)
-                decoded = line.decode(encoding)
-                take(line, line if encoding == UTF_8 else decoded.encode(), encoding, decoded, position)
-            position += len(line) + 1
-
-    def _whole(self, lines: Sequence[bytes], texts: Sequence[str]) -> None:
-        """Lines of UTF-8 that are records as they are, each."""
-        position, parse, read_time_us, whence = self._chunk.start, self._parse, self._read_time_us, self._whence
+            lines = self._pipeline.multiline.grouped(lines)
+        position = self._chunk.start
         for first in range(0, len(lines), _BATCH_ROWS):
-            some = lines[first : first + _BATCH_ROWS]
-            count = len(some)
-            sizes = list(map(len, some))
-            *positions, position = accumulate([size + 1 for size in sizes], initial=position)
-            times_us, fields = zip(*[parse(text, read_time_us) for text in texts[first : first + count]], strict=True)
-            sinces = [self._since, *positions[1:]]
-            self._records.write(
-                Rows(
-                    some, some, [UTF_8] * count, times_us, fields, positions, sinces, [0] * count, [False] * count,
-                    sizes, [whence] * count,
-                )
-            )  # fmt: skip
-            self._since = position
-        self._encoded.lines += len(lines)
+            position = self._some(lines[first : first + _BATCH_ROWS], position)
+
+    def _some(self, lines: Sequence[bytes], start: int) -> int:
+        """Some events of one line, or of lines side by side; returns where the next begins."""
+        sizes = list(map(len, lines))
+        *positions, end = accumulate([size + 1 for size in sizes], initial=start)
+        if not self._steps and max(sizes) <= self._chunk.split_bytes:
+            try:
+                texts = list(map(bytes.decode, lines))
+            except UnicodeDecodeError:
+                pass
+            else:
+                self._whole(lines, texts, sizes, positions)
+                return end
+        for line, position in zip(lines, positions, strict=True):
+            self._event(line, position)
+        return end
+
+    def _whole(self, lines: Sequence[bytes], texts: Sequence[str], sizes: Sequence[int], positions: Sequence[int]) -> None:
+        """Lines of UTF-8 that are records as they are, each."""
+        self._write()
+        parse, read_time_us, count = self._parse, self._read_time_us, len(lines)
+        times_us, fields = zip(*[parse(text, read_time_us) for text in texts], strict=True)
+        self._records.write(
+            Rows(
+                lines, lines, [UTF_8] * count, times_us, fields, positions, [self._since, *positions[1:]], [0] * count,
+                [False] * count, sizes, [self._whence] * count,
+            )
+        )  # fmt: skip
+        self._since = positions[-1] + sizes[-1] + 1
+        self._encoded.lines += count
 
     def _container_events(self, rule: ContainerRule, lines: list[bytes]) -> None:
         """Events whose lines may lie apart, of the two streams of a container."""
@@ -163,7 +166,7 @@ class _Encoding:
             if event.stream != stream:
                 stream = event.stream
                 self._turn()
-            self._long(b"\n".join([lines[index] for index in event.lines]), positions[event.lines[0]])
+            self._event(b"\n".join([lines[index] for index in event.lines]), positions[event.lines[0]])
         if stream:
             self._turn()
 
@@ -201,17 +204,15 @@ class _Encoding:
                 return False
         return True
 
-    def _long(self, line: bytes, position: int) -> None:
-        """A line that may have to be sent in parts; then it is sent, whatever the steps say, and without fields."""
-        encoding = encoding_of(line)
-        parts = cut(line, encoding, self._chunk.split_bytes)
-        if len(parts) == 1:
-            decoded = line.decode(encoding)
+    def _event(self, line: bytes, position: int) -> None:
+        """An event that may have to be sent in parts; then it is sent, whatever the steps say, and without fields."""
+        encoding, text, message = _decoded(line)
+        if len(message) <= self._chunk.split_bytes:
             take = self._through_steps if self._steps else self._line
-            take(line, decoded.encode(), encoding, decoded, position)
+            take(line, message, encoding, text, position)
             return
         event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
-        for number, part in enumerate(parts):
+        for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
             self._part(part, encoding, event_time_us, position, number, {})
             position += len(part)
             self._since = position
@@ -237,9 +238,8 @@ class _Encoding:
 
     def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
         """One record of a spool; a long one's parts share what was said beside it."""
-        encoding, end = encoding_of(line), position + len(line) + 1
-        text = line.decode(encoding)
-        message = line if encoding == UTF_8 else text.encode()
+        encoding, text, message = _decoded(line)
+        end = position + len(line) + 1
         if len(message) > self._chunk.split_bytes:
             self._spooled_parts(line, encoding, beside, position)
             return

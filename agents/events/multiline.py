@@ -155,14 +155,12 @@ class Rule:
         lines = data.split(b"\n")
         return b"\n".join(lines[self.starts(lines)[-1] :]), False
 
-    def grouped(self, lines: Sequence[bytes], texts: Sequence[str] | None) -> tuple[list[bytes], list[str] | None]:
-        """A chunk's events, as the lines that they are made of, in bytes and (where all of the chunk has them) in text."""
+    def grouped(self, lines: Sequence[bytes]) -> list[bytes]:
+        """A chunk's events, as the lines that they are made of."""
         starts = self.starts(lines)
         if len(starts) == len(lines):
-            return list(lines), None if texts is None else list(texts)
-        bounds = list(zip(starts, [*starts[1:], len(lines)], strict=True))
-        events = [b"\n".join(lines[start:end]) for start, end in bounds]
-        return events, None if texts is None else ["\n".join(texts[start:end]) for start, end in bounds]
+            return list(lines)
+        return [b"\n".join(lines[start:end]) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
 
 
 class Grouping:
