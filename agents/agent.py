@@ -29,7 +29,7 @@ from headrace.agents.operate.taps import Taps
 from headrace.agents.pushed import Pushed
 from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
-from headrace.agents.tail.files import list_files
+from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from headrace.agents.topics import Topics, schemas_of
@@ -61,6 +61,7 @@ class Agent:
         self._beat, self._ports_changed = beat, ports_changed
         self._inputs, self._state = Inputs.of(config), state
         self._others = Others(OwnOutput.of_process(config.agent.state_dir))
+        self._listings = Listings(self._inputs.globs, self._others.writes)
         self.metrics = Metrics()
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
@@ -168,6 +169,7 @@ class Agent:
         try:
             ports = self._pushed.change(inputs.pushed, inputs.how, self._beat)
             self._config, self._inputs = config, inputs
+            self._listings = Listings(inputs.globs, self._others.writes)
         finally:
             self.metrics.inputs(self._inputs.components)
         self._ports_changed(ports)
@@ -177,7 +179,7 @@ class Agent:
 
     def _begin_inputs(self) -> None:
         begun, carry_out = self._state.begun(), self._hands.carry_out
-        begin_new(self._inputs.globs, begun, self._tailer, carry_out, self._others.of, self._now())
+        begin_new(self._inputs.globs, begun, self._tailer, carry_out, self._listings, self._now())
 
     # ---- one turn of the loop
 
@@ -220,10 +222,9 @@ class Agent:
     def _look(self) -> None:
         """List the files."""
         now = self._now()
-        listing = self._others.of(list_files(self._inputs.globs, self._tailer.known_paths, now))
-        self._hands.carry_out(self._tailer.look(listing))
+        self._hands.carry_out(self._tailer.look(self._listings.take(self._tailer.known_paths, now)))
         done_ms = self._clock.monotonic_ms()
-        rest_ms = (done_ms - now.monotonic_ms) * LISTING_SHARE
+        rest_ms = 0 if self._tailer.has_more else (done_ms - now.monotonic_ms) * LISTING_SHARE
         self._listing_due_ms = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, rest_ms))
         if done_ms >= self._observed_due_ms:
             self._observe()

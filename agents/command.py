@@ -53,7 +53,7 @@ def _ship(args: argparse.Namespace) -> int:
 
     from headrace.agents.agent import Agent
     from headrace.agents.configuration import AgentConfig
-    from headrace.agents.machine import machine_id
+    from headrace.agents.machine import machine_id, raise_open_files
     from headrace.agents.operate.control import Control
     from headrace.agents.operate.reload import Reloads
     from headrace.agents.pulse import Pulse
@@ -65,6 +65,7 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.systemd import notify
 
     config = begin(AgentConfig, args, limit_log=True)
+    raise_open_files()
     stop = stop_event()
     directory = writable_directory(config.agent.state_dir, "agent.state_dir")
     host = config.agent.host or socket.gethostname()

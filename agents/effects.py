@@ -83,10 +83,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class NotOpened:
-    """It cannot be opened: `denied` says that it is not for us to read; otherwise it may have got another name meanwhile."""
+    """It cannot be opened: `denied` says that it is not for us to read; otherwise it may have got another name meanwhile.
+
+    `exhausted` says that no more files can be open than are now.
+    """
 
     reason: str
     denied: bool
+    exhausted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

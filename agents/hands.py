@@ -107,7 +107,7 @@ class Hands:
     def _open(self, effect: Open) -> Opened | NotOpened:
         opened = self._files.open(effect.path, packed=effect.packed)
         if isinstance(opened, NotOpened):
-            self._metrics.error("cannot_open", "receiving")
+            self._metrics.error("no_descriptors" if opened.exhausted else "cannot_open", "receiving")
         return opened
 
     def _read(self, effect: Read) -> bytes | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from headrace.agents.effects import Listing, Now, Steps
-from headrace.agents.tail.files import Globs, list_files
+from headrace.agents.tail.files import Globs
+from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.tailer import Tailer
 
 
@@ -13,19 +14,19 @@ def begin_new(
     begun: Set[tuple[str, str]],
     tailer: Tailer,
     carry_out: Callable[[Steps[None]], Any],
-    ours: Callable[[Listing], Listing],
+    listings: Listings,
     now: Now,
 ) -> None:
     """Begin the inputs that have not.
 
     Args:
         begun: topic and name of those that have.
-        ours: leaves out of a listing what is not to be shipped.
+        listings: of their files.
     """
     new = [each for each in globs if (each.input.topic, each.input.name) not in begun]
     listing = Listing(now, (), frozenset())
     if any(not each.input.start.from_beginning for each in new):
-        found = list_files(globs, (), now)
-        listing = ours(list_files(globs, [(seen.input.topic, seen.path) for seen in found.files], now))
+        found = listings.take(set(), now)
+        listing = listings.take({(seen.input.topic, seen.path) for seen in found.files}, now)
     if new:
         carry_out(tailer.beginnings.decide(listing, {(each.input.topic, each.input.name) for each in new}))

@@ -8,10 +8,8 @@ import logging
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-from headrace.agents.effects import Listing, Seen
 
 logger = logging.getLogger(__name__)
 
@@ -38,27 +36,19 @@ class OwnOutput:
 
 
 class Others:
-    """Listings without what is the agent's own; says once of each file that it is left out."""
+    """Knows what is somebody else's to write; says once of each file of the agent's own that it is left out."""
 
     def __init__(self, own: OwnOutput) -> None:
         self._own = own
-        self._judged: dict[tuple[str, tuple[int, int]], bool] = {}
+        self._told: set[tuple[str, tuple[int, int]]] = set()
 
-    def of(self, listing: Listing) -> Listing:
-        """The files of a listing that somebody else writes."""
-        judged, self._judged = self._judged, {}
-        files = tuple(seen for seen in listing.files if self._is_anothers(seen, judged))
-        return listing if len(files) == len(listing.files) else replace(listing, files=files)
-
-    def _is_anothers(self, seen: Seen, judged: dict[tuple[str, tuple[int, int]], bool]) -> bool:
-        key = (seen.path, seen.stat.key)
-        if key not in judged:
-            why = self._own.why(*key)
-            judged[key] = why is None
-            if why is not None:
-                logger.warning("not shipped: %s; exclude it", why, extra={"file": seen.path})
-        self._judged[key] = judged[key]
-        return judged[key]
+    def writes(self, path: str, key: tuple[int, int]) -> bool:
+        """Whether a file, by name, device and inode, is written by somebody else."""
+        why = self._own.why(path, key)
+        if why is not None and (path, key) not in self._told:
+            self._told.add((path, key))
+            logger.warning("not shipped: %s; exclude it", why, extra={"file": path})
+        return why is None
 
 
 def _regular_files(descriptors: Iterable[int]) -> list[tuple[int, int]]:

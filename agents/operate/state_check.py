@@ -11,7 +11,8 @@ from typing import Any
 from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat, carry_out
 from headrace.agents.rows import PASSED, ChunkRow, StreamRow
-from headrace.agents.tail.files import Globs, OpenFiles, list_files
+from headrace.agents.tail.files import Globs, OpenFiles
+from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits, Replaced, read_on
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.tailer import GONE, Tailer
@@ -69,7 +70,7 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     )
     known = {row.stream_id: row for row in rows}
     try:
-        carry_out(tailer.look(list_files(globs, tailer.known_paths, now)), hands.do)
+        carry_out(tailer.look(Listings(globs).take(tailer.known_paths, now)), hands.do)
         return [_verdict(stream, known.get(stream.row.stream_id), hands, now) for stream in list(tailer.streams)]
     finally:
         hands.close()

@@ -1,4 +1,4 @@
-"""The agent's hands on files: listings by glob, and open files by handle. Shell: carries out, decides nothing.
+"""The agent's hands on files: open files by handle. Shell: carries out, decides nothing.
 
 Files are opened without blocking and only if regular, so that a pipe or a device in a glob cannot stop the agent.
 """
@@ -6,17 +6,15 @@ Files are opened without blocking and only if regular, so that a pipe or a devic
 import ctypes
 import errno
 import fnmatch
-import glob
 import os
-import re
 import stat as stat_module
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from headrace.agents.effects import Input, Listing, Measured, NotOpened, Now, Opened, Seen
+from headrace.agents.effects import Input, Measured, NotOpened, Opened
 from headrace.agents.tail.gzip_content import MAGIC, GzipContent
-from headrace.agents.tail.identity import FileStat, rotated_from
+from headrace.agents.tail.identity import FileStat
 
 _STATX_BTIME = 0x800
 _AT_EMPTY_PATH = 0x1000
@@ -37,58 +35,9 @@ class Globs:
         """How a file is shipped."""
         return self.input if self.each is None else self.each(path)
 
-
-def list_files(inputs: Iterable[Globs], known_paths: Iterable[tuple[str, str]], now: Now) -> Listing:
-    """Find what the inputs match, and beside it known files and what lies by them under a rotated name.
-
-    Args:
-        known_paths: (topic, path) of the streams.
-        now: the moment before this listing.
-    """
-    found: list[Seen] = []
-    seen: set[tuple[str, str]] = set()
-    by_topic: dict[str, Globs] = {}
-    for globs in inputs:
-        by_topic.setdefault(globs.input.topic, globs)
-        for pattern in globs.patterns:
-            name = _literal(pattern)
-            for match in sorted(glob.iglob(pattern, recursive=True)) if name is None else (name,):
-                path = os.path.abspath(match)  # as it is named: a symbolic link keeps its name
-                if (globs.input.topic, path) in seen or any(fnmatch.fnmatch(path, each) for each in globs.excluded):
-                    continue
-                seen.add((globs.input.topic, path))
-                file_stat = stat_of(path)
-                if file_stat is not None:
-                    found.append(Seen(path, file_stat, globs.of(path), matched=True, explicit=name is not None))
-    found.extend(_beside(known_paths, seen, by_topic))
-    return Listing(now, tuple(found), frozenset(by_topic))
-
-
-def _literal(pattern: str) -> str | None:
-    """The one name that a pattern stands for, where it has no wildcard or all are escaped; otherwise None."""
-    name = re.sub(r"\[([*?[])\]", r"\1", pattern)
-    return name if pattern in (name, glob.escape(name)) and (pattern != name or not glob.has_magic(name)) else None
-
-
-def _beside(known: Iterable[tuple[str, str]], seen: set[tuple[str, str]], inputs: dict[str, Globs]) -> Iterator[Seen]:
-    """Known files, and those that bear a known file's name plus a rotation suffix in its folder, that are not matched."""
-    names: dict[str, dict[str, list[str]]] = {}
-    for topic, path in sorted(known):
-        if (topic, path) not in seen and (own := stat_of(path)) is not None:
-            yield Seen(path, own, inputs[topic].of(path) if topic in inputs else Input(topic), matched=False)
-        if topic in inputs:
-            names.setdefault(os.path.dirname(path), {}).setdefault(path, []).append(topic)
-    for folder, paths in sorted(names.items()):
-        try:
-            entries = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        for name in entries:
-            path = os.path.join(folder, name)
-            topics = {topic for origin in rotated_from(path) for topic in paths.get(origin, ())}
-            for topic in sorted(topics):
-                if (topic, path) not in seen and (file_stat := stat_of(path)) is not None:
-                    yield Seen(path, file_stat, inputs[topic].of(path), matched=False)
+    def excludes(self, path: str) -> bool:
+        """Whether a file is left out."""
+        return any(fnmatch.fnmatch(path, each) for each in self.excluded)
 
 
 def stat_of(path: str) -> FileStat | None:
@@ -97,10 +46,11 @@ def stat_of(path: str) -> FileStat | None:
         found = os.stat(path)
     except OSError:
         return None
-    return _file_stat(found) if stat_module.S_ISREG(found.st_mode) else None
+    return file_stat(found) if stat_module.S_ISREG(found.st_mode) else None
 
 
-def _file_stat(found: os.stat_result, birth_ns: int = 0) -> FileStat:
+def file_stat(found: os.stat_result, birth_ns: int = 0) -> FileStat:
+    """What the system says of a file, as the cores know it."""
     inode = found.st_ino if found.st_ino < 1 << 63 else found.st_ino - (1 << 64)  # the state's integers are signed
     return FileStat(found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns)
 
@@ -129,12 +79,13 @@ class OpenFiles:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
-            return NotOpened(error.strerror or str(error), denied=error.errno in (errno.EACCES, errno.EPERM))
+            denied, exhausted = error.errno in (errno.EACCES, errno.EPERM), error.errno in (errno.EMFILE, errno.ENFILE)
+            return NotOpened(error.strerror or str(error), denied, exhausted)
         found = os.fstat(descriptor)
         if not stat_module.S_ISREG(found.st_mode):
             os.close(descriptor)
             return NotOpened("not a regular file", denied=True)
-        stat = _file_stat(found, birth_ns_of(descriptor))
+        stat = file_stat(found, birth_ns_of(descriptor))
         if not packed or (stat.size and os.pread(descriptor, len(MAGIC), 0) != MAGIC[: stat.size]):
             return Opened(descriptor, stat)
         content = self._packed[descriptor] = GzipContent(descriptor)
@@ -152,7 +103,7 @@ class OpenFiles:
     def stat(self, handle: int) -> FileStat | None:
         """The stat of an open file, with the size of what it holds if it is packed; None where the system fails."""
         try:
-            stat = _file_stat(os.fstat(handle))
+            stat = file_stat(os.fstat(handle))
         except OSError:
             return None
         content = self._packed.get(handle)

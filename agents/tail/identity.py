@@ -38,6 +38,11 @@ class FileStat:
         return self.device, self.inode
 
 
+def may_be_rotated(name: str) -> bool:
+    """Whether a file's name (without its folder) may be a rotation of another's."""
+    return name.endswith(_GZIP) or _ROTATION_SUFFIX.search(name) is not None
+
+
 @lru_cache(maxsize=16_384)
 def rotated_from(path: str) -> tuple[str, ...]:
     """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first.

@@ -112,6 +112,7 @@ def read_on(stream: Stream, now: Now, limits: Limits, *, once: bool) -> Steps[Ou
         stream.stat = stat
     stream.looked(now, stat.size)
     if changed:
+        stream.stir()
         stream.changed_ms = now.monotonic_ms
     elif stream.held and not _is_quiet(stream, now):
         return None

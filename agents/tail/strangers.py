@@ -7,6 +7,7 @@ from headrace.agents.effects import Close, Note, Now, Open, Opened, Seen, Steps
 from headrace.agents.tail.reading import QUIET_MS
 from headrace.agents.tail.streams import FileKey, Streams
 
+MOST_OPENED = 500  # in one look: about 50 ms; what is left has its turn in the next, after a round of shipping
 LONGEST_WAIT_MS = 60_000  # how long a rotated-name copy may go on changing before it is taken for a log of its own
 
 
@@ -29,8 +30,11 @@ class Strangers:
 
     def __init__(self, streams: Streams, max_open: int) -> None:
         self._streams, self._max_open = streams, max_open
-        self._open_count = 0
+        self.most = max_open  # that may be open in this look: fewer where the system refuses more
+        self._open_count = self._opened = 0
         self.turned_away = 0  # in this look, because too many files are open
+        self.has_more = False  # there are some for which this look had no time
+        self._told = False
         self._waiting: dict[FileKey, _Waiting] = {}
         self._before: dict[FileKey, _Waiting] = {}
         self._refused: dict[FileKey, tuple[Any, ...]] = {}  # as they were when that was found
@@ -40,7 +44,7 @@ class Strangers:
         """Who is not met in this look is forgotten."""
         self._before, self._waiting = self._waiting, {}
         self._open_count = sum(stream.handle is not None and stream.listed for stream in self._streams.by_id.values())
-        self.turned_away = 0
+        self.most, self._opened, self.turned_away, self.has_more = self._max_open, 0, 0, False
 
     def end_look(self, present: set[FileKey]) -> None:
         """Forget who is not there any more."""
@@ -84,9 +88,13 @@ class Strangers:
 
     def open(self, seen: Seen, *, packed: bool = False) -> Steps[Opened | None]:
         """Open a listed file; None where it is another one meanwhile, or cannot be opened (said once), or too many are open."""
-        if self._open_count >= self._max_open:
-            self.turned_away += 1
+        if self._open_count >= self.most:
+            yield from self._turn_away(seen)
             return None
+        if self._opened >= MOST_OPENED:
+            self.has_more = True
+            return None
+        self._opened += 1
         key = (seen.input.topic, *seen.stat.key)
         opened = yield Open(seen.path, packed)
         if isinstance(opened, Opened):
@@ -95,8 +103,19 @@ class Strangers:
                 self._open_count += 1
                 return opened
             yield Close(opened.handle)
+        elif opened.exhausted:
+            self.most = self._open_count
+            yield from self._turn_away(seen)
+            return None
         elif key not in self.unreadable:
             if opened.denied:
                 self.unreadable.add(key)
             yield Note(f"cannot be read: {opened.reason}", seen.path)
         return None
+
+    def _turn_away(self, seen: Seen) -> Steps[None]:
+        """No more files can be open: the quietest are closed at the end of this look, and this one is asked again."""
+        self.turned_away += 1
+        if not self._told:
+            self._told = True
+            yield Note("no more files may be open at once (LimitNOFILE): quiet ones are closed until they have news", seen.path)

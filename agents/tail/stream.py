@@ -11,7 +11,7 @@ before it is read on it proves itself anew. There may be ten thousand of them.
 from dataclasses import replace
 from typing import Any
 
-from headrace.agents.effects import Advance, Input, Now, Shipped
+from headrace.agents.effects import Advance, Input, Now, Seen, Shipped
 from headrace.agents.events.lines import cut, encoding_of
 from headrace.agents.events.pipeline import EventRule, compiled
 from headrace.agents.events.rate import Bucket
@@ -54,6 +54,7 @@ class Stream:
         "saved",
         "scan_guard",
         "scan_to",
+        "seen",
         "shipped_to",
         "skip",
         "stat",
@@ -82,6 +83,7 @@ class Stream:
         self.replay: tuple[ChunkRow, ...] = ()
         self.flight = Flight()
         self.stat: FileStat | None = None
+        self.seen: Seen | None = None  # as it was listed, while it is settled: nothing is unread or unacknowledged since
         self.listed = self.matched = True
         self.rotated = False
         self.left = False  # no input asks for its file any more
@@ -135,8 +137,26 @@ class Stream:
         size = self.stat.size if self.limit is None else min(self.stat.size, self.limit)
         return self.row.position + self.skip >= size
 
+    def settle(self, seen: Seen) -> None:
+        """A look found it unchanged, with nothing to read or to be acknowledged, and no tail."""
+        self.seen = seen
+
+    def is_still(self, seen: Seen, now: Now) -> bool:
+        """Whether a look at `now` finds a settled file as the last one did; then it is complete as of now."""
+        if self.seen is not seen:
+            return False
+        self.completeness.at = now
+        return True
+
+    def stir(self) -> None:
+        """Something has happened, or may have: it was complete until the last look."""
+        if self.seen is not None and self.complete is not None:
+            self.row = replace(self.row, complete_ms=self.complete.wall_ms)
+        self.seen = None
+
     def hold(self, handle: int, guard: bytes, head: bytes) -> None:
         """Begin to read from an open file whose bytes before `read_to` were proved to be the stream's."""
+        self.stir()
         self.handle, self.at_rest = handle, False
         self.guard = self.scan_guard = guard
         self.head = head

@@ -3,7 +3,7 @@
 A stream whose own file is truncated, replaced or gone is detached: only a copy that proves to hold its bytes may continue it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, KeysView
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -42,8 +42,10 @@ class Streams:
         self._host, self._mint, self._place, self._once = host, mint, place, once
         self.by_id: dict[str, Stream] = {}
         self.by_key: dict[FileKey, Stream] = {}
-        self.by_name: dict[tuple[str, str], list[Stream]] = {}  # topic and path; as they were when the last look began
-        self._known_names: set[tuple[str, str]] = set()
+        self.by_name: dict[tuple[str, str], tuple[Stream, ...]] = {}  # topic and path; but for those that begin in this look
+        self._unnamed: list[Stream] = []
+        self._listing: Listing | None = None
+        self._listed_names: set[tuple[str, str]] | None = None  # of the listing, made when it is asked for
         self._has_looked = False
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
@@ -55,15 +57,14 @@ class Streams:
     def remember(self, row: StreamRow, now: Now) -> None:
         """Take in a stream that is durable."""
         stream = self.by_id[row.stream_id] = Stream(row, None, complete=None, now=now, saved=True)
+        self._unnamed.append(stream)
         if not row.detached:
             self.by_key[(row.topic, *row.key)] = stream
 
     def begin_look(self, listing: Listing) -> None:
         """Take in the names of a listing and of the streams."""
-        self.by_name = {}
-        for stream in self.by_id.values():
-            self.by_name.setdefault((stream.row.topic, stream.row.path), []).append(stream)
-        self._known_names = self.by_name.keys() | {(seen.input.topic, seen.path) for seen in listing.files}
+        self._name_new()
+        self._listing, self._listed_names = listing, None
         if not self._has_looked:
             self._has_looked = True
             self._renumber(listing)
@@ -83,6 +84,26 @@ class Streams:
                     self.by_key.pop(before, None)
                     self.by_key[row.topic, *stream.row.key] = stream
 
+    @property
+    def names(self) -> KeysView[tuple[str, str]]:
+        """(topic, path) of all streams."""
+        self._name_new()
+        return self.by_name.keys()
+
+    def _name_new(self) -> None:
+        for stream in self._unnamed:
+            name = (stream.row.topic, stream.row.path)
+            self.by_name[name] = (*self.by_name.get(name, ()), stream)
+        self._unnamed.clear()
+
+    def _is_known(self, name: tuple[str, str]) -> bool:
+        """Whether (topic, path) is that of a stream or of a listed file."""
+        if name in self.by_name:
+            return True
+        if self._listed_names is None:
+            self._listed_names = {(seen.input.topic, seen.path) for seen in self._listing.files} if self._listing else set()
+        return name in self._listed_names
+
     def origins(self, topic: str, path: str) -> list[Stream]:
         """The streams whose names `path` may be a rotation of, the longest name first."""
         return [stream for base in rotated_from(path) for stream in self.by_name.get((topic, base), ())]
@@ -90,7 +111,7 @@ class Streams:
     def is_rotated(self, stream: Stream, path: str) -> bool:
         """Whether a stream's file bears another name than at first, or the name of another file plus a rotation suffix."""
         topic = stream.row.topic
-        return path != stream.row.path or any((topic, base) in self._known_names for base in rotated_from(path))
+        return path != stream.row.path or any(self._is_known((topic, base)) for base in rotated_from(path))
 
     def begin(self, source: Input, path: str, handle: int, stat: FileStat, complete: Now | None, now: Now) -> Stream:
         """A new stream, from the file's first byte. It is durable with its first chunk."""
@@ -100,6 +121,7 @@ class Streams:
         stream.rotated = self.is_rotated(stream, path)
         stream.hold(handle, b"", b"")
         self.by_id[row.stream_id] = self.by_key[(source.topic, *stat.key)] = stream
+        self._unnamed.append(stream)
         return stream
 
     def place(self, stream: Stream) -> None:
@@ -138,6 +160,7 @@ class Streams:
 
     def detach(self, stream: Stream, now: Now, why: str) -> Steps[None]:
         """The stream's own file is truncated, replaced or gone: only a copy may continue it."""
+        stream.stir()
         handle = stream.release()
         if handle is not None:
             yield Close(handle)
@@ -164,7 +187,16 @@ class Streams:
             yield from self.lose(stream, stream.destroyed_bytes, now, "destroyed")
         stream.loss_settled = stream.loss_settled or waited
         if not stream.saved and stream.loss_settled and not stream.flight:
-            del self.by_id[stream.row.stream_id]
+            self._forget(stream)
         elif stream.loss_settled and now.wall_ms - stream.row.complete_ms >= FORGET_AFTER_MS and not stream.flight:
-            del self.by_id[stream.row.stream_id]
+            self._forget(stream)
             yield Forget(stream.row.stream_id)
+
+    def _forget(self, stream: Stream) -> None:
+        name = (stream.row.topic, stream.row.path)
+        del self.by_id[stream.row.stream_id]
+        left = tuple(each for each in self.by_name.get(name, ()) if each is not stream)
+        if left:
+            self.by_name[name] = left
+        else:
+            self.by_name.pop(name, None)

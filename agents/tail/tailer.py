@@ -12,7 +12,7 @@ Not detectable: a truncated file filled again with the very same bytes up to the
 rotated out of the globs, between two looks; bytes that a writer appends to a rotated, unlisted file after the holding time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from headrace.agents.tail.strangers import Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import FileKey, Streams
 
-HOLD_UNLINKED_MS = 60_000  # how long a quiet, removed file is held open for a writer that has it open too
+HOLD_UNLINKED_MS = 60_000  # how long a removed file that is quiet is held open for a writer that has it open too
 HOLD_RENAMED_MS = 300_000  # the same for one that was renamed out of sight; it costs no disk space
 IDLE_MS = 10_000  # a file that did not change for so long is looked at by the listing only
 
@@ -64,7 +64,7 @@ class Tailer:
         budget: Budget,
         now: Now,
     ) -> None:
-        self._ready, self._once, self._max_open, self._limits = ready, once, max_open, limits
+        self._ready, self._once, self._limits = ready, once, limits
         self._streams = Streams(rows, chunks, host=host, mint=mint, place=place, once=once, now=now)
         self._strangers = Strangers(self._streams, max_open)
         self._meeting = Meeting(self._streams, self._strangers, once=once, now=now)
@@ -90,10 +90,16 @@ class Tailer:
             if key in present:
                 continue  # the same file by another name
             present.add(key)
-            left = yield from self._leave(self._streams.by_key.get(key), seen, listing)
+            stream = self._streams.by_key.get(key)
+            if stream is not None and stream.is_still(seen, now):
+                taken.add(key)
+                continue
+            left = yield from self._leave(stream, seen, listing)
             if left or (self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now))):
                 taken.add(key)
         for stream in list(self._streams.by_id.values()):
+            if stream.seen is not None and stream.complete is now:
+                continue  # it was still
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
         yield from self._let_go_of_held(now)
@@ -102,7 +108,7 @@ class Tailer:
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
         yield from self._shed()
-        self._awake = list(self._streams.by_id.values())
+        self._awake = [each for each in self._streams.by_id.values() if each.seen is None or self._is_recent(each, now)]
         if taken == present:
             self._listed = now
 
@@ -134,6 +140,8 @@ class Tailer:
             stream.left = not any(
                 each.matched and (each.input.topic, each.path) == (stream.row.topic, stream.row.path) for each in listing.files
             )
+        if stream.left:
+            stream.stir()
         if stream.left and (handle := stream.release()) is not None:
             stream.stat = None  # when it is met again, it is looked into
             stream.rewind()
@@ -150,9 +158,12 @@ class Tailer:
         stat = stream.stat
         if stat is None or (stat.size, stat.mtime_ns) != (seen.stat.size, seen.stat.mtime_ns):
             stream.changed_ms = now.monotonic_ms
+            stream.stir()
         elif stream.scan_to == seen.stat.size:
             stream.looked(now, seen.stat.size)
             stream.reached(stream.scan_to)
+            if stream.idle and not stream.tail_bytes and not stream.held and not self._once:
+                stream.settle(seen)
         return True
 
     def _resume(self, stream: Stream, seen: Seen, key: FileKey, now: Now) -> Steps[bool]:
@@ -178,6 +189,9 @@ class Tailer:
 
     def _absent(self, stream: Stream, now: Now) -> Steps[None]:
         """A stream whose own file is not listed."""
+        stream.stir()
+        if stream.listed:
+            stream.changed_ms = now.monotonic_ms  # who has it open may write to it for a while from now on
         stream.listed, stream.rotated = False, True
         if stream.row.detached:
             yield from self._streams.settle(stream, now)
@@ -211,7 +225,7 @@ class Tailer:
     def _shed(self) -> Steps[None]:
         """Close the files that were quiet for longest, where too many are open; each can be found by its name again."""
         held = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
-        spare = len(held) + self._strangers.turned_away - self._max_open
+        spare = len(held) + self._strangers.turned_away - self._strangers.most
         if spare <= 0:
             return
         for stream in sorted(held, key=lambda stream: stream.changed_ms):
@@ -271,9 +285,12 @@ class Tailer:
 
     def _due(self, stream: Stream, now: Now) -> bool:
         stat = stream.stat
-        if stat is None or stream.replay or not stream.listed or now.monotonic_ms - stream.changed_ms < IDLE_MS:
+        if stat is None or stream.replay or not stream.listed or self._is_recent(stream, now):
             return True
         return stream.scan_to < stat.size or (stream.rotated and stream.tail_bytes > 0)
+
+    def _is_recent(self, stream: Stream, now: Now) -> bool:
+        return now.monotonic_ms - stream.changed_ms < IDLE_MS
 
     def _replace(self, stream: Stream, now: Now) -> Steps[None]:
         """The file was truncated, or filled again, in place: what it holds now is a new stream."""
@@ -318,9 +335,14 @@ class Tailer:
         return self._claim
 
     @property
-    def known_paths(self) -> set[tuple[str, str]]:
+    def known_paths(self) -> Set[tuple[str, str]]:
         """(topic, path) of all streams: what lies beside them under a rotated name may be theirs."""
-        return {(stream.row.topic, stream.row.path) for stream in self._streams.by_id.values()}
+        return self._streams.names
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last look had no time for some of the files: the next is to come soon."""
+        return self._strangers.has_more
 
     @property
     def ended(self) -> bool:

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Advance, Input, Lost, Now, Save, Send, Shipped
+from headrace.agents.effects import Advance, Input, Lost, Note, Now, Save, Send, Shipped
 from headrace.agents.start import Start
 from headrace.agents.tail import meeting, reading
 from headrace.agents.tail.archives import Archives
@@ -27,6 +27,7 @@ class Desk:
     def __init__(self, how: Input = LOGS, *, births: bool = True, limits: Limits = LIMITS) -> None:
         self.files, self.disk, self.how, self.limits = Files(births=births), Disk(), how, limits
         self.sent: list[Send] = []
+        self.notes: list[str] = []
         self.ids = itertools.count()
         self.lost: list[tuple[int, str]] = []
         self.start()
@@ -53,6 +54,8 @@ class Desk:
                     self.disk.pending.append(effect)
                     if isinstance(effect, Lost):
                         self.lost.append((effect.size_bytes, effect.reason))
+                elif isinstance(effect, Note):
+                    self.notes.append(effect.message)
                 elif isinstance(effect, Send):
                     self.sent.append(effect)
                     answer = Shipped(effect.chunk.end, 0)
@@ -275,3 +278,68 @@ def test_what_was_rotated_away_just_before_is_passed_over_and_followed_though_no
     for _ in range(3):
         desk.turn()
     assert [(send.data, send.stream.path) for send in desk.sent] == [(b"late\n", "a.log")]
+
+
+def at_rest_for_long(desk: Desk, *names: str) -> None:
+    """Files of one line each that were shipped, and that nobody has written to since."""
+    for name in names:
+        desk.files.append(desk.files.create(name, reuse=False), b"one\n")
+    for _ in range(20):
+        sent = len(desk.sent)
+        desk.turn()
+        for index in range(sent, len(desk.sent)):
+            desk.acknowledge(index)
+    desk.files.now_ms += 60_000
+    desk.turn()
+    assert sorted(send.stream.path for send in desk.sent) == sorted(names)
+
+
+def what_a_removed_file_gets_after_a_long_rest_is_shipped() -> None:
+    desk = Desk()
+    at_rest_for_long(desk, "a.log")
+    inode = desk.files.names["a.log"]
+    desk.files.unlink("a.log")
+    desk.turn()
+    desk.files.now_ms += 20_000
+    desk.turn()
+    desk.files.append(inode, b"two\n")
+    desk.turn()
+    assert [send.data for send in desk.sent] == [b"one\n", b"two\n"]
+
+
+def test_fault_17_a_file_is_read_by_its_open_handle_also_when_it_is_removed_after_a_long_rest() -> None:
+    what_a_removed_file_gets_after_a_long_rest_is_shipped()
+
+
+def test_without_its_guard_a_removed_file_is_looked_at_no_more() -> None:
+    with mutated(Tailer, "_absent", "stream.stir()", "pass"), pytest.raises(AssertionError):
+        what_a_removed_file_gets_after_a_long_rest_is_shipped()
+
+
+def test_fault_17_what_a_closed_file_gets_before_it_is_renamed_is_found_by_its_inode() -> None:
+    desk = Desk()
+    names = [f"{number}.log" for number in range(30)]
+    at_rest_for_long(desk, *names)
+    still_open = {inode.number for inode in desk.files.handles.values()}
+    assert len(still_open) == 9
+    for name in names:
+        desk.files.append(desk.files.names[name], b"two\n")
+        desk.files.rename(name, f"{name}.1")
+        desk.files.append(desk.files.create(name, reuse=False), b"new\n")
+    for _ in range(40):
+        sent = len(desk.sent)
+        desk.turn()
+        for index in range(sent, len(desk.sent)):
+            desk.acknowledge(index)
+    streams = {send.stream.stream_id: b"" for send in desk.sent}
+    for send in desk.sent:
+        streams[send.stream.stream_id] += send.data
+    assert sorted(streams.values()) == sorted([b"one\ntwo\n", b"new\n"] * 30)
+
+
+def test_fault_17_where_the_system_opens_no_more_files_all_have_their_turn_and_it_is_said_once() -> None:
+    desk = Desk()
+    desk.files.most_handles = 4
+    at_rest_for_long(desk, *(f"{number}.log" for number in range(12)))
+    assert len(desk.files.handles) <= 4
+    assert len([note for note in desk.notes if "LimitNOFILE" in note]) == 1

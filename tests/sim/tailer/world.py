@@ -79,6 +79,8 @@ class Files:
         self.lines: dict[int, list[Line]] = {}  # by id of the inode object
         self._begun: dict[int, bytes] = {}
         self._measured: dict[int, int] = {}  # by handle that was opened as a packed file's
+        self.most_handles = 1000
+        self._listed: dict[str, Seen] = {}
         self.kept: list[Inode] = []  # so that ids stay unique
 
     def create(self, name: str, *, reuse: bool) -> Inode:
@@ -153,6 +155,8 @@ class Files:
             case Open():
                 if effect.path not in self.names:
                     return NotOpened("no such file", denied=False)
+                if len(self.handles) >= self.most_handles:
+                    return NotOpened("too many open files", denied=False, exhausted=True)
                 handle, self._next_handle = self._next_handle, self._next_handle + 1
                 inode = self.handles[handle] = self.names[effect.path]
                 if not effect.packed or not inode.packed:
@@ -199,16 +203,21 @@ class Files:
         asked: bool = True,
         orphans: bool = False,
     ) -> Listing:
-        """What `list_files` finds; not `asked`: no input asks for these files, and with `orphans` none ships to their topic."""
+        """What `Listings` finds, unchanged files as the same objects.
+
+        Not `asked`: no input asks for these files, and with `orphans` none ships to their topic.
+        """
         paths = {path for _, path in known}
-        found = []
+        found: list[Seen] = []
         for name, inode in sorted(self.names.items()):
             matched = asked and (all_names or name.endswith(".log"))
             orphan = not asked and orphans
             beside = not orphan and paths.intersection(rotated_from(name))
             if matched or name in paths or beside:
-                stat = replace(self.stat(inode), birth_ns=0)
-                found.append(Seen(name, stat, source, matched=matched))
+                seen = Seen(name, replace(self.stat(inode), birth_ns=0), source, matched=matched)
+                last = self._listed.get(name, seen)
+                found.append(last if last == seen else seen)
+        self._listed = {seen.path: seen for seen in found}
         return Listing(now, tuple(found), frozenset() if orphans and not asked else frozenset({source.topic}))
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from headrace.agents.effects import Input, Now
 from headrace.agents.operate.own_output import Others, OwnOutput
-from headrace.agents.tail.files import Globs, list_files
+from headrace.agents.tail.files import Globs
+from headrace.agents.tail.listing import Listings
 
 
 def shipped(tmp_path: Path, own: OwnOutput) -> list[str]:
     globs = Globs((str(tmp_path / "**" / "*.log"), str(tmp_path / "state" / "**")), (), Input("app"))
-    listing = Others(own).of(list_files([globs], (), Now(1, 2)))
+    listing = Listings([globs], Others(own).writes).take(set(), Now(1, 2))
     return sorted(os.path.relpath(seen.path, tmp_path) for seen in listing.files)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.effects import Input, NotOpened, Now, Opened
-from headrace.agents.tail.files import Globs, OpenFiles, list_files
+from headrace.agents.tail.files import Globs, OpenFiles
+from headrace.agents.tail.listing import Listings
 
 NOW = Now(5, 7)
 
@@ -15,7 +16,7 @@ def names(
     folder: Path, *patterns: str, exclude: tuple[str, ...] = (), known: tuple[str, ...] = ()
 ) -> list[tuple[str, bool, bool]]:
     globs = Globs(tuple(f"{folder}/{each}" for each in patterns), tuple(f"{folder}/{each}" for each in exclude), Input("logs"))
-    listing = list_files([globs], [("logs", f"{folder}/{each}") for each in known], NOW)
+    listing = Listings([globs]).take({("logs", f"{folder}/{each}") for each in known}, NOW)
     return [(str(Path(seen.path).relative_to(folder)), seen.matched, seen.explicit) for seen in listing.files]
 
 
