@@ -330,7 +330,7 @@ def test_a_chunk_is_done_when_each_record_is_acknowledged_or_kept_and_order_stay
         (LastingProducer, "renew", "and not len(self.client)", ""),
         (LastingProducer, "_end", "and not error.args[0].fatal()", ""),
         (Rejected, "_append", "os.fsync(descriptor)", "pass"),
-        (Rejected, "_append", "os.fsync(folder)", "pass"),
+        (rejected, "_sync", "os.fsync(folder)", "pass"),
         (Rejected, "_append", "os.ftruncate(descriptor, end)", "pass"),
         (Rejected, "_append", "self._whole.discard(file.name)", "pass"),
     ],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.agents.effects import Shipped
-from headrace.agents.events.encoded import Encoded, Misfit
+from headrace.agents.events.encoded import Encoded, Misfit, Told
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import ChunkRow, StreamRow
@@ -17,6 +17,7 @@ AGENT = "agent-1"
 READ_MS = 1_795_424_400_123
 _PLAIN = definition(parse={"type": "plain"})
 MISFIT = b"misfit"
+TOLD = Told(None, "utf-8", "h", "web", "/var/log/web.log", {}, is_part=False)
 TAGS = (LOCAL, LARGE, INVALID, LARGE + b" " + NO_LETTER, LOCAL + b" " + NO_LETTER)
 WAITS, GIVEN, HELD, ACKED, REFUSED = "waits", "given", "held", "acknowledged", "refused"
 
@@ -75,7 +76,7 @@ class Chunk:
             position, end = record.position, record.position + len(record.line)
             if MISFIT in record.line:
                 identity = (self.stream.stream_id, position, position, 0, end)
-                encoded.misfits.append(Misfit(identity, record.line, 0, "does not fit"))
+                encoded.misfits.append(Misfit(identity, record.line, 0, "does not fit", TOLD))
                 continue
             encoded.values.append(b"\0\0\0\0\2" + record.line)
             encoded.headers.append(
