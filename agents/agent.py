@@ -9,16 +9,16 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
+from typing import TYPE_CHECKING
 
 from headrace.agents.announcing import Announcer
 from headrace.agents.budget import Budget
-from headrace.agents.configuration import AgentConfig
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
 from headrace.agents.effects import Input, Now
 from headrace.agents.events.schemas.choice import TopicSchema
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
-from headrace.agents.inputs import Inputs, unfinished
+from headrace.agents.inputs import Inputs, schema_of, unfinished
 from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
 from headrace.agents.new_inputs import begin_new
@@ -34,6 +34,9 @@ from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from headrace.agents.topics import Topics, schemas_of
 from headrace.clock import Clock
+
+if TYPE_CHECKING:
+    from headrace.agents.configuration import AgentConfig
 
 # A listing every 100 ms, or as seldom as keeps it below a two-hundredth of the time, but every few seconds.
 LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 200
@@ -54,7 +57,7 @@ class Agent:
     """
 
     def __init__(
-        self, config: AgentConfig, state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None],
+        self, config: "AgentConfig", state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None],
         ports_changed: Callable[[Mapping[str, int]], None], once: bool, progress: bool,
     ) -> None:  # fmt: skip
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
@@ -106,7 +109,8 @@ class Agent:
 
     def _schemas(self, unfinished: Sequence[Input] = ()) -> dict[str, list[TopicSchema]]:
         """What is written to each topic: as the inputs say, as what is in spools says, and what was on its way at the end."""
-        return schemas_of((*self._inputs.how.values(), *self._pushed.spools.inputs, *unfinished), self._config.schema_of)
+        asked = (*self._inputs.how.values(), *self._pushed.spools.inputs, *unfinished)
+        return schemas_of(asked, lambda topic: schema_of(self._config, topic))
 
     def _announced(self) -> Sequence[str]:
         """The topics that every heartbeat names."""
@@ -158,7 +162,7 @@ class Agent:
         self._beat()
         self._delivery.poll(timeout_s)
 
-    def _configure(self, config: AgentConfig) -> None:
+    def _configure(self, config: "AgentConfig") -> None:
         """Other inputs: the next look takes in their files, and lets go of what no input asks for any more.
 
         Raises:

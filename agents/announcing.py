@@ -10,16 +10,18 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace import __version__
 from headrace.agents.effects import Now
 from headrace.agents.state import AgentState
 from headrace.agents.windows import WindowRow
 from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,11 @@ class Announcer:
         """Ask for the topic; the answer is not waited for: the next look finds it."""
         if self._creating is not None and not self._creating.done():
             return
+        from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are there, and documented
+            AdminClient,
+            NewTopic,
+        )
+
         settings = {
             key: value for key, value in self._settings.items() if key in _CONNECTION or key.startswith(("sasl.", "ssl."))
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from headrace.errors import UsageError
-from headrace.part import add_part_arguments, begin, read
+from headrace.part import add_part_arguments, begin_process
 
 logger = logging.getLogger(__name__)
 ACTIONS: Final = {
@@ -51,8 +51,12 @@ def _ship(args: argparse.Namespace) -> int:
     reload = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload.set())  # before all else: by default it would end us
 
+    from headrace.agents.checking import Checking
+
+    begin_process(limit_log=True)
+    checking = Checking(args.config, args.set)
+
     from headrace.agents.agent import Agent
-    from headrace.agents.configuration import AgentConfig
     from headrace.agents.machine import machine_id, raise_open_files
     from headrace.agents.operate.control import Control
     from headrace.agents.operate.reload import Reloads
@@ -64,7 +68,7 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.process import run_file, stop_event, writable_directory, write_run_file
     from headrace.systemd import notify
 
-    config = begin(AgentConfig, args, limit_log=True)
+    config = checking.result()
     raise_open_files()
     stop = stop_event()
     directory = writable_directory(config.agent.state_dir, "agent.state_dir")
@@ -98,7 +102,7 @@ def _ship(args: argparse.Namespace) -> int:
     control.start()
     with run_file(args.run_file, {**ports, **pushed}):
         notify("READY=1")  # also without a broker: files are their own buffer
-        status = agent.run(stop, Reloads(lambda: read(AgentConfig, args), config, reload, agent.metrics))
+        status = agent.run(stop, Reloads(lambda: Checking(args.config, args.set).result(), config, reload, agent.metrics))
     control.close()
     state.close()
     return status

@@ -3,15 +3,15 @@
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from headrace.agents.container_keys import ContainerKeys
-from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE, OWN, TopicSchema
+from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE
 from headrace.agents.events.schemas.own import own_schema
+from headrace.agents.input_names import twice_named
 from headrace.agents.pipeline_keys import PipelineKeys
-from headrace.agents.sources.doors import Door
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
@@ -19,8 +19,11 @@ from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.agents.start import start_of
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
-from headrace.part_http import PartHttpKeys
+from headrace.http_keys import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.doors import Door
 
 KINDS = ("tail", "containers", "stdin", "exec", "unix", "syslog", "http", "journald")  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
@@ -53,6 +56,8 @@ class AgentSection(PartHttpKeys):
 class DeadLetterSection(Section):
     """Where records go that were refused for good, besides `rejected/` in the state directory."""
 
+    derived = ("topics",)
+
     topic: str | None = Field(
         None,
         pattern=TOPIC_PATTERN,
@@ -67,6 +72,8 @@ class DeadLetterSection(Section):
 
 class TopicSection(Section):
     """What the records of one topic are."""
+
+    derived = ("text",)
 
     schema_: str = Field(
         ENVELOPE,
@@ -90,13 +97,16 @@ class TopicSection(Section):
             raise ValueError(f"schema {self.schema_}: {error}") from error
         return self
 
-    def of(self, registry: str) -> TopicSchema:
-        """The schema, as that registry has it."""
-        return TopicSchema(OWN, registry, self._text) if self._text else TopicSchema(self.schema_, registry)
+    @property
+    def text(self) -> str:
+        """The user's own schema; empty where it is one of ours."""
+        return self._text
 
 
 class InputSection(PipelineKeys):
     """One input: where lines come from (one of KINDS), and what becomes of them."""
+
+    derived = ("kind", "is_pushed", "pipeline")
 
     tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     containers: ContainerKeys | None = Field(None, description="logs of containers, as the kubelet and Docker keep them")
@@ -181,7 +191,7 @@ class InputSection(PipelineKeys):
         """Whether its lines go into a spool first; files are their own."""
         return self.tail is None and self.containers is None
 
-    def doors(self, name: str) -> list[Door]:
+    def doors(self, name: str) -> "list[Door]":
         """Where it listens, if that is its name."""
         listening = self.syslog or self.http or self.unix
         return [] if listening is None else listening.doors(name)
@@ -200,9 +210,8 @@ class AgentConfig(Section):
     @field_validator("inputs")
     @classmethod
     def _names_differ(cls, inputs: list[InputSection]) -> list[InputSection]:
-        named = [each.name for each in inputs if each.name is not None]
-        if twice := sorted({name for name in named if named.count(name) > 1}):
-            raise ValueError(f"two inputs are named {', '.join(twice)}")
+        if same := twice_named(inputs):
+            raise ValueError(f"two inputs are named {same}")
         unnamed = [(each, f"{each.kind} inputs of topic {each.topic}") for each in inputs if each.name is None]
         kinds = [kind for _, kind in unnamed]
         if twice := sorted({kind for each, kind in unnamed if each.is_pushed and kinds.count(kind) > 1}):
@@ -225,10 +234,6 @@ class AgentConfig(Section):
         if forbidden := sorted(_OURS & kafka.keys()):
             raise ValueError(f"{', '.join(forbidden)} is set by the agent; remove it")
         return kafka
-
-    def schema_of(self, topic: str) -> TopicSchema:
-        """The schema of a topic's records."""
-        return self.topics.get(topic, TopicSection(schema=ENVELOPE)).of(self.registry.url)
 
     @model_validator(mode="after")
     def _topics_are_used(self) -> Self:

@@ -4,16 +4,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from headrace.agents.configuration import AgentConfig, InputSection
-from headrace.agents.container_keys import excluded
 from headrace.agents.effects import Input
-from headrace.agents.events.pipeline import with_schema
+from headrace.agents.events.pipeline import with_container, with_schema
+from headrace.agents.events.schemas.choice import ENVELOPE, OWN, TopicSchema
+from headrace.agents.input_names import names_of
 from headrace.agents.metrics import Component
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.start import start_of
-from headrace.agents.tail.containers import container_of
+from headrace.agents.tail.containers import container_of, excluded
 from headrace.agents.tail.files import Globs
+
+if TYPE_CHECKING:
+    from headrace.agents.configuration import AgentConfig, InputSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +25,17 @@ class Inputs:
     """What is read, what is pushed and how all of it is shipped (by name), where it goes, and how metrics call each input."""
 
     globs: tuple[Globs, ...]
-    pushed: dict[str, InputSection]
+    pushed: dict[str, "InputSection"]
     how: dict[str, Input]
     topics: tuple[str, ...]
     components: dict[str, Component]
 
     @classmethod
-    def of(cls, config: AgentConfig) -> "Inputs":
+    def of(cls, config: "AgentConfig") -> "Inputs":
         """Those of a configuration."""
         named = dict(zip(names_of(config), config.inputs, strict=True))
         how = {name: _how_of(config, each, name) for name, each in named.items()}
-        globs = tuple(_globs(config, each, how[name]) for name, each in named.items() if not each.is_pushed)
+        globs = tuple(_globs(each, how[name]) for name, each in named.items() if not each.is_pushed)
         pushed = {name: each for name, each in named.items() if each.is_pushed}
         components = {name: Component(name, each.kind) for name, each in named.items()}
         return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
@@ -43,9 +47,17 @@ def unfinished(rows: Iterable[StreamRow], chunks: Iterable[ChunkRow]) -> list[In
     return [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
 
 
-def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
+def schema_of(config: "AgentConfig", topic: str) -> TopicSchema:
+    """The schema of a topic's records, as the registry has it."""
+    section = config.topics.get(topic)
+    if section is None:
+        return TopicSchema(ENVELOPE, config.registry.url)
+    return TopicSchema(OWN if section.text else section.schema_, config.registry.url, section.text)
+
+
+def _how_of(config: "AgentConfig", keys: "InputSection", name: str) -> Input:
     """How an input's lines are shipped."""
-    pipeline = with_schema(keys.pipeline, config.schema_of(keys.topic))
+    pipeline = with_schema(keys.pipeline, schema_of(config, keys.topic))
     return Input(
         keys.topic,
         pipeline,
@@ -59,7 +71,7 @@ def _how_of(config: AgentConfig, keys: InputSection, name: str) -> Input:
     )
 
 
-def _globs(config: AgentConfig, keys: InputSection, how: Input) -> Globs:
+def _globs(keys: "InputSection", how: Input) -> Globs:
     """The files of an input that is files."""
     if keys.containers is None:
         assert keys.tail is not None
@@ -69,22 +81,8 @@ def _globs(config: AgentConfig, keys: InputSection, how: Input) -> Globs:
     def of_container(path: str) -> Input:
         container = container_of(path)
         service = keys.service or container.get("container") or container.get("container_id", "")[:12] or None
-        pipeline = with_schema(keys.pipeline_of(container), config.schema_of(keys.topic))
+        pipeline = with_container(how.pipeline, container, keys.max_line_bytes)
         return replace(how, pipeline=pipeline, service=service)
 
     left_out = (*keys.exclude, *excluded(keys.containers, os.environ))
     return Globs(tuple(keys.containers.paths), left_out, how, of_container)
-
-
-def names_of(config: AgentConfig) -> list[str]:
-    """The inputs' names, in order: those given, and for the others kind and topic (`tail-app`, then `tail-app-2`)."""
-    taken = {each.name for each in config.inputs if each.name is not None}
-    names = []
-    for each in config.inputs:
-        name, count = each.name or f"{each.kind}-{each.topic}", 1
-        while each.name is None and name in taken:
-            count += 1
-            name = f"{each.kind}-{each.topic}-{count}"
-        taken.add(name)
-        names.append(name)
-    return names

@@ -1,6 +1,5 @@
 """What a configuration may say of an input's lines: how they are parsed, and what is changed, left out or hidden of them."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -227,13 +226,7 @@ class PipelineKeys(Section):
     @property
     def pipeline(self) -> str:
         """The definition (events/pipeline.py)."""
-        return self.pipeline_of(None)
-
-    def pipeline_of(self, container: Mapping[str, str] | None) -> str:
-        """The definition; `container` are the fields of the container whose log it is for."""
-        bounds = {"timeout_ms": 1000, "max_bytes": self.max_line_bytes}
         return definition(
-            container=None if container is None else {"fields": dict(container), **bounds},
             parse=self.parse.rule(),
             transforms=[each.step() for each in self.transforms],
             multiline=self.multiline.step(self.max_line_bytes) if self.multiline is not None else None,

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.configuration import InputSection
 from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
@@ -23,6 +22,9 @@ from headrace.agents.windows import CountedDrops
 from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
 
+if TYPE_CHECKING:
+    from headrace.agents.configuration import InputSection
+
 
 class Pushed:
     """Used by the agent's one thread.
@@ -37,7 +39,7 @@ class Pushed:
 
     def __init__(
         self,
-        inputs: Mapping[str, InputSection],
+        inputs: Mapping[str, "InputSection"],
         how: Mapping[str, Input],
         state: AgentState,
         state_dir: Path,
@@ -58,7 +60,7 @@ class Pushed:
         self._intake = IntakeThread(self._given(inputs, self.spools.by_input), self._doors, self._drops, metrics)
         self._reader: SpoolReader | None = None
 
-    def _given(self, inputs: Mapping[str, InputSection], spools: Mapping[str, Spool]) -> list[PushedInput]:
+    def _given(self, inputs: Mapping[str, "InputSection"], spools: Mapping[str, Spool]) -> list[PushedInput]:
         return [
             PushedInput(name, make, spools[name], each.service or name, each.spool.when_full)
             for name, each in inputs.items()
@@ -99,7 +101,7 @@ class Pushed:
         return self._intake.start()
 
     def change(
-        self, inputs: Mapping[str, InputSection], how: Mapping[str, Input], beat: Callable[[], None]
+        self, inputs: Mapping[str, "InputSection"], how: Mapping[str, Input], beat: Callable[[], None]
     ) -> Mapping[str, int]:
         """Go on with other inputs; the ports that are listened on then. What was taken in stays, and is shipped.
 
@@ -170,5 +172,5 @@ class Pushed:
         self._drops.close()
 
 
-def _wanted(inputs: Mapping[str, InputSection], how: Mapping[str, Input]) -> dict[str, Wanted]:
+def _wanted(inputs: Mapping[str, "InputSection"], how: Mapping[str, Input]) -> dict[str, Wanted]:
     return {name: Wanted(name, how[name], each.spool.max_bytes) for name, each in inputs.items()}

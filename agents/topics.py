@@ -3,6 +3,8 @@
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
 
@@ -15,7 +17,10 @@ from headrace.agents.state import AgentState
 from headrace.clock import Clock
 from headrace.errors import PeerError, RefusedError, StorageError
 from headrace.schemas.framing import header
-from headrace.schemas.registry_keys import RegistryKeys
+
+if TYPE_CHECKING:
+    from headrace.schemas.client import RegistryClient
+    from headrace.schemas.registry_keys import RegistryKeys
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +42,7 @@ class Topics:
     def __init__(
         self,
         schemas: Mapping[str, Sequence[TopicSchema]],
-        registry: RegistryKeys,
+        registry: "RegistryKeys",
         state: AgentState,
         clock: Clock,
         metrics: Metrics,
@@ -46,7 +51,7 @@ class Topics:
     ) -> None:
         self.names = tuple(schemas)
         self._schemas, self._once = schemas, once
-        self._registry = registry.client(timeout_s=_REGISTRY_TIMEOUT_S)
+        self._registry_keys = registry
         self._state, self._clock, self._metrics = state, clock, metrics
         self._partitions: dict[str, int] = {}
         self._registered: set[str] = set()
@@ -105,6 +110,15 @@ class Topics:
         done_ms = self._clock.monotonic_ms()
         self._due_ms = done_ms + max(RETRY_MS, SHARE * (done_ms - began_ms))
         return True
+
+    @cached_property
+    def _registry(self) -> "RegistryClient":
+        """Made, and imported, when the first id is asked for: an agent that has shipped before knows its own."""
+        from headrace.schemas.client import RegistryClient
+
+        keys = self._registry_keys
+        user_info = None if keys.basic_auth_user_info is None else keys.basic_auth_user_info.get_secret_value()
+        return RegistryClient(keys.url, timeout_s=_REGISTRY_TIMEOUT_S, user_info=user_info, ca_file=keys.ssl_ca_location)
 
     def _learn(self, topic: str, producer: Producer) -> None:
         """Ask for a topic, which makes it where the broker allows that, and for the id of its schema.

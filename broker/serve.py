@@ -44,6 +44,7 @@ from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.health import Health
 from headrace.http import serve_http
+from headrace.https import server_context
 from headrace.process import async_stop_event, raise_descriptor_limit, run_file, wake_in_time
 from headrace.stopping import SAME_WISH_S, Stop
 
@@ -91,7 +92,10 @@ def serve(config: BrokerConfig, run_file_path: Path | None) -> int:
 
 def _serve_http(config: BrokerConfig, health: Health, door: BrokerDoor | None) -> dict[str, int]:
     """The HTTP port by its name, if there is one."""
-    return {} if config.http is None else {"http": serve_http(config.http, health, door=door, tls=config.http_tls())}
+    if config.http is None:
+        return {}
+    tls = server_context(config.http_ssl_keystore_location, config.http_ssl_key_password)
+    return {"http": serve_http(config.http, health, door=door, tls=tls)}
 
 
 async def _serve(

@@ -16,13 +16,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from headrace.errors import ConfigError
 from headrace.secret_references import References
+from headrace.settings import Secret, Settings
 
 PREFIX = "HEADRACE__"
 _MOST_KEYS_SHOWN = 20
@@ -44,7 +45,10 @@ _SECRET = re.compile(
 class Section(BaseModel):
     """Base of every section of a configuration: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
+
+    derived: ClassVar[tuple[str, ...]] = ()
+    """Properties that its settings have, too."""
 
 
 M = TypeVar("M", bound=Section)
@@ -99,6 +103,26 @@ def load_config(model: type[M], file: Path, *, overrides: Sequence[str], environ
     except ValidationError as error:
         told = references.hidden(_explain(model, error, _Origin(file, lines, overridden)))
         raise ConfigError(told) from None  # the cause holds the values
+
+
+def settings_of(section: M) -> M:
+    """The values alone (settings.py), by the same names; so they are of the section's type for whoever only reads them."""
+    return cast("M", _plain(section))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Section():
+            fields = type(value).model_fields
+            values = {name: _plain(getattr(value, name)) for name in (*fields, *value.derived)}
+            return Settings(values, {field.alias or name: name for name, field in fields.items()})
+        case SecretStr():
+            return Secret(value.get_secret_value())
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return type(value)(map(_plain, value))
+    return value
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:

@@ -14,7 +14,7 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer,
 
 from prometheus_client import make_wsgi_app
 
-from headrace.config_values import Address
+from headrace.addresses import Address
 from headrace.errors import UsageError
 from headrace.health import Health
 from headrace.http_access import CHALLENGE

@@ -1,13 +1,12 @@
 """The keys of the HTTP port that a part may have."""
 
 from pathlib import Path
-from ssl import SSLContext
+from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 
 from headrace.config import Section
 from headrace.config_values import HostPort
-from headrace.https import https_context
 
 
 class HttpKeys(Section):
@@ -29,11 +28,13 @@ class HttpKeys(Section):
             raise ValueError("http.ssl.keystore.location needs http, the address")
         return self
 
-    def http_tls(self) -> SSLContext | None:
-        """The context of its server; None without a certificate.
 
-        Raises:
-            UsageError: the file cannot be used.
-        """
-        file = self.http_ssl_keystore_location
-        return None if file is None else https_context(file, self.http_ssl_key_password)
+class PartHttpKeys(HttpKeys):
+    """The same of a part that is not the broker."""
+
+    http_authentication: Literal["none", "broker"] = Field(
+        "none",
+        alias="http.authentication",
+        description="broker: /metrics is for users of the broker who may describe the cluster, by HTTP Basic; kafka needs SASL "
+        "with names and passwords for it",
+    )

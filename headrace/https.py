@@ -4,16 +4,25 @@ import logging
 import os
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
-from headrace.config_values import Address
+from headrace.addresses import Address
 from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 logger = logging.getLogger(__name__)
 
 
-def https_context(keystore: Path, key_password: SecretStr | None, truststore: Path | None = None) -> ssl.SSLContext:
+def server_context(
+    keystore: Path | None, key_password: "SecretStr | None", truststore: Path | None = None
+) -> ssl.SSLContext | None:
+    """As `https_context`; None without a certificate."""
+    return None if keystore is None else https_context(keystore, key_password, truststore)
+
+
+def https_context(keystore: Path, key_password: "SecretStr | None", truststore: Path | None = None) -> ssl.SSLContext:
     """The context of a server; a handshake uses the certificates that the files hold then.
 
     With a `truststore` clients need a certificate of one of the authorities in it.
@@ -27,7 +36,7 @@ def https_context(keystore: Path, key_password: SecretStr | None, truststore: Pa
 class _Certificate:
     """The files, and the context made of them; made anew when one has changed, in the first handshake after that."""
 
-    def __init__(self, keystore: Path, key_password: SecretStr | None, truststore: Path | None) -> None:
+    def __init__(self, keystore: Path, key_password: "SecretStr | None", truststore: Path | None) -> None:
         self._keystore, self._key_password, self._truststore = keystore, key_password, truststore
         self._stamp = self._stamped()
         self.current = _context(keystore, key_password, truststore)
@@ -61,7 +70,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _context(keystore: Path, key_password: SecretStr | None, truststore: Path | None) -> ssl.SSLContext:
+def _context(keystore: Path, key_password: "SecretStr | None", truststore: Path | None) -> ssl.SSLContext:
     password = key_password.get_secret_value() if key_password is not None else ""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

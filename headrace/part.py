@@ -25,28 +25,22 @@ def add_part_arguments(parser: argparse.ArgumentParser, *, required: bool = True
     parser.add_argument("--run-file", type=Path, metavar="FILE", help="write process id and ports there when ready")
 
 
-def begin(model: type[M], args: argparse.Namespace, *, limit_log: bool = False) -> M:
+def begin(model: type[M], args: argparse.Namespace) -> M:
     """Bind this process to the supervisor that started it, send its log to stderr, and read its configuration.
 
-    Args:
-        limit_log: bound how often each place in the code writes a line.
     Raises:
         ConfigError: the configuration is wrong; nothing has started.
     """
+    from headrace.config import load_config
+
+    begin_process()
+    return load_config(model, args.config, overrides=args.set, environment=os.environ)
+
+
+def begin_process(*, limit_log: bool = False) -> None:
+    """The first two of that; `limit_log` bounds how often each place in the code writes a line."""
     from headrace.logs import log_to_stderr
     from headrace.process import die_with_parent
 
     die_with_parent()
     log_to_stderr(limit_all=limit_log)
-    return read(model, args)
-
-
-def read(model: type[M], args: argparse.Namespace) -> M:
-    """The configuration that the options name.
-
-    Raises:
-        ConfigError: it is wrong.
-    """
-    from headrace.config import load_config
-
-    return load_config(model, args.config, overrides=args.set, environment=os.environ)

@@ -1,30 +1,19 @@
-"""The HTTP port of a part that is not the broker, protected by the broker's users where that is asked for."""
+"""The HTTP port of a part that is not the broker, protected by the broker's users where that is asked for.
+
+Cheap to import: what serves is imported where it is asked for only.
+"""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from headrace.broker_login import BrokerLogin
 from headrace.clock import Clock
 from headrace.health import Health
-from headrace.http import serve_http
-from headrace.http_door import LoginDoor
-from headrace.http_keys import HttpKeys
+
+if TYPE_CHECKING:
+    from headrace.http_keys import PartHttpKeys
 
 
-class PartHttpKeys(HttpKeys):
-    """Its keys."""
-
-    http_authentication: Literal["none", "broker"] = Field(
-        "none",
-        alias="http.authentication",
-        description="broker: /metrics is for users of the broker who may describe the cluster, by HTTP Basic; kafka needs SASL "
-        "with names and passwords for it",
-    )
-
-
-def serve_part_http(keys: PartHttpKeys, kafka: Mapping[str, Any], health: Health, clock: Clock) -> dict[str, int]:
+def serve_part_http(keys: "PartHttpKeys", kafka: Mapping[str, Any], health: Health, clock: Clock) -> dict[str, int]:
     """Serve it, if there is to be one; the port by its name. `kafka` is how the part reaches the broker.
 
     Raises:
@@ -32,5 +21,11 @@ def serve_part_http(keys: PartHttpKeys, kafka: Mapping[str, Any], health: Health
     """
     if keys.http is None:
         return {}
+    from headrace.broker_login import BrokerLogin
+    from headrace.http import serve_http
+    from headrace.http_door import LoginDoor
+    from headrace.https import server_context
+
     door = LoginDoor(BrokerLogin(kafka, None), clock) if keys.http_authentication == "broker" else None
-    return {"http": serve_http(keys.http, health, door=door, tls=keys.http_tls())}
+    tls = server_context(keys.http_ssl_keystore_location, keys.http_ssl_key_password)
+    return {"http": serve_http(keys.http, health, door=door, tls=tls)}

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from headrace.config import Section
 from headrace.config_values import KafkaKeys
-from headrace.part_http import PartHttpKeys
+from headrace.http_keys import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.measures import Duration, Patterns, Size

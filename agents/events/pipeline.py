@@ -41,6 +41,12 @@ def with_schema(text: str, schema: TopicSchema) -> str:
     return definition(**{**json.loads(text), "schema": schema.step})
 
 
+def with_container(text: str, container: Mapping[str, str], max_line_bytes: int) -> str:
+    """A definition for the log of a container with these fields."""
+    rule = {"fields": dict(container), "timeout_ms": 1000, "max_bytes": max_line_bytes}
+    return definition(**{**json.loads(text), "container": rule})
+
+
 AUTO = definition(parse={"type": "auto"})
 
 

@@ -8,14 +8,16 @@ end at any point: the next start reads the file anew.
 import logging
 from collections.abc import Callable, Iterator
 from threading import Event
+from typing import TYPE_CHECKING, cast
 
-from pydantic import BaseModel, ValidationError
-
-from headrace.agents.configuration import AgentConfig
-from headrace.agents.inputs import names_of
+from headrace.agents.input_names import names_of, twice_named
 from headrace.agents.metrics import Metrics
-from headrace.agents.sources.keys import StdinKeys
 from headrace.errors import ConfigError, StorageError, UsageError
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.agents.configuration import AgentConfig
+    from headrace.agents.sources.keys import StdinKeys
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +30,10 @@ class Reloads:
         running: what it said at the start.
     """
 
-    def __init__(self, read: Callable[[], AgentConfig], running: AgentConfig, asked: Event, metrics: Metrics) -> None:
+    def __init__(self, read: Callable[[], "AgentConfig"], running: "AgentConfig", asked: Event, metrics: Metrics) -> None:
         self._read, self._running, self._asked, self._metrics = read, running, asked, metrics
 
-    def take(self, use: Callable[[AgentConfig], None]) -> None:
+    def take(self, use: Callable[["AgentConfig"], None]) -> None:
         """Go on with the file, if somebody has asked for a reload and it can be used; the old one goes on if it cannot.
 
         Args:
@@ -43,7 +45,7 @@ class Reloads:
         try:
             found = self._read()
             config = _with_fixed(self._running, found)
-        except ConfigError as error:
+        except UsageError as error:
             logger.error("the configuration is invalid, and the old one goes on", extra={"error": str(error)})
             self._metrics.reloaded("invalid")
             return
@@ -60,41 +62,51 @@ class Reloads:
         self._running = config
 
 
-def _with_fixed(running: AgentConfig, found: AgentConfig) -> AgentConfig:
-    """What may change of the new one and the rest of the old, checked together."""
-    agent = running.agent.model_copy(update={"grace_ms": found.agent.grace_ms})
+def _with_fixed(running: "AgentConfig", found: "AgentConfig") -> "AgentConfig":
+    """What may change of the new one and the rest of the old.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
     inputs, schemas = found.inputs, found.topics
     if _stdin(running) != _stdin(found):
         kept = [each for each in running.inputs if each.stdin is not None]
         inputs = [*(each for each in found.inputs if each.stdin is None), *kept]
         schemas = {**schemas, **{each.topic: running.topics[each.topic] for each in kept if each.topic in running.topics}}
+    if twice := twice_named(inputs):
+        raise ConfigError(f"its inputs do not go with what runs: two inputs are named {twice}")
+    if running.dead_letter.topic in {each.topic for each in inputs}:
+        raise ConfigError(f"its inputs do not go with what runs: {running.dead_letter.topic} is the topic of dead letters")
+    agent = _settings(running.agent).with_values(grace_ms=found.agent.grace_ms)
     topics = {each.topic: schemas[each.topic] for each in inputs if each.topic in schemas}
-    sections = {name: getattr(running, name) for name in AgentConfig.model_fields}
-    try:
-        return AgentConfig.model_validate({**sections, "agent": agent, "inputs": inputs, "topics": topics})
-    except ValidationError as error:
-        raise ConfigError(f"its inputs do not go with what runs: {error.errors()[0]['msg']}") from None
+    return cast("AgentConfig", _settings(running).with_values(agent=agent, inputs=inputs, topics=topics))
 
 
-def _fixed_changes(running: AgentConfig, found: AgentConfig) -> Iterator[str]:
+def _fixed_changes(running: "AgentConfig", found: "AgentConfig") -> Iterator[str]:
     """Names of keys, not their values: some are secrets."""
     if _stdin(running) != _stdin(found):
         yield "inputs (stdin)"
-    for name in AgentConfig.model_fields:
+    now, then = _settings(running).by_key, _settings(found).by_key
+    for name in now:
         if name not in ("inputs", "topics"):
-            yield from _changes(name, _values(getattr(running, name)), _values(getattr(found, name)))
+            yield from _changes(name, _values(now[name]), _values(then[name]))
 
 
-def _stdin(config: AgentConfig) -> dict[str, StdinKeys]:
+def _stdin(config: "AgentConfig") -> "dict[str, StdinKeys]":
     """The inputs that are the agent's standard input, by name."""
     named = zip(names_of(config), config.inputs, strict=True)
     return {name: each.stdin for name, each in named if each.stdin is not None}
 
 
+def _settings(section: object) -> Settings:
+    """A section as what it is in a running agent."""
+    assert isinstance(section, Settings)
+    return section
+
+
 def _values(section: object) -> dict[str, object]:
-    if isinstance(section, BaseModel):
-        fields = type(section).model_fields
-        return {field.alias or name: getattr(section, name) for name, field in fields.items() if name != "grace_ms"}
+    if isinstance(section, Settings):
+        return {key: value for key, value in section.by_key.items() if key != "grace_ms"}
     return dict(section) if isinstance(section, dict) else {}
 
 

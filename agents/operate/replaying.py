@@ -24,6 +24,7 @@ from headrace.agents.events.records import EnvelopeRecords
 from headrace.agents.events.schemas.choice import OWN
 from headrace.agents.events.schemas.columns import columns_of
 from headrace.agents.events.schemas.own import own_schema
+from headrace.agents.inputs import schema_of
 from headrace.agents.operate.resending import Resender
 from headrace.agents.operate.state_file import StateFile
 from headrace.agents.rejected import rows_in, without
@@ -140,7 +141,7 @@ class _Replaying:
     def _fitted(self, row: Row) -> tuple[bytes, Headers, Tally | None]:
         """A line under its topic's schema of now."""
         topic, told, read_time_us = row["topic"], Told(**row["told"]), row["timestamp_ms"] * 1000
-        schema, encoded = self._config.schema_of(topic), Encoded([], Shipped(row["since"]))
+        schema, encoded = schema_of(self._config, topic), Encoded([], Shipped(row["since"]))
         if topic not in self._headers:
             self._headers[topic] = header(self._config.registry.client().register(f"{topic}-value", schema.text))
         writer: OwnRecords | EnvelopeRecords

@@ -6,7 +6,8 @@ from typing import Any
 
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.events.pipeline import compiled
-from headrace.agents.inputs import Inputs, names_of
+from headrace.agents.input_names import names_of
+from headrace.agents.inputs import Inputs
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
 from headrace.agents.operate.validate_files import Matched, files_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from headrace.config_values import Address
+from headrace.addresses import Address
 from headrace.errors import UsageError
 
 BACKLOG: Final = 1024

@@ -13,16 +13,19 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from headrace.agents.sources.children import MARK, Groups, die_with
 from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
-from headrace.agents.sources.keys import ExecKeys
 from headrace.agents.sources.lines import LineCutter
 from headrace.agents.sources.network import together
 from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
 from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.keys import ExecKeys
 
 logger = logging.getLogger(__name__)
 _READ_BYTES = 64 * 1024
@@ -40,7 +43,7 @@ class ExecSource:
         once: it is run one time.
     """
 
-    def __init__(self, name: str, keys: ExecKeys, clock: Clock, groups: Groups, *, once: bool) -> None:
+    def __init__(self, name: str, keys: "ExecKeys", clock: Clock, groups: Groups, *, once: bool) -> None:
         self._name, self._keys, self._clock, self._groups, self._once = name, keys, clock, groups, once
         self._source = f"exec:{keys.command[0]}"
 

@@ -11,25 +11,28 @@ import itertools
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING, Final
 
 from headrace.agents.sources import metrics, otlp
 from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.http_bodies import decoded
-from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
 from headrace.agents.sources.http_refusals import RequestError
 from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Memory, Request
 from headrace.agents.sources.intake import Intake, Pushed, Source
+from headrace.agents.sources.listening import http_doors
 from headrace.agents.sources.network import Connections, in_url, together
 from headrace.agents.sources.otlp_protobuf import MalformedError
 from headrace.agents.sources.otlp_records import json_records, protobuf_records
 from headrace.clock import Clock
 from headrace.failed_logins import FailedLogins
 from headrace.http_access import Credentials
-from headrace.https import warn_if_exposed
+from headrace.https import server_context, warn_if_exposed
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from headrace.agents.sources.http_keys import HttpInputKeys
 
 logger = logging.getLogger(__name__)
 MOST_LINES: Final = 50_000  # of a request: what a line costs beside its bytes is bounded too
@@ -58,7 +61,7 @@ class HttpSource:
         name: of the input. doors: of the agent.
     """
 
-    def __init__(self, name: str, keys: HttpInputKeys, clock: Clock, doors: Doors) -> None:
+    def __init__(self, name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors) -> None:
         self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
         self._tls: ssl.SSLContext | None = None
         self._changed = asyncio.Event()
@@ -66,7 +69,7 @@ class HttpSource:
     @property
     def doors(self) -> list[Door]:
         """Where it listens."""
-        return self._keys.doors(self._name)
+        return http_doors(self._keys, self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -81,7 +84,8 @@ class HttpSource:
         """
         await self._doors.open(self.doors)
         if self._tls is None:
-            self._tls = self._keys.context()
+            keys = self._keys
+            self._tls = server_context(keys.ssl_keystore_location, keys.ssl_key_password, keys.ssl_truststore_location)
 
     def become(self, other: "Source") -> bool:
         """Go on as another of this kind; requests that begin from now on are judged by its keys, whoever is connected."""
@@ -123,7 +127,7 @@ class HttpSource:
 class _Posts:
     """Answers requests."""
 
-    def __init__(self, keys: HttpInputKeys, clock: Clock, intake: Intake, memory: Memory, *, secure: bool) -> None:
+    def __init__(self, keys: "HttpInputKeys", clock: Clock, intake: Intake, memory: Memory, *, secure: bool) -> None:
         self._keys, self._clock, self._intake, self._memory = keys, clock, intake, memory
         self._scheme = "https" if secure else "http"
         self._failed = FailedLogins(_FIRST_DELAY_MS)
@@ -237,7 +241,7 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _same(secret: SecretStr | None, given: str) -> bool:
+def _same(secret: "SecretStr | None", given: str) -> bool:
     """Whether it is the secret, in a time that does not tell how nearly."""
     return secret is not None and hmac.compare_digest(secret.get_secret_value().encode(), given.encode())
 

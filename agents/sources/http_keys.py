@@ -1,20 +1,23 @@
 """What a configuration says of an http input."""
 
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, model_validator
 
-from headrace.agents.sources.doors import Door
 from headrace.config import Section
 from headrace.config_values import HostPort
-from headrace.https import https_context
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.doors import Door
 
 MEBIBYTE = 1 << 20
 
 
 class HttpInputKeys(Section):
     """Where lines are posted, and by whom."""
+
+    derived = ("authenticates",)
 
     listen: HostPort = Field(description="host:port; JSON, NDJSON and text at `path`, OTLP logs at /v1/logs")
     path: str = Field("/logs", pattern=r"^/[!-~]*$", description="where JSON, NDJSON and text are posted")
@@ -49,21 +52,13 @@ class HttpInputKeys(Section):
             raise ValueError("path /v1/logs is OTLP's; choose another")
         return self
 
-    def doors(self, name: str) -> list[Door]:
+    def doors(self, name: str) -> "list[Door]":
         """Where lines are posted, to the input of that name."""
-        return [Door.of_address("tcp", self.listen, name, "http", "http")]
+        from headrace.agents.sources.listening import http_doors  # asyncio, which a check does without
+
+        return http_doors(self, name)
 
     @property
     def authenticates(self) -> bool:
         """Whether not everybody may post."""
         return any((self.bearer_token, self.basic_user, self.ssl_truststore_location))
-
-    def context(self) -> ssl.SSLContext | None:
-        """Of HTTPS; None without a certificate.
-
-        Raises:
-            UsageError: a file cannot be used.
-        """
-        if self.ssl_keystore_location is None:
-            return None
-        return https_context(self.ssl_keystore_location, self.ssl_key_password, self.ssl_truststore_location)

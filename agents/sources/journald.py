@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.agents.sources import metrics
 from headrace.agents.sources.children import die_with
@@ -18,9 +18,11 @@ from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.journal_entries import pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
-from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.clock import Clock
 from headrace.errors import PeerError, UsageError
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.journald_keys import JournaldKeys
 
 logger = logging.getLogger(__name__)
 _READ_BYTES: Final = 64 * 1024
@@ -30,7 +32,7 @@ _ERROR_BYTES: Final = 2000  # of what journalctl complains of
 class JournaldSource:
     """One journald input."""
 
-    def __init__(self, keys: JournaldKeys, clock: Clock) -> None:
+    def __init__(self, keys: "JournaldKeys", clock: Clock) -> None:
         self._keys, self._clock = keys, clock
         self._source = f"journald://{keys.directory or ''}"
         if keys.namespace is not None:
@@ -160,13 +162,13 @@ def _from(cursor: str) -> list[str]:
     return [f"--cursor={cursor}"] if cursor else []
 
 
-def _where(keys: JournaldKeys) -> list[str]:
+def _where(keys: "JournaldKeys") -> list[str]:
     """Which journal."""
     where = [] if keys.directory is None else [f"--directory={keys.directory}"]
     return where if keys.namespace is None else [*where, f"--namespace={keys.namespace}"]
 
 
-def _filters(keys: JournaldKeys) -> list[str]:
+def _filters(keys: "JournaldKeys") -> list[str]:
     """Which of its entries."""
     filters = [f"--unit={unit}" for unit in keys.units] + [f"--identifier={name}" for name in keys.identifiers]
     if keys.priority is not None:

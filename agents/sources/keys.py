@@ -1,12 +1,14 @@
 """What a configuration says of pushed inputs: the pipe, commands, sockets of programs, and the spool of any of them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from headrace.agents.sources.doors import Door
 from headrace.config import Section
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.doors import Door
 
 MEBIBYTE = 1 << 20
 
@@ -62,6 +64,8 @@ class UnixKeys(Section):
         MEBIBYTE, ge=1024, le=16 * MEBIBYTE, description="a longer line is taken in as several; one that is counted, refused"
     )
 
-    def doors(self, name: str) -> list[Door]:
+    def doors(self, name: str) -> "list[Door]":
         """The socket, of the input of that name."""
-        return [Door.of_path(self.type, self.path, self.type, name)]
+        from headrace.agents.sources.listening import unix_doors  # asyncio, which a check does without
+
+        return unix_doors(self, name)

@@ -2,22 +2,25 @@
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from headrace.agents.configuration import InputSection
 from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
-from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.intake import Source
-from headrace.agents.sources.journald_keys import JournaldKeys
-from headrace.agents.sources.keys import ExecKeys, StdinKeys, UnixKeys
-from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.clock import Clock
+
+if TYPE_CHECKING:
+    from headrace.agents.configuration import InputSection
+    from headrace.agents.sources.http_keys import HttpInputKeys
+    from headrace.agents.sources.journald_keys import JournaldKeys
+    from headrace.agents.sources.keys import ExecKeys, StdinKeys, UnixKeys
+    from headrace.agents.sources.syslog_keys import SyslogKeys
 
 logger = logging.getLogger(__name__)
 
 
 def source_of(
-    name: str, section: InputSection, clock: Clock, doors: Doors, groups: Groups, *, once: bool
+    name: str, section: "InputSection", clock: Clock, doors: Doors, groups: Groups, *, once: bool
 ) -> Callable[[], Source] | None:
     """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
     if section.stdin is not None:
@@ -38,37 +41,37 @@ def source_of(
     return None
 
 
-def _stdin(keys: StdinKeys, clock: Clock) -> Callable[[], Source]:
+def _stdin(keys: "StdinKeys", clock: Clock) -> Callable[[], Source]:
     from headrace.agents.sources.stdin import StdinSource
 
     return lambda: StdinSource(0, max_line_bytes=keys.max_line_bytes, clock=clock)
 
 
-def _exec(name: str, keys: ExecKeys, clock: Clock, groups: Groups, *, once: bool) -> Callable[[], Source]:
+def _exec(name: str, keys: "ExecKeys", clock: Clock, groups: Groups, *, once: bool) -> Callable[[], Source]:
     from headrace.agents.sources.exec import ExecSource
 
     return lambda: ExecSource(name, keys, clock, groups, once=once)
 
 
-def _unix(name: str, keys: UnixKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
+def _unix(name: str, keys: "UnixKeys", clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.unix import UnixSource
 
     return lambda: UnixSource(name, keys, clock, doors)
 
 
-def _syslog(name: str, keys: SyslogKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
+def _syslog(name: str, keys: "SyslogKeys", clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.syslog import SyslogSource
 
     return lambda: SyslogSource(name, keys, clock, doors)
 
 
-def _http(name: str, keys: HttpInputKeys, clock: Clock, doors: Doors) -> Callable[[], Source]:
+def _http(name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors) -> Callable[[], Source]:
     from headrace.agents.sources.http import HttpSource
 
     return lambda: HttpSource(name, keys, clock, doors)
 
 
-def _journald(keys: JournaldKeys, clock: Clock) -> Callable[[], Source]:
+def _journald(keys: "JournaldKeys", clock: Clock) -> Callable[[], Source]:
     from headrace.agents.sources.journald import JournaldSource
 
     return lambda: JournaldSource(keys, clock)

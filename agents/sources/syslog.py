@@ -12,19 +12,22 @@ import ssl
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from headrace.addresses import Address
 from headrace.agents.sources import metrics
 from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.intake import Intake, Pushed, Source
+from headrace.agents.sources.listening import syslog_doors
 from headrace.agents.sources.network import Connections, in_url, together
 from headrace.agents.sources.syslog_framing import Framed, Framer
-from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.agents.sources.syslog_message import sender_of, without_trailer
 from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
-from headrace.config_values import Address
-from headrace.https import warn_if_exposed
+from headrace.https import server_context, warn_if_exposed
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.syslog_keys import SyslogKeys
 
 logger = logging.getLogger(__name__)
 _READ_BYTES: Final = 32 * 1024
@@ -41,7 +44,7 @@ class SyslogSource:
         name: of the input. doors: of the agent.
     """
 
-    def __init__(self, name: str, keys: SyslogKeys, clock: Clock, doors: Doors) -> None:
+    def __init__(self, name: str, keys: "SyslogKeys", clock: Clock, doors: Doors) -> None:
         self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
         self._tls: ssl.SSLContext | None = None
         self._changed = asyncio.Event()
@@ -49,7 +52,7 @@ class SyslogSource:
     @property
     def doors(self) -> list[Door]:
         """Where it listens."""
-        return self._keys.doors(self._name)
+        return syslog_doors(self._keys, self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -64,7 +67,8 @@ class SyslogSource:
         """
         await self._doors.open(self.doors)
         if self._tls is None:
-            self._tls = self._keys.context()
+            keys = self._keys
+            self._tls = server_context(keys.ssl_keystore_location, keys.ssl_key_password, keys.ssl_truststore_location)
 
     def become(self, other: "Source") -> bool:
         """Go on as another of this kind; a connection keeps to the keys that it came under."""
@@ -119,7 +123,7 @@ class SyslogSource:
 class _Stream:
     """Serves connections: messages of what is read, into the spool, and only then the next read."""
 
-    def __init__(self, keys: SyslogKeys, clock: Clock, intake: Intake) -> None:
+    def __init__(self, keys: "SyslogKeys", clock: Clock, intake: Intake) -> None:
         self._keys, self._clock, self._intake = keys, clock, intake
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
@@ -236,7 +240,7 @@ def _source(writer: asyncio.StreamWriter, peer: str) -> str:
     return f"syslog+{kind}://{in_url(peer)}"
 
 
-def _warn(keys: SyslogKeys) -> None:
+def _warn(keys: "SyslogKeys") -> None:
     """Of what others than this machine can reach."""
     trusts = keys.ssl_truststore_location is not None
     for transport, address, tls in (("tcp", keys.tcp, False), ("tls", keys.tls, True), ("udp", keys.udp, False)):

@@ -1,14 +1,15 @@
 """What a configuration says of a syslog input."""
 
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, model_validator
 
-from headrace.agents.sources.doors import Door, Kind
 from headrace.config import Section
-from headrace.config_values import Address, HostPort
-from headrace.https import https_context
+from headrace.config_values import HostPort
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.doors import Door
 
 MEBIBYTE = 1 << 20
 
@@ -52,28 +53,8 @@ class SyslogKeys(Section):
             raise ValueError("tls and ssl.keystore.location need each other")
         return self
 
-    def doors(self, name: str) -> list[Door]:
+    def doors(self, name: str) -> "list[Door]":
         """Where messages come in, of the input of that name."""
-        ports: list[tuple[Kind, str, Address | None]] = [
-            ("tcp", "tcp", self.tcp),
-            ("tcp", "tls", self.tls),
-            ("udp", "udp", self.udp),
-        ]
-        paths: list[tuple[Kind, str, Path | None]] = [
-            ("stream", "unix_stream", self.unix_stream),
-            ("datagram", "unix", self.unix),
-        ]
-        found = [
-            Door.of_address(kind, at, name, transport, f"syslog {transport}") for kind, transport, at in ports if at is not None
-        ]
-        return found + [Door.of_path(kind, at, transport, "syslog") for kind, transport, at in paths if at is not None]
+        from headrace.agents.sources.listening import syslog_doors  # asyncio, which a check does without
 
-    def context(self) -> ssl.SSLContext | None:
-        """Of tls.
-
-        Raises:
-            UsageError: a file cannot be used.
-        """
-        if self.ssl_keystore_location is None:
-            return None
-        return https_context(self.ssl_keystore_location, self.ssl_key_password, self.ssl_truststore_location)
+        return syslog_doors(self, name)

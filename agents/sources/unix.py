@@ -9,16 +9,20 @@ import asyncio
 import logging
 import socket
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from headrace.agents.handler import HELLO
 from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.framing import BrokenStreamError, CountedCutter, Cutter
 from headrace.agents.sources.intake import Intake, Pushed, Source
-from headrace.agents.sources.keys import UnixKeys
 from headrace.agents.sources.lines import LineCutter
+from headrace.agents.sources.listening import unix_doors
 from headrace.agents.sources.network import Connections, Serve, together
 from headrace.agents.sources.waiting import readable
 from headrace.clock import Clock
+
+if TYPE_CHECKING:
+    from headrace.agents.sources.keys import UnixKeys
 
 logger = logging.getLogger(__name__)
 _READ_BYTES = 64 * 1024
@@ -33,14 +37,14 @@ class UnixSource:
         name: of the input. doors: of the agent.
     """
 
-    def __init__(self, name: str, keys: UnixKeys, clock: Clock, doors: Doors) -> None:
+    def __init__(self, name: str, keys: "UnixKeys", clock: Clock, doors: Doors) -> None:
         self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
         self._changed = asyncio.Event()
 
     @property
     def doors(self) -> list[Door]:
         """The socket."""
-        return self._keys.doors(self._name)
+        return unix_doors(self._keys, self._name)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -108,7 +112,7 @@ class UnixSource:
 class _Stream:
     """Serves connections."""
 
-    def __init__(self, name: str, keys: UnixKeys, clock: Clock, intake: Intake) -> None:
+    def __init__(self, name: str, keys: "UnixKeys", clock: Clock, intake: Intake) -> None:
         self._name, self._keys, self._clock, self._intake = name, keys, clock, intake
         self._source = f"unix:{keys.path}"
 

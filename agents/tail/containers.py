@@ -11,7 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.agents.container_keys import ContainerKeys
 
 _POD = re.compile(
     r"/(?P<namespace>[^/_]+)_(?P<pod>[^/_]+)_(?P<pod_uid>[^/_]+)/(?P<container>[^/_]+)/(?P<restart>\d+)\.log(?:\.[^/]*)?\Z"
@@ -83,3 +86,16 @@ def _docker(file: str) -> dict[str, str]:
         fields["image"] = inner["Image"]
     kept = [(label, value) for label, value in sorted(said.items()) if label not in _KUBERNETES][:_LABELS]
     return {**{f"label.{label}": value for label, value in kept}, **fields}
+
+
+def excluded(keys: "ContainerKeys", environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Globs of what is not shipped: what the kubelet is about to rename, and the agent's own pod's logs.
+
+    Args:
+        environment: `POD_NAME` names the pod; without it, in a cluster, the host's name does (but on the host's network).
+    """
+    being_made = ("*.log.*.tmp",)
+    pod = environment.get("POD_NAME") or ("KUBERNETES_SERVICE_HOST" in environment and environment.get("HOSTNAME")) or ""
+    if keys.own_pod or not pod:
+        return being_made
+    return (*being_made, f"*_{glob.escape(pod)}_*/*/*.log*", f"*/{glob.escape(pod)}_*.log")

@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from headrace.addresses import is_loopback
 from headrace.broker.keys.numbers import NotNegative, Port, Positive
-from headrace.config_values import is_loopback
 from headrace.http_keys import HttpKeys
 
 EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound

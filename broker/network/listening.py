@@ -7,13 +7,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from headrace.addresses import Address
 from headrace.broker.config import BrokerConfig
 from headrace.broker.keys.network import EVERY_INTERFACE, Listener, parse_listeners
 from headrace.broker.network.endpoint import Endpoint
 from headrace.broker.security.certificate_names import PrincipalMapper
 from headrace.broker.security.logins import Logins
 from headrace.broker.security.tls import TlsContext
-from headrace.config_values import Address
 from headrace.errors import UsageError
 
 logger = logging.getLogger(__name__)

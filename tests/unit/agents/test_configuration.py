@@ -9,7 +9,8 @@ from headrace.agents.configuration import AgentConfig
 from headrace.agents.events.multiline import Rule
 from headrace.agents.events.patterns import pattern
 from headrace.agents.events.pipeline import AUTO, compiled
-from headrace.agents.inputs import names_of
+from headrace.agents.input_names import names_of
+from headrace.agents.inputs import schema_of
 from headrace.config import load_config
 from headrace.errors import ConfigError
 
@@ -199,4 +200,4 @@ def test_a_file_that_is_no_schema_of_a_record_is_refused_with_its_name(tmp_path:
         load(tmp_path, f"topics.app={{schema: {file}}}")
     file.write_text('{"type": "record", "name": "A", "fields": [{"name": "a", "type": "int"}]}')
     config = load(tmp_path, f"topics.app={{schema: {file}}}")
-    assert (config.schema_of("app").type, config.schema_of("other").type) == ("own", "envelope")
+    assert (schema_of(config, "app").type, schema_of(config, "other").type) == ("own", "envelope")

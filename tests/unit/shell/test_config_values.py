@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.config_values import Address, is_loopback
+from headrace.addresses import Address, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import socket
 import urllib.error
 import urllib.request
 
-from headrace.config_values import Address
+from headrace.addresses import Address
 from headrace.health import STUCK_AFTER_S, Health
 from headrace.http import serve_http
 

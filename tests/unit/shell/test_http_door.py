@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from headrace.addresses import Address
 from headrace.clock import MonotonicMs, WallMs
-from headrace.config_values import Address
 from headrace.errors import PeerError
 from headrace.health import Health
 from headrace.http import serve_http

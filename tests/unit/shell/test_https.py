@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.addresses import Address
 from headrace.broker.security.certificates import Signed, new_authority, sign
-from headrace.config_values import Address
 from headrace.health import Health
 from headrace.http import serve_http
 from headrace.https import https_context

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.reload import Reloads
-from headrace.config import load_config
+from headrace.config import load_config, settings_of
 from headrace.errors import UsageError
 
 GOOD: dict[str, Any] = {
@@ -35,7 +35,7 @@ class File:
         self.path.write_text(yaml.safe_dump({**GOOD, **sections}))
 
     def read(self) -> AgentConfig:
-        return load_config(AgentConfig, self.path, overrides=(), environment={})
+        return settings_of(load_config(AgentConfig, self.path, overrides=(), environment={}))
 
     def reload(self, **sections: Any) -> AgentConfig | None:
         self.write(**sections)

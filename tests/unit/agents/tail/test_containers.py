@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.agents.container_keys import ContainerKeys, excluded
+from headrace.agents.container_keys import ContainerKeys
 from headrace.agents.effects import Input, Now
-from headrace.agents.tail.containers import container_of
+from headrace.agents.tail.containers import container_of, excluded
 from headrace.agents.tail.files import Globs
 from headrace.agents.tail.listing import Listings
 
