@@ -226,7 +226,8 @@ class Agent:
     def _look(self) -> None:
         """List the files."""
         now = self._now()
-        self._hands.carry_out(self._tailer.look(self._listings.take(self._tailer.known_paths, now)))
+        listing = self._listings.take(self._tailer.known_paths, self._tailer.linked, now)
+        self._hands.carry_out(self._tailer.look(listing))
         done_ms = self._clock.monotonic_ms()
         rest_ms = 0 if self._tailer.has_more else (done_ms - now.monotonic_ms) * LISTING_SHARE
         self._listing_due_ms = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, rest_ms))

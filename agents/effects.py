@@ -61,6 +61,16 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """A stream's file that a link led to: where it lay then, and which it is (None: it is gone, and a copy may lie there)."""
+
+    topic: str
+    path: str
+    target: str
+    key: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """All files that the inputs match, as found by a listing begun at `begun`; `topics` are those that inputs ship to."""
 

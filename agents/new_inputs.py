@@ -26,7 +26,7 @@ def begin_new(
     new = [each for each in globs if (each.input.topic, each.input.name) not in begun]
     listing = Listing(now, (), frozenset())
     if any(not each.input.start.from_beginning for each in new):
-        found = listings.take(set(), now)
-        listing = listings.take({(seen.input.topic, seen.path) for seen in found.files}, now)
+        found = listings.take(set(), (), now)
+        listing = listings.take({(seen.input.topic, seen.path) for seen in found.files}, (), now)
     if new:
         carry_out(tailer.beginnings.decide(listing, {(each.input.topic, each.input.name) for each in new}))

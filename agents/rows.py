@@ -39,7 +39,7 @@ class StreamRow:
     container's log that is stdout's last, and `stderr_to` the same for stderr's (events/containers.py).
     `begin` is the first byte that is shipped: what lies before it was passed over when the input began (tail/beginning.py), and
     `crc` covers the bytes from there on; PASSED for an archive of which all is passed over. `partition` is UNPLACED until the
-    topic is known.
+    topic is known. `target` is where the file lay when `path` led to it through a link; empty where it did not.
     """
 
     stream_id: str
@@ -65,6 +65,7 @@ class StreamRow:
     shipped_to: int = 0
     stderr_to: int = 0
     begin: int = 0
+    target: str = ""
 
     @property
     def key(self) -> tuple[int, int]:

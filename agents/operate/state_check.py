@@ -70,7 +70,7 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     )
     known = {row.stream_id: row for row in rows}
     try:
-        carry_out(tailer.look(Listings(globs).take(tailer.known_paths, now)), hands.do)
+        carry_out(tailer.look(Listings(globs).take(tailer.known_paths, tailer.linked, now)), hands.do)
         return [_verdict(stream, known.get(stream.row.stream_id), hands, now) for stream in list(tailer.streams)]
     finally:
         hands.close()

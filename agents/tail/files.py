@@ -49,10 +49,19 @@ def stat_of(path: str) -> FileStat | None:
     return file_stat(found) if stat_module.S_ISREG(found.st_mode) else None
 
 
-def file_stat(found: os.stat_result, birth_ns: int = 0) -> FileStat:
+def file_stat(found: os.stat_result, birth_ns: int = 0, target: str = "") -> FileStat:
     """What the system says of a file, as the cores know it."""
     inode = found.st_ino if found.st_ino < 1 << 63 else found.st_ino - (1 << 64)  # the state's integers are signed
-    return FileStat(found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns)
+    return FileStat(found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns, target)
+
+
+def _target_of(descriptor: int, path: str) -> str:
+    """Where an open file lies, if that is not the path that it was opened by; empty where the system does not say."""
+    try:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return ""
+    return "" if target == path or target.endswith(" (deleted)") else target
 
 
 def birth_ns_of(descriptor: int) -> int:
@@ -85,7 +94,7 @@ class OpenFiles:
         if not stat_module.S_ISREG(found.st_mode):
             os.close(descriptor)
             return NotOpened("not a regular file", denied=True)
-        stat = file_stat(found, birth_ns_of(descriptor))
+        stat = file_stat(found, birth_ns_of(descriptor), _target_of(descriptor, path))
         if not packed or (stat.size and os.pread(descriptor, len(MAGIC), 0) != MAGIC[: stat.size]):
             return Opened(descriptor, stat)
         content = self._packed[descriptor] = GzipContent(descriptor)

@@ -24,7 +24,10 @@ _UNREADABLE = (".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """What the system says of a file. `birth_ns` is 0 where it was not asked for or the file system does not give it."""
+    """What the system says of a file. `birth_ns` is 0 where it was not asked for or the file system does not give it.
+
+    `target` is given for a file that was opened through a link: where it really lies.
+    """
 
     device: int
     inode: int
@@ -32,6 +35,7 @@ class FileStat:
     mtime_ns: int
     links: int
     birth_ns: int = 0
+    target: str = ""
 
     @property
     def key(self) -> tuple[int, int]:

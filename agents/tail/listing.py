@@ -8,10 +8,10 @@ import glob
 import os
 import re
 import stat as stat_module
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
-from headrace.agents.effects import Input, Listing, Now, Seen
-from headrace.agents.tail.files import Globs, file_stat
+from headrace.agents.effects import Input, Linked, Listing, Now, Seen
+from headrace.agents.tail.files import Globs, file_stat, stat_of
 from headrace.agents.tail.identity import FileStat, may_be_rotated, rotated_from
 
 
@@ -30,18 +30,21 @@ class Listings:
         self._last: dict[str, dict[str, Seen]] = {}  # topic -> path -> what was found
         self._found: dict[str, dict[str, Seen]] = {}
 
-    def take(self, known: Set[tuple[str, str]], now: Now) -> Listing:
+    def take(self, known: Set[tuple[str, str]], linked: Iterable[Linked], now: Now) -> Listing:
         """Find what the inputs match, and beside it known files and what lies by them under a rotated name.
 
         Args:
-            known: (topic, path) of the streams.
+            known: (topic, path) of the streams, and where links led to.
+            linked: files that were reached through links, which may lead elsewhere now: they are looked for where they lay.
             now: the moment before this listing.
         """
         self._last, self._found = self._found, {topic: {} for topic in self._by_topic}
         for globs in self._inputs:
             for pattern in globs.patterns:
                 self._match(globs, pattern)
-        self._beside(known)
+        linked = [each for each in linked if each.topic in self._by_topic]
+        self._beside(known, {(each.topic, each.target) for each in linked})
+        self._behind(linked)
         files = tuple(seen for found in self._found.values() for seen in found.values())
         return Listing(now, files, frozenset(self._by_topic))
 
@@ -61,12 +64,12 @@ class Listings:
                 continue
             self._see(path, before, topic, globs, matched=True, explicit=name is not None)
 
-    def _beside(self, known: Set[tuple[str, str]]) -> None:
+    def _beside(self, known: Set[tuple[str, str]], targets: Set[tuple[str, str]]) -> None:
         """Known files, and those that bear a known file's name plus a rotation suffix in its folder, that are not matched."""
         folders: dict[str, set[str]] = {}
         unmatched = []
         for topic, path in known:
-            if path not in self._found.get(topic, ()):
+            if path not in self._found.get(topic, ()) and (topic, path) not in targets:
                 unmatched.append((topic, path))
             if topic in self._by_topic:
                 folders.setdefault(path.rpartition("/")[0], set()).add(topic)
@@ -83,6 +86,18 @@ class Listings:
                 for topic in sorted(topics):
                     if path not in self._found[topic] and any((topic, origin) in known for origin in origins):
                         self._see_unmatched(topic, path)
+
+    def _behind(self, linked: Iterable[Linked]) -> None:
+        """Files that no name leads to any more since links lead elsewhere: they are looked for in their folder, by inode."""
+        keys = {(topic, *seen.stat.key) for topic, found in self._found.items() for seen in found.values()} if linked else set()
+        for each in linked:
+            if each.key is None or (each.topic, *each.key) in keys:
+                continue
+            for path in (each.target, *_of_inode(os.path.dirname(each.target), each.key[1])):
+                stat = stat_of(path)
+                if stat is not None and stat.key == each.key:
+                    self._see_unmatched(each.topic, path)
+                    break
 
     def _see_unmatched(self, topic: str, path: str) -> None:
         before = self._last.get(topic, {}).get(path)
@@ -106,6 +121,14 @@ class Listings:
                 return
             how = before.input if before is not None else globs.of(path) if globs is not None else Input(topic)
             self._found.setdefault(topic, {})[path] = Seen(path, stat, how, matched, explicit)
+
+
+def _of_inode(folder: str, inode: int) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry.path for entry in entries if inode in (entry.inode(), entry.inode() - (1 << 64)))
+    except OSError:
+        return
 
 
 def _is_unchanged(stat: FileStat, status: os.stat_result) -> bool:

@@ -5,7 +5,7 @@ and the stream's own file is gone or truncated. In doubt a file is a new stream:
 """
 
 from headrace.agents.effects import Close, Note, Now, Opened, Read, Save, Seen, Steps
-from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_gzip_name, is_unreadable_name
+from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_gzip_name, is_unreadable_name, rotated_from
 from headrace.agents.tail.reading import copies, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
@@ -48,6 +48,8 @@ class Meeting:
         proved = yield from verify(stream, opened.handle, opened.stat)
         if proved:
             self._streams.place(stream)
+            if seen.path == stream.row.path:
+                self._streams.lies(stream, opened.stat.target)
             return True
         yield Close(opened.handle)
         if proved is None:
@@ -114,7 +116,7 @@ class Meeting:
         written_ms = seen.stat.mtime_ns // 1_000_000
         if key[0] not in self._looked:
             unseen = written_ms > self._known_to_ms(origins)
-        elif any((stream.row.topic, stream.row.path) in self._last_names for stream in origins):
+        elif any((key[0], name) in self._last_names for name in rotated_from(seen.path)):
             unseen = key not in self._last_keys
         else:
             unseen = written_ms >= self._started_ms

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, KeysView
 from dataclasses import replace
 from pathlib import PurePath
 
-from headrace.agents.effects import Close, Forget, Input, Listing, Lost, Note, Now, Save, Seen, Steps
+from headrace.agents.effects import Close, Forget, Input, Linked, Listing, Lost, Note, Now, Save, Seen, Steps
 from headrace.agents.rows import UNPLACED, ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.agents.tail.stream import Stream
@@ -43,7 +43,8 @@ class Streams:
         self.by_id: dict[str, Stream] = {}
         self.by_key: dict[FileKey, Stream] = {}
         self.by_name: dict[tuple[str, str], tuple[Stream, ...]] = {}  # topic and path; but for those that begin in this look
-        self._unnamed: list[Stream] = []
+        self._unnamed: list[tuple[tuple[str, str], Stream]] = []
+        self._linked: dict[str, Stream] = {}  # by id, those whose files links led to
         self._listing: Listing | None = None
         self._listed_names: set[tuple[str, str]] | None = None  # of the listing, made when it is asked for
         self._has_looked = False
@@ -57,7 +58,7 @@ class Streams:
     def remember(self, row: StreamRow, now: Now) -> None:
         """Take in a stream that is durable."""
         stream = self.by_id[row.stream_id] = Stream(row, None, complete=None, now=now, saved=True)
-        self._unnamed.append(stream)
+        self._name(stream)
         if not row.detached:
             self.by_key[(row.topic, *row.key)] = stream
 
@@ -91,10 +92,38 @@ class Streams:
         return self.by_name.keys()
 
     def _name_new(self) -> None:
-        for stream in self._unnamed:
-            name = (stream.row.topic, stream.row.path)
+        for name, stream in self._unnamed:
             self.by_name[name] = (*self.by_name.get(name, ()), stream)
         self._unnamed.clear()
+
+    def _name(self, stream: Stream) -> None:
+        """From the next look on a stream is known by its path, and by where a link led to."""
+        self._unnamed.append(((stream.row.topic, stream.row.path), stream))
+        self._name_target(stream)
+
+    def _name_target(self, stream: Stream) -> None:
+        if stream.row.target:
+            self._linked[stream.row.stream_id] = stream
+            self._unnamed.append(((stream.row.topic, stream.row.target), stream))
+
+    def lies(self, stream: Stream, target: str) -> None:
+        """Where a stream's file lies, now that it was opened by its path; it is durable with the next chunk."""
+        if target != stream.row.target:
+            stream.row = replace(stream.row, target=target)
+            self._name_target(stream)
+
+    @property
+    def position_bytes(self) -> tuple[int, int]:
+        """(acknowledged, known) bytes of all files that are there."""
+        there = [stream for stream in self.by_id.values() if not stream.row.detached and not stream.left]
+        known = sum(max(stream.row.size_seen, stream.row.position) for stream in there)
+        return sum(stream.row.position + stream.skip for stream in there), known
+
+    @property
+    def linked(self) -> list[Linked]:
+        """The files that links led to."""
+        rows = [stream.row for stream in self._linked.values()]
+        return [Linked(row.topic, row.path, row.target, None if row.detached else row.key) for row in rows]
 
     def _is_known(self, name: tuple[str, str]) -> bool:
         """Whether (topic, path) is that of a stream or of a listed file."""
@@ -121,7 +150,7 @@ class Streams:
         stream.rotated = self.is_rotated(stream, path)
         stream.hold(handle, b"", b"")
         self.by_id[row.stream_id] = self.by_key[(source.topic, *stat.key)] = stream
-        self._unnamed.append(stream)
+        self._name(stream)
         return stream
 
     def place(self, stream: Stream) -> None:
@@ -143,6 +172,7 @@ class Streams:
             inode=stat.inode,
             birth_ns=stat.birth_ns,
             complete_ms=complete_ms,
+            target=stat.target,
         )
 
     def continue_in(self, stream: Stream, seen: Seen, stat: FileStat) -> Steps[None]:
@@ -193,10 +223,12 @@ class Streams:
             yield Forget(stream.row.stream_id)
 
     def _forget(self, stream: Stream) -> None:
-        name = (stream.row.topic, stream.row.path)
         del self.by_id[stream.row.stream_id]
-        left = tuple(each for each in self.by_name.get(name, ()) if each is not stream)
-        if left:
-            self.by_name[name] = left
-        else:
-            self.by_name.pop(name, None)
+        self._linked.pop(stream.row.stream_id, None)
+        for path in (stream.row.path, stream.row.target):
+            name = (stream.row.topic, path)
+            left = tuple(each for each in self.by_name.get(name, ()) if each is not stream)
+            if left:
+                self.by_name[name] = left
+            else:
+                self.by_name.pop(name, None)

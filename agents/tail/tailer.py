@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Close, Listing, Now, Save, Seen, Send, Stat, Steps
+from headrace.agents.effects import Close, Linked, Listing, Now, Save, Seen, Send, Stat, Steps
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.beginning import Beginnings
@@ -345,6 +345,11 @@ class Tailer:
         return self._strangers.has_more
 
     @property
+    def linked(self) -> list[Linked]:
+        """Files that links led to: where a link leads elsewhere now, they are looked for where they lay."""
+        return self._streams.linked
+
+    @property
     def ended(self) -> bool:
         """In a finite run: whether all that was found is read and acknowledged."""
         return self._listed is not None and all(stream.ended for stream in self._streams.by_id.values())
@@ -352,9 +357,7 @@ class Tailer:
     @property
     def position_bytes(self) -> tuple[int, int]:
         """(acknowledged, known) bytes of all files that are there."""
-        there = [stream for stream in self._streams.by_id.values() if not stream.row.detached and not stream.left]
-        known = sum(max(stream.row.size_seen, stream.row.position) for stream in there)
-        return sum(stream.row.position + stream.skip for stream in there), known
+        return self._streams.position_bytes
 
     @property
     def streams(self) -> Iterable[Stream]:

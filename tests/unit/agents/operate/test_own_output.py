@@ -11,7 +11,7 @@ from headrace.agents.tail.listing import Listings
 
 def shipped(tmp_path: Path, own: OwnOutput) -> list[str]:
     globs = Globs((str(tmp_path / "**" / "*.log"), str(tmp_path / "state" / "**")), (), Input("app"))
-    listing = Listings([globs], Others(own).writes).take(set(), Now(1, 2))
+    listing = Listings([globs], Others(own).writes).take(set(), (), Now(1, 2))
     return sorted(os.path.relpath(seen.path, tmp_path) for seen in listing.files)
 
 

@@ -62,7 +62,7 @@ def test_the_agent_s_own_pod_and_what_the_kubelet_is_about_to_rename_are_left_ou
 
     def found(keys: ContainerKeys, environment: dict[str, str]) -> list[str]:
         globs = Globs(patterns, excluded(keys, environment), Input("logs"))
-        return [Path(seen.path).parents[1].name for seen in Listings([globs]).take(set(), Now(0, 0)).files]
+        return [Path(seen.path).parents[1].name for seen in Listings([globs]).take(set(), (), Now(0, 0)).files]
 
     assert found(ContainerKeys(), {"POD_NAME": "headrace-x1"}) == ["logs_headrace-x12_1", "logs_web_1"]
     in_cluster = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "headrace-x12"}

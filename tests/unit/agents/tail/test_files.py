@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.agents.effects import Input, NotOpened, Now, Opened
+from headrace.agents.effects import Input, Linked, NotOpened, Now, Opened
 from headrace.agents.tail.files import Globs, OpenFiles
 from headrace.agents.tail.listing import Listings
 
@@ -16,7 +16,7 @@ def names(
     folder: Path, *patterns: str, exclude: tuple[str, ...] = (), known: tuple[str, ...] = ()
 ) -> list[tuple[str, bool, bool]]:
     globs = Globs(tuple(f"{folder}/{each}" for each in patterns), tuple(f"{folder}/{each}" for each in exclude), Input("logs"))
-    listing = Listings([globs]).take({("logs", f"{folder}/{each}") for each in known}, NOW)
+    listing = Listings([globs]).take({("logs", f"{folder}/{each}") for each in known}, (), NOW)
     return [(str(Path(seen.path).relative_to(folder)), seen.matched, seen.explicit) for seen in listing.files]
 
 
@@ -48,6 +48,47 @@ def test_known_files_and_their_rotations_are_looked_at_unmatched(folder: Path) -
         ("a.log", False, False),
         ("a.log.1", False, False),
     ]
+
+
+def linked(folder: Path, target: str, key: tuple[int, int] | None) -> list[str]:
+    """What is listed, beside what is matched, of a file that a link `c.log` led to."""
+    globs = Globs((f"{folder}/*.log",), (), Input("logs"))
+    known = {("logs", f"{folder}/c.log"), ("logs", f"{folder}/{target}")}
+    listing = Listings([globs]).take(known, [Linked("logs", f"{folder}/c.log", f"{folder}/{target}", key)], NOW)
+    return [str(Path(seen.path).relative_to(folder)) for seen in listing.files if not seen.matched]
+
+
+def key_of(file: Path) -> tuple[int, int]:
+    return file.stat().st_dev, file.stat().st_ino
+
+
+def test_a_file_that_a_link_led_to_is_found_where_it_lay_whatever_it_is_called_now(folder: Path) -> None:
+    file = folder / "deep" / "er" / "0.txt"
+    file.write_bytes(b"x\n")
+    key = key_of(file)
+    assert linked(folder, "deep/er/0.txt", key) == ["deep/er/0.txt"]
+    renamed = file.rename(file.with_name("other"))
+    assert linked(folder, "deep/er/0.txt", key) == ["deep/er/other"]
+    renamed.rename(file.with_name("0.txt.1"))
+    assert linked(folder, "deep/er/0.txt", key) == ["deep/er/0.txt.1"]
+    assert linked(folder, "deep/er/0.txt", None) == ["deep/er/0.txt.1"]
+    file.write_bytes(b"another\n")
+    assert linked(folder, "deep/er/0.txt", key) == ["deep/er/0.txt.1"]
+
+
+def test_a_file_that_is_matched_is_not_looked_for_where_a_link_led_to(folder: Path) -> None:
+    assert linked(folder, "a.log", key_of(folder / "a.log")) == ["a.log.1"]
+    assert linked(folder, "missing/0.txt", (1, 2)) == []
+
+
+def test_what_was_opened_through_a_link_says_where_it_lies(folder: Path) -> None:
+    files = OpenFiles()
+    (folder / "link").symlink_to(folder / "deep")
+    for path, target in (("link/er/c.log", str(folder / "deep/er/c.log")), ("a.log", "")):
+        opened = files.open(str(folder / path))
+        assert isinstance(opened, Opened)
+        assert opened.stat.target == target
+        files.close(opened.handle)
 
 
 def test_an_open_file_gives_its_bytes_and_its_birth(folder: Path) -> None:
