@@ -1,4 +1,4 @@
-"""`headrace agent state`: what the agent remembers of files; whether it still holds; forgetting some of it."""
+"""`headrace agent state`: what the agent remembers of files and spools; whether it still holds; forgetting some of it."""
 
 import argparse
 import fnmatch
@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.agents.operate.place import add_place, config_of
+from headrace.agents.rows import SPOOLED
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headrace.agents.configuration import AgentConfig
+    from headrace.agents.operate.spool_check import SpoolReport
     from headrace.agents.rows import StreamRow
     from headrace.agents.tail.files import Globs
 
 _LEAST_PREFIX = 8
 _COLUMNS = ("topic", "path", "begin", "position", "size", "behind", "state", "last_complete", "stream_id")
+_SPOOL_COLUMNS = (
+    "topic", "path", "position", "behind", "state", "frames", "disk_bytes", "oldest", "why", "stream_id",
+)  # fmt: skip
 _STYLES = {
+    "drains": "dim", "damaged": "red",
     "goes on": "green", "repeats": "green", "new": "cyan", "left": "dim", "detached": "dim", "waits": "yellow",
     "passed over": "dim", "gone": "yellow", "changed": "yellow", "unreadable": "red",
 }  # fmt: skip
@@ -48,18 +56,50 @@ def run(args: argparse.Namespace) -> int:
     state = StateFile(directory)
     if args.verb == "forget":
         return _forget(state, args)
-    return _list(state, args) if args.verb == "list" else _verify(state, args, config)
+    return _list(state, args, config) if args.verb == "list" else _verify(state, args, config)
 
 
-def _list(state: Any, args: argparse.Namespace) -> int:
+def _list(state: Any, args: argparse.Namespace, config: "AgentConfig | None") -> int:
     from headrace.agents.operate.printing import print_rows
 
     rows, chunks = state.rows()
     repeated = {chunk.stream_id for chunk in chunks}
-    print_rows([_row(row, on_its_way=row.stream_id in repeated) for row in rows], args.format, _COLUMNS, _STYLES)
+    files = [row for row in rows if not row.is_spooled]
+    print_rows([_row(row, on_its_way=row.stream_id in repeated) for row in files], args.format, _COLUMNS, _STYLES)
+    spools = _spools(state.directory, rows, config, check=False)
+    _print_spools(spools, args.format)
     if args.format == "table":
-        print(f"{len(rows)} streams of agent {state.agent_id()}; {'it runs' if state.in_use() else 'it does not run'}")
+        count = f"{len(files)} streams of files and {len(spools)} spools"
+        print(f"{count} of agent {state.agent_id()}; {'it runs' if state.in_use() else 'it does not run'}")
     return 0
+
+
+def _spools(
+    state_dir: "Path", rows: "Sequence[StreamRow]", config: "AgentConfig | None", *, check: bool
+) -> "list[SpoolReport]":
+    from headrace.agents.inputs import Inputs
+    from headrace.agents.operate.spool_check import spool_reports
+    from headrace.agents.spool.spools import Wanted
+
+    filled = None
+    if config is not None:
+        inputs = Inputs.of(config)
+        filled = frozenset(Wanted(name, inputs.how[name], each.spool.max_bytes).path for name, each in inputs.pushed.items())
+    return spool_reports(state_dir, rows, filled, check=check)
+
+
+def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
+    from headrace.agents.operate.printing import print_rows
+
+    rows = [
+        {
+            "topic": each.topic, "path": each.path, "position": each.position, "size": each.end, "behind": each.behind,
+            "state": each.state, "wrong": each.wrong, "why": each.why, "frames": each.frames, "disk_bytes": each.size_bytes,
+            "oldest": _moment(each.oldest_ms or 0), "stream_id": each.stream_id or None,
+        }
+        for each in spools
+    ]  # fmt: skip
+    print_rows(rows, form, _SPOOL_COLUMNS, _STYLES)
 
 
 def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
@@ -119,12 +159,15 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
         for each in found
     ]  # fmt: skip
     print_rows(table, args.format, (*_COLUMNS[:-1], "why", "stream_id"), _STYLES)
-    wrong = [each for each in found if each.wrong]
+    spools = _spools(state.directory, rows, config, check=True)
+    _print_spools(spools, args.format)
+    wrong = [each.behind for each in found if each.wrong] + [each.behind for each in spools if each.wrong]
     for fault in faults:
         print(f"the state's file is damaged: {fault}", file=sys.stderr)
     if args.format == "table":
-        missing = sum(each.behind for each in wrong)
-        print(f"{len(found)} streams and files; {len(wrong)} with unread bytes that are not there any more ({missing:,} bytes)")
+        missing = sum(wrong)
+        counted = f"{len(found)} streams and files, {len(spools)} spools"
+        print(f"{counted}; {len(wrong)} with unread bytes that are not there any more ({missing:,} bytes)")
         if state.in_use():
             print("the agent runs: what it has done since is not in this")
     return 1 if wrong or faults else 0
@@ -140,6 +183,7 @@ def _globs(rows: "Sequence[StreamRow]", config: "AgentConfig | None") -> "tuple[
 
     if config is not None:
         return Inputs.of(config).globs
+    rows = [row for row in rows if not row.is_spooled]
     topics = sorted({row.topic for row in rows})
     return tuple(
         Globs(tuple(sorted({glob.escape(row.path) for row in rows if row.topic == topic})), (), Input(topic))
@@ -170,7 +214,7 @@ def _forget(state: Any, args: argparse.Namespace) -> int:
 
 
 def _is_meant(row: "StreamRow", word: str) -> bool:
-    if "/" in word:
+    if "/" in word or word.startswith(SPOOLED):
         return fnmatch.fnmatchcase(row.path, word)
     return row.stream_id == word or (len(word) >= _LEAST_PREFIX and row.stream_id.startswith(word))
 

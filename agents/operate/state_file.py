@@ -28,7 +28,7 @@ class StateFile:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._file = directory / FILE_NAME
         if not self._file.is_file():
             raise UsageError(f"{directory}: no agent's state is there; name its agent.state_dir")
@@ -53,11 +53,7 @@ class StateFile:
 
     def in_use(self) -> bool:
         """Whether an agent runs on it."""
-        try:
-            with self._locked():
-                return False
-        except UsageError:
-            return True
+        return is_in_use(self.directory)
 
     def forget(self, stream_ids: Sequence[str]) -> None:
         """Delete streams, in one durable transaction.
@@ -78,20 +74,9 @@ class StateFile:
         Raises:
             UsageError: an agent does.
         """
-        with self._locked(), self._open("rw") as db:
+        with _locked(self.directory), self._open("rw") as db:
             db.execute("PRAGMA synchronous=FULL")
             yield db
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise UsageError(f"{self._directory}: an agent runs on this state; stop it first") from error
-        finally:
-            os.close(lock)
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:
@@ -108,3 +93,26 @@ class StateFile:
             raise CorruptError(f"{self._file}: {error}") from error
         finally:
             db.close()
+
+
+def is_in_use(directory: Path) -> bool:
+    """Whether an agent runs on a state directory, be there a state or none."""
+    if not (directory / LOCK_NAME).is_file():
+        return False
+    try:
+        with _locked(directory):
+            return False
+    except UsageError:
+        return True
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UsageError(f"{directory}: an agent runs on this state; stop it first") from error
+    finally:
+        os.close(lock)

@@ -11,6 +11,7 @@ from headrace.agents.inputs import Inputs
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
 from headrace.agents.operate.validate_files import Matched, files_of
+from headrace.agents.operate.validate_pushed import pushed_findings
 from headrace.errors import HeadraceError
 
 
@@ -20,7 +21,7 @@ def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], l
     places = {name: f"inputs.{index}" for index, name in enumerate(names_of(config))}
     globs = [(places[each.input.name], each) for each in Inputs.of(config).globs]
     matched, told = files_of(globs, own)
-    told = [*_of_agent(config), *_of_pipelines(config), *_of_keys(config), *told]
+    told = [*_of_agent(config), *_of_pipelines(config), *_of_keys(config), *pushed_findings(config), *told]
     if connect:
         told += _of_servers(config)
     return matched, told

@@ -170,10 +170,20 @@ def take_path(path: Path, kind: socket.SocketKind) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise OSError("there is something else than a socket")
-        with socket.socket(socket.AF_UNIX, kind) as probe:
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()
-                return
-        raise OSError("somebody else listens there")
+        if is_listened_at(path, kind):
+            raise OSError("somebody else listens there")
+        path.unlink()
+
+
+def is_listened_at(path: Path, kind: socket.SocketKind) -> bool:
+    """Whether somebody listens at a socket.
+
+    Raises:
+        OSError: it cannot be known.
+    """
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
