@@ -6,6 +6,7 @@ all others keep the journal's, in capitals, so that nobody's own field passes fo
 Source: systemd.journal-fields(7).
 """
 
+import re
 from typing import Final
 
 from headrace.agents.sources.intake import Pushed
@@ -30,6 +31,31 @@ _NAMES: Final = {
 _CODES: Final = {"PRIORITY": ("severity", SEVERITIES), "SYSLOG_FACILITY": ("facility", FACILITIES)}
 _ELSEWHERE: Final = {"MESSAGE", "_HOSTNAME", "__CURSOR", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP"}
 _ELSEWHERE_PREFIX: Final = "__SEQNUM"
+_NUMBER: Final = re.compile(r"\bi=([0-9a-f]{1,16})\b")  # of a cursor: the entry's sequence number
+_MOST_MACHINES: Final = 256
+
+
+class Missing:
+    """Entries that a journal has numbered and that did not come: vacuumed before they were read, or in files not ours to read.
+
+    journald numbers the entries of all its files together, one after another, and the number is part of every cursor (before
+    systemd 254 too, which has it as __SEQNUM as well). A number that is not greater than the last begins a new journal.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}  # by machine: a directory may hold the journals of many
+
+    def before(self, entry: Entry) -> int:
+        """How many of its machine's are missing between the one before it and this one."""
+        match = _NUMBER.search(entry.text("__CURSOR") or "")
+        if match is None:
+            return 0
+        number, machine = int(match[1], 16), entry.text("_MACHINE_ID") or ""
+        last = self._last.pop(machine, None)
+        if len(self._last) >= _MOST_MACHINES:
+            self._last.clear()
+        self._last[machine] = number
+        return 0 if last is None else max(0, number - last - 1)
 
 
 def pushed(entry: Entry, received_ms: int, source: str) -> Pushed:

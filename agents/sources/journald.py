@@ -16,7 +16,7 @@ from headrace.agents.sources import metrics
 from headrace.agents.sources.children import die_with
 from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
-from headrace.agents.sources.journal_entries import pushed
+from headrace.agents.sources.journal_entries import Missing, pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
 from headrace.clock import Clock
 from headrace.errors import PeerError, UsageError
@@ -34,6 +34,7 @@ class JournaldSource:
 
     def __init__(self, keys: "JournaldKeys", clock: Clock) -> None:
         self._keys, self._clock = keys, clock
+        self._missing = None if _filters(keys) else Missing()  # what is filtered out is missing as well
         self._source = f"journald://{keys.directory or ''}"
         if keys.namespace is not None:
             self._source = f"journald://{keys.namespace}"
@@ -105,11 +106,24 @@ class JournaldSource:
         last: str | None = None
         async with contextlib.aclosing(self._entries([*arguments, *_where(self._keys), *_filters(self._keys)])) as found:
             async for entries in found:
+                self._tell_missing(entries)
                 lines = [line for line in self._lines(entries) if not at or line.cursor != at]
                 if lines:
                     await intake.put(lines)
                 last = entries[-1].text("__CURSOR") or last
         return last
+
+    def _tell_missing(self, entries: Sequence[Entry]) -> None:
+        """Count what was vacuumed before it was read: journalctl passes over it."""
+        if self._missing is None:
+            return
+        count = sum(map(self._missing.before, entries))
+        if count:
+            metrics.journal_missing.inc(count)
+            logger.warning(
+                "journald: entries are missing: vacuumed before they were taken in, or in files that the agent may not read",
+                extra={"entries": count, "before": entries[-1].text("__CURSOR")},
+            )
 
     async def _entries(self, arguments: Sequence[str]) -> AsyncGenerator[list[Entry], None]:
         """Run journalctl to its end.

@@ -13,6 +13,9 @@ http_requests = counter("http_requests", "Requests to http inputs, by the status
 journal_cursors_gone = counter(
     "journal_cursors_gone", "Times that the entry after which a journal was to go on was there no more", ()
 )
+journal_missing = counter(
+    "journal_missing_entries", "Entries that a journal has numbered and that did not come: vacuumed, or not ours to read", ()
+)
 journal_cut_bytes = counter(
     "journal_cut_bytes", "Bytes of long values in journals that were left out: MESSAGE, others", ("field",)
 )

@@ -222,3 +222,26 @@ def test_without_journalctl_nothing_begins() -> None:
 def test_what_is_no_filter_is_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="String should match pattern"):
         JournaldKeys.model_validate(keys)
+
+
+@pytest.mark.parametrize(("keys", "count"), [({}, 5), ({"units": ["a"]}, 0)])
+def test_what_is_vacuumed_before_it_is_read_is_counted_by_the_numbers_that_did_not_come(
+    tmp_path: Path, keys: dict[str, Any], count: int
+) -> None:
+    """A program in journalctl's place, because no journal can be vacuumed at a chosen moment."""
+    (tmp_path / "entries").write_text(
+        "".join(f"__CURSOR=s=5e9;i={number:x};b=1\nMESSAGE=entry {number}\n\n" for number in (1, 2, 8, 9))
+    )
+    program = tmp_path / "journalctl"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--follow*) exec sleep 1000;; esac\ncat {tmp_path}/entries\n')
+    program.chmod(0o755)
+
+    async def run() -> list[bytes]:
+        kept = Kept()
+        source = JournaldSource(JournaldKeys.model_validate({"journalctl": str(program), **keys}), StillClock())
+        async with running(source, kept):
+            await kept.wait_for(4)
+        return kept.lines
+
+    with counted("headrace_agent_journal_missing_entries_total", count):
+        assert asyncio.run(run()) == entries([1, 2, 8, 9])

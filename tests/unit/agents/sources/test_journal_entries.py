@@ -1,8 +1,8 @@
 """What becomes of a journal's entry."""
 
 from headrace.agents.sources.intake import Pushed
-from headrace.agents.sources.journal_entries import pushed
-from headrace.agents.sources.journal_export import ExportReader
+from headrace.agents.sources.journal_entries import Missing, pushed
+from headrace.agents.sources.journal_export import Entry, ExportReader
 
 ENTRY = b"""__CURSOR=s=1;i=2
 __REALTIME_TIMESTAMP=1795680000123456
@@ -58,3 +58,24 @@ def test_an_entry_without_a_message_is_an_empty_line_and_the_unit_is_the_service
     line = pushed(entry, 9, "journald://")
     assert (line.line, line.service, line.host, line.event_time_us) == (b"", "app", None, None)
     assert line.fields == {"unit": "app.service", "severity": "many", "SYSLOG_PID": "5", "pid": "5"}
+
+
+def numbered(*numbers: int, machine: str = "m") -> list[Entry]:
+    text = "".join(f"__CURSOR=s=5e9;i={number:x};b=1;m=2;t=3;x=4\n_MACHINE_ID={machine}\n\n" for number in numbers)
+    return list(ExportReader().feed(text.encode()))
+
+
+def test_numbers_that_are_passed_over_are_missing_by_machine_and_a_new_journal_is_none() -> None:
+    missing = Missing()
+    assert [missing.before(each) for each in numbered(9, 10, 14, 15, 1, 2)] == [0, 0, 3, 0, 0, 0]
+    assert [missing.before(each) for each in numbered(200, 202, machine="other")] == [0, 1]
+    assert [missing.before(each) for each in numbered(3, 0xF)] == [0, 11]
+    (without,) = ExportReader().feed(b"MESSAGE=a\n\n")
+    assert missing.before(without) == 0
+
+
+def test_what_is_known_of_machines_is_bounded() -> None:
+    missing = Missing()
+    for number in range(1000):
+        missing.before(*numbered(number, machine=str(number)))
+    assert len(missing._last) <= 257
