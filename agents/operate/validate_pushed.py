@@ -17,6 +17,7 @@ from headrace.agents.operate.findings import Finding, Severity
 from headrace.agents.operate.state_file import is_in_use
 from headrace.agents.sources.doors import Door, is_listened_at
 from headrace.errors import UsageError
+from headrace.https import server_context
 
 
 def pushed_findings(config: AgentConfig) -> Iterator[Finding]:
@@ -47,7 +48,7 @@ def _of_certificates(section: InputSection, where: str) -> Iterator[Finding]:
     listening = section.syslog or section.http
     if listening is not None:
         try:
-            listening.context()
+            server_context(listening.ssl_keystore_location, listening.ssl_key_password, listening.ssl_truststore_location)
         except UsageError as error:
             yield Finding("error", where, str(error))
 

@@ -1,11 +1,10 @@
 """What a configuration says of an http input."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, model_validator
 
-from headrace.config import Section
+from headrace.agents.sources.tls_keys import TlsKeys
 from headrace.config_values import HostPort
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 MEBIBYTE = 1 << 20
 
 
-class HttpInputKeys(Section):
+class HttpInputKeys(TlsKeys):
     """Where lines are posted, and by whom."""
 
     derived = ("authenticates",)
@@ -26,17 +25,6 @@ class HttpInputKeys(Section):
     )
     basic_user: str | None = Field(None, alias="basic.user", min_length=1, description="or this name, by HTTP Basic (RFC 7617)")
     basic_password: SecretStr | None = Field(None, alias="basic.password", min_length=8, description="with this password")
-    ssl_keystore_location: Path | None = Field(
-        None,
-        alias="ssl.keystore.location",
-        description="HTTPS, with the key and certificates of this PEM file; read again when it changes",
-    )
-    ssl_key_password: SecretStr | None = Field(None, alias="ssl.key.password", description="of the private key in that file")
-    ssl_truststore_location: Path | None = Field(
-        None,
-        alias="ssl.truststore.location",
-        description="PEM file with authorities: clients need a certificate of one of them",
-    )
     max_body_bytes: int = Field(
         4 * MEBIBYTE, ge=1024, le=64 * MEBIBYTE, description="a longer body is refused (413), compressed or not"
     )

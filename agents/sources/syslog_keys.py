@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from headrace.config import Section
+from headrace.agents.sources.tls_keys import TlsKeys
 from headrace.config_values import HostPort
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MEBIBYTE = 1 << 20
 
 
-class SyslogKeys(Section):
+class SyslogKeys(TlsKeys):
     """Where messages are taken in: one or more of udp, tcp, tls, unix, unix_stream."""
 
     udp: HostPort | None = Field(
@@ -25,17 +25,6 @@ class SyslogKeys(Section):
     unix: Path | None = Field(None, description="datagrams of this machine are taken in at this socket, as at /dev/log")
     unix_stream: Path | None = Field(None, description="streams of this machine are taken in at this socket")
     unix_mode: str = Field("0666", pattern=r"^0?[0-7]{3}$", description="who may write to the sockets of unix and unix_stream")
-    ssl_keystore_location: Path | None = Field(
-        None,
-        alias="ssl.keystore.location",
-        description="PEM file with the key and certificates of tls; read again when it changes",
-    )
-    ssl_key_password: SecretStr | None = Field(None, alias="ssl.key.password", description="of the private key in that file")
-    ssl_truststore_location: Path | None = Field(
-        None,
-        alias="ssl.truststore.location",
-        description="PEM file with authorities: senders over tls need a certificate of one of them",
-    )
     max_message_bytes: int = Field(64 * 1024, ge=1024, le=MEBIBYTE, description="a longer message is shipped in pieces")
     max_connections: int = Field(
         256, ge=1, le=10_000, description="senders that are connected at a time; one more is turned away"
