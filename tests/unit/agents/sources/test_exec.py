@@ -177,12 +177,16 @@ async def test_a_folder_that_is_not_there_is_an_error_of_the_start() -> None:
         await source("echo", directory="/no/such/folder").run(Collected())
 
 
+def that_leaves(folder: Path, what: str) -> str:
+    """A script that ends once a process of its own is in a session of its own, tells its number, and becomes `what`."""
+    return f"setsid sh -c 'echo $$; : > {folder}/left; exec {what}' & until [ -e {folder}/left ]; do sleep 0.01; done"
+
+
 @on_a_loop
-async def test_a_process_that_has_left_the_group_and_holds_the_pipe_keeps_no_run_from_ending() -> None:
+async def test_a_process_that_has_left_the_group_and_holds_the_pipe_keeps_no_run_from_ending(tmp_path: Path) -> None:
     collected = Collected()
-    script = "echo before; setsid sleep 1000 & echo $!"
     async with asyncio.timeout(30):
-        await source("sh", "-c", script, once=True).run(collected)
+        await source("sh", "-c", f"echo before; {that_leaves(tmp_path, 'sleep 1000')}", once=True).run(collected)
     before, left = collected.lines
     assert before == b"before"
     assert is_alive(int(left)), "a daemon is nobody's to end"
@@ -190,11 +194,10 @@ async def test_a_process_that_has_left_the_group_and_holds_the_pipe_keeps_no_run
 
 
 @on_a_loop
-async def test_one_that_has_left_and_writes_for_ever_keeps_none_from_ending_either() -> None:
+async def test_one_that_has_left_and_writes_for_ever_keeps_none_from_ending_either(tmp_path: Path) -> None:
     collected = Collected()
     async with asyncio.timeout(30):
-        await source("sh", "-c", "setsid sh -c 'echo $$; exec yes' & sleep 0.3", once=True).run(collected)
-    assert collected.lines[0].isdigit()
+        await source("sh", "-c", that_leaves(tmp_path, "yes"), once=True).run(collected)
     assert is_gone(int(collected.lines[0])), "its pipe is broken"
 
 
