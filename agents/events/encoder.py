@@ -138,21 +138,26 @@ class _Encoding:
             except UnicodeDecodeError:
                 pass
             else:
-                self._whole(lines, texts, sizes, positions)
+                parse, read_time_us = self._parse, self._read_time_us
+                told = [parse(text, read_time_us) for text in texts]
+                self._whole(lines, told, sizes, positions, [self._whence] * len(lines))
                 return end
         for line, position in zip(lines, positions, strict=True):
             self._event(line, position)
         return end
 
-    def _whole(self, lines: Sequence[bytes], texts: Sequence[str], sizes: Sequence[int], positions: Sequence[int]) -> None:
-        """Lines of UTF-8 that are records as they are, each."""
+    def _whole(
+        self, lines: Sequence[bytes], told: Sequence[tuple[int | None, Mapping[str, str]]], sizes: Sequence[int],
+        positions: Sequence[int], whences: Sequence[Whence],
+    ) -> None:  # fmt: skip
+        """Lines of UTF-8 that are records as they are, each, with the time and the fields that it is told to have."""
         self._write()
-        parse, read_time_us, count = self._parse, self._read_time_us, len(lines)
-        times_us, fields = zip(*[parse(text, read_time_us) for text in texts], strict=True)
+        count = len(lines)
+        times_us, fields = zip(*told, strict=True)
         self._records.write(
             Rows(
                 lines, lines, [UTF_8] * count, times_us, fields, positions, [self._since, *positions[1:]], [0] * count,
-                [False] * count, sizes, [self._whence] * count,
+                [False] * count, sizes, whences,
             )
         )  # fmt: skip
         self._since = positions[-1] + sizes[-1] + 1
@@ -220,21 +225,53 @@ class _Encoding:
         self._encoded.lines += 1
 
     def run_records(self, records: Records) -> Encoded:
-        host = self._stream.host
-        origin: Origin | None = None
-        rows = zip(records.lines, records.origins, records.beside, strict=True)
+        whences = self._whences(records.origins)
         position = self._chunk.start
-        for line, from_, beside in rows:
-            if from_ is not origin:
-                origin = from_
-                self._whence = self._of(self._stream.stream_id, origin.host or host, origin.service, origin.source)
-                self._record.origin = {"host": origin.host or host, "service": origin.service, "source": origin.source}
-            self._spooled(line, beside or _NOTHING_BESIDE, position)
-            position += len(line) + 1
+        for first in range(0, len(records.lines), _BATCH_ROWS):
+            stop = first + _BATCH_ROWS
+            position = self._some_records(records, first, stop, whences[first:stop], position)
         self._write()
         self._encoded.shipped = Shipped(self._since, self._chunk.allowance - self._record.allowance)
         self._encoded.answers = self._record.answers
         return self._encoded
+
+    def _some_records(self, records: Records, first: int, stop: int, whences: Sequence[Whence], start: int) -> int:
+        """Some records of a spool; returns where the next begins."""
+        lines, beside = records.lines[first:stop], records.beside[first:stop]
+        sizes = list(map(len, lines))
+        *positions, end = accumulate([size + 1 for size in sizes], initial=start)
+        if not self._steps and max(sizes) <= self._chunk.split_bytes:
+            try:
+                texts = list(map(bytes.decode, lines))
+            except UnicodeDecodeError:
+                pass
+            else:
+                parse, read_time_us = self._parse, self._read_time_us
+                told = [
+                    parse(text, read_time_us) if said is None else self._told(text, said)
+                    for text, said in zip(texts, beside, strict=True)
+                ]
+                self._whole(lines, told, sizes, positions, whences)
+                return end
+        origins = records.origins[first:stop]
+        for line, origin, self._whence, said, position in zip(lines, origins, whences, beside, positions, strict=True):
+            host = origin.host or self._stream.host
+            self._record.origin = {"host": host, "service": origin.service, "source": origin.source}
+            self._spooled(line, said or _NOTHING_BESIDE, position)
+        return end
+
+    def _whences(self, origins: Sequence[Origin]) -> list[Whence]:
+        """Of each record; those of one origin share it."""
+        stream_id, host = self._stream.stream_id, self._stream.host
+        known = {each: self._of(stream_id, each.host or host, each.service, each.source) for each in set(origins)}
+        return [known[each] for each in origins]
+
+    def _told(self, text: str, beside: Beside) -> tuple[int | None, dict[str, str]]:
+        """A line's time and fields; what it holds does not pass for what the protocol says."""
+        event_time_us, fields = self._parse(text, self._read_time_us)
+        if beside.event_time_us is not None:
+            event_time_us = beside.event_time_us
+        return event_time_us, {**fields, **beside.fields} if beside.fields else fields
 
     def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
         """One record of a spool; a long one's parts share what was said beside it."""
@@ -243,11 +280,7 @@ class _Encoding:
         if len(message) > self._chunk.split_bytes:
             self._spooled_parts(line, encoding, beside, position)
             return
-        event_time_us, fields = self._parse(text, self._read_time_us)
-        if beside.event_time_us is not None:
-            event_time_us = beside.event_time_us
-        if beside.fields:
-            fields = {**fields, **beside.fields}  # what a message holds does not pass for what the protocol says
+        event_time_us, fields = self._told(text, beside)
         if self._steps:
             record = self._record
             record.text, record.position, record.fields, record.room_bytes = text, position, fields, len(line)

@@ -5,15 +5,16 @@ returns: that is all the back-pressure there is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from headrace.agents.sources.doors import Door
 
+NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """One line as a peer pushed it.
+
+class Pushed(NamedTuple):
+    """One line as a peer pushed it. (One is made a line: a frozen dataclass takes three times as long to make.)
 
     `line` is its bytes without the newline; `received_ms` wall time. `source` says where it came from, as a URL
     (`syslog+tcp://192.0.2.7`); `host` and `service` as the protocol names them (None: the agent's host, the input's service).
@@ -26,7 +27,7 @@ class Pushed:
     host: str | None = None
     service: str | None = None
     event_time_us: int | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = NO_FIELDS
     cursor: str = ""
 
 

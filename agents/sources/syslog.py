@@ -158,15 +158,21 @@ class _Pieces:
         self._sender: tuple[str | None, str | None] = (None, None)
 
     def lines(self, messages: Sequence[Framed], now_ms: int) -> list[Pushed]:
-        return [self._line(each, now_ms) for each in messages]
+        """All of them."""
+        lines = []
+        for message, number, more in messages:
+            if number or more:
+                lines.append(self._piece(message, number, more, now_ms))
+            else:
+                line = without_trailer(message)
+                lines.append(Pushed(line, now_ms, self._source, *sender_of(line)))
+        return lines
 
-    def _line(self, framed: Framed, now_ms: int) -> Pushed:
-        if framed.number == 0:
-            self._sender = sender_of(framed.message)
-        host, service = self._sender
-        fields = {"syslog.piece": str(framed.number)} if framed.more or framed.number else {}
-        line = framed.message if framed.more else without_trailer(framed.message)
-        return Pushed(line, now_ms, self._source, host=host, service=service, fields=fields)
+    def _piece(self, message: bytes, number: int, more: bool, now_ms: int) -> Pushed:
+        if number == 0:
+            self._sender = sender_of(message)
+        fields = {"syslog.piece": str(number)}
+        return Pushed(message if more else without_trailer(message), now_ms, self._source, *self._sender, fields=fields)
 
 
 class _Datagrams:

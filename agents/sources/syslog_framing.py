@@ -8,13 +8,12 @@ A message longer than the bound is handed out in pieces as its bytes come: nothi
 held. What is behind a broken length is not understood, and the connection is closed.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _MOST_DIGITS = 9  # of a length
 
 
-@dataclass(frozen=True, slots=True)
-class Framed:
+class Framed(NamedTuple):
     """One message, or a piece of it. `number` is the piece's, from 0; `more` says that another follows."""
 
     message: bytes
@@ -90,8 +89,11 @@ class Framer:
             self._trailer = min(ends)[1] if ends else b""
         if self._trailer:
             *messages, rest = bytes(self._held).split(self._trailer)
-            for message in messages:
-                found += self._pieces(message)
+            if messages and not self._piece and max(map(len, messages)) <= self._most:
+                found = [Framed(message) for message in messages]
+            else:
+                for message in messages:
+                    found += self._pieces(message)
             self._held = bytearray(rest)
         while len(self._held) > self._most:
             found.append(Framed(self._taken(self._most), self._piece, more=True))

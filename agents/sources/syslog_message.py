@@ -4,6 +4,7 @@ The line that is shipped is the message as it came; its fields are the parser's 
 holds beside the fields is looked up: host and service.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -34,5 +35,6 @@ def without_trailer(message: bytes) -> bytes:
     return message[:-1] if message[-1:] in (b"\n", b"\0") else message
 
 
+@functools.lru_cache(maxsize=512)  # the same few again and again
 def _named(value: bytes | None) -> str | None:
     return None if value is None or value == b"-" else value.decode("ascii", "backslashreplace")
