@@ -4,7 +4,6 @@ identity, whatever happens to the broker, the password, the rights or the topic 
 import io
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,15 +29,9 @@ from headrace.schemas.envelope import ENVELOPE
 from tests.apache_kafka import ApacheKafka, is_installed
 from tests.integration.security.tls_files import Pki
 from tests.processes import Part, free_port, registry
+from tests.waiting import until
 
 _ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
 
 
 class Secured:

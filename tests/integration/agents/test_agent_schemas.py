@@ -3,9 +3,8 @@
 import base64
 import io
 import json
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from headrace.schemas.client import RegistryClient
 from headrace.schemas.envelope import ENVELOPE_JSON, HEAD
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
 from tests.processes import Part
+from tests.waiting import until
 
 ORDER: dict[str, Any] = {
     "type": "record",
@@ -44,13 +44,6 @@ def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
         for subject in registry(ours).subjects():
             for query in ("", "?permanent=true"):
                 urllib.request.urlopen(urllib.request.Request(f"{address}/{subject}{query}", method="DELETE")).read()
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 def messages(parts: Rig, topic: str) -> list[tuple[bytes, dict[str, bytes]]]:

@@ -6,26 +6,14 @@ import json
 import os
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace.audit import AgentMessage, SentMessage
 from tests.integration.agents.rig import Rig, rig, servers
-from tests.processes import Part
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -33,13 +21,6 @@ def alone(tmp_path: Path) -> Iterator[Rig]:
     """With a broker that may be killed."""
     with servers(tmp_path) as started, rig(tmp_path, started) as ours:
         yield ours
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 def numbered(first: int, count: int) -> bytes:

@@ -3,15 +3,10 @@ rotation is one event wherever its lines were there in time, and nothing is lost
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
-from tests.processes import Part
 
 TRACE = b"""\
 java.lang.IllegalStateException: %d
@@ -20,18 +15,6 @@ Caused by: java.io.IOException: gone
 \tat com.example.Main.read(Main.java:31)
 \t... 12 more
 """
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
 
 
 def inputs(parts: Rig, timeout_ms: int = 1000, **more: Any) -> list[dict[str, Any]]:

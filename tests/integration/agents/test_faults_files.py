@@ -9,27 +9,11 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.integration.agents.rig import Rig, rig, servers
-from tests.processes import Part
+from tests.integration.agents.rig import Rig
 
 KILLS = min(100, int(os.environ.get("HEADRACE_KILLS", "5")))
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
 
 
 def numbered(first: int, count: int) -> bytes:

@@ -1,26 +1,9 @@
 """Faults 12 and 13 of research/agents.md §2.8, with real processes: lines that are not ended yet, and lines of any bytes."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
-from tests.processes import Part
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
 
 
 def whole_lines(parts: Rig) -> list[bytes]:

@@ -17,24 +17,11 @@ from typing import NoReturn
 import pytest
 
 from headrace.audit import AgentMessage
-from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import numbered, split, until
-from tests.processes import Part
 
 Mounting = Callable[..., Path]
 WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
 
 
 @pytest.fixture

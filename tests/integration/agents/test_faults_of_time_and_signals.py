@@ -7,31 +7,18 @@ moves that of a real agent; the monotonic one goes on).
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace.audit import AgentMessage
-from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import numbered, split, until
 from tests.processes import Part
 
 HOUR_S = 3600
 MOVED_CLOCK = Path(__file__).parents[2] / "moved_clock"
 GRACE_MS = 2000
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
 
 
 # ---- fault 18 (reloads: operate/test_reloading.py)

@@ -7,7 +7,7 @@ six minutes and two hours would (librdkafka's time-out, which would drop after f
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.stream import RECORD_COST_BYTES
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
 from tests.processes import Part
+from tests.waiting import until
 
 LINE_BYTES = 200
 WINDOW_LINES = Limits().total_cost_bytes // (LINE_BYTES + RECORD_COST_BYTES)
@@ -57,13 +58,6 @@ def resident_bytes(agent: Part, key: str = "VmRSS") -> int:
 
 def files_open(agent: Part) -> int:
     return len(list(Path(f"/proc/{agent.pid}/fd").iterdir()))
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 90) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
 
 
 def numbers(parts: Rig) -> list[int]:

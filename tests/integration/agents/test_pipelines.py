@@ -1,28 +1,12 @@
 """Pipelines in a running agent: kill -9 and another configuration, and what was in flight is repeated equal byte for byte."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import numbered, split, until
 from tests.processes import Part
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
-
 
 FUNCTION = """
 import random

@@ -12,28 +12,17 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.broker.security.certificates import new_authority, sign
-from tests.integration.agents.operate.test_reloading import reload, until
-from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.integration.agents.operate.test_reloading import reload
+from tests.integration.agents.rig import TOPIC, Rig
 from tests.processes import Part, free_port
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
+from tests.waiting import until
 
 
 def agent_of(parts: Rig, *inputs: dict[str, Any]) -> Part:

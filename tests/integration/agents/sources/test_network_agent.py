@@ -8,35 +8,16 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.integration.agents.rig import TOPIC, Rig
 from tests.integration.agents.sources.test_journald import REMOTE, Journal
-from tests.processes import Part, free_port
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
-@pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
+from tests.processes import free_port
+from tests.waiting import until
 
 
 def post(port: int, body: bytes, kind: str, path: str) -> int:
