@@ -60,12 +60,16 @@ def _fields(members: dict[str, Any], line: str) -> dict[str, str]:
 
 
 def _text(value: Any, line: str) -> str:
-    """A member's text, from what orjson made of it."""
-    if type(value) is int:
+    """A member's text, from what orjson made of it: as the standard library writes it."""
+    kind = type(value)
+    if kind is int:
         return str(value)
-    if type(value) is float:
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is float:
         if abs(value) >= _ROUNDED:
             raise _AskError
-    elif type(value) is not bool and _LONG_INTEGER.search(line):
+        return repr(value)
+    if _LONG_INTEGER.search(line):
         raise _AskError
     return _encode(value)

@@ -9,7 +9,7 @@ _LENGTHS = [zigzag(length) for length in range(4096)]
 _LOW_BITS = 13
 _LOW = [bytes((2 * low & 0x7F | 0x80, low >> 6 | 0x80)) for low in range(1 << _LOW_BITS)]  # the lowest two bytes, more behind
 NO_FIELDS = b"\x00"
-_MOST_KEPT_FORMS, _LONGEST_KEPT_FORM = 256, 2048  # so that they take little memory, whatever lines hold
+_MOST_KEPT_FORMS, _LONGEST_KEPT_FORM = 128, 1024  # so that they take little memory, whatever lines hold
 
 
 def length(size: int) -> bytes:
