@@ -205,6 +205,7 @@ class ReadSpool:
     start: int
     most_lines: int
     most_bytes: int
+    most_beside_bytes: int
     most_ms: int
 
 

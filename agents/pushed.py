@@ -10,6 +10,7 @@ from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
 from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
+from headrace.agents.sources.intake import Source
 from headrace.agents.sources.made import source_of
 from headrace.agents.sources.running import PushedInput
 from headrace.agents.sources.thread import IntakeThread
@@ -52,6 +53,7 @@ class Pushed:
         ids = {row.stream_id for row in self._rows}
         self._chunks = [chunk for chunk in state.chunks() if chunk.stream_id in ids]
         self._inputs, self._metrics, self._clock, self._once = inputs, metrics, clock, once
+        self._state_dir = state_dir
         wanted = _wanted(inputs, how)
         self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
         self._drops = CountedDrops(state_dir / FILE_NAME)
@@ -64,8 +66,11 @@ class Pushed:
         return [
             PushedInput(name, make, spools[name], each.service or name, each.spool.when_full)
             for name, each in inputs.items()
-            if (make := source_of(name, each, self._clock, self._doors, self._groups, once=self._once)) is not None
+            if (make := self._source_of(name, each)) is not None
         ]
+
+    def _source_of(self, name: str, section: "InputSection") -> Callable[[], Source] | None:
+        return source_of(name, section, self._clock, self._doors, self._groups, self._state_dir, once=self._once)
 
     def _position(self, path: str) -> int:
         return max((row.position for row in self._rows if row.path == path), default=0)

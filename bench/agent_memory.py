@@ -103,7 +103,7 @@ class Run:
                     self.refused += 1
                     time.sleep(float(answer.headers["Retry-After"]))
                 else:
-                    assert answer.status == 200, answer.status
+                    assert answer.status == 200, answer.reason
                     left -= 1
 
         clients = [threading.Thread(target=post) for _ in range(_CLIENTS)]
@@ -128,7 +128,7 @@ def otlp_body(*, as_json: bool) -> bytes:
         record.body.string_value = f"seq={number:09} ".ljust(200, "x")
         for name in ("http.route", "user.name", "thread.name", "code.function"):
             record.attributes.append(KeyValue(key=name, value=AnyValue(string_value=f"{name} {number % 997}")))
-    return MessageToJson(request, indent=None).encode() if as_json else request.SerializeToString()
+    return MessageToJson(request, indent=None, use_integers_for_enums=True).encode() if as_json else request.SerializeToString()
 
 
 def _tail(*, as_json: bool) -> Callable[[Run], int]:

@@ -5,12 +5,11 @@ to come again. So a client that repeats what was not answered loses nothing, wha
 """
 
 import asyncio
-import contextlib
 import hmac
-import itertools
 import logging
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.agents.sources import metrics, otlp
@@ -18,12 +17,14 @@ from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.http_bodies import decoded
 from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
 from headrace.agents.sources.http_refusals import RequestError
-from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Memory, Request
+from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Request
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.listening import http_doors
 from headrace.agents.sources.network import Connections, in_url, together
 from headrace.agents.sources.otlp_protobuf import MalformedError
 from headrace.agents.sources.otlp_records import json_records, protobuf_records
+from headrace.agents.sources.packed import Packed
+from headrace.agents.sources.scratch import Data, Scratch, Storage, Turns
 from headrace.clock import Clock
 from headrace.failed_logins import FailedLogins
 from headrace.http_access import Credentials
@@ -36,14 +37,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MOST_LINES: Final = 50_000  # of a request: what a line costs beside its bytes is bounded too
-_BODIES: Final = 2  # of the longest at a time, or as many shorter ones as hold as much: as it came, and decoded
-_LINE_COST_BYTES, _FIELD_COST_BYTES = 250, 120  # what they hold beside the body
-_LINES_BYTES: Final = 32 * 1024 * 1024  # of that, at a time
-_LONG_BODY_BYTES: Final = 256 * 1024  # one of them at a time is made lines of; shorter ones share the spool's syncs
-_PUT_TOGETHER: Final = 2000  # lines: the spool holds them once more, in its own form
+_BODIES: Final = 16  # of the longest at a time, as they came or as lines: on disk
+_SHORT_BYTES: Final = 2 * 1024 * 1024  # of short ones, at a time, in memory
+_WORK_BYTES: Final = 512 * 1024  # of bodies that are made lines of at a time: short ones share the spool's syncs
 _COME_AGAIN_S: Final = "5"
 _FIRST_DELAY_MS: Final = 100
-_LINES: Final[Mapping[str, Callable[[bytes], Iterator[bytes]]]] = {
+_LINES: Final[Mapping[str, Callable[[Data], Iterator[bytes]]]] = {
     "application/json": json_lines,
     "application/x-ndjson": ndjson_lines,
     "application/ndjson": ndjson_lines,
@@ -58,10 +57,11 @@ class HttpSource:
     """One http input.
 
     Args:
-        name: of the input. doors: of the agent.
+        name: of the input. doors: of the agent. scratch: a folder that is there, for what is not taken in yet.
     """
 
-    def __init__(self, name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors) -> None:
+    def __init__(self, name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors, scratch: Path) -> None:
+        self._scratch = scratch
         self._name, self._keys, self._clock, self._doors = name, keys, clock, doors
         self._tls: ssl.SSLContext | None = None
         self._changed = asyncio.Event()
@@ -107,7 +107,7 @@ class HttpSource:
             while True:
                 self._changed.clear()
                 keys = self._keys
-                serving.handler, serving.memory = self._handler(intake)
+                serving.handler, serving.storage = self._handler(intake)
                 connections.most = keys.max_connections
                 await connections.listen((sock, self._tls) for door in self.doors for sock in self._doors.sockets(door))
                 shown, secure = f"http input {keys.listen}", self._tls is not None
@@ -118,20 +118,20 @@ class HttpSource:
         finally:
             await connections.close()
 
-    def _handler(self, intake: Intake) -> "tuple[_Posts, Memory]":
+    def _handler(self, intake: Intake) -> "tuple[_Posts, Storage]":
         """Who answers requests by the keys as they are now, and what those may hold."""
-        memory = Memory(_BODIES * self._keys.max_body_bytes + _LINES_BYTES)
-        return _Posts(self._keys, self._clock, intake, memory, secure=self._tls is not None), memory
+        storage = Storage(self._scratch, _SHORT_BYTES, _BODIES * self._keys.max_body_bytes)
+        return _Posts(self._keys, self._clock, intake, storage, secure=self._tls is not None), storage
 
 
 class _Posts:
     """Answers requests."""
 
-    def __init__(self, keys: "HttpInputKeys", clock: Clock, intake: Intake, memory: Memory, *, secure: bool) -> None:
-        self._keys, self._clock, self._intake, self._memory = keys, clock, intake, memory
+    def __init__(self, keys: "HttpInputKeys", clock: Clock, intake: Intake, storage: Storage, *, secure: bool) -> None:
+        self._keys, self._clock, self._intake, self._storage = keys, clock, intake, storage
         self._scheme = "https" if secure else "http"
         self._failed = FailedLogins(_FIRST_DELAY_MS)
-        self._long = asyncio.Lock()
+        self._turns = Turns(_WORK_BYTES)
         self.most_body_bytes = keys.max_body_bytes
 
     async def admit(self, request: Request) -> None:
@@ -151,31 +151,29 @@ class _Posts:
         if self._intake.full:
             raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
 
-    async def answer(self, request: Request, body: bytes) -> Answer:
+    async def answer(self, request: Request, body: Scratch) -> Answer:
         """Success, once it is durable.
 
         Raises:
             RequestError: 400, 413, 415, 503; nothing of the body is taken in.
         """
+        packed, taken = Packed(self._storage), otlp.Taken()
         coding = request.headers.get("content-encoding", "").strip().lower()
-        held = 0
         try:
-            if coding not in ("", "identity"):
-                held += self._memory.take(self.most_body_bytes)
-                body = decoded(body, coding, self.most_body_bytes)
-            async with self._long if len(body) > _LONG_BODY_BYTES else contextlib.nullcontext():
-                taken = self._taken(request, body)
+            async with self._turns.of(_WORK_BYTES if coding else body.size_bytes):
+                with body.opened() as data:
+                    for line in self._lines(request, decoded(data, coding, self.most_body_bytes), taken):
+                        packed.add(line)
                 if self._intake.full:  # since the head was looked at
                     raise RequestError(503, "the spool is full; come again", {"Retry-After": _COME_AGAIN_S})
-                held += self._memory.take(_cost_bytes(taken.lines))
-                for start in range(0, len(taken.lines), _PUT_TOGETHER):
-                    await self._intake.put(taken.lines[start : start + _PUT_TOGETHER])
+                for piece in packed.pieces():
+                    await self._intake.put(piece)
         finally:
-            self._memory.give(held)
+            packed.close()
         metrics.http_requests.labels("200").inc()
         if request.path == otlp.PATH:
             return Answer(200, otlp.success(taken, _content_type(request)), _content_type(request))
-        return Answer(200, b'{"lines": %d}\n' % len(taken.lines))
+        return Answer(200, b'{"lines": %d}\n' % taken.records)
 
     def refusal(self, request: Request, refused: RequestError) -> Answer:
         """The same in the words of the protocol; OTLP has its own."""
@@ -186,22 +184,20 @@ class _Posts:
             return Answer(refused.status, otlp.failure(refused.status, str(refused), kind), kind, refused.headers)
         return Answer(refused.status, f"{refused}\n".encode(), "text/plain; charset=utf-8", refused.headers)
 
-    def _taken(self, request: Request, body: bytes) -> otlp.Taken:
+    def _lines(self, request: Request, body: Data, taken: otlp.Taken) -> Iterator[Pushed]:
         now_ms, kind = self._clock.wall_ms(), _content_type(request)
         if request.path == otlp.PATH:
-            source = f"otlp+{self._scheme}://{in_url(request.peer)}"
-            try:
-                taken = otlp.pushed(_OTLP[kind](body), now_ms, source, MOST_LINES)
-            except MalformedError as error:
-                raise RequestError(400, f"not an ExportLogsServiceRequest: {error}") from error
-            if taken is None:
-                raise _too_many()
-            return taken
-        source = f"{self._scheme}://{in_url(request.peer)}"
-        lines = list(itertools.islice(_LINES[kind](body), MOST_LINES + 1))
-        if len(lines) > MOST_LINES:
-            raise _too_many()
-        return otlp.Taken([Pushed(line, now_ms, source) for line in lines])
+            lines = otlp.pushed(_OTLP[kind](body), now_ms, f"otlp+{self._scheme}://{in_url(request.peer)}", taken)
+        else:
+            source = f"{self._scheme}://{in_url(request.peer)}"
+            lines = (Pushed(line, now_ms, source) for line in _counted(_LINES[kind](body), taken))
+        try:
+            for line in lines:
+                if taken.records > MOST_LINES:
+                    raise RequestError(413, f"more than {MOST_LINES} lines; send less at a time")
+                yield line
+        except MalformedError as error:
+            raise RequestError(400, f"not an ExportLogsServiceRequest: {error}") from error
 
     async def _authenticate(self, request: Request) -> None:
         """Let in who has the token, or the name and password; others are answered late, and later each time.
@@ -230,11 +226,10 @@ class _Posts:
         )
 
 
-def _cost_bytes(lines: Sequence[Pushed]) -> int:
-    cost = _LINE_COST_BYTES * len(lines) + _FIELD_COST_BYTES * sum(len(line.fields) for line in lines)
-    if cost > _LINES_BYTES:
-        raise RequestError(413, "too many attributes; send fewer records at a time")
-    return cost
+def _counted(lines: Iterator[bytes], taken: otlp.Taken) -> Iterator[bytes]:
+    for line in lines:
+        taken.records += 1
+        yield line
 
 
 def _content_type(request: Request) -> str:
@@ -244,7 +239,3 @@ def _content_type(request: Request) -> str:
 def _same(secret: "SecretStr | None", given: str) -> bool:
     """Whether it is the secret, in a time that does not tell how nearly."""
     return secret is not None and hmac.compare_digest(secret.get_secret_value().encode(), given.encode())
-
-
-def _too_many() -> RequestError:
-    return RequestError(413, f"more than {MOST_LINES} lines; send less at a time")

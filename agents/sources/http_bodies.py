@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from headrace.agents.sources.http_refusals import RequestError
+from headrace.agents.sources.scratch import Data
 
 CODINGS: Final = "gzip, deflate, zstd"
 _WINDOW_LOG_MOST: Final = 23  # 8 MiB: what RFC 9659 allows a sender
@@ -18,7 +19,7 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def decoded(body: bytes, coding: str, most_bytes: int) -> bytes:
+def decoded(body: Data, coding: str, most_bytes: int) -> Data:
     """A body as it was before `coding`, the Content-Encoding.
 
     Raises:
@@ -31,7 +32,7 @@ def decoded(body: bytes, coding: str, most_bytes: int) -> bytes:
         raise RequestError(415, f"Content-Encoding: {CODINGS} or none", {"Accept-Encoding": CODINGS})
     parts: list[bytes] = []
     left = most_bytes
-    rest = body
+    rest = bytes(body[:])
     while rest:  # gzip members and zstd frames may follow one another
         decoder = make(rest)
         try:

@@ -1,100 +1,72 @@
 """Lines of a posted body: each element of a JSON array, each line of NDJSON or text, as it was written. Pure.
 
-All or nothing: what is wrong with one is wrong with all, and the first is named.
+What is wrong with one is wrong with all: the first is named.
 """
 
-import json
-import re
-from collections.abc import Generator, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
 
 from headrace.agents.sources.http_refusals import RequestError
-
-_SPACE: Final = re.compile(r"[ \t\n\r]*+")
-
-
-def _no_constant(name: str) -> Any:
-    """Python's own NaN and Infinity."""
-    raise ValueError(f"{name} is not JSON")
+from headrace.agents.sources.json_values import JsonError, Values
+from headrace.agents.sources.scratch import Data
 
 
-_decoder: Final = json.JSONDecoder(parse_constant=_no_constant)
-
-
-def text_lines(body: bytes) -> Iterator[bytes]:
+def text_lines(body: Data) -> Iterator[bytes]:
     """Lines end at a newline; blank ones count; the last needs no end."""
-    lines = body.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    return iter(lines)
+    at, end = 0, len(body)
+    while at < end:
+        newline = body.find(b"\n", at)
+        stop = newline if newline >= 0 else end
+        yield body[at:stop]
+        at = stop + 1
 
 
-def ndjson_lines(body: bytes) -> Iterator[bytes]:
+def ndjson_lines(body: Data) -> Iterator[bytes]:
     """One JSON value a line; blank lines are passed over.
 
     Raises:
         RequestError: 400, naming the first line that is none.
     """
-    for number, line in enumerate(body.split(b"\n"), 1):
+    for number, line in enumerate(text_lines(body), 1):
         if line.strip():
-            what = f"line {number}"
-            text = _text(line, what)
-            if _past_space(text, _end_of_value(text, _past_space(text, 0), what)) < len(text):
-                raise RequestError(400, f"{what} is not JSON: there is more behind its value")
+            values = Values(line)
+            _value(values, f"line {number}")
+            if values.next():
+                raise RequestError(400, f"line {number} is not JSON: there is more behind its value")
             yield line
 
 
-def json_lines(body: bytes) -> Iterator[bytes]:
+def json_lines(body: Data) -> Iterator[bytes]:
     """The elements of an array, or the one value that the body is.
 
     Raises:
         RequestError: 400, naming the first element that is none.
     """
-    text = _text(body, "the body")
-    start = _past_space(text, 0)
-    if text[start : start + 1] == "[":
-        end = yield from _elements(text, start + 1)
+    values = Values(body)
+    if values.next() == b"[":
+        yield from _elements(body, values)
     else:
-        end = _end_of_value(text, start, "the body")
-        yield text[start:end].encode()
-    if _past_space(text, end) < len(text):
+        start = values.at
+        _value(values, "the body")
+        yield body[start : values.at]
+    if values.next():
         raise RequestError(400, "the body is not JSON: there is more behind its value; several values are NDJSON")
 
 
-def _elements(text: str, at: int) -> Generator[bytes, None, int]:
-    """The elements of an array that begins before `at`; where it ends."""
-    at = _past_space(text, at)
-    if text[at : at + 1] == "]":
-        return at + 1
+def _elements(body: Data, values: Values) -> Iterator[bytes]:
     number = 0
-    while True:
-        number += 1
-        end = _end_of_value(text, at, f"element {number}")
-        yield text[at:end].encode()
-        at = _past_space(text, end)
-        if text[at : at + 1] == "]":
-            return at + 1
-        if text[at : at + 1] != ",":
-            raise RequestError(400, f"the body is not JSON: neither , nor ] behind element {number}")
-        at = _past_space(text, at + 1)
-
-
-def _end_of_value(text: str, at: int, what: str) -> int:
     try:
-        return _decoder.raw_decode(text, at)[1]
-    except (ValueError, RecursionError) as error:
-        said = getattr(error, "msg", None) or str(error)
-        raise RequestError(400, f"{what} is not JSON: {said}") from error
+        for _ in values.elements():
+            number += 1
+            values.next()
+            start = values.at
+            _value(values, f"element {number}")
+            yield body[start : values.at]
+    except JsonError as error:
+        raise RequestError(400, f"the body is not JSON: neither , nor ] behind element {number}") from error
 
 
-def _text(data: bytes, what: str) -> str:
+def _value(values: Values, what: str) -> None:
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise RequestError(400, f"{what} is not JSON: not UTF-8 at byte {error.start}") from error
-
-
-def _past_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    assert match is not None, "nothing is space enough"
-    return match.end()
+        values.value()
+    except JsonError as error:
+        raise RequestError(400, f"{what} is not JSON: {error}") from error

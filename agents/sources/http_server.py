@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import h11
 
 from headrace.agents.sources.http_refusals import RequestError
+from headrace.agents.sources.scratch import Scratch, Storage
 
 logger = logging.getLogger(__name__)
 READ_BYTES: Final = 64 * 1024
@@ -57,7 +58,7 @@ class Handler(Protocol):
             RequestError: it is answered before its body is read.
         """
 
-    async def answer(self, request: Request, body: bytes) -> Answer:
+    async def answer(self, request: Request, body: Scratch) -> Answer:
         """Answer a whole request.
 
         Raises:
@@ -68,36 +69,14 @@ class Handler(Protocol):
         """How a client is told."""
 
 
-class Memory:
-    """Bytes that the requests of an input may hold at a time."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._free = most_bytes
-
-    def take(self, size_bytes: int) -> int:
-        """Hold so many more; they are to be given back.
-
-        Raises:
-            RequestError: 503, there is no room.
-        """
-        if size_bytes > self._free:
-            raise RequestError(503, "too many requests hold memory; come again", {"Retry-After": "1"})
-        self._free -= size_bytes
-        return size_bytes
-
-    def give(self, size_bytes: int) -> None:
-        """They are held no more."""
-        self._free += size_bytes
-
-
 class HttpConnections:
     """Serves connections; `idle` are those that wait for a request, the longest first.
 
-    `handler` answers the requests that begin while it is there, `memory` is what they may hold.
+    `handler` answers the requests that begin while it is there, `storage` is what they may hold.
     """
 
-    def __init__(self, handler: Handler, memory: Memory) -> None:
-        self.handler, self.memory = handler, memory
+    def __init__(self, handler: Handler, storage: Storage) -> None:
+        self.handler, self.storage = handler, storage
         self.idle: dict[asyncio.Task[None], None] = {}
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
@@ -129,23 +108,21 @@ class _Connection:
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         path = head.target.decode("latin-1").partition("?")[0]
         request = Request(head.method.decode("ascii"), path, headers, self._peer)
-        handler, memory = self._serving.handler, self._serving.memory
-        held = 0
+        handler, storage = self._serving.handler, self._serving.storage
+        body = Scratch(storage)
         try:
             await handler.admit(request)
-            body = bytearray()
             async with asyncio.timeout(_BODY_S):
                 self._announce_room(headers, handler.most_body_bytes)
                 while isinstance(part := await self._part(), h11.Data):
-                    held += memory.take(len(part.data))
-                    if len(body) + len(part.data) > handler.most_body_bytes:
+                    if body.size_bytes + len(part.data) > handler.most_body_bytes:
                         raise too_long(handler.most_body_bytes)
-                    body += part.data
-            answer = await handler.answer(request, bytes(body))
+                    body.add(part.data)
+            answer = await handler.answer(request, body)
         except RequestError as refused:
             answer = handler.refusal(request, refused)
         finally:
-            memory.give(held)
+            body.close()
         whole = self._http.their_state is h11.DONE
         await self._send(answer, request.method, last=not whole)
         return whole and self._http.our_state is h11.DONE

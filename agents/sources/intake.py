@@ -31,6 +31,13 @@ class Pushed(NamedTuple):
     cursor: str = ""
 
 
+def size_of(lines: Sequence[Pushed]) -> int:
+    """How long the texts of lines and of their fields are."""
+    beside = [each.fields for each in lines if each.fields]
+    texts = sum(sum(map(len, fields)) + sum(map(len, fields.values())) for fields in beside)
+    return sum(len(each.line) for each in lines) + texts
+
+
 class Intake(Protocol):
     """One input's way into its spool."""
 

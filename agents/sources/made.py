@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.agents.sources.children import Groups
@@ -20,9 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def source_of(
-    name: str, section: "InputSection", clock: Clock, doors: Doors, groups: Groups, *, once: bool
+    name: str, section: "InputSection", clock: Clock, doors: Doors, groups: Groups, scratch: Path, *, once: bool
 ) -> Callable[[], Source] | None:
-    """How an input's source is made; None in a finite run (`once`) for one that never ends by itself."""
+    """How an input's source is made; None in a finite run (`once`) for one that never ends by itself.
+
+    `scratch` is a folder for what is not taken in yet.
+    """
     if section.stdin is not None:
         return _stdin(section.stdin, clock)
     if section.exec is not None:
@@ -35,7 +39,7 @@ def source_of(
     if section.syslog is not None:
         return _syslog(name, section.syslog, clock, doors)
     if section.http is not None:
-        return _http(name, section.http, clock, doors)
+        return _http(name, section.http, clock, doors, scratch)
     if section.journald is not None:
         return _journald(section.journald, clock)
     return None
@@ -65,10 +69,10 @@ def _syslog(name: str, keys: "SyslogKeys", clock: Clock, doors: Doors) -> Callab
     return lambda: SyslogSource(name, keys, clock, doors)
 
 
-def _http(name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors) -> Callable[[], Source]:
+def _http(name: str, keys: "HttpInputKeys", clock: Clock, doors: Doors, scratch: Path) -> Callable[[], Source]:
     from headrace.agents.sources.http import HttpSource
 
-    return lambda: HttpSource(name, keys, clock, doors)
+    return lambda: HttpSource(name, keys, clock, doors, scratch)
 
 
 def _journald(keys: "JournaldKeys", clock: Clock) -> Callable[[], Source]:

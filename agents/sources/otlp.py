@@ -39,28 +39,27 @@ class _WrongError(Exception):
 
 @dataclass(slots=True)
 class Taken:
-    """What became of a request's records."""
+    """What became of a request's records, so far."""
 
-    lines: list[Pushed]
+    records: int = 0
     rejected: int = 0
     why: str = ""
 
 
-def pushed(found: Iterator[Found], received_ms: int, source: str, most_lines: int) -> Taken | None:
-    """Lines of records; None if they are more than `most_lines`."""
-    taken = Taken([])
+def pushed(found: Iterator[Found], received_ms: int, source: str, taken: Taken) -> Iterator[Pushed]:
+    """Lines of records; those that cannot be taken in are counted."""
     shared = _Shared()
-    for number, each in enumerate(found, 1):
-        if number > most_lines:
-            return None
+    for each in found:
+        taken.records += 1
         try:
             if each.wrong:
                 raise _WrongError(each.wrong)
-            taken.lines.append(_line(each.record, shared.of(each), received_ms, source))
+            line = _line(each.record, shared.of(each), received_ms, source)
         except _WrongError as error:
             taken.rejected += 1
-            taken.why = taken.why or f"record {number}: {error}"
-    return taken
+            taken.why = taken.why or f"record {taken.records}: {error}"
+        else:
+            yield line
 
 
 class _Shared:

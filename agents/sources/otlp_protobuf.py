@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from headrace.agents.sources.scratch import Data
+
 Tree = dict[str, Any]
 Span = tuple[int, int]
 """Where a message begins, and where it ends, in the request's bytes."""
@@ -90,16 +92,16 @@ LOG_RECORD: Final = (
 )
 
 
-def read_message(data: bytes, span: Span, message: Message) -> Tree:
+def read_message(data: Data, span: Span, message: Message) -> Tree:
     """A message with all that is in it.
 
     Raises:
         MalformedError, ExcessiveError
     """
-    return _Reader(data).read(span[0], span[1], message, 0)
+    return _Reader(data[span[0] : span[1]]).read(0, span[1] - span[0], message, 0)
 
 
-def messages(data: bytes, span: Span, number: int) -> Iterator[Span]:
+def messages(data: Data, span: Span, number: int) -> Iterator[Span]:
     """The messages in a field of a message.
 
     Raises:
@@ -113,7 +115,7 @@ def messages(data: bytes, span: Span, number: int) -> Iterator[Span]:
             yield start, at
 
 
-def _field(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+def _field(data: Data, at: int, end: int) -> tuple[int, int, int]:
     """The key of a field, where its value (of a length-delimited one what is behind the length) begins, and where it ends."""
     key, at = _varint(data, at)
     wire = key & 7
@@ -132,7 +134,7 @@ def _field(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     return key, start, at
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: Data, at: int) -> tuple[int, int]:
     """The number at `at`, and where it ends, which may be beyond its message."""
     value = shift = 0
     try:

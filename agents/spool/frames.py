@@ -59,6 +59,11 @@ class Beside(NamedTuple):
     fields: dict[str, str]
 
 
+def beside_bytes(beside: Beside | None) -> int:
+    """How long the texts of fields are."""
+    return 0 if beside is None else sum(map(len, beside.fields)) + sum(map(len, beside.fields.values()))
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """A run of records, numbered on from `start`: three lists of one length."""
@@ -86,6 +91,11 @@ class Records:
     def size_bytes(self) -> int:
         """Of the lines."""
         return sum(map(len, self.lines))
+
+    @property
+    def beside_bytes(self) -> int:
+        """Of what protocols said beside the lines."""
+        return sum(map(beside_bytes, self.beside))
 
     def part(self, begin: int, stop: int) -> "Records":
         """Those from index `begin` to before `stop`."""

@@ -24,6 +24,7 @@ from headrace.agents.spool.frames import (
     FrameHead,
     Records,
     base_of,
+    beside_bytes,
     cursor_of,
     decode_frame,
     decode_segment_head,
@@ -76,18 +77,21 @@ class _Place:
 class _Room:
     """How much more one read may take: a first record always."""
 
-    def __init__(self, most_bytes: int, most_ms: int) -> None:
-        self._left_bytes, self._most_ms = most_bytes, most_ms
+    def __init__(self, most_bytes: int, most_beside_bytes: int, most_ms: int) -> None:
+        self._left_bytes, self._left_beside_bytes, self._most_ms = most_bytes, most_beside_bytes, most_ms
         self._first_ms: int | None = None
 
     def stop(self, records: Records, begin: int) -> int:
         """Behind the last record, of those from `begin` on, that still fits."""
         stop = begin
-        for line, origin in zip(records.lines[begin:], records.origins[begin:], strict=True):
+        for line, origin, beside in zip(records.lines[begin:], records.origins[begin:], records.beside[begin:], strict=True):
             self._left_bytes -= len(line) + 1
+            self._left_beside_bytes -= beside_bytes(beside)
             if self._first_ms is None:
                 self._first_ms = origin.received_ms
-            elif self._left_bytes < 0 or abs(origin.received_ms - self._first_ms) > self._most_ms:
+            elif (
+                self._left_bytes < 0 or self._left_beside_bytes < 0 or abs(origin.received_ms - self._first_ms) > self._most_ms
+            ):
                 break
             stop += 1
         return stop
@@ -246,8 +250,12 @@ class SpoolLog:
         with self._lock:
             return self._segments[0].base
 
-    def read(self, start: int, *, most_lines: int, most_bytes: int, most_ms: int) -> Records | Hole | None:
+    def read(
+        self, start: int, *, most_lines: int, most_bytes: int, most_beside_bytes: int, most_ms: int
+    ) -> Records | Hole | None:
         """Records from `start` on: one, and more up to so many lines and bytes (newlines too), received within so long.
+
+        `most_beside_bytes` bounds what protocols said beside the lines.
 
         None at the end.
 
@@ -255,7 +263,7 @@ class SpoolLog:
             StorageError: the disk refuses.
         """
         taken, at = Records(start, [], [], []), start
-        limits = _Room(most_bytes, most_ms)
+        limits = _Room(most_bytes, most_beside_bytes, most_ms)
         try:
             while at < self.end and len(taken.lines) < most_lines:
                 found = self._frame_with(at)

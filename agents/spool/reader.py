@@ -221,7 +221,9 @@ class SpoolReader:
         """What comes next in one spool."""
         if stream.replay:
             return (yield from self._repeat(stream, now))
-        found = yield ReadSpool(stream.row.path, stream.read_to, limits.chunk_lines, limits.chunk_bytes, CHUNK_SPAN_MS)
+        found = yield ReadSpool(
+            stream.row.path, stream.read_to, limits.chunk_lines, limits.chunk_bytes, limits.chunk_bytes, CHUNK_SPAN_MS
+        )
         if isinstance(found, Hole):
             yield from self._pass_hole(stream, found, now)
             return None
@@ -246,7 +248,7 @@ class SpoolReader:
         """Read a chunk again that was on its way when the agent ended: its records must be the very same."""
         chunk = stream.replay[0]
         size = chunk.end - chunk.start
-        found = yield ReadSpool(stream.row.path, chunk.start, _WITHOUT_END, size, _WITHOUT_END)
+        found = yield ReadSpool(stream.row.path, chunk.start, _WITHOUT_END, size, _WITHOUT_END, _WITHOUT_END)
         if found is None:
             return None
         same = isinstance(found, Records) and found.end == chunk.end and _content(found) == chunk.content
@@ -323,4 +325,4 @@ def _content(records: Records) -> str:
 
 def _cost_bytes(records: Records, chunk: ChunkRow) -> int:
     size = records.size_bytes
-    return size + (len(records.lines) + 2 * size // chunk.split_bytes) * RECORD_COST_BYTES
+    return size + 2 * records.beside_bytes + (len(records.lines) + 2 * size // chunk.split_bytes) * RECORD_COST_BYTES

@@ -186,7 +186,11 @@ class Spools:
             StorageError: the disk refuses.
         """
         return self._open[effect.path].log.read(
-            effect.start, most_lines=effect.most_lines, most_bytes=effect.most_bytes, most_ms=effect.most_ms
+            effect.start,
+            most_lines=effect.most_lines,
+            most_bytes=effect.most_bytes,
+            most_beside_bytes=effect.most_beside_bytes,
+            most_ms=effect.most_ms,
         )
 
     def release(self, path: str, position: int) -> None:

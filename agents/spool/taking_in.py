@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from typing import Literal
 
 from headrace.agents.metrics import Metrics
-from headrace.agents.sources.intake import Pushed
+from headrace.agents.sources.intake import Pushed, size_of
 from headrace.agents.spool.frames import encode_frame
 from headrace.agents.spool.spools import Spool
 from headrace.errors import StorageError
@@ -94,7 +94,7 @@ class SpoolIntake:
         """Make the first of what waits durable, as much as goes into one write."""
         count, size = 0, 0
         for lines, _ in self._waiting:
-            size += sum(len(each.line) for each in lines)
+            size += size_of(lines)
             if count and size > MOST_COMMIT_BYTES:
                 break
             count += 1

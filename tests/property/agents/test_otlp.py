@@ -12,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from headrace.agents.sources import otlp
 from headrace.agents.sources.otlp_protobuf import MOST_VALUES, MalformedError
-from headrace.agents.sources.otlp_records import Found, json_records, protobuf_records
+from headrace.agents.sources.otlp_records import json_records, protobuf_records
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -86,10 +86,10 @@ def as_json(request: ExportLogsServiceRequest) -> bytes:
 
 
 def lines(found: Any) -> list[Any]:
-    taken = otlp.pushed(found, 7, "otlp+http://192.0.2.7", 1000)
-    assert taken is not None
-    assert taken.rejected == 0, taken.why
-    return taken.lines
+    taken = otlp.Taken()
+    pushed = list(otlp.pushed(found, 7, "otlp+http://192.0.2.7", taken))
+    assert (taken.rejected, taken.records) == (0, len(pushed)), taken.why
+    return pushed
 
 
 @given(requests())
@@ -117,11 +117,10 @@ def test_any_bytes_are_records_or_malformed(body: bytes, data: st.DataObject) ->
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     damaged = damaged[: data.draw(st.integers(0, len(damaged)))] if data.draw(st.booleans()) else damaged
     try:
-        taken = otlp.pushed(protobuf_records(bytes(damaged)), 7, "otlp+http://192.0.2.7", 1000)
+        pushed = list(otlp.pushed(protobuf_records(bytes(damaged)), 7, "otlp+http://192.0.2.7", otlp.Taken()))
     except MalformedError:
         return
-    assert taken is not None
-    for line in taken.lines:
+    for line in pushed:
         assert all(name.encode() is not None and value.encode() is not None for name, value in line.fields.items())
 
 
@@ -156,16 +155,15 @@ _JSON = st.recursive(
 def test_any_json_is_records_partly_rejected_or_malformed(tree: Any, deep: bool) -> None:
     body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [tree]}]}]} if deep else tree
     try:
-        taken = otlp.pushed(json_records(json.dumps(body).encode()), 7, "otlp+http://192.0.2.7", 1000)
+        pushed = list(otlp.pushed(json_records(json.dumps(body).encode()), 7, "otlp+http://192.0.2.7", otlp.Taken()))
     except MalformedError:
         return
-    assert taken is not None
-    assert all(value.encode() is not None for line in taken.lines for value in [*line.fields.values(), *line.fields])
+    assert all(value.encode() is not None for line in pushed for value in [*line.fields.values(), *line.fields])
 
 
 @given(st.integers(1, 1 << 40), TEXTS, st.sampled_from([otlp.JSON, otlp.PROTOBUF]))
 def test_a_partial_success_is_read_by_opentelemetrys_own_code(rejected: int, why: str, kind: str) -> None:
-    told = otlp.success(otlp.Taken([], rejected, why), kind)
+    told = otlp.success(otlp.Taken(rejected, rejected, why), kind)
     if kind == otlp.JSON:
         assert json.loads(told) == {"partialSuccess": {"rejectedLogRecords": str(rejected), "errorMessage": why}}
     else:
@@ -187,8 +185,7 @@ def test_records_that_are_too_much_are_rejected_alone() -> None:
         deep = outer
     records.add(body=deep)
     records.add(body=AnyValue(string_value="last"))
-    taken = otlp.pushed(protobuf_records(request.SerializeToString()), 7, "", 1000)
-    assert taken is not None
-    assert [line.line for line in taken.lines] == [b"first", b"last"]
+    taken = otlp.Taken()
+    pushed = otlp.pushed(protobuf_records(request.SerializeToString()), 7, "", taken)
+    assert [line.line for line in pushed] == [b"first", b"last"]
     assert (taken.rejected, taken.why) == (2, f"record 2: more than {MOST_VALUES} values")
-    assert otlp.pushed(iter([Found({}, {}, {})] * 11), 7, "", 10) is None

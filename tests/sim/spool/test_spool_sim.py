@@ -151,7 +151,11 @@ class Simulation:
         match effect:
             case ReadSpool():
                 return self.log.read(
-                    effect.start, most_lines=effect.most_lines, most_bytes=effect.most_bytes, most_ms=effect.most_ms
+                    effect.start,
+                    most_lines=effect.most_lines,
+                    most_bytes=effect.most_bytes,
+                    most_beside_bytes=effect.most_beside_bytes,
+                    most_ms=effect.most_ms,
                 )
             case Save():
                 self.rows.pending.append(effect)

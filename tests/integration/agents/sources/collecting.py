@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.intake import Pushed, Source
@@ -11,6 +13,7 @@ from headrace.clock import MonotonicMs, WallMs
 
 NOW_MS = 1_795_680_000_123
 DOORS = Doors()  # of all sources of a process of tests; shut when a source ends
+SCRATCH = Path(tempfile.gettempdir())
 
 
 class StillClock:

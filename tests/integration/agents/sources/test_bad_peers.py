@@ -11,7 +11,7 @@ from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.syslog import SyslogSource
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from tests.fuzz.generate import damaged
-from tests.integration.agents.sources.collecting import DOORS, Kept, StillClock, running
+from tests.integration.agents.sources.collecting import DOORS, SCRATCH, Kept, StillClock, running
 
 _KINDS = (b"application/json", b"application/x-ndjson", b"text/plain", b"application/x-protobuf", b"x")
 _BODIES = (
@@ -67,7 +67,7 @@ async def answered(port: int, sent: bytes, random: Random) -> bytes:
 def test_http(seed: int) -> None:
     async def check() -> None:
         random, kept = Random(seed), Kept()
-        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS)
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS, SCRATCH)
         async with running(source, kept) as task:
             for _ in range(60):
                 answer = await answered(source.ports["http"], http_bytes(random), random)

@@ -22,7 +22,7 @@ from headrace.agents.sources.http import MOST_LINES, HttpSource
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.broker.security.certificates import new_authority, sign
 from headrace.errors import UsageError
-from tests.integration.agents.sources.collecting import DOORS, NOW_MS, Kept, StillClock, running
+from tests.integration.agents.sources.collecting import DOORS, NOW_MS, SCRATCH, Kept, StillClock, running
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -66,7 +66,9 @@ def with_source(check: Callable[[Client, Kept], Awaitable[None]], **keys: Any) -
 
     async def run() -> Kept:
         kept = Kept()
-        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0", **keys}), StillClock(), DOORS)
+        source = HttpSource(
+            "http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0", **keys}), StillClock(), DOORS, SCRATCH
+        )
         async with running(source, kept):
             await check(Client(source), kept)
         return kept
@@ -118,6 +120,27 @@ def test_the_first_bad_line_is_named_and_nothing_of_the_body_is_taken_in(kind: s
         assert (status, told in text) == (400, True), text
 
     assert with_source(check).lines == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (NDJSON, b'{"a": 1}\n' * 30_000 + b"{"),
+        (JSON, b"[" + b'{"a": 1},' * 30_000 + b"]"),
+        (JSON, b'"' + b"x" * 300_000),
+        (TEXT, b"\n" * 300_000),
+    ],
+)
+def test_a_long_body_that_is_wrong_at_its_end_is_taken_in_not_at_all_and_a_right_one_whole(kind: str, body: bytes) -> None:
+    right = b"".join(b"line %d\n" % number for number in range(30_000))
+
+    async def check(post: Client, kept: Kept) -> None:
+        status, text, _ = await post(body, kind)
+        assert status in (400, 413), text
+        assert (await post(right))[:2] == (200, '{"lines": 30000}\n')
+        assert (await post(gzip.compress(right), Content_Encoding="gzip"))[0] == 200
+
+    assert with_source(check).lines == right.splitlines() * 2
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw", "zstd"])
@@ -323,7 +346,7 @@ def test_what_is_no_http_is_answered_400_or_closed_and_the_next_client_is_served
 def test_an_intake_that_fails_gives_no_success_and_ends_the_input() -> None:
     async def check() -> None:
         kept = Kept(fails=RuntimeError("the spool's disk"))
-        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS)
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": "127.0.0.1:0"}), StillClock(), DOORS, SCRATCH)
         async with running(source, kept) as task:
             with pytest.raises(OSError):  # noqa: PT011 - closed without an answer
                 await Client(source)(b"lost by nobody")
@@ -338,7 +361,7 @@ def test_a_port_that_is_taken_is_told_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        source = HttpSource("http", HttpInputKeys.model_validate({"listen": address}), StillClock(), DOORS)
+        source = HttpSource("http", HttpInputKeys.model_validate({"listen": address}), StillClock(), DOORS, SCRATCH)
         with pytest.raises(UsageError, match=f"http {address}: Address already in use"):
             asyncio.run(source.run(Kept()))
 

@@ -77,7 +77,9 @@ class Rig:
 
     def lines(self, name: str) -> list[bytes]:
         assert self.spools is not None
-        found = self.spools.by_input[name].log.read(0, most_lines=999, most_bytes=1 << 20, most_ms=1 << 40)
+        found = self.spools.by_input[name].log.read(
+            0, most_lines=999, most_bytes=1 << 20, most_beside_bytes=9999, most_ms=1 << 40
+        )
         assert found is None or isinstance(found, Records)
         return [] if found is None else found.lines
 

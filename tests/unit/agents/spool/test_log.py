@@ -27,7 +27,7 @@ def push(log: SpoolLog, *lines: bytes, cursor: str = "") -> None:
 
 def lines_from(log: SpoolLog, start: int) -> list[bytes]:
     lines: list[bytes] = []
-    while (found := log.read(start, most_lines=100, most_bytes=1 << 20, most_ms=0)) is not None:
+    while (found := log.read(start, most_lines=100, most_bytes=1 << 20, most_beside_bytes=9999, most_ms=0)) is not None:
         assert isinstance(found, Records)
         lines += found.lines
         start = found.end
@@ -96,7 +96,7 @@ def test_garbage_in_the_middle_is_a_hole_of_known_size_and_what_is_behind_it_is_
     data[end - 2] ^= 0xFF
     file.write_bytes(data)
     again = opened(tmp_path)
-    assert again.read(7, most_lines=9, most_bytes=999, most_ms=0) == Hole(7, 21, end - begin)
+    assert again.read(7, most_lines=9, most_bytes=999, most_beside_bytes=9999, most_ms=0) == Hole(7, 21, end - begin)
     assert lines_from(again, 21) == [b"behind"]
 
 
@@ -106,7 +106,7 @@ def test_a_segment_that_is_missing_is_a_hole(tmp_path: Path) -> None:
         push(log, b"x" * 900)
     (tmp_path / segment_name(901)).unlink()
     again = opened(tmp_path)
-    assert again.read(901, most_lines=9, most_bytes=999, most_ms=0) == Hole(901, 1802, 0)
+    assert again.read(901, most_lines=9, most_bytes=999, most_beside_bytes=9999, most_ms=0) == Hole(901, 1802, 0)
 
 
 def test_a_line_that_holds_the_bytes_of_a_frame_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_read_ends_at_lines_bytes_and_time_but_gives_one_record_always(tmp_pat
     log.append(encode_frame(MARK, 0, pushed, service="app"), "")
 
     def count(start: int, *, most_lines: int = 99, most_bytes: int = 999, most_ms: int = 99) -> int:
-        found = log.read(start, most_lines=most_lines, most_bytes=most_bytes, most_ms=most_ms)
+        found = log.read(start, most_lines=most_lines, most_bytes=most_bytes, most_beside_bytes=9999, most_ms=most_ms)
         assert isinstance(found, Records)
         return len(found.lines)
 
@@ -157,3 +157,13 @@ def test_a_read_ends_at_lines_bytes_and_time_but_gives_one_record_always(tmp_pat
     assert count(0, most_lines=2) == 2
     assert count(0, most_bytes=25) == 2
     assert count(0, most_bytes=5) == 1
+
+
+def test_a_read_ends_where_what_was_said_beside_the_lines_is_too_much(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    pushed = [Pushed(b"x", 1_700_000_000_000, "test:", fields={"name": "y" * 96}) for _ in range(5)]
+    log.append(encode_frame(MARK, 0, pushed, service="app"), "")
+    for most_beside_bytes, lines in ((250, 2), (300, 3), (10, 1)):
+        found = log.read(0, most_lines=99, most_bytes=999, most_beside_bytes=most_beside_bytes, most_ms=0)
+        assert isinstance(found, Records)
+        assert (len(found.lines), found.beside_bytes) == (lines, 100 * lines)

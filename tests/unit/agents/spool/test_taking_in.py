@@ -83,7 +83,7 @@ class Rig:
         log = self.opened()
         lines: list[bytes] = []
         at = log.first
-        while (found := log.read(at, most_lines=99, most_bytes=9999, most_ms=0)) is not None:
+        while (found := log.read(at, most_lines=99, most_bytes=9999, most_beside_bytes=9999, most_ms=0)) is not None:
             assert isinstance(found, Records)
             lines += found.lines
             at = found.end
