@@ -16,22 +16,18 @@ from headrace.agents.budget import Budget
 from headrace.agents.delivery import RETRY_AFTER_MS, Delivery
 from headrace.agents.effects import Input, Now
 from headrace.agents.events.schemas.choice import TopicSchema
+from headrace.agents.files import Files
 from headrace.agents.hands import Hands
 from headrace.agents.heartbeats import Heartbeats
 from headrace.agents.inputs import Inputs, schema_of, unfinished
-from headrace.agents.machine import most_open_files
 from headrace.agents.metrics import Metrics
-from headrace.agents.new_inputs import begin_new
 from headrace.agents.operate.own_output import Others, OwnOutput
 from headrace.agents.operate.reload import Reloads
-from headrace.agents.operate.standing import standing_of
 from headrace.agents.operate.taps import Taps
 from headrace.agents.pushed import Pushed
 from headrace.agents.rejected import Rejected
 from headrace.agents.state import AgentState
-from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits
-from headrace.agents.tail.tailer import Tailer
 from headrace.agents.topics import Topics, schemas_of
 from headrace.clock import Clock
 
@@ -63,8 +59,6 @@ class Agent:
         self._config, self._clock, self._once, self._progress = config, clock, once, progress
         self._beat, self._ports_changed = beat, ports_changed
         self._inputs, self._state = Inputs.of(config), state
-        self._others = Others(OwnOutput.of_process(config.agent.state_dir))
-        self._listings = Listings(self._inputs.globs, self._others.writes)
         self.metrics = Metrics()
         rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
@@ -81,15 +75,16 @@ class Agent:
         self.metrics.checkpoint_age(self._hands.waiting_s)
         self._started, self._limits = self._now(), Limits()
         self._budget = Budget(self._limits)
-        self._tailer = Tailer(
-            [row for row in rows if not row.is_spooled],
+        self._files = Files(
+            rows,
             chunks,
+            self._inputs,
+            Others(OwnOutput.of_process(config.agent.state_dir)),
             host=host,
             mint=_mint,
             place=self.topics.partition_of,
             ready=self.topics.is_ready,
             once=once,
-            max_open=most_open_files(),
             limits=self._limits,
             budget=self._budget,
             now=self._started,
@@ -121,7 +116,7 @@ class Agent:
 
     def _complete_at(self) -> Now | None:
         """The latest moment of which all that was readable then, in files and spools, is acknowledged."""
-        moments = (self._tailer.complete_at(), self._reader.complete_at())
+        moments = (*self._files.complete_at(), self._reader.complete_at())
         known = [moment for moment in moments if moment is not None]
         return min(known, key=lambda moment: moment.monotonic_ms) if len(known) == len(moments) else None
 
@@ -152,7 +147,7 @@ class Agent:
                 self._poll(0.05)
                 continue
             busy = self._turn()
-            if self._once and not busy and self._tailer.ended and self._pushed.ended and self._finish(stop):
+            if self._once and not busy and self._files.ended and self._pushed.ended and self._finish(stop):
                 return 0
             self._poll(0 if busy else ACTIVE_WAIT_S)
         return self._drain()
@@ -173,7 +168,7 @@ class Agent:
         try:
             ports = self._pushed.change(inputs.pushed, inputs.how, self._beat)
             self._config, self._inputs = config, inputs
-            self._listings = Listings(inputs.globs, self._others.writes)
+            self._files.use(inputs)
         finally:
             self.metrics.inputs(self._inputs.components)
         self._ports_changed(ports)
@@ -182,8 +177,7 @@ class Agent:
         self._listing_due_ms = 0
 
     def _begin_inputs(self) -> None:
-        begun, carry_out = self._state.begun(), self._hands.carry_out
-        begin_new(self._inputs.globs, begun, self._tailer, carry_out, self._listings, self._now())
+        self._files.begin(self._state.begun(), self._hands.carry_out, self._now())
 
     # ---- one turn of the loop
 
@@ -205,7 +199,7 @@ class Agent:
 
     def _read(self) -> bool:
         """One round; whether another is worth it at once."""
-        files = self._hands.carry_out(self._tailer.read(self._now()))
+        files = self._hands.carry_out(self._files.read(self._now()))
         return bool(self._hands.carry_out(self._reader.read(self._now())) or files)
 
     def _retry_if_due(self) -> None:
@@ -220,16 +214,15 @@ class Agent:
         for stream_id, start, result in self._delivery.take_done():
             self._lines += result.lines
             self.metrics.count(result)
-            core = self._reader if self._reader.has(stream_id) else self._tailer
+            core = self._reader if self._reader.has(stream_id) else self._files
             self._hands.carry_out(core.delivered(stream_id, start, result))
 
     def _look(self) -> None:
         """List the files."""
         now = self._now()
-        listing = self._listings.take(self._tailer.known_paths, self._tailer.linked, now)
-        self._hands.carry_out(self._tailer.look(listing))
+        self._hands.carry_out(self._files.look(now))
         done_ms = self._clock.monotonic_ms()
-        rest_ms = 0 if self._tailer.has_more else (done_ms - now.monotonic_ms) * LISTING_SHARE
+        rest_ms = 0 if self._files.has_more else (done_ms - now.monotonic_ms) * LISTING_SHARE
         self._listing_due_ms = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, rest_ms))
         if done_ms >= self._observed_due_ms:
             self._observe()
@@ -237,7 +230,7 @@ class Agent:
     def _observe(self) -> None:
         now = self._now()
         self._observed_due_ms = now.monotonic_ms + OBSERVE_INTERVAL_MS
-        standings = standing_of(self._inputs.components, self._tailer.streams, now, self._started)
+        standings = self._files.standings(now)
         standings |= self._pushed.standings(now, self._started)
         self.metrics.observe(
             standings,
@@ -247,7 +240,7 @@ class Agent:
         )
 
     def _report(self) -> None:
-        done, known = self._tailer.position_bytes
+        done, known = self._files.position_bytes
         print(json.dumps({"lines": self._lines, "bytes": done, "bytes_total": known}), flush=True)
 
     # ---- the end
@@ -268,7 +261,7 @@ class Agent:
             self._delivery.pump()
             self._take_word()
         self._hands.save()
-        if self._tailer.known_paths or self._pushed.has_taken_in or self._heartbeats.ready:
+        if self._files.any_known or self._pushed.has_taken_in or self._heartbeats.ready:
             self._heartbeats.say_stopped(self._delivery.producer, self._poll, until_ms=deadline_ms)
         self._delivery.let_go()
         return 0

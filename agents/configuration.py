@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from headrace.agents.container_keys import ContainerKeys
+from headrace.agents.directory.keys import DirectoryKeys
 from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE
 from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.input_names import twice_named
@@ -25,7 +26,17 @@ from headrace.schemas.registry_keys import RegistryKeys
 if TYPE_CHECKING:
     from headrace.agents.sources.doors import Door
 
-KINDS = ("tail", "containers", "stdin", "exec", "unix", "syslog", "http", "journald")  # the keys of which an input has one
+KINDS = (
+    "tail",
+    "containers",
+    "directory",
+    "stdin",
+    "exec",
+    "unix",
+    "syslog",
+    "http",
+    "journald",
+)  # the keys of which an input has one
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -110,6 +121,7 @@ class InputSection(PipelineKeys):
 
     tail: list[str] | None = Field(None, min_length=1, description="globs of the files to ship; `**` is any depth of folders")
     containers: ContainerKeys | None = Field(None, description="logs of containers, as the kubelet and Docker keep them")
+    directory: DirectoryKeys | None = Field(None, description="a folder into which programs drop finished files")
     stdin: StdinKeys | None = Field(None, description="lines of the agent's standard input")
     syslog: SyslogKeys | None = Field(None, description="syslog messages, RFC 3164 and RFC 5424; `parse` is syslog by default")
     http: HttpInputKeys | None = Field(None, description="lines posted as JSON, NDJSON or text, and OTLP logs")
@@ -170,13 +182,14 @@ class InputSection(PipelineKeys):
         if len(kinds) != 1:
             said = f", not {' and '.join(kinds)}" if kinds else ""
             raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
-        if self.exclude and self.is_pushed:
-            raise ValueError("exclude is for inputs with tail or containers; remove it")
-        for key in ("decompress", "start", "max_held_bytes", "max_held_age_ms"):
+        for key in ("exclude", "decompress"):
             if self.is_pushed and key in self.model_fields_set:
+                raise ValueError(f"{key} is for inputs with tail, containers or directory; remove it")
+        for key in ("start", "max_held_bytes", "max_held_age_ms"):
+            if (self.is_pushed or self.directory is not None) and key in self.model_fields_set:
                 raise ValueError(f"{key} is for inputs with tail or containers; remove it")
         if self.multiline is not None and self.is_pushed:
-            raise ValueError("multiline is for inputs with tail or containers; what is pushed is events already")
+            raise ValueError("multiline is for inputs with tail, containers or directory; what is pushed is events already")
         if not self.is_pushed and "spool" in self.model_fields_set:
             raise ValueError("spool is for what is pushed; files are their own buffer; remove it")
         return self
@@ -189,7 +202,7 @@ class InputSection(PipelineKeys):
     @property
     def is_pushed(self) -> bool:
         """Whether its lines go into a spool first; files are their own."""
-        return self.tail is None and self.containers is None
+        return self.tail is None and self.containers is None and self.directory is None
 
     def doors(self, name: str) -> "list[Door]":
         """Where it listens, if that is its name."""

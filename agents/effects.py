@@ -259,6 +259,27 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAway:
+    """Rename (`suffix` says to what) or delete a file that is acknowledged to its end, if it still is as `stat` says.
+
+    Answer: an Ending (directory/folder.py). The rows that say that it is done are durable before.
+    """
+
+    path: str
+    stat: FileStat
+    when_done: str
+    suffix: str
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFolder:
+    """Make durable what was renamed and deleted in a folder. Answer: whether it is; a folder that is gone is."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something for the agent's own log."""
 
@@ -267,7 +288,10 @@ class Note:
     stream_id: str = ""
 
 
-Effect = Open | Measure | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | Note
+Effect = (
+    Open | Measure | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | PutAway
+    | SyncFolder | Note
+)  # fmt: skip
 Steps = Generator[Effect, Any, T]
 
 

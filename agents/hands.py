@@ -10,6 +10,8 @@ from threading import Event
 from typing import Any
 
 from headrace.agents.delivery import Delivery
+from headrace.agents.directory.folder import Ending
+from headrace.agents.directory.hands import put_away, sync_folder
 from headrace.agents.effects import (
     Advance,
     Close,
@@ -22,6 +24,7 @@ from headrace.agents.effects import (
     NotOpened,
     Open,
     Opened,
+    PutAway,
     Read,
     ReadSpool,
     Save,
@@ -29,6 +32,7 @@ from headrace.agents.effects import (
     SendRecords,
     Shipped,
     Stat,
+    SyncFolder,
     carry_out,
 )
 from headrace.agents.events.pipeline import compiled
@@ -100,6 +104,10 @@ class Hands:
                 return self._files.measure(effect.handle, effect.marks)
             case Close():
                 self._files.close(effect.handle)
+            case PutAway():
+                return self._put_away(effect)
+            case SyncFolder():
+                return sync_folder(effect.path)
             case Note():
                 logger.warning(effect.message, extra={"file": effect.path, "stream_id": effect.stream_id})
         return None
@@ -115,6 +123,13 @@ class Hands:
         if data is None:
             self._metrics.error("cannot_read", "receiving")
         return data
+
+    def _put_away(self, effect: PutAway) -> Ending:
+        ending, why = put_away(effect)
+        if ending is Ending.REFUSED:
+            self._metrics.error("cannot_put_away", "receiving")
+            logger.error("a file that is done cannot be put away; tried again", extra={"file": effect.path, "error": why})
+        return ending
 
     def _send(self, effect: Send | SendRecords) -> Shipped:
         """Encode a chunk and hand it over; what the user's functions answered is durable before anything of it is sent."""

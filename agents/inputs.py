@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from headrace.agents.directory.folder import Folder
 from headrace.agents.effects import Input
 from headrace.agents.events.pipeline import with_container, with_schema
 from headrace.agents.events.schemas.choice import ENVELOPE, OWN, TopicSchema
@@ -18,6 +19,7 @@ from headrace.agents.tail.files import Globs
 
 if TYPE_CHECKING:
     from headrace.agents.configuration import AgentConfig, InputSection
+    from headrace.agents.directory.keys import DirectoryKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Inputs:
     """What is read, what is pushed and how all of it is shipped (by name), where it goes, and how metrics call each input."""
 
     globs: tuple[Globs, ...]
+    folders: tuple[Folder, ...]
     pushed: dict[str, "InputSection"]
     how: dict[str, Input]
     topics: tuple[str, ...]
@@ -35,10 +38,12 @@ class Inputs:
         """Those of a configuration."""
         named = dict(zip(names_of(config), config.inputs, strict=True))
         how = {name: _how_of(config, each, name) for name, each in named.items()}
-        globs = tuple(_globs(each, how[name]) for name, each in named.items() if not each.is_pushed)
+        logs = {name: each for name, each in named.items() if not each.is_pushed and each.directory is None}
+        globs = tuple(_globs(each, how[name]) for name, each in logs.items())
+        folders = tuple(_folder(each.directory, each, how[name]) for name, each in named.items() if each.directory is not None)
         pushed = {name: each for name, each in named.items() if each.is_pushed}
         components = {name: Component(name, each.kind) for name, each in named.items()}
-        return cls(globs, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
+        return cls(globs, folders, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
 
 
 def unfinished(rows: Iterable[StreamRow], chunks: Iterable[ChunkRow]) -> list[Input]:
@@ -71,8 +76,22 @@ def _how_of(config: "AgentConfig", keys: "InputSection", name: str) -> Input:
     )
 
 
+def _folder(directory: "DirectoryKeys", keys: "InputSection", how: Input) -> Folder:
+    """The folder of an input of dropped files."""
+    return Folder(
+        os.path.abspath(directory.path),
+        how,
+        directory.when_done,
+        directory.suffix,
+        directory.settle_ms,
+        tuple(directory.unfinished),
+        directory.subfolders,
+        tuple(keys.exclude),
+    )
+
+
 def _globs(keys: "InputSection", how: Input) -> Globs:
-    """The files of an input that is files."""
+    """The files of an input that is logs."""
     if keys.containers is None:
         assert keys.tail is not None
         return Globs(tuple(keys.tail), tuple(keys.exclude), how)

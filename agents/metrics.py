@@ -64,6 +64,9 @@ _behind = _gauge("behind_bytes", "Bytes known to be there and not acknowledged y
 _oldest = _gauge("oldest_unacknowledged_seconds", "For how long the oldest of them has waited, at most", _INPUT)
 _streams = _gauge("streams", "Files (or spools) that an input has", _INPUT)
 _open_files = _gauge("open_files", "Files held open", _INPUT)
+_stopped = _gauge(
+    "stopped_files", "Dropped files that changed while they were shipped, or are damaged: left where they are", _INPUT
+)
 _checkpoint_age = _gauge("checkpoint_age_seconds", "For how long an acknowledged position has waited to be durable")
 _reloads = counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid, refused", ("outcome",))
 _config_valid = _gauge("config_valid", "1 while the configuration file, as last read, is what runs, else 0")
@@ -96,7 +99,7 @@ class Metrics:
     def inputs(self, components: Mapping[str, Component]) -> None:
         """These are the inputs from now on; what stood for others is told no more."""
         for name in self._components.keys() - components.keys():
-            for metric in (_behind, _oldest, _streams, _open_files, _input_up):
+            for metric in (_behind, _oldest, _streams, _open_files, _stopped, _input_up):
                 with contextlib.suppress(KeyError):  # it was never observed
                     metric.remove(*self._components[name].labels)
             for metric in (_buffer, _buffer_max):
@@ -157,6 +160,8 @@ class Metrics:
             _oldest.labels(*labels).set(standing.oldest_ms / 1000)
             _streams.labels(*labels).set(standing.streams)
             _open_files.labels(*labels).set(standing.open_files)
+            if labels[-1] == "directory":
+                _stopped.labels(*labels).set(standing.stopped)
         _buffer.labels("kafka").set(on_their_way_bytes)
         _buffer_max.labels("kafka").set(most_bytes)
         _queue.set(queued)

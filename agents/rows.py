@@ -9,6 +9,7 @@ from dataclasses import dataclass
 SPOOLED = "spool:"  # begins the path of a spool's stream; a file's begins with a slash
 PASSED = -1  # where an archive begins of which nothing is shipped
 UNPLACED = -1  # the partition of a stream whose topic is not known yet
+SHIPPING, DONE, CHANGED, DAMAGED = "shipping", "done", "changed", "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,19 @@ class LineHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """What a dropped file was when it was begun (its size in bytes, its mtime), and how it stands (directory/drops.py).
+
+    SHIPPING; DONE: all of it is acknowledged; CHANGED: it changed under our hands; DAMAGED: an archive, shipped as far as it
+    could be decoded. What changed or is damaged is counted as lost, and left where it is.
+    """
+
+    size: int
+    mtime_ns: int
+    state: str = SHIPPING
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRow:
     """One incarnation of a file: kept through rename, new after truncation or for a new file.
 
@@ -36,7 +50,8 @@ class StreamRow:
     says that its own file was truncated, replaced or removed; only a copy that proves to hold the same bytes may continue it.
     `size_seen` is the greatest size seen. `complete_ms` is the wall time (ms) of the last look that found nothing unread.
     `shipped_to` is where the last record before the position ended: before it, where lines were left out by the pipeline. In a
-    container's log that is stdout's last, and `stderr_to` the same for stderr's (events/containers.py).
+    container's log that is stdout's last, and `stderr_to` the same for stderr's (events/containers.py). `dropped` is given for
+    a file of a `directory` input.
     `begin` is the first byte that is shipped: what lies before it was passed over when the input began (tail/beginning.py), and
     `crc` covers the bytes from there on; PASSED for an archive of which all is passed over. `partition` is UNPLACED until the
     topic is known. `target` is where the file lay when `path` led to it through a link; empty where it did not.
@@ -66,6 +81,7 @@ class StreamRow:
     stderr_to: int = 0
     begin: int = 0
     target: str = ""
+    dropped: Dropped | None = None
 
     @property
     def key(self) -> tuple[int, int]:

@@ -17,15 +17,16 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import compress, decompress
 
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
-from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state_generations import FILE_NAME, Generations
+from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_streams, values
 from headrace.agents.state_tables import VERSION, bring_up
 from headrace.agents.transaction import Transaction
 from headrace.agents.windows import ChunkResult, WindowRow, Windows
@@ -34,21 +35,10 @@ from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 logger = logging.getLogger(__name__)
 
 
-_STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
-_CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
-_SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id"  # noqa: S608
-_SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)}, definition FROM chunks LEFT JOIN pipelines ON pipelines.id = pipeline"  # noqa: S608
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
 _PUT_ANSWERS = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _FORGET_ANSWERS = "DELETE FROM answers WHERE (stream_id, start) NOT IN (SELECT stream_id, start FROM chunks)"
 _FORGET_PIPELINES = "DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM chunks)"
-
-
-def _insert(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
-
-
-_PUT_STREAM, _PUT_CHUNK = _insert("streams", _STREAM_COLUMNS), _insert("chunks", _CHUNK_COLUMNS)
 
 
 class AgentState:
@@ -184,12 +174,12 @@ class AgentState:
                 self._db.execute(_FORGET_PIPELINES)
 
     def _put_stream(self, row: StreamRow) -> None:
-        self._db.execute(_PUT_STREAM, _values(row))
+        self._db.execute(PUT_STREAM, values(row))
 
     def _put_chunk(self, row: ChunkRow) -> None:
         name = pipeline_id(row.pipeline)
         self._db.execute(_PUT_PIPELINE, (name, row.pipeline))
-        self._db.execute(_PUT_CHUNK, _values(replace(row, pipeline=name)))
+        self._db.execute(PUT_CHUNK, values(replace(row, pipeline=name)))
 
     def _advance(self, effect: Advance) -> None:
         self._put_stream(effect.stream)
@@ -236,16 +226,6 @@ class AgentState:
         return Transaction(self._db)
 
 
-def read_streams(db: sqlite3.Connection) -> list[StreamRow]:
-    """Every stream in the state's file, the oldest look first."""
-    return [StreamRow(*_stream_values(row)) for row in db.execute(_SELECT_STREAMS)]
-
-
-def read_chunks(db: sqlite3.Connection) -> list[ChunkRow]:
-    """Every chunk on its way in the state's file."""
-    return [_chunk(row) for row in db.execute(_SELECT_CHUNKS)]
-
-
 def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:
     """Which stream each file was last shipped as; read-only, while no agent runs.
 
@@ -261,49 +241,3 @@ def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple
     finally:
         db.close()
     return {(device, inode): stream_id for device, inode, stream_id in rows if (device, inode) in keys}
-
-
-def _values(row: StreamRow | ChunkRow) -> list[Any]:
-    """A row's columns; the head of a line is kept as JSON."""
-    return [_value(getattr(row, column.name)) for column in fields(row)]
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, LineHead):
-        return json.dumps(astuple(value))
-    if isinstance(value, str) and not value.isascii():
-        return _blob_unless_utf8(value)
-    return value
-
-
-def _blob_unless_utf8(text: str) -> str | bytes:
-    """SQLite's text is UTF-8, a file's name is any bytes: one that is not UTF-8 is kept as the bytes that it is."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape")
-    return text
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
-
-
-def _stream_values(row: Sequence[Any]) -> list[Any]:
-    values = [_text(value) for value in row]
-    for name, read in (("tail_open", bool), ("detached", bool), ("line", _line)):
-        index = _STREAM_COLUMNS.index(name)
-        values[index] = read(values[index])
-    return values
-
-
-def _chunk(row: Sequence[Any]) -> ChunkRow:
-    """A chunk's row with the definition behind it."""
-    values = dict(zip(_CHUNK_COLUMNS, row, strict=False))
-    if row[-1] is None:
-        raise CorruptError(f"{FILE_NAME}: a chunk names a pipeline that is not there; move the file away to begin anew")
-    return ChunkRow(**{**values, "pipeline": row[-1], "line": _line(values["line"]), "more": bool(values["more"])})
-
-
-def _line(text: str | None) -> LineHead | None:
-    return None if text is None else LineHead(*json.loads(text))

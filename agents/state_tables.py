@@ -1,8 +1,8 @@
 """The tables of the agent's state, and how those of an older version become them (design D10).
 
 Version 1 kept the name of a parser with each chunk, and left no line out; version 2 keeps the id of a pipeline's definition,
-and where the last record before a position or chunk ended; version 3 knows which inputs have begun, and where files did,
-and where links led.
+and where the last record before a position or chunk ended; version 3 knows which inputs have begun, where files did, where
+links led, and what dropped files were.
 """
 
 import sqlite3
@@ -26,7 +26,7 @@ CREATE TABLE streams (
     stream_id TEXT PRIMARY KEY, topic TEXT, partition INTEGER, host TEXT, service TEXT, source TEXT, path TEXT,
     device INTEGER, inode INTEGER, birth_ns INTEGER, position INTEGER, crc INTEGER, guard TEXT, head_bytes INTEGER, head TEXT,
     tail_open INTEGER, line TEXT, detached INTEGER, size_seen INTEGER, complete_ms INTEGER, shipped_to INTEGER,
-    stderr_to INTEGER, begin INTEGER, target TEXT
+    stderr_to INTEGER, begin INTEGER, target TEXT, dropped TEXT
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
@@ -70,9 +70,9 @@ def _from_1(db: sqlite3.Connection) -> None:
 
 
 def _from_2(db: sqlite3.Connection) -> None:
-    """Every file was shipped from its first byte on; where links lead is found out when their files are opened."""
-    _run(db, "ALTER TABLE streams ADD COLUMN begin INTEGER DEFAULT 0;" + _INPUTS)
-    db.execute("ALTER TABLE streams ADD COLUMN target TEXT DEFAULT ''")
+    """Every file was shipped from its first byte on, none was dropped; where links lead is found out when files are opened."""
+    columns = ("begin INTEGER DEFAULT 0", "target TEXT DEFAULT ''", "dropped TEXT")
+    _run(db, "".join(f"ALTER TABLE streams ADD COLUMN {each};" for each in columns) + _INPUTS)
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

@@ -21,6 +21,7 @@ class InputRates:
     open_files: int
     buffer_bytes: int | None
     buffer_max_bytes: int | None
+    stopped_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def view_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> View:
             behind_bytes=int(last.total("behind_bytes", component_id=name)),
             oldest_unacknowledged_s=last.total("oldest_unacknowledged_seconds", component_id=name),
             streams=int(last.total("streams", component_id=name)),
+            stopped_files=int(last.total("stopped_files", component_id=name)),
             open_files=int(last.total("open_files", component_id=name)),
             buffer_bytes=last.known("buffer_size_bytes", component_id=name),
             buffer_max_bytes=last.known("buffer_max_size_bytes", component_id=name),

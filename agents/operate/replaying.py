@@ -29,7 +29,7 @@ from headrace.agents.operate.resending import Resender
 from headrace.agents.operate.state_file import StateFile
 from headrace.agents.rejected import rows_in, without
 from headrace.agents.replays import Name, Replay, Replays
-from headrace.agents.state import read_chunks
+from headrace.agents.state_rows import read_chunks
 from headrace.audit import event_hash
 from headrace.schemas.envelope import HEAD
 from headrace.schemas.framing import HEADER_LENGTH, header

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from headrace.agents.directory.drops import Drops
 from headrace.agents.effects import Now
+from headrace.agents.rows import CHANGED, DAMAGED
 from headrace.agents.tail.stream import Stream
 
 
 @dataclass(slots=True)
 class Standing:
-    """One input: how many streams (files) it has, how many are open, and what of them is not acknowledged.
+    """One input: how many streams (files) it has, how many of them are stopped or open, and what of them is not acknowledged.
 
     `oldest_ms` is for how long some byte has waited for its acknowledgement, at most: the time since the last look of which
     everything is acknowledged. 0 where nothing waits.
@@ -19,6 +21,7 @@ class Standing:
     open_files: int = 0
     behind_bytes: int = 0
     oldest_ms: int = 0
+    stopped: int = 0
 
 
 def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, started: Now) -> dict[str, Standing]:
@@ -41,3 +44,28 @@ def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, start
         since = stream.complete or started
         standing.oldest_ms = max(standing.oldest_ms, now.monotonic_ms - since.monotonic_ms)
     return found
+
+
+def standing_of_dropped(found: dict[str, Standing], drops: Drops, now: Now, started: Now) -> dict[str, Standing]:
+    """The same with directories: their files that wait, are shipped, are kept, or are stopped."""
+    for arrival in drops.arrivals:
+        folder = arrival.found.folder
+        _count(found.get(folder.input.name if folder else ""), arrival.found.stat.size, arrival.before or started, now)
+    for file in drops.files:
+        standing = found.get(file.folder.input.name if file.folder else "")
+        _count(standing, 0 if file.read and file.stream.idle else file.behind_bytes, file.before or started, now)
+        if standing is not None:
+            standing.open_files += file.handle is not None
+    for key, name in drops.resting.inputs.items():
+        dropped, standing = drops.resting.rows[key].dropped, found.get(name)
+        if standing is not None and dropped is not None:
+            standing.streams += 1
+            standing.stopped += dropped.state in (CHANGED, DAMAGED)
+    return found
+
+
+def _count(standing: Standing | None, behind_bytes: int, since: Now, now: Now) -> None:
+    if standing is not None:
+        standing.streams += 1
+        standing.behind_bytes += behind_bytes
+        standing.oldest_ms = max(standing.oldest_ms, now.monotonic_ms - since.monotonic_ms if behind_bytes else 0)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Close, Effect, Note, Now, Open, Opened, Read, Stat, carry_out
+from headrace.agents.directory.folder import Ending
+from headrace.agents.effects import Close, Effect, Measure, Note, Now, Open, Opened, PutAway, Read, Stat, SyncFolder, carry_out
 from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles
 from headrace.agents.tail.listing import Listings
@@ -26,8 +27,8 @@ class Verdict:
 
     `state` is one of: goes on, repeats (what was on its way is sent again, equal byte for byte), new, changed (the file is not
     what it was), gone, waits (for the copy of a file that is gone), left (no input asks for it), passed over (an archive that
-    was there when its input began), unreadable. `wrong` says that
-    bytes known to be unread are not there any more; `why` is what the agent would say.
+    was there when its input began), unreadable; of a dropped file also done and damaged. `wrong` says that bytes known to be
+    unread are not there any more; `why` is what the agent would say.
     """
 
     state: str
@@ -52,11 +53,11 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
         globs: the inputs' files.
     """
     files = OpenFiles()
-    hands = _Paper(files)
+    hands = Paper(files)
     limits = Limits()
     ids = iter(range(_NO_STREAM))
     tailer = Tailer(
-        [row for row in rows if not row.is_spooled],
+        [row for row in rows if not row.is_spooled and row.dropped is None],
         chunks,
         host="",
         mint=lambda: f"new-{next(ids)}",
@@ -76,7 +77,7 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
         hands.close()
 
 
-def _verdict(stream: Stream, before: StreamRow | None, hands: "_Paper", now: Now) -> Verdict:
+def _verdict(stream: Stream, before: StreamRow | None, hands: "Paper", now: Now) -> Verdict:
     row = stream.row
     size = row.size_seen
     if stream.handle is not None:
@@ -110,7 +111,7 @@ def _stat(handle: int) -> Generator[Effect, Any, Any]:
     return (yield Stat(handle))
 
 
-class _Paper:
+class Paper:
     """Reads for real, and writes nothing."""
 
     def __init__(self, files: OpenFiles) -> None:
@@ -129,6 +130,12 @@ class _Paper:
                 return self._files.read(effect.handle, effect.offset, effect.length)
             case Stat():
                 return self._files.stat(effect.handle)
+            case Measure():
+                return self._files.measure(effect.handle, effect.marks)
+            case PutAway():
+                return Ending.CHANGED
+            case SyncFolder():
+                return True
             case Note():
                 self.notes[effect.stream_id or effect.path] = effect.message
             case Close():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.agents.configuration import AgentConfig
+    from headrace.agents.directory.folder import Folder
     from headrace.agents.operate.spool_check import SpoolReport
     from headrace.agents.rows import StreamRow
     from headrace.agents.tail.files import Globs
@@ -26,7 +27,7 @@ _SPOOL_COLUMNS = (
 _STYLES = {
     "drains": "dim", "damaged": "red",
     "goes on": "green", "repeats": "green", "new": "cyan", "left": "dim", "detached": "dim", "waits": "yellow",
-    "passed over": "dim", "gone": "yellow", "changed": "yellow", "unreadable": "red",
+    "passed over": "dim", "gone": "yellow", "changed": "yellow", "unreadable": "red", "done": "dim",
 }  # fmt: skip
 
 
@@ -103,12 +104,14 @@ def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
 
 
 def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
-    from headrace.agents.rows import PASSED, UNPLACED
+    from headrace.agents.rows import DONE, PASSED, UNPLACED
     from headrace.agents.tail.files import stat_of
 
     found = stat_of(row.path)
     own = found is not None and found.key == row.key
-    size = found.size if found is not None and own else row.size_seen
+    size = found.size if found is not None and own and row.dropped is None else row.size_seen
+    if row.dropped is not None and row.dropped.state == DONE:
+        size = row.position
     return {
         "topic": row.topic,
         "partition": None if row.partition == UNPLACED else row.partition,
@@ -127,8 +130,10 @@ def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
 
 
 def _state(row: "StreamRow", *, own: bool) -> str:
-    from headrace.agents.rows import PASSED
+    from headrace.agents.rows import PASSED, SHIPPING
 
+    if row.dropped is not None and row.dropped.state != SHIPPING:
+        return row.dropped.state
     if row.detached:
         return "detached"
     if not own:
@@ -142,12 +147,17 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
     from headrace.agents.effects import Now
     from headrace.agents.operate.printing import print_rows
     from headrace.agents.operate.state_check import verdicts
+    from headrace.agents.operate.state_check_dropped import dropped_verdicts
     from headrace.process import raise_descriptor_limit
 
     raise_descriptor_limit()
     rows, chunks = state.rows()
     now = Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
-    found = verdicts(rows, chunks, _globs(rows, config), now)
+    dropped = [row for row in rows if row.dropped is not None]
+    found = [
+        *verdicts(rows, chunks, _globs(rows, config), now),
+        *dropped_verdicts(dropped, chunks, _folders(dropped, config), now),
+    ]
     faults = state.faults()
     table = [
         {
@@ -183,12 +193,26 @@ def _globs(rows: "Sequence[StreamRow]", config: "AgentConfig | None") -> "tuple[
 
     if config is not None:
         return Inputs.of(config).globs
-    rows = [row for row in rows if not row.is_spooled]
+    rows = [row for row in rows if not row.is_spooled and row.dropped is None]
     topics = sorted({row.topic for row in rows})
     return tuple(
         Globs(tuple(sorted({glob.escape(row.path) for row in rows if row.topic == topic})), (), Input(topic))
         for topic in topics
     )
+
+
+def _folders(rows: "Sequence[StreamRow]", config: "AgentConfig | None") -> "Sequence[Folder]":
+    """The inputs' folders; without a configuration those of the files that the state knows."""
+    import os
+
+    from headrace.agents.directory.folder import Folder
+    from headrace.agents.effects import Input
+    from headrace.agents.inputs import Inputs
+
+    if config is not None:
+        return Inputs.of(config).folders
+    places = sorted({(row.topic, os.path.dirname(row.path)) for row in rows})
+    return [Folder(place, Input(topic)) for topic, place in places]
 
 
 def _forget(state: Any, args: argparse.Namespace) -> int:

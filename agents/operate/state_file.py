@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.state import read_chunks, read_streams
 from headrace.agents.state_generations import FILE_NAME
+from headrace.agents.state_rows import read_chunks, read_streams
 from headrace.agents.state_tables import VERSION
 from headrace.errors import CorruptError, UsageError, VersionError
 

@@ -1,15 +1,18 @@
 """Everything that can be known of an agent's configuration without shipping."""
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from headrace.agents.configuration import AgentConfig
+from headrace.agents.effects import Now
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.input_names import names_of
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
+from headrace.agents.operate.validate_directory import folders_of
 from headrace.agents.operate.validate_files import Matched, files_of
 from headrace.agents.operate.validate_pushed import pushed_findings
 from headrace.errors import HeadraceError
@@ -19,8 +22,11 @@ def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], l
     """What the inputs match, and what is wrong or worth a look; `connect` also asks the broker and the registry."""
     own = OwnOutput(frozenset(), os.path.realpath(config.agent.state_dir))
     places = {name: f"inputs.{index}" for index, name in enumerate(names_of(config))}
-    globs = [(places[each.input.name], each) for each in Inputs.of(config).globs]
-    matched, told = files_of(globs, own)
+    inputs = Inputs.of(config)
+    matched, told = files_of([(places[each.input.name], each) for each in inputs.globs], own)
+    now = Now(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+    dropped, more = folders_of([(places[each.input.name], each) for each in inputs.folders], own, now)
+    matched, told = [*matched, *dropped], [*told, *more]
     told = [*_of_agent(config), *_of_pipelines(config), *_of_keys(config), *pushed_findings(config), *told]
     if connect:
         told += _of_servers(config)

@@ -60,7 +60,7 @@ def _of_pattern(matched: Matched, pattern: str, excluded: Sequence[str], own: Ow
         elif stat.key not in matched.files:
             matched.files[stat.key] = path
             matched.size_bytes += stat.size
-    yield from _unreadable(where, [path for path, _ in regular])
+    yield from unreadable(where, [path for path, _ in regular])
 
 
 def _of_folders(where: str, pattern: str) -> Iterator[Finding]:
@@ -83,7 +83,8 @@ def _can_be_listed(folder: Path) -> bool:
     return True
 
 
-def _unreadable(where: str, paths: Sequence[str]) -> Iterator[Finding]:
+def unreadable(where: str, paths: Sequence[str]) -> Iterator[Finding]:
+    """Files that are not ours to read."""
     refused = [path for path in paths if _refusal(path) in (errno.EACCES, errno.EPERM)]
     if refused:
         what = f"{_names(refused)} cannot be read"

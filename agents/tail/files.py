@@ -17,7 +17,7 @@ from headrace.agents.tail.gzip_content import MAGIC, GzipContent
 from headrace.agents.tail.identity import FileStat
 
 _STATX_BTIME = 0x800
-_AT_EMPTY_PATH = 0x1000
+_AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW, _AT_FDCWD = 0x1000, 0x100, -100
 _MEASURED_BYTES = 4 * 1024 * 1024  # looked through at once: about 30 ms
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,9 +66,18 @@ def _target_of(descriptor: int, path: str) -> str:
 
 def birth_ns_of(descriptor: int) -> int:
     """When an open file was made, ns since the epoch; 0 where the file system does not say (Python's os has no statx)."""
+    return _birth_ns(descriptor, b"", _AT_EMPTY_PATH)
+
+
+def path_birth_ns(path: str) -> int:
+    """The same by a file's name; of a symbolic link, its own."""
+    return _birth_ns(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW)
+
+
+def _birth_ns(descriptor: int, path: bytes, flags: int) -> int:
     buffer = ctypes.create_string_buffer(256)
     try:
-        failed = _libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer)
+        failed = _libc.statx(descriptor, path, flags, _STATX_BTIME, buffer)
     except AttributeError:  # a C library older than 2.28
         return 0
     if failed or not struct.unpack_from("=I", buffer, 0)[0] & _STATX_BTIME:

@@ -17,13 +17,14 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Close, Linked, Listing, Now, Save, Seen, Send, Stat, Steps
+from headrace.agents.effects import Close, Linked, Listing, Now, Seen, Stat, Steps
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.beginning import Beginnings
 from headrace.agents.tail.held import Held
 from headrace.agents.tail.meeting import Meeting
-from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on, row_with_chunk
+from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on
+from headrace.agents.tail.sending import send_planned
 from headrace.agents.tail.strangers import Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import FileKey, Streams
@@ -269,18 +270,7 @@ class Tailer:
         self._turn = turn + (turned_away or 0)  # whoever found no room is asked first
         if not planned:
             return busy
-        fresh = [(stream, plan) for stream, plan in planned if not plan.repeat]
-        if fresh:
-            rows = tuple(row_with_chunk(stream, plan) for stream, plan in fresh)
-            yield Save(rows, tuple(plan.chunk for _, plan in fresh))
-            for (stream, _), row in zip(fresh, rows, strict=True):
-                stream.row, stream.saved = row, True
-        for stream, plan in planned:
-            if plan.repeat:
-                stream.replay = stream.replay[1:]
-            stream.sent(plan.chunk, plan.data, plan.after, plan.cost_bytes)
-            stream.reached(stream.read_to)
-            stream.shipped((yield Send(stream.row, plan.chunk, plan.data, stream.input.name if stream.input else "")))
+        yield from send_planned(planned)
         return True
 
     def _due(self, stream: Stream, now: Now) -> bool:

@@ -148,7 +148,8 @@ class Rig:
         for message in self.audit():
             if isinstance(message, SentMessage) and message.count >= said.get(message.window_start_ms, [0])[0]:
                 said[message.window_start_ms] = [message.count, message.bytes_total, message.content_hash]
-        assert said == {start: [count, size, total % 2**64] for start, (count, size, total) in sums.items()}
+        counted = {start: sent for start, sent in said.items() if sent[0]}  # a window may have drops alone
+        assert counted == {start: [count, size, total % 2**64] for start, (count, size, total) in sums.items()}
 
 
 @contextmanager

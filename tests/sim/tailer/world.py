@@ -251,6 +251,7 @@ class Disk:
                     self.streams[effect.stream.stream_id] = effect.stream
                 case Forget():
                     self.streams.pop(effect.stream_id, None)
+                    self.chunks = {key: chunk for key, chunk in self.chunks.items() if key[0] != effect.stream_id}
         self.pending.clear()
 
 

@@ -9,9 +9,10 @@ import pytest
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.encoded import Tally
 from headrace.agents.events.pipeline import AUTO, definition
-from headrace.agents.rows import ChunkRow, LineHead, StreamRow
+from headrace.agents.rows import ChunkRow, Dropped, LineHead, StreamRow
 from headrace.agents.state import AgentState, streams_of
 from headrace.agents.state_generations import FILE_NAME
+from headrace.agents.state_tables import VERSION
 from headrace.agents.windows import ChunkResult, WindowRow
 from headrace.errors import CorruptError, UsageError, VersionError
 
@@ -187,10 +188,18 @@ def test_a_second_agent_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
 
 
+def test_what_a_dropped_file_was_is_kept(tmp_path: Path) -> None:
+    state = opened(tmp_path)
+    dropped = replace(ROW, stream_id="s-9", dropped=Dropped(5, 1_790_000_000_000_000_001, "done"))
+    state.apply([Save((ROW, dropped))])
+    assert {row.stream_id: row.dropped for row in state.streams()} == {"s-1": None, "s-9": dropped.dropped}
+    state.close()
+
+
 def test_a_newer_state_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.execute("PRAGMA user_version=4")
+        db.execute(f"PRAGMA user_version={VERSION + 1}")
     db.close()
     with pytest.raises(VersionError, match="upgrade"):
         opened(tmp_path)
