@@ -16,6 +16,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from headrace import __version__
 from headrace.agents.effects import Now
+from headrace.agents.producer import connection_of
 from headrace.agents.state import AgentState
 from headrace.agents.windows import WindowRow
 from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
@@ -88,10 +89,7 @@ class Announcer:
             NewTopic,
         )
 
-        settings = {
-            key: value for key, value in self._settings.items() if key in _CONNECTION or key.startswith(("sasl.", "ssl."))
-        }
-        self._admin = AdminClient(settings)  # held: a client that is let go takes its requests with it
+        self._admin = AdminClient(connection_of(self._settings))  # held: a client that is let go takes its requests with it
         topic = NewTopic(AUDIT_TOPIC, num_partitions=1, replication_factor=-1, config=_TOPIC_CONFIG)
         self._creating = self._admin.create_topics([topic])[AUDIT_TOPIC]
         self._creating.add_done_callback(_log_refusal)
@@ -176,6 +174,3 @@ def _log_refusal(creation: Future[None]) -> None:
     error = creation.exception()
     if isinstance(error, KafkaException) and error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
         logger.warning("_audit cannot be made", extra={"error": error.args[0].str()})
-
-
-_CONNECTION = frozenset({"bootstrap.servers", "security.protocol", "client.id", "log_level", "broker.address.family"})

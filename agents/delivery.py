@@ -15,9 +15,10 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from headrace.agents.clients import Clients
 from headrace.agents.events.encoded import Encoded
 from headrace.agents.outgoing import Outgoing
-from headrace.agents.producer import LastingProducer
+from headrace.agents.producer import TOO_LARGE, LastingProducer
 from headrace.agents.rejected import Rejected
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.windows import ChunkResult
@@ -47,17 +48,17 @@ class Delivery:
         dead_letter_topic: str | None,
         count_error: Callable[[str, str], None],
     ) -> None:
-        self._settings, self._agent_id, self._count_error = settings, agent_id, count_error
+        self._agent_id, self._count_error = agent_id, count_error
         self._rejected, self._dead_letter_topic = rejected, dead_letter_topic
         self._entries: dict[tuple[str, int], Outgoing] = {}  # in the order in which they were given
-        self._batched = LastingProducer(settings)
-        self._single: LastingProducer | None = None
+        self._clients = Clients(settings)
+        self._narrow: dict[str, LastingProducer] = {}  # what streams were last handed to, where it is not the usual client
         self.full = False
 
     @property
     def producer(self) -> Producer:
         """The client as it is now; after a fatal error it is another one."""
-        return self._batched.client
+        return self._clients.batched.client
 
     @property
     def on_their_way(self) -> int:
@@ -74,7 +75,7 @@ class Delivery:
     def pump(self) -> None:
         """Hand over as much as librdkafka takes, of each stream in order: nothing behind what failed or waits."""
         self.full = False
-        if self._batched.fatal:
+        if self._clients.batched.fatal:
             return
         blocked: set[str] = set()
         on_their_way: set[str] = set()
@@ -83,7 +84,7 @@ class Delivery:
             if stream_id in blocked:
                 continue
             if entry.waiting and not (self.full or entry.holds_up):
-                self._hand_over(entry)
+                self._hand_over(entry, is_alone=not (entry.unheard or stream_id in on_their_way))
             if entry.waiting or entry.holds_up:
                 blocked.add(stream_id)
                 if not (entry.retry or entry.failed) and stream_id not in on_their_way:  # the other client may be faster
@@ -92,12 +93,16 @@ class Delivery:
             if entry.unheard:
                 on_their_way.add(stream_id)
 
-    def _hand_over(self, entry: Outgoing) -> None:
+    def _hand_over(self, entry: Outgoing, *, is_alone: bool) -> None:
         """Give librdkafka a chunk's records, until it takes no more, or one fails.
 
-        By position: confluent_kafka needs 0.8 µs to take arguments by name, and 0.4 so.
+        By position: confluent_kafka needs 0.8 µs to take arguments by name, and 0.4 so. `is_alone`: nothing of the stream is on
+        its way, so that it may go by another client.
         """
-        produce, heard = self._batched.client.produce, entry.heard
+        client = self._client_of(entry.stream, is_alone=is_alone)
+        if client is None:
+            return
+        produce, heard = client.client.produce, entry.heard
         topic, partition, timestamp = entry.stream.topic, entry.stream.partition, entry.chunk.read_time_ms
         taken = failed = 0
         try:
@@ -116,13 +121,22 @@ class Delivery:
         entry.unheard += taken - failed
         entry.waiting, entry.headers = entry.waiting[taken:], entry.headers[taken:]
 
+    def _client_of(self, stream: StreamRow, *, is_alone: bool) -> LastingProducer | None:
+        """The client for a stream's next records; None while another has some on their way, or it has ended."""
+        usual, client = self._clients.batched, self._clients.of(stream.topic)
+        if client is not self._narrow.get(stream.stream_id, usual):
+            if not is_alone:
+                return None
+            self._narrow[stream.stream_id] = client
+        return None if client.fatal else client
+
     def _hand_over_alone(self, entry: Outgoing) -> None:
         """Send records whose batch was refused, each in a batch of its own."""
         topic, partition, timestamp = entry.stream.topic, entry.stream.partition, entry.chunk.read_time_ms
         records, entry.alone = entry.alone, []
         for taken, record in enumerate(records):
             try:
-                self._one_by_one().produce(
+                self._clients.one_by_one().produce(
                     topic, record[0], partition=partition, on_delivery=entry.heard_alone(record), timestamp=timestamp,
                     headers=record[1],
                 )  # fmt: skip
@@ -142,7 +156,7 @@ class Delivery:
         letters, entry.letters = entry.letters, []
         for taken, letter in enumerate(letters):
             try:
-                self._one_by_one().produce(
+                self._clients.one_by_one().produce(
                     self._dead_letter_topic, letter.value, letter.stream_id.encode(), headers=letter.headers(),
                     timestamp=letter.timestamp_ms, on_delivery=entry.heard_letter(letter),
                 )  # fmt: skip
@@ -155,17 +169,9 @@ class Delivery:
                 entry.letters = letters[taken:]
                 return
 
-    def _one_by_one(self) -> Producer:
-        """The client whose batches hold one record, so that none is refused for another's sake."""
-        if self._single is None:
-            self._single = LastingProducer(self._settings, batch_records=1)
-        return self._single.client
-
     def poll(self, timeout_s: float) -> None:
         """Serve librdkafka's reports, waiting for the first at most so long."""
-        if self._single is not None:
-            self._single.poll(0)
-        self._batched.poll(timeout_s)
+        self._clients.poll(timeout_s)
 
     def take_done(self) -> list[tuple[str, int, ChunkResult]]:
         """Chunks that are delivered as a whole: (stream id, start, what became of it)."""
@@ -189,6 +195,8 @@ class Delivery:
             "not delivered",
             extra={"error": entry.failed[0][0].str(), "records": len(entry.failed), "topic": entry.stream.topic},
         )
+        if len(entry.failed) > 1 and any(error.code() in TOO_LARGE for error, _ in entry.failed):
+            self._clients.refused(entry.stream.topic)
         entry.sort_failed()
 
     def _keep(self, entry: Outgoing) -> None:
@@ -212,15 +220,11 @@ class Delivery:
 
     def retry_failed(self) -> None:
         """Send again what failed, each stream's in order; to be called every RETRY_AFTER_MS."""
-        self._batched.renew()
-        if self._single is not None:
-            self._single.renew()
+        self._clients.renew()
         for entry in self._entries.values():
             entry.retry = False
         self.pump()
 
     def let_go(self) -> None:
         """Give up what is on its way, at once: it is sent again by the next run."""
-        self._batched.let_go()
-        if self._single is not None:
-            self._single.let_go()
+        self._clients.let_go()

@@ -29,6 +29,14 @@ OURS: Mapping[str, Any] = {
     "message.timeout.ms": 0,
     "allow.auto.create.topics": True,
 }
+_CONNECTION = frozenset({"bootstrap.servers", "security.protocol", "client.id", "log_level", "broker.address.family"})
+
+
+def connection_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a producer's settings by which another client reaches the same cluster."""
+    return {key: value for key, value in settings.items() if key in _CONNECTION or key.startswith(("sasl.", "ssl."))}
+
+
 # Refused for what a record itself is: it would be refused for ever. The broker says it of a batch, so of each of its records.
 PERMANENT = frozenset(
     {
@@ -39,6 +47,9 @@ PERMANENT = frozenset(
         KafkaError.INVALID_TIMESTAMP,
     }
 )
+
+
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
 class LastingProducer:

@@ -246,3 +246,39 @@ def test_fault_03_a_broker_that_is_away_fills_the_queue_and_no_more_and_all_arri
         bench.deliver()
         assert bench.messages(topic) == [b"line %06d" % n for n in range(sent + 1)]
         assert list(bench.done) == sorted(bench.done)
+
+
+def test_batches_are_cut_to_what_their_topic_takes_once_it_has_refused_one(
+    making: Making, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench = making(compression_type="none")
+    topic, wide = bench.make("cut", max_message_bytes=str(SMALL)), bench.make("uncut")
+    first = [b"line %d " % number + b"x" * 1000 for number in range(40)]
+    end = bench.send(topic, first)
+    bench.deliver()
+    bench.until(lambda: "batches are cut to what a topic takes" in caplog.text)
+    assert "not delivered" in caplog.text
+    caplog.clear()
+    second = [b"line %d " % number + b"y" * 1000 for number in range(400)]
+    bench.send(topic, second, start=end)
+    bench.send(wide, second, stream="s-2")
+    bench.deliver()
+    assert "not delivered" not in caplog.text
+    assert bench.messages(topic) == first + second
+    assert bench.messages(wide) == second
+    assert not bench.rejected(topic)
+
+
+def test_a_larger_record_than_its_topic_takes_is_refused_alone_among_cut_batches_too(
+    making: Making, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench = making(compression_type="none")
+    topic = bench.make("cut-again", max_message_bytes=str(SMALL))
+    end = bench.send(topic, [b"x" * 1000] * 40)
+    bench.until(lambda: "batches are cut to what a topic takes" in caplog.text)
+    bench.send(topic, [b"before", b"z" * 3 * SMALL, b"after"], start=end)
+    bench.deliver()
+    assert bench.messages(topic)[40:] == [b"before", b"after"]
+    assert [row["error"] for row in bench.rejected(topic)] == ["MSG_SIZE_TOO_LARGE"]

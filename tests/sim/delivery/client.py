@@ -9,7 +9,9 @@ client takes nothing (confluent_kafka calls no `error_cb` for it, as tests/unit/
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -101,8 +103,9 @@ class Client:
         heard: Callable[[Given, KafkaError | None], None],
     ) -> None:
         self._broker, self._rng, self._room, self._given, self._heard = broker, broker.rng, room, given, heard
-        self._most = int(config.get("batch.num.messages", 6))
-        self.is_single = self._most == 1
+        self._most = int(config.get("batch.num.messages", min(6, config["batch.size"])))
+        self.is_single = self._most == 1 and "batch.num.messages" in config
+        self.kind = (self.is_single, config["batch.size"])
         self._queues: dict[tuple[str, int], deque[Given]] = {}
         self._reports: deque[tuple[Given, KafkaError | None]] = deque()
         self._fatal: KafkaError | None = None
@@ -177,3 +180,27 @@ class Client:
             for given in list(queue)[: self._rng.randint(0, len(queue))]:
                 if self._broker.take([given]) is not None:
                     break
+
+
+class Admin:
+    """Answers what a topic takes at most, sooner or later; or that this user may not ask."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._asked: list[Future[Any]] = []
+
+    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Future[Any]]:
+        assert request_timeout > 0
+        answers: dict[Any, Future[Any]] = {resource: Future() for resource in resources}
+        self._asked += answers.values()
+        return answers
+
+    def step(self) -> None:
+        """Word of the oldest question."""
+        if not self._asked:
+            return
+        answer = self._asked.pop(0)
+        if self._rng.random() < 0.2:
+            answer.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+        else:
+            answer.set_result({"max.message.bytes": SimpleNamespace(value=str(200 + self._rng.choice((1, 3, 5, 10**6))))})

@@ -15,16 +15,17 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, admin
 
 from headrace.agents import producer, rejected
+from headrace.agents.clients import Clients
 from headrace.agents.delivery import Delivery
 from headrace.agents.outgoing import Outgoing
 from headrace.agents.producer import PERMANENT, LastingProducer
 from headrace.agents.rejected import Rejected
 from headrace.agents.windows import ChunkResult
 from headrace.audit import HASH_MODULUS
-from tests.sim.delivery.client import LETTERS, Broker, Client, Given
+from tests.sim.delivery.client import LETTERS, Admin, Broker, Client, Given
 from tests.sim.delivery.disk import Disk
 from tests.sim.delivery.world import ACKED, AGENT, GIVEN, HELD, REFUSED, WAITS, Chunk, Record, Source
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
@@ -51,6 +52,7 @@ class Simulation:
         self.values: dict[tuple[str, int], bytes] = {}
         self.results: dict[tuple[str, int], ChunkResult] = {}  # durable
         self.clients: list[Client] = []
+        self.admin = Admin(rng)
 
     # ---- an agent begins and ends
 
@@ -77,7 +79,7 @@ class Simulation:
 
     def client(self, config: dict[str, Any], logger: Any) -> Client:
         made = Client(self.broker, config, self.room, self.check_given, self.hear)
-        self.clients = [client for client in self.clients if client.is_single is not made.is_single or len(client)]
+        self.clients = [client for client in self.clients if client.kind != made.kind or len(client)]
         self.clients.append(made)
         return made
 
@@ -209,6 +211,7 @@ class Simulation:
         elif what < 0.5:
             for client in self.clients:
                 client.step()
+            self.admin.step()
         elif what < 0.7:
             self.delivery.poll(0)
         elif what < 0.8:
@@ -231,6 +234,7 @@ class Simulation:
                 self.send(source, new=False)
             for client in self.clients:
                 client.step()
+            self.admin.step()
             self.delivery.poll(0)
             self.delivery.poll(0)
             self.take_done()
@@ -274,6 +278,7 @@ def simulated(rng: random.Random) -> Iterator[Simulation]:
         simulation = Simulation(rng, Path(folder) / "rejected")
         with (
             mock.patch.object(producer, "Producer", simulation.client),
+            mock.patch.object(admin, "AdminClient", return_value=simulation.admin),
             mock.patch.object(rejected, "os", simulation.disk),
         ):
             simulation.start()
@@ -314,7 +319,8 @@ def test_a_chunk_is_done_when_each_record_is_acknowledged_or_kept_and_order_stay
             "if entry.letter_not_taken(error.args[0], letter) is None:",
         ),
         (Delivery, "_hand_over_letters", "entry.letters += letters[taken + 1 :]", "pass"),
-        (Delivery, "_one_by_one", "batch_records=1", "batch_records=2"),
+        (Clients, "one_by_one", "batch_records=1", "batch_records=2"),
+        (Delivery, "_client_of", "if not is_alone:", "if False:"),
         (Delivery, "take_done", "if entry.unheard or entry.apart or entry.retry:", "if entry.retry:"),
         (Delivery, "take_done", "if entry.done:", "if not entry.unheard:"),
         (Delivery, "_keep", "return", "pass"),
