@@ -145,6 +145,8 @@ class Hands:
         self._taps.offer(effect.input, stream.topic, encoder.schema, encoded.values)
         self._delivery.send(stream, chunk, encoded)
         self._metrics.received(effect.input, encoded.lines, size_bytes, encoded.left_out)
+        if encoded.unparsed:
+            self._metrics.error("parser_failed", "processing", encoded.unparsed)
         return encoded.shipped
 
     def _keep(self, effect: Advance | Save | Keep | Lost | Forget) -> None:

@@ -125,9 +125,9 @@ class Metrics:
         if result.rejected:
             _rejected.labels(result.topic).inc(sum(result.rejected.values()))
 
-    def error(self, error_type: str, stage: str) -> None:
-        """Something went wrong; `stage` is receiving, processing, sending or storing."""
-        _errors.labels(error_type, stage).inc()
+    def error(self, error_type: str, stage: str, count: int = 1) -> None:
+        """Something went wrong, so many times; `stage` is receiving, processing, sending or storing."""
+        _errors.labels(error_type, stage).inc(count)
 
     def lost(self, reason: str, size_bytes: int) -> None:
         """Bytes are lost."""

@@ -50,7 +50,8 @@ class Encoded:
     """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines).
 
     Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
-    says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason.
+    says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason, and
+    `unparsed` those that its parser does not understand.
     `answers` are those of the user's functions: durable before a record is sent, and given to the encoder of a repeat.
     """
 
@@ -63,6 +64,7 @@ class Encoded:
     misfits: list[Misfit] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
+    unparsed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

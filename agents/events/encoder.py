@@ -14,6 +14,7 @@ from headrace.agents.events.containers import ContainerRule, stderr_stream_id
 from headrace.agents.events.encoded import Encoded, Row, Rows, Whence
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
 from headrace.agents.events.own_records import OwnRecords
+from headrace.agents.events.parsers.parser import PARSE_ERROR, Parsed
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.records import EnvelopeRecords
 from headrace.agents.events.transforms.record import Answer, Record
@@ -162,6 +163,7 @@ class _Encoding:
         )  # fmt: skip
         self._since = positions[-1] + sizes[-1] + 1
         self._encoded.lines += count
+        self._encoded.unparsed += sum([PARSE_ERROR in each for each in fields if each])
 
     def _container_events(self, rule: ContainerRule, lines: list[bytes]) -> None:
         """Events whose lines may lie apart, of the two streams of a container."""
@@ -180,8 +182,14 @@ class _Encoding:
         other, self._of_stderr = self._of_stderr, (self._since, self._whence)
         self._since, self._whence = other
 
+    def _counted(self, told: Parsed) -> Parsed:
+        """What a line is told to have; noted where its parser did not understand it."""
+        if PARSE_ERROR in told[1]:
+            self._encoded.unparsed += 1
+        return told
+
     def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
-        event_time_us, fields = self._parse(text, self._read_time_us)
+        event_time_us, fields = self._counted(self._parse(text, self._read_time_us))
         self._add(line, message, encoding, event_time_us, fields, position, 0)
         self._since = position + len(line) + 1
         self._encoded.lines += 1
@@ -189,7 +197,7 @@ class _Encoding:
     def _through_steps(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
         """A line of a pipeline with transforms; one that is left out lies before the next record's `since`."""
         record = self._record
-        event_time_us, record.fields = self._parse(text, self._read_time_us)
+        event_time_us, record.fields = self._counted(self._parse(text, self._read_time_us))
         record.text, record.position, record.room_bytes = text, position, len(line)
         if self._passes(record):
             end = position + len(line) + 1
@@ -280,7 +288,7 @@ class _Encoding:
         if len(message) > self._chunk.split_bytes:
             self._spooled_parts(line, encoding, beside, position)
             return
-        event_time_us, fields = self._told(text, beside)
+        event_time_us, fields = self._counted(self._told(text, beside))
         if self._steps:
             record = self._record
             record.text, record.position, record.fields, record.room_bytes = text, position, fields, len(line)

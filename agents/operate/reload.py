@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import TYPE_CHECKING, cast
 
+from headrace.agents.events.transforms.function import split_name
 from headrace.agents.input_names import names_of, twice_named
 from headrace.agents.metrics import Metrics
 from headrace.errors import ConfigError, StorageError, UsageError
@@ -57,9 +58,20 @@ class Reloads:
             return
         if waiting := list(_fixed_changes(self._running, found)):
             logger.warning("these keys change with a restart only", extra={"keys": waiting})
+        if named := sorted(set(_module_functions(config))):
+            words = "functions of modules are as they were loaded: a restart loads them again, or name their files"
+            logger.warning(words, extra={"functions": named})
         logger.info("configuration read again", extra={"inputs": len(config.inputs)})
         self._metrics.reloaded("applied")
         self._running = config
+
+
+def _module_functions(config: "AgentConfig") -> Iterator[str]:
+    """Users' functions that are not known by their file's content, so that nothing tells whether they have changed."""
+    for each in config.inputs:
+        for step in each.transforms:
+            if step.python is not None and not split_name(step.python)[0].endswith(".py"):
+                yield step.python
 
 
 def _with_fixed(running: "AgentConfig", found: "AgentConfig") -> "AgentConfig":

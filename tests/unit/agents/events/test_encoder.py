@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import fastavro
+import pytest
 
 from headrace.agents.events.encoded import Tally
 from headrace.agents.events.encoder import ChunkEncoder
-from headrace.agents.events.pipeline import AUTO
+from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.events.records import MAX_VALUE_BYTES
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash, window_start_ms
@@ -133,3 +134,18 @@ def test_many_lines_are_written_and_counted_as_each_alone() -> None:
         position += len(line) + 1
     assert encoded.windows == alone
     assert len(alone) > 10
+
+
+@pytest.mark.parametrize("more", [{}, {"transforms": [{"drop": ["parse_error"]}]}])
+@pytest.mark.parametrize("odd", [b"odd", b"\xff"])
+def test_lines_that_their_parser_does_not_understand_are_counted_though_steps_drop_the_reason(
+    more: dict[str, Any], odd: bytes
+) -> None:
+    data = b'{"a":1}\n' + odd + b"\n[]\n"
+    row = replace(chunk(data), pipeline=definition(parse={"type": "json"}, **more))
+    encoded = ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(STREAM, row, data)
+    assert (encoded.lines, encoded.unparsed) == (3, 2)
+
+
+def test_plain_lines_are_not_called_misunderstood() -> None:
+    assert ChunkEncoder(AGENT, b"\0\0\0\0\7").encode(STREAM, chunk(b"a\nb\n"), b"a\nb\n").unparsed == 0

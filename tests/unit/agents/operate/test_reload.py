@@ -87,6 +87,17 @@ def test_what_waits_for_a_restart_is_named_without_its_value_and_stays_as_it_was
     assert "whisper" not in caplog.text
 
 
+def test_functions_of_modules_are_said_to_stay_as_they_were_loaded(
+    file: File, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def keep(event):\n    return event\n")
+    steps = [{"python": "copy:copy"}, {"python": f"{own}:keep"}]
+    assert file.reload(inputs=[{"tail": ["/a"], "topic": "app", "transforms": steps}]) is not None
+    (told,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert vars(told)["functions"] == ["copy:copy"]
+
+
 @pytest.mark.parametrize(
     "sections",
     [
