@@ -41,7 +41,8 @@ class Checking:
             UsageError: it is wrong, as the other process says.
         """
         answer, _ = self._process.communicate()
-        if status := self._process.returncode:
+        if self._process.returncode or not answer:  # a module of the user's may end it as it pleases
+            status = self._process.returncode
             raise ConfigError(f"{self._file}: it cannot be checked: the process that does so has ended ({status})")
         found = pickle.loads(answer)  # noqa: S301 - our own process's
         if isinstance(found, HeadraceError):
@@ -54,6 +55,8 @@ def _main() -> None:
     from headrace.agents.configuration import AgentConfig
     from headrace.config import load_config, settings_of
 
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # modules of the user's are imported, and may print
     file, *overrides = sys.argv[1:]
     found: AgentConfig | HeadraceError
     try:
@@ -62,7 +65,8 @@ def _main() -> None:
         found = settings_of(config)
     except HeadraceError as error:
         found = error
-    sys.stdout.buffer.write(pickle.dumps(found))
+    with answer:
+        pickle.dump(found, answer)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,16 @@ def test_a_check_that_is_killed_is_an_error_and_no_configuration(file: Path) -> 
         checking.result()
 
 
+def test_a_users_module_may_print_as_it_is_imported_and_one_that_ends_the_process_is_an_error(file: Path) -> None:
+    module = file.with_name("steps.py")
+    steps = [f"inputs.0.transforms=[{{python: {module}:same}}]"]
+    module.write_text("print('here I am')\ndef same(event):\n    return event\n")
+    assert Checking(file, steps).result().inputs[0].topic == "app"
+    module.write_text("import os\nos._exit(0)\n")
+    with pytest.raises(ConfigError, match=r"has ended \(0\)"):
+        Checking(file, steps).result()
+
+
 def test_the_file_may_be_an_open_descriptor(file: Path) -> None:
     read, write = os.pipe()
     os.write(write, file.read_bytes())
