@@ -51,7 +51,8 @@ class Beginnings:
         for row in rows.values():
             self._streams.remember(row, listing.begun)
         for name, begins in passed.items():
-            yield Note(f"{len(begins)} files are not shipped from their beginning: {sum(begins):,} bytes passed over", name)
+            told = f"{len(begins)} files are not shipped from their beginning: {sum(begins):,} bytes passed over"
+            yield Note(f"input {name} begins; {told}", "")
 
     def _row(self, seen: Seen, origin: Seen, now: Now) -> Steps[StreamRow | None]:
         """The stream of a file of which something is passed over; None where nothing is."""

@@ -3,12 +3,16 @@
 import gzip
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
@@ -99,4 +103,43 @@ def test_an_input_that_is_added_begins_by_itself_and_a_name_that_was_known_is_no
     with other.open("ab") as out:
         out.write(numbered(150, 2))
     assert parts.ship(inputs=more)["lines"] == 2
+    parts.check_audit()
+
+
+def test_an_input_that_a_reload_adds_begins_then(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(numbered(0, 10))
+    other = parts.directory / "other.log"
+    other.write_bytes(numbered(100, 50))
+    agent = parts.agent().start()
+    parts.wait_for(10)
+    added = {"tail": [str(other)], "topic": "logs", "start": "end", "name": "o"}
+    config = {**agent.config, "inputs": [*agent.config["inputs"], added]}
+    agent.config_file.write_text(yaml.safe_dump(config))
+    assert agent.process is not None
+    agent.process.send_signal(signal.SIGHUP)
+    until(lambda: "input o begins" in agent.log_tail())
+    with other.open("ab") as out:
+        out.write(numbered(150, 3))
+    parts.wait_for(13)
+    assert agent.stop() == 0
+    assert parts.lines() == sorted((numbered(0, 10) + numbered(150, 3)).split(b"\n")[:-1])
+
+
+def test_kill_9_at_any_time_of_the_first_start_loses_no_line_that_is_written_then(parts: Rig) -> None:
+    log = parts.logs / "a.log"
+    log.write_bytes(numbered(0, 20_000))
+    agent, count, rng = parts.agent(inputs=inputs(parts, "end")), 20_000, random.Random(7)
+    for _ in range(4):
+        agent.start(wait=False)
+        deadline = time.monotonic() + rng.uniform(0.3, 0.9)
+        while time.monotonic() < deadline:
+            with log.open("ab") as out:
+                out.write(numbered(count, 10))
+            count += 10
+            time.sleep(0.01)
+        agent.kill()
+    parts.ship(inputs=inputs(parts, "end"))
+    first = log.read_bytes()[: state(parts)["a.log"]["begin"]].count(b"\n")
+    assert first >= 20_000
+    assert parts.lines() == sorted(b"line %d" % number for number in range(first, count))
     parts.check_audit()
