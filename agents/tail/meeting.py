@@ -78,17 +78,31 @@ class Meeting:
             yield Close(opened.handle)
             return not seen.matched
         for stream in reversed(origins):
-            if stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size)):
+            proved = stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size))
+            if proved:
                 yield from self._streams.continue_in(stream, seen, opened.stat)
                 return stream
+            if proved is None:
+                yield Close(opened.handle)
+                return False
         if seen.matched:
             self._streams.begin(seen.input, seen.path, opened.handle, opened.stat, complete, now)
-        elif rotated_out and not (yield from is_copy(opened.handle, opened.stat.size, origins)):
+            return True
+        return (yield from self._beside(seen, key, opened, origins, complete, now, rotated_out=rotated_out))
+
+    def _beside(
+        self, seen: Seen, key: FileKey, opened: Opened, origins: list[Stream], complete: Now | None, now: Now, *,
+        rotated_out: bool,
+    ) -> Steps[bool]:  # fmt: skip
+        """A file beside our logs in which no stream goes on: one that was rotated away unseen, or nobody's."""
+        is_left = not rotated_out or (yield from is_copy(opened.handle, opened.stat.size, origins))
+        if is_left is False:
             yield from self.begin_unseen(seen, opened.handle, opened.stat, origins[0], complete, now)
-        else:
+            return True
+        if is_left:
             self._strangers.refuse(seen, key)
-            yield Close(opened.handle)
-        return True
+        yield Close(opened.handle)
+        return is_left is True
 
     def begin_unseen(
         self, seen: Seen, handle: int, stat: FileStat, origin: Stream, complete: Now | None, now: Now
@@ -159,10 +173,15 @@ def begins_as(stream: Stream, head: bytes) -> Steps[bool]:
     return own.startswith(head) if own else len(head) < stream.row.head_bytes
 
 
-def is_copy(handle: int, size: int, origins: list[Stream]) -> Steps[bool]:
-    """Whether a file ends with what an open log holds in the same place; of an empty one nothing is to be shipped yet."""
+def is_copy(handle: int, size: int, origins: list[Stream]) -> Steps[bool | None]:
+    """Whether a file ends with what an open log holds in the same place; of an empty one nothing is to be shipped yet.
+
+    None: the system fails.
+    """
     start = max(0, size - COMPARED_BYTES)
     end = yield Read(handle, start, size - start)
+    if end is None:
+        return None
     for stream in origins:
         if end and stream.handle is not None and (yield Read(stream.handle, start, len(end))) == end:
             return True

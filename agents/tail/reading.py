@@ -313,6 +313,8 @@ def _next_part(stream: Stream, now: Now, size: int) -> Steps[Outcome]:
     assert stream.line is not None
     if stream.line_end < 0:
         stream.line_end = yield from _find_line_end(stream, size)
+    if stream.line_end < 0:
+        return None
     start = stream.read_to + stream.skip
     limit = stream.input.split_bytes
     length = min(limit + 4, stream.line_end - start)
@@ -329,10 +331,13 @@ def _next_part(stream: Stream, now: Now, size: int) -> Steps[Outcome]:
 
 
 def _find_line_end(stream: Stream, size: int) -> Steps[int]:
+    """Where the line ends that is read within, or the file; -1 where the system fails."""
     assert stream.handle is not None
     at = stream.read_to
     while at < size:
         block = yield Read(stream.handle, at, min(_BLOCK_BYTES, size - at))
+        if block is None:
+            return -1
         if not block:
             break
         newline = block.find(b"\n")
@@ -342,26 +347,30 @@ def _find_line_end(stream: Stream, size: int) -> Steps[int]:
     return int(at)
 
 
-def copies(stream: Stream, handle: int, size: int) -> Steps[bool]:
+def copies(stream: Stream, handle: int, size: int) -> Steps[bool | None]:
     """Whether an open file holds all the stream's bytes up to where it is read, and may continue it.
 
     The stream holds the file if so. A stream of which nothing was sent is not continued: a new one says the same. One of which
     nothing is known to have arrived is, by its head alone: what was on its way is compared before it is sent again. What was
-    passed over before its first byte (`begin`) is known by its head and its last bytes.
+    passed over before its first byte (`begin`) is known by its head and its last bytes. None: the system fails.
     """
     if size < stream.read_to or not (stream.read_to or stream.replay):
         return False
     head = yield Read(handle, 0, HEAD_BYTES)
-    if head is None or digest(head[: stream.row.head_bytes]) != stream.row.head:
+    if head is None:
+        return None
+    if digest(head[: stream.row.head_bytes]) != stream.row.head:
         return False
     at, crc = stream.row.begin, 0
     guard = yield Read(handle, max(0, at - GUARD_BYTES), min(GUARD_BYTES, at))
-    if guard is None or (at and at == stream.row.position and digest(guard) != stream.row.guard):
+    if guard is None:
+        return None
+    if at and at == stream.row.position and digest(guard) != stream.row.guard:
         return False
     while at < stream.read_to:
         block = yield Read(handle, at, min(_BLOCK_BYTES, stream.read_to - at))
         if not block:
-            return False
+            return None if block is None else False
         crc = running_hash(block, crc)
         guard = (guard + block)[-GUARD_BYTES:]
         at += len(block)

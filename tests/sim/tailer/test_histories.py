@@ -148,6 +148,53 @@ def test_fault_11_of_deleted_files_no_more_is_held_than_allowed_and_the_rest_is_
     assert len(desk.lost) == 1
 
 
+def held_files(how: Input, *names: str) -> Desk:
+    """A desk that holds files of three lines each, deleted in this order, of which one line is on its way."""
+    desk = Desk(how, limits=ONE_LINE)
+    for name in names:
+        desk.files.append(desk.files.create(name, reuse=False), b"%s\ntwo\nthree and more\n" % name[:1].encode())
+    for _ in range(3):
+        desk.turn()
+    for name in names:
+        desk.files.unlink(name)
+        desk.turn()
+    return desk
+
+
+def test_fault_11_of_several_files_that_are_held_those_go_that_are_held_for_longest() -> None:
+    desk = held_files(Input("logs", held_bytes=2 * 21), "a.log", "b.log", "c.log")
+    size = len(b"a\ntwo\nthree and more\n")
+    assert size == 21
+    assert desk.lost == [(size - len(b"a\n"), "held_bytes")]
+    assert len(desk.files.handles) == 2
+    kept = {bytes(inode.data)[:1] for inode in desk.files.handles.values()}
+    assert kept == {b"b", b"c"}
+
+
+def test_fault_11_files_that_only_have_another_name_are_not_counted_as_held() -> None:
+    desk = Desk(Input("logs", held_bytes=1), limits=ONE_LINE)
+    desk.files.append(desk.files.create("a.log", reuse=False), b"one\ntwo\n")
+    desk.turn()
+    desk.files.rename("a.log", "elsewhere")
+    for _ in range(5):
+        desk.turn()
+    desk.acknowledge(0)
+    desk.turn()
+    assert [send.data for send in desk.sent] == [b"one\n", b"two\n"]
+    assert desk.lost == []
+
+
+def test_fault_11_of_a_held_file_that_is_read_to_its_end_nothing_is_lost() -> None:
+    desk = Desk(Input("logs", held_bytes=1))
+    desk.files.append(desk.files.create("a.log", reuse=False), b"one\ntwo\n")
+    desk.turn()
+    desk.files.unlink("a.log")
+    for _ in range(5):
+        desk.turn()
+    assert [send.data for send in desk.sent] == [b"one\ntwo\n"]
+    assert desk.lost == []
+
+
 def test_fault_11_without_a_bound_a_deleted_file_is_held_until_all_of_it_is_acknowledged() -> None:
     desk = Desk(limits=ONE_LINE)
     desk.files.append(desk.files.create("a.log", reuse=False), b"one\ntwo\n")

@@ -125,7 +125,7 @@ class Simulation:
         self.files.now_ms += self.rng.randint(1, most_ms)
 
     def now(self) -> Now:
-        return Now(self.files.now_ms, BASE_MS + self.files.now_ms)
+        return Now(self.files.now_ms, BASE_MS + self.files.clock_ms)
 
     def text(self) -> bytes:
         self.count += 1
@@ -488,7 +488,7 @@ class Simulation:
         if self.past is not None:
             self.past.check(delivered)
         if self.begin_at.from_beginning:
-            assert self.all_names == (b"never asked for" in delivered), "an old rotated file is shipped if it is asked for"
+            self.check_old(b"never asked for" in delivered)
         for row in self.disk.streams.values():
             self.check_lines(row)
         if self.pipelines == (TRACES,):
@@ -498,6 +498,9 @@ class Simulation:
         claim = self.tailer.complete_at()
         assert claim is not None, "nothing is claimed"
         assert claim.monotonic_ms > self.files.now_ms - 10_000, "nothing new is claimed though all is quiet"
+
+    def check_old(self, is_shipped: bool) -> None:
+        assert self.all_names == is_shipped, "an old rotated file is shipped if it is asked for"
 
     def check_traces(self) -> None:
         """What was written as one event, without a pause, is in one event, whatever came between its lines meanwhile."""

@@ -70,6 +70,8 @@ class Files:
 
     def __init__(self, *, births: bool) -> None:
         self.now_ms = 1000
+        self.skew_ms = 0  # by how much the wall clock is wrong
+        self.device = 1
         self._births = births
         self.names: dict[str, Inode] = {}
         self.free: list[int] = []
@@ -83,12 +85,17 @@ class Files:
         self._listed: dict[str, Seen] = {}
         self.kept: list[Inode] = []  # so that ids stay unique
 
+    @property
+    def clock_ms(self) -> int:
+        """What the wall clock says, since BASE_MS; files bear it."""
+        return self.now_ms + self.skew_ms
+
     def create(self, name: str, *, reuse: bool) -> Inode:
         if reuse and self.free:
             number = self.free.pop()
         else:
             number, self._next_inode = self._next_inode, self._next_inode + 1
-        inode = Inode(number, (BASE_MS + self.now_ms) * 1_000_000 if self._births else 0, mtime_ms=self.now_ms)
+        inode = Inode(number, (BASE_MS + self.clock_ms) * 1_000_000 if self._births else 0, mtime_ms=self.clock_ms)
         self.kept.append(inode)
         self.lines[id(inode)], self._begun[id(inode)] = [], b""
         self.names[name] = inode
@@ -96,14 +103,14 @@ class Files:
 
     def append(self, inode: Inode, data: bytes) -> None:
         inode.data += data
-        inode.mtime_ms = self.now_ms
+        inode.mtime_ms = self.clock_ms
         *whole, rest = (self._begun[id(inode)] + data).split(b"\n")
         self.lines[id(inode)] += [Line(text, self.now_ms) for text in whole]
         self._begun[id(inode)] = rest
 
     def truncate(self, inode: Inode) -> None:
         inode.data.clear()
-        inode.mtime_ms = self.now_ms
+        inode.mtime_ms = self.clock_ms
         self._destroy(inode)
 
     def _destroy(self, inode: Inode) -> None:
@@ -148,7 +155,7 @@ class Files:
 
     def stat(self, inode: Inode) -> FileStat:
         size = len(inode.data) // 2 + 20 if inode.packed else len(inode.data)
-        return FileStat(1, inode.number, size, (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
+        return FileStat(self.device, inode.number, size, (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
 
     def do(self, effect: Effect) -> Any:
         match effect:

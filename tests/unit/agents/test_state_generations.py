@@ -1,6 +1,8 @@
 """Fault 2 of twenty: a torn, empty, missing or older state is got over from an earlier one, never from byte 0 silently."""
 
+import os
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +33,21 @@ def crashed(tmp_path: Path) -> Path:
     state.keep_generation()
     state.apply([Save((replace(ROW, position=60),))])
     left = tmp_path / "left"
+    shutil.copytree(work, left)
+    state.close()
+    return left
+
+
+@pytest.fixture
+def crashed_again(tmp_path: Path) -> Path:
+    """As `crashed`, of a state that was closed in order once: all but its last transactions are in the file itself."""
+    work, left = tmp_path / "work", tmp_path / "left"
+    work.mkdir()
+    state = opened(work, OLD)
+    state.apply([Save((ROW,), (CHUNK,))])
+    state.close()
+    state = opened(work, OLD)
+    state.apply([Save((replace(ROW, position=60),))])
     shutil.copytree(work, left)
     state.close()
     return left
@@ -111,6 +128,66 @@ def test_fault_02_without_its_log_a_state_is_an_older_one_and_goes_on_under_new_
     state.close()
 
 
+@pytest.mark.parametrize("damage", [lose_log, empty_log])
+def test_fault_02_a_sound_file_whose_log_is_lost_is_known_to_be_older(crashed_again: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(crashed_again)
+    state = opened(crashed_again, NEW)
+    (row,) = state.streams()
+    assert (state.agent_id, row.position, state.chunks()) == (NEW, 40, [])
+    assert row.stream_id != "s-1"
+    state.close()
+
+
+def test_a_file_that_was_closed_in_order_needs_no_log(crashed_again: Path) -> None:
+    opened(crashed_again, NEW).close()
+    assert not (crashed_again / f"{FILE_NAME}-wal").exists()
+    state = opened(crashed_again, NEW)
+    assert (state.agent_id, [row.position for row in state.streams()]) == (OLD, [60])
+    state.close()
+
+
+def test_a_copy_is_made_at_the_start_and_at_the_end_and_is_one_file(crashed: Path, tmp_path: Path) -> None:
+    def copied() -> list[int]:
+        db = sqlite3.connect(tmp_path / "copy")
+        try:
+            return [row[0] for row in db.execute("SELECT position FROM streams")]
+        finally:
+            db.close()
+
+    state = opened(crashed, NEW)
+    shutil.copy(crashed / PREVIOUS_NAME, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes()[18:20] == b"\1\1", "it has no log beside it"
+    assert copied() == [60]
+    state.apply([Save((replace(ROW, position=70),))])
+    state.close()
+    shutil.copy(crashed / PREVIOUS_NAME, tmp_path / "copy")
+    assert copied() == [70]
+
+
+def test_a_copy_takes_its_name_when_it_is_on_the_disk(crashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways: the copy of a state, and the state that is made from a copy; and then its name is on the disk."""
+    done: list[tuple[str, str]] = []
+    real_fsync, real_rename = os.fsync, os.rename
+
+    def fsync(descriptor: int) -> None:
+        done.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        real_fsync(descriptor)
+
+    def rename(old: Path, new: Path) -> None:
+        done.append(("rename", Path(new).name))
+        real_rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    empty(crashed)
+    opened(crashed, NEW).close()
+    for name in (FILE_NAME, PREVIOUS_NAME):
+        at = done.index(("rename", name))
+        assert done[at - 1] == ("sync", f"{name}.tmp")
+        assert done[at + 1] == ("sync", crashed.name)
+
+
 def test_fault_02_damaged_with_its_copy_it_is_refused_and_both_are_named(crashed: Path) -> None:
     garble(crashed)
     (crashed / PREVIOUS_NAME).write_bytes(b"x" * 5000)
@@ -134,8 +211,10 @@ def test_a_state_that_was_never_made_to_the_end_is_made(tmp_path: Path) -> None:
 
 
 def test_a_torn_copy_is_left_by_nobody_who_dies_while_it_is_made(crashed: Path) -> None:
-    (crashed / f"{PREVIOUS_NAME}.tmp").write_bytes(b"half")
+    (crashed / f"{PREVIOUS_NAME}.tmp").write_bytes(b"half" * 4096)
     empty(crashed)
+    before = (crashed / PREVIOUS_NAME).stat().st_ino
     state = opened(crashed, NEW)
     assert [row.position for row in state.streams()] == [40]
+    assert (crashed / PREVIOUS_NAME).stat().st_ino != before, "and the next one is made"
     state.close()

@@ -1,5 +1,7 @@
 """Listings: which files an input matches, under which names, and what is looked at beside them."""
 
+import errno
+import gzip
 import os
 from pathlib import Path
 
@@ -106,3 +108,49 @@ def test_an_open_file_gives_its_bytes_and_its_birth(folder: Path) -> None:
 def test_what_is_no_regular_file_is_not_opened(folder: Path) -> None:
     assert OpenFiles().open(str(folder / "e.log")) == NotOpened("not a regular file", denied=True)
     assert OpenFiles().open(str(folder / "missing")) == NotOpened("No such file or directory", denied=False)
+
+
+def test_what_a_handle_held_is_forgotten_when_it_is_closed(tmp_path: Path) -> None:
+    """A descriptor's number is used again: the next file by it is not read as the archive before."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"packed\n"))
+    (tmp_path / "a.log").write_bytes(b"plain\n")
+    files = OpenFiles()
+    packed = files.open(str(tmp_path / "a.gz"), packed=True)
+    assert isinstance(packed, Opened)
+    files.close(packed.handle)
+    plain = files.open(str(tmp_path / "a.log"))
+    assert isinstance(plain, Opened)
+    assert plain.handle == packed.handle
+    assert files.read(plain.handle, 0, 100) == b"plain\n"
+    files.close(plain.handle)
+
+
+def test_a_read_that_the_system_cuts_short_is_continued_and_one_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.log").write_bytes(b"0123456789")
+    files = OpenFiles()
+    opened = files.open(str(tmp_path / "a.log"))
+    assert isinstance(opened, Opened)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: pread(descriptor, min(3, length), offset))
+    assert files.read(opened.handle, 1, 8) == b"12345678"
+    assert files.read(opened.handle, 1, 100) == b"123456789"
+
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    assert files.read(opened.handle, 1, 8) is None
+    files.close(opened.handle)
+
+
+@pytest.mark.parametrize(("number", "denied"), [(errno.EACCES, True), (errno.EPERM, True), (errno.ENOENT, False)])
+def test_what_is_not_for_us_to_read_is_told_from_what_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, number: int, *, denied: bool
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert OpenFiles().open("/var/log/a.log") == NotOpened(os.strerror(number), denied=denied)
