@@ -154,7 +154,7 @@ def test_thousands_dropped_at_once_are_shipped_in_order_with_few_descriptors(par
 def test_a_file_that_changes_while_it_is_shipped_stops_alone(parts: Rig) -> None:
     inputs = directory(parts, when_done="delete")
     agent = parts.agent(inputs=inputs)
-    big = drop(parts, "big", numbered(0, 300_000))
+    big = drop(parts, "big", numbered(0, 900_000))  # more than is shipped before it is looked at
     agent.start(wait=False)
     parts.wait_for(1)
     agent.kill()
