@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
-from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, Stat, carry_out
+from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, SendRecords, Stat, carry_out
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.decoding import decoded
+from headrace.agents.operate.fixtures_pushed import PushedLine, of_messages, read_all, records_of
 from headrace.agents.tail.identity import FileStat
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
@@ -47,7 +48,11 @@ class Fixture(Section):
 
     name: str = Field(min_length=1, description="what it shows")
     input: str | None = Field(None, description="the input's name; may be left out where the configuration has one input")
-    lines: str | list[str] = Field(description="a block of text, as the file holds it, or a list of lines")
+    lines: str | list[str] | None = Field(None, description="a block of text, as the file holds it, or a list of lines")
+    messages: list[str] | None = Field(None, min_length=1, description="of a syslog input: messages as they come on a stream")
+    pushed: list[PushedLine] | None = Field(
+        None, min_length=1, description="of any pushed input: lines, and what the protocol says beside each"
+    )
     source: str = Field("/fixture/app.log", description="the file's path: its stem is `service` where the input names none")
     read_time: datetime = Field(datetime(2026, 1, 1, tzinfo=UTC), description="when the lines are read")
     expect: list[dict[str, Any]] | None = Field(None, description="the events, in order; of each the keys that are compared")
@@ -58,10 +63,22 @@ class Fixture(Section):
     def _is_zoned(cls, value: datetime) -> datetime:
         return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
+    @model_validator(mode="after")
+    def _has_one_content(self) -> "Fixture":
+        if sum(each is not None for each in (self.lines, self.messages, self.pushed)) != 1:
+            raise ValueError("a test has one of lines, messages, pushed")
+        return self
+
     @property
     def data(self) -> bytes:
         """The file."""
-        return (self.lines if isinstance(self.lines, str) else "".join(f"{line}\n" for line in self.lines)).encode()
+        lines = self.lines or ""
+        return (lines if isinstance(lines, str) else "".join(f"{line}\n" for line in lines)).encode()
+
+    @property
+    def read_ms(self) -> int:
+        """When the lines are read, wall time."""
+        return int(self.read_time.timestamp() * 1000)
 
 
 class Fixtures(Section):
@@ -84,13 +101,24 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
     Raises:
         ConfigError: there is no such input.
     """
-    how, limits = _input(fixture, config), Limits()
+    (name, how), limits = _input(fixture, config), Limits()
     run = _Run(fixture.data)
-    now = Now(1_000, int(fixture.read_time.timestamp() * 1000))
+    now = Now(1_000, fixture.read_ms)
+    host = config.agent.host or "host"
+    if fixture.lines is None:
+        section = Inputs.of(config).pushed.get(name)
+        if section is None:
+            raise ConfigError(f"test {fixture.name!r}: input {name} reads files; give the test `lines`")
+        if fixture.messages is not None:
+            pushed = of_messages(fixture.messages, section, fixture.read_ms, fixture.name)
+        else:
+            pushed = [each.pushed(fixture.read_ms) for each in fixture.pushed or ()]
+        read_all(records_of(pushed, how.service or name), how, host, now, run.do, run.take_sent)
+        return run.outcome
     tailer = Tailer(
         (),
         (),
-        host=config.agent.host or "host",
+        host=host,
         mint=lambda: "stream",
         place=lambda *_: 0,
         ready=lambda _: True,
@@ -107,14 +135,15 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
     return run.outcome
 
 
-def _input(fixture: Fixture, config: AgentConfig) -> Input:
+def _input(fixture: Fixture, config: AgentConfig) -> tuple[str, Input]:
+    """Which input it is of: its name, and how its lines are shipped."""
     inputs = Inputs.of(config).how
     if fixture.input is None and len(inputs) == 1:
-        return next(iter(inputs.values()))
+        return next(iter(inputs.items()))
     if fixture.input not in inputs:
         asked = "say which input" if fixture.input is None else f"no input is named {fixture.input}"
         raise ConfigError(f"test {fixture.name!r}: {asked} (inputs: {', '.join(inputs)})")
-    return inputs[fixture.input]
+    return fixture.input, inputs[fixture.input]
 
 
 class _Run:
@@ -139,8 +168,11 @@ class _Run:
                 return self.stat
             case Read():
                 return self._data[effect.offset : effect.offset + effect.length]
-            case Send():
-                encoded = self._encoder.encode(effect.stream, effect.chunk, effect.data)
+            case Send() | SendRecords():
+                if isinstance(effect, Send):
+                    encoded = self._encoder.encode(effect.stream, effect.chunk, effect.data)
+                else:
+                    encoded = self._encoder.encode_records(effect.stream, effect.chunk, effect.records)
                 self._sent.append((effect.chunk.stream_id, effect.chunk.start))
                 schema = compiled(effect.chunk.pipeline).schema
                 text = ENVELOPE_JSON if schema is None else schema.text

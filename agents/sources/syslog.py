@@ -127,7 +127,7 @@ class _Stream:
         self._keys, self._clock, self._intake = keys, clock, intake
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
-        framer, pieces = Framer(self._keys.max_message_bytes), _Pieces(_source(writer, peer))
+        framer, pieces = Framer(self._keys.max_message_bytes), Pieces(_source(writer, peer))
         try:
             while not framer.broken and (data := await self._read(reader)):
                 await self._put(pieces, framer.feed(data))
@@ -145,12 +145,12 @@ class _Stream:
         except OSError:  # TimeoutError is one
             return b""
 
-    async def _put(self, pieces: "_Pieces", messages: Sequence[Framed]) -> None:
+    async def _put(self, pieces: "Pieces", messages: Sequence[Framed]) -> None:
         if messages:
             await self._intake.put(pieces.lines(messages, self._clock.wall_ms()))
 
 
-class _Pieces:
+class Pieces:
     """Lines of one connection's messages; the later pieces of a long message are from whom the first is."""
 
     def __init__(self, source: str) -> None:

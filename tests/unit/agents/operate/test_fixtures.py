@@ -68,7 +68,8 @@ def test_lines_that_are_left_out_are_counted_and_the_others_are_compared_in_orde
     lines = "INFO one\nDEBUG two\nINFO three, without an end"
     expect = [{"message": "INFO one", "fields": {"env": "prod"}}, {"message": "INFO three, without an end"}]
     fixture = {"name": "filter", "input": "app", "lines": lines, "expect": expect, "left_out": 1}
-    assert tested(fixture)[0]["passed"]
+    (done,) = tested(fixture)
+    assert done["passed"], done
     (more,) = tested({**fixture, "left_out": 0}, status=1)
     assert "-left_out: 0" in more["diff"]
     (fewer,) = tested({**fixture, "expect": expect[:1]}, status=1)
@@ -107,3 +108,56 @@ def test_a_fixture_that_cannot_be_run_is_a_wrong_use(
     assert message in capsys.readouterr().err
     assert main(["agent", "test", "--config", str(config)]) == 2
     assert "agent.tests.yaml" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pushed_inputs(config: Path) -> None:
+    values = yaml.safe_load(config.read_text())
+    values["inputs"] += [
+        {"syslog": {"tcp": "127.0.0.1:0", "max_message_bytes": 1024}, "topic": "sys", "name": "sys"},
+        {"http": {"listen": "127.0.0.1:0"}, "topic": "web", "name": "posts", "service": "shop"},
+    ]
+    config.write_text(yaml.safe_dump(values))
+
+
+@pytest.mark.usefixtures("pushed_inputs")
+def test_a_syslog_message_is_framed_and_named_as_on_its_stream(tested: Tested) -> None:
+    message = "<165>1 2026-11-26T18:00:00Z host-7 app 4711 ID47 - by tcp"
+    expect = [{"message": message, "host": "host-7", "service": "app", "source": "syslog+tcp://192.0.2.7"}]
+    (done,) = tested({"name": "one", "input": "sys", "messages": [message], "expect": expect})
+    assert done["passed"], done
+    assert done["events"][0]["fields"]["msgid"] == "ID47"
+    (long,) = tested({"name": "long", "input": "sys", "messages": ["<1>" + "x" * 1500]})
+    assert [each["fields"]["syslog.piece"] for each in long["events"]] == ["0", "1"]
+
+
+@pytest.mark.usefixtures("pushed_inputs")
+def test_what_a_protocol_says_beside_a_line_wins_over_what_is_in_it(tested: Tested) -> None:
+    line = {"line": '{"user": "a", "severity_text": "INFO"}', "fields": {"severity_text": "WARN"}, "host": "h7"}
+    expect = [
+        {
+            "host": "h7",
+            "service": "shop",
+            "event_time": "2026-11-26T18:00:00Z",
+            "fields": {"user": "a", "severity_text": "WARN"},
+        }
+    ]
+    pushed = [{**line, "event_time": "2026-11-26T18:00:00Z"}]
+    read_time = "2026-11-27T00:00:00Z"
+    fixture = {"name": "beside", "input": "posts", "pushed": pushed, "read_time": read_time, "expect": expect}
+    (done,) = tested(fixture)
+    assert done["passed"], done
+
+
+@pytest.mark.usefixtures("pushed_inputs")
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        {"input": "web", "messages": ["<1>a"]},
+        {"input": "posts", "messages": ["<1>a"]},
+        {"input": "sys"},
+        {"input": "sys", "messages": ["<1>a"], "lines": ["b"]},
+    ],
+)
+def test_a_fixture_that_does_not_go_with_its_input_is_an_error(tested: Tested, fixture: dict[str, Any]) -> None:
+    tested({"name": "wrong", **fixture}, status=2)
