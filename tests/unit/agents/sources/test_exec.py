@@ -20,6 +20,7 @@ from headrace.agents.sources.intake import Pushed
 from headrace.agents.sources.keys import ExecKeys
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
+from tests.waiting import until
 
 
 def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -209,6 +210,7 @@ def test_what_a_dead_agent_left_is_ended_by_the_next_one_and_no_strangers_are(tm
 
     mark = groups.new_mark()
     left, stranger = begun(HEADRACE_COMMAND=mark), begun()
+    until(lambda: mark.encode() in Path(f"/proc/{left.pid}/environ").read_bytes())  # the kernel is done with its exec
     groups.began(left.pid, mark)
     groups.began(stranger.pid, groups.new_mark())  # its number was another's once
     groups.began(2**22 + 1, mark)  # no such process
