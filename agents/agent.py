@@ -34,8 +34,9 @@ from headrace.clock import Clock
 if TYPE_CHECKING:
     from headrace.agents.configuration import AgentConfig
 
-# A listing every 100 ms, or as seldom as keeps it below a two-hundredth of the time, but every few seconds.
-LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE = 100, 5000, 200
+# A listing every 100 ms, or as seldom as keeps it below a two-hundredth of the time, but every few seconds; below a third
+# while files wait that the last had no time or no descriptor for.
+LISTING_LEAST_MS, LISTING_MOST_MS, LISTING_SHARE, HURRIED_SHARE = 100, 5000, 200, 2
 ACTIVE_WAIT_S = 0.1  # between two rounds without news
 PROGRESS_INTERVAL_MS = OBSERVE_INTERVAL_MS = 1000
 
@@ -222,7 +223,7 @@ class Agent:
         now = self._now()
         self._hands.carry_out(self._files.look(now))
         done_ms = self._clock.monotonic_ms()
-        rest_ms = 0 if self._files.has_more else (done_ms - now.monotonic_ms) * LISTING_SHARE
+        rest_ms = (done_ms - now.monotonic_ms) * (HURRIED_SHARE if self._files.has_more else LISTING_SHARE)
         self._listing_due_ms = done_ms + min(LISTING_MOST_MS, max(LISTING_LEAST_MS, rest_ms))
         if done_ms >= self._observed_due_ms:
             self._observe()

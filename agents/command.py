@@ -57,7 +57,7 @@ def _ship(args: argparse.Namespace) -> int:
     checking = Checking(args.config, args.set)
 
     from headrace.agents.agent import Agent
-    from headrace.agents.machine import machine_id, raise_open_files
+    from headrace.agents.machine import machine_id
     from headrace.agents.operate.control import Control
     from headrace.agents.operate.reload import Reloads
     from headrace.agents.pulse import Pulse
@@ -65,11 +65,11 @@ def _ship(args: argparse.Namespace) -> int:
     from headrace.clock import SystemClock
     from headrace.health import Health
     from headrace.part_http import serve_part_http
-    from headrace.process import run_file, stop_event, writable_directory, write_run_file
+    from headrace.process import raise_descriptor_limit, run_file, stop_event, writable_directory, write_run_file
     from headrace.systemd import notify
 
     config = checking.result()
-    raise_open_files()
+    raise_descriptor_limit()
     stop = stop_event()
     directory = writable_directory(config.agent.state_dir, "agent.state_dir")
     host = config.agent.host or socket.gethostname()

@@ -183,8 +183,8 @@ def measure(agent: Agent, folder: Path, files: Path, count: int, into: tuple[str
     return Measured(cpu_s, wall_s, first_s, peak_mb, lost, repeated)
 
 
-def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, int]) -> tuple[float, float]:
-    """(share of a core, resident MB) while nobody writes to the files."""
+def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, int]) -> tuple[float, float, float]:
+    """(share of a core, resident MB) while nobody writes to the files, and after how long (s) all were shipped at first."""
     logs = folder / "idle"
     logs.mkdir()
     for number in range(files):
@@ -192,11 +192,11 @@ def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, i
     topic = Topic(into[0])
     running = Running(agent, Place(folder, str(logs / "*.log"), into[0], into[1], json=False))
     try:
-        wait_for(topic, running, files)
-        time.sleep(5)
+        _, shipped_s = wait_for(topic, running, files)
+        time.sleep(15)  # what was written to lately is looked at more often
         before_s = running.cpu_s()
         time.sleep(_IDLE_LOOK_S)
-        return (running.cpu_s() - before_s) / _IDLE_LOOK_S, running.resident_mb("VmRSS")
+        return (running.cpu_s() - before_s) / _IDLE_LOOK_S, running.resident_mb("VmRSS"), shipped_s
     finally:
         running.stop()
 
@@ -262,8 +262,8 @@ def main() -> None:
 def _run(agent: Agent, folder: Path, file: Path, into: tuple[str, str, int], args: argparse.Namespace) -> dict[str, Any]:
     """One agent's row, of the kind that was asked for."""
     if args.idle:
-        core, mb = measure_idle(agent, folder, args.idle, into)
-        return {"files": args.idle, "core": round(core, 4), "resident_mb": round(mb, 1)}
+        core, mb, shipped_s = measure_idle(agent, folder, args.idle, into)
+        return {"files": args.idle, "core": round(core, 4), "resident_mb": round(mb, 1), "shipped_s": round(shipped_s, 1)}
     if args.stalled:
         peak_mb, files, lost, repeated = measure_stalled(agent, folder, file, args.lines, into, args.stalled)
         return {"peak_mb": round(peak_mb, 1), "open_files": files, "lost": lost, "repeated": repeated}

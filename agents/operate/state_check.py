@@ -15,6 +15,7 @@ from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles
 from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits, Replaced, read_on
+from headrace.agents.tail.strangers import MOST_OPENED
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.tailer import GONE, Tailer
 
@@ -71,7 +72,9 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     )
     known = {row.stream_id: row for row in rows}
     try:
-        carry_out(tailer.look(Listings(globs).take(tailer.known_paths, tailer.linked, now)), hands.do)
+        listing = Listings(globs).take(tailer.known_paths, tailer.linked, now)
+        for _ in range(0, len(listing.files) + 1, MOST_OPENED):  # by one look
+            carry_out(tailer.look(listing), hands.do)
         return [_verdict(stream, known.get(stream.row.stream_id), hands, now) for stream in list(tailer.streams)]
     finally:
         hands.close()

@@ -114,11 +114,12 @@ class Listings:
         except OSError:
             return
         if before is not None and _is_unchanged(before.stat, status):
-            self._found.setdefault(topic, {})[path] = before
+            self._found.setdefault(topic, {})[before.path] = before
         elif stat_module.S_ISREG(status.st_mode):
             stat = file_stat(status)
             if (before is None or before.stat.key != stat.key) and not self._is_anothers(path, stat.key):
                 return
+            path = path if before is None else before.path  # one text for a name is enough
             how = before.input if before is not None else globs.of(path) if globs is not None else Input(topic)
             self._found.setdefault(topic, {})[path] = Seen(path, stat, how, matched, explicit)
 

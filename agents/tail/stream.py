@@ -139,7 +139,7 @@ class Stream:
 
     def settle(self, seen: Seen) -> None:
         """A look found it unchanged, with nothing to read or to be acknowledged, and no tail."""
-        self.seen = seen
+        self.seen, self.stat = seen, seen.stat
 
     def is_still(self, seen: Seen, now: Now) -> bool:
         """Whether a look at `now` finds a settled file as the last one did; then it is complete as of now."""

@@ -85,7 +85,7 @@ class Tailer:
         now = listing.begun
         self._streams.begin_look(listing)
         self._strangers.begin_look()
-        present, taken = set[FileKey](), set[FileKey]()
+        present, waiting = set[FileKey](), set[FileKey]()
         for seen in listing.files:
             key = (seen.input.topic, *seen.stat.key)
             if key in present:
@@ -93,11 +93,10 @@ class Tailer:
             present.add(key)
             stream = self._streams.by_key.get(key)
             if stream is not None and stream.is_still(seen, now):
-                taken.add(key)
                 continue
             left = yield from self._leave(stream, seen, listing)
-            if left or (self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now))):
-                taken.add(key)
+            if not (left or (self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now)))):
+                waiting.add(key)
         for stream in list(self._streams.by_id.values()):
             if stream.seen is not None and stream.complete is now:
                 continue  # it was still
@@ -105,12 +104,12 @@ class Tailer:
                 yield from self._absent(stream, now)
         yield from self._let_go_of_held(now)
         looked = {topic for topic in listing.topics if self._ready(topic)}
-        self._meeting.end_look(present, taken, looked, now)
+        self._meeting.end_look(present, present - waiting if waiting else present, looked, now)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
         yield from self._shed()
         self._awake = [each for each in self._streams.by_id.values() if each.seen is None or self._is_recent(each, now)]
-        if taken == present:
+        if not waiting:
             self._listed = now
 
     def _take_in(self, seen: Seen, key: FileKey, now: Now) -> Steps[bool]:
@@ -331,8 +330,8 @@ class Tailer:
 
     @property
     def has_more(self) -> bool:
-        """Whether the last look had no time for some of the files: the next is to come soon."""
-        return self._strangers.has_more
+        """Whether the last look had no time, or no descriptor, for some of the files: the next is to come soon."""
+        return self._strangers.has_more or self._strangers.turned_away > 0
 
     @property
     def linked(self) -> list[Linked]:

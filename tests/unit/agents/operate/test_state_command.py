@@ -13,6 +13,7 @@ from headrace.agents.events.pipeline import AUTO
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import AgentState
 from headrace.agents.tail.identity import digest, running_hash
+from headrace.agents.tail.strangers import MOST_OPENED
 from headrace.cli import main
 
 MOMENT_MS = 1_790_000_000_000
@@ -115,6 +116,16 @@ def test_verify_finds_a_file_that_was_rotated_and_one_whose_chunk_on_its_way_is_
     data[75] ^= 1
     rotated.write_bytes(data)
     assert verified(capsys, state, status=1) == {"a.log.1": "changed"}
+
+
+def test_verify_looks_into_more_files_than_one_look_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    streams = []
+    for number in range(MOST_OPENED + 100):
+        file = tmp_path / f"{number}.log"
+        file.write_bytes(b"line %d\n" % number)
+        streams.append(stream(file, f"s-{number}", position=file.stat().st_size))
+    remembered(tmp_path / "agent", *streams)
+    assert set(verified(capsys, tmp_path / "agent").values()) == {"goes on"}
 
 
 def test_a_file_of_an_input_that_is_no_more_is_left(tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:

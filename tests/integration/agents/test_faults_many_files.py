@@ -1,0 +1,94 @@
+"""Fault 17 of twenty, with real processes: thousands of files, and fewer descriptors than files.
+
+HEADRACE_FILES says how many lie there (10,000 in the fault's name). What is decided without processes: tests/sim/tailer.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.agents.rig import Rig, rig, servers
+from tests.processes import Part
+
+FILES = int(os.environ.get("HEADRACE_FILES", "2000"))
+FEW_DESCRIPTORS = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh")  # soft and hard
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
+    with servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+@pytest.fixture
+def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
+    with rig(tmp_path, running) as ours:
+        yield ours
+
+
+class Written:
+    """Files of numbered lines, and all that was ever written to them."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.files = [folder / f"{number:05}.log" for number in range(count)]
+        self.lines: list[bytes] = []
+        for file in self.files:
+            self.append(file)
+
+    def append(self, file: Path, lines: int = 1) -> None:
+        """Write so many lines more."""
+        new = [b"%s line %d" % (file.name.encode(), len(self.lines) + number) for number in range(lines)]
+        with file.open("ab") as out:
+            out.write(b"".join(line + b"\n" for line in new))
+        self.lines += new
+
+    def rotate(self, file: Path) -> None:
+        """Write a line, rename the file, and begin it anew."""
+        self.append(file)
+        file.rename(file.with_name(f"{file.name}.1"))
+        self.append(file)
+
+
+def check_exactly(parts: Rig, written: Written) -> None:
+    """All that was written was shipped, and each line once."""
+    assert parts.lines() == sorted(written.lines)
+    parts.check_audit()
+
+
+def test_fault_17_one_busy_file_among_thousands_of_idle_ones(parts: Rig) -> None:
+    written = Written(parts.logs, FILES)
+    busy, rotated, removed = written.files[FILES // 2], written.files[17], written.files[18]
+    agent = parts.agent().start()
+    parts.wait_for(FILES, timeout_s=120)
+    for _ in range(20):
+        written.append(busy, 100)
+    parts.wait_for(FILES + 2000)
+    written.rotate(rotated)
+    written.append(removed)
+    removed.unlink()  # whoever has it open reads on
+    parts.wait_for(FILES + 2003)
+    agent.kill()
+    written.rotate(written.files[19])
+    parts.ship()
+    check_exactly(parts, written)
+
+
+def test_fault_17_many_more_files_than_256_descriptors(parts: Rig) -> None:
+    written = Written(parts.logs, 600)
+    agent = parts.agent().start(under=FEW_DESCRIPTORS)
+    parts.wait_for(600, timeout_s=60)
+    for file in written.files:
+        written.append(file)
+    for file in written.files[::100]:
+        written.rotate(file)
+    parts.wait_for(1212, timeout_s=60)
+    assert agent.stop() == 0
+    for file in written.files[1::100]:
+        written.rotate(file)
+    agent.start(under=FEW_DESCRIPTORS)
+    parts.wait_for(1224, timeout_s=60)
+    assert agent.stop() == 0
+    check_exactly(parts, written)
+    assert agent.log_file.read_text().count("LimitNOFILE") == 2, "said once by each run"
