@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LEAST_PREFIX = 8
 _COLUMNS = ("topic", "path", "begin", "position", "size", "behind", "state", "last_complete", "stream_id")
+_VERIFIED = ("topic", "path", "position", "size", "behind", "state", "last_complete", "why", "stream_id")
 _SPOOL_COLUMNS = (
     "topic", "path", "position", "behind", "state", "frames", "disk_bytes", "oldest", "why", "stream_id",
 )  # fmt: skip
@@ -168,7 +169,7 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
         }
         for each in found
     ]  # fmt: skip
-    print_rows(table, args.format, (*_COLUMNS[:-1], "why", "stream_id"), _STYLES)
+    print_rows(table, args.format, _VERIFIED, _STYLES)
     spools = _spools(state.directory, rows, config, check=True)
     _print_spools(spools, args.format)
     wrong = [each.behind for each in found if each.wrong] + [each.behind for each in spools if each.wrong]

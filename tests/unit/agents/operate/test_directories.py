@@ -142,3 +142,15 @@ def test_state_says_of_each_file_how_it_stands_and_what_a_start_would_do(tmp_pat
         "done": ("done", False), "grown": ("changed", True), "gone": ("gone", False), "goes": ("goes on", False),
         "cut": ("changed", True), "changed": ("changed", False), "new": ("new", False),
     }  # fmt: skip
+
+
+def test_a_table_says_the_same(tmp_path: Path, folder: Path, ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a").write_bytes(b"one\n")
+    (tmp_path / "state").mkdir()
+    state = AgentState(tmp_path / "state", machine_id="m", host="h", new_agent_id="agent-1")
+    state.apply([Save((row(folder / "a", "done"),))])
+    state.close()
+    ask("state", "verify")
+    for verb in ("list", "verify"):
+        assert main(["agent", "state", verb, "--config", str(tmp_path / "agent.yaml")]) == 0
+        assert "done" in capsys.readouterr().out
