@@ -29,10 +29,10 @@ class Checking:
         self._file = file
         command = [sys.executable, "-P", "-m", __name__, str(file), *overrides]
         modules = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        isolated = sys.flags.ignore_environment  # as the Debian package starts it: PYTHON… is nothing to this process
+        kept = {name: value for name, value in os.environ.items() if not (isolated and name.startswith("PYTHON"))}
         # Descriptors stay open: the file may be one of them, as `--config <(…)` names it.
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": modules}, close_fds=False
-        )
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**kept, "PYTHONPATH": modules}, close_fds=False)
 
     def result(self) -> "AgentConfig":
         """What the file says: settings (headrace/settings.py) by the names that AgentConfig has.

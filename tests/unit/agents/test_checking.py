@@ -105,6 +105,16 @@ def test_a_users_module_may_print_as_it_is_imported_and_one_that_ends_the_proces
         Checking(file, steps).result()
 
 
+def test_a_process_that_leaves_pythons_variables_alone_is_checked_for_by_one_that_does_so_too(file: Path) -> None:
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; from headrace.agents.checking import Checking; "
+        f"print(Checking(Path({str(file)!r}), []).result().inputs[0].topic)"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "none such"}
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.returncode) == ("app\n", 0)
+
+
 def test_the_file_may_be_an_open_descriptor(file: Path) -> None:
     read, write = os.pipe()
     os.write(write, file.read_bytes())

@@ -66,8 +66,9 @@ def test_a_folder_that_is_ours_is_valid_and_nothing_in_it_is_touched(folder: Pat
 @pytest.mark.parametrize("when_done", ["rename", "delete"])
 def test_a_right_that_is_wanting_is_an_error_before_anything_is_shipped(folder: Path, when_done: str) -> None:
     own, how = OwnOutput(frozenset(), "/nowhere"), Folder(str(folder), Input("app"), when_done=when_done)
-    for parent in folder.parents[:3]:  # so that whoever is not root gets there
-        parent.chmod(parent.stat().st_mode | 0o111)
+    for parent in folder.parents:  # so that whoever is not root gets there
+        if not (mode := parent.stat().st_mode) & 0o001:
+            parent.chmod(mode | 0o111)
 
     def told() -> list[tuple[str, str]]:
         with not_root():
