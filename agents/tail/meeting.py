@@ -54,6 +54,7 @@ class Meeting:
         yield Close(opened.handle)
         if proved is None:
             return None
+        self._unseen[(seen.input.topic, *seen.stat.key)] = True  # it was ours, and was written anew since
         yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes any more")
         return False
 

@@ -107,7 +107,7 @@ class Tailer:
         self._meeting.end_look(present, present - waiting if waiting else present, looked, now)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
-        yield from self._shed()
+        yield from self._shed(now)
         self._awake = [each for each in self._streams.by_id.values() if each.seen is None or self._is_recent(each, now)]
         if not waiting:
             self._listed = now
@@ -222,8 +222,11 @@ class Tailer:
             if unread > 0:
                 yield from self._streams.lose(stream, unread, now, why)
 
-    def _shed(self) -> Steps[None]:
-        """Close the files that were quiet for longest, where too many are open; each can be found by its name again."""
+    def _shed(self, now: Now) -> Steps[None]:
+        """Close the files that were quiet for longest, where too many are open; each can be found by its name again.
+
+        None of which this look has news: a stream is complete when it is let go.
+        """
         held = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
         spare = len(held) + self._strangers.turned_away - self._strangers.most
         if spare <= 0:
@@ -231,7 +234,8 @@ class Tailer:
         for stream in sorted(held, key=lambda stream: stream.changed_ms):
             if spare <= 0:
                 return
-            at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle
+            news = stream.changed_ms == now.monotonic_ms
+            at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle and not news
             if at_end and stream.listed and not (stream.rotated and stream.tail_bytes):
                 handle = stream.release()
                 assert handle is not None
