@@ -1,11 +1,12 @@
 """What an agent holds in memory, by what it takes in: with one line shipped, and at most while it works as fast as it can.
 
-    python -m bench.agent_memory [plain json stdin syslog http otlp otlp-json stalled …] [--lines 300000] [--json]
+    python -m bench.agent_memory [plain json stdin exec unix syslog http otlp otlp-json stalled …] [--lines N] [--port] [--json]
 
 Resident memory as the kernel counts it (/proc/PID/status, MB of 10^6): `peak` is VmHWM. `own` is RssAnon at most, looked at
 every 10 ms; the rest are pages of programs and libraries in files, which all processes share. `started` is the time from exec
 to the first record acknowledged. Broker and registry run on one core, the agent on the other. http and OTLP are posted by
 four clients at a time, in bodies of 3 MB (OTLP: records with four attributes); `refused` counts answers to come again (503).
+With `--port` the agent answers /metrics and is asked once a second, as Prometheus would more seldom.
 """
 
 import argparse
@@ -41,8 +42,10 @@ _GIVE_UP_S = 120
 class Watch:
     """The memory of one process, looked at until it is told to stop."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, metrics_port: int | None) -> None:
         self._status, self._over = Path(f"/proc/{pid}/status"), threading.Event()
+        self._metrics_port = metrics_port
+        self._scrape()
         self.own_kb = self.peak_kb = 0
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -51,9 +54,20 @@ class Watch:
         """One of its figures, KiB."""
         return int(self._status.read_text().split(f"{key}:")[1].split()[0])
 
+    def _scrape(self) -> None:
+        if self._metrics_port is not None:
+            connection = http.client.HTTPConnection("127.0.0.1", self._metrics_port, timeout=10)
+            connection.request("GET", "/metrics")
+            connection.getresponse().read()
+            connection.close()
+
     def _look(self) -> None:
+        looks = 0
         while not self._over.wait(0.01):
             self.own_kb = max(self.own_kb, self.now("RssAnon"))
+            looks += 1
+            if looks % 100 == 0:
+                self._scrape()
 
     def stop(self) -> None:
         """The last look."""
@@ -69,14 +83,15 @@ class Run:
     parts: Rig
     topic: Topic
     lines: int
+    metrics_port: int | None = None
     port: int = field(default_factory=free_port)
     refused: int = 0
 
-    def file(self, count: int, *, as_json: bool) -> None:
-        """Lines beside the one that is there, behind another name that the agent finds."""
+    def file(self, count: int, *, as_json: bool, name: str = "more.log") -> None:
+        """Lines beside the one that is there, in a file that is there at once; the agent tails `*.log`."""
         made = self.parts.directory / "made"
         write_lines(made, count, as_json=as_json)
-        made.rename(self.parts.logs / "more.log")
+        made.rename(self.parts.logs / name)
 
     def wait_for(self, count: int, *, pause_s: float = 0.02) -> None:
         """Until so many records are acknowledged."""
@@ -165,12 +180,31 @@ def _syslog(run: Run) -> int:
             for _ in range(count // 100):
                 connection.sendall(line * 100)
 
+    return _by_clients(run, send)
+
+
+def _by_clients(run: Run, send: Callable[[int], None]) -> int:
     clients = [threading.Thread(target=send, args=(run.lines // _CLIENTS,)) for _ in range(_CLIENTS)]
     for client in clients:
         client.start()
     for client in clients:
         client.join()
     return run.lines // _CLIENTS // 100 * 100 * _CLIENTS
+
+
+def _exec(run: Run) -> int:
+    run.file(run.lines, as_json=False, name="said")
+    return run.lines
+
+
+def _unix(run: Run) -> int:
+    def send(count: int) -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(run.parts.directory / "door"))
+            for _ in range(count // 100):
+                connection.sendall((b"x" * 199 + b"\n") * 100)
+
+    return _by_clients(run, send)
 
 
 def _http(run: Run) -> int:
@@ -188,8 +222,11 @@ def _otlp(*, as_json: bool) -> Callable[[Run], int]:
     return feed
 
 
+_SAY = 'until [ -e "$1" ]; do sleep 0.1; done; cat "$1"; sleep 1000'
 _PUSHED: dict[str, Callable[[Run], dict[str, Any]]] = {
     "stdin": lambda _: {"stdin": {}},
+    "exec": lambda run: {"exec": {"command": ["sh", "-c", _SAY, "sh", str(run.parts.logs / "said")]}},
+    "unix": lambda run: {"unix": {"path": str(run.parts.directory / "door")}},
     "syslog": lambda run: {"syslog": {"tcp": f"127.0.0.1:{run.port}"}},
     "http": lambda run: {"http": {"listen": f"127.0.0.1:{run.port}"}},
     "otlp": lambda run: {"http": {"listen": f"127.0.0.1:{run.port}"}},
@@ -199,6 +236,8 @@ FEEDS: dict[str, Callable[[Run], int]] = {
     "plain": _tail(as_json=False),
     "json": _tail(as_json=True),
     "stdin": _stdin,
+    "exec": _exec,
+    "unix": _unix,
     "syslog": _syslog,
     "http": _http,
     "otlp": _otlp(as_json=False),
@@ -215,7 +254,10 @@ def _agent(run: Run, kind: str) -> Iterator[tuple[Part, float]]:
     inputs = [{"tail": [str(run.parts.logs / "*.log")], "topic": TOPIC, **parse}]
     if kind in _PUSHED:
         inputs.append({**_PUSHED[kind](run), "topic": TOPIC})
-    part = run.parts.agent(inputs=inputs, agent={"state_dir": str(run.parts.directory / f"agent-{kind}"), "grace_ms": 5000})
+    agent = {"state_dir": str(run.parts.directory / f"agent-{kind}"), "grace_ms": 5000}
+    if run.metrics_port is not None:
+        agent["http"] = f"127.0.0.1:{run.metrics_port}"
+    part = run.parts.agent(inputs=inputs, agent=agent)
     stdin = None
     if kind == "stdin":
         os.mkfifo(run.parts.directory / "pipe")
@@ -232,15 +274,15 @@ def _agent(run: Run, kind: str) -> Iterator[tuple[Part, float]]:
         part.stop()
 
 
-def measure(kind: str, root: Path, running: tuple[Part, Part], lines: int) -> dict[str, Any]:
+def measure(kind: str, root: Path, running: tuple[Part, Part], lines: int, *, with_port: bool) -> dict[str, Any]:
     """One row."""
     folder = root / kind
     folder.mkdir()
     with rig(folder, running) as parts:
-        run = Run(parts, Topic(parts.bootstrap), lines)
+        run = Run(parts, Topic(parts.bootstrap), lines, free_port() if with_port else None)
         with _agent(run, kind) as (part, started_s):
             time.sleep(1)
-            watch = Watch(part.pid)
+            watch = Watch(part.pid, run.metrics_port)
             rest = {key: watch.now(key) for key in ("VmRSS", "RssAnon")}
             began_s = time.monotonic()
             run.wait_for(1 + FEEDS[kind](run))
@@ -266,6 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=", ".join(FEEDS))
     parser.add_argument("--lines", type=int, default=300_000)
+    parser.add_argument("--port", action="store_true", help="the agent has its HTTP port, and is asked for its metrics")
     parser.add_argument("--json", action="store_true", help="one JSON object a run on stdout")
     args = parser.parse_args()
     os.sched_setaffinity(0, {_OTHER_CORE})
@@ -273,7 +316,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name, ExitStack() as stack:
         running = stack.enter_context(servers(Path(name)))
         for kind in args.inputs or FEEDS:
-            rows.append(measure(kind, Path(name), running, args.lines))
+            rows.append(measure(kind, Path(name), running, args.lines, with_port=args.port))
             if args.json:
                 print(json.dumps(rows[-1]), flush=True)
     table = Table(*rows[0])
