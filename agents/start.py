@@ -45,7 +45,7 @@ def start_of(text: str) -> Start:
     except ValueError:
         time = None
     if time is None or len(text) <= len("2026-11-26"):
-        raise ValueError(f"start is beginning, end, a time as 2026-11-26T00:00:00Z, or an age as 24h, not {text}")
+        raise ValueError("start is beginning, end, a time as 2026-11-26T00:00:00Z, or an age as 24h")
     if time.tzinfo is None:
         raise ValueError(f"start {text}: say its zone: {text}Z, or +02:00")
     return Start(time_ms=int(time.timestamp() * 1000))

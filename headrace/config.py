@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin
 
@@ -125,6 +126,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own, but that a value which is none of its kind (the 40th of March) is an error of YAML, with its line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            told = f"{node.value} is none ({error}); mend it, or quote it"
+            raise yaml.constructor.ConstructorError(None, None, told, node.start_mark) from error
+
+
 def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
     try:
         text = file.read_text(encoding="utf-8")
@@ -132,16 +144,18 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
         raise ConfigError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}; name a readable configuration file") from error
+    lines: dict[Path_, int] = {}
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _collect_lines(node, (), lines, file)
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    lines: dict[Path_, int] = {}
-    if node is not None:
-        _collect_lines(node, (), lines)
+    except RecursionError as error:
+        raise ConfigError(f"{file}: nested too deeply, or an anchor holds itself; write it flat") from error
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -149,16 +163,20 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
     return tree, lines
 
 
-def _collect_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> None:
+def _collect_lines(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            below = (*path, str(key.value))
-            lines[below] = key.start_mark.line + 1
-            _collect_lines(value, below, lines)
+            below, line = (*path, str(key.value)), key.start_mark.line + 1
+            if below in lines:
+                raise ConfigError(
+                    f"{file}:{line}: {'.'.join(map(str, below))} is there already, in line {lines[below]}; keep one"
+                )
+            lines[below] = line
+            _collect_lines(value, below, lines, file)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _collect_lines(value, (*path, index), lines)
+            _collect_lines(value, (*path, index), lines, file)
 
 
 def _value(path: Path_, text: str, where: str) -> Any:
@@ -168,8 +186,8 @@ def _value(path: Path_, text: str, where: str) -> Any:
 
 def _scalar(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{where}: {text!r} is not YAML; quote it") from error
 
 
@@ -250,11 +268,13 @@ def _explain(model: type[BaseModel], error: ValidationError, origin: _Origin) ->
     message = _IN_YAMLS_WORDS.get(first["type"], message)
     if first["type"] == "missing":
         return f"{origin.of(path)}: {key} is missing{more}"
-    if not path or is_secret(key) or isinstance(first["input"], dict):  # between keys, or not for everybody's eyes
+    if not path or is_secret(key) or isinstance(first["input"], dict | list):  # between keys, or not for everybody's eyes
         return f"{origin.of(path)}: {f'{key}: ' if path else ''}{message}{more}"
     where = origin.of(path)
     at = where if where.endswith(f" {key}") else f"{where}: {key}"  # --set has said it
-    return f"{at}: {message}, not {without_user_info(repr(first['input']))}{more}"
+    given = first["input"]
+    shown = str(given) if isinstance(given, date) else repr(given)
+    return f"{at}: {message}, not {without_user_info(shown)}{more}"
 
 
 def without_user_info(text: str) -> str:

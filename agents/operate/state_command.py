@@ -107,10 +107,12 @@ def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
 def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
     from headrace.agents.rows import DONE, PASSED, UNPLACED
     from headrace.agents.tail.files import stat_of
+    from headrace.agents.tail.identity import is_gzip_name
 
     found = stat_of(row.path)
     own = found is not None and found.key == row.key
-    size = found.size if found is not None and own and row.dropped is None else row.size_seen
+    is_content = row.dropped is not None or is_gzip_name(row.path)  # what is counted is not what the file system counts
+    size = found.size if found is not None and own and not is_content else row.size_seen
     if row.dropped is not None and row.dropped.state == DONE:
         size = row.position
     return {

@@ -15,7 +15,7 @@ from pathlib import Path
 from headrace.agents.configuration import AgentConfig, InputSection
 from headrace.agents.operate.findings import Finding, Severity
 from headrace.agents.operate.state_file import is_in_use
-from headrace.agents.sources.doors import Door, is_listened_at
+from headrace.agents.sources.doors import LONGEST_PATH_BYTES, Door, is_listened_at
 from headrace.errors import UsageError
 from headrace.https import server_context
 
@@ -27,7 +27,7 @@ def pushed_findings(config: AgentConfig) -> Iterator[Finding]:
         where = f"inputs.{index}.{each.kind}"
         yield from _of_programs(each, where)
         yield from _of_certificates(each, where)
-        for door in each.doors(str(index)):
+        for door in each.doors(each.kind):
             yield from _of_door(door, where, agent_runs=runs)
 
 
@@ -74,7 +74,10 @@ def _of_door(door: Door, where: str, *, agent_runs: bool) -> Iterator[Finding]:
 
 def _of_path(door: Door, path: Path, where: str, taken: Severity, ours: str) -> Iterator[Finding]:
     folder = path.parent
-    if not folder.is_dir():
+    if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+        told = f"{door.shown}: a socket's path has at most {LONGEST_PATH_BYTES} bytes"
+        yield Finding("error", where, told, "choose a shorter path")
+    elif not folder.is_dir():
         yield Finding("error", where, f"{door.shown}: there is no directory {folder}", "make it, or choose another path")
     elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         yield Finding("error", where, f"{door.shown}: {folder} is not ours to write", "give it to the agent's user")

@@ -175,6 +175,9 @@ def take_path(path: Path, kind: socket.SocketKind) -> None:
         path.unlink()
 
 
+LONGEST_PATH_BYTES = 107  # of a socket (unix(7): sun_path has 108, the last of them zero)
+
+
 def is_listened_at(path: Path, kind: socket.SocketKind) -> bool:
     """Whether somebody listens at a socket.
 

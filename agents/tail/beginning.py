@@ -51,7 +51,7 @@ class Beginnings:
         for row in rows.values():
             self._streams.remember(row, listing.begun)
         for name, begins in passed.items():
-            told = f"{len(begins)} files are not shipped from their beginning: {sum(begins):,} bytes passed over"
+            told = f"{len(begins)} file(s) are not shipped from their beginning: {sum(begins):,} bytes passed over"
             yield Note(f"input {name} begins; {told}", "")
 
     def _row(self, seen: Seen, origin: Seen, now: Now) -> Steps[StreamRow | None]:

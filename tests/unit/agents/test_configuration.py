@@ -123,6 +123,12 @@ def test_a_start_that_cannot_be_is_refused(tmp_path: Path, overrides: list[str],
         load(tmp_path, *overrides)
 
 
+def test_an_error_about_several_inputs_shows_nothing_of_them(tmp_path: Path) -> None:
+    posted = "{topic: a, name: NAME, http: {listen: '127.0.0.1:80', bearer.token: hush hush hush}}"
+    with pytest.raises(ConfigError, match="two inputs listen at 127.0.0.1:80; give each an address of its own$"):
+        load(tmp_path, f"inputs=[{posted.replace('NAME', 'one')}, {posted.replace('NAME', 'two')}]")
+
+
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two inputs are named front"):
         load(tmp_path, "inputs.0.name=front", "inputs.1={tail: [/c], topic: web, name: front}")

@@ -53,6 +53,26 @@ def test_a_value_of_another_kind_is_refused_in_yamls_words(tmp_path: Path, text:
     assert refusal(tmp_path, text).endswith(says)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "# first\nlog.dirs: 2026-13-26",
+            "x.yaml:2: not YAML: 2026-13-26 is none (month must be in 1..12); mend it, or quote it",
+        ),
+        ("rotate: &a [*a]", "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
+        ("rotate: " + "[" * 20_000, "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
+        ("log.dirs: a\nrotate:\n  rows: 1\n  rows: 2", "x.yaml:4: rotate.rows is there already, in line 3; keep one"),
+    ],
+)
+def test_what_yaml_or_python_stumbles_over_is_an_error_of_the_file(tmp_path: Path, text: str, says: str) -> None:
+    assert refusal(tmp_path, text).endswith(says)
+
+
+def test_an_override_that_is_no_date_is_blamed_on_itself(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "", "log.dirs=2026-13-26") == "--set log.dirs: '2026-13-26' is not YAML; quote it"
+
+
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, "# nothing\n") == Example()
 

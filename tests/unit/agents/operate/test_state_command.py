@@ -1,7 +1,9 @@
 """`headrace agent state`: what is remembered, whether it holds, and forgetting."""
 
+import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,16 @@ def log(tmp_path: Path) -> Path:
     file = tmp_path / "a.log"
     file.write_bytes(b"".join(b"line %d\n" % number for number in range(300)))
     return file
+
+
+def test_an_archive_is_counted_by_what_it_holds(tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = tmp_path / "a.log.1.gz"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    own, size = packed.stat(), log.stat().st_size
+    row = replace(stream(log, "s1", position=size), path=str(packed), device=own.st_dev, inode=own.st_ino)
+    remembered(tmp_path / "state", row)
+    (row_told,) = said(capsys, "list", "--state-dir", str(tmp_path / "state"))
+    assert (row_told["position"], row_told["size"], row_told["behind"]) == (size, size, 0)
 
 
 def test_list_tells_of_each_stream_how_far_it_is(tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:

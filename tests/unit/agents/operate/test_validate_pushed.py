@@ -79,6 +79,13 @@ def test_paths_that_cannot_be_listened_at_are_errors(tmp_path: Path, findings: F
     assert (tmp_path / "busy").exists()
 
 
+def test_a_socket_path_that_the_kernel_does_not_take_is_an_error(tmp_path: Path, findings: Findings) -> None:
+    longest = str(tmp_path / "".ljust(106 - len(str(tmp_path)), "s"))
+    assert findings({"unix": {"path": longest}}) == []
+    (found,) = findings({"unix": {"path": longest + "s"}})
+    assert (found.severity, found.what) == ("error", f"unix {longest}s: a socket's path has at most 107 bytes")
+
+
 def test_programs_folders_and_certificates_that_are_not_there_are_errors(tmp_path: Path, findings: Findings) -> None:
     (tmp_path / "bad.pem").write_text("none")
     told = findings(
