@@ -12,7 +12,7 @@ from headrace.agents.inputs import Inputs
 from headrace.agents.machine import most_open_files
 from headrace.agents.new_inputs import begin_new
 from headrace.agents.operate.own_output import Others
-from headrace.agents.operate.standing import Standing, standing_of, standing_of_dropped
+from headrace.agents.operate.standing import Standing, standing_of, standing_of_dropped, standing_of_unopened
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits
@@ -108,4 +108,5 @@ class Files:
     def standings(self, now: Now) -> dict[str, Standing]:
         """How the inputs stand, by name."""
         found = standing_of(self._inputs.components, self._tailer.streams, now, self._started)
+        found = standing_of_unopened(found, self._tailer.unopened, now, self._started)
         return standing_of_dropped(found, self._drops, now, self._started)

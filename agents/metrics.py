@@ -64,6 +64,7 @@ _behind = _gauge("behind_bytes", "Bytes known to be there and not acknowledged y
 _oldest = _gauge("oldest_unacknowledged_seconds", "For how long the oldest of them has waited, at most", _INPUT)
 _streams = _gauge("streams", "Files (or spools) that an input has", _INPUT)
 _open_files = _gauge("open_files", "Files held open", _INPUT)
+_unopened_files = _gauge("unopened_files", "Files that wait to be opened: too many are open, or there was no time yet", _INPUT)
 _stopped = _gauge(
     "stopped_files", "Dropped files that changed while they were shipped, or are damaged: left where they are", _INPUT
 )
@@ -99,7 +100,7 @@ class Metrics:
     def inputs(self, components: Mapping[str, Component]) -> None:
         """These are the inputs from now on; what stood for others is told no more."""
         for name in self._components.keys() - components.keys():
-            for metric in (_behind, _oldest, _streams, _open_files, _stopped, _input_up):
+            for metric in (_behind, _oldest, _streams, _open_files, _unopened_files, _stopped, _input_up):
                 with contextlib.suppress(KeyError):  # it was never observed
                     metric.remove(*self._components[name].labels)
             for metric in (_buffer, _buffer_max):
@@ -160,6 +161,7 @@ class Metrics:
             _oldest.labels(*labels).set(standing.oldest_ms / 1000)
             _streams.labels(*labels).set(standing.streams)
             _open_files.labels(*labels).set(standing.open_files)
+            _unopened_files.labels(*labels).set(standing.unopened)
             if labels[-1] == "directory":
                 _stopped.labels(*labels).set(standing.stopped)
         _buffer.labels("kafka").set(on_their_way_bytes)

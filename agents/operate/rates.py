@@ -19,6 +19,7 @@ class InputRates:
     oldest_unacknowledged_s: float
     streams: int
     open_files: int
+    unopened_files: int
     buffer_bytes: int | None
     buffer_max_bytes: int | None
     stopped_files: int = 0
@@ -89,6 +90,7 @@ def view_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> View:
             streams=int(last.total("streams", component_id=name)),
             stopped_files=int(last.total("stopped_files", component_id=name)),
             open_files=int(last.total("open_files", component_id=name)),
+            unopened_files=int(last.total("unopened_files", component_id=name)),
             buffer_bytes=last.known("buffer_size_bytes", component_id=name),
             buffer_max_bytes=last.known("buffer_max_size_bytes", component_id=name),
         )

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.agents.directory.drops import Drops
-from headrace.agents.effects import Now
+from headrace.agents.effects import Now, Seen
 from headrace.agents.rows import CHANGED, DAMAGED
 from headrace.agents.tail.stream import Stream
 
 
 @dataclass(slots=True)
 class Standing:
-    """One input: how many streams (files) it has, how many of them are stopped or open, and what of them is not acknowledged.
+    """One input: how many streams (files) it has, how many are stopped, open or to be opened, and what is not acknowledged.
 
     `oldest_ms` is for how long some byte has waited for its acknowledgement, at most: the time since the last look of which
     everything is acknowledged. 0 where nothing waits.
@@ -22,6 +22,7 @@ class Standing:
     behind_bytes: int = 0
     oldest_ms: int = 0
     stopped: int = 0
+    unopened: int = 0
 
 
 def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, started: Now) -> dict[str, Standing]:
@@ -43,6 +44,22 @@ def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, start
         standing.behind_bytes += stream.behind_bytes
         since = stream.complete or started
         standing.oldest_ms = max(standing.oldest_ms, now.monotonic_ms - since.monotonic_ms)
+    return found
+
+
+def standing_of_unopened(
+    found: dict[str, Standing], unopened: Iterable[tuple[Seen, Stream | None, Now | None]], now: Now, started: Now
+) -> dict[str, Standing]:
+    """The same with files that wait to be opened: what the listing says of them, as they were not looked into."""
+    for seen, stream, complete in unopened:
+        standing = found.get(seen.input.name)
+        if standing is None:
+            continue
+        acknowledged = stream.row.position if stream is not None else 0
+        _count(standing, max(0, seen.stat.size - acknowledged), complete or started, now)
+        if stream is not None and stream.input is not None and stream.input.name == seen.input.name:
+            standing.streams -= 1  # it is counted among the streams
+        standing.unopened += 1
     return found
 
 

@@ -95,6 +95,8 @@ def _drawn(view: "View") -> "Group":
     wrong += [f"{_size(view.lost_bytes)} lost"] if view.lost_bytes else []
     stopped = sum(each.stopped_files for each in view.inputs)
     wrong += [f"{stopped:,} dropped files stopped"] if stopped else []
+    unopened = sum(each.unopened_files for each in view.inputs)
+    wrong += [f"{unopened:,} files wait to be opened"] if unopened else []
     wrong += [f"{view.rejected:,} records in rejected/"] if view.rejected else []
     wrong += [] if view.config_valid else ["the configuration file is invalid"]
     tail = Text("since it began: " + "; ".join(wrong), style="red") if wrong else Text("no errors", style="green")

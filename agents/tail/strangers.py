@@ -34,6 +34,7 @@ class Strangers:
         self._open_count = self._opened = 0
         self.turned_away = 0  # in this look, because too many files are open
         self.has_more = False  # there are some for which this look had no time
+        self.unopened: dict[FileKey, Seen] = {}  # in this look, for either reason
         self._told = False
         self._waiting: dict[FileKey, _Waiting] = {}
         self._before: dict[FileKey, _Waiting] = {}
@@ -45,6 +46,7 @@ class Strangers:
         self._before, self._waiting = self._waiting, {}
         self._open_count = sum(stream.handle is not None and stream.listed for stream in self._streams.by_id.values())
         self.most, self._opened, self.turned_away, self.has_more = self._max_open, 0, 0, False
+        self.unopened = {}
 
     def end_look(self, present: set[FileKey]) -> None:
         """Forget who is not there any more."""
@@ -88,14 +90,15 @@ class Strangers:
 
     def open(self, seen: Seen, *, packed: bool = False) -> Steps[Opened | None]:
         """Open a listed file; None where it is another one meanwhile, or cannot be opened (said once), or too many are open."""
+        key = (seen.input.topic, *seen.stat.key)
         if self._open_count >= self.most:
-            yield from self._turn_away(seen)
+            yield from self._turn_away(seen, key)
             return None
         if self._opened >= MOST_OPENED:
             self.has_more = True
+            self.unopened[key] = seen
             return None
         self._opened += 1
-        key = (seen.input.topic, *seen.stat.key)
         opened = yield Open(seen.path, packed)
         if isinstance(opened, Opened):
             if opened.stat.key == seen.stat.key:
@@ -105,7 +108,7 @@ class Strangers:
             yield Close(opened.handle)
         elif opened.exhausted:
             self.most = self._open_count
-            yield from self._turn_away(seen)
+            yield from self._turn_away(seen, key)
             return None
         elif key not in self.unreadable:
             if opened.denied:
@@ -113,9 +116,10 @@ class Strangers:
             yield Note(f"cannot be read: {opened.reason}", seen.path)
         return None
 
-    def _turn_away(self, seen: Seen) -> Steps[None]:
+    def _turn_away(self, seen: Seen, key: FileKey) -> Steps[None]:
         """No more files can be open: the quietest are closed at the end of this look, and this one is asked again."""
         self.turned_away += 1
+        self.unopened[key] = seen
         if not self._told:
             self._told = True
             yield Note("no more files may be open at once (LimitNOFILE): quiet ones are closed until they have news", seen.path)

@@ -12,7 +12,7 @@ Not detectable: a truncated file filled again with the very same bytes up to the
 rotated out of the globs, between two looks; bytes that a writer appends to a rotated, unlisted file after the holding time.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
@@ -336,6 +336,17 @@ class Tailer:
     def has_more(self) -> bool:
         """Whether the last look had no time, or no descriptor, for some of the files: the next is to come soon."""
         return self._strangers.has_more or self._strangers.turned_away > 0
+
+    @property
+    def unopened(self) -> Iterator[tuple[Seen, Stream | None, Now | None]]:
+        """Files that the last look left for a later one, the streams that they are, and when nothing of them waited.
+
+        What lies beside logs and is no stream's own may be nobody's: it is not among them.
+        """
+        for key, seen in self._strangers.unopened.items():
+            stream = self._streams.by_key.get(key)
+            if stream is not None or seen.matched:
+                yield seen, stream, self._listed if stream is None else stream.complete
 
     @property
     def linked(self) -> list[Linked]:

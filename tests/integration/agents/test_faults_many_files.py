@@ -4,7 +4,10 @@ HEADRACE_FILES says how many lie there (10,000 in the fault's name). What is dec
 """
 
 import os
-from collections.abc import Iterator
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tests.processes import Part
 
 FILES = int(os.environ.get("HEADRACE_FILES", "2000"))
 FEW_DESCRIPTORS = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh")  # soft and hard
+MOST_OPEN = 128  # the files of an agent that has them
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,21 @@ def check_exactly(parts: Rig, written: Written) -> None:
     parts.check_audit()
 
 
+def gauge(agent: Part, name: str) -> float:
+    """What an agent tells of its only input."""
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{agent.ports['http']}/metrics").read().decode()
+    (line,) = [line for line in metrics.splitlines() if line.startswith(f'headrace_agent_{name}{{component_id="tail-logs"')]
+    return float(line.rpartition(" ")[2])
+
+
+def until(holds: Callable[[], bool], agent: Part) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, agent.log_tail()
+        time.sleep(0.05)
+
+
 def test_fault_17_one_busy_file_among_thousands_of_idle_ones(parts: Rig) -> None:
     written = Written(parts.logs, FILES)
     busy, rotated, removed = written.files[FILES // 2], written.files[17], written.files[18]
@@ -92,3 +111,24 @@ def test_fault_17_many_more_files_than_256_descriptors(parts: Rig) -> None:
     assert agent.stop() == 0
     check_exactly(parts, written)
     assert agent.log_file.read_text().count("LimitNOFILE") == 2, "said once by each run"
+
+
+def test_fault_17_files_that_wait_for_descriptors_are_told_as_behind_until_they_are_shipped(parts: Rig) -> None:
+    (parts.logs / "a.log").write_bytes(b"one\n")
+    agent = parts.agent(agent={"state_dir": str(parts.directory / "agent"), "http": "127.0.0.1:0"}).start(under=FEW_DESCRIPTORS)
+    parts.wait_for(1)
+    assert parts.broker.process is not None
+    parts.broker.process.send_signal(signal.SIGSTOP)
+    try:
+        written = Written(parts.logs, 600)
+        size = sum(file.stat().st_size for file in written.files)
+        until(lambda: gauge(agent, "behind_bytes") == size and gauge(agent, "unopened_files") == 600 - MOST_OPEN, agent)
+        assert gauge(agent, "open_files") == MOST_OPEN
+        assert gauge(agent, "oldest_unacknowledged_seconds") > 0
+    finally:
+        parts.broker.process.send_signal(signal.SIGCONT)
+    parts.wait_for(601, timeout_s=60)
+    until(lambda: gauge(agent, "behind_bytes") == 0 and gauge(agent, "unopened_files") == 0, agent)
+    assert agent.stop() == 0
+    written.lines.append(b"one")
+    check_exactly(parts, written)

@@ -390,3 +390,69 @@ def test_fault_17_where_the_system_opens_no_more_files_all_have_their_turn_and_i
     at_rest_for_long(desk, *(f"{number}.log" for number in range(12)))
     assert len(desk.files.handles) <= 4
     assert len([note for note in desk.notes if "LimitNOFILE" in note]) == 1
+
+
+def acknowledged_turns(desk: Desk, turns: int) -> None:
+    """So many looks and rounds, after each of which all that was sent is acknowledged."""
+    for _ in range(turns):
+        sent = len(desk.sent)
+        desk.turn()
+        for index in range(sent, len(desk.sent)):
+            desk.acknowledge(index)
+
+
+def what_many_small_files_take() -> None:
+    desk = Desk()
+    names = [f"{number:02}.log" for number in range(90)]
+    for name in names:
+        desk.files.append(desk.files.create(name, reuse=False), b"one\n")
+    acknowledged_turns(desk, 2 * len(names) // 9)  # nine are open at most: one look opens them, the next closes them
+    assert [send.stream.path for send in desk.sent] == names
+
+
+def test_fault_17_a_file_is_closed_by_the_look_behind_its_acknowledgement_while_others_wait() -> None:
+    what_many_small_files_take()
+
+
+def test_where_files_had_to_be_quiet_before_they_are_closed_the_others_would_wait() -> None:
+    with (
+        mutated(Tailer, "_shed", "stream.changed_ms == now.monotonic_ms", "self._is_recent(stream, now)"),
+        pytest.raises(AssertionError),
+    ):
+        what_many_small_files_take()
+
+
+def test_fault_17_files_that_wait_to_be_opened_are_told_until_they_are_shipped() -> None:
+    desk = Desk()
+    for number in range(12):
+        desk.files.append(desk.files.create(f"{number:02}.log", reuse=False), b"one\n")
+    for _ in range(3):
+        desk.turn()
+        assert [(seen.path, stream, complete) for seen, stream, complete in desk.tailer.unopened] == [
+            ("09.log", None, None), ("10.log", None, None), ("11.log", None, None),
+        ]  # fmt: skip
+    for index in range(9):
+        desk.acknowledge(index)
+    acknowledged_turns(desk, 3)
+    assert not list(desk.tailer.unopened)
+    closed = next(each for each in desk.tailer.streams if each.handle is None)
+    for name in desk.files.names:
+        desk.files.append(desk.files.names[name], b"two\n")
+    acknowledged_turns(desk, 1)
+    assert closed in [stream for _, stream, _ in desk.tailer.unopened]
+    acknowledged_turns(desk, 6)
+    assert not list(desk.tailer.unopened)
+
+
+def test_what_lies_beside_logs_and_is_nobodys_is_not_told_to_wait() -> None:
+    desk = Desk()
+    names = [f"{number}.log" for number in range(9)]
+    for name in names:
+        desk.files.append(desk.files.create(name, reuse=False), b"one\n")
+    desk.turn()
+    desk.files.append(desk.files.create("0.log.1", reuse=False), b"another\n")
+    desk.files.now_ms += 100
+    listing = desk.files.listing(desk.now(), desk.how, desk.tailer.known_paths, all_names=False)
+    desk.carry_out(desk.tailer.look(listing))
+    assert desk.tailer.has_more
+    assert not list(desk.tailer.unopened)

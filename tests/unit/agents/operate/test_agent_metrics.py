@@ -5,10 +5,11 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 import headrace.agents.sources.metrics  # noqa: F401 - they are documented with the others
-from headrace.agents.effects import Input, Now
+from headrace.agents.effects import Input, Now, Seen
 from headrace.agents.metrics import FAMILIES, Component, Metrics
-from headrace.agents.operate.standing import Standing, standing_of
+from headrace.agents.operate.standing import Standing, standing_of, standing_of_unopened
 from headrace.agents.rows import StreamRow
+from headrace.agents.tail.identity import FileStat
 from headrace.agents.tail.stream import Stream
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "metrics.md"
@@ -54,6 +55,29 @@ def test_an_input_is_behind_by_the_bytes_of_all_its_files_and_for_as_long_as_the
 def test_what_was_never_acknowledged_is_as_old_as_the_agent() -> None:
     found = standing_of(["web"], [stream("web", size=9, position=0)], Now(10_000, 0), STARTED)
     assert found["web"].oldest_ms == 9_000
+
+
+def test_files_that_wait_to_be_opened_are_behind_by_what_is_listed_of_them() -> None:
+    def seen(name: str, size: int) -> Seen:
+        return Seen("/a", FileStat(1, 2, size, 0, 1), Input("app", name=name))
+
+    closed = stream("web", size=100, position=100, complete=Now(8_000, 0), handle=None)
+    left_by_the_last_run = stream("web", size=100, position=100, handle=None)
+    left_by_the_last_run.input = None
+    streams = [closed, left_by_the_last_run, stream("web", size=9, position=9)]
+    found = standing_of(["web", "db"], streams, Now(10_000, 0), STARTED)
+    assert found["web"] == Standing(streams=2, open_files=1)
+    waiting = [
+        (seen("web", 130), closed, closed.complete),
+        (seen("web", 140), left_by_the_last_run, None),
+        (seen("web", 50), None, Now(7_000, 0)),
+        (seen("db", 0), None, None),
+        (seen("gone", 7), None, None),
+    ]
+    assert standing_of_unopened(found, waiting, Now(10_000, 0), STARTED) == {
+        "web": Standing(streams=4, open_files=1, behind_bytes=30 + 40 + 50, oldest_ms=9_000, unopened=3),
+        "db": Standing(streams=1, unopened=1),
+    }
 
 
 def test_an_input_that_is_no_more_is_told_no_more() -> None:

@@ -21,6 +21,7 @@ def input_samples(name: str, events: float, size: float, behind: float) -> list[
         ("oldest_unacknowledged_seconds", labels, 2.5),
         ("streams", labels, 3),
         ("open_files", labels, 2),
+        ("unopened_files", labels, 7),
     ]
 
 
@@ -35,8 +36,8 @@ def test_rates_are_by_the_second_that_has_passed_and_stands_are_as_last_seen() -
     )  # fmt: skip
     view = view_of(before, after)
     assert view.inputs == (
-        InputRates("db", "tail", 4.0, 40.0, 0, 2.5, 3, 2, 40, 400),
-        InputRates("web", "tail", 200.0, 5000.0, 30, 2.5, 3, 2, None, None),
+        InputRates("db", "tail", 4.0, 40.0, 0, 2.5, 3, 2, 7, 40, 400),
+        InputRates("web", "tail", 200.0, 5000.0, 30, 2.5, 3, 2, 7, None, None),
     )
     assert (view.sent_per_s, view.on_their_way_bytes, view.cpu_percent) == (200.0, 300, 25.0)
     assert (view.errors, view.config_valid, view.lost_bytes) == ({"storing: disk": 2}, True, 0)
