@@ -125,7 +125,7 @@ def test_a_start_that_cannot_be_is_refused(tmp_path: Path, overrides: list[str],
 
 def test_an_error_about_several_inputs_shows_nothing_of_them(tmp_path: Path) -> None:
     posted = "{topic: a, name: NAME, http: {listen: '127.0.0.1:80', bearer.token: hush hush hush}}"
-    with pytest.raises(ConfigError, match="two inputs listen at 127.0.0.1:80; give each an address of its own$"):
+    with pytest.raises(ConfigError, match=r"two inputs listen at 127\.0\.0\.1:80; give each an address of its own$"):
         load(tmp_path, f"inputs=[{posted.replace('NAME', 'one')}, {posted.replace('NAME', 'two')}]")
 
 
