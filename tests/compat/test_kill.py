@@ -11,30 +11,35 @@ import pytest
 from tests.compat.clients import CLIENTS, Client
 from tests.processes import Part, broker
 
-TOTAL = 60_000
-
 
 def address(part: Part) -> str:
     return f"127.0.0.1:{part.ports['kafka']}"
 
 
 class _Producing(threading.Thread):
-    """An idempotent producer of numbered values; on a thread, because a part dies with the thread that started it."""
+    """An idempotent producer of numbered values, until it is told that the kills are over; a thread, because a part dies with
+    the thread that started it."""
 
     def __init__(self, bootstrap: str) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 2, "log_level": 0}
         self._producer = confluent_kafka.Producer({**settings, "reconnect.backoff.max.ms": 200, "message.timeout.ms": 60_000})
         self.acknowledged: list[int] = []
         self.failed: list[object] = []
-        self.unsent = TOTAL
+        self.over = threading.Event()
+        self.total = self.unsent = 0
 
     def run(self) -> None:
-        for number in range(TOTAL):
-            self._producer.produce("t", b"%08d" % number + bytes(200), partition=0, on_delivery=self._delivered)
+        while not self.over.is_set():
+            try:
+                self._producer.produce("t", b"%08d" % self.total + bytes(200), partition=0, on_delivery=self._delivered)
+            except BufferError:  # the broker is away for long
+                self._producer.poll(0.1)
+                continue
+            self.total += 1
             self._producer.poll(0)
-            if number % 200 == 0:
-                time.sleep(0.008)  # so that the kills fall into the middle
+            if self.total % 200 == 0:
+                time.sleep(0.008)  # many batches, so that the kills fall into the middle of some
         self.unsent = self._producer.flush(60)
 
     def _delivered(self, error: confluent_kafka.KafkaError | None, message: confluent_kafka.Message) -> None:
@@ -54,12 +59,13 @@ def test_an_idempotent_producer_survives_kill_9_without_loss_or_duplicate(tmp_pa
                 time.sleep(0.01)
             part.kill()
             part.start()
-        assert producing.is_alive(), "the kills came too late"
+        producing.over.set()
         producing.join()
+        numbers = list(range(producing.total))
         assert (producing.unsent, producing.failed) == (0, [])
-        assert sorted(producing.acknowledged) == list(range(TOTAL))
-        stored = [int(value[:8]) for value in CLIENTS[0].consume(address(part), "t", TOTAL)]
-        assert stored == list(range(TOTAL))
+        assert sorted(producing.acknowledged) == numbers
+        stored = [int(value[:8]) for value in CLIENTS[0].consume(address(part), "t", producing.total)]
+        assert stored == numbers
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
