@@ -14,6 +14,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -34,7 +35,7 @@ from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
 logger = logging.getLogger(__name__)
 
-
+_ROOM_BYTES = 1 << 20  # of a disk with less, an error is said to be want of room
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
 _PUT_ANSWERS = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _FORGET_ANSWERS = "DELETE FROM answers WHERE (stream_id, start) NOT IN (SELECT stream_id, start FROM chunks)"
@@ -73,7 +74,9 @@ class AgentState:
             raise
         except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
-            raise CorruptError(f"{directory / FILE_NAME}: {error}; mend what refuses it, or move it away") from error
+            free = shutil.disk_usage(directory).free
+            do = f"{free:,} bytes are free there: make room" if free < _ROOM_BYTES else "mend what refuses it, or move it away"
+            raise CorruptError(f"{directory / FILE_NAME}: {error}; {do}") from error
 
     def _create(self, directory: Path) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])

@@ -22,6 +22,10 @@ PREVIOUS_NAME = "agent.db.previous"
 _MARK_NAME = "agent.db.open"
 _PUT_ASIDE = "agent.db.damaged"
 _BESIDE = ("-wal", "-shm")
+_REFUSALS = {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+}  # fmt: skip
 _ANEW = "move both away to begin anew (every line is shipped again)"
 
 
@@ -39,6 +43,7 @@ class Generations:
 
         Raises:
             CorruptError: it is damaged, and no sound copy is there.
+            sqlite3.DatabaseError: the system refuses to have it looked at (a full disk); it stays as it is.
         """
         wal = self._file.with_name(f"{FILE_NAME}-wal")
         log_lost = self._mark.exists() and not (wal.exists() and wal.stat().st_size)
@@ -132,7 +137,14 @@ def _fault_of(db: sqlite3.Connection) -> str:
         state = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'streams'").fetchone()
         return "" if state else "it holds no state"
     except sqlite3.DatabaseError as error:
+        if _is_refused(error):
+            raise
         return f"it is damaged ({error})"
+
+
+def _is_refused(error: sqlite3.DatabaseError) -> bool:
+    """Whether the system refuses what SQLite asks of it (room for the index of its log, say): that is no fault of the state."""
+    return error.sqlite_errorcode & 0xFF in _REFUSALS and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _touch(file: Path) -> None:

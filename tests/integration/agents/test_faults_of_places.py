@@ -74,17 +74,22 @@ def test_fault_16_with_a_full_state_disk_nothing_is_sent_and_it_goes_on_by_itsel
     parts.check_audit()
 
 
+@pytest.mark.parametrize("ended", ["killed", "stopped"])
 def test_fault_16_on_a_full_disk_it_does_not_start_and_says_why_and_with_room_it_goes_on(
-    parts: Rig, mounting: Mounting
+    parts: Rig, mounting: Mounting, ended: str
 ) -> None:
     state = mounting(parts.directory / "agent", "-t", "tmpfs", "-o", "size=2m", "tmpfs")
     (parts.logs / "a.log").write_bytes(numbered(0, 100))
     agent = parts.agent().start()
     parts.wait_for(100)
-    agent.kill()
+    if ended == "killed":
+        agent.kill()
+    else:
+        agent.stop()
     filler = fill(state)
     assert agent.start(wait=False).wait() == 1
-    assert "database or disk is full" in agent.log_tail()
+    assert "bytes are free there: make room" in agent.log_tail() or "disk is full" in agent.log_tail()
+    assert not (state / "agent.db.damaged").exists()
     filler.unlink()
     (parts.logs / "a.log").write_bytes(numbered(0, 200))
     parts.ship()
