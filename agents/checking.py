@@ -53,15 +53,15 @@ class Checking:
 
 
 def _main() -> None:
-    from headrace.agents.configuration import AgentConfig
-    from headrace.config import load_config, settings_of
+    from headrace.agents.configuration import load_agent_config
+    from headrace.config import settings_of
 
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # modules of the user's are imported, and may print
     file, *overrides = sys.argv[1:]
     found: AgentConfig | HeadraceError
     try:
-        config = load_config(AgentConfig, Path(file), overrides=overrides, environment=os.environ)
+        config = load_agent_config(Path(file), overrides, os.environ)
         config.registry.client()  # its files can be used
         found = settings_of(config)
     except HeadraceError as error:

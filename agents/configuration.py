@@ -1,6 +1,7 @@
 """What an agent's configuration file may say (interfaces.md, Configuration)."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,8 +19,9 @@ from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.agents.start import start_of
-from headrace.config import Section
+from headrace.config import Section, load_config
 from headrace.config_values import KafkaKeys
+from headrace.errors import ConfigError
 from headrace.http_keys import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
@@ -261,3 +263,21 @@ class AgentConfig(Section):
                 f"dead_letter.topic {self.dead_letter.topic} is a topic of lines; give dead letters one of their own"
             )
         return self
+
+
+def load_agent_config(file: Path, overrides: Sequence[str], environment: Mapping[str, str]) -> AgentConfig:
+    """What a file says, for an agent that is to run by it.
+
+    Raises:
+        ConfigError: it is wrong, or a `directory` input would ship, and put away, what the agent itself needs.
+    """
+    config = load_config(AgentConfig, file, overrides=overrides, environment=environment)
+    schemas = [Path(each.schema_) for each in config.topics.values() if each.schema_ not in BUILT_IN]
+    for index, each in enumerate(config.inputs):
+        for own in (file, config.agent.state_dir, *schemas):
+            if each.directory is not None and each.directory.takes(own):
+                raise ConfigError(
+                    f"{file}: inputs.{index}.directory: {own} is the agent's own, and lies among the files that are"
+                    f" shipped from {each.directory.path}; name a folder that holds nothing but those"
+                )
+    return config

@@ -46,3 +46,8 @@ class DirectoryKeys(Section):
         if "" in unfinished:
             raise ValueError("unfinished has an empty suffix, with which every name ends; remove it")
         return unfinished
+
+    def takes(self, path: Path) -> bool:
+        """Whether a file, or what is in a folder, is shipped and put away as one that was dropped; links are followed."""
+        folder, found = self.path.resolve(), path.resolve()
+        return folder in found.parents if self.subfolders else folder == found.parent and not found.is_dir()

@@ -28,15 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is found; 0 if the agent can run so, 2 if not."""
-    from headrace.agents.configuration import AgentConfig
+    from headrace.agents.configuration import load_agent_config
     from headrace.agents.operate.findings import Finding
     from headrace.agents.operate.validate import findings_of
-    from headrace.config import load_config
     from headrace.errors import ConfigError
 
     matched: list[Matched] = []
     try:
-        config = load_config(AgentConfig, args.config, overrides=args.set, environment=os.environ)
+        config = load_agent_config(args.config, args.set, os.environ)
         matched, found = findings_of(config, connect=args.connect)
     except ConfigError as error:
         found = [Finding("error", str(args.config), str(error))]

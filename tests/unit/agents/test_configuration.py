@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headrace.agents.configuration import AgentConfig
+from headrace.agents.configuration import AgentConfig, load_agent_config
 from headrace.agents.events.multiline import Rule
 from headrace.agents.events.patterns import pattern
 from headrace.agents.events.pipeline import AUTO, compiled
@@ -121,6 +121,33 @@ def test_a_start_is_kept_as_it_is_written(tmp_path: Path, start: str) -> None:
 def test_a_start_that_cannot_be_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("directory", "state_dir", "refused"),
+    [
+        ("drop", "state", ""),
+        (".", "state", "agent.yaml"),
+        ("../link", "state", "agent.yaml"),
+        ("{path: drop, subfolders: true}", "drop/state", "drop/state"),
+        ("drop", "drop/state", ""),
+    ],
+)
+def test_a_directory_that_would_put_away_what_is_the_agents_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, state_dir: str, refused: str
+) -> None:
+    home = tmp_path / "home"
+    (home / "drop/state").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(home)
+    monkeypatch.chdir(home)
+    file = home / "agent.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    sets = [f"inputs=[{{topic: a, directory: {directory}}}]", f"agent.state_dir={state_dir}"]
+    if not refused:
+        assert load_agent_config(file, sets, {}).inputs[0].directory is not None
+        return
+    with pytest.raises(ConfigError, match=rf"inputs.0.directory: .*{refused} is the agent's own"):
+        load_agent_config(file, sets, {})
 
 
 def test_an_error_about_several_inputs_shows_nothing_of_them(tmp_path: Path) -> None:
