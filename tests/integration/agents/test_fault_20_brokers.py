@@ -14,7 +14,7 @@ import fastavro
 import pytest
 import yaml
 from confluent_kafka import Consumer, ElectionType, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # they are there, and documented
+from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.schemas.envelope import ENVELOPE
 from tests.apache_kafka import ApacheKafka, cluster, is_installed
@@ -142,11 +142,16 @@ def test_fault_20_a_lost_leader_and_one_that_comes_back_cost_nothing_and_repeat_
     for made in admin.create_topics([NewTopic("logs", 1), NewTopic("_audit", 1)]).values():
         made.result()
 
+    def partition() -> PartitionMetadata | None:
+        return admin.list_topics("logs", timeout=10).topics["logs"].partitions.get(0)  # not every node knows it at once
+
     def leader() -> int:
-        return int(admin.list_topics("logs", timeout=10).topics["logs"].partitions[0].leader)
+        found = partition()
+        return -1 if found is None else int(found.leader)
 
     def replicas_in_sync() -> int:
-        return len(admin.list_topics("logs", timeout=10).topics["logs"].partitions[0].isrs)
+        found = partition()
+        return 0 if found is None else len(found.isrs)
 
     until(lambda: leader() > 0 and replicas_in_sync() == 3, timeout_s=30)
     first = leader()
