@@ -26,6 +26,7 @@ from headrace.agents.operate.reload import Reloads
 from headrace.agents.operate.taps import Taps
 from headrace.agents.pushed import Pushed
 from headrace.agents.rejected import Rejected
+from headrace.agents.run import Run
 from headrace.agents.state import AgentState
 from headrace.agents.tail.reading import Limits
 from headrace.agents.topics import Topics, schemas_of
@@ -57,7 +58,7 @@ class Agent:
         self, config: "AgentConfig", state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None],
         ports_changed: Callable[[Mapping[str, int]], None], once: bool, progress: bool,
     ) -> None:  # fmt: skip
-        self._config, self._clock, self._once, self._progress = config, clock, once, progress
+        self._config, self._clock, self._progress = config, clock, progress
         self._beat, self._ports_changed = beat, ports_changed
         self._inputs, self._state = Inputs.of(config), state
         self.metrics = Metrics()
@@ -74,30 +75,11 @@ class Agent:
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
         )
         self.metrics.checkpoint_age(self._hands.waiting_s)
-        self._started, self._limits = self._now(), Limits()
-        self._budget = Budget(self._limits)
-        self._files = Files(
-            rows,
-            chunks,
-            self._inputs,
-            Others(OwnOutput.of_process(config.agent.state_dir)),
-            host=host,
-            mint=_mint,
-            place=self.topics.partition_of,
-            ready=self.topics.is_ready,
-            once=once,
-            limits=self._limits,
-            budget=self._budget,
-            now=self._started,
-        )
-        self._reader = self._pushed.read_by(
-            host=host,
-            mint=_mint,
-            place=self.topics.partition_of,
-            ready=self.topics.is_ready,
-            limits=self._limits,
-            budget=self._budget,
-        )
+        self._run = Run(
+            host, _mint, self.topics.partition_of, self.topics.is_ready, once=once, budget=Budget(Limits()), started=self._now()
+        )  # fmt: skip
+        self._files = Files(rows, chunks, self._inputs, Others(OwnOutput.of_process(config.agent.state_dir)), self._run)
+        self._reader = self._pushed.read_by(self._run)
         announcer = Announcer(config.kafka, state, self._announced, host=host, run=uuid.uuid4().hex)
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)
         self._listing_due_ms = self._retry_due_ms = self._progress_due_ms = self._observed_due_ms = 0
@@ -148,7 +130,7 @@ class Agent:
                 self._poll(0.05)
                 continue
             busy = self._turn()
-            if self._once and not busy and self._files.ended and self._pushed.ended and self._finish(stop):
+            if self._run.once and not busy and self._files.ended and self._pushed.ended and self._finish(stop):
                 return 0
             self._poll(0 if busy else ACTIVE_WAIT_S)
         return self._drain()
@@ -192,7 +174,7 @@ class Agent:
         self._hands.carry_out(self._pushed.look(self._now()))
         busy = not self._delivery.full and self._read()
         self._hands.save_if_due()
-        self._heartbeats.turn(self._delivery.producer, lines=self._lines, caught_up=not self._budget.used_bytes)
+        self._heartbeats.turn(self._delivery.producer, lines=self._lines, caught_up=not self._run.budget.used_bytes)
         if self._progress and now_ms >= self._progress_due_ms:
             self._report()
             self._progress_due_ms = now_ms + PROGRESS_INTERVAL_MS
@@ -232,11 +214,11 @@ class Agent:
         now = self._now()
         self._observed_due_ms = now.monotonic_ms + OBSERVE_INTERVAL_MS
         standings = self._files.standings(now)
-        standings |= self._pushed.standings(now, self._started)
+        standings |= self._pushed.standings(now, self._run.started)
         self.metrics.observe(
             standings,
-            on_their_way_bytes=self._budget.used_bytes,
-            most_bytes=self._limits.total_cost_bytes,
+            on_their_way_bytes=self._run.budget.used_bytes,
+            most_bytes=self._run.budget.limits.total_cost_bytes,
             queued=len(self._delivery.producer),
         )
 

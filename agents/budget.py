@@ -20,7 +20,7 @@ class Budget:
     """The costs (bytes) of what is on its way, by partition, within `limits.total_cost_bytes`."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._chunk_cost_bytes = limits.chunk_bytes + limits.chunk_lines * RECORD_COST_BYTES
         self._used: Counter[Partition] = Counter()
         self.used_bytes = 0
@@ -33,14 +33,14 @@ class Budget:
     def limits_for(self, row: StreamRow) -> Limits | None:
         """How much a stream may read and send next; None for nothing now."""
         used = self._used[row.topic, row.partition]
-        free = self._limits.total_cost_bytes - self.used_bytes
+        free = self.limits.total_cost_bytes - self.used_bytes
         if free - self._chunk_cost_bytes >= used:
-            return self._limits
+            return self.limits
         if used:
             return None
         share = max(0, free) / (2 * self._chunk_cost_bytes)
         return replace(
-            self._limits,
-            chunk_bytes=min(self._limits.chunk_bytes, max(_LEAST_BYTES, int(self._limits.chunk_bytes * share))),
-            chunk_lines=max(1, int(self._limits.chunk_lines * share)),
+            self.limits,
+            chunk_bytes=min(self.limits.chunk_bytes, max(_LEAST_BYTES, int(self.limits.chunk_bytes * share))),
+            chunk_lines=max(1, int(self.limits.chunk_lines * share)),
         )

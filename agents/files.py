@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
-from headrace.agents.budget import Budget
 from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.hands import look_into
 from headrace.agents.effects import Now, Steps
@@ -14,8 +13,8 @@ from headrace.agents.new_inputs import begin_new
 from headrace.agents.operate.own_output import Others
 from headrace.agents.operate.standing import Standing, standing_of, standing_of_dropped, standing_of_unopened
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.tail.listing import Listings
-from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 
 
@@ -32,26 +31,14 @@ class Files:
         chunks: Sequence[ChunkRow],
         inputs: Inputs,
         others: Others,
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        ready: Callable[[str], bool],
-        once: bool,
-        limits: Limits,
-        budget: Budget,
-        now: Now,
+        run: Run,
     ) -> None:
-        self._others, self._started = others, now
+        self._others, self._started = others, run.started
         self.use(inputs)
         self._tailer = Tailer(
-            [row for row in rows if not row.is_spooled and row.dropped is None], chunks, host=host, mint=mint, place=place,
-            ready=ready, once=once, max_open=most_open_files(), limits=limits, budget=budget, now=now,
-        )  # fmt: skip
-        self._drops = Drops(
-            [row for row in rows if row.dropped is not None], chunks, host=host, mint=mint, place=place, ready=ready, once=once,
-            limits=limits, budget=budget, now=now,
-        )  # fmt: skip
+            [row for row in rows if not row.is_spooled and row.dropped is None], chunks, run, max_open=most_open_files()
+        )
+        self._drops = Drops([row for row in rows if row.dropped is not None], chunks, run)
 
     def use(self, inputs: Inputs) -> None:
         """These are the inputs from now on."""

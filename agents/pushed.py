@@ -4,10 +4,10 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.agents.budget import Budget
 from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
+from headrace.agents.run import Run
 from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
 from headrace.agents.sources.intake import Source
@@ -18,7 +18,6 @@ from headrace.agents.spool.reader import SpoolReader
 from headrace.agents.spool.spools import Spool, Spools, Wanted
 from headrace.agents.state import AgentState
 from headrace.agents.state_generations import FILE_NAME
-from headrace.agents.tail.reading import Limits
 from headrace.agents.windows import CountedDrops
 from headrace.clock import Clock
 from headrace.errors import StorageError, UsageError
@@ -81,20 +80,9 @@ class Pushed:
         ends = [row.size_seen for row in rows.values()]
         return max(ends + [chunk.end for chunk in self._chunks if chunk.stream_id in rows], default=0)
 
-    def read_by(
-        self,
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        ready: Callable[[str], bool],
-        limits: Limits,
-        budget: Budget,
-    ) -> SpoolReader:
+    def read_by(self, run: Run) -> SpoolReader:
         """The core, made once the agent knows its topics."""
-        self._reader = SpoolReader(
-            self._rows, self._chunks, host=host, mint=mint, place=place, ready=ready, limits=limits, budget=budget
-        )
+        self._reader = SpoolReader(self._rows, self._chunks, run)
         return self._reader
 
     def start(self) -> Mapping[str, int]:

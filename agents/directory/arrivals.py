@@ -5,7 +5,6 @@ copies and set by anybody.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -13,6 +12,7 @@ from headrace.agents.directory.file import DroppedFile, FileKey
 from headrace.agents.directory.folder import Found, Look
 from headrace.agents.effects import Note, Now, Steps
 from headrace.agents.rows import Dropped, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.tail.identity import FileStat, is_unreadable_name
 from headrace.agents.tail.stream import Stream
 
@@ -44,47 +44,34 @@ class Arrival:
         return self.found.stat.mtime_ns, self.found.path
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """Begins streams; the arguments are the core's."""
-
-    host: str
-    mint: Callable[[], str]
-    place: Callable[[str, str], int]
-
-    def begin(self, key: FileKey, arrival: Arrival, now: Now) -> DroppedFile:
-        """A new stream, from a file's first byte. It is durable with its first chunk."""
-        found, stream_id = arrival.found, self.mint()
-        assert found.folder is not None
-        source, stat = found.folder.input, found.stat
-        row = StreamRow(
-            stream_id=stream_id,
-            topic=source.topic,
-            partition=self.place(source.topic, stream_id),
-            host=self.host,
-            service=source.service or PurePath(found.path.removesuffix(".gz")).stem,
-            source=found.path,
-            path=found.path,
-            device=stat.device,
-            inode=stat.inode,
-            birth_ns=stat.birth_ns,
-            size_seen=stat.size,
-            complete_ms=(arrival.before or now).wall_ms,
-            dropped=Dropped(stat.size, stat.mtime_ns),
-        )
-        return DroppedFile(key, found, Stream(row, source, complete=None, now=now, saved=False), arrival.before)
+def begin(key: FileKey, arrival: Arrival, run: Run, now: Now) -> DroppedFile:
+    """A new stream, from a file's first byte. It is durable with its first chunk."""
+    found, stream_id = arrival.found, run.mint()
+    assert found.folder is not None
+    source, stat = found.folder.input, found.stat
+    row = StreamRow(
+        stream_id=stream_id,
+        topic=source.topic,
+        partition=run.place(source.topic, stream_id),
+        host=run.host,
+        service=source.service or PurePath(found.path.removesuffix(".gz")).stem,
+        source=found.path,
+        path=found.path,
+        device=stat.device,
+        inode=stat.inode,
+        birth_ns=stat.birth_ns,
+        size_seen=stat.size,
+        complete_ms=(arrival.before or now).wall_ms,
+        dropped=Dropped(stat.size, stat.mtime_ns),
+    )
+    return DroppedFile(key, found, Stream(row, source, complete=None, now=now, saved=False), arrival.before)
 
 
 class Arrivals:
-    """Of one agent.
+    """Of one agent. In a finite run only what the first look finds is shipped, and what is being written is left."""
 
-    Args:
-        ready: whether a topic can be sent to.
-        once: a finite run: only what the first look finds is shipped, and what is being written is left.
-    """
-
-    def __init__(self, ready: Callable[[str], bool], *, once: bool) -> None:
-        self._ready, self._once = ready, once
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self.by_key: dict[FileKey, Arrival] = {}
         self._queue: deque[FileKey] = deque()  # those that are finished, in order
         self.unreadable: set[FileKey] = set()
@@ -102,9 +89,9 @@ class Arrivals:
             self.by_key.pop(key, None)
         elif is_unreadable_name(found.path):
             yield from self.tell(key, "looks compressed in a way that is not read here, and is not shipped", found.path)
-        elif arrival is None and not (self._once and self._looked):
+        elif arrival is None and not (self._run.once and self._looked):
             self.by_key[key] = Arrival(found, listed, now.monotonic_ms)
-        elif arrival is not None and arrival.looked(found, now) and self._once:
+        elif arrival is not None and arrival.looked(found, now) and self._run.once:
             del self.by_key[key]
             yield Note("is being written; a finite run leaves it", found.path)
 
@@ -119,7 +106,7 @@ class Arrivals:
             path, finished = arrival.found.path, arrival.is_settled(look.begun)
             if path in paths or not look.asks_for(arrival.found.folder) or (look.would_show(path) and not finished):
                 del self.by_key[key]
-            elif look.would_show(path) and self._ready(key[-1]):
+            elif look.would_show(path) and self._run.ready(key[-1]):
                 del self.by_key[key]
                 destroyed.append((key, arrival))
         return destroyed
@@ -141,7 +128,7 @@ class Arrivals:
         """Take out the next one in order whose topic can be sent to."""
         while self._queue:
             key = self._queue.popleft()
-            if key in self.by_key and self._ready(key[-1]):
+            if key in self.by_key and self._run.ready(key[-1]):
                 return key, self.by_key.pop(key)
         return None
 

@@ -13,17 +13,17 @@ dropped in the audit). Not detectable: a writer that goes on in a file that was 
 `settle_ms`; on a file system without birth times, a file with inode, size, mtime and name of one just deleted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from headrace.agents.budget import Budget
-from headrace.agents.directory.arrivals import Arrival, Arrivals, Beginning
+from headrace.agents.directory.arrivals import Arrival, Arrivals, begin
 from headrace.agents.directory.file import LEFT, DroppedFile, FileKey, key_of
 from headrace.agents.directory.folder import Found, Look
 from headrace.agents.directory.opening import close, open_file
 from headrace.agents.directory.resting import Resting
 from headrace.agents.effects import Lost, Measure, Note, Now, Steps
 from headrace.agents.rows import CHANGED, DAMAGED, DONE, SHIPPING, ChunkRow, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.tail.identity import FileStat
 from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on
 from headrace.agents.tail.sending import send_planned
@@ -39,30 +39,13 @@ class Drops:
 
     Args:
         rows, chunks: of dropped files, as they were durable when the agent ended.
-        host, mint, place, ready, limits, budget: as the tailer's.
-        once: a finite run: of what the first look finds.
-        now: the moment of the start.
     """
 
-    def __init__(
-        self,
-        rows: Iterable[StreamRow],
-        chunks: Iterable[ChunkRow],
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        ready: Callable[[str], bool],
-        once: bool,
-        limits: Limits,
-        budget: Budget,
-        now: Now,
-    ) -> None:
-        self._ready, self._once, self._beginning = ready, once, Beginning(host, mint, place)
-        self._limits, self._budget = limits, budget
+    def __init__(self, rows: Iterable[StreamRow], chunks: Iterable[ChunkRow], run: Run) -> None:
+        self._run = run
         self._files: dict[FileKey, DroppedFile] = {}
         self._by_id: dict[str, DroppedFile] = {}
-        self._arrivals = Arrivals(ready, once=once)
+        self._arrivals = Arrivals(run)
         self._looked = False
         self._listed: Now | None = None  # the last look of which no folder was missed
         self._claim: Now | None = None
@@ -75,10 +58,10 @@ class Drops:
                 found = Found(
                     row.path, FileStat(row.device, row.inode, row.dropped.size, row.dropped.mtime_ns, 1, row.birth_ns), None
                 )
-                self._add(DroppedFile(key, found, Stream(row, None, complete=None, now=now, saved=True), None))
+                self._add(DroppedFile(key, found, Stream(row, None, complete=None, now=run.started, saved=True), None))
             else:
                 resting.append((key, row))
-        self._resting = Resting(resting, once=once)
+        self._resting = Resting(resting, once=run.once)
         for chunk in sorted(chunks, key=lambda chunk: chunk.start):
             if chunk.stream_id in self._by_id:
                 stream = self._by_id[chunk.stream_id].stream
@@ -179,7 +162,7 @@ class Drops:
     # ---- what is read and sent
 
     def _begin(self, key: FileKey, arrival: Arrival, now: Now) -> DroppedFile:
-        file = self._beginning.begin(key, arrival, now)
+        file = begin(key, arrival, self._run, now)
         self._add(file)
         return file
 
@@ -204,12 +187,12 @@ class Drops:
         stopped: set[tuple[str, int]] = set()  # partitions in which a file is not read to its end: none is begun behind it
         spent = 0
         for file in self._in_turn(now):
-            if spent >= self._limits.round_bytes or len(planned) >= FILES_AT_ONCE:
+            if spent >= self._run.budget.limits.round_bytes or len(planned) >= FILES_AT_ONCE:
                 break
             where = (file.row.topic, file.row.partition)
-            if where in stopped or not self._ready(file.row.topic):
+            if where in stopped or not self._run.ready(file.row.topic):
                 continue
-            limits = self._budget.limits_for(file.row)
+            limits = self._run.budget.limits_for(file.row)
             if limits is None or file.stream.flight.cost_bytes >= limits.stream_cost_bytes:
                 stopped.add(where)
                 continue
@@ -218,7 +201,7 @@ class Drops:
             if plan is not None:
                 planned.append((file.stream, plan))
                 spent += len(plan.data)
-                self._budget.take(file.row, plan.cost_bytes)
+                self._run.budget.take(file.row, plan.cost_bytes)
             moves = plan is not None or file.stream.scan_to != scanned_to or file.is_looked_through
             busy = busy or moves
             if moves and not file.read:
@@ -279,7 +262,7 @@ class Drops:
         stream = self._by_id[stream_id].stream
         before = stream.flight.cost_bytes
         advance = stream.delivered(start, result)
-        self._budget.take(stream.row, stream.flight.cost_bytes - before)
+        self._run.budget.take(stream.row, stream.flight.cost_bytes - before)
         if advance is not None:
             yield advance
 

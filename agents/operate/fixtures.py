@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.agents.budget import Budget
 from headrace.agents.configuration import AgentConfig
 from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, SendRecords, Stat, carry_out
 from headrace.agents.events.encoder import ChunkEncoder
@@ -20,8 +19,8 @@ from headrace.agents.events.pipeline import compiled
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.decoding import decoded
 from headrace.agents.operate.fixtures_pushed import PushedLine, of_messages, read_all, records_of
+from headrace.agents.operate.trial import trial_run
 from headrace.agents.tail.identity import FileStat
-from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
 from headrace.config import Section
 from headrace.errors import ConfigError
@@ -101,7 +100,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
     Raises:
         ConfigError: there is no such input.
     """
-    (name, how), limits = _input(fixture, config), Limits()
+    name, how = _input(fixture, config)
     run = _Run(fixture.data)
     now = Now(1_000, fixture.read_ms)
     host = config.agent.host or "host"
@@ -115,19 +114,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
             pushed = [each.pushed(fixture.read_ms) for each in fixture.pushed or ()]
         read_all(records_of(pushed, how.service or name), how, host, now, run.do, run.take_sent)
         return run.outcome
-    tailer = Tailer(
-        (),
-        (),
-        host=host,
-        mint=lambda: "stream",
-        place=lambda *_: 0,
-        ready=lambda _: True,
-        once=True,
-        max_open=16,
-        limits=limits,
-        budget=Budget(limits),
-        now=now,
-    )
+    tailer = Tailer((), (), trial_run(now, host=host, once=True), max_open=16)
     carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),), frozenset({how.topic}))), run.do)
     while carry_out(tailer.read(now), run.do):
         for stream_id, start in run.take_sent():

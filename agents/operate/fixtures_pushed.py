@@ -6,15 +6,14 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
-from headrace.agents.budget import Budget
 from headrace.agents.configuration import InputSection
 from headrace.agents.effects import Effect, Input, Now, ReadSpool, carry_out
+from headrace.agents.operate.trial import trial_run
 from headrace.agents.sources.intake import Pushed
 from headrace.agents.sources.syslog import Pieces
 from headrace.agents.sources.syslog_framing import Framer
 from headrace.agents.spool.frames import MARK_BYTES, Records, decode_frame, encode_frame
 from headrace.agents.spool.reader import SpoolReader, SpoolSeen
-from headrace.agents.tail.reading import Limits
 from headrace.config import Section
 from headrace.errors import ConfigError
 
@@ -77,10 +76,7 @@ def read_all(
         found = records.part(begin, min(len(records.lines), begin + effect.most_lines))
         return found if found.lines else None
 
-    limits = Limits()
-    reader = SpoolReader(
-        (), (), host=host, mint=lambda: "stream", place=lambda *_: 0, ready=lambda _: True, limits=limits, budget=Budget(limits)
-    )  # fmt: skip
+    reader = SpoolReader((), (), trial_run(now, host=host, once=True))
     carry_out(reader.look(now, [SpoolSeen(PATH, "fixture", how, 0, records.end)]), carried_out)
     while carry_out(reader.read(now), carried_out):
         for stream_id, start in take_sent():

@@ -8,9 +8,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.agents.budget import Budget
 from headrace.agents.directory.folder import Ending
 from headrace.agents.effects import Close, Effect, Measure, Note, Now, Open, Opened, PutAway, Read, Stat, SyncFolder, carry_out
+from headrace.agents.operate.trial import trial_run
 from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles
 from headrace.agents.tail.listing import Listings
@@ -19,7 +19,7 @@ from headrace.agents.tail.strangers import MOST_OPENED
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.tailer import GONE, Tailer
 
-_NO_STREAM = 1 << 20  # more files than this are not held open at once
+_MOST_OPEN = 1 << 20  # all that there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +55,11 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
     """
     files = OpenFiles()
     hands = Paper(files)
-    limits = Limits()
-    ids = iter(range(_NO_STREAM))
     tailer = Tailer(
         [row for row in rows if not row.is_spooled and row.dropped is None],
         chunks,
-        host="",
-        mint=lambda: f"new-{next(ids)}",
-        place=lambda *_: 0,
-        ready=lambda _: True,
-        once=False,
-        max_open=_NO_STREAM,
-        limits=limits,
-        budget=Budget(limits),
-        now=now,
+        trial_run(now, once=False),
+        max_open=_MOST_OPEN,
     )
     known = {row.stream_id: row for row in rows}
     try:

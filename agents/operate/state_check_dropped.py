@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from headrace.agents.budget import Budget
 from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.file import LEFT, DroppedFile
 from headrace.agents.directory.folder import Folder
@@ -10,6 +9,7 @@ from headrace.agents.directory.hands import look_into
 from headrace.agents.directory.opening import open_file
 from headrace.agents.effects import Measure, Now, Steps, carry_out
 from headrace.agents.operate.state_check import Paper, Verdict
+from headrace.agents.operate.trial import trial_run
 from headrace.agents.rows import CHANGED, DONE, ChunkRow, StreamRow
 from headrace.agents.tail.files import OpenFiles
 from headrace.agents.tail.reading import Limits, Replaced, read_on
@@ -26,11 +26,7 @@ def dropped_verdicts(
     """
     files = OpenFiles()
     paper = Paper(files)
-    limits, ids = Limits(), iter(range(len(rows) + 1, 1 << 62))
-    core = Drops(
-        rows, chunks, host="", mint=lambda: f"new-{next(ids)}", place=lambda *_: 0, ready=lambda _: True, once=False,
-        limits=limits, budget=Budget(limits), now=now,
-    )  # fmt: skip
+    core = Drops(rows, chunks, trial_run(now, once=False))
     before = {row.stream_id: row for row in rows}
     try:
         carry_out(core.look(look_into(folders, core.known_paths, now)), paper.do)

@@ -14,16 +14,16 @@ begun anew under the same name is another stream.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Forget, Input, Lost, Note, Now, ReadSpool, Save, SendRecords, Shipped, Steps
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.rate import Bucket
 from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.spool.frames import Records
 from headrace.agents.spool.log import Hole
 from headrace.agents.tail.identity import digest
@@ -98,24 +98,10 @@ class SpoolReader:
 
     Args:
         rows, chunks: of spools, as they were durable when the agent ended.
-        host, mint, place, ready: as the tailer's.
-        budget: shared with everything else that is read.
     """
 
-    def __init__(
-        self,
-        rows: Iterable[StreamRow],
-        chunks: Iterable[ChunkRow],
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        ready: Callable[[str], bool],
-        limits: Limits,
-        budget: Budget,
-    ) -> None:
-        self._host, self._mint, self._place, self._ready = host, mint, place, ready
-        self._limits, self._budget = limits, budget
+    def __init__(self, rows: Iterable[StreamRow], chunks: Iterable[ChunkRow], run: Run) -> None:
+        self._run = run
         self._rows = {row.path: row for row in rows}
         self._chunks: dict[str, list[ChunkRow]] = {}
         for chunk in sorted(chunks, key=lambda chunk: chunk.start):
@@ -132,7 +118,7 @@ class SpoolReader:
         for seen in spools:
             stream = self._streams.get(seen.path)
             if stream is None:
-                if not self._ready(seen.input.topic):
+                if not self._run.ready(seen.input.topic):
                     all_ready = False
                     continue
                 stream = yield from self._begin(seen, now)
@@ -166,12 +152,12 @@ class SpoolReader:
 
     def _new(self, seen: SpoolSeen, position: int, now: Now) -> _Stream:
         """Its row is durable with its first chunk."""
-        stream_id, source = self._mint(), seen.input
+        stream_id, source = self._run.mint(), seen.input
         row = StreamRow(
             stream_id=stream_id,
             topic=source.topic,
-            partition=self._place(source.topic, stream_id),
-            host=self._host,
+            partition=self._run.place(source.topic, stream_id),
+            host=self._run.host,
             service=source.service or "",
             source=seen.path,
             path=seen.path,
@@ -193,13 +179,13 @@ class SpoolReader:
         for stream in list(self._streams.values()):
             if stream.read_to >= stream.seen.end and not stream.replay:
                 continue
-            limits = self._budget.limits_for(stream.row)
+            limits = self._run.budget.limits_for(stream.row)
             if limits is None or stream.flight.cost_bytes >= limits.stream_cost_bytes:
                 continue
             plan = yield from self._plan(stream, limits, now)
             if plan is not None:
                 planned.append((stream, plan))
-                self._budget.take(stream.row, plan.cost_bytes)
+                self._run.budget.take(stream.row, plan.cost_bytes)
         if not planned:
             return False
         fresh = [(stream, plan) for stream, plan in planned if not plan.repeat]
@@ -282,7 +268,7 @@ class SpoolReader:
         stream = self._by_id[stream_id]
         before = stream.flight.cost_bytes
         done = stream.flight.delivered(start, result)
-        self._budget.take(stream.row, stream.flight.cost_bytes - before)
+        self._run.budget.take(stream.row, stream.flight.cost_bytes - before)
         if done:
             stream.row = replace(stream.row, position=done[-1].after.position, shipped_to=done[-1].shipped.shipped_to)
             stream.settle()

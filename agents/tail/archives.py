@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from headrace.agents.effects import Close, Measure, Measured, Note, Now, Opened, Read, Seen, Steps
 from headrace.agents.rows import PASSED
+from headrace.agents.run import Run
 from headrace.agents.tail.identity import HEAD_BYTES, FileStat, is_gzip_name
 from headrace.agents.tail.meeting import Meeting, begins_as, is_copy
 from headrace.agents.tail.reading import QUIET_MS, hold_if_proved, verify
@@ -51,14 +52,10 @@ class _Looking:
 
 
 class Archives:
-    """The archives of one agent.
+    """The archives of one agent."""
 
-    Args:
-        once: a finite run: nothing is waited for.
-    """
-
-    def __init__(self, streams: Streams, strangers: Strangers, meeting: Meeting, *, once: bool) -> None:
-        self._streams, self._strangers, self._meeting, self._once = streams, strangers, meeting, once
+    def __init__(self, streams: Streams, strangers: Strangers, meeting: Meeting, run: Run) -> None:
+        self._streams, self._strangers, self._meeting, self._run = streams, strangers, meeting, run
         self._looking: dict[FileKey, _Looking] = {}
         self._taken: dict[str, tuple[int, int]] = {}  # stream id -> size and time of the archive that it is read from
         self._plain: set[FileKey] = set()  # files that only bear such a name
@@ -248,7 +245,7 @@ class Archives:
         if looking.found is None:
             return None
         truncated = looking.found.broken == TRUNCATED
-        if truncated and not self._once and self._strangers.unchanged_ms(seen, key, now) < LONGEST_WAIT_MS:
+        if truncated and not self._run.once and self._strangers.unchanged_ms(seen, key, now) < LONGEST_WAIT_MS:
             return None  # whoever writes it may go on
         del self._looking[key]
         detached = [stream for stream in streams if stream.row.detached and stream.row.head_bytes]
@@ -263,7 +260,7 @@ class Archives:
         reading = sum(self._streams.by_id[each].handle is not None for each in self._taken if each in self._streams.by_id)
         if len(self._looking) + reading >= MOST_OPEN:
             return None
-        if not self._once and self._strangers.unchanged_ms(seen, key, now) < QUIET_MS:
+        if not self._run.once and self._strangers.unchanged_ms(seen, key, now) < QUIET_MS:
             return None
         opened = yield from self._strangers.open(seen, packed=True)
         if opened is None:

@@ -5,6 +5,7 @@ and the stream's own file is gone or truncated. In doubt a file is a new stream:
 """
 
 from headrace.agents.effects import Close, Note, Now, Opened, Read, Save, Seen, Steps
+from headrace.agents.run import Run
 from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_gzip_name, is_unreadable_name, rotated_from
 from headrace.agents.tail.reading import copies, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
@@ -15,16 +16,10 @@ COMPARED_BYTES = 64 * 1024  # how much of a file's end tells whether it is a cop
 
 
 class Meeting:
-    """Decides what files are.
+    """Decides what files are."""
 
-    Args:
-        once: a finite run: nothing is waited for.
-        now: the moment of the start.
-    """
-
-    def __init__(self, streams: Streams, strangers: Strangers, *, once: bool, now: Now) -> None:
-        self._streams, self._strangers, self._once = streams, strangers, once
-        self._started_ms = now.wall_ms
+    def __init__(self, streams: Streams, strangers: Strangers, run: Run) -> None:
+        self._streams, self._strangers, self._run = streams, strangers, run
         self._looked: set[str] = set()  # topics whose files were looked at since the start
         self._last_keys: set[FileKey] = set()  # the files that the last look took in, and the names it knew
         self._last_names: set[tuple[str, str]] = set()
@@ -74,7 +69,7 @@ class Meeting:
         opened = yield from self._strangers.open(seen)
         if opened is None:
             return key in self._strangers.unreadable
-        waits = bool(origins) and not self._once and not self._strangers.is_quiet(seen, key, now)
+        waits = bool(origins) and not self._run.once and not self._strangers.is_quiet(seen, key, now)
         if waits and (yield from self._may_be_copy(opened, origins)):
             yield Close(opened.handle)
             return not seen.matched
@@ -134,7 +129,7 @@ class Meeting:
         elif any((key[0], name) in self._last_names for name in rotated_from(seen.path)):
             unseen = key not in self._last_keys
         else:
-            unseen = written_ms >= self._started_ms
+            unseen = written_ms >= self._run.started.wall_ms
         if is_gzip_name(seen.path):
             left = (key[0], seen.path.removesuffix(".gz")) in self._left | self._last_left
             unseen = unseen and not left and written_ms > self._last_look_ms - LONGEST_WAIT_MS
@@ -146,10 +141,10 @@ class Meeting:
         Where that is still to come, the clock was ahead then: known is what was written before the newest of the logs was made.
         """
         known_ms = max(stream.row.complete_ms for stream in origins) - LONGEST_WAIT_MS
-        if known_ms <= self._started_ms:
+        if known_ms <= self._run.started.wall_ms:
             return known_ms
         born_ms = max(stream.row.birth_ns for stream in origins) // 1_000_000
-        return born_ms if born_ms <= self._started_ms else 0
+        return born_ms if born_ms <= self._run.started.wall_ms else 0
 
     def _may_be_copy(self, opened: Opened, origins: list[Stream]) -> Steps[bool]:
         """Whether a file begins as one of the streams does (an empty one may be a copy that was only just begun)."""

@@ -3,12 +3,13 @@
 A stream whose own file is truncated, replaced or gone is detached: only a copy that proves to hold its bytes may continue it.
 """
 
-from collections.abc import Callable, Iterable, KeysView
+from collections.abc import Iterable, KeysView
 from dataclasses import replace
 from pathlib import PurePath
 
 from headrace.agents.effects import Close, Forget, Input, Linked, Listing, Lost, Note, Now, Save, Seen, Steps
 from headrace.agents.rows import UNPLACED, ChunkRow, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.agents.tail.stream import Stream
 
@@ -23,23 +24,10 @@ class Streams:
 
     Args:
         rows, chunks: what was durable when the agent ended.
-        host: the name that new streams' events carry.
-        mint: makes a new stream id. place: chooses the partition of a new stream (topic, stream id), asked once per stream.
-        once: a finite run: nothing is waited for.
     """
 
-    def __init__(
-        self,
-        rows: Iterable[StreamRow],
-        chunks: Iterable[ChunkRow],
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        once: bool,
-        now: Now,
-    ) -> None:
-        self._host, self._mint, self._place, self._once = host, mint, place, once
+    def __init__(self, rows: Iterable[StreamRow], chunks: Iterable[ChunkRow], run: Run) -> None:
+        self._run = run
         self.by_id: dict[str, Stream] = {}
         self.by_key: dict[FileKey, Stream] = {}
         self.by_name: dict[tuple[str, str], tuple[Stream, ...]] = {}  # topic and path; but for those that begin in this look
@@ -50,7 +38,7 @@ class Streams:
         self._has_looked = False
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
-            self.remember(row, now)
+            self.remember(row, run.started)
         for chunk in sorted(chunks, key=lambda chunk: chunk.start):
             if chunk.stream_id in self.by_id:
                 self.by_id[chunk.stream_id].replay += (chunk,)
@@ -156,15 +144,15 @@ class Streams:
     def place(self, stream: Stream) -> None:
         """Choose a stream's partition, once, when its topic is known; it is durable with the next chunk."""
         if stream.row.partition == UNPLACED:
-            stream.row = replace(stream.row, partition=self._place(stream.row.topic, stream.row.stream_id))
+            stream.row = replace(stream.row, partition=self._run.place(stream.row.topic, stream.row.stream_id))
 
     def row_of(self, source: Input, path: str, stat: FileStat, complete_ms: int) -> StreamRow:
         """The row of a new stream, from the file's first byte."""
         return StreamRow(
-            stream_id=self._mint(),
+            stream_id=self._run.mint(),
             topic=source.topic,
             partition=UNPLACED,
-            host=self._host,
+            host=self._run.host,
             service=source.service or PurePath(path.removesuffix(".gz")).stem,
             source=path,
             path=path,
@@ -212,7 +200,7 @@ class Streams:
 
     def settle(self, stream: Stream, now: Now) -> Steps[None]:
         """A detached stream: say what is lost once no copy has turned up, and forget it in the end."""
-        waited = self._once or now.monotonic_ms - stream.detached_ms >= LOSS_AFTER_MS
+        waited = self._run.once or now.monotonic_ms - stream.detached_ms >= LOSS_AFTER_MS
         if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.flight:
             yield from self.lose(stream, stream.destroyed_bytes, now, "destroyed")
         stream.loss_settled = stream.loss_settled or waited

@@ -12,18 +12,18 @@ Not detectable: a truncated file filled again with the very same bytes up to the
 rotated out of the globs, between two looks; bytes that a writer appends to a rotated, unlisted file after the holding time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
-from headrace.agents.budget import Budget
 from headrace.agents.effects import Close, Linked, Listing, Now, Seen, Stat, Steps
 from headrace.agents.rows import ChunkRow, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.beginning import Beginnings
 from headrace.agents.tail.held import Held
 from headrace.agents.tail.meeting import Meeting
-from headrace.agents.tail.reading import Limits, Planned, Replaced, read_on
+from headrace.agents.tail.reading import Planned, Replaced, read_on
 from headrace.agents.tail.sending import send_planned
 from headrace.agents.tail.strangers import Strangers
 from headrace.agents.tail.stream import Stream
@@ -41,40 +41,19 @@ class Tailer:
 
     Args:
         rows, chunks: what was durable when the agent ended.
-        host: the name that new streams' events carry.
-        mint: makes a new stream id. place: chooses the partition of a new stream (topic, stream id), asked once per stream.
-        ready: whether a topic can be sent to; the files of one that cannot yet wait, and nothing is claimed meanwhile.
-        once: a finite run: unterminated tails are lines, nothing is waited for.
         max_open: how many files are held open at most, but for those that can no longer be found by a name.
-        budget: shared with everything else that is read.
-        now: the moment of the start.
     """
 
-    def __init__(
-        self,
-        rows: Iterable[StreamRow],
-        chunks: Iterable[ChunkRow],
-        *,
-        host: str,
-        mint: Callable[[], str],
-        place: Callable[[str, str], int],
-        ready: Callable[[str], bool],
-        once: bool,
-        max_open: int,
-        limits: Limits,
-        budget: Budget,
-        now: Now,
-    ) -> None:
-        self._ready, self._once, self._limits = ready, once, limits
-        self._streams = Streams(rows, chunks, host=host, mint=mint, place=place, once=once, now=now)
+    def __init__(self, rows: Iterable[StreamRow], chunks: Iterable[ChunkRow], run: Run, *, max_open: int) -> None:
+        self._run = run
+        self._streams = Streams(rows, chunks, run)
         self._strangers = Strangers(self._streams, max_open)
-        self._meeting = Meeting(self._streams, self._strangers, once=once, now=now)
-        self._archives = Archives(self._streams, self._strangers, self._meeting, once=once)
+        self._meeting = Meeting(self._streams, self._strangers, run)
+        self._archives = Archives(self._streams, self._strangers, self._meeting, run)
         self.beginnings = Beginnings(self._streams)
         self._held = Held()
         self._awake: list[Stream] = []  # those that may have news: after a look all, then those that had some lately
         self._turn = 0
-        self._budget = budget
         self._listed: Now | None = None  # the last listing of which every file was taken in
         self._claim: Now | None = None
 
@@ -95,7 +74,7 @@ class Tailer:
             if stream is not None and stream.is_still(seen, now):
                 continue
             left = yield from self._leave(stream, seen, listing)
-            if not (left or (self._ready(seen.input.topic) and (yield from self._take_in(seen, key, now)))):
+            if not (left or (self._run.ready(seen.input.topic) and (yield from self._take_in(seen, key, now)))):
                 waiting.add(key)
         for stream in list(self._streams.by_id.values()):
             if stream.seen is not None and stream.complete is now:
@@ -103,7 +82,7 @@ class Tailer:
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
                 yield from self._absent(stream, now)
         yield from self._let_go_of_held(now)
-        looked = {topic for topic in listing.topics if self._ready(topic)}
+        looked = {topic for topic in listing.topics if self._run.ready(topic)}
         self._meeting.end_look(present, present - waiting if waiting else present, looked, now)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
@@ -162,7 +141,7 @@ class Tailer:
         elif stream.scan_to == seen.stat.size:
             stream.looked(now, seen.stat.size)
             stream.reached(stream.scan_to)
-            if stream.idle and not stream.tail_bytes and not stream.held and not self._once:
+            if stream.idle and not stream.tail_bytes and not stream.held and not self._run.once:
                 stream.settle(seen)
         return True
 
@@ -201,7 +180,7 @@ class Tailer:
             yield from self._streams.detach(stream, now, GONE)
         elif stream.stat is not None and stream.idle and stream.ended:
             hold_ms = HOLD_RENAMED_MS if stream.stat.links else HOLD_UNLINKED_MS
-            if self._once or now.monotonic_ms - stream.changed_ms >= hold_ms:
+            if self._run.once or now.monotonic_ms - stream.changed_ms >= hold_ms:
                 yield from self._streams.detach(stream, now, "")
 
     def _let_go_of_held(self, now: Now) -> Steps[None]:
@@ -256,20 +235,20 @@ class Tailer:
         turn = self._turn % len(order) if order else 0
         turned_away: int | None = None
         for index, stream in enumerate(order[turn:] + order[:turn]):
-            if spent >= self._limits.round_bytes:
+            if spent >= self._run.budget.limits.round_bytes:
                 turned_away = index if turned_away is None else turned_away
                 break
-            limits = self._budget.limits_for(stream.row)
+            limits = self._run.budget.limits_for(stream.row)
             if limits is None or stream.flight.cost_bytes >= limits.stream_cost_bytes:
                 turned_away = index if turned_away is None else turned_away
                 continue
-            outcome = yield from read_on(stream, now, limits, once=self._once)
+            outcome = yield from read_on(stream, now, limits, once=self._run.once)
             if isinstance(outcome, Replaced):
                 yield from self._replace(stream, now)
             elif outcome is not None:
                 planned.append((stream, outcome))
                 spent += len(outcome.data)
-                self._budget.take(stream.row, outcome.cost_bytes)
+                self._run.budget.take(stream.row, outcome.cost_bytes)
         self._turn = turn + (turned_away or 0)  # whoever found no room is asked first
         if not planned:
             return busy
@@ -305,7 +284,7 @@ class Tailer:
         stream = self._streams.by_id[stream_id]
         before = stream.flight.cost_bytes
         advance = stream.delivered(start, result)
-        self._budget.take(stream.row, stream.flight.cost_bytes - before)
+        self._run.budget.take(stream.row, stream.flight.cost_bytes - before)
         if advance is not None:
             yield advance
 

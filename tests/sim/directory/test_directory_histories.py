@@ -11,6 +11,7 @@ from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.folder import DELETE, KEEP, Ending, Folder, Found, Look
 from headrace.agents.directory.hands import is_same
 from headrace.agents.effects import Advance, Forget, Input, Lost, Note, NotOpened, Now, Open, PutAway, Save, Send, Shipped
+from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
 from tests.sim.tailer.world import BASE_MS, Disk, Files, Inode
 
@@ -36,11 +37,11 @@ class Desk:
         self.disk.flush()
         self.files.close_all()
         self.answered = len(self.sent)
-        self.core = Drops(
-            self.disk.streams.values(), self.disk.chunks.values(), host="h", mint=lambda: f"s-{next(self.ids)}",
-            place=lambda *_: 0, ready=lambda _: True, once=False, limits=self.limits, budget=Budget(self.limits),
-            now=self.now(),
+        run = Run(
+            "h", lambda: f"s-{next(self.ids)}", lambda *_: 0, lambda _: True, once=False, budget=Budget(self.limits),
+            started=self.now(),
         )  # fmt: skip
+        self.core = Drops(self.disk.streams.values(), self.disk.chunks.values(), run)
 
     def now(self) -> Now:
         return Now(self.files.now_ms, BASE_MS + self.files.now_ms)

@@ -22,6 +22,7 @@ from headrace.agents.directory.resting import Resting
 from headrace.agents.effects import Advance, Forget, Input, Lost, NotOpened, Now, Open, PutAway, Save, Send, SyncFolder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import DONE, Dropped
+from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 from tests.sim.tailer.test_tailer_sim import CrashedError
@@ -189,11 +190,16 @@ class Simulation:
         self.sent_of: dict[int, list[str]] = {}  # by partition, the streams in the order of this run's chunks
         self.looked = False
         rng = self.rng
-        return Drops(
-            self.disk.streams.values(), self.disk.chunks.values(), host="h", mint=lambda: f"{rng.getrandbits(64):016x}",
-            place=lambda _, stream_id: int(stream_id, 16) % self.partitions, ready=lambda _: True, once=False,
-            limits=self.limits, budget=Budget(self.limits), now=self.now(),
-        )  # fmt: skip
+        run = Run(
+            "h",
+            mint=lambda: f"{rng.getrandbits(64):016x}",
+            place=lambda _, stream_id: int(stream_id, 16) % self.partitions,
+            ready=lambda _: True,
+            once=False,
+            budget=Budget(self.limits),
+            started=self.now(),
+        )
+        return Drops(self.disk.streams.values(), self.disk.chunks.values(), run)
 
     def power_cut(self) -> None:
         """What was not synced may be as it was before."""

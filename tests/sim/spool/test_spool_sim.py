@@ -16,6 +16,7 @@ from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Forget, Input, Lost, Note, Now, ReadSpool, Save, SendRecords
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.flight import Completeness, Flight
+from headrace.agents.run import Run
 from headrace.agents.sources.intake import Pushed
 from headrace.agents.spool.frames import encode_frame
 from headrace.agents.spool.log import SpoolLog
@@ -99,12 +100,15 @@ class Simulation:
         self.reader = SpoolReader(
             self.rows.streams.values(),
             self.rows.chunks.values(),
-            host="h",
-            mint=lambda: f"{rng.getrandbits(64):016x}",
-            place=lambda _, stream_id: int(stream_id, 16) % 3,
-            ready=lambda _: True,
-            limits=self.limits,
-            budget=Budget(self.limits),
+            Run(
+                "h",
+                mint=lambda: f"{rng.getrandbits(64):016x}",
+                place=lambda _, stream_id: int(stream_id, 16) % 3,
+                ready=lambda _: True,
+                once=False,
+                budget=Budget(self.limits),
+                started=self.now(),
+            ),
         )
 
     def pushed(self) -> list[Pushed]:

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.agents.budget import Budget
 from headrace.agents.effects import Advance, Input, Lost, Note, Now, Save, Send, Shipped
+from headrace.agents.run import Run
 from headrace.agents.start import Start
 from headrace.agents.tail import meeting, reading
 from headrace.agents.tail.archives import Archives
@@ -36,11 +37,11 @@ class Desk:
         """From what is durable."""
         self.disk.flush()
         self.files.close_all()
-        self.tailer = Tailer(
-            self.disk.streams.values(), self.disk.chunks.values(), host="h", mint=lambda: f"s-{next(self.ids)}",
-            place=lambda *_: 0, ready=lambda _: True, once=False, max_open=9, limits=self.limits, budget=Budget(self.limits),
-            now=self.now(),
+        run = Run(
+            "h", lambda: f"s-{next(self.ids)}", lambda *_: 0, lambda _: True, once=False, budget=Budget(self.limits),
+            started=self.now(),
         )  # fmt: skip
+        self.tailer = Tailer(self.disk.streams.values(), self.disk.chunks.values(), run, max_open=9)
 
     def now(self) -> Now:
         return Now(self.files.now_ms, BASE_MS + self.files.now_ms)

@@ -70,8 +70,8 @@ def test_on_a_rough_machine_every_readable_line_is_delivered_once_by_identity() 
 @pytest.mark.parametrize(
     ("target", "function", "guard", "without"),
     [
-        (Meeting, "_known_to_ms", "if known_ms <= self._started_ms:", "if True:"),
-        (Meeting, "_known_to_ms", "if born_ms <= self._started_ms else 0", ""),
+        (Meeting, "_known_to_ms", "if known_ms <= self._run.started.wall_ms:", "if True:"),
+        (Meeting, "_known_to_ms", "if born_ms <= self._run.started.wall_ms else 0", ""),
         (reading, "_find_line_end", "return -1", "break"),
     ],
 )

@@ -21,6 +21,7 @@ from headrace.agents.events.containers import stderr_stream_id
 from headrace.agents.events.pipeline import definition
 from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import PASSED, StreamRow
+from headrace.agents.run import Run
 from headrace.agents.start import BEGINNING
 from headrace.agents.tail import archives, beginning, meeting, reading, strangers, stream
 from headrace.agents.tail.archives import Archives
@@ -317,19 +318,16 @@ class Simulation:
         pipeline, split_bytes = rng.choice(self.pipelines), rng.choice((16, 40, 4096))
         self.input = Input("logs", pipeline, split_bytes=split_bytes, start=self.begin_at)
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
-        return Tailer(
-            self.disk.streams.values(),
-            self.disk.chunks.values(),
-            host="h",
+        run = Run(
+            "h",
             mint=lambda: f"{rng.getrandbits(64):016x}",
             place=lambda _, stream_id: int(stream_id, 16) % 3,
             ready=lambda _: self.healing or self.files.now_ms >= ready_ms,
             once=self.finite,
-            max_open=rng.choice((1, 3, 100)),
-            limits=self.limits,
             budget=Budget(self.limits),
-            now=self.now(),
+            started=self.now(),
         )
+        return Tailer(self.disk.streams.values(), self.disk.chunks.values(), run, max_open=rng.choice((1, 3, 100)))
 
     def carry_out(self, steps: Generator[Any, Any, Any]) -> Any:
         answer: Any = None
