@@ -17,7 +17,10 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
+
+import pytest
 
 Scenario = Callable[[random.Random], None]
 _KEPT = Path(__file__).parent / "seeds"
@@ -40,6 +43,27 @@ def first_failing_seed(scenario: Scenario, *, count: int) -> int | None:
         except Exception:  # noqa: BLE001 - without its guard the code may fail in any way
             return seed
     return None
+
+
+class Guard(NamedTuple):
+    """Code of one function that holds an invariant, and what stands there without it; as `mutated` takes them."""
+
+    target: type | types.ModuleType
+    function: str
+    code: str
+    without: str
+
+    def is_noticed(self, scenario: Scenario, *, count: int) -> bool:
+        """Whether one of `count` seeds fails without it."""
+        with mutated(*self):
+            return first_failing_seed(scenario, count=count) is not None
+
+
+def each_guard(*guards: tuple[type | types.ModuleType, str, str, str]) -> pytest.MarkDecorator:
+    """Run a test with each of these as its `guard`."""
+    return pytest.mark.parametrize(
+        "guard", [pytest.param(Guard(*each), id=f"{each[0].__name__}-{'-'.join(each[1:])}") for each in guards]
+    )
 
 
 def _run(scenario: Scenario, seed: int) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import pytest
 from confluent_kafka import KafkaError, admin
 
 from headrace.agents import producer, rejected
@@ -28,7 +27,7 @@ from headrace.audit import HASH_MODULUS
 from tests.sim.delivery.client import LETTERS, Admin, Broker, Client, Given
 from tests.sim.delivery.disk import Disk
 from tests.sim.delivery.world import ACKED, AGENT, GIVEN, HELD, REFUSED, WAITS, Chunk, Record, Source
-from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.harness import Guard, each_guard, run_seeds
 
 FOREVER = 400  # turns after which what is to come has come
 
@@ -297,50 +296,46 @@ def test_a_chunk_is_done_when_each_record_is_acknowledged_or_kept_and_order_stay
     run_seeds(delivery_is_done_when_all_is_there, count=250)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (Delivery, "pump", "if stream_id in blocked:", "if False:"),
-        (Delivery, "pump", "(self.full or entry.holds_up)", "self.full"),
-        (Delivery, "pump", "if entry.waiting or entry.holds_up:", "if entry.waiting:"),
-        (Delivery, "pump", "and stream_id not in on_their_way:", ":"),
-        (Delivery, "pump", "not (entry.retry or entry.failed) and", ""),
-        (Delivery, "_hand_over", "break", "pass"),
-        (
-            Delivery,
-            "_hand_over_alone",
-            "if not entry.not_taken(error.args[0], record):",
-            "if entry.not_taken(error.args[0], record) is None:",
-        ),
-        (
-            Delivery,
-            "_hand_over_letters",
-            "if not entry.letter_not_taken(error.args[0], letter):",
-            "if entry.letter_not_taken(error.args[0], letter) is None:",
-        ),
-        (Delivery, "_hand_over_letters", "entry.letters += letters[taken + 1 :]", "pass"),
-        (Clients, "one_by_one", "batch_records=1", "batch_records=2"),
-        (Delivery, "_client_of", "if not is_alone:", "if False:"),
-        (Delivery, "take_done", "if entry.unheard or entry.apart or entry.retry:", "if entry.retry:"),
-        (Delivery, "take_done", "if entry.done:", "if not entry.unheard:"),
-        (Delivery, "_keep", "return", "pass"),
-        (Delivery, "_keep", "entry.refused.sort(key=lambda record: (record.position, record.part))", "pass"),
-        (Delivery, "_keep", "entry.letters = entry.refused", "pass"),
-        (Outgoing, "sort_failed", "if refused or self.alone:", "if refused:"),
-        (Outgoing, "sort_failed", "if refused or self.alone:", "if self.alone:"),
-        (Outgoing, "sort_failed", "records + self.alone", "self.alone + records"),
-        (Outgoing, "sort_failed", "for value, _ in records] + self.waiting", "for value, _ in records]"),
-        (Outgoing, "_uncount", "tally.count -= 1", "pass"),
-        (Outgoing, "letter_not_taken", "self.letters.append(letter)", "pass"),
-        (Outgoing, "letter_not_taken", "self.letters.sort(key=lambda each: (each.position, each.part))", "pass"),
-        (LastingProducer, "renew", "and not len(self.client)", ""),
-        (LastingProducer, "_end", "and not error.args[0].fatal()", ""),
-        (Rejected, "_append", "os.fsync(descriptor)", "pass"),
-        (rejected, "_sync", "os.fsync(folder)", "pass"),
-        (Rejected, "_append", "os.ftruncate(descriptor, end)", "pass"),
-        (Rejected, "_append", "self._whole.discard(file.name)", "pass"),
-    ],
+@each_guard(
+    (Delivery, "pump", "if stream_id in blocked:", "if False:"),
+    (Delivery, "pump", "(self.full or entry.holds_up)", "self.full"),
+    (Delivery, "pump", "if entry.waiting or entry.holds_up:", "if entry.waiting:"),
+    (Delivery, "pump", "and stream_id not in on_their_way:", ":"),
+    (Delivery, "pump", "not (entry.retry or entry.failed) and", ""),
+    (Delivery, "_hand_over", "break", "pass"),
+    (
+        Delivery,
+        "_hand_over_alone",
+        "if not entry.not_taken(error.args[0], record):",
+        "if entry.not_taken(error.args[0], record) is None:",
+    ),
+    (
+        Delivery,
+        "_hand_over_letters",
+        "if not entry.letter_not_taken(error.args[0], letter):",
+        "if entry.letter_not_taken(error.args[0], letter) is None:",
+    ),
+    (Delivery, "_hand_over_letters", "entry.letters += letters[taken + 1 :]", "pass"),
+    (Clients, "one_by_one", "batch_records=1", "batch_records=2"),
+    (Delivery, "_client_of", "if not is_alone:", "if False:"),
+    (Delivery, "take_done", "if entry.unheard or entry.apart or entry.retry:", "if entry.retry:"),
+    (Delivery, "take_done", "if entry.done:", "if not entry.unheard:"),
+    (Delivery, "_keep", "return", "pass"),
+    (Delivery, "_keep", "entry.refused.sort(key=lambda record: (record.position, record.part))", "pass"),
+    (Delivery, "_keep", "entry.letters = entry.refused", "pass"),
+    (Outgoing, "sort_failed", "if refused or self.alone:", "if refused:"),
+    (Outgoing, "sort_failed", "if refused or self.alone:", "if self.alone:"),
+    (Outgoing, "sort_failed", "records + self.alone", "self.alone + records"),
+    (Outgoing, "sort_failed", "for value, _ in records] + self.waiting", "for value, _ in records]"),
+    (Outgoing, "_uncount", "tally.count -= 1", "pass"),
+    (Outgoing, "letter_not_taken", "self.letters.append(letter)", "pass"),
+    (Outgoing, "letter_not_taken", "self.letters.sort(key=lambda each: (each.position, each.part))", "pass"),
+    (LastingProducer, "renew", "and not len(self.client)", ""),
+    (LastingProducer, "_end", "and not error.args[0].fatal()", ""),
+    (Rejected, "_append", "os.fsync(descriptor)", "pass"),
+    (rejected, "_sync", "os.fsync(folder)", "pass"),
+    (Rejected, "_append", "os.ftruncate(descriptor, end)", "pass"),
+    (Rejected, "_append", "self._whole.discard(file.name)", "pass"),
 )
-def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(delivery_is_done_when_all_is_there, count=300) is not None
+def test_a_guard_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(delivery_is_done_when_all_is_there, count=300)

@@ -1,50 +1,35 @@
 """Single histories of dropped files, step by step: cases that a seed rarely meets."""
 
-import itertools
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from headrace.agents.budget import Budget
 from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.folder import DELETE, KEEP, Ending, Folder, Found, Look
 from headrace.agents.directory.hands import is_same
-from headrace.agents.effects import Advance, Forget, Input, Lost, Note, NotOpened, Now, Open, PutAway, Save, Send, Shipped
+from headrace.agents.effects import Input, NotOpened, Open, PutAway, SyncFolder
 from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
-from tests.sim.tailer.world import BASE_MS, Disk, Files, Inode
+from tests.sim.agent_desk import AgentDesk
+from tests.sim.tailer.world import Files, Inode
 
 PLACE, SETTLE_MS = "/in", 1000
 
 
-class Desk:
-    """One agent on a simulated folder, moved step by step."""
+class Desk(AgentDesk):
+    """One agent on a simulated folder."""
+
+    core: Drops
 
     def __init__(self, when_done: str = KEEP, *, births: bool = True, limits: Limits | None = None) -> None:
-        self.files, self.disk, self.when_done = Files(births=births), Disk(), when_done
-        self.limits = limits or Limits()
-        self.sent: list[Send] = []
-        self.lost: list[tuple[int, str]] = []
-        self.notes: list[str] = []
-        self.answered, self.ids = 0, itertools.count()
+        self.when_done = when_done
         self.refused: set[str] = set()
         self.denied: set[str] = set()
-        self.start()
+        super().__init__(Files(births=births), limits)
 
-    def start(self) -> None:
-        """From what is durable."""
-        self.disk.flush()
-        self.files.close_all()
+    def made(self, run: Run) -> Drops:
         self.answered = len(self.sent)
-        run = Run(
-            "h", lambda: f"s-{next(self.ids)}", lambda *_: 0, lambda _: True, once=False, budget=Budget(self.limits),
-            started=self.now(),
-        )  # fmt: skip
-        self.core = Drops(self.disk.streams.values(), self.disk.chunks.values(), run)
-
-    def now(self) -> Now:
-        return Now(self.files.now_ms, BASE_MS + self.files.now_ms)
+        return Drops(self.disk.streams.values(), self.disk.chunks.values(), run)
 
     def drop(self, name: str, data: bytes, *, mtime_ms: int | None = None, reuse: bool = False) -> Inode:
         inode = self.files.create(f"{PLACE}/{name}", reuse=reuse)
@@ -52,25 +37,8 @@ class Desk:
         inode.mtime_ms = inode.mtime_ms if mtime_ms is None else mtime_ms
         return inode
 
-    def carry_out(self, steps: Generator[Any, Any, Any]) -> None:
-        answer: Any = None
-        try:
-            while True:
-                answer = self.do(steps.send(answer))
-        except StopIteration:
-            return
-
     def do(self, effect: Any) -> Any:
         match effect:
-            case Save() | Advance() | Lost() | Forget():
-                self.disk.pending.append(effect)
-                if isinstance(effect, Lost):
-                    self.lost.append((effect.size_bytes, effect.reason))
-            case Send():
-                self.sent.append(effect)
-                return Shipped(effect.chunk.end, 0)
-            case Note():
-                self.notes.append(effect.message)
             case PutAway():
                 inode = self.files.names.get(effect.path)
                 if effect.path in self.refused:
@@ -81,9 +49,9 @@ class Desk:
                 return Ending.DONE
             case Open() if effect.path in self.denied:
                 return NotOpened("Permission denied", denied=True)
-            case _:
-                return True if (answer := self.files.do(effect)) is None else answer
-        return None
+            case SyncFolder():
+                return True
+        return super().do(effect)
 
     def turn(self, *, later_ms: int = SETTLE_MS, acknowledge: bool = True) -> None:
         """A look and a round of reading, some time later; what was sent before is acknowledged."""

@@ -7,26 +7,21 @@ and each chunk is counted once; in a partition no file is begun within another; 
 
 import random
 from collections import Counter
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-from headrace.agents.budget import Budget
 from headrace.agents.directory.arrivals import Arrival
 from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.folder import DELETE, KEEP, RENAME, Ending, Folder, Found, Look
 from headrace.agents.directory.hands import is_same
 from headrace.agents.directory.resting import Resting
-from headrace.agents.effects import Advance, Forget, Input, Lost, NotOpened, Now, Open, PutAway, Save, Send, SyncFolder
+from headrace.agents.effects import Close, Input, Lost, Measure, NotOpened, Now, Open, PutAway, Read, Shipped, Stat, SyncFolder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import DONE, Dropped
-from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
-from tests.sim.harness import first_failing_seed, mutated, run_seeds
-from tests.sim.tailer.test_tailer_sim import CrashedError
-from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, encode
+from tests.sim.agent_life import CrashedError, Life
+from tests.sim.harness import Guard, each_guard, run_seeds
+from tests.sim.tailer.world import BASE_MS, Files, Inode
 
 PLACE = "/in"
 PLAIN = definition(parse={"type": "plain"})
@@ -44,13 +39,14 @@ class Drop:
     last_ms: int = 0
 
 
-class Simulation:
+class Simulation(Life):
     """One agent's life, several times, on one directory."""
 
+    core: Drops
+
     def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+        super().__init__(rng)
         self.files = Files(births=rng.random() < 0.7)
-        self.disk, self.broker = Disk(), Broker()
         self.settle_ms = rng.choice((0, 300, 2000))
         self.when_done = rng.choice((KEEP, RENAME, DELETE))
         self.partitions = rng.choice((1, 3))
@@ -60,7 +56,7 @@ class Simulation:
         self.drops: list[Drop] = []
         self.writing: list[Drop] = []
         self.undone: list[tuple[str, str | None, Inode]] = []  # renames and deletions that a power cut may take back
-        self.away = self.healing = False
+        self.away = False
         self.away_ms: list[tuple[int, int]] = []
         self.lost: list[Lost] = []
         self.spoilt: set[bytes] = set()  # lines that were in files which somebody changed
@@ -182,24 +178,10 @@ class Simulation:
 
     def start(self) -> Drops:
         self.files.close_all()
-        self.disk.pending.clear()
-        for sent in self.broker.under_way:
-            while sent.appended < len(sent.values) and self.rng.random() < 0.7:
-                self.broker.append(sent)
-        self.broker.under_way = []
+        self.end()
         self.sent_of: dict[int, list[str]] = {}  # by partition, the streams in the order of this run's chunks
         self.looked = False
-        rng = self.rng
-        run = Run(
-            "h",
-            mint=lambda: f"{rng.getrandbits(64):016x}",
-            place=lambda _, stream_id: int(stream_id, 16) % self.partitions,
-            ready=lambda _: True,
-            once=False,
-            budget=Budget(self.limits),
-            started=self.now(),
-        )
-        return Drops(self.disk.streams.values(), self.disk.chunks.values(), run)
+        return Drops(self.disk.streams.values(), self.disk.chunks.values(), self.run())
 
     def power_cut(self) -> None:
         """What was not synced may be as it was before."""
@@ -238,34 +220,14 @@ class Simulation:
         ]
         return Look(self.now(), tuple(found), {PLACE: False})
 
-    def carry_out(self, steps: Generator[Any, Any, Any]) -> Any:
-        answer: Any = None
-        while True:
-            try:
-                effect = steps.send(answer)
-            except StopIteration as end:
-                return end.value
-            if not self.healing and self.rng.random() < self.crash_rate:
-                raise CrashedError
-            if not self.healing and self.rng.random() < 0.1:
-                self.act()
-            answer = self.do(effect)
+    def meanwhile(self) -> None:
+        if self.rng.random() < 0.1:
+            self.act()
 
     def do(self, effect: Any) -> Any:
         match effect:
-            case Save():
-                self.disk.pending.append(effect)
-                self.disk.flush()
-            case Advance():
-                assert all(sent.appended == len(sent.values) for sent in effect.results), "passed what is not acknowledged"
-                self.disk.pending.append(effect)
             case Lost():
                 self.lost.append(effect)
-                self.disk.pending.append(effect)
-            case Forget():
-                self.disk.pending.append(effect)
-            case Send():
-                return self.send(effect)
             case PutAway():
                 return self.put_away(effect)
             case SyncFolder():
@@ -273,18 +235,16 @@ class Simulation:
                 return True
             case Open() if self.away:
                 return NotOpened("no such file", denied=False)
-            case _:
+            case Open() | Measure() | Stat() | Read() | Close():
                 return self.files.do(effect)
-        return None
+        return super().do(effect)
 
-    def send(self, effect: Send) -> Any:
-        assert self.disk.chunks[effect.chunk.stream_id, effect.chunk.start] == effect.chunk, "sent before it was durable"
+    def send(self, effect: Any) -> Shipped:
         order = self.sent_of.setdefault(effect.stream.partition, [])
         assert effect.stream.stream_id not in order[:-1], "two files of a partition are mixed"
         if not order or order[-1] != effect.stream.stream_id:
             order.append(effect.stream.stream_id)
-        self.broker.under_way.append(encode(effect.stream, effect.chunk, effect.data))
-        return self.broker.under_way[-1].shipped
+        return super().send(effect)
 
     def put_away(self, effect: PutAway) -> Ending:
         inode = None if self.away else self.files.names.get(effect.path)
@@ -306,15 +266,9 @@ class Simulation:
             self.files.rename(effect.path, to)
         return Ending.DONE
 
-    def broker_turn(self) -> None:
-        for sent in list(self.broker.under_way):
-            while sent.appended < len(sent.values) and (self.healing or self.rng.random() < 0.8):
-                self.broker.append(sent)
-            if sent.appended == len(sent.values) and (self.healing or self.rng.random() < 0.7):
-                self.broker.under_way.remove(sent)
-                self.carry_out(self.core.delivered(sent.chunk.stream_id, sent.chunk.start, sent))
-
     def turn(self) -> None:
+        if self.rng.random() < 0.6:
+            self.act()
         self.tick()
         what = self.rng.random()
         try:
@@ -382,7 +336,6 @@ class Simulation:
                 assert there == (self.when_done == KEEP) or drop.inode.links == 0, f"{drop.name} was not put away"
         if not any(drop.bad for drop in self.drops):
             assert not self.lost, "nothing was spoilt, and something is called lost"
-        assert len(set(self.disk.counted)) == len(self.disk.counted), "a chunk was counted twice"
         known = {(row.device, row.inode) for row in self.disk.streams.values()}
         assert known <= {(1, inode.number) for name, inode in self.files.names.items()}, "a file that is gone is not forgotten"
         for row in self.disk.streams.values():
@@ -417,38 +370,28 @@ class Simulation:
 
 
 def dropped_files_are_shipped_once(rng: random.Random) -> None:
-    simulation = Simulation(rng)
-    for _ in range(rng.randint(20, 150)):
-        if rng.random() < 0.6:
-            simulation.act()
-        simulation.turn()
-    simulation.heal()
-    simulation.check_end()
+    Simulation(rng).live(150)
 
 
 def test_every_dropped_file_is_shipped_once_and_put_away() -> None:
     run_seeds(dropped_files_are_shipped_once, count=100)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (Resting, "rest", "yield Save(tuple(file.row for file in files))", "pass"),
-        (Resting, "rest", "and file.is_as_begun(file.stat)", ""),
-        (Resting, "_forget", "synced[place] = yield SyncFolder(place)", "synced[place] = True"),
-        (Resting, "_judge", "(yield from copies(stream, opened.handle, row.position))", "True"),
-        (Resting, "look", "if grown:", "if False:"),
-        (Drops, "_follow", "if not file.is_as_begun(found.stat):", "if False:"),
-        (Drops, "_changed", "self._resting.doubt(file.key, self._listed)", "pass"),
-        (Drops, "_in_turn", "begun.sort(key=lambda file: not file.stream.saved)", "pass"),
-        (Drops, "read", "if moves and not file.read:", "if False:"),
-        (Drops, "_rest", "if file.acknowledged", "if file.read"),
-        (Drops, "_gone", "file.stream.read_to >= file.row.size_seen and not file.stream.replay", "True"),
-        (Look, "would_show", "return False", "return True"),
-        (Arrival, "is_settled", "now.monotonic_ms - self.since_ms >= self.found.folder.settle_ms", "True"),
-        (Drops, "complete_at", "unfinished = [arrival.before for arrival in self._arrivals.waited_for]", "unfinished = []"),
-    ],
+@each_guard(
+    (Resting, "rest", "yield Save(tuple(file.row for file in files))", "pass"),
+    (Resting, "rest", "and file.is_as_begun(file.stat)", ""),
+    (Resting, "_forget", "synced[place] = yield SyncFolder(place)", "synced[place] = True"),
+    (Resting, "_judge", "(yield from copies(stream, opened.handle, row.position))", "True"),
+    (Resting, "look", "if grown:", "if False:"),
+    (Drops, "_follow", "if not file.is_as_begun(found.stat):", "if False:"),
+    (Drops, "_changed", "self._resting.doubt(file.key, self._listed)", "pass"),
+    (Drops, "_in_turn", "begun.sort(key=lambda file: not file.stream.saved)", "pass"),
+    (Drops, "read", "if moves and not file.read:", "if False:"),
+    (Drops, "_rest", "if file.acknowledged", "if file.read"),
+    (Drops, "_gone", "file.stream.read_to >= file.row.size_seen and not file.stream.replay", "True"),
+    (Look, "would_show", "return False", "return True"),
+    (Arrival, "is_settled", "now.monotonic_ms - self.since_ms >= self.found.folder.settle_ms", "True"),
+    (Drops, "complete_at", "unfinished = [arrival.before for arrival in self._arrivals.waited_for]", "unfinished = []"),
 )
-def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(dropped_files_are_shipped_once, count=400) is not None
+def test_a_guard_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(dropped_files_are_shipped_once, count=400)

@@ -1,16 +1,9 @@
-"""A spool's disk that keeps of what was not synced what it likes, and the agent's rows beside it."""
+"""A spool's disk that keeps of what was not synced what it likes."""
 
 import errno
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from headrace.agents.effects import Advance, Effect, Forget, Lost, Save
-from headrace.agents.rows import ChunkRow, StreamRow
-
-
-class CrashedError(Exception):
-    """The agent ended here."""
 
 
 @dataclass(slots=True)
@@ -121,42 +114,3 @@ class SpoolDisk:
         file.data[at] ^= 1 << self._rng.randrange(8)
         file.durable = bytes(file.data)
         return True
-
-
-@dataclass(slots=True)
-class Rows:
-    """The agent's durable rows, with the transactions that are not durable yet."""
-
-    streams: dict[str, StreamRow] = field(default_factory=dict)
-    chunks: dict[tuple[str, int], ChunkRow] = field(default_factory=dict)
-    counted: list[tuple[str, int]] = field(default_factory=list)
-    lost: int = 0
-    pending: list[Effect] = field(default_factory=list)
-
-    def flush(self) -> list[StreamRow]:
-        """Make all durable; the rows whose positions are so now."""
-        moved = []
-        for effect in self.pending:
-            match effect:
-                case Save():
-                    self.streams |= {row.stream_id: row for row in effect.streams}
-                    self.chunks |= {(row.stream_id, row.start): row for row in effect.chunks}
-                case Advance():
-                    before = self.streams[effect.stream.stream_id].position
-                    for chunk in effect.chunks:
-                        assert chunk.since == before, "a position advanced over a hole"
-                        before = chunk.end
-                        del self.chunks[chunk.stream_id, chunk.start]
-                        self.counted.append((chunk.stream_id, chunk.start))
-                    assert effect.stream.position == before, "a position is not the end of its chunks"
-                    self.streams[effect.stream.stream_id] = effect.stream
-                    moved.append(effect.stream)
-                case Lost():
-                    self.lost += 1
-                    self.streams[effect.stream.stream_id] = effect.stream
-                    moved.append(effect.stream)
-                case Forget():
-                    self.streams.pop(effect.stream_id, None)
-                    self.chunks = {key: chunk for key, chunk in self.chunks.items() if key[0] != effect.stream_id}
-        self.pending.clear()
-        return moved

@@ -1,84 +1,52 @@
 """Single histories on simulated files, step by step: cases that a seed rarely meets, and faults of the twenty."""
 
-import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from headrace.agents.budget import Budget
-from headrace.agents.effects import Advance, Input, Lost, Note, Now, Save, Send, Shipped
+from headrace.agents.effects import Input
 from headrace.agents.run import Run
 from headrace.agents.start import Start
 from headrace.agents.tail import meeting, reading
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.tailer import Tailer
+from tests.sim.agent_desk import AgentDesk
 from tests.sim.harness import mutated
-from tests.sim.tailer.world import BASE_MS, Disk, Files, Inode
+from tests.sim.tailer.world import Files, Inode
 
-LOGS, LIMITS = Input("logs"), Limits()
+LOGS = Input("logs")
 ONE_LINE = Limits(chunk_lines=1, stream_cost_bytes=1)  # is on its way at most
 
 
-class Desk:
-    """One agent on simulated files, moved step by step."""
+class Desk(AgentDesk):
+    """One agent that tails."""
 
-    def __init__(self, how: Input = LOGS, *, births: bool = True, limits: Limits = LIMITS) -> None:
-        self.files, self.disk, self.how, self.limits = Files(births=births), Disk(), how, limits
-        self.sent: list[Send] = []
-        self.notes: list[str] = []
-        self.ids = itertools.count()
-        self.lost: list[tuple[int, str]] = []
-        self.start()
+    core: Tailer
 
-    def start(self) -> None:
-        """From what is durable."""
-        self.disk.flush()
-        self.files.close_all()
-        run = Run(
-            "h", lambda: f"s-{next(self.ids)}", lambda *_: 0, lambda _: True, once=False, budget=Budget(self.limits),
-            started=self.now(),
-        )  # fmt: skip
-        self.tailer = Tailer(self.disk.streams.values(), self.disk.chunks.values(), run, max_open=9)
+    def __init__(self, how: Input = LOGS, *, births: bool = True, limits: Limits | None = None) -> None:
+        self.how = how
+        super().__init__(Files(births=births), limits)
 
-    def now(self) -> Now:
-        return Now(self.files.now_ms, BASE_MS + self.files.now_ms)
-
-    def carry_out(self, steps: Generator[Any, Any, Any]) -> None:
-        answer: Any = None
-        try:
-            while True:
-                effect = steps.send(answer)
-                if isinstance(effect, Save | Advance | Lost):
-                    self.disk.pending.append(effect)
-                    if isinstance(effect, Lost):
-                        self.lost.append((effect.size_bytes, effect.reason))
-                elif isinstance(effect, Note):
-                    self.notes.append(effect.message)
-                elif isinstance(effect, Send):
-                    self.sent.append(effect)
-                    answer = Shipped(effect.chunk.end, 0)
-                    continue
-                answer = self.files.do(effect)
-        except StopIteration:
-            return
+    def made(self, run: Run) -> Tailer:
+        return Tailer(self.disk.streams.values(), self.disk.chunks.values(), run, max_open=9)
 
     def begin(self) -> None:
         """The input begins: where its files do is decided."""
         listing = self.files.listing(self.now(), self.how, {("logs", name) for name in self.files.names}, all_names=True)
-        self.carry_out(self.tailer.beginnings.decide(listing, {("logs", "")}))
+        self.carry_out(self.core.beginnings.decide(listing, {("logs", "")}))
 
     def turn(self) -> None:
         """A listing and a round of reading, some time later."""
         self.files.now_ms += 100
-        listing = self.files.listing(self.now(), self.how, self.tailer.known_paths, all_names=True)
-        self.carry_out(self.tailer.look(listing))
-        self.carry_out(self.tailer.read(self.now()))
+        listing = self.files.listing(self.now(), self.how, self.core.known_paths, all_names=True)
+        self.carry_out(self.core.look(listing))
+        self.carry_out(self.core.read(self.now()))
 
     def acknowledge(self, index: int) -> None:
-        self.carry_out(self.tailer.delivered(self.sent[index].stream.stream_id, self.sent[index].chunk.start, None))
+        self.carry_out(self.core.delivered(self.sent[index].stream.stream_id, self.sent[index].chunk.start, None))
 
 
 def what_a_truncated_file_had_on_its_way_holds_back_the_claim() -> None:
@@ -93,11 +61,11 @@ def what_a_truncated_file_had_on_its_way_holds_back_the_claim() -> None:
     desk.acknowledge(1)
     for _ in range(3):
         desk.turn()
-    assert desk.tailer.complete_at() is None
+    assert desk.core.complete_at() is None
     desk.acknowledge(0)
     for _ in range(3):
         desk.turn()
-    assert desk.tailer.complete_at() is not None
+    assert desk.core.complete_at() is not None
 
 
 def test_a_claim_waits_for_what_a_truncated_file_had_on_its_way() -> None:
@@ -142,7 +110,7 @@ def test_fault_11_of_deleted_files_no_more_is_held_than_allowed_and_the_rest_is_
     assert not desk.files.handles
     desk.acknowledge(0)
     desk.turn()
-    assert desk.tailer.complete_at() is not None
+    assert desk.core.complete_at() is not None
     desk.start()
     for _ in range(3):
         desk.turn()
@@ -252,7 +220,7 @@ def a_file_in_the_place_of_an_archive_that_was_passed_over_is_read(births: bool 
     for _ in range(3):
         desk.turn()
     assert not desk.sent
-    assert desk.tailer.complete_at() is not None
+    assert desk.core.complete_at() is not None
     desk.start()
     number = desk.files.names["a.log.1.gz"].number
     desk.files.unlink("a.log.1.gz")
@@ -429,20 +397,20 @@ def test_fault_17_files_that_wait_to_be_opened_are_told_until_they_are_shipped()
         desk.files.append(desk.files.create(f"{number:02}.log", reuse=False), b"one\n")
     for _ in range(3):
         desk.turn()
-        assert [(seen.path, stream, complete) for seen, stream, complete in desk.tailer.unopened] == [
+        assert [(seen.path, stream, complete) for seen, stream, complete in desk.core.unopened] == [
             ("09.log", None, None), ("10.log", None, None), ("11.log", None, None),
         ]  # fmt: skip
     for index in range(9):
         desk.acknowledge(index)
     acknowledged_turns(desk, 3)
-    assert not list(desk.tailer.unopened)
-    closed = next(each for each in desk.tailer.streams if each.handle is None)
+    assert not list(desk.core.unopened)
+    closed = next(each for each in desk.core.streams if each.handle is None)
     for name in desk.files.names:
         desk.files.append(desk.files.names[name], b"two\n")
     acknowledged_turns(desk, 1)
-    assert closed in [stream for _, stream, _ in desk.tailer.unopened]
+    assert closed in [stream for _, stream, _ in desk.core.unopened]
     acknowledged_turns(desk, 6)
-    assert not list(desk.tailer.unopened)
+    assert not list(desk.core.unopened)
 
 
 def test_what_lies_beside_logs_and_is_nobodys_is_not_told_to_wait() -> None:
@@ -453,7 +421,7 @@ def test_what_lies_beside_logs_and_is_nobodys_is_not_told_to_wait() -> None:
     desk.turn()
     desk.files.append(desk.files.create("0.log.1", reuse=False), b"another\n")
     desk.files.now_ms += 100
-    listing = desk.files.listing(desk.now(), desk.how, desk.tailer.known_paths, all_names=False)
-    desk.carry_out(desk.tailer.look(listing))
-    assert desk.tailer.has_more
-    assert not list(desk.tailer.unopened)
+    listing = desk.files.listing(desk.now(), desk.how, desk.core.known_paths, all_names=False)
+    desk.carry_out(desk.core.look(listing))
+    assert desk.core.has_more
+    assert not list(desk.core.unopened)

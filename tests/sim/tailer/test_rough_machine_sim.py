@@ -6,13 +6,11 @@ Held as in test_tailer_sim.py, but that an old file beside a log may be shipped:
 import random
 from typing import Any
 
-import pytest
-
 from headrace.agents.effects import NotOpened, Open, Read
 from headrace.agents.tail import reading
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.tailer import Tailer
-from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.harness import Guard, each_guard, run_seeds
 from tests.sim.tailer.test_tailer_sim import PIPELINES, Simulation, fingerprints_of
 
 HOUR_MS = 3_600_000
@@ -54,27 +52,17 @@ class RoughMachine(Simulation):
 
 def tailer_on_a_rough_machine(rng: random.Random) -> None:
     with fingerprints_of(rng.choice((32, 1024)), rng.choice((24, 256))):
-        simulation = RoughMachine(rng)
-        for _ in range(rng.randint(20, 150)):
-            if rng.random() < 0.6:
-                simulation.act()
-            simulation.turn()
-        simulation.heal()
-        simulation.check_end()
+        RoughMachine(rng).live(150)
 
 
 def test_on_a_rough_machine_every_readable_line_is_delivered_once_by_identity() -> None:
     run_seeds(tailer_on_a_rough_machine, count=60)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (Meeting, "_known_to_ms", "if known_ms <= self._run.started.wall_ms:", "if True:"),
-        (Meeting, "_known_to_ms", "if born_ms <= self._run.started.wall_ms else 0", ""),
-        (reading, "_find_line_end", "return -1", "break"),
-    ],
+@each_guard(
+    (Meeting, "_known_to_ms", "if known_ms <= self._run.started.wall_ms:", "if True:"),
+    (Meeting, "_known_to_ms", "if born_ms <= self._run.started.wall_ms else 0", ""),
+    (reading, "_find_line_end", "return -1", "break"),
 )
-def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(tailer_on_a_rough_machine, count=2000) is not None
+def test_a_guard_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_on_a_rough_machine, count=2000)

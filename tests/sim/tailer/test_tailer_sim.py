@@ -6,22 +6,18 @@ is true.
 """
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import pytest
-
-from headrace.agents.budget import Budget
-from headrace.agents.effects import Advance, Close, Forget, Input, Listing, Lost, Now, Read, Save, Send
+from headrace.agents.effects import Close, Input, Listing, Lost, Measure, Now, Open, Read, Save, Stat
 from headrace.agents.events import encoder
 from headrace.agents.events.containers import stderr_stream_id
 from headrace.agents.events.pipeline import definition
 from headrace.agents.flight import Completeness, Flight
 from headrace.agents.rows import PASSED, StreamRow
-from headrace.agents.run import Run
 from headrace.agents.start import BEGINNING
 from headrace.agents.tail import archives, beginning, meeting, reading, strangers, stream
 from headrace.agents.tail.archives import Archives
@@ -31,9 +27,10 @@ from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import Streams
 from headrace.agents.tail.tailer import Tailer
-from tests.sim.harness import first_failing_seed, mutated, run_seeds
+from tests.sim.agent_life import CrashedError, Life
+from tests.sim.harness import Guard, each_guard, run_seeds
 from tests.sim.tailer.past import Past
-from tests.sim.tailer.world import BASE_MS, Broker, Disk, Files, Inode, Sent, encode
+from tests.sim.tailer.world import BASE_MS, Files, Inode
 
 _UNPROVED = "sent and stream.row.detached and not stream.hold(handle, b'', b'')"
 LEFT_OUT = b"left"  # lines that no pipeline sends begin so; short, as a finite run may cut one where the file ended before
@@ -59,10 +56,6 @@ def to_deliver(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if not line.startswith(LEFT_OUT)]
 
 
-class CrashedError(Exception):
-    """The agent ended here."""
-
-
 @dataclass(slots=True)
 class Trace:
     """One event of several lines, which a writer may write piece by piece; `written` bytes of it are there."""
@@ -74,21 +67,28 @@ class Trace:
     paused: bool = False
 
 
-class Simulation:
+class Simulation(Life):
     """One agent's life, several times, in one world.
 
     Args:
         pipelines: one of them is configured at a time; with TRACES alone, writers write events of several lines, too.
+        calms: now and then nobody writes until the agent has come to rest; and few files may be open.
         starts: of these one is the input's `start`; there are files before it begins.
     """
 
+    core: Tailer
+
     def __init__(
-        self, rng: random.Random, pipelines: tuple[str, ...] = PIPELINES, starts: tuple[str, ...] = ("beginning",)
+        self,
+        rng: random.Random,
+        pipelines: tuple[str, ...] = PIPELINES,
+        *,
+        calms: bool = False,
+        starts: tuple[str, ...] = ("beginning",),
     ) -> None:
-        self.rng = rng
+        super().__init__(rng)
+        self.calms = calms
         self.files = Files(births=rng.random() < 0.5)
-        self.disk = Disk()
-        self.broker = Broker()
         self.all_names = rng.random() < 0.7
         self.pipelines = pipelines
         self.traces: dict[str, Trace] = {}  # by the writer's name, those that it is about to write
@@ -110,7 +110,6 @@ class Simulation:
         old.mtime_ms -= 3_600_000
         self.count = 0
         self.generation = 0
-        self.healing = False
         self.read_from: list[Inode] = []  # files that this run has begun to ship
         self.shipping = False
         self.began_ms = 0  # when the agent's turn began
@@ -118,7 +117,9 @@ class Simulation:
         self.lost = False
         self.past = Past(self) if starts != ("beginning",) else None
         self.begin_at = BEGINNING if self.past is None else self.past.start_of(rng.choice(starts))
-        self.tailer = self.start()
+        self.core = self.start()
+        if calms:
+            self.files.most_handles = rng.choice((3, 6, 1000))
 
     # ---- the world
 
@@ -285,7 +286,7 @@ class Simulation:
         self.owed.clear()
 
     def listed(self) -> Listing:
-        known = self.tailer.known_paths
+        known = self.core.known_paths
         asked = self.asked or self.healing
         return self.files.listing(self.now(), self.input, known, all_names=self.all_names, asked=asked, orphans=self.orphans)
 
@@ -305,11 +306,7 @@ class Simulation:
 
     def made(self) -> Tailer:
         self.files.close_all()
-        self.disk.pending.clear()
-        for sent in self.broker.under_way:  # what a dead producer had on the wire may still arrive
-            while sent.appended < len(sent.values) and self.rng.random() < 0.7:
-                self.broker.append(sent)
-        self.broker.under_way = []
+        self.end()
         rng = self.rng
         # Some runs are finite: they take unterminated tails for lines, and the next run finds them longer.
         self.finite = not self.healing and rng.random() < self.once_rate
@@ -318,64 +315,28 @@ class Simulation:
         pipeline, split_bytes = rng.choice(self.pipelines), rng.choice((16, 40, 4096))
         self.input = Input("logs", pipeline, split_bytes=split_bytes, start=self.begin_at)
         ready_ms = self.files.now_ms + rng.choice((0, 0, 0, 2000))
-        run = Run(
-            "h",
-            mint=lambda: f"{rng.getrandbits(64):016x}",
-            place=lambda _, stream_id: int(stream_id, 16) % 3,
-            ready=lambda _: self.healing or self.files.now_ms >= ready_ms,
-            once=self.finite,
-            budget=Budget(self.limits),
-            started=self.now(),
-        )
+        run = self.run(ready=lambda _: self.healing or self.files.now_ms >= ready_ms, once=self.finite)
         return Tailer(self.disk.streams.values(), self.disk.chunks.values(), run, max_open=rng.choice((1, 3, 100)))
 
-    def carry_out(self, steps: Generator[Any, Any, Any]) -> Any:
-        answer: Any = None
-        while True:
-            try:
-                effect = steps.send(answer)
-            except StopIteration as end:
-                return end.value
-            if not self.healing and self.rng.random() < self.crash_rate:
-                raise CrashedError
-            if not self.healing and self.acts_left and self.rng.random() < 0.2:
-                self.acts_left -= 1
-                self.act()
-            answer = self.do(effect)
+    def meanwhile(self) -> None:
+        if self.acts_left and self.rng.random() < 0.2:
+            self.acts_left -= 1
+            self.act()
 
     def do(self, effect: Any) -> Any:
         match effect:
-            case Save():
-                self.disk.pending.append(effect)
-                self.disk.flush()
-                if effect.inputs and self.past is not None:
-                    self.past.decided()
-            case Advance():
-                for chunk, sent in zip(effect.chunks, effect.results, strict=True):
-                    assert isinstance(sent, Sent), "a position passed a chunk that was not acknowledged"
-                    assert (sent.chunk, sent.appended) == (chunk, len(sent.values))
-                self.disk.pending.append(effect)
-            case Lost():
-                self.lost = True
-                self.disk.pending.append(effect)
-            case Forget():
-                self.disk.pending.append(effect)
-            case Send():
-                assert self.disk.chunks[effect.chunk.stream_id, effect.chunk.start] == effect.chunk, (
-                    "sent before it was durable"
-                )
-                assert self.disk.streams[effect.stream.stream_id].partition == effect.stream.partition >= 0
-                self.broker.under_way.append(encode(effect.stream, effect.chunk, effect.data))
-                return self.broker.under_way[-1].shipped
             case Read() if self.shipping:
                 self.read_from.append(self.files.handles[effect.handle])
-                return self.files.do(effect)
             case Close():
                 self.check_close(effect.handle)
-                self.files.do(effect)
-            case _:
-                return self.files.do(effect)
-        return None
+            case Lost():
+                self.lost = True
+        if isinstance(effect, Open | Measure | Stat | Read | Close):
+            return self.files.do(effect)
+        answer = super().do(effect)
+        if isinstance(effect, Save) and effect.inputs and self.past is not None:
+            self.past.decided()
+        return answer
 
     def check_close(self, handle: int) -> None:
         """What no name leads to any more is let go once all its lines are delivered (a finite run stops at what it found)."""
@@ -393,14 +354,6 @@ class Simulation:
         """Lines that are not to be shipped."""
         return self.past.passed if self.past is not None else set()
 
-    def broker_turn(self) -> None:
-        for sent in list(self.broker.under_way):
-            while sent.appended < len(sent.values) and (self.healing or self.rng.random() < 0.8):
-                self.broker.append(sent)
-            if sent.appended == len(sent.values) and (self.healing or self.rng.random() < 0.7):
-                self.broker.under_way.remove(sent)
-                self.carry_out(self.tailer.delivered(sent.chunk.stream_id, sent.chunk.start, sent))
-
     def calm(self) -> None:
         """Nobody writes for a while, and the agent comes to rest; then a file is written anew, or everybody goes on."""
         if self.healing or self.finite:
@@ -409,19 +362,23 @@ class Simulation:
             for _ in range(4):
                 self.tick()
                 self.acts_left, self.shipping, self.began_ms = 0, False, self.files.now_ms
-                self.carry_out(self.tailer.look(self.listed()))
+                self.carry_out(self.core.look(self.listed()))
                 self.shipping = True
-                while self.carry_out(self.tailer.read(self.now())):
+                while self.carry_out(self.core.read(self.now())):
                     pass
                 self.broker_turn()
         except CrashedError:
-            self.tailer = self.start()
+            self.core = self.start()
         if self.rng.random() < 0.5 and (inode := self.files.names.get(self.rng.choice(self.names))) is not None:
             self.tick()
             self.refill(inode, 4)
         self.check_claim()
 
     def turn(self) -> None:
+        if self.rng.random() < 0.6:
+            self.act()
+        if self.calms and self.rng.random() < 0.1:
+            self.calm()
         self.tick()
         if self.rng.random() < self.reload_rate:
             self.reload()
@@ -429,22 +386,22 @@ class Simulation:
         self.acts_left, self.shipping, self.began_ms = 20, False, self.files.now_ms
         try:
             if what < 0.3:
-                self.carry_out(self.tailer.look(self.listed()))
+                self.carry_out(self.core.look(self.listed()))
             elif what < 0.75:
                 self.shipping = True
-                self.carry_out(self.tailer.read(self.now()))
+                self.carry_out(self.core.read(self.now()))
             elif what < 0.95:
                 self.broker_turn()
             else:
                 self.disk.flush()
         except CrashedError:
             self.down()
-            self.tailer = self.start()
+            self.core = self.start()
         self.check_claim()
 
     def check_claim(self) -> None:
         """Every line that was readable at T in a file of ours is in the broker's log, unless its loss was said."""
-        claim = self.tailer.complete_at()
+        claim = self.core.complete_at()
         if claim is None or self.lost or not self.asked:
             return
         delivered = self.broker.delivered_lines() | self.passed
@@ -460,15 +417,15 @@ class Simulation:
         """Nobody writes and nothing crashes any more: everything must arrive."""
         self.healing = True
         if self.finite:
-            self.tailer = self.start()
+            self.core = self.start()
         for turn in range(2000):  # many where few files may be open
-            claim = self.tailer.complete_at()
-            tails = any(each.handle is not None and each.tail_bytes for each in self.tailer.streams if each.rotated)
+            claim = self.core.complete_at()
+            tails = any(each.handle is not None and each.tail_bytes for each in self.core.streams if each.rotated)
             if turn >= 60 and not tails and claim is not None and claim.monotonic_ms > self.files.now_ms - 10_000:
                 break
             self.files.now_ms += 2000
-            self.carry_out(self.tailer.look(self.listed()))
-            while self.carry_out(self.tailer.read(self.now())):
+            self.carry_out(self.core.look(self.listed()))
+            while self.carry_out(self.core.read(self.now())):
                 self.broker_turn()
             self.broker_turn()
         self.disk.flush()
@@ -491,9 +448,8 @@ class Simulation:
             self.check_lines(row)
         if self.pipelines == (TRACES,):
             self.check_traces()
-        assert len(set(self.disk.counted)) == len(self.disk.counted), "a chunk was counted twice"
         assert not self.disk.chunks or any(row.detached for row in self.disk.streams.values())
-        claim = self.tailer.complete_at()
+        claim = self.core.complete_at()
         assert claim is not None, "nothing is claimed"
         assert claim.monotonic_ms > self.files.now_ms - 10_000, "nothing new is claimed though all is quiet"
 
@@ -516,7 +472,7 @@ class Simulation:
         files = [inode for inode in self.files.names.values() if (1, inode.number) == row.key]
         if row.detached or not files or row.begin == PASSED:
             return
-        if row.path not in self.files.names and any(each.left for each in self.tailer.streams if each.row == row):
+        if row.path not in self.files.names and any(each.left for each in self.core.streams if each.row == row):
             return  # rotated away while no input asked for it, and nothing bears its name now that one does
         if self.past is not None:
             assert row.begin == self.past.begins.get(id(files[0]), row.begin), f"{row.path}: begun elsewhere"
@@ -574,17 +530,7 @@ def tailer_delivers_every_line(
     starts: tuple[str, ...] = ("beginning",),
 ) -> None:
     with fingerprints_of(rng.choice((32, 1024)), rng.choice((24, 256))):
-        simulation = Simulation(rng, pipelines, starts)
-        if calms:
-            simulation.files.most_handles = rng.choice((3, 6, 1000))
-        for _ in range(rng.randint(20, 150)):
-            if rng.random() < 0.6:
-                simulation.act()
-            if calms and rng.random() < 0.1:
-                simulation.calm()
-            simulation.turn()
-        simulation.heal()
-        simulation.check_end()
+        Simulation(rng, pipelines, calms=calms, starts=starts).live(150)
 
 
 def test_every_readable_line_is_delivered_once_by_identity() -> None:
@@ -600,19 +546,15 @@ def test_files_that_come_to_rest_and_are_written_anew_are_delivered_once_by_iden
     run_seeds(tailer_proves_what_was_at_rest, count=60)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (reading, "_wake", "(yield from verify(", "stream.hold(stream.handle, b'', b'') or not (yield from verify("),
-        (Stream, "is_still", "self.seen is not seen", "self.seen is None"),
-        (Tailer, "_follow", "stream.idle and not stream.tail_bytes", "not stream.tail_bytes"),
-        (Tailer, "_follow", "and not stream.tail_bytes", ""),
-        (Tailer, "_shed", "at_end and stream.listed", "stream.listed"),
-    ],
+@each_guard(
+    (reading, "_wake", "(yield from verify(", "stream.hold(stream.handle, b'', b'') or not (yield from verify("),
+    (Stream, "is_still", "self.seen is not seen", "self.seen is None"),
+    (Tailer, "_follow", "stream.idle and not stream.tail_bytes", "not stream.tail_bytes"),
+    (Tailer, "_follow", "and not stream.tail_bytes", ""),
+    (Tailer, "_shed", "at_end and stream.listed", "stream.listed"),
 )
-def test_a_guard_of_files_at_rest_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(tailer_proves_what_was_at_rest, count=300) is not None
+def test_a_guard_of_files_at_rest_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_proves_what_was_at_rest, count=300)
 
 
 def tailer_begins_where_it_is_told(rng: random.Random) -> None:
@@ -623,22 +565,18 @@ def test_what_is_there_when_an_input_begins_is_shipped_from_where_it_says_and_th
     run_seeds(tailer_begins_where_it_is_told, count=150)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (Beginnings, "decide", "yield Save(tuple(rows.values())", "yield Save(()"),
-        (Beginnings, "_row", "if packed and earliest_ms is not None and written_ms >= earliest_ms:", "if packed:"),
-        (beginning, "end_of_lines", "int(start + newline + 1)", "size"),
-        (Search, "begin_of", "found[1] < earliest_us", "True"),
-        (Search, "begin_of", "end if self.timed else 0", "end"),
-        (Meeting, "own", "self._streams.place(stream)", "pass"),
-        (Streams, "continue_in", "self.place(stream)", "pass"),
-        (archives, "_mark", "stream.row.begin", "0"),
-    ],
+@each_guard(
+    (Beginnings, "decide", "yield Save(tuple(rows.values())", "yield Save(()"),
+    (Beginnings, "_row", "if packed and earliest_ms is not None and written_ms >= earliest_ms:", "if packed:"),
+    (beginning, "end_of_lines", "int(start + newline + 1)", "size"),
+    (Search, "begin_of", "found[1] < earliest_us", "True"),
+    (Search, "begin_of", "end if self.timed else 0", "end"),
+    (Meeting, "own", "self._streams.place(stream)", "pass"),
+    (Streams, "continue_in", "self.place(stream)", "pass"),
+    (archives, "_mark", "stream.row.begin", "0"),
 )
-def test_a_guard_of_beginnings_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(tailer_begins_where_it_is_told, count=150) is not None
+def test_a_guard_of_beginnings_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_begins_where_it_is_told, count=150)
 
 
 def tailer_joins_what_containers_write(rng: random.Random) -> None:
@@ -649,18 +587,14 @@ def test_two_streams_of_a_container_in_one_file_are_delivered_once_by_identity()
     run_seeds(tailer_joins_what_containers_write, count=100)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (Stream, "shipped", "what.shipped_to, what.stderr_to", "what.shipped_to, self.read_to"),
-        (Stream, "delivered", "stderr_to=done[-1].shipped.stderr_to", "stderr_to=after.position"),
-        (encoder._Encoding, "_container_events", "event.stream != stream", "False"),
-        (reading, "_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
-    ],
+@each_guard(
+    (Stream, "shipped", "what.shipped_to, what.stderr_to", "what.shipped_to, self.read_to"),
+    (Stream, "delivered", "stderr_to=done[-1].shipped.stderr_to", "stderr_to=after.position"),
+    (encoder._Encoding, "_container_events", "event.stream != stream", "False"),
+    (reading, "_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
 )
-def test_a_guard_of_the_two_streams_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(tailer_joins_what_containers_write, count=100) is not None
+def test_a_guard_of_the_two_streams_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_joins_what_containers_write, count=100)
 
 
 def tailer_keeps_events_whole(rng: random.Random) -> None:
@@ -671,38 +605,30 @@ def test_events_of_several_lines_are_whole_wherever_their_lines_were_there_in_ti
     run_seeds(tailer_keeps_events_whole, count=100)
 
 
-@pytest.mark.parametrize(
-    ("function", "guard", "without"),
-    [
-        ("_next_events", "if _is_quiet(stream, now):", "if True:"),
-        ("_next_events", "if grown:", "if True:"),
-        ("_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
-    ],
+@each_guard(
+    (reading, "_next_events", "if _is_quiet(stream, now):", "if True:"),
+    (reading, "_next_events", "if grown:", "if True:"),
+    (reading, "_next_events", "rule.whole_bytes(lines, 1 if grown else limits.chunk_lines)", "len(lines)"),
 )
-def test_a_guard_of_whole_events_taken_out_is_noticed(function: str, guard: str, without: str) -> None:
-    with mutated(reading, function, guard, without):
-        assert first_failing_seed(tailer_keeps_events_whole, count=300) is not None
+def test_a_guard_of_whole_events_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_keeps_events_whole, count=300)
 
 
-@pytest.mark.parametrize(
-    ("target", "function", "guard", "without"),
-    [
-        (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
-        (reading, "_repeat", "digest(data) != chunk.content", "False"),
-        (reading, "_planned", "shipped_to=stream.shipped_to", "shipped_to=stream.read_to"),
-        (Stream, "delivered", "shipped_to=done[-1].shipped.shipped_to", "shipped_to=after.position"),
-        (reading, "_repeat", "Planned(chunk, data", "Planned(replace(chunk, pipeline=stream.input.pipeline), data"),
-        (Flight, "delivered", "while self.chunks and self.chunks[0].delivered:", "while self.chunks:"),
-        (reading, "_next_chunk", "if stream.within_line:", "if False:"),
-        (Completeness, "settle", "while self._marks and self._marks[0].position <= position:", "while self._marks:"),
-        (Tailer, "look", "if not waiting:", "if True:"),
-        (Archives, "_decide", "may_go_on and (yield from hold_if_proved(stream, handle))", _UNPROVED),
-        (Archives, "_begin", "opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS)", "opened.trailer"),
-        (Tailer, "_absent", "and stream.idle and stream.ended", ""),
-        (Tailer, "_leave", "stream.stat = None", "pass"),
-        (Meeting, "stranger", "rotated_out = not seen.matched and", "rotated_out = False and"),
-    ],
+@each_guard(
+    (reading, "_next_chunk", "if data[: len(guard)] != guard:", "if False:"),
+    (reading, "_repeat", "digest(data) != chunk.content", "False"),
+    (reading, "_planned", "shipped_to=stream.shipped_to", "shipped_to=stream.read_to"),
+    (Stream, "delivered", "shipped_to=done[-1].shipped.shipped_to", "shipped_to=after.position"),
+    (reading, "_repeat", "Planned(chunk, data", "Planned(replace(chunk, pipeline=stream.input.pipeline), data"),
+    (Flight, "delivered", "while self.chunks and self.chunks[0].delivered:", "while self.chunks:"),
+    (reading, "_next_chunk", "if stream.within_line:", "if False:"),
+    (Completeness, "settle", "while self._marks and self._marks[0].position <= position:", "while self._marks:"),
+    (Tailer, "look", "if not waiting:", "if True:"),
+    (Archives, "_decide", "may_go_on and (yield from hold_if_proved(stream, handle))", _UNPROVED),
+    (Archives, "_begin", "opened.trailer == (stream.crc, stream.read_to % _SIZE_MODULUS)", "opened.trailer"),
+    (Tailer, "_absent", "and stream.idle and stream.ended", ""),
+    (Tailer, "_leave", "stream.stat = None", "pass"),
+    (Meeting, "stranger", "rotated_out = not seen.matched and", "rotated_out = False and"),
 )
-def test_a_guard_taken_out_is_noticed(target: Any, function: str, guard: str, without: str) -> None:
-    with mutated(target, function, guard, without):
-        assert first_failing_seed(tailer_delivers_every_line, count=300) is not None
+def test_a_guard_taken_out_is_noticed(guard: Guard) -> None:
+    assert guard.is_noticed(tailer_delivers_every_line, count=300)

@@ -1,15 +1,12 @@
-"""A file system, a disk for the agent's state and a broker, all simulated, for the tailer's core to meet.
+"""A file system and a disk for the agent's state, both simulated, for the agent's cores to meet.
 
 Times are ms on the world's one monotonic clock; the wall clock is that plus a base. A file keeps, for the oracle, when each
 of its bytes was written. Everything random is drawn by the scenario.
 """
 
-import io
 import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import fastavro
 
 from headrace.agents.effects import (
     Advance,
@@ -28,18 +25,12 @@ from headrace.agents.effects import (
     Read,
     Save,
     Seen,
-    Shipped,
     Stat,
 )  # fmt: skip
-from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat, rotated_from
-from headrace.schemas.envelope import ENVELOPE
-from headrace.sinks.table.intervals import IntervalSet
 
 BASE_MS = 1_790_000_000_000
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
-Identity = tuple[str, int, int]
 
 
 @dataclass(slots=True)
@@ -260,73 +251,3 @@ class Disk:
                     self.streams.pop(effect.stream_id, None)
                     self.chunks = {key: chunk for key, chunk in self.chunks.items() if key[0] != effect.stream_id}
         self.pending.clear()
-
-
-@dataclass(slots=True)
-class Sent:
-    """A chunk's records between the agent and the broker's log."""
-
-    stream: StreamRow
-    chunk: ChunkRow
-    values: list[bytes]
-    shipped: Shipped
-    appended: int = 0
-
-
-class Broker:
-    """A log of records: the oracle of what was delivered."""
-
-    def __init__(self) -> None:
-        self.events: dict[Identity, dict[str, Any]] = {}
-        self._values: dict[Identity, bytes] = {}
-        self._landed: dict[str, IntervalSet] = {}
-        self.under_way: list[Sent] = []
-
-    def append(self, sent: Sent) -> None:
-        """Append the next record of a chunk; a repeat must be equal byte for byte."""
-        value = sent.values[sent.appended]
-        sent.appended += 1
-        event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
-        identity = (event["stream_id"], event["position"], event["part"])
-        assert self._values.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
-        self._land(event, is_new=identity not in self.events)
-        self.events[identity] = event
-
-    def _land(self, event: dict[str, Any], *, is_new: bool) -> None:
-        """As the loader takes it (sinks/repeats.py): a record whose position has landed is a repeat."""
-        known = self._landed.setdefault(event["stream_id"], IntervalSet())
-        since, position = event["since"], event["position"]
-        assert (position not in known) == is_new, f"the loader would take {event} for {'a repeat' if is_new else 'new'}"
-        if is_new:
-            since -= event["part"] == 0 and known.ends_at(since - 1)
-            known.add(min(since, position), position + max(1, len(event["message"].encode(event["encoding"]))))
-
-    def of_stream(self, stream_id: str) -> list[tuple[int, int, dict[str, Any]]]:
-        """(position, part, event) of a stream, in order."""
-        mine = sorted(identity for identity in self.events if identity[0] == stream_id)
-        return [(position, part, self.events[stream_id, position, part]) for _, position, part in mine]
-
-    def delivered_lines(self) -> set[bytes]:
-        """Whole lines, put together from their parts."""
-        return {line for event in self.delivered_events() for line in event.split(b"\n")}
-
-    def delivered_events(self) -> set[bytes]:
-        """Whole events, put together from their parts."""
-        lines: list[bytes] = []
-        follows: Identity | None = None
-        for stream_id, position, part in sorted(self.events):
-            event = self.events[stream_id, position, part]
-            data = event["message"].encode(event["encoding"])
-            if part == 0:
-                lines.append(data)
-            elif (stream_id, position, part) == follows:
-                lines[-1] += data
-            else:
-                continue  # the part before is not there yet
-            follows = (stream_id, position + len(data), part + 1)
-        return set(lines)
-
-
-def encode(stream: StreamRow, chunk: ChunkRow, data: bytes) -> Sent:
-    encoded = ChunkEncoder("agent", b"\0\0\0\0\1").encode(stream, chunk, data)
-    return Sent(stream, chunk, encoded.values, encoded.shipped)
