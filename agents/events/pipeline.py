@@ -122,7 +122,7 @@ def compiled(text: str) -> Pipeline:
     schema = TopicSchema(**steps["schema"]) if "schema" in steps else None
     return Pipeline(
         parse,
-        times_of(steps["parse"].get("time")),
+        times_of(steps["parse"].get("time"), steps["version"]),
         compiled_steps(transforms),
         limits[0] if limits else None,
         multiline=rule,

@@ -17,11 +17,11 @@ DAY_US = 86_400_000_000
 TEN_YEARS_US = 3653 * DAY_US
 _SECOND_US = 1_000_000
 
-_MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
+MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _ZONE = r"(?:\s?(Z|[+-]\d\d:?\d\d)(?!\d))?"
 _FRACTION = r"(?:[.,](\d{1,9}))?"
 
-_ISO = re.compile(r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d)" + _FRACTION + _ZONE)
+ISO = re.compile(r"(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d)" + _FRACTION + _ZONE)
 _SHORT = re.compile(r"(\d\d/\d\d/\d\d \d\d:\d\d:\d\d)" + _FRACTION)
 _COMPACT = re.compile(r"(\d{6} \d{6})(?!\d)")
 _BEGINS_ZONE = frozenset("Z+-")
@@ -63,11 +63,11 @@ def iso(text: str, _: int = 0, local: Local = None) -> int | None:
     start, end, stop, behind, second_us, unit_us, in_zone = _last_iso[0]
     if text[:20] == start and text[end:stop] == behind and local is in_zone and (digits := text[20:end]).isdecimal():
         return second_us + int(digits[:6]) * unit_us
-    match = _ISO.match(text)
+    match = ISO.match(text)
     if match is None:
         return None
     second, fraction, zone = match.groups()
-    second_at = _sum(_iso_second(second), None, zone, local)
+    second_at = _sum(iso_second(second), None, zone, local)
     if second_at is None or not fraction:
         return second_at
     _remember_iso(match, second_at, local)
@@ -79,8 +79,13 @@ def _remember_iso(match: re.Match[str], second_us: int, local: Local) -> None:
     text, fraction, end = match.string, match[2], match.end(2)
     stop = match.end() + 1 if match[3] else end + 2
     behind = text[end:stop]
-    if match[3] or (behind and not _BEGINS_ZONE.intersection(behind)):
+    if match[3] or (behind and not begins_zone(behind)):
         _last_iso[0] = (text[:20], end, stop, behind, second_us, 10 ** max(0, 6 - len(fraction)), local)
+
+
+def begins_zone(behind: str) -> bool:
+    """Whether a zone may begin in what is behind a fraction."""
+    return not _BEGINS_ZONE.isdisjoint(behind)
 
 
 def common_log(text: str, _: int = 0, local: Local = None) -> int | None:
@@ -92,7 +97,7 @@ def common_log(text: str, _: int = 0, local: Local = None) -> int | None:
 def bsd(text: str, read_time_us: int, local: Local = None) -> int | None:
     """`Jun 14 15:16:01` (RFC 3164): no year and no zone."""
     match = _BSD.match(text)
-    return None if match is None else _with_year(_month_day_second(match[1]), match[2], read_time_us, local)
+    return None if match is None else with_year(_month_day_second(match[1]), match[2], read_time_us, local)
 
 
 def number(value: float) -> int | None:
@@ -137,7 +142,7 @@ def _ctime(text: str, _: int, local: Local) -> int | None:
     if match is None:
         return None
     second = _month_day_second(match[1])
-    return None if second is None else _sum(_in_year(second, int(match[3])), match[2], None, local)
+    return None if second is None else _sum(in_year(second, int(match[3])), match[2], None, local)
 
 
 def _month_day(text: str, read_time_us: int, local: Local) -> int | None:
@@ -146,13 +151,13 @@ def _month_day(text: str, read_time_us: int, local: Local) -> int | None:
     if match is None:
         return None
     month, day = int(match[1][:2]), int(match[1][3:5])
-    return _with_year((month, day, *map(int, match[1][6:].split(":"))), match[2], read_time_us, local)
+    return with_year((month, day, *map(int, match[1][6:].split(":"))), match[2], read_time_us, local)
 
 
-_Recognise = Callable[[str, int, Local], int | None]
-_DIGIT: tuple[_Recognise, ...] = (iso, _short, _compact, _epoch, _dated, _month_day, common_log)
-_LETTER: tuple[_Recognise, ...] = (_ctime, bsd)
-_BY_FIRST: dict[str, tuple[_Recognise, ...]] = dict.fromkeys("0123456789", _DIGIT) | dict.fromkeys("ADFJMNOSTW", _LETTER)
+Recognise = Callable[[str, int, Local], int | None]
+_DIGIT: tuple[Recognise, ...] = (iso, _short, _compact, _epoch, _dated, _month_day, common_log)
+_LETTER: tuple[Recognise, ...] = (_ctime, bsd)
+_BY_FIRST: dict[str, tuple[Recognise, ...]] = dict.fromkeys("0123456789", _DIGIT) | dict.fromkeys("ADFJMNOSTW", _LETTER)
 
 MonthDaySecond = tuple[int, int, int, int, int]
 
@@ -181,7 +186,7 @@ def fraction_us(fraction: str | None) -> int:
 
 
 @lru_cache(maxsize=512)
-def _iso_second(text: str) -> int | None:
+def iso_second(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text.replace("/", "-"))
     except ValueError:
@@ -192,7 +197,7 @@ def _iso_second(text: str) -> int | None:
 def _leap_second(text: str) -> int | None:
     if text[-2:] != "60":
         return None
-    before = _iso_second(text[:-2] + "59")
+    before = iso_second(text[:-2] + "59")
     return None if before is None else before + _SECOND_US
 
 
@@ -207,21 +212,21 @@ def _strptime(text: str, form: str) -> int | None:
 
 @lru_cache(maxsize=512)
 def _common_log_second(text: str) -> int | None:
-    month = _MONTHS.get(text[3:6].lower())
+    month = MONTHS.get(text[3:6].lower())
     if month is None:
         return None
-    return _iso_second(f"{text[7:11]}-{month:02d}-{text[:2]}T{text[12:20]}")
+    return iso_second(f"{text[7:11]}-{month:02d}-{text[:2]}T{text[12:20]}")
 
 
 @lru_cache(maxsize=512)
 def _month_day_second(text: str) -> MonthDaySecond | None:
-    month = _MONTHS.get(text[:3].lower())
+    month = MONTHS.get(text[:3].lower())
     if month is None:
         return None
     return month, int(text[4:6]), int(text[7:9]), int(text[10:12]), int(text[13:15])
 
 
-def _with_year(
+def with_year(
     parts: MonthDaySecond | tuple[int, ...] | None, fraction: str | None, read_time_us: int, local: Local
 ) -> int | None:
     """The latest year that keeps a time without one within a day after the read time (29 February: within eight years)."""
@@ -230,7 +235,7 @@ def _with_year(
     more_us = fraction_us(fraction)
     year = _year_of(read_time_us // DAY_US)
     for candidate in range(year + 1, year - 9, -1):
-        moment = _in_year(parts, candidate)
+        moment = in_year(parts, candidate)
         if moment is not None and local is not None:
             moment = local(moment)
         if moment is not None and moment + more_us <= read_time_us + DAY_US:
@@ -239,9 +244,9 @@ def _with_year(
 
 
 @lru_cache(maxsize=1024)
-def _in_year(parts: tuple[int, ...], year: int) -> int | None:
+def in_year(parts: tuple[int, ...], year: int) -> int | None:
     month, day, hour, minute, second = parts
-    return _iso_second(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}")
+    return iso_second(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}")
 
 
 @lru_cache(maxsize=16)

@@ -32,7 +32,7 @@ def parser_of(rule: Mapping[str, Any], version: int) -> Parser:
     Raises:
         ValueError: a pattern, a format or a zone is none.
     """
-    times, kind = times_of(rule.get("time")), rule["type"]
+    times, kind = times_of(rule.get("time"), version), rule["type"]
     if kind == "auto":
         parse = _auto(times)
     elif kind == "plain":
