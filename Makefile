@@ -11,14 +11,19 @@ export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 .PHONY: demo test check docs wheel deb bench sim fuzz peers constraints clean
 
-.venv/ready: pyproject.toml constraints.txt
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
+
+.venv/ready: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "installing headrace and its libraries into .venv (once; a minute or two) …"
 	@$(BIN)/pip install -q --disable-pip-version-check uv || true
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[all,test]' 2>/dev/null \
 	  || { echo "uv could not; trying pip …"; $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,test]'; }
 	@touch $@
+
+$(BIN)/uv: | $(BIN)/pip
+	@$(BIN)/pip install -q --disable-pip-version-check uv
 
 demo: .venv/ready
 	@$(BIN)/headrace demo
@@ -54,8 +59,9 @@ bench: .venv/ready
 wheel: .venv/ready
 	rm -rf dist && $(BIN)/python -m build --installer uv -o dist . || $(BIN)/python -m build -o dist .
 
-# The agent for Debian and Ubuntu, with all it needs inside.
-deb: .venv/ready
+# The agent for Debian and Ubuntu, with all it needs inside; uv alone makes it.
+deb: | $(BIN)/uv
+	@echo "making the package (about a minute) …"
 	@deploy/agent/debian/build dist
 
 peers: .venv/ready

@@ -76,6 +76,14 @@ def test_it_is_small_and_says_what_it_needs(package: Path) -> None:
     assert not [line for line in listed.splitlines() if line[0] != "l" and "w" in line[5:10]]  # nobody but root writes in it
 
 
+def test_where_a_tool_is_missing_the_build_says_which_package_has_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["/bin/bash", str(BUILD), str(tmp_path)], env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "apt install binutils" in done.stderr
+
+
 def test_the_same_source_gives_the_same_bytes(package: Path, tmp_path: Path) -> None:
     again = build(tmp_path, UMASK="077", TZ="Asia/Kathmandu", LANG="de_DE.UTF-8", TMPDIR=str(tmp_path))
     assert again.read_bytes() == package.read_bytes()
