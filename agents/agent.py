@@ -26,6 +26,7 @@ from headrace.agents.operate.reload import Reloads
 from headrace.agents.operate.taps import Taps
 from headrace.agents.pushed import Pushed
 from headrace.agents.rejected import Rejected
+from headrace.agents.room import Wait
 from headrace.agents.run import Run
 from headrace.agents.state import AgentState
 from headrace.agents.tail.reading import Limits
@@ -51,23 +52,23 @@ class Agent:
         host: the name in events.
         beat: to be called as long as the loop gets on.
         ports_changed: is told of the ports that pushed inputs listen on after a reload.
+        wait: whether a disk that has no room for a spool is tried again.
         once: a finite run; `progress`: one JSON object a second on stdout.
     """
 
     def __init__(
         self, config: "AgentConfig", state: AgentState, *, host: str, clock: Clock, beat: Callable[[], None],
-        ports_changed: Callable[[Mapping[str, int]], None], once: bool, progress: bool,
+        ports_changed: Callable[[Mapping[str, int]], None], wait: Wait, once: bool, progress: bool,
     ) -> None:  # fmt: skip
         self._config, self._clock, self._progress = config, clock, progress
         self._beat, self._ports_changed = beat, ports_changed
         self._inputs, self._state = Inputs.of(config), state
         self.metrics = Metrics()
-        rejected = Rejected(config.agent.state_dir / "rejected", config.agent.rejected_max_bytes)
-        self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
         self.metrics.inputs(self._inputs.components)
-        self._pushed = Pushed(
-            self._inputs.pushed, self._inputs.how, state, config.agent.state_dir, self.metrics, clock=clock, once=once
-        )
+        pushed, how, place = self._inputs.pushed, self._inputs.how, config.agent.state_dir
+        self._pushed = Pushed(pushed, how, state, place, self.metrics, clock=clock, wait=wait, once=once)
+        rejected = Rejected(place / "rejected", config.agent.rejected_max_bytes)
+        self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
         rows, chunks = state.streams(), state.chunks()
         self.topics = Topics(self._schemas(unfinished(rows, chunks)), config.registry, state, clock, self.metrics, once=once)
         self.taps = Taps(clock.monotonic_ms)
@@ -78,7 +79,7 @@ class Agent:
         self._run = Run(
             host, _mint, self.topics.partition_of, self.topics.is_ready, once=once, budget=Budget(Limits()), started=self._now()
         )  # fmt: skip
-        self._files = Files(rows, chunks, self._inputs, Others(OwnOutput.of_process(config.agent.state_dir)), self._run)
+        self._files = Files(rows, chunks, self._inputs, Others(OwnOutput.of_process(place)), self._run)
         self._reader = self._pushed.read_by(self._run)
         announcer = Announcer(config.kafka, state, self._announced, host=host, run=uuid.uuid4().hex)
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)

@@ -20,6 +20,7 @@ from headrace.agents.producer import connection_of
 from headrace.agents.state import AgentState
 from headrace.agents.windows import WindowRow
 from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
+from headrace.errors import StorageError
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -163,7 +164,11 @@ class Announcer:
         self._round = None
         if current.failed:
             return
-        self._state.said(current.windows)
+        try:
+            self._state.said(current.windows)
+        except StorageError as error:  # a full disk: they are said again
+            logger.warning("what _audit has heard is not kept", extra={"error": str(error)})
+            return
         self.finished = self.finished or current.final
         if self._heartbeat_ms is not None:
             self._append = (self._heartbeat_ms, now.monotonic_ms)

@@ -2,14 +2,10 @@
 
 import argparse
 import importlib
-import logging
-from collections.abc import Mapping
 from typing import Final
 
-from headrace.errors import UsageError
 from headrace.part import add_part_arguments, begin_process
 
-logger = logging.getLogger(__name__)
 ACTIONS: Final = {
     "validate": ("headrace.agents.operate.validate_command", "say all that can be known of a configuration without shipping"),
     "test": ("headrace.agents.operate.fixtures_command", "run fixtures through the configuration's pipelines, and compare"),
@@ -43,10 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _ship(args: argparse.Namespace) -> int:
     import signal
-    import socket
     import threading
-    import time
-    import uuid
 
     reload = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload.set())  # before all else: by default it would end us
@@ -56,53 +49,6 @@ def _ship(args: argparse.Namespace) -> int:
     begin_process(limit_log=True)
     checking = Checking(args.config, args.set)
 
-    from headrace.agents.agent import Agent
-    from headrace.agents.machine import machine_id
-    from headrace.agents.operate.control import Control
-    from headrace.agents.operate.reload import Reloads
-    from headrace.agents.pulse import Pulse
-    from headrace.agents.state import AgentState
-    from headrace.clock import SystemClock
-    from headrace.health import Health
-    from headrace.part_http import serve_part_http
-    from headrace.process import raise_descriptor_limit, run_file, stop_event, writable_directory, write_run_file
-    from headrace.systemd import notify
+    from headrace.agents.shipping import ship  # all the rest, while the configuration is checked
 
-    config = checking.result()
-    raise_descriptor_limit()
-    stop = stop_event()
-    directory = writable_directory(config.agent.state_dir, "agent.state_dir")
-    host = config.agent.host or socket.gethostname()
-    state = AgentState(directory, machine_id=machine_id(), host=host, new_agent_id=str(uuid.uuid4()))
-    health = Health(time.monotonic)
-    clock = SystemClock()
-    ports = serve_part_http(config.agent, config.kafka, health, clock)
-    beat = Pulse(health, clock).beat
-
-    def ports_changed(pushed: Mapping[str, int]) -> None:
-        try:
-            write_run_file(args.run_file, {**ports, **pushed})
-        except UsageError as error:
-            logger.error("the run file is not written", extra={"error": str(error)})
-
-    agent = Agent(
-        config,
-        state,
-        host=host,
-        clock=clock,
-        beat=beat,
-        ports_changed=ports_changed,
-        once=args.once,
-        progress=args.progress,
-    )
-    health.not_ready(agent.topics.why_not_ready)
-    health.not_alive(agent.why_not_alive)
-    control = Control(directory, agent.taps, {"host": host, "agent_id": state.agent_id})
-    pushed = agent.start()
-    control.start()
-    with run_file(args.run_file, {**ports, **pushed}):
-        notify("READY=1")  # also without a broker: files are their own buffer
-        status = agent.run(stop, Reloads(lambda: Checking(args.config, args.set).result(), config, reload, agent.metrics))
-    control.close()
-    state.close()
-    return status
+    return ship(args, checking, reload)

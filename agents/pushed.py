@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.agents.effects import Effect, Input, Now
 from headrace.agents.metrics import Metrics
 from headrace.agents.operate.standing import Standing
+from headrace.agents.room import Wait, with_room
 from headrace.agents.run import Run
 from headrace.agents.sources.children import Groups
 from headrace.agents.sources.doors import Doors
@@ -32,6 +33,7 @@ class Pushed:
     Args:
         inputs: those that are pushed, by their names; `how` says of each how it is shipped.
         state: open, and ours. state_dir: where it lies.
+        wait: whether a disk that has no room for a spool is tried again.
         once: a finite run: only what ends by itself is taken in.
     Raises:
         StorageError, CorruptError, VersionError: a spool cannot be used.
@@ -46,6 +48,7 @@ class Pushed:
         metrics: Metrics,
         *,
         clock: Clock,
+        wait: Wait,
         once: bool,
     ) -> None:
         self._rows = [row for row in state.streams() if row.is_spooled]
@@ -54,7 +57,11 @@ class Pushed:
         self._inputs, self._metrics, self._clock, self._once = inputs, metrics, clock, once
         self._state_dir = state_dir
         wanted = _wanted(inputs, how)
-        self.spools = Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end)
+        self.spools = with_room(
+            lambda: Spools(state_dir / "spool", wanted, position=self._position, least_end=self._least_end),
+            state_dir / "spool",
+            wait,
+        )
         self._drops = CountedDrops(state_dir / FILE_NAME)
         self._doors, self._groups = Doors(), Groups(state_dir / "commands")
         self._groups.end_left()

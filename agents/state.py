@@ -14,7 +14,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -25,6 +24,7 @@ from zlib import compress, decompress
 
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
+from headrace.agents.room import Wait, never, with_room
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state_generations import FILE_NAME, Generations
 from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_streams, values
@@ -35,7 +35,6 @@ from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
 logger = logging.getLogger(__name__)
 
-_ROOM_BYTES = 1 << 20  # of a disk with less, an error is said to be want of room
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
 _PUT_ANSWERS = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _FORGET_ANSWERS = "DELETE FROM answers WHERE (stream_id, start) NOT IN (SELECT stream_id, start FROM chunks)"
@@ -45,83 +44,73 @@ _FORGET_PIPELINES = "DELETE FROM pipelines WHERE id NOT IN (SELECT pipeline FROM
 class AgentState:
     """The open state of the one agent that may use a directory.
 
+    Args:
+        wait: whether a disk without room is tried again.
     Raises:
         UsageError: another agent uses it. VersionError: a newer headrace wrote it. CorruptError: it is damaged.
+        NoRoomError: the disk has no room for it; it is as it was.
         StorageError (all methods): the disk refuses; nothing of that call is durable, and it may be tried again.
     """
 
-    def __init__(self, directory: Path, *, machine_id: str, host: str, new_agent_id: str) -> None:
-        self._generations = Generations(directory)
-        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, directory: Path, *, machine_id: str, host: str, new_agent_id: str, wait: Wait = never) -> None:
+        self._directory, self._generations = directory, Generations(directory)
+        self._lock = with_room(lambda: _locked(directory), directory, wait)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._db, stale = with_room(self._generations.open, directory, wait)
+            with_room(lambda: self._begin(machine_id, host, new_agent_id, stale), directory, wait)
+            with_room(self._generations.opened, directory, wait)
+            self.keep_generation()
+        except BaseException as error:
+            self._generations.abandon()
             os.close(self._lock)
-            raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
-        try:
-            self._db, stale = self._generations.open()
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA cache_size=-2048")
-            self._windows = Windows(self._db)
-            self._create(directory)
-            self.agent_id = self._own(machine_id, host, new_agent_id)
-            if stale:
-                self._renew(new_agent_id, stale)
-            self._begin()
-        except CorruptError:
-            os.close(self._lock)
+            if isinstance(error, sqlite3.DatabaseError | OSError):
+                raise CorruptError(f"{directory / FILE_NAME}: {error}; mend what refuses it, or move it away") from error
             raise
-        except (sqlite3.DatabaseError, OSError) as error:
-            os.close(self._lock)
-            free = shutil.disk_usage(directory).free
-            do = f"{free:,} bytes are free there: make room" if free < _ROOM_BYTES else "mend what refuses it, or move it away"
-            raise CorruptError(f"{directory / FILE_NAME}: {error}; {do}") from error
 
-    def _create(self, directory: Path) -> None:
+    def _begin(self, machine_id: str, host: str, new_agent_id: str, stale: str) -> None:
+        """Make it ours, in one transaction, which the log holds from then on."""
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-2048"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._windows = Windows(self._db)
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
             raise VersionError(
-                f"{directory / FILE_NAME} has version {version}; this headrace reads up to {VERSION}: upgrade it"
+                f"{self._directory / FILE_NAME} has version {version}; this headrace reads up to {VERSION}: upgrade it"
             )
-        if version < VERSION:
-            with self._transaction():
+        with self._transaction():
+            if version < VERSION:
                 bring_up(self._db, version)
+            self.agent_id = old = self._own(machine_id, host, new_agent_id)
+            if stale:
+                self._renew(new_agent_id)
+            self._db.execute("INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1")
+        if self.agent_id != old:
+            logger.error(
+                "an earlier generation of the state is used: what was sent since is sent again as another agent's;"
+                f" once it has landed, retire the old one: headrace audit retire {old}",
+                extra={"file": FILE_NAME, "why": stale, "old_agent_id": old, "agent_id": new_agent_id},
+            )
 
     def _own(self, machine_id: str, host: str, new_agent_id: str) -> str:
+        """The id of the agent whose state it is: that of another host is forgotten."""
         stored = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
         if stored.get("machine_id") == machine_id and stored.get("host") == host:
             return str(stored["agent_id"])
-        with self._transaction():
-            for table in ("meta", "streams", "inputs", "chunks", "answers", "pipelines", "windows", "ends"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
-            self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        for table in ("meta", "streams", "inputs", "chunks", "answers", "pipelines", "windows", "ends"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+        meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
+        self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         return new_agent_id
 
-    def _renew(self, new_agent_id: str, why: str) -> None:
+    def _renew(self, new_agent_id: str) -> None:
         """This is an earlier generation: go on from its positions as another agent, under new streams."""
-        old = self.agent_id
-        with self._transaction():
-            for (stream_id,) in self._db.execute("SELECT stream_id FROM streams").fetchall():
-                fresh = str(uuid.uuid5(uuid.UUID(new_agent_id), stream_id))
-                self._db.execute("UPDATE streams SET stream_id = ? WHERE stream_id = ?", (fresh, stream_id))
-            for table in ("chunks", "answers", "pipelines", "windows", "ends"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            self._db.execute("UPDATE meta SET value = ? WHERE name = 'agent_id'", (new_agent_id,))
+        for (stream_id,) in self._db.execute("SELECT stream_id FROM streams").fetchall():
+            fresh = str(uuid.uuid5(uuid.UUID(new_agent_id), stream_id))
+            self._db.execute("UPDATE streams SET stream_id = ? WHERE stream_id = ?", (fresh, stream_id))
+        for table in ("chunks", "answers", "pipelines", "windows", "ends"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+        self._db.execute("UPDATE meta SET value = ? WHERE name = 'agent_id'", (new_agent_id,))
         self.agent_id = new_agent_id
-        logger.error(
-            "an earlier generation of the state is used: what was sent since is sent again as another agent's;"
-            f" once it has landed, retire the old one: headrace audit retire {old}",
-            extra={"file": FILE_NAME, "why": why, "old_agent_id": old, "agent_id": new_agent_id},
-        )
-
-    def _begin(self) -> None:
-        """The log holds a transaction from now on, and a copy of what there was at the start is kept."""
-        with self._transaction():
-            self._db.execute("INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1")
-        self._generations.opened()
-        self.keep_generation()
 
     def keep_generation(self) -> None:
         """Copy the state as it is, for a start that finds it damaged; a disk that refuses costs the copy alone."""
@@ -227,6 +216,16 @@ class AgentState:
 
     def _transaction(self) -> Transaction:
         return Transaction(self._db)
+
+
+def _locked(directory: Path) -> int:
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
+    return lock
 
 
 def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:

@@ -6,7 +6,9 @@ only the write-ahead log is gone, the file is an older generation of itself. Wha
 so nothing may be repeated under the identities of that time: agent and streams go on under new ones (audit.md, Identity).
 
 Whether the write-ahead log must be there is told by a mark that lies in the directory while the state is open and has a
-transaction in that log. Not detectable: a whole directory that was put back from an older copy or snapshot.
+transaction in that log. That a generation is an earlier one is told by another mark, from before anything is changed until the
+new identities are durable: a start may end in between, or wait for room on a full disk. Not detectable: a whole directory that
+was put back from an older copy or snapshot.
 """
 
 import contextlib
@@ -19,7 +21,7 @@ from headrace.errors import CorruptError, StorageError
 
 FILE_NAME = "agent.db"
 PREVIOUS_NAME = "agent.db.previous"
-_MARK_NAME = "agent.db.open"
+_MARK_NAME, _STALE_NAME = "agent.db.open", "agent.db.stale"
 _PUT_ASIDE = "agent.db.damaged"
 _BESIDE = ("-wal", "-shm")
 _REFUSALS = {
@@ -27,44 +29,61 @@ _REFUSALS = {
     sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
 }  # fmt: skip
 _ANEW = "move both away to begin anew (every line is shipped again)"
+_UNMADE = "it was never made to the end"
 
 
 class Generations:
-    """Those of one state directory, whose lock is held."""
+    """Those of one state directory, whose lock is held.
+
+    Raises:
+        OSError, sqlite3.DatabaseError (`open`, `opened`): the system refuses; nothing is lost, and it may be called again.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file = directory / FILE_NAME
         self._previous = directory / PREVIOUS_NAME
         self._mark = directory / _MARK_NAME
+        self._stale = directory / _STALE_NAME
+        self._db: sqlite3.Connection | None = None
 
     def open(self) -> tuple[sqlite3.Connection, str]:
         """A connection to a sound state, or to one that is to be made, and why it is not the newest; empty where it is.
 
         Raises:
             CorruptError: it is damaged, and no sound copy is there.
-            sqlite3.DatabaseError: the system refuses to have it looked at (a full disk); it stays as it is.
         """
         wal = self._file.with_name(f"{FILE_NAME}-wal")
-        log_lost = self._mark.exists() and not (wal.exists() and wal.stat().st_size)
+        stale = "its write-ahead log is gone" if self._mark.exists() and not (wal.exists() and wal.stat().st_size) else ""
         why = "it is missing" if not self._file.exists() else "it is empty" if not self._file.stat().st_size else ""
         if not why:
-            db = sqlite3.connect(self._file, isolation_level=None)
-            why = _fault_of(db)
+            if stale:
+                self._renewing()
+            if self._db is None:  # one that could not be looked at stays open: closed, it might fold its log in
+                self._db = sqlite3.connect(self._file, isolation_level=None)
+            why = _fault_of(self._db)
             if not why:
-                return db, "its write-ahead log is gone" if log_lost else ""
-            db.close()
+                return self._db, stale or ("its renewal was not finished" if self._stale.exists() else "")
+            self._db.close()
+            self._db = None
         if self._previous.exists():
             self._check_previous(why)
+            self._renewing()
             self._put_aside()
             self._restore()
-        elif self._file.exists() and self._file.stat().st_size:
+        elif self._file.exists() and self._file.stat().st_size and (why != _UNMADE or self._mark.exists()):
             raise CorruptError(f"{self._file}: {why}; there is no {PREVIOUS_NAME}; {_ANEW}")
         else:  # it was never made, or not to the end
             self._forget()
             why = ""
         _touch(self._file)
-        return sqlite3.connect(self._file, isolation_level=None), why
+        self._db = sqlite3.connect(self._file, isolation_level=None)
+        return self._db, why
+
+    def _renewing(self) -> None:
+        """What is there is an earlier generation, and goes on under new identities, whatever ends this start."""
+        _touch(self._stale)
+        _sync(self._directory)
 
     def _check_previous(self, why: str) -> None:
         copy = sqlite3.connect(self._previous)
@@ -75,7 +94,7 @@ class Generations:
             copy.close()
 
     def _forget(self) -> None:
-        for name in (self._file, self._mark, *(self._file.with_name(FILE_NAME + each) for each in _BESIDE)):
+        for name in (self._file, self._mark, self._stale, *(self._file.with_name(FILE_NAME + each) for each in _BESIDE)):
             name.unlink(missing_ok=True)
 
     def _put_aside(self) -> None:
@@ -94,14 +113,22 @@ class Generations:
         _sync(self._directory)
 
     def opened(self) -> None:
-        """The state is open, and its log holds a transaction."""
+        """The state is open, and its log holds a transaction, in which an earlier generation became a new one."""
         self._mark.touch(mode=0o600)
+        self._stale.unlink(missing_ok=True)
         _sync(self._directory)
 
     def closing(self) -> None:
         """The state is about to be closed in order."""
         self._mark.unlink(missing_ok=True)
         _sync(self._directory)
+
+    def abandon(self) -> None:
+        """Close what could not be opened to the end. That folds the log in where it can, and so it need not be there."""
+        if self._db is not None:
+            with contextlib.suppress(OSError):
+                self.closing()
+            self._db.close()
 
     def keep(self, db: sqlite3.Connection) -> None:
         """Make the copy anew of an open state.
@@ -134,8 +161,8 @@ def _fault_of(db: sqlite3.Connection) -> str:
         found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if found != "ok":
             return f"it is damaged ({found})"
-        state = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'streams'").fetchone()
-        return "" if state else "it holds no state"
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        return "" if "streams" in tables else "it holds no state" if tables else _UNMADE
     except sqlite3.DatabaseError as error:
         if _is_refused(error):
             raise

@@ -5,6 +5,7 @@
     │   └── ConfigError         a configuration file, at a line and a key
     ├── StorageError            a disk or a store refused, or holds what it must not
     │   ├── CorruptError        bytes that cannot be what we wrote
+    │   ├── NoRoomError         a disk that is full, or a quota that is used up: what is there is as sound as it was
     │   └── UndecidedError      a write that may have happened, or may yet: nothing that it names may be deleted
     ├── TableError              some of a loader's tables did not land, and the others did
     ├── VersionError            written by a newer headrace than this one (design D10)
@@ -41,6 +42,10 @@ class StorageError(HeadraceError):
 
 class CorruptError(StorageError):
     """Stored bytes are damaged, or break an invariant of their format."""
+
+
+class NoRoomError(StorageError):
+    """A disk has no room for what has to be written; it may be tried again once somebody has made some."""
 
 
 class UndecidedError(StorageError):

@@ -87,10 +87,14 @@ class Spools:
         self._open: dict[str, Spool] = {}
         by_folder = {each.folder: each for each in wanted.values()}
         found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
-        for name in sorted({*found, *by_folder}):
-            spool = self._open_one(name, by_folder.get(name))
-            if spool is not None:
-                self._open[spool.path] = spool
+        try:
+            for name in sorted({*found, *by_folder}):
+                spool = self._open_one(name, by_folder.get(name))
+                if spool is not None:
+                    self._open[spool.path] = spool
+        except BaseException:
+            self.close()
+            raise
         self.by_input = self._of(wanted)
 
     def _of(self, wanted: Mapping[str, Wanted]) -> dict[str, Spool]:
@@ -100,11 +104,11 @@ class Spools:
         place, path = self._folder / name, SPOOLED + name
         position = self._position(path)
         max_bytes = DEFAULT_MAX_BYTES if want is None else want.max_bytes
+        files = FolderFiles(place)
         try:
             identity = identity_of(place, None if want is None else want.input)
             if identity is None:
                 return None  # begun by a start that ended before anything could be in it
-            files = FolderFiles(place)
             log = SpoolLog(
                 files,
                 identity.mark,
@@ -115,8 +119,10 @@ class Spools:
             )
             log.release(position)
         except OSError as error:
+            files.close()
             raise _refused(place, error) from error
         except StorageError as error:
+            files.close()
             raise type(error)(f"{place}: {error}") from error
         if log.cut_bytes:
             logger.warning("the spool ended within a write; that was cut off", extra={"spool": path, "bytes": log.cut_bytes})

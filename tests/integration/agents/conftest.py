@@ -1,10 +1,14 @@
-"""Servers that a module's tests share, and a rig of each test's own before them."""
+"""Servers that a module's tests share, a rig of each test's own before them, and file systems."""
 
-from collections.abc import Iterator
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from tests.integration.agents.file_systems import Mounting
 from tests.integration.agents.rig import Rig, rig, servers
 from tests.processes import Part
 
@@ -19,3 +23,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Pa
 def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
     with rig(tmp_path, running) as ours:
         yield ours
+
+
+@pytest.fixture
+def mounting(missing: Callable[[str, str], NoReturn]) -> Iterator[Mounting]:
+    """`mounting(place, "-t", "tmpfs", "-o", "size=4m", "tmpfs")`: makes the place, and mounts there."""
+    with contextlib.ExitStack() as mounted:
+
+        def mount(place: Path, *arguments: str) -> Path:
+            place.mkdir(exist_ok=True)
+            if subprocess.run(["mount", *arguments, str(place)], capture_output=True, check=False).returncode:
+                missing("mount", "run as root, where file systems may be mounted")
+            mounted.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+            return place
+
+        yield mount

@@ -4,55 +4,39 @@ Disks that are full or read-only, files that may be read only later; logs on ove
 another host, or whose device has another number.
 """
 
-import contextlib
+import json
 import os
+import re
 import shutil
+import socket
 import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from headrace.audit import AgentMessage
+from tests.integration.agents.file_systems import Mounting, fill
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import numbered, split, until
+from tests.processes import Part, free_port
 
-Mounting = Callable[..., Path]
 WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
 
 
-@pytest.fixture
-def mounting(missing: Callable[[str, str], NoReturn]) -> Iterator[Mounting]:
-    """`mounting(place, "-t", "tmpfs", "-o", "size=4m", "tmpfs")`: makes the place, and mounts there."""
-    with contextlib.ExitStack() as mounted:
-
-        def mount(place: Path, *arguments: str) -> Path:
-            place.mkdir(exist_ok=True)
-            if subprocess.run(["mount", *arguments, str(place)], capture_output=True, check=False).returncode:
-                missing("mount", "run as root, where file systems may be mounted")
-            mounted.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
-            return place
-
-        yield mount
-
-
-def fill(folder: Path) -> Path:
-    """Leave no byte free."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as out:
-        for size in (65_536, 4096, 1):
-            try:
-                while True:
-                    out.write(bytes(size))
-            except OSError:
-                continue
-    return filler
-
-
 # ---- fault 16
+
+
+def start_and_wait(agent: Part, place: Path, **variables: str) -> None:
+    """Until it has said, once, that it waits for room in a place."""
+    agent.log_file.unlink(missing_ok=True)
+    agent.start(wait=False, **variables)
+    until(lambda: "waiting for room on the disk" in agent.log_tail())
+    time.sleep(1.2)  # it tries again once a second
+    (said,) = [line for line in map(json.loads, agent.log_file.read_text().splitlines()) if line["level"] == "error"]
+    assert re.fullmatch(rf"{place}: .+; [\d,]+ bytes are free there: make room", said["error"])
 
 
 def test_fault_16_with_a_full_state_disk_nothing_is_sent_and_it_goes_on_by_itself(parts: Rig, mounting: Mounting) -> None:
@@ -75,7 +59,7 @@ def test_fault_16_with_a_full_state_disk_nothing_is_sent_and_it_goes_on_by_itsel
 
 
 @pytest.mark.parametrize("ended", ["killed", "stopped"])
-def test_fault_16_on_a_full_disk_it_does_not_start_and_says_why_and_with_room_it_goes_on(
+def test_fault_16_started_on_a_full_disk_it_waits_and_with_room_it_goes_on_as_itself(
     parts: Rig, mounting: Mounting, ended: str
 ) -> None:
     state = mounting(parts.directory / "agent", "-t", "tmpfs", "-o", "size=2m", "tmpfs")
@@ -87,14 +71,75 @@ def test_fault_16_on_a_full_disk_it_does_not_start_and_says_why_and_with_room_it
     else:
         agent.stop()
     filler = fill(state)
-    assert agent.start(wait=False).wait() == 1
-    assert "bytes are free there: make room" in agent.log_tail() or "disk is full" in agent.log_tail()
-    assert not (state / "agent.db.damaged").exists()
-    filler.unlink()
     (parts.logs / "a.log").write_bytes(numbered(0, 200))
-    parts.ship()
+    start_and_wait(agent, state)
+    agent.kill()
+    start_and_wait(agent, state)
+    assert agent.stop() == 0
+    start_and_wait(agent, state)
+    assert parts.count() == 100
+    filler.unlink()
+    parts.wait_for(200)
+    assert "there is room on the disk" in agent.log_tail()
+    assert agent.stop() == 0
     assert parts.lines() == split(numbered(0, 200))
+    assert len({event["agent_id"] for event in parts.events()}) == 1
+    assert not set(state.glob("agent.db.damaged*")) | set(state.glob("agent.db.stale"))
     parts.check_audit()
+
+
+def test_fault_16_a_first_start_on_a_full_disk_waits_and_answers_for_itself_meanwhile(parts: Rig, mounting: Mounting) -> None:
+    disk = mounting(parts.directory / "agent", "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    filler = fill(disk)
+    (parts.logs / "a.log").write_bytes(numbered(0, 100))
+    http, told = free_port(), parts.directory / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(told))
+        systemd.settimeout(30)
+        agent = parts.agent(agent={"state_dir": str(disk / "state"), "http": f"127.0.0.1:{http}"})
+        start_and_wait(agent, disk / "state", NOTIFY_SOCKET=str(told))
+        assert systemd.recv(1000).startswith(b"READY=1\nSTATUS=waiting for room: ")
+        assert systemd.recv(1000) == b"WATCHDOG=1"
+        assert urllib.request.urlopen(f"http://127.0.0.1:{http}/healthz").read() == b"ok\n"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{http}/readyz")
+        assert refused.value.code == 503
+        assert re.search(rb"waiting for room: .*/state: .*; 0 bytes are free there: make room", refused.value.read())
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics").read().decode()
+        assert 'headrace_agent_component_errors_total{error_type="disk",stage="storing"}' in metrics
+        filler.unlink()
+        parts.wait_for(100)
+        until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{http}/readyz").status == 200)
+    assert agent.stop() == 0
+    assert parts.lines() == split(numbered(0, 100))
+    assert len({event["agent_id"] for event in parts.events()}) == 1
+
+
+def test_fault_16_a_start_waits_for_room_in_its_spools(parts: Rig, mounting: Mounting) -> None:
+    (parts.directory / "agent").mkdir()
+    spool = mounting(parts.directory / "agent" / "spool", "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    filler = fill(spool)
+    agent = parts.agent(inputs=[{"unix": {"path": str(parts.directory / "pushed")}, "topic": "logs", "name": "pushed"}])
+    start_and_wait(agent, spool)
+    assert agent.stop() == 0
+    start_and_wait(agent, spool)
+    filler.unlink()
+    until(agent.run_file.exists)
+    with socket.socket(socket.AF_UNIX) as program:
+        program.connect(str(parts.directory / "pushed"))
+        program.sendall(numbered(0, 10))
+    parts.wait_for(10)
+    assert agent.stop() == 0
+    assert parts.lines() == split(numbered(0, 10))
+    parts.check_audit()
+
+
+def test_fault_16_a_finite_run_on_a_full_disk_ends_at_once_and_says_why(parts: Rig, mounting: Mounting) -> None:
+    state = mounting(parts.directory / "agent", "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    fill(state)
+    agent = parts.agent("--once").start(wait=False)
+    assert agent.wait() == 1
+    assert re.search(rf"headrace agent: {state}: .*; 0 bytes are free there: make room\n$", agent.log_tail())
 
 
 def test_fault_16_a_state_directory_that_is_read_only_is_refused_and_logs_may_be(parts: Rig, mounting: Mounting) -> None:
