@@ -47,7 +47,7 @@ class TimeKeys(Section):
         return formats
 
 
-ParserName = Literal["auto", "json", "logfmt", "regex", "access", "syslog", "cri", "plain"]
+ParserName = Literal["auto", "json", "logfmt", "regex", "access", "syslog", "audit", "cri", "plain"]
 
 
 class ParseKeys(Section):
@@ -55,7 +55,7 @@ class ParseKeys(Section):
 
     type: ParserName = Field(
         "auto",
-        description="auto, json, logfmt, regex, access, syslog, cri or plain; auto tries json, access and syslog line by line; "
+        description="auto, json, logfmt, regex, access, syslog, audit, cri or plain; auto takes each line for what it is; "
         "`parse: NAME` says the same",
     )
     pattern: str | None = Field(None, description="of regex: an expression (RE2's syntax) whose named groups are the fields")
@@ -74,8 +74,8 @@ class ParseKeys(Section):
             raise ValueError("the pattern has no named groups: write (?P<name>…)")
         if self.content is not None and self.type != "cri":
             raise ValueError("`content` is for cri")
-        if self.type == "syslog" and (self.time.field or self.time.formats):
-            raise ValueError("syslog says how its times are written: only `timezone` may be given")
+        if self.type in ("syslog", "audit") and (self.time.field or self.time.formats):
+            raise ValueError(f"{self.type} says how its times are written: only `timezone` may be given")
         return self
 
     def rule(self) -> dict[str, Any]:

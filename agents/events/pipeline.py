@@ -27,7 +27,7 @@ from headrace.agents.events.transforms.steps import compiled_steps
 from headrace.errors import VersionError
 
 VERSION = 2
-"""Version 1 did not say `parse_error`, and knew fewer forms of syslog."""
+"""Version 1 did not say `parse_error`, and knew fewer forms of syslog and of times."""
 
 
 def definition(**steps: Any) -> str:

@@ -10,16 +10,23 @@ _QUOTED = r'"((?:[^"\\]++|\\.)*+)"'
 _ACCESS = re.compile(
     r"(\S++) (\S++) (\S++) \[([^\]]++)\] " + _QUOTED + r" (\d{3}) (\d++|-)(?: " + _QUOTED + " " + _QUOTED + ")?"
 )
+# Debian's `other_vhosts_access.log`: the site before it.
+_SITE = re.compile(r"([\w.-]{1,255}+:\d{1,5}) ")
 _FIELDS = ("client", "ident", "user", "time", "request", "status", "size", "referer", "user_agent")
 
 
-def access_log(times: Times) -> Attempt:
-    """`client ident user [time] "request" status size`, in the combined format with `"referer" "user_agent"` behind it."""
+def access_log(times: Times, *, with_site: bool = True) -> Attempt:
+    """`client ident user [time] "request" status size`, in the combined format with `"referer" "user_agent"` behind it.
+
+    `with_site` says that a site may stand before it, as `vhost_combined` has it (in version 1 it did not)."""
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
-        match = _ACCESS.match(text)
+        match, site = _ACCESS.match(text), None
         if match is None:
-            return None
+            site = _SITE.match(text) if with_site and '] "' in text else None
+            match = _ACCESS.match(text, site.end()) if site is not None else None
+            if match is None:
+                return None
         fields = {
             name: value for name, value in zip(_FIELDS, match.groups(), strict=True) if value is not None and value != "-"
         }
@@ -29,6 +36,8 @@ def access_log(times: Times) -> Attempt:
         if len(request) == 3:
             del fields["request"]
             fields["method"], fields["path"], fields["protocol"] = request
+        if site is not None:
+            fields["vhost"] = site[1]
         return event_time_us, fields
 
     return attempt

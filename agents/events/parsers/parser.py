@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace.agents.events.parsers.bare import bare
 from headrace.agents.events.times import Times
 
 Parsed = tuple[int | None, dict[str, str]]
@@ -17,7 +18,7 @@ PARSE_ERROR = "parse_error"
 class Unparsed:
     """Makes a parser of an attempt: what that does not understand is plain text, and says so.
 
-    `silent`: as pipelines of version 1 do, it does not.
+    `silent`: as pipelines of version 1 do, it does not, and what is around a line is not taken away.
     """
 
     times: Times
@@ -30,4 +31,10 @@ class Unparsed:
         def parse(text: str, read_time_us: int) -> Parsed:
             return attempt(text, read_time_us) or (at_start(text, read_time_us), dict(fields))
 
-        return parse
+        def parse_bare(text: str, read_time_us: int) -> Parsed:
+            parsed = attempt(text, read_time_us)
+            if parsed is None and (alone := bare(text)) != text:
+                return parse(alone, read_time_us)
+            return parsed or (at_start(text, read_time_us), dict(fields))
+
+        return parse if self.silent else parse_bare

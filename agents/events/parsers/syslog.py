@@ -16,12 +16,15 @@ _SYSLOG_3164 = re.compile(
 _SYSLOG_3164_HEAD = re.compile(r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S++)")
 # What rsyslog writes to files by default since Debian 12: an ISO time in place of RFC 3164's.
 _ISO_HEAD = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
 )
 # What syslog(3) writes to /dev/log: no host.
 _LOCAL_HEAD = re.compile(
     r"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:(?: |\Z)"
 )
+# Where its sign stands. Programs write such a time with their level behind it, so not every word is a host.
+_SIGN_AT = (26, 19)
+_LEVELS = frozenset(["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "ERR", "CRITICAL", "CRIT", "FATAL"])
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
@@ -55,6 +58,19 @@ def syslog(times: Times, *, with_local: bool = True) -> Attempt:
         if match is None:
             return None
         return timestamps.bsd(match[2], read_time_us, local), _priority(match[1]) | {"hostname": match[3]}
+
+    return attempt
+
+
+def rsyslog_file(times: Times) -> Attempt:
+    """Only what is surely a line of a file that rsyslog wrote, among lines of whatever kind."""
+    system = syslog(times)
+
+    def attempt(text: str, read_time_us: int) -> Parsed | None:
+        if not any(text[at : at + 1] in ("+", "-") for at in _SIGN_AT):
+            return None
+        parsed = system(text, read_time_us)
+        return None if parsed is None or "program" not in parsed[1] or parsed[1]["hostname"] in _LEVELS else parsed
 
     return attempt
 

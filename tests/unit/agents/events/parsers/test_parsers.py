@@ -109,8 +109,11 @@ def test_syslog_as_rsyslog_writes_files() -> None:
     line = "2026-11-14T15:16:01.000123+01:00 combo CRON[42]: (root) CMD (x)"
     expected = (at(2026, 11, 14, 14, 16, 1) + 123, {"hostname": "combo", "program": "CRON", "pid": "42"})
     assert parser("syslog")(line, READ) == expected
-    assert auto(line, READ) == (expected[0], {})
+    assert auto(line, READ) == expected
+    assert parser_of({"type": "auto"}, 1)(line, READ) == (expected[0], {})
     assert parser_of({"type": "syslog"}, 1)(line, READ) == (expected[0], {})
+    for other in ("2026-11-14T15:16:01.000123+01:00 ERROR app: x", "2026-11-14T15:16:01.000123Z host app: x", line[:40]):
+        assert auto(other, READ)[1] == {}
 
 
 def test_syslog_as_programs_write_it_to_the_local_socket() -> None:
@@ -132,6 +135,78 @@ def test_logfmt() -> None:
         },
     )  # fmt: skip
     assert parser("logfmt")(" a=1 a=2  \r", READ) == (None, {"a": "2"})
+
+
+def test_auto_takes_pairs_and_nothing_else_for_logfmt() -> None:
+    assert auto('ts=2026-11-23T08:00:00Z level=info msg="it is so"', READ) == (
+        at(2026, 11, 23, 8),
+        {"ts": "2026-11-23T08:00:00Z", "level": "info", "msg": "it is so"},
+    )
+    for line in (
+        "a=b is what he said",
+        "a=b",
+        "id=1, name=x",
+        "x == y",
+        "http://h/?a=1 b=2",
+        "a=1 b",
+        'a=1 b="',
+        "Max=1 Nov=2 and",
+    ):
+        assert auto(line, READ) == (None, {}), line
+
+
+def test_logfmt_behind_a_time() -> None:
+    line = "2026-11-23T08:00:00Z level=info"
+    assert parser("logfmt")(line, READ) == (at(2026, 11, 23, 8), {"2026-11-23T08:00:00Z": "true", "level": "info"})
+
+
+def test_records_of_the_audit_daemon() -> None:
+    line = (
+        "node=h type=USER_LOGIN msg=audit(1795420800.123:117286): pid=1712 old auid=4294967295 ses=7 "
+        'msg=\'op=login id=1000 exe="/usr/sbin/sshd" res=success\'\x1dUID="root" ID="ec2-user"'
+    )
+    expected = (
+        at(2026, 11, 23, 8) + 123_000,
+        {
+            "node": "h", "type": "USER_LOGIN", "serial": "117286", "pid": "1712", "auid": "4294967295", "ses": "7",
+            "op": "login", "id": "1000", "exe": "/usr/sbin/sshd", "res": "success", "UID": "root", "ID": "ec2-user",
+        },
+    )  # fmt: skip
+    assert parser("audit")(line, READ) == expected == auto(line, READ)
+    assert parser("audit")("type=EOE", READ) == (None, {"parse_error": "not a line of the audit daemon"})
+
+
+def test_an_access_log_of_several_sites() -> None:
+    line = 'www.example.com:443 127.0.0.1 - - [23/Nov/2026:08:55:36 +0000] "GET / HTTP/1.1" 200 5'
+    assert auto(line, READ)[1]["vhost"] == "www.example.com:443"
+    assert parser("access")(line, READ)[1]["client"] == "127.0.0.1"
+    assert auto(line.removeprefix("www.example.com:443 "), READ)[1].get("vhost") is None
+    assert auto('127.0.0.1:5000 - - [23/Nov/2026:08:55:36 +0000] "GET / HTTP/1.1" 200 5', READ)[1]["client"] == "127.0.0.1:5000"
+    assert "vhost" not in parser_of({"type": "access"}, 1)(line, READ)[1]
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_of_a_utf_16_file_are_read_as_the_text_that_they_are(codec: str, end: str) -> None:
+    texts = [
+        '{"ts": "2026-11-23T08:00:00Z", "name": "Jürgen"}',
+        "",
+        "ts=2026-11-23T08:00:00Z level=info name=" + ("Ł" if codec == "utf-16-le" else "ü"),
+    ]
+    lines = ("\ufeff" + "".join(f"{text}{end}" for text in texts)).encode(codec).split(b"\n")[:3]
+    told = [auto(line.decode("iso-8859-1"), READ) for line in lines]
+    assert told[0] == (at(2026, 11, 23, 8), {"ts": "2026-11-23T08:00:00Z", "name": "Jürgen"})
+    assert told[1] == (None, {})
+    assert told[2] == (at(2026, 11, 23, 8), {"ts": "2026-11-23T08:00:00Z", "level": "info", "name": texts[2][-1]})
+    assert parser("json")(lines[0].decode("iso-8859-1"), READ) == told[0]
+
+
+@pytest.mark.parametrize("around", ["\ufeff{}", "\0\0\0{}", "{}\0\0", "\x1b[0m{}\x1b[K", "\x1b[38;5;208m{}\r"])
+def test_what_is_around_a_line_does_not_hide_it(around: str) -> None:
+    line = around.replace("{}", '{"ts": "2026-11-23T08:00:00Z"}')
+    expected = (at(2026, 11, 23, 8), {"ts": "2026-11-23T08:00:00Z"})
+    assert auto(line, READ) == expected == parser("json")(line, READ)
+    assert parser("regex", pattern="^(?P<rest>ü+)$")(around.replace("{}", "ü"), READ) == (None, {"rest": "ü"})
 
 
 @pytest.mark.parametrize("line", ["", "plain words", "=1", 'a="open', 'a=b"c', 'a="b"c', '"a"=1', "a=1 =2"])
