@@ -14,7 +14,7 @@ from headrace.agents.events.containers import ContainerRule, stderr_stream_id
 from headrace.agents.events.encoded import Encoded, Row, Rows, Whence
 from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
 from headrace.agents.events.own_records import OwnRecords
-from headrace.agents.events.parsers.parser import PARSE_ERROR, Parsed
+from headrace.agents.events.parsers.parser import PARSE_ERROR
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.events.records import EnvelopeRecords
 from headrace.agents.events.transforms.record import Answer, Record
@@ -23,7 +23,6 @@ from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.schemas.envelope import ENVELOPE_JSON
 
 _BATCH_ROWS = 256  # written at once: what they are made of fits in a core's cache, and takes little memory
-_NOTHING_BESIDE = Beside(None, {})
 
 
 def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
@@ -133,19 +132,24 @@ class _Encoding:
         """Some events of one line, or of lines side by side; returns where the next begins."""
         sizes = list(map(len, lines))
         *positions, end = accumulate([size + 1 for size in sizes], initial=start)
-        if not self._steps and max(sizes) <= self._chunk.split_bytes:
-            try:
-                texts = list(map(bytes.decode, lines))
-            except UnicodeDecodeError:
-                pass
-            else:
-                parse, read_time_us = self._parse, self._read_time_us
-                told = [parse(text, read_time_us) for text in texts]
-                self._whole(lines, told, sizes, positions, [self._whence] * len(lines))
-                return end
+        texts = self._texts(lines, sizes)
+        if texts is not None:
+            parse, read_time_us = self._parse, self._read_time_us
+            told = [parse(text, read_time_us) for text in texts]
+            self._whole(lines, told, sizes, positions, [self._whence] * len(lines))
+            return end
         for line, position in zip(lines, positions, strict=True):
             self._event(line, position)
         return end
+
+    def _texts(self, lines: Sequence[bytes], sizes: Sequence[int]) -> list[str] | None:
+        """Of lines that all are records as they are, in UTF-8; None where one is not."""
+        if self._steps or max(sizes) > self._chunk.split_bytes:
+            return None
+        try:
+            return list(map(bytes.decode, lines))
+        except UnicodeDecodeError:
+            return None
 
     def _whole(
         self, lines: Sequence[bytes], told: Sequence[tuple[int | None, Mapping[str, str]]], sizes: Sequence[int],
@@ -182,31 +186,6 @@ class _Encoding:
         other, self._of_stderr = self._of_stderr, (self._since, self._whence)
         self._since, self._whence = other
 
-    def _counted(self, told: Parsed) -> Parsed:
-        """What a line is told to have; noted where its parser did not understand it."""
-        if PARSE_ERROR in told[1]:
-            self._encoded.unparsed += 1
-        return told
-
-    def _line(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
-        event_time_us, fields = self._counted(self._parse(text, self._read_time_us))
-        self._add(line, message, encoding, event_time_us, fields, position, 0)
-        self._since = position + len(line) + 1
-        self._encoded.lines += 1
-
-    def _through_steps(self, line: bytes, message: bytes, encoding: str, text: str, position: int) -> None:
-        """A line of a pipeline with transforms; one that is left out lies before the next record's `since`."""
-        record = self._record
-        event_time_us, record.fields = self._counted(self._parse(text, self._read_time_us))
-        record.text, record.position, record.room_bytes = text, position, len(line)
-        if self._passes(record):
-            end = position + len(line) + 1
-            if record.text is not text:
-                line, message, encoding = _changed(record.text, encoding)
-            self._add(line, message, encoding, event_time_us, record.fields, position, 0)
-            self._since = end
-            self._encoded.lines += 1
-
     def _passes(self, record: Record) -> bool:
         """Take a line through the transforms; False, and counted, where one leaves it out."""
         for step in self._steps:
@@ -217,16 +196,35 @@ class _Encoding:
                 return False
         return True
 
-    def _event(self, line: bytes, position: int) -> None:
-        """An event that may have to be sent in parts; then it is sent, whatever the steps say, and without fields."""
+    def _event(self, line: bytes, position: int, beside: Beside | None = None) -> None:
+        """An event, or one record of a spool; one that the steps leave out lies before the next record's `since`."""
         encoding, text, message = _decoded(line)
-        if len(message) <= self._chunk.split_bytes:
-            take = self._through_steps if self._steps else self._line
-            take(line, message, encoding, text, position)
+        if len(message) > self._chunk.split_bytes:
+            self._in_parts(line, encoding, position, beside)
             return
-        event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
+        end, read_time_us = position + len(line) + 1, self._read_time_us
+        event_time_us, fields = self._parse(text, read_time_us) if beside is None else self._told(text, beside)
+        if PARSE_ERROR in fields:
+            self._encoded.unparsed += 1
+        if self._steps:
+            record = self._record
+            record.text, record.fields, record.position, record.room_bytes = text, fields, position, len(line)
+            if not self._passes(record):
+                return
+            fields = record.fields
+            if record.text is not text:
+                line, message, encoding = _changed(record.text, encoding)
+        self._add(line, message, encoding, event_time_us, fields, position, 0)
+        self._since = end
+        self._encoded.lines += 1
+
+    def _in_parts(self, line: bytes, encoding: str, position: int, beside: Beside | None) -> None:
+        """A long one: it is sent, whatever the steps say, and without fields, but for what was said beside it."""
+        event_time_us, fields = (None, {}) if beside is None else (beside.event_time_us, beside.fields)
+        if event_time_us is None:
+            event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
         for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
-            self._part(part, encoding, event_time_us, position, number, {})
+            self._part(part, encoding, event_time_us, position, number, fields)
             position += len(part)
             self._since = position
         self._since += 1
@@ -248,24 +246,20 @@ class _Encoding:
         lines, beside = records.lines[first:stop], records.beside[first:stop]
         sizes = list(map(len, lines))
         *positions, end = accumulate([size + 1 for size in sizes], initial=start)
-        if not self._steps and max(sizes) <= self._chunk.split_bytes:
-            try:
-                texts = list(map(bytes.decode, lines))
-            except UnicodeDecodeError:
-                pass
-            else:
-                parse, read_time_us = self._parse, self._read_time_us
-                told = [
-                    parse(text, read_time_us) if said is None else self._told(text, said)
-                    for text, said in zip(texts, beside, strict=True)
-                ]
-                self._whole(lines, told, sizes, positions, whences)
-                return end
+        texts = self._texts(lines, sizes)
+        if texts is not None:
+            parse, read_time_us = self._parse, self._read_time_us
+            told = [
+                parse(text, read_time_us) if said is None else self._told(text, said)
+                for text, said in zip(texts, beside, strict=True)
+            ]
+            self._whole(lines, told, sizes, positions, whences)
+            return end
         origins = records.origins[first:stop]
         for line, origin, self._whence, said, position in zip(lines, origins, whences, beside, positions, strict=True):
             host = origin.host or self._stream.host
             self._record.origin = {"host": host, "service": origin.service, "source": origin.source}
-            self._spooled(line, said or _NOTHING_BESIDE, position)
+            self._event(line, position, said)
         return end
 
     def _whences(self, origins: Sequence[Origin]) -> list[Whence]:
@@ -280,37 +274,6 @@ class _Encoding:
         if beside.event_time_us is not None:
             event_time_us = beside.event_time_us
         return event_time_us, {**fields, **beside.fields} if beside.fields else fields
-
-    def _spooled(self, line: bytes, beside: Beside, position: int) -> None:
-        """One record of a spool; a long one's parts share what was said beside it."""
-        encoding, text, message = _decoded(line)
-        end = position + len(line) + 1
-        if len(message) > self._chunk.split_bytes:
-            self._spooled_parts(line, encoding, beside, position)
-            return
-        event_time_us, fields = self._counted(self._told(text, beside))
-        if self._steps:
-            record = self._record
-            record.text, record.position, record.fields, record.room_bytes = text, position, fields, len(line)
-            if not self._passes(record):
-                return
-            fields = record.fields
-            if record.text is not text:
-                line, message, encoding = _changed(record.text, encoding)
-        self._add(line, message, encoding, event_time_us, fields, position, 0)
-        self._since = end
-        self._encoded.lines += 1
-
-    def _spooled_parts(self, line: bytes, encoding: str, beside: Beside, position: int) -> None:
-        event_time_us = beside.event_time_us
-        if event_time_us is None:
-            event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
-        for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
-            self._part(part, encoding, event_time_us, position, number, beside.fields)
-            position += len(part)
-            self._since = position
-        self._since += 1
-        self._encoded.lines += 1
 
     def _part_of_long_line(self, data: bytes) -> None:
         chunk, head = self._chunk, self._chunk.line
