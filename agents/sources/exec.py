@@ -12,11 +12,10 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headrace.agents.sources.children import MARK, Groups, die_with
-from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.lines import LineCutter
 from headrace.agents.sources.network import together
@@ -35,7 +34,7 @@ _END_S = 3.0  # from SIGTERM to SIGKILL
 Take = Callable[[Sequence[bytes]], Awaitable[None]]
 
 
-class ExecSource:
+class ExecSource(Source):
     """One command.
 
     Args:
@@ -46,16 +45,6 @@ class ExecSource:
     def __init__(self, name: str, keys: "ExecKeys", clock: Clock, groups: Groups, *, once: bool) -> None:
         self._name, self._keys, self._clock, self._groups, self._once = name, keys, clock, groups, once
         self._source = f"exec:{keys.command[0]}"
-
-    @property
-    def doors(self) -> list[Door]:
-        """Nowhere."""
-        return []
-
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """None."""
-        return {}
 
     async def prepare(self) -> None:
         """See that it can be run.

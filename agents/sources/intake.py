@@ -64,7 +64,8 @@ class Source(Protocol):
 
     @property
     def doors(self) -> Sequence[Door]:
-        """Where it listens."""
+        """Where it listens: nowhere, where a source does not say otherwise."""
+        return ()
 
     async def prepare(self) -> None:
         """Get what it needs to begin: doors opened, certificates read, programs found.
@@ -90,3 +91,4 @@ class Source(Protocol):
     @property
     def ports(self) -> Mapping[str, int]:
         """What it listens on once it runs, by transport."""
+        return {}

@@ -9,12 +9,11 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from headrace.agents.sources import metrics
 from headrace.agents.sources.children import die_with
-from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.journal_entries import Missing, pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
@@ -29,7 +28,7 @@ _READ_BYTES: Final = 64 * 1024
 _ERROR_BYTES: Final = 2000  # of what journalctl complains of
 
 
-class JournaldSource:
+class JournaldSource(Source):
     """One journald input."""
 
     def __init__(self, keys: "JournaldKeys", clock: Clock) -> None:
@@ -38,16 +37,6 @@ class JournaldSource:
         self._source = f"journald://{keys.directory or ''}"
         if keys.namespace is not None:
             self._source = f"journald://{keys.namespace}"
-
-    @property
-    def doors(self) -> list[Door]:
-        """Nowhere."""
-        return []
-
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """None."""
-        return {}
 
     async def prepare(self) -> None:
         """See that it can be read.

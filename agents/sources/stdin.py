@@ -6,9 +6,8 @@ without its newline too: the pipe cannot be asked for it again.
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from headrace.agents.sources.doors import Door
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.lines import LineCutter
 from headrace.agents.sources.waiting import readable
@@ -19,7 +18,7 @@ _READ_BYTES = 64 * 1024
 _SOURCE = "stdin:"
 
 
-class StdinSource:
+class StdinSource(Source):
     """One pipe, terminal, socket or file that somebody else opened.
 
     Args:
@@ -30,16 +29,6 @@ class StdinSource:
     def __init__(self, descriptor: int, *, max_line_bytes: int, clock: Clock) -> None:
         self._descriptor, self._clock = descriptor, clock
         self._cutter = LineCutter(max_line_bytes)
-
-    @property
-    def doors(self) -> list[Door]:
-        """Nowhere."""
-        return []
-
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """None."""
-        return {}
 
     async def prepare(self) -> None:
         """See that it is there.
