@@ -6,13 +6,10 @@ one begins from what is durable. Held in all of them: what is sent was made dura
 acknowledged chunks only; a chunk is counted once; a repeat is equal byte for byte.
 """
 
-import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import fastavro
 
 from headrace.agents.budget import Budget
 from headrace.agents.effects import (
@@ -33,12 +30,11 @@ from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
-from headrace.schemas.envelope import ENVELOPE
 from headrace.sinks.table.intervals import IntervalSet
+from tests.envelopes import event_of
 from tests.sim.tailer.world import Disk
 
 _ENCODER = ChunkEncoder("agent", b"\0\0\0\0\1")
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 Identity = tuple[str, int, int]
 
 
@@ -70,7 +66,7 @@ class Broker:
         """Append the next record of a chunk; a repeat must be equal byte for byte."""
         value = sent.values[sent.appended]
         sent.appended += 1
-        event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+        event = event_of(value)
         identity = (event["stream_id"], event["position"], event["part"])
         assert self._values.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
         self._land(event, is_new=identity not in self.events)

@@ -1,6 +1,5 @@
 """A broker, a registry and an agent as real processes, and what the broker's log holds afterwards."""
 
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -8,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
-import fastavro
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.audit import AgentMessage, SentMessage, event_hash, parse_message, window_start_ms
-from headrace.schemas.envelope import ENVELOPE
+from headrace.schemas.client import RegistryClient
+from tests.envelopes import event_of
+from tests.integration.agents.topic_log import count_in, records_in
 from tests.processes import Part, broker, registry
 
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 TOPIC = "logs"
 
 
@@ -35,11 +34,15 @@ class Rig:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.broker.ports['kafka']}"
 
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {"bootstrap.servers": self.bootstrap}
+
     def agent(self, *arguments: str, **settings: Any) -> Part:
         """An agent on this rig's logs; `settings` are sections to add."""
         config = {
             "agent": {"state_dir": str(self.directory / "agent"), "grace_ms": 5000},
-            "kafka": {"bootstrap.servers": self.bootstrap},
+            "kafka": self._settings,
             "registry": f"http://127.0.0.1:{self.registry.ports['http']}",
             "inputs": [{"tail": [str(self.logs / "*.log")], "topic": TOPIC}],
         }
@@ -57,41 +60,32 @@ class Rig:
 
     def make_topic(self, *topics: str, partitions: int = 1) -> None:
         """Make topics, and wait until they are there."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient(self._settings)
         for made in admin.create_topics([NewTopic(topic, partitions) for topic in topics]).values():
             made.result()
 
     def delete_topics(self) -> None:
         """All but the registry's and the broker's own."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient(self._settings)
         topics = [topic for topic in admin.list_topics(timeout=10).topics if not topic.startswith(("_schemas", "__"))]
         for deleted in admin.delete_topics(topics).values() if topics else ():
             deleted.result()
 
+    def delete_subjects(self) -> None:
+        """All of the registry's, so that topics may have schemas of another kind."""
+        address = f"http://127.0.0.1:{self.registry.ports['http']}"
+        for subject in RegistryClient(address).subjects():
+            for query in ("", "?permanent=true"):
+                urlopen(Request(f"{address}/subjects/{subject}{query}", method="DELETE")).read()
+
     def records(self, topic: str) -> list[tuple[bytes | None, bytes, int]]:
         """(key, value, timestamp) of every record of a topic's first partition."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rig", "enable.auto.commit": False})
-        try:
-            end = self._end(consumer, topic)
-            consumer.assign([TopicPartition(topic, 0, 0)])
-            found: list[tuple[bytes | None, bytes, int]] = []
-            while len(found) < end:
-                messages = consumer.consume(min(1000, end - len(found)), timeout=10)
-                assert messages, f"{len(found)} of {end} records come"
-                for message in messages:
-                    assert message.error() is None, message.error()
-                    found.append((message.key(), message.value() or b"", message.timestamp()[1]))
-            return found
-        finally:
-            consumer.close()
+        found = records_in(self._settings, topic)
+        return [(message.key(), message.value() or b"", message.timestamp()[1]) for message in found]
 
     def count(self) -> int:
         """How many records the topic holds; 0 where it is not there yet."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "rig"})
-        try:
-            return self._end(consumer, TOPIC)
-        finally:
-            consumer.close()
+        return count_in(self._settings, TOPIC)
 
     def wait_for(self, count: int, *, timeout_s: float = 30) -> None:
         """Until the topic holds so many records."""
@@ -100,20 +94,12 @@ class Rig:
             assert time.monotonic() < deadline, f"{found} of {count} records came"
             time.sleep(0.05)
 
-    def _end(self, consumer: Consumer, topic: str) -> int:
-        try:
-            return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
-        except KafkaException as error:
-            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
-                return 0
-            raise
-
     def events(self) -> list[dict[str, Any]]:
         """Every event, repeats included; equal identities are checked to be equal in every byte."""
         known: dict[tuple[str, int, int], bytes] = {}
         events = []
         for _, value, timestamp in self.records(TOPIC):
-            event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+            event = event_of(value)
             identity = (event["stream_id"], event["position"], event["part"])
             assert known.setdefault(identity, value) == value, f"an identity with two contents: {identity}"
             assert timestamp == round(event["read_time"].timestamp() * 1000)

@@ -1,16 +1,14 @@
 """The agent before a real Apache Kafka over TLS, as a user with a password and rights: what is written is there, once by
 identity, whatever happens to the broker, the password, the rights or the topic meanwhile."""
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import fastavro
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are there, and documented
     AclBinding,
     AclBindingFilter,
@@ -25,13 +23,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are th
     UserScramCredentialUpsertion,
 )
 
-from headrace.schemas.envelope import ENVELOPE
 from tests.apache_kafka import ApacheKafka, is_installed
+from tests.envelopes import event_of
+from tests.integration.agents.topic_log import count_in, records_in
 from tests.integration.security.tls_files import Pki
 from tests.processes import Part, free_port, registry
 from tests.waiting import until
-
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 
 
 class Secured:
@@ -95,25 +92,16 @@ class Secured:
         keys = {key.replace("_", "."): value for key, value in config.items()}
         self.admin.create_topics([NewTopic(topic, 1, config=keys)])[topic].result()
 
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {"bootstrap.servers": self.kafka.bootstrap}
+
     def count(self, topic: str) -> int:
         """How many records a topic holds."""
-        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "look"})
-        try:
-            return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1])
-        finally:
-            consumer.close()
+        return count_in(self._settings, topic)
 
     def log(self, topic: str) -> list[Message]:
-        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "look"})
-        try:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1]
-            consumer.assign([TopicPartition(topic, 0, 0)])
-            found: list[Message] = []
-            while len(found) < end:
-                found += consumer.consume(end - len(found), timeout=10)
-            return found
-        finally:
-            consumer.close()
+        return records_in(self._settings, topic)
 
     def lines(self, topic: str) -> list[bytes]:
         """Every line once, by identity, in order of position; equal identities are checked to be equal in every byte."""
@@ -121,7 +109,7 @@ class Secured:
         lines: dict[tuple[str, int, int], bytes] = {}
         for message in self.log(topic):
             value = message.value() or b""
-            event: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None)
+            event = event_of(value)
             identity = (event["stream_id"], event["position"], event["part"])
             assert values.setdefault(identity, value) == value
             lines[identity] = event["message"].encode(event["encoding"])

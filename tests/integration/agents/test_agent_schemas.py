@@ -3,20 +3,17 @@
 import base64
 import io
 import json
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from headrace.audit import AgentMessage, SentMessage
 from headrace.schemas.client import RegistryClient
 from headrace.schemas.envelope import ENVELOPE_JSON, HEAD
-from tests.integration.agents.rig import TOPIC, Rig, rig, servers
-from tests.processes import Part
+from tests.integration.agents.rig import TOPIC, Rig
+from tests.integration.agents.topic_log import records_in
 from tests.waiting import until
 
 ORDER: dict[str, Any] = {
@@ -30,34 +27,16 @@ ORDER: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
 @pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
-        address = f"http://127.0.0.1:{ours.registry.ports['http']}/subjects"
-        for subject in registry(ours).subjects():
-            for query in ("", "?permanent=true"):
-                urllib.request.urlopen(urllib.request.Request(f"{address}/{subject}{query}", method="DELETE")).read()
+def parts(parts: Rig) -> Iterator[Rig]:
+    yield parts
+    parts.delete_subjects()
 
 
 def messages(parts: Rig, topic: str) -> list[tuple[bytes, dict[str, bytes]]]:
     """(value, headers) of every record of a topic's first partition."""
-    consumer = Consumer({"bootstrap.servers": parts.bootstrap, "group.id": "rig"})
-    try:
-        end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        found = []
-        while len(found) < end:
-            found += consumer.consume(end - len(found), timeout=10)
-        return [(message.value() or b"", dict(message.headers() or ())) for message in found]  # type: ignore[arg-type]
-    finally:
-        consumer.close()
+    found = records_in({"bootstrap.servers": parts.bootstrap}, topic)
+    return [(message.value() or b"", dict(message.headers() or ())) for message in found]  # type: ignore[arg-type]
 
 
 def schema_file(parts: Rig, schema: Any = ORDER) -> str:

@@ -1,6 +1,5 @@
 """Delivery before a real broker: what a record's failure does to its chunk, its stream, and to others."""
 
-import io
 import json
 import os
 import time
@@ -9,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.agents.delivery import Delivery
@@ -20,10 +18,10 @@ from headrace.agents.events.pipeline import definition
 from headrace.agents.rejected import Rejected
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import ChunkResult
-from headrace.schemas.envelope import ENVELOPE
+from tests.envelopes import event_of
+from tests.integration.agents.topic_log import records_in
 from tests.processes import Part, broker
 
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 _PLAIN = definition(parse={"type": "plain"})
 AGENT = "6d4b7f0e-7f3c-4a52-8f5c-3f4f9f6a1c11"
 READ_MS = 1_795_424_400_123
@@ -79,23 +77,11 @@ class Bench:
 
     def log(self, topic: str) -> list[Message]:
         """Every record of a topic's one partition."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench"})
-        try:
-            end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1]
-            consumer.assign([TopicPartition(topic, 0, 0)])
-            found: list[Message] = []
-            while len(found) < end:
-                found += consumer.consume(end - len(found), timeout=10)
-            return found
-        finally:
-            consumer.close()
+        return records_in({"bootstrap.servers": self.bootstrap}, topic)
 
     def messages(self, topic: str) -> list[bytes]:
         """The lines in a topic, in order."""
-        events: list[Any] = [
-            fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[5:]), _ENVELOPE, None) for message in self.log(topic)
-        ]
-        return [event["message"].encode() for event in events]
+        return [event_of(message.value() or b"")["message"].encode() for message in self.log(topic)]
 
 
 @pytest.fixture(scope="module")

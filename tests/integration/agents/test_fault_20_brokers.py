@@ -3,26 +3,24 @@ one that moves to another address. What is written is in the log once, in order:
 """
 
 import contextlib
-import io
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import fastavro
 import pytest
 import yaml
-from confluent_kafka import Consumer, ElectionType, KafkaException, TopicPartition
+from confluent_kafka import ElectionType, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata  # type: ignore[attr-defined]  # they are there, and documented
 
-from headrace.schemas.envelope import ENVELOPE
 from tests.apache_kafka import ApacheKafka, cluster, is_installed
+from tests.envelopes import event_of
 from tests.integration.agents.test_agent_ships import until
+from tests.integration.agents.topic_log import count_in, records_in
 from tests.processes import Part, free_port, registry
 from tests.relay import Relay
 
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 Missing = Callable[[str, str], NoReturn]
 
 
@@ -80,13 +78,10 @@ class Shipping:
 
     def count(self) -> int:
         """How many records the topic holds; 0 while nobody says."""
-        consumer = Consumer(self._direct)
         try:
-            return int(consumer.get_watermark_offsets(TopicPartition("logs", 0), timeout=5)[1])
+            return count_in(self._direct, "logs", timeout_s=5)
         except KafkaException:
             return 0
-        finally:
-            consumer.close()
 
     def wait_for(self, count: int) -> None:
         until(lambda: self.count() >= count, timeout_s=60)
@@ -94,18 +89,8 @@ class Shipping:
     def check(self, count: int) -> None:
         """The log holds lines 0 to `count`, each once, in order, and the agent stops in order."""
         assert self.agent.stop() == 0, self.agent.log_tail()
-        found: list[int] = []
-        consumer = Consumer(self._direct)
-        try:
-            end = consumer.get_watermark_offsets(TopicPartition("logs", 0), timeout=10)[1]
-            consumer.assign([TopicPartition("logs", 0, 0)])
-            while len(found) < end:
-                for message in consumer.consume(min(5000, end - len(found)), timeout=10):
-                    event: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[5:]), _ENVELOPE, None)
-                    found.append(int(event["message"].rsplit(" ", 1)[1]))
-        finally:
-            consumer.close()
-        assert found == list(range(count))
+        events = [event_of(message.value() or b"") for message in records_in(self._direct, "logs")]
+        assert [int(event["message"].rsplit(" ", 1)[1]) for event in events] == list(range(count))
 
 
 def numbered(first: int, end: int) -> bytes:

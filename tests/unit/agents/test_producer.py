@@ -1,8 +1,6 @@
 """A client of librdkafka that has ended with a fatal error: it is told as librdkafka tells it, and another takes its place."""
 
 import ctypes
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +12,7 @@ from headrace.agents.effects import Now
 from headrace.agents.producer import LastingProducer
 from headrace.agents.state import AgentState
 from headrace.audit import AUDIT_TOPIC
+from tests.waiting import until
 
 NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
 
@@ -25,12 +24,6 @@ def end(client: Producer) -> None:
     library.rd_kafka_test_fatal_error.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p]
     handle = ctypes.cast(id(client) + object.__basicsize__, ctypes.POINTER(ctypes.c_void_p))[0]
     assert library.rd_kafka_test_fatal_error(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"made up") == 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
 
 
 def test_after_a_fatal_error_what_was_on_its_way_has_failed_and_another_client_is_there() -> None:

@@ -1,22 +1,20 @@
 """`make deb`: a package that a bare Debian installs without registries, that ships to a real broker, and that can be purged."""
 
-import io
 import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import fastavro
 import pytest
 import yaml
 
-from headrace.schemas.envelope import ENVELOPE
+from tests.envelopes import event_of
 from tests.integration.agents.deploy.debian import REMEDY, ROOTS, Booted, Debian, bare
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[4]
 BUILD = REPOSITORY / "deploy" / "agent" / "debian" / "build"
@@ -183,14 +181,4 @@ def config(parts: Rig) -> dict[str, Any]:
 
 def messages(parts: Rig) -> set[str]:
     """What has come of the booted host."""
-    events: list[Any] = [
-        fastavro.schemaless_reader(io.BytesIO(value[5:]), dict(ENVELOPE), None) for _, value, _ in parts.records("booted")
-    ]
-    return {event["message"] for event in events}
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.2)
+    return {event_of(value)["message"] for _, value, _ in parts.records("booted")}

@@ -80,7 +80,7 @@ def test_fault_18_an_agent_killed_while_it_reloads_repeats_identically_and_loses
             writer.write(500)
             time.sleep(0.03 * round_)
         agent.kill()
-    assert parts.ship(inputs=[tail(parts, "a"), tail(parts, "b")])["lines"] >= 0
+    parts.ship(inputs=[tail(parts, "a"), tail(parts, "b")])
     assert parts.lines() == writer.lines()
     parts.check_audit()
 

@@ -3,9 +3,7 @@
 import contextlib
 import io
 import json
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -20,10 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are th
 
 from headrace.audit import SentMessage
 from headrace.cli import main
-from headrace.schemas.client import RegistryClient
-from tests.integration.agents.rig import TOPIC, Rig, rig, servers
+from tests.integration.agents.rig import TOPIC, Rig
 from tests.integration.agents.test_agent_schemas import messages
-from tests.processes import Part
 
 ID = {"name": "id", "type": "long"}
 NARROW: dict[str, Any] = {"type": "record", "name": "Order", "fields": [ID]}
@@ -31,25 +27,10 @@ WIDE: dict[str, Any] = {"type": "record", "name": "Order", "fields": [{"name": "
 LARGE = 20_000
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Part, Part]]:
-    with servers(tmp_path_factory.mktemp("servers")) as started:
-        yield started
-
-
 @pytest.fixture
-def parts(tmp_path: Path, running: tuple[Part, Part]) -> Iterator[Rig]:
-    with rig(tmp_path, running) as ours:
-        yield ours
-        delete_subjects(ours)
-
-
-def delete_subjects(parts: Rig) -> None:
-    """Let topics have schemas of another kind."""
-    address = f"http://127.0.0.1:{parts.registry.ports['http']}/subjects"
-    for subject in RegistryClient(address.removesuffix("/subjects")).subjects():
-        for query in ("", "?permanent=true"):
-            urllib.request.urlopen(urllib.request.Request(f"{address}/{subject}{query}", method="DELETE")).read()
+def parts(parts: Rig) -> Iterator[Rig]:
+    yield parts
+    parts.delete_subjects()
 
 
 def settings(parts: Rig, schema: dict[str, Any], topic: str) -> dict[str, Any]:
@@ -137,7 +118,7 @@ def test_lines_that_the_topic_takes_as_events_by_now_are_counted_as_events(parts
     assert parts.count() == 0
     as_events = {"inputs": [{"tail": [str(parts.logs / "*.log")], "topic": TOPIC, "parse": "json"}]}
     replay_as = {**as_events, "topics": {TOPIC: {"schema": "envelope"}}}
-    delete_subjects(parts)
+    parts.delete_subjects()
     assert [row["outcome"] for row in replay(parts, **replay_as)] == ["replayed"]
     parts.ship(**replay_as)
     assert parts.lines() == sorted(["grüezi".encode(), b"\xffgr\xfcezi"])

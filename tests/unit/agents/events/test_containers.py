@@ -1,11 +1,9 @@
 """Containers' logs: which lines are one event, what its fields are, and that the loader takes each event once."""
 
-import io
 import json
 import random
 from typing import Any
 
-import fastavro
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,10 +13,9 @@ from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.multiline import Rule
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.schemas.envelope import ENVELOPE
 from headrace.sinks.repeats import Repeats
+from tests.envelopes import event_of
 
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 READ_MS = 1_795_424_400_123
 STREAM = StreamRow("s-1", "logs", 3, "h", "web", "/p/web/0.log", "/p/web/0.log", 7, 99, 5)
 JAVA = Rule(("java",))
@@ -49,7 +46,7 @@ def logs(rule: ContainerRule, data: bytes) -> list[tuple[int, list[int]]]:
 def encoded(data: bytes, definition: str, *, split_bytes: int = 4096, **more: Any) -> tuple[list[dict[str, Any]], Any]:
     row = ChunkRow("s-1", 0, len(data), 0, 0, READ_MS, definition, split_bytes, "", **more)
     found = ChunkEncoder("agent", b"\0\0\0\0\1").encode(STREAM, row, data)
-    return [fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None) for value in found.values], found  # type: ignore[misc]
+    return [event_of(value) for value in found.values], found  # type: ignore[misc]
 
 
 def test_lines_of_cri_and_docker_are_read() -> None:
@@ -174,7 +171,7 @@ def test_the_loader_takes_each_event_once_and_sees_no_hole(seed: int) -> None:
         size = rule.whole_bytes(data[at:], rng.randint(1, 20)) or rule.forced_bytes(data[at:])
         row = ChunkRow("s-1", at, at + size, at, shipped_to, READ_MS, pipeline(traces=traces), 4096, "", stderr_to=stderr_to)
         found = ChunkEncoder("agent", b"\0\0\0\0\1").encode(STREAM, row, data[at : at + size])
-        records += [fastavro.schemaless_reader(io.BytesIO(value[5:]), _ENVELOPE, None) for value in found.values]  # type: ignore[misc]
+        records += [event_of(value) for value in found.values]  # type: ignore[misc]
         shipped_to, stderr_to = found.shipped.shipped_to, found.shipped.stderr_to
         at += size
     repeats = Repeats({})

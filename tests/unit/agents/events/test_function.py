@@ -1,11 +1,9 @@
 """Functions of the user's: what they may answer, what their failures become, and that a repeat does not ask again."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pytest
 
 from headrace.agents.events.encoded import Encoded
@@ -13,10 +11,9 @@ from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.events.transforms.function import digest_of, loaded, split_name
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.schemas.envelope import ENVELOPE
+from tests.envelopes import event_of
 
 STREAM = StreamRow("s-1", "logs", 3, "h", "web", "/var/log/web.log", "/var/log/web.log", 1, 2, 0)
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 SOURCE = """
 calls = 0
 
@@ -56,7 +53,7 @@ def row(step: dict[str, str], data: bytes, *more: dict[str, Any]) -> ChunkRow:
 
 
 def events(encoded: Encoded) -> list[Any]:
-    return [fastavro.schemaless_reader(io.BytesIO(value), _ENVELOPE, None) for value in encoded.values]
+    return [event_of(value, header_bytes=0) for value in encoded.values]
 
 
 def test_message_and_fields_are_what_the_function_answers(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """Redaction: what is hidden, in the message and in fields, what is left, and that a hash tells equal ones alone."""
 
-import io
 import time
 from typing import Any
 
-import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +13,10 @@ from headrace.agents.events.transforms.record import Record
 from headrace.agents.events.transforms.redaction import redact, redaction_key
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.audit import event_hash
-from headrace.schemas.envelope import ENVELOPE
+from tests.envelopes import event_of
 
 AGENT = "6d4b7f0e-7f3c-4a52-8f5c-3f4f9f6a1c11"
 STREAM = StreamRow("s-1", "logs", 3, "h", "web", "/var/log/web.log", "/var/log/web.log", 1, 2, 0)
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 ALL = {"email": True, "card": True, "patterns": ["token=[a-z0-9]+", "é+", "(q+)+$"]}
 
 
@@ -87,7 +84,7 @@ def encoded(data: bytes, row: ChunkRow) -> list[dict[str, Any]]:
     result = ChunkEncoder(AGENT, b"").encode(STREAM, row, data)
     hashes = 0
     for value in result.values:
-        event: Any = fastavro.schemaless_reader(io.BytesIO(value), _ENVELOPE, None)
+        event = event_of(value, header_bytes=0)
         line = event["message"].encode(event["encoding"])
         hashes += event_hash(AGENT, "s-1", event["position"], event["part"], line)
         events.append(event)

@@ -1,10 +1,8 @@
 """Transforms: what each step changes or leaves out, that a repeat says the same, and that nothing is left out unseen."""
 
-import io
 from dataclasses import replace
 from typing import Any
 
-import fastavro
 import pytest
 
 from headrace.agents.effects import Shipped
@@ -14,11 +12,10 @@ from headrace.agents.events.pipeline import definition
 from headrace.agents.events.rate import Bucket, RateLimit
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.audit import event_hash
-from headrace.schemas.envelope import ENVELOPE
+from tests.envelopes import event_of
 
 AGENT = "6d4b7f0e-7f3c-4a52-8f5c-3f4f9f6a1c11"
 STREAM = StreamRow("s-1", "logs", 3, "h", "web", "/var/log/web.log", "/var/log/web.log", 1, 2, 0)
-_ENVELOPE = fastavro.parse_schema(dict(ENVELOPE))
 
 
 def chunk(data: bytes, *transforms: dict[str, Any], parse: str = "json", start: int = 1000, **more: Any) -> ChunkRow:
@@ -30,8 +27,7 @@ def chunk(data: bytes, *transforms: dict[str, Any], parse: str = "json", start: 
 def encoded(data: bytes, row: ChunkRow) -> tuple[Encoded, list[dict[str, Any]]]:
     result = ChunkEncoder(AGENT, b"").encode(STREAM, row, data)
     assert ChunkEncoder(AGENT, b"").encode(STREAM, row, data) == result
-    events: list[Any] = [fastavro.schemaless_reader(io.BytesIO(value), _ENVELOPE, None) for value in result.values]
-    return result, events
+    return result, [event_of(value, header_bytes=0) for value in result.values]
 
 
 def fields_of(line: bytes, *transforms: dict[str, Any]) -> dict[str, str]:
