@@ -28,17 +28,8 @@ from headrace.schemas.registry_keys import RegistryKeys
 if TYPE_CHECKING:
     from headrace.agents.sources.doors import Door
 
-KINDS = (
-    "tail",
-    "containers",
-    "directory",
-    "stdin",
-    "exec",
-    "unix",
-    "syslog",
-    "http",
-    "journald",
-)  # the keys of which an input has one
+# The keys of which an input has one.
+KINDS = ("tail", "containers", "directory", "stdin", "exec", "unix", "syslog", "http", "journald")
 TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
@@ -47,7 +38,6 @@ _OURS = {
     "message.send.max.retries", "max.in.flight", "max.in.flight.requests.per.connection", "enable.gapless.guarantee",
     "transactional.id", "delivery.report.only.error", "dr_cb", "dr_msg_cb", "on_delivery",
 }  # fmt: skip
-
 
 _TOPICS = (
     f"by a topic's name, `{{schema: …}}`: {', '.join(BUILT_IN)}, or a file with an Avro schema of a record (`a.avsc`), whose "

@@ -32,6 +32,7 @@ HELLO = b"\0headrace: tell me what is durable"  # a stream's first line, for the
 _BATCH_BYTES = 256 * 1024
 _RETRY_LEAST_S, _RETRY_MOST_S = 0.1, 5.0
 _NO_EXTRA = frozenset({*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName"})
+_FORMATTER = logging.Formatter()
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 _handlers: "weakref.WeakSet[AgentHandler]" = weakref.WeakSet()
 
@@ -211,9 +212,6 @@ class _Answers:
             *answers, self._held = (self._held + data).split(b"\n")
             if answers:
                 self._durable = int(answers[-1]) if answers[-1].isdigit() else 0
-
-
-_FORMATTER = logging.Formatter()
 
 
 def _told_of(count: int) -> logging.LogRecord:

@@ -27,7 +27,6 @@ class Heartbeats:
         self._announcer, self._save, self._complete_at, self._now = announcer, save, complete_at, now
         self._due_ms = 0
         self._lines_said = -1
-        self._last_said = False
 
     @property
     def ready(self) -> bool:

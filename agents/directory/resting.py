@@ -34,9 +34,8 @@ class Resting:
         self.rows: dict[FileKey, StreamRow] = dict(rows)
         self.inputs: dict[FileKey, str] = {}  # the names of those that they were found by last
         self._due: dict[FileKey, Found] = {}  # to be put away
-        self.doubts: dict[
-            FileKey, Now | None
-        ] = {}  # the last look in which each of those was what it was, that may be others now
+        # Files that may be others now, each with the last look in which it was what it was.
+        self.doubts: dict[FileKey, Now | None] = {}
         self._refused_until_ms: dict[str, int] = {}
 
     @property

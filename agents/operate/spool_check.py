@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from headrace.agents.rows import SPOOLED, StreamRow
 from headrace.agents.spool.frames import (
@@ -17,13 +16,12 @@ from headrace.agents.spool.frames import (
     base_of,
     decode_frame,
     decode_segment_head,
+    find_mark,
     frame_head,
     is_whole,
 )
 from headrace.agents.spool.identity import Identity, identity_of
 from headrace.errors import HeadraceError
-
-_SEARCH_BYTES: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -136,16 +134,4 @@ def _frames(descriptor: int, size: int, at: int, mark: bytes, *, check: bool) ->
             yield at, head
             at += head.size
         else:
-            at = _next_mark(descriptor, size, at + 1, mark)
-
-
-def _next_mark(descriptor: int, size: int, at: int, mark: bytes) -> int:
-    while at < size:
-        block = os.pread(descriptor, _SEARCH_BYTES, at)
-        found = block.find(mark)
-        if found >= 0:
-            return at + found
-        if len(block) <= len(mark):
-            break
-        at += len(block) - len(mark) + 1
-    return size
+            at = find_mark(mark, lambda offset, length: os.pread(descriptor, length, offset), at + 1, size)

@@ -16,13 +16,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # they are th
 )
 
 from headrace.agents.operate.findings import Finding
+from headrace.agents.producer import connection_of
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import HeadraceError
 from headrace.librdkafka import checked_keys, reason
 from headrace.schemas.registry_keys import RegistryKeys
 
 _TIMEOUT_S: Final = 5.0
-_CONNECTION: Final = frozenset({"bootstrap.servers", "security.protocol", "client.id", "broker.address.family"})
 _silent = logging.getLogger(f"{__name__}.librdkafka")
 
 
@@ -37,9 +37,8 @@ def broker_findings(kafka: Mapping[str, Any], topics: Sequence[str], making: Seq
     _silent.propagate = False
     said: list[str] = []
     keys: dict[str, Any] = {"error_cb": lambda error: said.append(error.str()), "logger": _silent}
-    keys |= {key: value for key, value in kafka.items() if key in _CONNECTION or key.startswith(("sasl.", "ssl."))}
     with checked_keys():
-        admin = AdminClient(keys)
+        admin = AdminClient({**connection_of(kafka), **keys})
     try:
         there = admin.list_topics(timeout=_TIMEOUT_S).topics
     except KafkaException as error:

@@ -23,7 +23,7 @@ a torn one can only be the log's last: behind it there is nothing that anybody w
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ MARK_BYTES = 8
 _FRAME_HEAD = struct.Struct("<8sIIQQII")
 FRAME_HEAD_BYTES = _FRAME_HEAD.size
 _CHECKED_FROM = 16  # what the checksum covers begins here
+_SEARCH_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_SEGMENT_HEAD_BYTES = _SEGMENT_HEAD.size + 64 * 1024
 
@@ -189,6 +190,19 @@ def frame_head(mark: bytes, data: bytes) -> FrameHead | None:
     found, size, checksum, start, end, count, text_length = _FRAME_HEAD.unpack_from(data)
     possible = FRAME_HEAD_BYTES + text_length + 4 * count <= size <= MAX_FRAME_BYTES
     return FrameHead(size, checksum, start, end) if found == mark and end > start and possible else None
+
+
+def find_mark(mark: bytes, read: Callable[[int, int], bytes], at: int, size: int) -> int:
+    """Where the next frame may begin, from `at` on; `size` where none does. `read` reads an offset and a length."""
+    while at < size:
+        block = read(at, min(_SEARCH_BYTES, size - at))
+        found = block.find(mark)
+        if found >= 0:
+            return at + found
+        if len(block) <= len(mark):
+            break
+        at += len(block) - len(mark) + 1
+    return size
 
 
 def is_whole(data: bytes, head: FrameHead) -> bool:

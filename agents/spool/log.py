@@ -15,11 +15,11 @@ order, the very same, until it is released; nothing is read that a crash could s
 import bisect
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from headrace.agents.spool.files import SpoolFiles
 from headrace.agents.spool.frames import (
     FRAME_HEAD_BYTES,
-    MARK_BYTES,
     MAX_SEGMENT_HEAD_BYTES,
     FrameHead,
     Records,
@@ -29,13 +29,12 @@ from headrace.agents.spool.frames import (
     decode_frame,
     decode_segment_head,
     encode_segment_head,
+    find_mark,
     frame_head,
     is_whole,
     segment_name,
 )
 from headrace.errors import StorageError
-
-_SEARCH_BYTES = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -314,20 +313,8 @@ class SpoolLog:
                 data = self._files.read(segment.name, at, head.size)
                 if is_whole(data, head):
                     return at, head
-            at = self._search(segment, at + 1, size)
+            at = find_mark(self._mark, partial(self._files.read, segment.name), at + 1, size)
         return None
-
-    def _search(self, segment: _Segment, at: int, size: int) -> int:
-        """Where the next frame may begin; `size` where none does."""
-        while at < size:
-            block = self._files.read(segment.name, at, min(_SEARCH_BYTES, size - at))
-            found = block.find(self._mark)
-            if found >= 0:
-                return at + found
-            if len(block) <= MARK_BYTES:
-                break
-            at += len(block) - MARK_BYTES + 1
-        return size
 
 
 def _refused(error: OSError) -> StorageError:

@@ -62,7 +62,7 @@ class GzipContent:
     def measure(self, most_bytes: int, marks: tuple[tuple[int, int], ...]) -> int:
         """Decode so many bytes more and return how long the content is as far as known; `end` says when it is over.
 
-        The CRC-32 of each range of `marks` is in `crc` once it is measured beyond; the marks are those of the first call.
+        The CRC-32 of each range of `marks` is in `crcs` once it is measured beyond; the marks are those of the first call.
         """
         if not self.measured_to:
             self._crcs = dict.fromkeys(marks, 0)
