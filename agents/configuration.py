@@ -13,6 +13,7 @@ from headrace.agents.directory.keys import DirectoryKeys
 from headrace.agents.events.schemas.choice import BUILT_IN, ENVELOPE
 from headrace.agents.events.schemas.own import own_schema
 from headrace.agents.input_names import twice_named
+from headrace.agents.own_files import own_files
 from headrace.agents.pipeline_keys import PipelineKeys
 from headrace.agents.sources.http_keys import HttpInputKeys
 from headrace.agents.sources.journald_keys import JournaldKeys
@@ -262,12 +263,13 @@ def load_agent_config(file: Path, overrides: Sequence[str], environment: Mapping
         ConfigError: it is wrong, or a `directory` input would ship, and put away, what the agent itself needs.
     """
     config = load_config(AgentConfig, file, overrides=overrides, environment=environment)
-    schemas = [Path(each.schema_) for each in config.topics.values() if each.schema_ not in BUILT_IN]
-    for index, each in enumerate(config.inputs):
-        for own in (file, config.agent.state_dir, *schemas):
-            if each.directory is not None and each.directory.takes(own):
+    folders = [(index, each.directory) for index, each in enumerate(config.inputs) if each.directory is not None]
+    own = list(own_files(config, file, overrides, environment)) if folders else []
+    for index, folder in folders:
+        for key, path in own:
+            if folder.takes(path):
                 raise ConfigError(
-                    f"{file}: inputs.{index}.directory: {own} is the agent's own, and lies among the files that are"
-                    f" shipped from {each.directory.path}; name a folder that holds nothing but those"
+                    f"{file}: inputs.{index}.directory: {path} is the agent's own ({key}), and lies among the files that are"
+                    f" shipped from {folder.path}; name a folder that holds nothing but those"
                 )
     return config

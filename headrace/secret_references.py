@@ -57,6 +57,11 @@ class References:
         return self.environment[name]
 
 
+def files_of(text: str) -> list[str]:
+    """The files that a text's references name."""
+    return [name for kind, name in _REFERENCE.findall(text) if kind == "file"]
+
+
 def _content(name: str, where: str) -> str:
     try:
         with Path(name).open("rb") as file:

@@ -50,4 +50,5 @@ class DirectoryKeys(Section):
     def takes(self, path: Path) -> bool:
         """Whether a file, or what is in a folder, is shipped and put away as one that was dropped; links are followed."""
         folder, found = self.path.resolve(), path.resolve()
-        return folder in found.parents if self.subfolders else folder == found.parent and not found.is_dir()
+        below = folder in found.parents if self.subfolders else folder == found.parent and not found.is_dir()
+        return below or folder == found

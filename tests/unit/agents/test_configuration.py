@@ -1,5 +1,7 @@
 """What an agent's configuration may say."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ GOOD = {
     "registry": "http://127.0.0.1:8081",
     "inputs": [{"tail": ["/var/log/*.log"], "topic": "app", "parse": "auto"}],
 }
+OWN_SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "message", "type": "string"}]}
 
 
 def load(tmp_path: Path, *overrides: str) -> AgentConfig:
@@ -148,6 +151,62 @@ def test_a_directory_that_would_put_away_what_is_the_agents_own_is_refused(
         return
     with pytest.raises(ConfigError, match=rf"inputs.0.directory: .*{refused} is the agent's own"):
         load_agent_config(file, sets, {})
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("kafka.ssl.key.location=drop/own", "kafka.ssl.key.location"),
+        ("kafka.ssl.ca.location=drop", "kafka.ssl.ca.location"),
+        ("kafka.sasl.kerberos.keytab=drop/own", "kafka.sasl.kerberos.keytab"),
+        ("registry.ssl.ca.location=drop/own", "registry.ssl.ca.location"),
+        ("agent.http.ssl.keystore.location=drop/own", "agent.http.ssl.keystore.location"),
+        ("agent.state_dir=drop", "agent.state_dir"),
+        ("topics={a: {schema: drop/own.avsc}}", "topics.a.schema"),
+        ("inputs.1.syslog.ssl.keystore.location=drop/own", "inputs.1.syslog.ssl.keystore.location"),
+        ("inputs.2.http.ssl.truststore.location=drop/own", "inputs.2.http.ssl.truststore.location"),
+        ("inputs.0.transforms=[{python: 'drop/own.py:made'}]", "inputs.0.transforms.0.python"),
+        ("inputs.3.exec.command=[drop/own]", "inputs.3.exec.command"),
+        ("kafka.sasl.password=x${file:drop/own}", "--set kafka.sasl.password"),
+        ("inputs.2.http.bearer.token=${file:link}", "--set inputs.2.http.bearer.token"),
+        ("inputs.0.directory=secret", "kafka.ssl.key.password"),
+        ("inputs.0.directory=variable", "HEADRACE__REGISTRY__BASIC_AUTH_USER_INFO"),
+    ],
+)
+def test_what_the_agent_needs_may_not_lie_among_dropped_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, key: str
+) -> None:
+    """Whatever names it; and where it does not, all of that is allowed."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("drop", "secret", "variable", "else"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own").write_text("name:secret")
+        (tmp_path / folder / "own.avsc").write_text(json.dumps(OWN_SCHEMA))
+        (tmp_path / folder / "own.py").write_text("def made(event): return event")
+    (tmp_path / "link").symlink_to("drop/own")
+    config = {
+        **GOOD,
+        "agent": {"state_dir": "state", "http": "127.0.0.1:8001"},
+        "kafka": {**GOOD["kafka"], "ssl.key.password": "${file:secret/own}"},
+        "registry": {"url": "https://127.0.0.1:8081"},
+        "inputs": [
+            {"directory": "drop", "topic": "a"},
+            {"syslog": {"tls": "127.0.0.1:6514", "ssl.keystore.location": "else/own"}, "topic": "b"},
+            {"http": {"listen": "127.0.0.1:80", "ssl.keystore.location": "else/own"}, "topic": "c"},
+            {"exec": {"command": ["else/own"]}, "topic": "d"},
+        ],
+    }
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc/agent.yaml"
+    file.write_text(yaml.safe_dump(config))
+    environment = {"HEADRACE__REGISTRY__BASIC_AUTH_USER_INFO": "${file:variable/own}"}
+    with pytest.raises(
+        ConfigError, match=rf"inputs\.0\.directory: \S+ is the agent's own \({re.escape(key)}\), and lies among"
+    ):
+        load_agent_config(file, [override], environment)
+    load_agent_config(
+        file, [override.replace("drop", "else").replace("file:link", "file:else/own"), "inputs.0.directory=empty"], environment
+    )
 
 
 def test_an_error_about_several_inputs_shows_nothing_of_them(tmp_path: Path) -> None:
