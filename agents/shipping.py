@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from headrace import __version__
 from headrace.agents.agent import Agent
 from headrace.agents.checking import Checking
 from headrace.agents.machine import machine_id
@@ -77,6 +78,9 @@ def ship(args: argparse.Namespace, checking: Checking, reload: Event) -> int:
         control.start()
         with run_file(args.run_file, {**ports, **pushed}):
             notify("READY=1")  # also without a broker: files are their own buffer
+            if not args.once:
+                about = {"version": __version__, "host": host, "agent_id": state.agent_id, "inputs": len(config.inputs)}
+                logger.info("ready", extra={**about, "state_dir": str(config.agent.state_dir), "ports": {**ports, **pushed}})
             return agent.run(stop, Reloads(_reader(args), config, reload, agent.metrics))
 
 

@@ -219,7 +219,11 @@ class AgentState:
 
 
 def _locked(directory: Path) -> int:
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:  # what root once started here by hand is root's
+        do = "give all of it to the agent's user (chown -R)"
+        raise UsageError(f"agent.state_dir {directory}: lock: {error.strerror}; {do}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -37,6 +37,7 @@ _IN_YAMLS_WORDS = {
     "model_type": "must be a mapping, as {a: b}",
     "string_type": "must be a text",
 }
+_ADDRESS = re.compile(r"[\s,]\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]:\d")  # [::1]:9092, which YAML takes for a list
 _USER_INFO = re.compile(r"//[^/@\s]*@")  # name and password in a URL
 _SECRET = re.compile(
     r"password|secret|bearer\.token|keystore\.key|user\.info|ssl\.key\.pem|oauthbearer\.config"
@@ -153,7 +154,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+        bad = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+        do = "; quote an address in brackets" if _ADDRESS.search(bad) else ""
+        raise ConfigError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}{do}") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: nested too deeply, or an anchor holds itself; write it flat") from error
     if tree is None:

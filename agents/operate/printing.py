@@ -1,8 +1,8 @@
 """Rows for people as a table, for programs as one JSON object a line."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 _PIPE_WIDTH = 400  # where nobody looks, lines are as wide as they need
+_WHOLE = 13  # characters: a column of cells so short is never broken over lines, however narrow the terminal
 
 
 def console() -> Console:
@@ -18,14 +19,19 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], styles: Mapping[str, str]) -> Table:
-    """A table of some keys; `styles` colours cells by their text."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-    for name in columns:
-        numeric = any(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+def table_of(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], styles: Mapping[str, str], right: Collection[str] = ()
+) -> Table:
+    """A table of those of some keys that say anything; `styles` colours cells by their text, `right` are texts of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = [name for name in columns if any(_told(row[name]) for row in rows)]
+    for name in shown:
+        numeric = name in right or any(isinstance(row[name], int | float) for row in rows)
+        whole = all(len(_told(row[name])) <= _WHOLE for row in rows)
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
-        table.add_row(*(Text(_told(row[name]), style=styles.get(str(row[name]), "")) for name in columns))
+        table.add_row(*(Text(_told(row[name]), style=styles.get(str(row[name]), "")) for name in shown))
     return table
 
 
@@ -38,6 +44,11 @@ def print_rows(
             print(json.dumps(row))
     elif rows:
         console().print(table_of(rows, columns, styles or {}))
+
+
+def counted(count: int, what: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _told(value: Any) -> str:

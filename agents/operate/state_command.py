@@ -62,17 +62,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(state: Any, args: argparse.Namespace, config: "AgentConfig | None") -> int:
-    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.printing import counted
 
     rows, chunks = state.rows()
     repeated = {chunk.stream_id for chunk in chunks}
     files = [row for row in rows if not row.is_spooled]
-    print_rows([_row(row, on_its_way=row.stream_id in repeated) for row in files], args.format, _COLUMNS, _STYLES)
+    _print([_row(row, on_its_way=row.stream_id in repeated) for row in files], args.format, _COLUMNS)
     spools = _spools(state.directory, rows, config, check=False)
     _print_spools(spools, args.format)
     if args.format == "table":
-        count = f"{len(files)} streams of files and {len(spools)} spools"
-        print(f"{count} of agent {state.agent_id()}; {'it runs' if state.in_use() else 'it does not run'}")
+        runs = "runs" if state.in_use() else "does not run"
+        print(f"{counted(len(files), 'stream')} of files, {counted(len(spools), 'spool')}; agent {state.agent_id()} {runs}")
     return 0
 
 
@@ -90,9 +90,20 @@ def _spools(
     return spool_reports(state_dir, rows, filled, check=check)
 
 
-def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
+def _print(rows: Sequence[dict[str, Any]], form: str, columns: Sequence[str]) -> None:
+    """Rows; for people with as much of an id as `forget` takes, without the moments' zone, and `begin` where any has one."""
     from headrace.agents.operate.printing import print_rows
 
+    if form == "table":
+        rows = [{**row, "stream_id": (row["stream_id"] or "")[:_LEAST_PREFIX]} for row in rows]
+        for name in {"last_complete", "oldest"}.intersection(columns):
+            rows = [{**row, name: (row[name] or "").partition("+")[0].replace("T", " ")} for row in rows]
+        if not any(row.get("begin") for row in rows):
+            columns = [name for name in columns if name != "begin"]
+    print_rows(rows, form, columns, _STYLES)
+
+
+def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
     rows = [
         {
             "topic": each.topic, "path": each.path, "position": each.position, "size": each.end, "behind": each.behind,
@@ -101,7 +112,7 @@ def _print_spools(spools: "Sequence[SpoolReport]", form: str) -> None:
         }
         for each in spools
     ]  # fmt: skip
-    print_rows(rows, form, _SPOOL_COLUMNS, _STYLES)
+    _print(rows, form, _SPOOL_COLUMNS)
 
 
 def _row(row: "StreamRow", *, on_its_way: bool) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
     import time
 
     from headrace.agents.effects import Now
-    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.printing import counted
     from headrace.agents.operate.state_check import verdicts
     from headrace.agents.operate.state_check_dropped import dropped_verdicts
     from headrace.process import raise_descriptor_limit
@@ -171,7 +182,7 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
         }
         for each in found
     ]  # fmt: skip
-    print_rows(table, args.format, _VERIFIED, _STYLES)
+    _print(table, args.format, _VERIFIED)
     spools = _spools(state.directory, rows, config, check=True)
     _print_spools(spools, args.format)
     wrong = [each.behind for each in found if each.wrong] + [each.behind for each in spools if each.wrong]
@@ -179,8 +190,8 @@ def _verify(state: Any, args: argparse.Namespace, config: "AgentConfig | None") 
         print(f"the state's file is damaged: {fault}", file=sys.stderr)
     if args.format == "table":
         missing = sum(wrong)
-        counted = f"{len(found)} streams and files, {len(spools)} spools"
-        print(f"{counted}; {len(wrong)} with unread bytes that are not there any more ({missing:,} bytes)")
+        print(f"{len(found):,} streams and files, {counted(len(spools), 'spool')}; ", end="")
+        print(f"{len(wrong):,} with unread bytes that are not there any more ({missing:,} bytes)")
         if state.in_use():
             print("the agent runs: what it has done since is not in this")
     return 1 if wrong or faults else 0
@@ -229,7 +240,7 @@ def _forget(state: Any, args: argparse.Namespace) -> int:
     if state.in_use():
         raise UsageError("an agent runs on this state; stop it first")
     if not args.yes:
-        print_rows([_row(row, on_its_way=False) for row in chosen], "table", _COLUMNS, _STYLES)
+        _print([_row(row, on_its_way=False) for row in chosen], "table", _COLUMNS)
         if not sys.stdin.isatty():
             raise UsageError(f"{len(chosen)} streams would be forgotten; say --yes where nobody can be asked")
         answer = input(f"Forget {len(chosen)} streams? What inputs match is shipped again from its beginning. [y/N] ")

@@ -96,13 +96,13 @@ class StateFile:
 
 
 def is_in_use(directory: Path) -> bool:
-    """Whether an agent runs on a state directory, be there a state or none."""
+    """Whether an agent runs on a state directory, be there a state or none; perhaps, where the lock is another user's."""
     if not (directory / LOCK_NAME).is_file():
         return False
     try:
         with _locked(directory):
             return False
-    except UsageError:
+    except (UsageError, PermissionError):
         return True
 
 

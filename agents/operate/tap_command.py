@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.agents.operate.place import add_place, directory_of
@@ -36,9 +37,11 @@ def run(args: argparse.Namespace) -> int:
     pattern = _pattern(args.filter)
     if not args.rate > 0:
         raise UsageError(f"--rate {args.rate:g}: give a number above 0")
-    shown = Shown(args.rate, args.count)
+    directory, shown = directory_of(args), Shown(args.rate, args.count)
+    began = False
     try:
-        for sent in tap(directory_of(args)):
+        for sent in tap(directory):
+            began = True
             for event in _events(sent, args.input, pattern, shown):
                 _show(event, args.format)
             if shown.enough:
@@ -46,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         pass
     finally:
-        print(f"{shown.shown:,} events shown, {shown.left_out:,} left out", file=sys.stderr)
+        if began:
+            print(f"{shown.shown:,} events shown, {shown.left_out:,} left out", file=sys.stderr)
     return 0
 
 
@@ -103,18 +107,23 @@ def _fields(event: dict[str, Any]) -> Iterator[str]:
         yield f"{name}={value}"
 
 
+def _told(value: Any) -> str:
+    """A value that is no JSON; a time as everywhere else."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
 def _show(event: dict[str, Any], form: str) -> None:
     from headrace.agents.operate.printing import console, printable
 
     if form == "json":
-        print(json.dumps(event, default=str), flush=True)
+        print(json.dumps(event, default=_told), flush=True)
         return
     from rich.text import Text
 
     fields = " ".join(_fields(event))
     console().print(
         Text.assemble(
-            (str(event.get("event_time", "")), "green"), " ", (event["input"], "cyan"), " ",
+            (_told(event.get("event_time", "")), "green"), " ", (event["input"], "cyan"), " ",
             printable(str(event.get("message", ""))), *((" ", (printable(fields), "dim")) if fields else ()),
         ),
         soft_wrap=True,

@@ -99,17 +99,17 @@ def _drawn(view: "View") -> "Group":
     wrong += [f"{unopened:,} files wait to be opened"] if unopened else []
     wrong += [f"{view.rejected:,} records in rejected/"] if view.rejected else []
     wrong += [] if view.config_valid else ["the configuration file is invalid"]
-    tail = Text("since it began: " + "; ".join(wrong), style="red") if wrong else Text("no errors", style="green")
+    tail = Text("Since it began: " + "; ".join(wrong), style="red") if wrong else Text("No errors", style="green")
     rows = [_row(each) for each in view.inputs]
     columns = ("input", "kind", "lines/s", "bytes/s", "behind", "oldest", "files", "open", "spool")
-    return Group(head, table_of(rows, columns, {}), tail)
+    return Group(head, table_of(rows, columns, {}, right=("bytes/s", "behind", "oldest", "spool")), tail)
 
 
 def _row(each: "InputRates") -> dict[str, Any]:
     spool = ""
     if each.buffer_bytes is not None:
-        most = f" of {_size(each.buffer_max_bytes)}" if each.buffer_max_bytes else ""
-        spool = _size(each.buffer_bytes) + most
+        full = 100 * each.buffer_bytes // each.buffer_max_bytes if each.buffer_max_bytes else 0
+        spool = f"{full} % full" if full else _size(each.buffer_bytes)
     return {
         "input": each.name, "kind": each.kind, "lines/s": round(each.events_per_s), "bytes/s": _size(each.bytes_per_s),
         "behind": _size(each.behind_bytes), "oldest": f"{each.oldest_unacknowledged_s:.1f} s", "files": each.streams,

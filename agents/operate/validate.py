@@ -1,8 +1,10 @@
 """Everything that can be known of an agent's configuration without shipping."""
 
 import os
+import pwd
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from headrace.agents.configuration import AgentConfig
@@ -12,9 +14,11 @@ from headrace.agents.input_names import names_of
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
+from headrace.agents.operate.state_file import LOCK_NAME
 from headrace.agents.operate.validate_directory import folders_of
 from headrace.agents.operate.validate_files import Matched, files_of
 from headrace.agents.operate.validate_pushed import pushed_findings
+from headrace.agents.state_generations import FILE_NAME
 from headrace.errors import HeadraceError
 
 
@@ -42,8 +46,26 @@ def _of_agent(config: AgentConfig) -> Iterator[Finding]:
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         what = f"{directory} cannot be written: {existing} is not ours to write"
         yield Finding("error", "agent.state_dir", what, "give it to the agent's user")
+    elif others := [path.name for path in _own_files(directory) if not os.access(path, os.R_OK | os.W_OK, effective_ids=True)]:
+        what = f"{directory} is another user's: {', '.join(others)} cannot be written"
+        yield Finding("error", "agent.state_dir", what, "give all of it to the agent's user (chown -R)")
+    elif os.geteuid() == 0 and existing == directory and (owner := existing.stat().st_uid):
+        what = f"{directory} belongs to user {_name(owner)}; what that user may not read is not found by root"
+        yield Finding("note", "agent.state_dir", what, f"sudo -u {_name(owner)} -g adm headrace agent validate …")
     if config.agent.http is not None and config.agent.http.port == 0:
         yield Finding("warning", "agent.http", "port 0 is another one at each start", "choose a port")
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
+
+
+def _own_files(directory: Path) -> list[Path]:
+    """What a start opens in the state directory, if it is there."""
+    return [path for name in (LOCK_NAME, FILE_NAME) if (path := directory / name).exists()]
 
 
 def _of_pipelines(config: AgentConfig) -> Iterator[Finding]:

@@ -57,11 +57,11 @@ def _print_json(matched: "Sequence[Matched]", found: "Sequence[Finding]", valid:
 def _print_table(matched: "Sequence[Matched]", found: "Sequence[Finding]", valid: bool) -> None:
     from rich.text import Text
 
-    from headrace.agents.operate.printing import console, print_rows
+    from headrace.agents.operate.printing import console, counted, print_rows
 
     rows = [{"input": each.where, "topic": each.topic, "files": len(each.files), "bytes": each.size_bytes} for each in matched]
     print_rows(rows, "table", ("input", "topic", "files", "bytes"))
     print_rows([each.values() for each in found], "table", ("severity", "where", "what", "do"), _STYLES)
     verdict = ("valid", "bold green") if valid else ("not valid", "bold red")
-    count = {kind: sum(each.severity == kind for each in found) for kind in ("error", "warning")}
-    console().print(Text.assemble(verdict, f": {count['error']} errors, {count['warning']} warnings"))
+    counts = (counted(sum(each.severity == kind for each in found), kind) for kind in ("error", "warning"))
+    console().print(Text.assemble(verdict, f": {', '.join(counts)}"))

@@ -60,6 +60,10 @@ def test_a_value_of_another_kind_is_refused_in_yamls_words(tmp_path: Path, text:
             "# first\nlog.dirs: 2026-13-26",
             "x.yaml:2: not YAML: 2026-13-26 is none (month must be in 1..12); mend it, or quote it",
         ),
+        (
+            "rotate: {}\nhttp: [::1]:9601  # ours",
+            "x.yaml:2: not YAML: expected the node content, but found ':'; quote an address in brackets",
+        ),
         ("rotate: &a [*a]", "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
         ("rotate: " + "[" * 20_000, "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
         ("log.dirs: a\nrotate:\n  rows: 1\n  rows: 2", "x.yaml:4: rotate.rows is there already, in line 3; keep one"),

@@ -55,6 +55,7 @@ def test_tap_shows_events_of_one_input_that_hold_a_pattern_while_they_are_sent(p
     events = [json.loads(line) for line in out.splitlines()]
     assert [event["fields"]["n"] in ("1", "3") and event["fields"]["of"] for event in events] == ["a.log"] * 2
     assert {event["input"] for event in events} == {"web"}
+    assert all(event["event_time"][10] + event["event_time"][-1] == "TZ" for event in events)
     assert "2 events shown" in told
     assert agent.stop() == 0
 

@@ -82,6 +82,15 @@ def test_list_tells_of_each_stream_how_far_it_is(tmp_path: Path, log: Path, caps
     assert row["last_complete"] == "2026-09-21T14:13:20+00:00"
 
 
+def test_a_table_shows_as_much_of_an_id_as_forget_takes(tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remembered(tmp_path / "state", stream(log, "0123456789abcdef", position=70))
+    assert main(["agent", "state", "list", "--state-dir", str(tmp_path / "state")]) == 0
+    head, _, row, last = capsys.readouterr().out.splitlines()
+    assert "begin" not in head  # which no stream has
+    assert row.rstrip().endswith("  2026-09-21 14:13:20  01234567")
+    assert last.startswith("1 stream of files, 0 spools; agent ")
+
+
 def test_verify_says_what_a_start_would_make_of_each_file(
     tmp_path: Path, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,16 @@ def tail(*patterns: Path, topic: str = "app", **more: Any) -> dict[str, Any]:
     return {"tail": [str(pattern) for pattern in patterns], "topic": topic, **more}
 
 
+def open_to_all(folder: Path) -> None:
+    """Who is not root may come to a folder, and configure an agent there."""
+    folder.chmod(0o777)
+    for parent in folder.parents:
+        if parent.stat().st_mode & 0o011 != 0o011:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    (folder / "agent.yaml").touch(0o666)
+    (folder / "agent.yaml").chmod(0o666)
+
+
 def write(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).write_bytes(b"one\n")
@@ -97,12 +107,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, validate: Validate) -> 
     write(tmp_path, "a.log", "b.log")
     (tmp_path / "a.log").chmod(0)
     (tmp_path / "closed").mkdir(mode=0)
-    tmp_path.chmod(0o777)
-    for folder in tmp_path.parents:
-        if folder.stat().st_mode & 0o011 != 0o011:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    (tmp_path / "agent.yaml").touch(0o666)
-    (tmp_path / "agent.yaml").chmod(0o666)
+    open_to_all(tmp_path)
     with not_root():
         found = validate(tail(tmp_path / "*.log", tmp_path / "closed" / "*.log"), status=2)
     errors = [each["what"] for each in found[:-1] if each["severity"] == "error"]
@@ -146,4 +151,22 @@ def test_a_table_shows_the_verdict(tmp_path: Path, validate: Validate, capsys: p
     assert main(["agent", "validate", "--config", str(tmp_path / "agent.yaml")]) == 0
     out = capsys.readouterr().out
     assert "it matches no file" in out
-    assert out.endswith("valid: 0 errors, 1 warnings\n")
+    assert out.endswith("valid: 0 errors, 1 warning\n")
+
+
+def test_a_state_that_root_began_is_told_before_the_agent_s_user_meets_it(tmp_path: Path, validate: Validate) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("root alone can give files away")
+    write(tmp_path, "a.log")
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "lock").touch(0o600)
+    os.chown(state, 65_534, 65_534)
+    found = validate(tail(tmp_path / "a.log"))
+    assert (found[0]["severity"], found[0]["where"]) == ("note", "agent.state_dir")  # root may do all: that says little
+    assert "what that user may not read is not found by root" in found[0]["what"]
+    open_to_all(tmp_path)
+    with not_root():
+        found = validate(tail(tmp_path / "a.log"), status=2)
+    assert (found[0]["severity"], found[0]["do"]) == ("error", "give all of it to the agent's user (chown -R)")
+    assert "lock cannot be written" in found[0]["what"]
