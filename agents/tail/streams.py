@@ -13,7 +13,7 @@ from headrace.agents.run import Run
 from headrace.agents.tail.identity import FileStat, rotated_from
 from headrace.agents.tail.stream import Stream
 
-LOSS_AFTER_MS = 60_000  # how long the copy of a truncated file is waited for before its unread bytes count as lost
+LOSS_AFTER_MS = 60_000  # how long a copy of a file that is gone is waited for, at least, before its unread bytes are lost
 FORGET_AFTER_MS = 7 * 24 * 3_600_000  # as long as the loader remembers a stream (audit.md)
 
 FileKey = tuple[str, int, int]  # topic, device, inode
@@ -36,6 +36,7 @@ class Streams:
         self._listing: Listing | None = None
         self._listed_names: set[tuple[str, str]] | None = None  # of the listing, made when it is asked for
         self._has_looked = False
+        self._undecided: set[str] = set()  # topics with rotated files of which the look could not decide yet what they are
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
             self.remember(row, run.started)
@@ -54,9 +55,15 @@ class Streams:
         """Take in the names of a listing and of the streams."""
         self._name_new()
         self._listing, self._listed_names = listing, None
+        self._undecided.clear()
         if not self._has_looked:
             self._has_looked = True
             self._renumber(listing)
+
+    def put_off(self, seen: Seen) -> None:
+        """A file waits: if it may be the copy in which a stream goes on, nothing of its topic counts as lost yet."""
+        if rotated_from(seen.path):
+            self._undecided.add(seen.input.topic)
 
     def _renumber(self, listing: Listing) -> None:
         """At the first look: a device may have got another number since, as those of overlays, NFS and others do at a mount.
@@ -201,6 +208,7 @@ class Streams:
     def settle(self, stream: Stream, now: Now) -> Steps[None]:
         """A detached stream: say what is lost once no copy has turned up, and forget it in the end."""
         waited = self._run.once or now.monotonic_ms - stream.detached_ms >= LOSS_AFTER_MS
+        waited = waited and stream.row.topic not in self._undecided
         if stream.destroyed_bytes and not stream.loss_settled and waited and not stream.flight:
             yield from self.lose(stream, stream.destroyed_bytes, now, "destroyed")
         stream.loss_settled = stream.loss_settled or waited

@@ -13,6 +13,8 @@ class AgentDesk:
     """Nothing happens but what a history says; what is sent is kept until it says that it is acknowledged."""
 
     core: Any
+    once = False  # whether the agent that starts next makes a finite run
+    ready = True  # whether topics can be sent to
 
     def __init__(self, files: Files, limits: Limits | None = None) -> None:
         self.files, self.disk, self.limits = files, Disk(), limits or Limits()
@@ -27,8 +29,11 @@ class AgentDesk:
         self.disk.flush()
         self.files.close_all()
         self.core = self.made(
-            Run("h", self._mint, lambda *_: 0, lambda _: True, once=False, budget=Budget(self.limits), started=self.now())
-        )
+            Run(
+                "h", self._mint, lambda *_: 0, lambda _: self.ready,
+                once=self.once, budget=Budget(self.limits), started=self.now(),
+            )
+        )  # fmt: skip
 
     def made(self, run: Run) -> Any:
         """Its core."""

@@ -12,6 +12,7 @@ from headrace.agents.start import Start
 from headrace.agents.tail import meeting, reading
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.reading import Limits
+from headrace.agents.tail.streams import Streams
 from headrace.agents.tail.tailer import Tailer
 from tests.sim.agent_desk import AgentDesk
 from tests.sim.harness import mutated
@@ -175,6 +176,74 @@ def test_fault_11_without_a_bound_a_deleted_file_is_held_until_all_of_it_is_ackn
     desk.turn()
     assert [send.data for send in desk.sent] == [b"one\n", b"two\n"]
     assert desk.lost == []
+
+
+def packed_while_no_agent_ran(*, reuse: bool) -> Desk:
+    """Of a log's two lines one is acknowledged; then it was rotated and packed, and another has its name (and its inode)."""
+    desk = Desk(limits=ONE_LINE)
+    desk.files.append(desk.files.create("a.log", reuse=False), b"one\ntwo\n")
+    desk.turn()
+    desk.acknowledge(0)
+    desk.files.close_all()
+    desk.files.rename("a.log", "a.log.1")
+    desk.files.end_packing("a.log.1", desk.files.begin_packing("a.log.1", reuse=False))
+    new = desk.files.create("a.log", reuse=reuse)
+    desk.files.append(new, b"new\n")
+    assert (new.number == desk.sent[0].stream.inode) is reuse
+    desk.files.now_ms += 20_000
+    return desk
+
+
+def a_finite_run_tells_no_loss_before_it_has_looked_into_the_archive() -> None:
+    desk = packed_while_no_agent_ran(reuse=True)
+    desk.once = True
+    desk.start()
+    for _ in range(4):
+        desk.turn()
+    assert sorted(send.data for send in desk.sent[1:]) == [b"new\n", b"two\n"]
+    assert desk.lost == []
+
+
+def an_outage_at_the_start_tells_no_loss_of_what_an_archive_holds() -> None:
+    desk = packed_while_no_agent_ran(reuse=False)
+    desk.ready = False
+    desk.start()
+    desk.turn()
+    desk.files.now_ms += 3_600_000
+    desk.turn()
+    assert desk.core.complete_at() is None
+    desk.ready = True
+    for _ in range(4):
+        desk.turn()
+    assert sorted(send.data for send in desk.sent[1:]) == [b"new\n", b"two\n"]
+    assert desk.lost == []
+
+
+def what_no_archive_holds_is_lost_when_all_have_been_looked_into() -> None:
+    desk = packed_while_no_agent_ran(reuse=True)
+    desk.files.names["a.log.1.gz"].data[:] = b"other\nlines\n"
+    desk.once = True
+    desk.start()
+    for _ in range(6):
+        desk.turn()
+    assert desk.lost == [(len(b"two\n"), "destroyed")]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        a_finite_run_tells_no_loss_before_it_has_looked_into_the_archive,
+        an_outage_at_the_start_tells_no_loss_of_what_an_archive_holds,
+    ],
+)
+def test_fault_06_no_bytes_count_as_lost_while_a_file_waits_that_may_hold_them(history: Callable[[], None]) -> None:
+    history()
+    with mutated(Streams, "settle", "and stream.row.topic not in self._undecided", ""), pytest.raises(AssertionError):
+        history()
+
+
+def test_fault_06_what_no_archive_holds_is_lost_when_all_have_been_looked_into() -> None:
+    what_no_archive_holds_is_lost_when_all_have_been_looked_into()
 
 
 AT_END = Input("logs", start=Start(end=True))
