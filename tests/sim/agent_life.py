@@ -101,6 +101,8 @@ class Broker:
                 lines.append(data)
             elif (stream_id, position, part) == follows:
                 lines[-1] += data
+            elif follows and (stream_id, part) == (follows[0], follows[2]) and event["since"] == follows[1] + 1:
+                lines.append(lines[-1] + data)  # lines of the other stream lie within the event, or its beginning was left out
             else:
                 continue  # the part before is not there yet
             follows = (stream_id, position + len(data), part + 1)

@@ -492,10 +492,13 @@ class Simulation(Life):
         """The events of one stream: each begins where a line does, and behind the one before without a hole."""
         found: list[bytes] = []
         ended = (begin, begin)  # where the record before ends, without its newline and with it
+        last_part = 0
         for position, part, event in self.broker.of_stream(stream_id):
             data = event["message"].encode(event["encoding"])
             assert event["since"] in ended, "a hole before a record"
-            goes_on = position == ended[0]
+            between = self.pipelines == (CONTAINERS,) and part == last_part + 1  # of the event's lines are the other stream's
+            goes_on = position == ended[0] or (between and event["since"] == ended[1])
+            last_part = part
             ended = (position + len(data), position + len(data) + 1)
             if part and not goes_on:
                 continue  # the rest of a line whose first piece, sent by a finite run, was one to be left out
