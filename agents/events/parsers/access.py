@@ -21,9 +21,11 @@ def access_log(times: Times, *, with_site: bool = True) -> Attempt:
     `with_site` says that a site may stand before it, as `vhost_combined` has it (in version 1 it did not)."""
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
+        if '] "' not in text:  # most lines of other kinds
+            return None
         match, site = _ACCESS.match(text), None
         if match is None:
-            site = _SITE.match(text) if with_site and '] "' in text else None
+            site = _SITE.match(text) if with_site else None
             match = _ACCESS.match(text, site.end()) if site is not None else None
             if match is None:
                 return None

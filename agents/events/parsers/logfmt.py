@@ -20,7 +20,7 @@ def logfmt(times: Times, *, only_pairs: bool = False) -> Attempt:
     in_fields, at_start = times.in_fields, times.at_start
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
-        if only_pairs and _FIRST_KEY.match(text) is None:
+        if only_pairs and ("=" not in text or _FIRST_KEY.match(text) is None):
             return None
         fields: dict[str, str] = {}
         at, pairs = 0, 0

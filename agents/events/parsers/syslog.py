@@ -22,8 +22,8 @@ _ISO_HEAD = re.compile(
 _LOCAL_HEAD = re.compile(
     r"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:(?: |\Z)"
 )
-# Where its sign stands. Programs write such a time with their level behind it, so not every word is a host.
-_SIGN_AT = (26, 19)
+_SIGNS = ("+", "-")
+# What programs write behind such a time, and is no host.
 _LEVELS = frozenset(["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "ERR", "CRITICAL", "CRIT", "FATAL"])
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
@@ -67,7 +67,7 @@ def rsyslog_file(times: Times) -> Attempt:
     system = syslog(times)
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
-        if not any(text[at : at + 1] in ("+", "-") for at in _SIGN_AT):
+        if text[26:27] not in _SIGNS and text[19:20] not in _SIGNS:
             return None
         parsed = system(text, read_time_us)
         return None if parsed is None or "program" not in parsed[1] or parsed[1]["hostname"] in _LEVELS else parsed

@@ -23,6 +23,7 @@ _REASONS = {
     "audit": "not a line of the audit daemon",
     "cri": "not a line of a container runtime",
 }
+_NEVER_FIRST = ("[", " ", "\t", "")  # of what `auto` knows
 _NO_TIME = "no time where the configuration says"
 
 
@@ -98,7 +99,7 @@ def _auto(times: Times) -> Parser:
             parsed = parsed or access(text, read_time_us) or pairs(text, read_time_us)
         elif first in BEGINNINGS and (alone := bare(text)) != text:
             return parse(alone, read_time_us)
-        elif first != "[":
+        elif first not in _NEVER_FIRST:
             parsed = access(text, read_time_us) or pairs(text, read_time_us)
         return parsed or (at_start(text, read_time_us), {})
 
