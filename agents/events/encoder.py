@@ -222,7 +222,7 @@ class _Encoding:
         """A long one: it is sent, whatever the steps say, and without fields, but for what was said beside it."""
         event_time_us, fields = (None, {}) if beside is None else (beside.event_time_us, beside.fields)
         if event_time_us is None:
-            event_time_us = self._pipeline.time_of_start(line[:4096], encoding, self._read_time_us)
+            event_time_us = self._pipeline.time_of_start(line, encoding, self._read_time_us)
         for number, part in enumerate(cut(line, encoding, self._chunk.split_bytes)):
             self._part(part, encoding, event_time_us, position, number, fields)
             position += len(part)

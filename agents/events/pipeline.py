@@ -26,6 +26,7 @@ from headrace.agents.events.transforms.record import Step
 from headrace.agents.events.transforms.steps import compiled_steps
 from headrace.errors import VersionError
 
+LINE_HEAD_BYTES = 4096  # where the time of a line is looked for that is not read as a whole
 VERSION = 2
 """Version 1 did not say `parse_error`, and knew fewer forms of syslog and of times."""
 
@@ -98,8 +99,8 @@ class Pipeline:
         return found if found is not None and timestamps.plausible(found, read_time_us) else None
 
     def time_of_start(self, first: bytes, encoding: str, read_time_us: int) -> int | None:
-        """The time of a line that is sent in parts, from its first bytes alone (they may end within a character)."""
-        found = self.times.at_start(first.decode(encoding, "replace"), read_time_us)
+        """The time of a line that is sent in parts, from its first LINE_HEAD_BYTES (they may end within a character)."""
+        found = self.times.at_start(first[:LINE_HEAD_BYTES].decode(encoding, "replace"), read_time_us)
         return found if found is not None and timestamps.plausible(found, read_time_us) else None
 
 

@@ -20,7 +20,6 @@ from headrace.agents.tail.streams import FileKey, Streams
 SCANNED_BYTES = 1024 * 1024  # how far lines of a log may stand from their place in the order of times
 _BLOCK_BYTES = 64 * 1024
 _LINE_BYTES = 64 * 1024  # what is looked at of a line
-_LINE_HEAD_BYTES = 4096  # where the time of a longer one is looked for (reading.py)
 
 
 class Beginnings:
@@ -158,7 +157,7 @@ class Search:
     def _time_of(self, line: bytes) -> int | None:
         encoding = encoding_of(line)
         if len(line) > _LINE_BYTES:
-            time_us = self.pipeline.time_of_start(line[:_LINE_HEAD_BYTES], encoding, self.read_time_us)
+            time_us = self.pipeline.time_of_start(line, encoding, self.read_time_us)
         else:
             time_us = self.pipeline.time_of(line.decode(encoding), self.read_time_us)
         self.timed = self.timed or time_us is not None

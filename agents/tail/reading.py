@@ -20,14 +20,13 @@ from dataclasses import dataclass, replace
 from headrace.agents.effects import Now, Read, Stat, Steps
 from headrace.agents.events.containers import is_stderr
 from headrace.agents.events.lines import UTF_8, EncodingScan, part_length
-from headrace.agents.events.pipeline import EventRule, compiled
+from headrace.agents.events.pipeline import LINE_HEAD_BYTES, EventRule, compiled
 from headrace.agents.rows import ChunkRow, LineHead, StreamRow
 from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, FileStat, digest, running_hash
 from headrace.agents.tail.stream import RECORD_COST_BYTES, Stream
 
 QUIET_MS = 10_000  # a rotated file or copy that nobody has written to for so long is taken to be finished
 _BLOCK_BYTES = 256 * 1024
-_LINE_HEAD_BYTES = 4096  # where a split line's time is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +291,7 @@ def _begin_parts(stream: Stream, now: Now, end: int, size: int, *, terminated: b
             return None
         if not block or b"\n" in block:  # not what was looked through
             return Replaced()
-        first = first or block[:_LINE_HEAD_BYTES]
+        first = first or block[:LINE_HEAD_BYTES]
         at += len(block)
         scan.feed(block, final=at == text_end)
     if stream.within_line:
