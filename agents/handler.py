@@ -12,12 +12,14 @@ a record of its own when the agent is back. What was on its way when a connectio
 there twice.
 
 A forked child begins with nothing waiting and a thread of its own. At the exit, `logging` flushes its handlers: this one waits
-at most `flush_timeout_s` for the agent. Needs the standard library only.
+at most `flush_timeout_s` for the agent, once. Signal handlers and finalizers may log, also while their thread logs itself, and
+so may a program that is ending. Needs the standard library only.
 """
 
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import sys
@@ -31,6 +33,7 @@ from typing import Any
 HELLO = b"\0headrace: tell me what is durable"  # a stream's first line, for the agent
 _BATCH_BYTES = 256 * 1024
 _RETRY_LEAST_S, _RETRY_MOST_S = 0.1, 5.0
+_PLAIN = (str, int, float, type(None))
 _NO_EXTRA = frozenset({*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName"})
 _FORMATTER = logging.Formatter()
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
@@ -57,11 +60,12 @@ class AgentHandler(logging.Handler):
 
     def _begin(self) -> None:
         """Nothing waits, and no thread runs: at the start, and in a forked child."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())  # whoever interrupts `emit` may log
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._untold = 0  # dropped, and not told of yet
         self._closed = False
+        self._in_vain_s = -math.inf  # when a flush ended without its end, monotonic
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
 
@@ -89,13 +93,20 @@ class AgentHandler(logging.Handler):
             else:
                 self._lines.append(line)
                 self._bytes += len(line)
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="headrace-handler", daemon=True)
-                self._thread.start()
+            self._start()
             if len(self._lines) == 1:
                 self._changed.notify_all()
         if first_drop:
             _tell(f"the agent at {self.path} takes nothing; records are dropped")
+
+    def _start(self) -> None:
+        """The thread, if it is not there; a program that is ending gets none, and its last records are told of as dropped."""
+        if self._thread is None and not self._closed:
+            thread = self._thread = threading.Thread(target=self._run, name="headrace-handler", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._thread = None
 
     def _line_of(self, record: logging.LogRecord) -> bytes:
         fields: dict[str, Any] = {
@@ -114,18 +125,27 @@ class AgentHandler(logging.Handler):
         fields |= {"process": record.process, "thread": record.threadName}
         for name in sorted(record.__dict__.keys() - _NO_EXTRA):
             fields.setdefault(name, record.__dict__[name])
-        return _ENCODER.encode(fields).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            line = _ENCODER.encode(fields)
+        except (TypeError, ValueError, RecursionError):  # keys that are no texts, a list that holds itself
+            line = _ENCODER.encode({name: value if isinstance(value, _PLAIN) else str(value) for name, value in fields.items()})
+        return line.encode("utf-8", "backslashreplace") + b"\n"
 
     def flush(self) -> None:
         """Wait until the agent has all, or the time is over."""
         until = time.monotonic() + self.flush_timeout_s
         with self._changed:
-            while self._lines and self._thread is not None and (left := until - time.monotonic()) > 0:
+            while self._lines and self._thread is not None:
+                left = until - time.monotonic()
+                if left <= 0:
+                    self._in_vain_s = time.monotonic()
+                    return
                 self._changed.wait(left)
 
     def close(self) -> None:
         """Flush, and take no more; what the agent does not have by then is dropped, and told of."""
-        self.flush()
+        if time.monotonic() - self._in_vain_s > self.flush_timeout_s:  # `logging.shutdown` flushes, then closes
+            self.flush()
         with self._changed:
             left = 0 if self._closed else len(self._lines)
             self.dropped += left
@@ -167,7 +187,7 @@ class AgentHandler(logging.Handler):
             with self._changed:
                 for _ in batch:
                     self._lines.popleft()
-                self._bytes -= size
+                self._bytes = self._bytes - size if self._lines else 0
                 told, self._untold = self._untold, 0
                 if told:
                     line = self._line_of(_told_of(told))

@@ -202,3 +202,59 @@ def test_an_exit_without_an_agent_waits_its_time_and_tells_what_is_dropped(tmp_p
     assert ended.returncode == 0
     assert "does not take the last 2 records" in ended.stderr
     assert "does not take the last 1 records" in ended.stderr
+
+
+def test_what_an_exit_has_just_waited_for_in_vain_it_does_not_wait_for_again(
+    handler: AgentHandler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger_with(handler).info("nobody comes")
+    handler.flush_timeout_s = 0.05
+    handler.flush()
+    handler.flush_timeout_s = 3600  # for which the test would stand still
+    handler.close()
+    assert "does not take the last 1 records" in capsys.readouterr().err
+
+
+def test_values_that_are_no_json_cost_their_form_and_not_the_record(handler: AgentHandler) -> None:
+    itself: dict[str, Any] = {}
+    itself["self"] = itself
+    logger = logger_with(handler)
+    with Agent(Path(handler.path)) as agent:
+        logger.info("odd", extra={"user": "ann", "by_place": {(1, 2): 3}, "itself": itself})
+        handler.flush()
+    (record,) = agent.records()
+    assert [record[name] for name in ("message", "user", "by_place")] == ["odd", "ann", "{(1, 2): 3}"]
+    assert record["itself"].startswith("{'self':")
+
+
+def test_a_program_that_may_start_no_thread_any_more_logs_on(handler: AgentHandler) -> None:
+    logger = logger_with(handler)
+    before = threading.stack_size(1 << 46)  # bytes, which no machine gives
+    try:
+        logger.info("without a thread")
+    finally:
+        threading.stack_size(before)
+    handler.flush()  # at once: nobody is there who could hand it over
+    with Agent(Path(handler.path)) as agent:
+        logger.info("with one")
+        handler.flush()
+    assert agent.messages() == ["without a thread", "with one"]
+
+
+_INTERRUPTED = """
+import logging, signal, sys
+from headrace.agents.handler import AgentHandler
+logger = logging.getLogger("app")
+logger.addHandler(AgentHandler(sys.argv[1], flush_timeout_s=0))
+logging.raiseExceptions = False
+signal.signal(signal.SIGVTALRM, lambda *_: logger.warning("interrupted"))
+signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.001)  # of its own CPU time
+for _ in range(40_000):
+    logger.warning("in turn")
+signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+"""
+
+
+def test_a_signal_handler_may_log_whatever_it_interrupts(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "nobody")]
+    assert subprocess.run(script, capture_output=True, timeout=100, check=False).returncode == 0
