@@ -9,6 +9,7 @@ import codecs
 
 UTF_8 = "utf-8"
 ISO_8859_1 = "iso-8859-1"
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HIGH = bytes(range(0x80, 0x100))
 
 
@@ -19,6 +20,11 @@ def encoding_of(line: bytes) -> str:
     except UnicodeDecodeError:
         return ISO_8859_1
     return UTF_8
+
+
+def begins_utf_16(data: bytes) -> bool:
+    """Whether a file that begins so says that it is UTF-16, as programs on Windows export."""
+    return data.startswith(_UTF_16_MARKS)
 
 
 class EncodingScan:

@@ -9,7 +9,7 @@ from headrace.agents.directory.hands import look_into
 from headrace.agents.effects import Now
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
-from headrace.agents.operate.validate_files import Matched, unreadable
+from headrace.agents.operate.validate_files import Matched, of_content
 from headrace.agents.tail.identity import is_unreadable_name
 
 _LONGEST_SETTLED_S = 3600  # a file that looks unfinished for longer is worth a word
@@ -33,7 +33,7 @@ def folders_of(inputs: Sequence[tuple[str, Folder]], own: OwnOutput, now: Now) -
             matched.files[each.stat.key] = each.path
             matched.size_bytes += each.stat.size
         paths = sorted(matched.files.values())
-        told += unreadable(f"{where}.directory", paths)
+        told += of_content(f"{where}.directory", paths)
         told += _of_names(f"{where}.directory", folder, paths, now)
         for place, reason in look.hidden.items():
             if reason:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace.agents.events.lines import begins_utf_16
 from headrace.agents.operate.findings import Finding
 from headrace.agents.operate.own_output import OwnOutput
 from headrace.agents.tail.files import Globs, stat_of
@@ -60,7 +61,7 @@ def _of_pattern(matched: Matched, pattern: str, excluded: Sequence[str], own: Ow
         elif stat.key not in matched.files:
             matched.files[stat.key] = path
             matched.size_bytes += stat.size
-    yield from unreadable(where, [path for path, _ in regular])
+    yield from of_content(where, [path for path, _ in regular])
 
 
 def _of_folders(where: str, pattern: str) -> Iterator[Finding]:
@@ -83,20 +84,30 @@ def _can_be_listed(folder: Path) -> bool:
     return True
 
 
-def unreadable(where: str, paths: Sequence[str]) -> Iterator[Finding]:
-    """Files that are not ours to read."""
-    refused = [path for path in paths if _refusal(path) in (errno.EACCES, errno.EPERM)]
+def of_content(where: str, paths: Sequence[str]) -> Iterator[Finding]:
+    """Files that are not ours to read, or that hold no text of ours."""
+    refused, foreign = [], []
+    for path in paths:
+        begin = _begin_of(path)
+        if begin is None:
+            refused.append(path)
+        elif begins_utf_16(begin):
+            foreign.append(path)
     if refused:
         what = f"{_names(refused)} cannot be read"
         yield Finding("error", where, what, "give the agent's user the right to read (a group as adm, or an ACL), or exclude")
+    if foreign:
+        what = f"{_names(foreign)} UTF-16; a line is shipped as its bytes, and readers have to decode it"
+        yield Finding("warning", where, what, "have it written as UTF-8")
 
 
-def _refusal(path: str) -> int:
+def _begin_of(path: str) -> bytes | None:
+    """A file's first bytes; None where we may not read it."""
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            return file.read(2) or b""
     except OSError as error:
-        return error.errno or 0
-    return 0
+        return None if error.errno in (errno.EACCES, errno.EPERM) else b""
 
 
 def _of_copies(matched: Matched) -> Iterator[Finding]:

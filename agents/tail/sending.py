@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from headrace.agents.effects import Save, Send, Steps
+from headrace.agents.effects import Note, Save, Send, Steps
+from headrace.agents.events.lines import begins_utf_16
 from headrace.agents.tail.reading import Planned, row_with_chunk
 from headrace.agents.tail.stream import Stream
 
@@ -15,6 +16,11 @@ def send_planned(planned: Sequence[tuple[Stream, Planned]]) -> Steps[None]:
         yield Save(rows, tuple(plan.chunk for _, plan in fresh))
         for (stream, _), row in zip(fresh, rows, strict=True):
             stream.row, stream.saved = row, True
+    for stream, plan in fresh:
+        if plan.chunk.start == 0 and begins_utf_16(plan.data):
+            yield Note(
+                "is UTF-16: each line is shipped as its bytes, for readers to decode; have it written as UTF-8", stream.path
+            )
     for stream, plan in planned:
         if plan.repeat:
             stream.replay = stream.replay[1:]

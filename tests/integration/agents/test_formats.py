@@ -74,6 +74,8 @@ def test_files_of_every_format_come_back_byte_for_byte_with_their_times(parts: R
         assert event["event_time_source"] == ("read" if time_us is None else "line")
     utf_16 = found[str(parts.logs / "utf-16.log")][0]
     assert utf_16["event_time"] == datetime(2026, 11, 26, 14, 5, 6, tzinfo=UTC)
+    told = [line for line in parts.agents[-1].log_file.read_text().splitlines() if "is UTF-16" in line]
+    assert [sum(f"/{name}.log" in line for line in told) for name in ("utf-16", "utf-16-be", "gbk")] == [1, 1, 0]
     parts.check_audit()
 
 

@@ -114,6 +114,16 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, validate: Validate) -> 
     assert errors == [f"{tmp_path}/a.log: cannot be read", f"{tmp_path}/closed cannot be looked into"]
 
 
+def test_files_of_utf_16_are_told(tmp_path: Path, validate: Validate) -> None:
+    (tmp_path / "export.log").write_text("x\n", encoding="utf-16")
+    (tmp_path / "plain.log").write_text("x\n")
+    (tmp_path / "empty.log").touch()
+    found = validate(tail(tmp_path / "*.log"))
+    assert [each["what"] for each in found if "UTF-16" in str(each)] == [
+        f"{tmp_path}/export.log: UTF-16; a line is shipped as its bytes, and readers have to decode it"
+    ]
+
+
 def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path, validate: Validate) -> None:
     write(tmp_path, "a.log")
     found = validate(tail(tmp_path / "a.log"), status=2, agent={"state_dir": str(tmp_path / "a.log" / "state")})
