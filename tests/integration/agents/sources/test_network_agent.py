@@ -8,12 +8,14 @@ import shutil
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from headrace.audit import SentMessage
 from tests.integration.agents.rig import TOPIC, Rig
 from tests.integration.agents.sources.test_journald import REMOTE, Journal
 from tests.processes import free_port
@@ -136,3 +138,68 @@ def test_a_journal_goes_on_by_its_cursor_and_each_entry_is_there_once_whatever_i
     assert json.loads(json.dumps(events[0]["fields"]))["unit"] == "odd.service"
     assert agent.stop() == 0, agent.log_tail()
     parts.check_audit()
+
+
+def test_kill_9_while_a_full_spool_drops_the_newest_counts_each_line_as_shipped_or_dropped_and_once(parts: Rig) -> None:
+    """A body is one write: its lines are kept, or counted. Whom the kill cut off was not told which."""
+    port, in_a_body = free_port(), 50
+    spool = {"max_bytes": 1 << 20, "when_full": "drop_newest"}
+    inputs = [{"http": {"listen": f"127.0.0.1:{port}"}, "topic": TOPIC, "spool": spool}]
+    answered: list[int] = []
+    cut_off: list[int] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                assert (
+                    post(port, b"".join(b"%d %0160d\n" % (number, row) for row in range(in_a_body)), "text/plain", "/logs")
+                    == 200
+                )
+                answered.append(number)
+            except ConnectionRefusedError:
+                pass
+            except (OSError, http.client.HTTPException):
+                cut_off.append(number)
+            number += 1
+            time.sleep(0.005)
+
+    agent = parts.agent(inputs=inputs).start()
+    parts.broker.kill()
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        until(lambda: "the spool is full" in agent.log_tail())
+        for more in (3, 20, 40):
+            before = len(answered)
+            until(lambda: len(answered) > before + more)  # noqa: B023
+            agent.kill()
+            agent.start()
+        parts.broker.start()
+        until(parts.count)
+        agent.kill()
+        agent.start()
+    finally:
+        stop.set()
+        sender.join()
+    assert agent.stop() == 0
+    parts.ship(inputs=inputs)  # what is in the spool yet
+    shipped = Counter(int(event["message"].split()[0]) for event in parts.distinct())
+    assert set(shipped.values()) == {in_a_body}
+    dropped = len(set(answered) - shipped.keys())
+    unknown = len(set(cut_off) - shipped.keys())
+    counted, rest = divmod(dropped_lines(parts), in_a_body)
+    assert (rest, dropped > 60) == (0, True)
+    assert dropped <= counted <= dropped + unknown
+    assert unknown < 20
+    parts.check_audit()
+
+
+def dropped_lines(parts: Rig) -> int:
+    """What was said of all windows at last."""
+    said: dict[int, int] = {}
+    for message in parts.audit():
+        if isinstance(message, SentMessage):
+            said[message.window_start_ms] = max(said.get(message.window_start_ms, 0), sum(message.dropped.values()))
+    return sum(said.values())
