@@ -250,9 +250,10 @@ class Archives:
         del self._looking[key]
         detached = [stream for stream in streams if stream.row.detached and stream.row.head_bytes]
         late = yield from _that_begin_as(detached, looking.head)
-        if any(_mark(stream) not in looking.marks for stream in late):
+        may_lose = any(self._streams.waits(each, key) and looking.holds(each, looking.found) for each in looking.streams)
+        if may_lose or any(_mark(stream) not in looking.marks for stream in late):
             yield Close(looking.opened.handle)
-            return None  # a stream lost its file meanwhile: look again, for it too
+            return None  # a stream lost its file meanwhile, or is about to: look again, for it too
         return looking
 
     def _begin(self, seen: Seen, key: FileKey, streams: Iterable[Stream], now: Now) -> Steps[Stream | None]:
@@ -261,6 +262,9 @@ class Archives:
         if len(self._looking) + reading >= MOST_OPEN:
             return None
         if not self._run.once and self._strangers.unchanged_ms(seen, key, now) < QUIET_MS:
+            return None
+        streams = tuple(streams)
+        if any(self._streams.waits(stream, key) for stream in streams):
             return None
         opened = yield from self._strangers.open(seen, packed=True)
         if opened is None:

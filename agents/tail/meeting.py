@@ -73,10 +73,12 @@ class Meeting:
         if waits and (yield from self._may_be_copy(opened, origins)):
             yield Close(opened.handle)
             return not seen.matched
-        for stream in reversed(origins):
+        returned = self._streams.returned(seen.input.topic, seen.path, opened.stat)
+        for stream in (*returned, *reversed(origins)):
             proved = stream.row.detached and (yield from copies(stream, opened.handle, opened.stat.size))
             if proved:
-                yield from self._streams.continue_in(stream, seen, opened.stat)
+                why = "the file is back" if stream in returned else "goes on in a copy"
+                yield from self._streams.continue_in(stream, seen, opened.stat, why)
                 return stream
             if proved is None:
                 yield Close(opened.handle)

@@ -36,7 +36,9 @@ class Streams:
         self._listing: Listing | None = None
         self._listed_names: set[tuple[str, str]] | None = None  # of the listing, made when it is asked for
         self._has_looked = False
-        self._undecided: set[str] = set()  # topics with rotated files of which the look could not decide yet what they are
+        self._put_off: set[FileKey] = set()  # files of which the look could not decide yet what they are
+        self._put_off_before: set[FileKey] = set()  # the last one
+        self._undecided: set[str] = set()  # topics with rotated ones among them
         self.detached_count = 0  # since the start: whoever waits for a stream to lose its file looks again when it grows
         for row in rows:
             self.remember(row, run.started)
@@ -55,15 +57,28 @@ class Streams:
         """Take in the names of a listing and of the streams."""
         self._name_new()
         self._listing, self._listed_names = listing, None
+        self._put_off, self._put_off_before = set(), self._put_off
         self._undecided.clear()
         if not self._has_looked:
             self._has_looked = True
             self._renumber(listing)
 
-    def put_off(self, seen: Seen) -> None:
+    def put_off(self, seen: Seen, key: FileKey) -> None:
         """A file waits: if it may be the copy in which a stream goes on, nothing of its topic counts as lost yet."""
+        self._put_off.add(key)
         if rotated_from(seen.path):
             self._undecided.add(seen.input.topic)
+
+    def waits(self, stream: Stream, key: FileKey) -> bool:
+        """Whether it is not known yet if the file in a stream's place is its own; that is not the one that is looked at now."""
+        own = (stream.row.topic, *stream.row.key)
+        return own != key and not stream.row.detached and (own in self._put_off or own in self._put_off_before)
+
+    def returned(self, topic: str, path: str, stat: FileStat) -> list[Stream]:
+        """The streams whose own file, which was gone, this one may be: it is back, as after an outage of its file system."""
+        same = (stat.inode, stat.birth_ns)
+        named = [stream for stream in reversed(self.by_name.get((topic, path), ())) if stream.row.detached]
+        return [stream for stream in named if stat.birth_ns and (stream.row.inode, stream.row.birth_ns) == same]
 
     def _renumber(self, listing: Listing) -> None:
         """At the first look: a device may have got another number since, as those of overlays, NFS and others do at a mount.
@@ -170,7 +185,7 @@ class Streams:
             target=stat.target,
         )
 
-    def continue_in(self, stream: Stream, seen: Seen, stat: FileStat) -> Steps[None]:
+    def continue_in(self, stream: Stream, seen: Seen, stat: FileStat, why: str = "goes on in a copy") -> Steps[None]:
         """A copy holds all that was read of a stream whose own file is gone: it is the stream's file from now on."""
         stream.row = replace(
             stream.row, device=stat.device, inode=stat.inode, birth_ns=stat.birth_ns, size_seen=stat.size, detached=False
@@ -181,7 +196,7 @@ class Streams:
         stream.limit = None  # where the file ended that is gone is no end of this one
         if stream.saved:
             yield Save((stream.row,))
-        yield Note("goes on in a copy", seen.path, stream.row.stream_id)
+        yield Note(why, seen.path, stream.row.stream_id)
 
     def detach(self, stream: Stream, now: Now, why: str) -> Steps[None]:
         """The stream's own file is truncated, replaced or gone: only a copy may continue it."""

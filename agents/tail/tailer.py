@@ -76,7 +76,7 @@ class Tailer:
             left = yield from self._leave(stream, seen, listing)
             if not (left or (self._run.ready(seen.input.topic) and (yield from self._take_in(seen, key, now)))):
                 waiting.add(key)
-                self._streams.put_off(seen)
+                self._streams.put_off(seen, key)
         for stream in list(self._streams.by_id.values()):
             if stream.seen is not None and stream.complete is now:
                 continue  # it was still

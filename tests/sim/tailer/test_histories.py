@@ -246,6 +246,73 @@ def test_fault_06_what_no_archive_holds_is_lost_when_all_have_been_looked_into()
     what_no_archive_holds_is_lost_when_all_have_been_looked_into()
 
 
+def an_archive_waits_for_the_one_that_has_the_inode_of_its_log(name: str = "a.log.1", other: str = "a.log.2") -> None:
+    desk = Desk()
+    desk.files.append(desk.files.create("a.log", reuse=False), b"one\n")
+    desk.turn()
+    desk.acknowledge(0)
+    log = desk.files.names["a.log"]
+    desk.files.append(log, b"two\n")
+    desk.files.close_all()
+    desk.files.rename("a.log", name)
+    desk.files.end_packing(name, desk.files.begin_packing(name, reuse=False))
+    desk.files.now_ms += 20_000
+    desk.files.append(desk.files.create(other, reuse=False), b"three\n")
+    packing = desk.files.begin_packing(other, reuse=True)
+    assert packing.number == log.number
+    desk.start()
+    for _ in range(4):
+        desk.turn()
+    desk.files.end_packing(other, packing)
+    for _ in range(6):
+        desk.files.now_ms += 10_000
+        desk.turn()
+    assert sorted(send.data for send in desk.sent) == [b"one\n", b"three\n", b"two\n"]
+
+
+def test_fault_06_with_fault_09_an_archive_waits_for_the_one_that_has_the_inode_of_its_log() -> None:
+    an_archive_waits_for_the_one_that_has_the_inode_of_its_log()
+    an_archive_waits_for_the_one_that_has_the_inode_of_its_log("a.log.2", "a.log.1")
+    guard = "self._streams.waits(each, key) and"
+    with mutated(Archives, "_looked_through", guard, "False and"), pytest.raises(AssertionError):
+        an_archive_waits_for_the_one_that_has_the_inode_of_its_log()
+
+
+def a_log_whose_file_system_was_away(*, births: bool, restarted: bool) -> Desk:
+    desk = Desk(births=births)
+    log = desk.files.create("a.log", reuse=False)
+    desk.files.append(log, b"one\ntwo\n")
+    desk.turn()
+    desk.acknowledge(0)
+    del desk.files.names["a.log"]  # it is not removed
+    if restarted:
+        desk.start()
+    for _ in range(3):
+        desk.files.now_ms += 400_000
+        desk.turn()
+    assert not desk.files.handles
+    desk.files.append(log, b"three\n")
+    desk.files.names["a.log"] = log
+    for _ in range(3):
+        desk.turn()
+    return desk
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_fault_19_a_log_goes_on_when_its_file_system_is_back(restarted: bool) -> None:
+    desk = a_log_whose_file_system_was_away(births=True, restarted=restarted)
+    assert [send.data for send in desk.sent] == [b"one\ntwo\n", b"three\n"]
+    assert desk.sent[1].stream.stream_id == desk.sent[0].stream.stream_id
+    assert desk.lost == []
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_fault_19_where_no_birth_tells_that_it_is_the_same_file_it_is_shipped_anew(restarted: bool) -> None:
+    desk = a_log_whose_file_system_was_away(births=False, restarted=restarted)
+    assert desk.sent[1].data == b"one\ntwo\nthree\n"
+    assert desk.sent[1].stream.stream_id != desk.sent[0].stream.stream_id
+
+
 AT_END = Input("logs", start=Start(end=True))
 
 
