@@ -12,14 +12,16 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator, model_validator
 
-from headrace.agents.configuration import AgentConfig
+from headrace.agents.configuration import AgentConfig, InputSection
 from headrace.agents.effects import Effect, Input, Listing, Now, Open, Opened, Read, Seen, Send, SendRecords, Stat, carry_out
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import compiled
 from headrace.agents.inputs import Inputs
 from headrace.agents.operate.decoding import decoded
-from headrace.agents.operate.fixtures_pushed import PushedLine, of_messages, read_all, records_of
+from headrace.agents.operate.fixtures_came import Body, of_body, of_journal, of_messages
+from headrace.agents.operate.fixtures_pushed import PushedLine, read_all, records_of
 from headrace.agents.operate.trial import trial_run
+from headrace.agents.sources.intake import Pushed
 from headrace.agents.tail.identity import FileStat
 from headrace.agents.tail.tailer import Tailer
 from headrace.config import Section
@@ -52,6 +54,8 @@ class Fixture(Section):
     pushed: list[PushedLine] | None = Field(
         None, min_length=1, description="of any pushed input: lines, and what the protocol says beside each"
     )
+    body: Body | None = Field(None, description="of an http input: what is posted to it")
+    journal: str | None = Field(None, description="of a journald input: entries as `journalctl -o export` prints them")
     source: str = Field("/fixture/app.log", description="the file's path: its stem is `service` where the input names none")
     read_time: datetime = Field(datetime(2026, 1, 1, tzinfo=UTC), description="when the lines are read")
     expect: list[dict[str, Any]] | None = Field(None, description="the events, in order; of each the keys that are compared")
@@ -64,8 +68,8 @@ class Fixture(Section):
 
     @model_validator(mode="after")
     def _has_one_content(self) -> "Fixture":
-        if sum(each is not None for each in (self.lines, self.messages, self.pushed)) != 1:
-            raise ValueError("a test has one of lines, messages, pushed")
+        if sum(each is not None for each in (self.lines, self.messages, self.pushed, self.body, self.journal)) != 1:
+            raise ValueError("a test has one of lines, messages, pushed, body, journal")
         return self
 
     @property
@@ -108,11 +112,7 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
         section = Inputs.of(config).pushed.get(name)
         if section is None:
             raise ConfigError(f"test {fixture.name!r}: input {name} reads files; give the test `lines`")
-        if fixture.messages is not None:
-            pushed = of_messages(fixture.messages, section, fixture.read_ms, fixture.name)
-        else:
-            pushed = [each.pushed(fixture.read_ms) for each in fixture.pushed or ()]
-        read_all(records_of(pushed, how.service or name), how, host, now, run.do, run.take_sent)
+        read_all(records_of(_pushed(fixture, section), how.service or name), how, host, now, run.do, run.take_sent)
         return run.outcome
     tailer = Tailer((), (), trial_run(now, host=host, once=True), max_open=16)
     carry_out(tailer.look(Listing(now, (Seen(fixture.source, run.stat, how, explicit=True),), frozenset({how.topic}))), run.do)
@@ -120,6 +120,17 @@ def outcome_of(fixture: Fixture, config: AgentConfig) -> Outcome:
         for stream_id, start in run.take_sent():
             carry_out(tailer.delivered(stream_id, start, None), run.do)
     return run.outcome
+
+
+def _pushed(fixture: Fixture, section: InputSection) -> list[Pushed]:
+    """What the input's source would put into its spool."""
+    if fixture.messages is not None:
+        return of_messages(fixture.messages, section, fixture.read_ms, fixture.name)
+    if fixture.body is not None:
+        return of_body(fixture.body, section, fixture.read_ms, fixture.name)
+    if fixture.journal is not None:
+        return of_journal(fixture.journal, section, fixture.read_ms, fixture.name)
+    return [each.pushed(fixture.read_ms) for each in fixture.pushed or ()]
 
 
 def _input(fixture: Fixture, config: AgentConfig) -> tuple[str, Input]:

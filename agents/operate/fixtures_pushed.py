@@ -6,16 +6,12 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
-from headrace.agents.configuration import InputSection
 from headrace.agents.effects import Effect, Input, Now, ReadSpool, carry_out
 from headrace.agents.operate.trial import trial_run
 from headrace.agents.sources.intake import Pushed
-from headrace.agents.sources.syslog import Pieces
-from headrace.agents.sources.syslog_framing import Framer
 from headrace.agents.spool.frames import MARK_BYTES, Records, decode_frame, encode_frame
 from headrace.agents.spool.reader import SpoolReader, SpoolSeen
 from headrace.config import Section
-from headrace.errors import ConfigError
 
 PATH: Final = "spool:fixture"
 
@@ -39,19 +35,6 @@ class PushedLine(Section):
         """As a source puts it."""
         time_us = None if self.event_time is None else round(self.event_time.timestamp() * 1_000_000)
         return Pushed(self.line.encode(), received_ms, self.source, self.host, self.service, time_us, self.fields)
-
-
-def of_messages(messages: Sequence[str], section: InputSection, received_ms: int, name: str) -> list[Pushed]:
-    """Syslog messages as they come on a stream.
-
-    Raises:
-        ConfigError: the input is no syslog.
-    """
-    if section.syslog is None:
-        raise ConfigError(f"test {name!r}: messages are for inputs with syslog; use `pushed`")
-    framer, pieces = Framer(section.syslog.max_message_bytes), Pieces("syslog+tcp://192.0.2.7")
-    framed = framer.feed("".join(f"{message}\n" for message in messages).encode())
-    return pieces.lines([*framed, *framer.close()], received_ms)
 
 
 def records_of(pushed: Sequence[Pushed], service: str) -> Records:

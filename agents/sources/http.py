@@ -8,21 +8,19 @@ import asyncio
 import hmac
 import logging
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.agents.sources import metrics, otlp
 from headrace.agents.sources.doors import Door, Doors
 from headrace.agents.sources.http_bodies import decoded
-from headrace.agents.sources.http_lines import json_lines, ndjson_lines, text_lines
+from headrace.agents.sources.http_pushed import content_types, lines_of
 from headrace.agents.sources.http_refusals import RequestError
 from headrace.agents.sources.http_server import READ_BYTES, Answer, HttpConnections, Request
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.listening import http_doors
 from headrace.agents.sources.network import Connections, in_url, together
-from headrace.agents.sources.otlp_protobuf import MalformedError
-from headrace.agents.sources.otlp_records import json_records, protobuf_records
 from headrace.agents.sources.packed import Packed
 from headrace.agents.sources.scratch import Data, Scratch, Storage, Turns
 from headrace.clock import Clock
@@ -36,21 +34,11 @@ if TYPE_CHECKING:
     from headrace.agents.sources.http_keys import HttpInputKeys
 
 logger = logging.getLogger(__name__)
-MOST_LINES: Final = 50_000  # of a request: what a line costs beside its bytes is bounded too
 _BODIES: Final = 16  # of the longest at a time, as they came or as lines: on disk
 _SHORT_BYTES: Final = 2 * 1024 * 1024  # of short ones, at a time, in memory
 _WORK_BYTES: Final = 512 * 1024  # of bodies that are made lines of at a time: short ones share the spool's syncs
 _COME_AGAIN_S: Final = "5"
 _FIRST_DELAY_MS: Final = 100
-_LINES: Final[Mapping[str, Callable[[Data], Iterator[bytes]]]] = {
-    "application/json": json_lines,
-    "application/x-ndjson": ndjson_lines,
-    "application/ndjson": ndjson_lines,
-    "application/jsonl": ndjson_lines,
-    "application/x-jsonlines": ndjson_lines,
-    "text/plain": text_lines,
-}
-_OTLP: Final = {otlp.PROTOBUF: protobuf_records, otlp.JSON: json_records}
 
 
 class HttpSource:
@@ -145,7 +133,7 @@ class _Posts:
             raise RequestError(404, f"post lines to {self._keys.path}, or OTLP logs to {otlp.PATH}")
         if request.method != "POST":
             raise RequestError(405, "lines are posted", {"Allow": "POST"})
-        known = _OTLP if request.path == otlp.PATH else _LINES
+        known = content_types(request.path)
         if _content_type(request) not in known:
             raise RequestError(415, f"Content-Type: one of {', '.join(known)}")
         if self._intake.full:
@@ -185,19 +173,8 @@ class _Posts:
         return Answer(refused.status, f"{refused}\n".encode(), "text/plain; charset=utf-8", refused.headers)
 
     def _lines(self, request: Request, body: Data, taken: otlp.Taken) -> Iterator[Pushed]:
-        now_ms, kind = self._clock.wall_ms(), _content_type(request)
-        if request.path == otlp.PATH:
-            lines = otlp.pushed(_OTLP[kind](body), now_ms, f"otlp+{self._scheme}://{in_url(request.peer)}", taken)
-        else:
-            source = f"{self._scheme}://{in_url(request.peer)}"
-            lines = (Pushed(line, now_ms, source) for line in _counted(_LINES[kind](body), taken))
-        try:
-            for line in lines:
-                if taken.records > MOST_LINES:
-                    raise RequestError(413, f"more than {MOST_LINES} lines; send less at a time")
-                yield line
-        except MalformedError as error:
-            raise RequestError(400, f"not an ExportLogsServiceRequest: {error}") from error
+        origin = f"{self._scheme}://{in_url(request.peer)}"
+        return lines_of(body, request.path, _content_type(request), self._clock.wall_ms(), origin, taken)
 
     async def _authenticate(self, request: Request) -> None:
         """Let in who has the token, or the name and password; others are answered late, and later each time.
@@ -224,12 +201,6 @@ class _Posts:
         raise RequestError(
             401, "who are you? send what the input's bearer.token or basic.user say", {"WWW-Authenticate": challenge}
         )
-
-
-def _counted(lines: Iterator[bytes], taken: otlp.Taken) -> Iterator[bytes]:
-    for line in lines:
-        taken.records += 1
-        yield line
 
 
 def _content_type(request: Request) -> str:

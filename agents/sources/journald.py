@@ -34,9 +34,7 @@ class JournaldSource(Source):
     def __init__(self, keys: "JournaldKeys", clock: Clock) -> None:
         self._keys, self._clock = keys, clock
         self._missing = None if _filters(keys) else Missing()  # what is filtered out is missing as well
-        self._source = f"journald://{keys.directory or ''}"
-        if keys.namespace is not None:
-            self._source = f"journald://{keys.namespace}"
+        self._source = keys.source
 
     async def prepare(self) -> None:
         """See that it can be read.

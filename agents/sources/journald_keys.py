@@ -15,6 +15,8 @@ Priority = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info",
 class JournaldKeys(Section):
     """Which entries of which journal are taken in; by default all of this machine's."""
 
+    derived = ("source",)
+
     units: list[Named] = Field([], description="entries of these units only, as `journalctl --unit`")
     identifiers: list[Named] = Field([], description="entries with these syslog identifiers only")
     priority: Priority | None = Field(None, description="entries of this priority and above only")
@@ -27,3 +29,8 @@ class JournaldKeys(Section):
         "beginning", description="where to begin a journal of which nothing has been taken in yet"
     )
     journalctl: str = Field("journalctl", min_length=1, description="the program that reads journals")
+
+    @property
+    def source(self) -> str:
+        """Which journal it is, as a URL."""
+        return f"journald://{self.namespace or self.directory or ''}"

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from headrace.agents.sources.http import MOST_LINES, HttpSource
+from headrace.agents.sources.http import HttpSource
 from headrace.agents.sources.http_keys import HttpInputKeys
+from headrace.agents.sources.http_pushed import MOST_LINES
 from headrace.broker.security.certificates import new_authority, sign
 from headrace.errors import UsageError
 from tests.integration.agents.sources.collecting import DOORS, NOW_MS, SCRATCH, Kept, StillClock, running

@@ -116,6 +116,7 @@ def pushed_inputs(config: Path) -> None:
     values["inputs"] += [
         {"syslog": {"tcp": "127.0.0.1:0", "max_message_bytes": 1024}, "topic": "sys", "name": "sys"},
         {"http": {"listen": "127.0.0.1:0"}, "topic": "web", "name": "posts", "service": "shop"},
+        {"journald": {"namespace": "web"}, "topic": "journal", "name": "journal"},
     ]
     config.write_text(yaml.safe_dump(values))
 
@@ -149,6 +150,59 @@ def test_what_a_protocol_says_beside_a_line_wins_over_what_is_in_it(tested: Test
     assert done["passed"], done
 
 
+OTLP = {
+    "resourceLogs": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+            "scopeLogs": [
+                {
+                    "logRecords": [
+                        {"timeUnixNano": "1795701906123456789", "severityText": "WARN", "body": {"stringValue": "sold out"}},
+                    ]
+                }
+            ],
+        }
+    ]
+}
+
+
+@pytest.mark.usefixtures("pushed_inputs")
+def test_a_body_as_it_is_posted(tested: Tested) -> None:
+    source, read_time = "http://192.0.2.7", "2026-11-27T00:00:00Z"
+    posted = {"input": "posts", "read_time": read_time}
+    as_json = {"name": "array", **posted, "body": {"text": '[{"user": "a"}, {"user": "b"}]'}}
+    as_text = {"name": "text", **posted, "body": {"text": "one\ntwo\n", "content_type": "text/plain"}}
+    as_otlp = {"name": "otlp", **posted, "body": {"text": json.dumps(OTLP), "path": "/v1/logs"}}
+    expect: list[list[dict[str, Any]]] = [
+        [{"fields": {"user": name}, "message": f'{{"user": "{name}"}}', "source": source, "service": "shop"} for name in "ab"],
+        [{"message": "one"}, {"message": "two"}],
+        [
+            {
+                "message": "sold out", "event_time": "2026-11-26T14:05:06.123456Z", "source": f"otlp+{source}",
+                "fields": {"severity_text": "WARN", "resource.service.name": "shop"},
+            }
+        ],
+    ]  # fmt: skip
+    fixtures = [{**fixture, "expect": each} for fixture, each in zip((as_json, as_text, as_otlp), expect, strict=True)]
+    assert [done["passed"] for done in tested(*fixtures)] == [True] * 3
+
+
+@pytest.mark.usefixtures("pushed_inputs")
+def test_a_journal_s_entries_as_they_are_exported(tested: Tested) -> None:
+    entry = "__REALTIME_TIMESTAMP=1795701906123456\n_HOSTNAME=h7\nPRIORITY=3\nSYSLOG_IDENTIFIER=sshd\nMESSAGE={}"
+    expect = [
+        {
+            "message": message, "host": "h7", "service": "sshd", "source": "journald://web",
+            "event_time": "2026-11-26T14:05:06.123456Z", "fields": {"severity": "err", "program": "sshd"},
+        }
+        for message in ("refused", "again")
+    ]  # fmt: skip
+    journal = "\n\n".join(entry.format(message) for message in ("refused", "again"))
+    fixture = {"name": "entries", "input": "journal", "journal": journal, "read_time": "2026-11-27T00:00:00Z", "expect": expect}
+    (done,) = tested(fixture)
+    assert done["passed"], done
+
+
 @pytest.mark.usefixtures("pushed_inputs")
 @pytest.mark.parametrize(
     "fixture",
@@ -157,6 +211,13 @@ def test_what_a_protocol_says_beside_a_line_wins_over_what_is_in_it(tested: Test
         {"input": "posts", "messages": ["<1>a"]},
         {"input": "sys"},
         {"input": "sys", "messages": ["<1>a"], "lines": ["b"]},
+        {"input": "sys", "body": {"text": "{}"}},
+        {"input": "posts", "body": {"text": "{"}},
+        {"input": "posts", "body": {"text": "{}", "path": "/elsewhere"}},
+        {"input": "posts", "body": {"text": "{}", "content_type": "text/html"}},
+        {"input": "posts", "body": {"text": '{"resourceLogs": 7}', "path": "/v1/logs"}},
+        {"input": "posts", "journal": "MESSAGE=a"},
+        {"input": "journal", "journal": "no field"},
     ],
 )
 def test_a_fixture_that_does_not_go_with_its_input_is_an_error(tested: Tested, fixture: dict[str, Any]) -> None:
