@@ -2,12 +2,14 @@
 
 Want of room is what the system calls so (ENOSPC, EDQUOT, SQLITE_FULL); and of SQLite's errors of writing, which name no
 reason (the index of its log finds no room, a quota is used up), those where the disk itself says so when it is asked.
+
+SQLite maps the index of its log, and writes one byte into each 4 KiB of it beforehand, so that they are there. Where blocks are
+smaller, a write to the rest that finds no room ends the process (SIGBUS): there, so much has to be free before it is begun.
 """
 
 import errno
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,8 @@ Wait = Callable[[NoRoomError], bool]
 """Waits before what was refused is tried again; False: it is not."""
 
 _ROOM_BYTES: Final = 1 << 20  # what a start needs at most, before anything is in the state
+_INDEX_BYTES: Final = 512 * 1024
+_MAPPED_BYTES: Final = 4096
 _RETRY_S: Final = 1.0
 _SAID_EVERY: Final = 600  # of the tries
 _OF_DISKS: Final = {errno.ENOSPC, errno.EDQUOT}
@@ -54,7 +58,7 @@ def with_room(step: Callable[[], T], place: Path, wait: Wait) -> T:
             why = _no_room(error, place)
             if why is None:
                 raise
-            refused = NoRoomError(f"{place}: {why}; {_free_bytes(place):,} bytes are free there: make room")
+            refused = NoRoomError(f"{place}: {why}; {_what_is_free(place)}")
             if not wait(refused):
                 raise refused from error
 
@@ -99,24 +103,45 @@ def _no_room(error: BaseException | None, place: Path) -> str | None:
             if code & 0xFF == sqlite3.SQLITE_FULL:
                 return str(error)
             if code in _OF_WRITING:
-                return str(error) if _free_bytes(place) < _ROOM_BYTES else _refused_room(place)
+                return str(error) if _free_bytes(os.statvfs(place)) < _ROOM_BYTES else _refused_room(place, _ROOM_BYTES)
+            if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+                return _refused_room(place, 0)
         error = error.__cause__
     return None
 
 
-def _free_bytes(place: Path) -> int:
+def check_mapped(place: Path) -> None:
+    """See that SQLite can write to what it maps of a file in this folder.
+
+    Raises:
+        OSError: there is no room for it (ENOSPC).
+    """
+    disk = os.statvfs(place)
+    if disk.f_frsize < _MAPPED_BYTES and _free_bytes(disk) < _INDEX_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _free_bytes(disk: os.statvfs_result) -> int:
+    return disk.f_frsize * (disk.f_bavail if os.geteuid() else disk.f_bfree)  # some is kept for root
+
+
+def _what_is_free(place: Path) -> str:
     while not place.exists():
         place = place.parent
-    return shutil.disk_usage(place).free
+    disk = os.statvfs(place)
+    if disk.f_files and not disk.f_favail:
+        return "no more files can be made there (no inode is free): remove some"
+    return f"{_free_bytes(disk):,} bytes are free there: make room"
 
 
-def _refused_room(place: Path) -> str | None:
-    """Try to take room: a quota is told by nothing else."""
+def _refused_room(place: Path, size_bytes: int) -> str | None:
+    """Try to make a file, and to take room for it: a quota is told by nothing else."""
     from tempfile import TemporaryFile  # 2 ms
 
     try:
         with TemporaryFile(dir=place, buffering=0) as file:
-            os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
+            if size_bytes:
+                os.posix_fallocate(file.fileno(), 0, size_bytes)
     except OSError as error:
         return error.strerror if error.errno in _OF_DISKS else None
     return None

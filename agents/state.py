@@ -24,7 +24,7 @@ from zlib import compress, decompress
 
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
-from headrace.agents.room import Wait, never, with_room
+from headrace.agents.room import Wait, check_mapped, never, with_room
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state_generations import FILE_NAME, Generations
 from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_streams, values
@@ -69,6 +69,7 @@ class AgentState:
 
     def _begin(self, machine_id: str, host: str, new_agent_id: str, stale: str) -> None:
         """Make it ours, in one transaction, which the log holds from then on."""
+        check_mapped(self._directory)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-2048"):
             self._db.execute(f"PRAGMA {pragma}")
         self._windows = Windows(self._db)

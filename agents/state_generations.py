@@ -16,6 +16,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from headrace.agents.room import check_mapped
 from headrace.agents.state_tables import VERSION
 from headrace.errors import CorruptError, StorageError
 
@@ -53,6 +54,7 @@ class Generations:
         Raises:
             CorruptError: it is damaged, and no sound copy is there.
         """
+        check_mapped(self._directory)
         wal = self._file.with_name(f"{FILE_NAME}-wal")
         stale = "its write-ahead log is gone" if self._mark.exists() and not (wal.exists() and wal.stat().st_size) else ""
         why = "it is missing" if not self._file.exists() else "it is empty" if not self._file.stat().st_size else ""

@@ -10,10 +10,13 @@ import re
 import shutil
 import socket
 import sqlite3
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -58,15 +61,29 @@ def test_fault_16_with_a_full_state_disk_nothing_is_sent_and_it_goes_on_by_itsel
     parts.check_audit()
 
 
-@pytest.mark.parametrize("ended", ["killed", "stopped"])
+@pytest.fixture
+def small_blocks(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> list[str]:
+    """What mounts an ext4 of 2 MiB with blocks of 1 KiB, as small partitions have."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(2 << 20)
+    program = shutil.which("mkfs.ext4", path="/sbin:/usr/sbin")
+    if program is None:
+        missing("mkfs.ext4", "install e2fsprogs")
+    subprocess.run([program, "-q", "-b", "1024", "-m", "0", "-O", "^has_journal", str(image)], check=True)
+    return ["-o", "loop", str(image)]
+
+
+@pytest.mark.parametrize("ended", ["killed", "stopped", "killed on small blocks"])
 def test_fault_16_started_on_a_full_disk_it_waits_and_with_room_it_goes_on_as_itself(
-    parts: Rig, mounting: Mounting, ended: str
+    parts: Rig, mounting: Mounting, small_blocks: list[str], ended: str
 ) -> None:
-    state = mounting(parts.directory / "agent", "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    disk = small_blocks if ended.endswith("blocks") else ["-t", "tmpfs", "-o", "size=2m", "tmpfs"]
+    state = mounting(parts.directory / "agent", *disk)
     (parts.logs / "a.log").write_bytes(numbered(0, 100))
     agent = parts.agent().start()
     parts.wait_for(100)
-    if ended == "killed":
+    if ended.startswith("killed"):
         agent.kill()
     else:
         agent.stop()

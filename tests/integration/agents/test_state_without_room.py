@@ -119,6 +119,25 @@ def test_fault_16_what_kill_9_left_is_itself_whenever_it_is_killed_again(place: 
     is_itself(place)
 
 
+def test_a_disk_on_which_no_more_files_can_be_made_is_waited_for_too(tmp_path: Path, mounting: Mounting) -> None:
+    disk = mounting(tmp_path / "agent", "-t", "tmpfs", "-o", "size=2m,nr_inodes=20", "tmpfs")
+    place = disk / "state"
+    place.mkdir()
+    others = [disk / str(number) for number in range(18)]
+    for file in others:
+        file.touch()
+    waited: list[str] = []
+
+    def wait(error: NoRoomError) -> bool:
+        waited.append(str(error))
+        others.pop().unlink()
+        return True
+
+    opened(place, OLD, wait).close()
+    assert len(waited) > 1
+    assert {said.partition("; ")[2] for said in waited} == {"no more files can be made there (no inode is free): remove some"}
+
+
 def test_what_kill_9_left_is_itself_when_a_start_gives_up(place: Path, tmp_path: Path) -> None:
     """At the first refusal, at the second, …: what was opened is closed, which may fold the log in."""
     crash(place, tmp_path / "work")
