@@ -29,6 +29,7 @@ from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state_generations import FILE_NAME, Generations
 from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_streams, values
 from headrace.agents.state_tables import VERSION, bring_up
+from headrace.agents.tail.files import path_birth_ns
 from headrace.agents.transaction import Transaction
 from headrace.agents.windows import ChunkResult, WindowRow, Windows
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
@@ -82,6 +83,8 @@ class AgentState:
             if version < VERSION:
                 bring_up(self._db, version)
             self.agent_id = old = self._own(machine_id, host, new_agent_id)
+            put_back = self._put_back()
+            stale = stale or put_back
             if stale:
                 self._renew(new_agent_id)
             self._db.execute("INSERT INTO meta VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1")
@@ -102,6 +105,13 @@ class AgentState:
         meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
         self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         return new_agent_id
+
+    def _put_back(self) -> str:
+        """Why the file is a copy, as from a backup; empty if it is the one that was made here, or the system does not tell."""
+        born = str(path_birth_ns(str(self._directory / FILE_NAME)))
+        stored = self._db.execute("SELECT value FROM meta WHERE name = 'born_ns'").fetchone()
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('born_ns', ?)", (born,))
+        return "" if stored is None or stored[0] == born or "0" in (stored[0], born) else "it was put back from a copy"
 
     def _renew(self, new_agent_id: str) -> None:
         """This is an earlier generation: go on from its positions as another agent, under new streams."""

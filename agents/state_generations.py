@@ -7,8 +7,9 @@ so nothing may be repeated under the identities of that time: agent and streams 
 
 Whether the write-ahead log must be there is told by a mark that lies in the directory while the state is open and has a
 transaction in that log. That a generation is an earlier one is told by another mark, from before anything is changed until the
-new identities are durable: a start may end in between, or wait for room on a full disk. Not detectable: a whole directory that
-was put back from an older copy or snapshot.
+new identities are durable: a start may end in between, or wait for room on a full disk. A directory
+that was copied is one, too: `agent.db` was made at another time than it says (state.py). Not detectable: a snapshot of a whole
+file system that was put back, or an older copy written into the same file.
 """
 
 import contextlib

@@ -62,6 +62,12 @@ class Disk:
         return True
 
 
+@pytest.fixture(autouse=True)
+def _no_births(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that does not tell when files were made: a copy of a directory stands for what kill -9 leaves."""
+    monkeypatch.setattr("headrace.agents.state.path_birth_ns", lambda _: 0)
+
+
 @pytest.fixture
 def place(tmp_path: Path, mounting: Mounting) -> Path:
     return mounting(tmp_path / "agent", "-t", "tmpfs", "-o", "size=1m", "tmpfs")

@@ -12,6 +12,7 @@ from headrace.agents.effects import Save
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import AgentState
 from headrace.agents.state_generations import FILE_NAME, PREVIOUS_NAME
+from headrace.agents.tail.files import path_birth_ns
 from headrace.errors import CorruptError
 
 OLD, NEW = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -32,25 +33,30 @@ def crashed(tmp_path: Path) -> Path:
     state.apply([Save((ROW,), (CHUNK,))])
     state.keep_generation()
     state.apply([Save((replace(ROW, position=60),))])
-    left = tmp_path / "left"
-    shutil.copytree(work, left)
-    state.close()
-    return left
+    return killed(state, work)
 
 
 @pytest.fixture
 def crashed_again(tmp_path: Path) -> Path:
     """As `crashed`, of a state that was closed in order once: all but its last transactions are in the file itself."""
-    work, left = tmp_path / "work", tmp_path / "left"
+    work = tmp_path / "work"
     work.mkdir()
     state = opened(work, OLD)
     state.apply([Save((ROW,), (CHUNK,))])
     state.close()
     state = opened(work, OLD)
     state.apply([Save((replace(ROW, position=60),))])
-    shutil.copytree(work, left)
+    return killed(state, work)
+
+
+def killed(state: AgentState, directory: Path) -> Path:
+    """The directory as it is while the state is open, in the same files."""
+    left = {file.name: file.read_bytes() for file in directory.iterdir()}
     state.close()
-    return left
+    for name, data in left.items():
+        (directory / name).touch(mode=0o600)
+        (directory / name).write_bytes(data)
+    return directory
 
 
 def test_neither_the_state_nor_its_copies_can_be_read_by_others(crashed: Path) -> None:
@@ -136,6 +142,34 @@ def test_fault_02_a_sound_file_whose_log_is_lost_is_known_to_be_older(crashed_ag
     (row,) = state.streams()
     assert (state.agent_id, row.position, state.chunks()) == (NEW, 40, [])
     assert row.stream_id != "s-1"
+    state.close()
+
+
+def test_fault_02_a_directory_that_is_put_back_from_a_backup_goes_on_as_another_agent(tmp_path: Path) -> None:
+    work, backup = tmp_path / "work", tmp_path / "backup"
+    work.mkdir()
+    state = opened(work, OLD)
+    state.apply([Save((replace(ROW, position=60),), (CHUNK,))])
+    state.close()
+    if not path_birth_ns(str(work / FILE_NAME)):
+        pytest.skip("the file system does not tell when a file was made")
+    shutil.copytree(work, backup)
+    shutil.rmtree(work)
+    shutil.copytree(backup, work)
+    for _ in range(2):
+        state = opened(work, NEW)
+        (row,) = state.streams()
+        assert (state.agent_id, row.position, state.chunks()) == (NEW, 60, [])
+        assert row.stream_id != ROW.stream_id
+        state.close()
+
+
+def test_a_directory_that_is_moved_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    opened(tmp_path / "work", OLD).close()
+    (tmp_path / "work").rename(tmp_path / "moved")
+    state = opened(tmp_path / "moved", NEW)
+    assert state.agent_id == OLD
     state.close()
 
 
