@@ -143,10 +143,10 @@ _NAMED: Final = (_date, _month_first, _day_first, _one_blank, *_OLDER)
 _NAMES: Final = frozenset(["mon", "tue", "wed", "thu", "fri", "sat", "sun", *MONTHS])
 _LEVEL = r"(?i:trace|debug|info|notice|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|severe|[TDIWEF])"
 _BEFORE = re.compile(
-    # uWSGI, auditd, log4j's XML, Redis, load balancers of AWS, MySQL's slow log, apt, Rails.
+    # uWSGI, auditd, log4j's XML, Redis, syslog's priority, load balancers of AWS, MySQL's slow log, apt, Rails.
     r"(?:\[pid: [^\]]*+\] \S++ \([^)]*+\) \{[^}]*+\} |(?:node=\S++ )?+type=\w++ msg=audit\("
     r"|<(?:log4j:event|Event) (?:[\w:]++=\"[^\"]*+\" )*?(?:timestamp|timeMillis)=\"|\d{1,7}:[XCSM](?= )"
-    r"|(?:https?|h2|grpcs|wss?)(?= \d)|# Time: |(?:Start|End)-Date: |update-alternatives "
+    r"|<\d{1,3}>|(?:https?|h2|grpcs|wss?)(?= \d)|# Time: |(?:Start|End)-Date: |update-alternatives "
     r'|Started [A-Z]+ "[^"]*+" for \S++ at '
     # Levels, and what stands in brackets: [main], [INFO], [1234]; not a number of seconds since a boot.
     rf"|{_LEVEL}(?:[:,|-]|(?=[ \t\]|\x1b]))|\[(?:\d{{1,7}}|[^\[\]: \d][^\[\]:]{{0,60}}+)\]"

@@ -11,10 +11,10 @@ from headrace.agents.events.zones import Local, local_time
 
 # Where structured logs keep their time, the more specific first.
 TIME_KEYS_1 = ("@timestamp", "timestamp", "time", "ts", "datetime", "event_time", "eventTime", "asctime", "date", "t")
-# Of Serilog, log4j, nginx, journald, Kubernetes' audit, Envoy.
+# Of Serilog, log4j, nginx, journald, Kubernetes' audit, Envoy, Fortinet.
 TIME_KEYS = (
     *TIME_KEYS_1, "@t", "Timestamp", "timeMillis", "instant", "time_iso8601", "time_local", "msec", "__REALTIME_TIMESTAMP",
-    "requestReceivedTimestamp", "start_time", "_time", "Time",
+    "requestReceivedTimestamp", "start_time", "_time", "Time", "eventtime",
 )  # fmt: skip
 _LEAST_UNIT = {"epochSecond": "nanoOfSecond", "seconds": "nanos"}  # of log4j's `instant`, of protobuf's Timestamp as an object
 
@@ -47,6 +47,8 @@ class Times:
                 event_time_us = self.of(fields[key], read_time_us)
                 if event_time_us is not None:
                     return event_time_us
+        if "date" in fields and "time" in fields and not self.asked and self.recognise is time_forms.at_start:
+            return self.of(f"{fields['date']} {fields['time']}", read_time_us)
         return None
 
     def of(self, value: Any, read_time_us: int) -> int | None:

@@ -18,7 +18,8 @@ _FIELDS = ("client", "ident", "user", "time", "request", "status", "size", "refe
 def access_log(times: Times, *, with_site: bool = True) -> Attempt:
     """`client ident user [time] "request" status size`, in the combined format with `"referer" "user_agent"` behind it.
 
-    `with_site` says that a site may stand before it, as `vhost_combined` has it (in version 1 it did not)."""
+    `with_site` says that a site may stand before it, as `vhost_combined` has it, and that its time may be another (in
+    version 1 they might not)."""
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
         if '] "' not in text:  # most lines of other kinds
@@ -33,7 +34,12 @@ def access_log(times: Times, *, with_site: bool = True) -> Attempt:
             name: value for name, value in zip(_FIELDS, match.groups(), strict=True) if value is not None and value != "-"
         }
         time = fields.pop("time", "")
-        event_time_us = times.of(time, read_time_us) if times.formats else timestamps.common_log(time, 0, times.local)
+        if times.formats or (with_site and time[20:21] == "."):  # common_log reads no fraction
+            event_time_us = times.of(time, read_time_us)
+        else:
+            event_time_us = timestamps.common_log(time, 0, times.local)
+            if event_time_us is None and with_site:  # as Werkzeug and Python's http.server write it
+                event_time_us = times.of(time, read_time_us)
         request = fields.get("request", "").split(" ")
         if len(request) == 3:
             del fields["request"]

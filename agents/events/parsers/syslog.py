@@ -14,17 +14,16 @@ _SYSLOG_3164 = re.compile(
     r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
 )
 _SYSLOG_3164_HEAD = re.compile(r"(?:<(\d{1,3})>)?([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S++)")
-# What rsyslog writes to files by default since Debian 12: an ISO time in place of RFC 3164's.
+# What rsyslog writes to files by default since Debian 12, and forwards, with a priority: an ISO time in place of RFC 3164's.
 _ISO_HEAD = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) (\S++) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
+    r"(?:<(\d{1,3})>)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) (\S++) "
+    r"([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:"
 )
 # What syslog(3) writes to /dev/log: no host.
 _LOCAL_HEAD = re.compile(
     r"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?) ([^\s:\[]{1,64}+)(?:\[([^\]\s]{1,32}+)\])?:(?: |\Z)"
 )
 _SIGNS = ("+", "-")
-# What programs write behind such a time, and is no host.
-_LEVELS = frozenset(["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "ERR", "CRITICAL", "CRIT", "FATAL"])
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
@@ -46,36 +45,43 @@ def syslog(times: Times, *, with_local: bool = True) -> Attempt:
             if match is not None:
                 priority, time, program, process = match.groups()
                 return timestamps.bsd(time, read_time_us, local), _priority(priority) | _named(None, program, process)
-        elif with_local and text[:1].isdigit():
-            match = _ISO_HEAD.match(text)
-            if match is not None:
-                return timestamps.iso(match[1]), _named(match[2], match[3], match[4])
-        match = _SYSLOG_3164.match(text)
+        match = _ISO_HEAD.match(text) if with_local and (text[:1].isdigit() or text[:1] == "<") else None
         if match is not None:
             priority, time, host, program, process = match.groups()
-            return timestamps.bsd(time, read_time_us, local), _priority(priority) | _named(host, program, process)
-        match = _SYSLOG_3164_HEAD.match(text)
+            return timestamps.iso(time), _priority(priority) | _named(host, program, process)
+        match = _SYSLOG_3164.match(text) or _SYSLOG_3164_HEAD.match(text)
         if match is None:
             return None
-        return timestamps.bsd(match[2], read_time_us, local), _priority(match[1]) | {"hostname": match[3]}
+        priority, time, host, *named = match.groups()
+        if with_local and host.endswith(":"):  # no host, but a program, and what it says
+            fields = {"program": host[:-1]}
+        else:
+            fields = _named(host, *named) if named else {"hostname": host}
+        return timestamps.bsd(time, read_time_us, local), _priority(priority) | fields
 
     return attempt
 
 
 def rsyslog_file(times: Times) -> Attempt:
-    """Only what is surely a line of a file that rsyslog wrote, among lines of whatever kind."""
+    """Only what is surely a line of a file that rsyslog wrote, among lines of whatever kind.
+
+    Programs write such a time with their level behind it, in capitals: that is no host.
+    """
     system = syslog(times)
 
     def attempt(text: str, read_time_us: int) -> Parsed | None:
         if text[26:27] not in _SIGNS and text[19:20] not in _SIGNS:
             return None
         parsed = system(text, read_time_us)
-        return None if parsed is None or "program" not in parsed[1] or parsed[1]["hostname"] in _LEVELS else parsed
+        if parsed is None or "program" not in parsed[1]:
+            return None
+        host = parsed[1]["hostname"]
+        return None if host.isalpha() and host.isupper() else parsed
 
     return attempt
 
 
-def _named(host: str | None, program: str, process: str | None) -> dict[str, str]:
+def _named(host: str | None, program: str | None, process: str | None) -> dict[str, str]:
     named = {"hostname": host, "program": program, "pid": process}
     return {name: value for name, value in named.items() if value is not None}
 

@@ -79,7 +79,7 @@ def _plain(times: Times) -> Parser:
 def _auto(times: Times) -> Parser:
     """Whatever the line is: a JSON object, syslog, an access log, logfmt, else plain; so nothing is in error."""
     json, access, at_start = json_object(times), access_log(times), times.at_start
-    system, written, pairs = syslog(times, with_local=False), rsyslog_file(times), logfmt(times, only_pairs=True)
+    system, written, pairs = syslog(times), rsyslog_file(times), logfmt(times, only_pairs=True)
     audited = audit(times)
 
     def parse(text: str, read_time_us: int) -> Parsed:

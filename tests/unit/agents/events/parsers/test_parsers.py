@@ -116,6 +116,19 @@ def test_syslog_as_rsyslog_writes_files() -> None:
         assert auto(other, READ)[1] == {}
 
 
+def test_syslog_as_rsyslog_forwards_it() -> None:
+    line = "<13>2026-11-14T15:16:01+01:00 combo CRON[42]: x"
+    expected = {"facility": "user", "severity": "notice", "hostname": "combo", "program": "CRON", "pid": "42"}
+    assert parser("syslog")(line, READ) == (at(2026, 11, 14, 14, 16, 1), expected) == auto(line, READ)
+    assert parser_of({"type": "syslog"}, 1)(line, READ) == (None, {})
+
+
+def test_a_program_where_a_host_would_be_is_no_host() -> None:
+    for line in ("Nov 14 15:16:01 Installed: x-1.noarch", "Nov 14 15:16:01 Installed: 1:x-1.noarch"):
+        assert parser("syslog")(line, READ) == (at(2026, 11, 14, 15, 16, 1), {"program": "Installed"})
+        assert parser_of({"type": "syslog"}, 1)(line, READ)[1]["hostname"] == "Installed:"
+
+
 def test_syslog_as_programs_write_it_to_the_local_socket() -> None:
     for line, named in (
         ("<78>Nov 14 15:16:01 CRON[42]: (root) CMD (x)", {"program": "CRON", "pid": "42"}),
