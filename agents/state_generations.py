@@ -31,6 +31,7 @@ _REFUSALS = {
     sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
 }  # fmt: skip
 _ANEW = "move both away to begin anew (every line is shipped again)"
+LOG_GONE = "its write-ahead log is gone"
 _UNMADE = "it was never made to the end"
 
 
@@ -49,6 +50,12 @@ class Generations:
         self._stale = directory / _STALE_NAME
         self._db: sqlite3.Connection | None = None
 
+    @property
+    def log_is_gone(self) -> bool:
+        """Whether there must be a write-ahead log, and is none."""
+        wal = self._file.with_name(f"{FILE_NAME}-wal")
+        return self._mark.exists() and not (wal.exists() and wal.stat().st_size)
+
     def open(self) -> tuple[sqlite3.Connection, str]:
         """A connection to a sound state, or to one that is to be made, and why it is not the newest; empty where it is.
 
@@ -56,8 +63,7 @@ class Generations:
             CorruptError: it is damaged, and no sound copy is there.
         """
         check_mapped(self._directory)
-        wal = self._file.with_name(f"{FILE_NAME}-wal")
-        stale = "its write-ahead log is gone" if self._mark.exists() and not (wal.exists() and wal.stat().st_size) else ""
+        stale = LOG_GONE if self.log_is_gone else ""
         why = "it is missing" if not self._file.exists() else "it is empty" if not self._file.stat().st_size else ""
         if not why:
             if stale:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.state_generations import FILE_NAME
+from headrace.agents.state_generations import FILE_NAME, LOG_GONE, Generations
 from headrace.agents.state_rows import read_chunks, read_streams
 from headrace.agents.state_tables import VERSION
 from headrace.errors import CorruptError, UsageError, VersionError
@@ -72,11 +72,18 @@ class StateFile:
         """The state, to be changed while no agent runs on it.
 
         Raises:
-            UsageError: an agent does.
+            UsageError: an agent does, or it is an earlier generation of itself.
         """
-        with _locked(self.directory), self._open("rw") as db:
-            db.execute("PRAGMA synchronous=FULL")
-            yield db
+        generations = Generations(self.directory)
+        with _locked(self.directory):
+            if generations.log_is_gone:
+                raise UsageError(f"{self._file}: {LOG_GONE}; start its agent once, which goes on from what there is")
+            with self._open("rw") as db:
+                db.execute("PRAGMA synchronous=FULL")
+                try:
+                    yield db
+                finally:
+                    generations.closing()  # the log is folded in, and need not be there
 
     @contextmanager
     def _open(self, mode: str) -> Iterator[sqlite3.Connection]:

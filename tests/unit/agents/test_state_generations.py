@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.effects import Save
+from headrace.agents.operate.state_file import StateFile
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.state import AgentState
 from headrace.agents.state_generations import FILE_NAME, PREVIOUS_NAME
 from headrace.agents.tail.files import path_birth_ns
-from headrace.errors import CorruptError
+from headrace.errors import CorruptError, UsageError
 
 OLD, NEW = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, position=40, size_seen=40, complete_ms=1_000)
@@ -178,6 +179,29 @@ def test_a_file_that_was_closed_in_order_needs_no_log(crashed_again: Path) -> No
     assert not (crashed_again / f"{FILE_NAME}-wal").exists()
     state = opened(crashed_again, NEW)
     assert (state.agent_id, [row.position for row in state.streams()]) == (OLD, [60])
+    state.close()
+
+
+@pytest.mark.parametrize("left", ["crashed", "crashed_again"])
+def test_what_is_changed_of_what_kill_9_left_stays_the_same_agents(left: str, request: pytest.FixtureRequest) -> None:
+    """`state forget` and `rejected replay`: they fold the log in, also where they fail."""
+    directory: Path = request.getfixturevalue(left)
+    with pytest.raises(ZeroDivisionError), StateFile(directory).changing() as db:
+        raise ZeroDivisionError(db)
+    StateFile(directory).forget(["s-2"])
+    state = opened(directory, NEW)
+    assert (state.agent_id, [row.position for row in state.streams()]) == (OLD, [60])
+    state.close()
+
+
+@pytest.mark.parametrize("damage", [lose_log, empty_log])
+def test_an_earlier_generation_is_changed_by_nobody_before_it_is_known_as_one(crashed_again: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(crashed_again)
+    with pytest.raises(UsageError, match="its write-ahead log is gone; start its agent once"):
+        StateFile(crashed_again).forget(["s-1"])
+    state = opened(crashed_again, NEW)
+    assert state.agent_id == NEW
     state.close()
 
 
