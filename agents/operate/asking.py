@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from headrace.agents.operate.control_socket import address_in, unix_socket
+from headrace.agents.operate.state_file import is_in_use
 from headrace.errors import PeerError, UsageError
 
 _TIMEOUT_S: Final = 10.0
@@ -63,6 +64,9 @@ def _ask(directory: Path, what: str) -> IO[bytes]:
         connection.sendall(json.dumps({"ask": what}).encode() + b"\n")
         return connection.makefile("rb")
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+        if is_in_use(directory):
+            told = f"{directory}: its agent does not answer: it is starting, or waits for room; its log says which"
+            raise PeerError(told) from error
         raise UsageError(f"{directory}: no agent runs on that state; start it, or name another --state-dir") from error
     except (BrokenPipeError, ConnectionResetError) as error:
         raise PeerError(_HUNG_UP) from error

@@ -12,6 +12,7 @@ from headrace.agents.operate.asking import Sent, metrics_of, tap
 from headrace.agents.operate.control import Control
 from headrace.agents.operate.control_socket import SOCKET_NAME, address_in, unix_socket
 from headrace.agents.operate.taps import Taps
+from headrace.agents.state import AgentState
 from headrace.errors import PeerError, UsageError
 
 
@@ -67,6 +68,13 @@ def test_the_socket_of_one_that_was_killed_is_replaced_and_at_the_end_there_is_n
     assert metrics_of(tmp_path)["host"] == "h"
     control.close()
     assert not (tmp_path / SOCKET_NAME).exists()
+
+
+def test_an_agent_that_waits_for_room_at_its_start_is_not_told_of_as_none(tmp_path: Path) -> None:
+    state = AgentState(tmp_path, machine_id="m", host="h", new_agent_id="agent-1")
+    with pytest.raises(PeerError, match="does not answer: it is starting, or waits for room; its log says which"):
+        metrics_of(tmp_path)
+    state.close()
 
 
 @pytest.mark.parametrize("request_bytes", [b"\n", b"[]\n", b"not json\n", b"\xff\n", b'{"ask": "secrets"}\n', b"x" * 10_000])
