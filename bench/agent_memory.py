@@ -1,11 +1,12 @@
 """What an agent holds in memory, by what it takes in: with one line shipped, and at most while it works as fast as it can.
 
-    python -m bench.agent_memory [plain json stdin exec unix syslog http otlp otlp-json stalled …] [--lines N] [--port] [--json]
+    python -m bench.agent_memory [INPUT …] [--lines N] [--port] [--json]
 
 Resident memory as the kernel counts it (/proc/PID/status, MB of 10^6): `peak` is VmHWM. `own` is RssAnon at most, looked at
 every 10 ms; the rest are pages of programs and libraries in files, which all processes share. `started` is the time from exec
 to the first record acknowledged. Broker and registry run on one core, the agent on the other. http and OTLP are posted by
 four clients at a time, in bodies of 3 MB (OTLP: records with four attributes); `refused` counts answers to come again (503).
+journald's entries have seven fields, and journalctl, which reads them, is a process of its own, not in these figures.
 With `--port` the agent answers /metrics and is asked once a second, as Prometheus would more seldom.
 """
 
@@ -30,12 +31,14 @@ from rich.table import Table
 from bench.agent_peers import TOPIC
 from bench.agents import Topic, write_lines
 from tests.integration.agents.rig import Rig, rig, servers
+from tests.integration.agents.sources.test_journald import Journal
 from tests.processes import Part, free_port
 
 _AGENT_CORE, _OTHER_CORE = 0, 1
 _CLIENTS, _BODIES = 4, 6
 _STALL_S = 10
 _RECORDS = {False: 8192, True: 4096}  # of OTLP in a body, by whether it is JSON
+_ENTRIES = 1000
 _GIVE_UP_S = 120
 
 
@@ -222,6 +225,21 @@ def _otlp(*, as_json: bool) -> Callable[[Run], int]:
     return feed
 
 
+def _journal(run: Run) -> Journal:
+    """With one entry: an empty one is asked for once a minute."""
+    journal = Journal(run.parts.directory / "journal")
+    journal.write("first", range(1))
+    return journal
+
+
+def _journald(run: Run) -> int:
+    made = Journal(run.parts.directory / "made")
+    for begin in range(1, 1 + run.lines, _ENTRIES):  # what writes them takes long for many at a time
+        made.write("more", range(begin, min(begin + _ENTRIES, 1 + run.lines)), MESSAGE=b"x" * 200)
+    (made.directory / "more.journal").rename(run.parts.directory / "journal" / "more.journal")
+    return 1 + run.lines
+
+
 _SAY = 'until [ -e "$1" ]; do sleep 0.1; done; cat "$1"; sleep 1000'
 _PUSHED: dict[str, Callable[[Run], dict[str, Any]]] = {
     "stdin": lambda _: {"stdin": {}},
@@ -231,6 +249,7 @@ _PUSHED: dict[str, Callable[[Run], dict[str, Any]]] = {
     "http": lambda run: {"http": {"listen": f"127.0.0.1:{run.port}"}},
     "otlp": lambda run: {"http": {"listen": f"127.0.0.1:{run.port}"}},
     "otlp-json": lambda run: {"http": {"listen": f"127.0.0.1:{run.port}"}},
+    "journald": lambda run: {"journald": {"directory": str(_journal(run).directory)}},
 }
 FEEDS: dict[str, Callable[[Run], int]] = {
     "plain": _tail(as_json=False),
@@ -242,6 +261,7 @@ FEEDS: dict[str, Callable[[Run], int]] = {
     "http": _http,
     "otlp": _otlp(as_json=False),
     "otlp-json": _otlp(as_json=True),
+    "journald": _journald,
     "stalled": _stalled,
 }
 
