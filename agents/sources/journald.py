@@ -17,6 +17,7 @@ from headrace.agents.sources.children import die_with
 from headrace.agents.sources.intake import Intake, Pushed, Source
 from headrace.agents.sources.journal_entries import Missing, pushed
 from headrace.agents.sources.journal_export import Entry, ExportError, ExportReader
+from headrace.agents.sources.own_journal import OwnJournal
 from headrace.clock import Clock
 from headrace.errors import PeerError, UsageError
 
@@ -34,6 +35,7 @@ class JournaldSource(Source):
     def __init__(self, keys: "JournaldKeys", clock: Clock) -> None:
         self._keys, self._clock = keys, clock
         self._missing = None if _filters(keys) else Missing()  # what is filtered out is missing as well
+        self._own = OwnJournal.of_process(os.environ)
         self._source = keys.source
 
     async def prepare(self) -> None:
@@ -156,7 +158,7 @@ class JournaldSource(Source):
             if entry.others_cut_bytes:
                 metrics.journal_cut_bytes.labels("others").inc(entry.others_cut_bytes)
         now_ms = self._clock.wall_ms()
-        return [pushed(entry, now_ms, self._source) for entry in entries]
+        return [pushed(entry, now_ms, self._source) for entry in entries if self._own is None or not self._own.wrote(entry)]
 
 
 def _from(cursor: str) -> list[str]:

@@ -143,6 +143,11 @@ def test_under_systemd_it_ships_with_the_rights_it_has_comes_back_reloads_and_go
 
             host.run("systemctl", "kill", "--signal=KILL", USER)
             until(lambda: host.shows(USER, "NRestarts") == "1")
+            host.run("logger", "-t", "somebody", "from the journal")
+            until(lambda: "from the journal" in messages(parts))
+            assert not [
+                message for message in messages(parts) if '"ready"' in message
+            ]  # its log is there, and it leaves it there
             before = host.shows(USER, "MainPID")
             host.run("dpkg", "--force-unsafe-io", "-i", f"/root/{package.name}")
             assert host.shows(USER, "MainPID") != before
@@ -166,7 +171,7 @@ def test_under_systemd_it_ships_with_the_rights_it_has_comes_back_reloads_and_go
             host.run("dpkg", "-r", USER)
         assert debian.path("/var/lib/headrace-agent/agent.db").exists()  # positions stay, for the next install
         assert not debian.path("/usr/lib/headrace-agent").exists()  # what was compiled, too
-        assert len({value for _, value, _ in parts.records("booted")}) == 5  # what was repeated is equal
+        assert len({value for _, value, _ in parts.records("booted")}) == 6  # what was repeated is equal
 
 
 def config(parts: Rig) -> dict[str, Any]:
@@ -175,7 +180,10 @@ def config(parts: Rig) -> dict[str, Any]:
         "agent": {"state_dir": "/var/lib/headrace-agent", "http": "127.0.0.1:0"},
         "kafka": {"bootstrap.servers": parts.bootstrap},
         "registry": f"http://127.0.0.1:{parts.registry.ports['http']}",
-        "inputs": [{"tail": ["/var/log/app/*.log"], "topic": "booted"}],
+        "inputs": [
+            {"tail": ["/var/log/app/*.log"], "topic": "booted"},
+            {"journald": {"matches": ["SYSLOG_IDENTIFIER=somebody", "+", f"_SYSTEMD_UNIT={USER}.service"]}, "topic": "booted"},
+        ],
     }
 
 
