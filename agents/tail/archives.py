@@ -177,10 +177,9 @@ class Archives:
         return (yield from self._decide(looking, looking.found, seen, key, unseen_from, complete, now))
 
     def _candidates(self, seen: Seen, origins: list[Stream]) -> tuple[Stream, ...]:
-        """The streams that may go on in an archive: those whose name it bears, and any that lost its file."""
-        lost = [
-            stream for stream in self._streams.by_id.values() if stream.row.detached and stream.row.topic == seen.input.topic
-        ]
+        """The streams whose bytes an archive may hold: those whose name it bears, and any whose file has none any more."""
+        of_topic = [stream for stream in self._streams.by_id.values() if stream.row.topic == seen.input.topic]
+        lost = [stream for stream in of_topic if _has_no_name(stream)]
         return tuple({stream.row.stream_id: stream for stream in (*reversed(origins), *lost)}.values())
 
     def _decide(
@@ -248,8 +247,8 @@ class Archives:
         if truncated and not self._run.once and self._strangers.unchanged_ms(seen, key, now) < LONGEST_WAIT_MS:
             return None  # whoever writes it may go on
         del self._looking[key]
-        detached = [stream for stream in streams if stream.row.detached and stream.row.head_bytes]
-        late = yield from _that_begin_as(detached, looking.head)
+        lost = [stream for stream in streams if _has_no_name(stream) and stream.row.head_bytes]
+        late = yield from _that_begin_as(lost, looking.head)
         may_lose = any(self._streams.waits(each, key) and looking.holds(each, looking.found) for each in looking.streams)
         if may_lose or any(_mark(stream) not in looking.marks for stream in late):
             yield Close(looking.opened.handle)
@@ -291,6 +290,11 @@ def _that_begin_as(streams: Iterable[Stream], head: bytes) -> Steps[list[Stream]
     for stream in streams:
         found[stream] = not stream.row.head_bytes or (yield from begins_as(stream, head))
     return [stream for stream, may_hold in found.items() if may_hold]
+
+
+def _has_no_name(stream: Stream) -> bool:
+    """Whether a stream has lost its file, or holds one that no name leads to any more."""
+    return stream.row.detached or not stream.listed
 
 
 def _mark(stream: Stream) -> tuple[int, int]:

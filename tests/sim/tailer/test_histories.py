@@ -9,7 +9,7 @@ import pytest
 from headrace.agents.effects import Input
 from headrace.agents.run import Run
 from headrace.agents.start import Start
-from headrace.agents.tail import meeting, reading
+from headrace.agents.tail import archives, meeting, reading
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.streams import Streams
@@ -276,6 +276,29 @@ def test_fault_06_with_fault_09_an_archive_waits_for_the_one_that_has_the_inode_
     guard = "self._streams.waits(each, key) and"
     with mutated(Archives, "_looked_through", guard, "False and"), pytest.raises(AssertionError):
         an_archive_waits_for_the_one_that_has_the_inode_of_its_log()
+
+
+def an_archive_in_another_folder_of_a_log_that_is_held_is_no_new_one() -> None:
+    desk = Desk()
+    desk.files.append(desk.files.create("a.log", reuse=False), b"one\n")
+    desk.turn()
+    desk.files.rename("a.log", "old/2026-11-27")
+    desk.files.end_packing("old/2026-11-27", desk.files.begin_packing("old/2026-11-27", reuse=False))
+    desk.files.now_ms += 20_000
+    for _ in range(4):
+        desk.turn()
+    desk.acknowledge(0)
+    desk.files.now_ms += 400_000
+    for _ in range(4):
+        desk.turn()
+    assert [send.data for send in desk.sent] == [b"one\n"]
+    assert desk.core.complete_at() is not None
+
+
+def test_fault_06_an_archive_in_another_folder_of_a_log_that_is_held_is_no_new_one() -> None:
+    an_archive_in_another_folder_of_a_log_that_is_held_is_no_new_one()
+    with mutated(archives, "_has_no_name", " or not stream.listed", ""), pytest.raises(AssertionError):
+        an_archive_in_another_folder_of_a_log_that_is_held_is_no_new_one()
 
 
 def a_log_whose_file_system_was_away(*, births: bool, restarted: bool) -> Desk:
