@@ -68,7 +68,9 @@ _unopened_files = _gauge("unopened_files", "Files that wait to be opened: too ma
 _stopped = _gauge(
     "stopped_files", "Dropped files that changed while they were shipped, or are damaged: left where they are", _INPUT
 )
-_checkpoint_age = _gauge("checkpoint_age_seconds", "For how long an acknowledged position has waited to be durable")
+_checkpoint_age = _gauge(
+    "checkpoint_age_seconds", "For how long an acknowledged position has waited to be durable, or a start for room on its disk"
+)
 _reloads = counter("config_reloads", "Reloads of the configuration, by how they ended: applied, invalid, refused", ("outcome",))
 _config_valid = _gauge("config_valid", "1 while the configuration file, as last read, is what runs, else 0")
 _info = _gauge("info", "Always 1", ("version",))

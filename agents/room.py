@@ -79,6 +79,7 @@ class WaitForRoom:
         self._health.not_ready(said)
         Metrics().error("disk", "storing")
         if self._tries == 0:
+            Metrics().checkpoint_age(lambda: self._tries * _RETRY_S)  # the alert is the same
             self._serve()
             systemd.notify("READY=1\nSTATUS=" + said.replace("\n", " "))
         if self._tries % _SAID_EVERY == 0:

@@ -124,6 +124,8 @@ def test_fault_16_a_first_start_on_a_full_disk_waits_and_answers_for_itself_mean
         assert re.search(rb"waiting for room: .*/state: .*; 0 bytes are free there: make room", refused.value.read())
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics").read().decode()
         assert 'headrace_agent_component_errors_total{error_type="disk",stage="storing"}' in metrics
+        (age,) = [line for line in metrics.splitlines() if line.startswith("headrace_agent_checkpoint_age_seconds ")]
+        assert float(age.split()[1]) >= 1
         filler.unlink()
         parts.wait_for(100)
         until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{http}/readyz").status == 200)
