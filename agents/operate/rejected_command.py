@@ -48,17 +48,18 @@ def run(args: argparse.Namespace) -> int:
 
     rows = (row for row in rows_in(directory_of(args) / "rejected") if args.topic in (None, row["topic"]))
     if args.verb == "list":
-        print_rows(_summed(rows), args.format, _COLUMNS, {})
+        found = _summed(rows)
     else:
-        print_rows(
-            [_shown(row, whole=args.format == "json") for row in islice(rows, args.limit)], args.format, _SHOWN_COLUMNS, {}
-        )
+        found = [_shown(row, whole=args.format == "json") for row in islice(rows, args.limit)]
+    print_rows(found, args.format, _COLUMNS if args.verb == "list" else _SHOWN_COLUMNS)
+    if args.format == "table" and not found:
+        print("nothing is rejected" if args.topic is None else f"nothing of topic {args.topic} is rejected")
     return 0
 
 
 def _replay(args: argparse.Namespace) -> int:
     """Replay what fits by now; PeerError where the broker has not told of all."""
-    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.printing import counted, print_rows
     from headrace.agents.operate.replaying import REPLAYED, replay
     from headrace.errors import PeerError
 
@@ -78,7 +79,10 @@ def _replay(args: argparse.Namespace) -> int:
     if report.failed:
         raise PeerError(f"kafka: {report.failed}; {replayed} records were replayed before: replay again, nothing comes twice")
     if args.format == "table":
-        print(f"{replayed} records replayed." + (" Start the agent: its first heartbeat tells the audit." if replayed else ""))
+        print(
+            f"{counted(replayed, 'record')} replayed."
+            + (" Start the agent: its first heartbeat tells the audit." if replayed else "")
+        )
     return 0
 
 

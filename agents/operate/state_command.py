@@ -230,7 +230,7 @@ def _folders(rows: "Sequence[StreamRow]", config: "AgentConfig | None") -> "Sequ
 
 
 def _forget(state: Any, args: argparse.Namespace) -> int:
-    from headrace.agents.operate.printing import print_rows
+    from headrace.agents.operate.printing import counted, print_rows
 
     rows, _ = state.rows()
     chosen = [row for row in rows if any(_is_meant(row, word) for word in args.streams)]
@@ -240,10 +240,11 @@ def _forget(state: Any, args: argparse.Namespace) -> int:
     if state.in_use():
         raise UsageError("an agent runs on this state; stop it first")
     if not args.yes:
+        streams = counted(len(chosen), "stream")
         _print([_row(row, on_its_way=False) for row in chosen], "table", _COLUMNS)
         if not sys.stdin.isatty():
-            raise UsageError(f"{len(chosen)} streams would be forgotten; say --yes where nobody can be asked")
-        answer = input(f"Forget {len(chosen)} streams? What inputs match is shipped again from its beginning. [y/N] ")
+            raise UsageError(f"{streams} would be forgotten; say --yes where nobody can be asked")
+        answer = input(f"Forget {streams}? What inputs match is shipped again from its beginning. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             return 1
     state.forget([row.stream_id for row in chosen])

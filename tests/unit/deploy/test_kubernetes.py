@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[3]
 FOLDER = REPOSITORY / "deploy" / "agent" / "kubernetes"
 KUSTOMIZE = REPOSITORY / ".peers" / "bin" / "kustomize"
 SCHEMAS = REPOSITORY / ".peers" / "kubernetes" / "kubernetes_validate" / "kubernetes-json-schema" / "v1.37.0-local-strict"
-# Kinds that are the cluster's own; the others are of operators, and have no schema here.
+# Kinds that are the cluster's own.
 OWN = {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"}
 
 
@@ -59,7 +59,7 @@ def test_every_object_is_valid_by_the_schemas_of_the_api(
 ) -> None:
     if not SCHEMAS.exists():
         missing("kubernetes", "run make peers")
-    assert set(objects) == OWN | {"PodMonitor"}
+    assert set(objects) == OWN  # no operator is needed
     for kind in OWN:
         group = objects[kind]["apiVersion"].replace("/", "-")
         schema = json.loads((SCHEMAS / f"{kind.lower()}-{group}.json").read_text())
@@ -91,6 +91,13 @@ def test_its_configuration_is_one_of_the_agents(objects: dict[str, Any], pod: An
     assert logs.containers is not None
     assert not logs.containers.own_pod
     assert "POD_NAME" in {variable["name"] for variable in pod["containers"][0]["env"]}  # by which its own logs are left out
+
+
+def test_the_monitor_for_the_operator_finds_the_pods_and_their_port(objects: dict[str, Any], pod: Any) -> None:
+    monitor = yaml.safe_load((FOLDER / "podmonitor.yaml").read_text())["spec"]
+    labels = objects["DaemonSet"]["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert [each["port"] for each in monitor["podMetricsEndpoints"]] == [each["name"] for each in pod["containers"][0]["ports"]]
 
 
 def test_positions_are_on_the_host_and_logs_cannot_be_written(pod: Any) -> None:

@@ -65,3 +65,11 @@ def test_a_row_of_a_newer_version_is_refused(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "rejected" / "logs.jsonl").write_text('{"version": 2}\n')
     assert main(["agent", "rejected", "list", "--state-dir", str(tmp_path)]) == 1
     assert "upgrade it" in capsys.readouterr().err
+
+
+def test_people_are_told_that_there_is_nothing_and_programs_get_nothing(
+    tmp_path: Path, state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rejected(capsys, "list", "--state-dir", str(tmp_path / "none")) == "nothing is rejected\n"
+    assert rejected(capsys, "show", "--state-dir", str(state_dir), "--topic", "app") == "nothing of topic app is rejected\n"
+    assert rejected(capsys, "list", "--state-dir", str(tmp_path / "none"), "--format", "json") == ""
