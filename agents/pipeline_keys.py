@@ -64,7 +64,23 @@ class ParseKeys(Section):
     )
     time: TimeKeys = Field(TimeKeys.model_validate({}), description="where the event's time is, and how it is written")
 
+    charset: str | None = Field(
+        None,
+        description="how lines are written that are not UTF-8, as gbk, shift_jis, windows-1252: the parser reads their text, "
+        "which is field `text` beside the message",
+    )
+
     _pattern = field_validator("pattern")(_checked_pattern)
+
+    @field_validator("charset")
+    @classmethod
+    def _charset(cls, charset: str | None) -> str | None:
+        try:
+            if charset is None or ("\n".encode(charset) == b"\n" and bytes(range(256)).decode(charset, "replace")):
+                return charset
+        except (LookupError, ValueError):
+            raise ValueError(f"no charset is called {charset!r}; take a name as gbk, shift_jis, windows-1252") from None
+        raise ValueError(f"{charset} ends lines otherwise than with the byte 0x0A")
 
     @model_validator(mode="after")
     def _together(self) -> "ParseKeys":

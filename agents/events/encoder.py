@@ -12,7 +12,7 @@ import xxhash
 from headrace.agents.effects import Shipped
 from headrace.agents.events.containers import ContainerRule, stderr_stream_id
 from headrace.agents.events.encoded import Encoded, Row, Rows, Whence
-from headrace.agents.events.lines import ISO_8859_1, UTF_8, cut, encoding_of
+from headrace.agents.events.lines import ISO_8859_1, UTF_8, changed, cut, decoded, encoding_of
 from headrace.agents.events.own_records import OwnRecords
 from headrace.agents.events.parsers.parser import PARSE_ERROR
 from headrace.agents.events.pipeline import compiled
@@ -23,26 +23,6 @@ from headrace.agents.spool.frames import Beside, Origin, Records
 from headrace.schemas.envelope import ENVELOPE_JSON
 
 _BATCH_ROWS = 256  # written at once: what they are made of fits in a core's cache, and takes little memory
-
-
-def _changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
-    """A message that steps changed: its bytes (as the audit counts them), its UTF-8, and its encoding."""
-    message = text.encode()
-    if encoding == ISO_8859_1:
-        try:
-            return text.encode(ISO_8859_1), message, encoding
-        except UnicodeEncodeError:
-            pass
-    return message, message, UTF_8
-
-
-def _decoded(line: bytes) -> tuple[str, str, bytes]:
-    """A line's encoding, its text, and its message in UTF-8."""
-    try:
-        return UTF_8, line.decode(), line
-    except UnicodeDecodeError:
-        text = line.decode(ISO_8859_1)
-        return ISO_8859_1, text, text.encode()
 
 
 class ChunkEncoder:
@@ -198,12 +178,15 @@ class _Encoding:
 
     def _event(self, line: bytes, position: int, beside: Beside | None = None) -> None:
         """An event, or one record of a spool; one that the steps leave out lies before the next record's `since`."""
-        encoding, text, message = _decoded(line)
+        encoding, text, message = decoded(line)
         if len(message) > self._chunk.split_bytes:
             self._in_parts(line, encoding, position, beside)
             return
-        end, read_time_us = position + len(line) + 1, self._read_time_us
-        event_time_us, fields = self._parse(text, read_time_us) if beside is None else self._told(text, beside)
+        end, read_time_us, charset = position + len(line) + 1, self._read_time_us, self._pipeline.charset
+        said = text if charset is None or encoding == UTF_8 else line.decode(charset, "replace")
+        event_time_us, fields = self._parse(said, read_time_us) if beside is None else self._told(said, beside)
+        if said is not text:
+            fields = {"text": said, **fields}
         if PARSE_ERROR in fields:
             self._encoded.unparsed += 1
         if self._steps:
@@ -213,7 +196,7 @@ class _Encoding:
                 return
             fields = record.fields
             if record.text is not text:
-                line, message, encoding = _changed(record.text, encoding)
+                line, message, encoding = changed(record.text, encoding)
         self._add(line, message, encoding, event_time_us, fields, position, 0)
         self._since = end
         self._encoded.lines += 1
@@ -304,7 +287,7 @@ class _Encoding:
                 step(record)
             fields = record.fields
             if record.text is not text:
-                line, message, encoding = _changed(record.text, encoding)
+                line, message, encoding = changed(record.text, encoding)
         self._add(line, message, encoding, event_time_us, fields, position, number, is_part=True)
 
     def _add(

@@ -22,6 +22,26 @@ def encoding_of(line: bytes) -> str:
     return UTF_8
 
 
+def changed(text: str, encoding: str) -> tuple[bytes, bytes, str]:
+    """A message that steps changed: its bytes (as the audit counts them), its UTF-8, and its encoding."""
+    message = text.encode()
+    if encoding == ISO_8859_1:
+        try:
+            return text.encode(ISO_8859_1), message, encoding
+        except UnicodeEncodeError:
+            pass
+    return message, message, UTF_8
+
+
+def decoded(line: bytes) -> tuple[str, str, bytes]:
+    """A line's encoding, its text, and its message in UTF-8."""
+    try:
+        return UTF_8, line.decode(), line
+    except UnicodeDecodeError:
+        text = line.decode(ISO_8859_1)
+        return ISO_8859_1, text, text.encode()
+
+
 def begins_utf_16(data: bytes) -> bool:
     """Whether a file that begins so says that it is UTF-16, as programs on Windows export."""
     return data.startswith(_UTF_16_MARKS)

@@ -65,7 +65,7 @@ class Pipeline:
     """A definition's meaning: pure, and shared by all chunks that name it.
 
     `redactions` are those of the steps that also parts of long lines pass. `asks` says that a step is a function of the user's,
-    whose answers have to be kept for a repeat.
+    whose answers have to be kept for a repeat. `charset` is that of lines that are not UTF-8.
     """
 
     parse: Parser
@@ -77,6 +77,7 @@ class Pipeline:
     asks: bool = False
     schema: TopicSchema | None = None
     container: ContainerRule | None = None
+    charset: str | None = None
 
     @property
     def columns(self) -> Columns:
@@ -131,4 +132,5 @@ def compiled(text: str) -> Pipeline:
         redactions=compiled_steps([each for each in transforms if "redact" in each]),
         asks=any("python" in each for each in transforms),
         schema=schema,
+        charset=steps["parse"].get("charset"),
     )

@@ -89,3 +89,16 @@ def test_what_a_parser_does_not_understand_comes_back_too_with_the_reason(parts:
         assert event["fields"] == {"parse_error": "not a JSON object"}
     assert all(event["fields"]["msg"] for event in found[str(parts.logs / "mongodb.log")])
     parts.check_audit()
+
+
+def test_lines_of_a_charset_have_their_text_beside_the_message_and_their_fields_from_it(parts: Rig) -> None:
+    lines = ['level=info msg="错误 发生"', "plain 上 text", "ascii", "grüezi"]
+    data = b"\n".join([*(line.encode("gbk") for line in lines[:3]), lines[3].encode()])
+    (parts.logs / "a.log").write_bytes(data + b"\n")
+    parts.ship(inputs=[{"tail": [str(parts.logs / "*.log")], "topic": "logs", "parse": {"charset": "gbk"}}])
+    events = by_file(parts)[str(parts.logs / "a.log")]
+    assert content(events) == data
+    assert [event["fields"] for event in events] == [
+        {"text": lines[0], "level": "info", "msg": "错误 发生"}, {"text": lines[1]}, {}, {},
+    ]  # fmt: skip
+    parts.check_audit()
