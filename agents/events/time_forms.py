@@ -27,7 +27,8 @@ from headrace.agents.events.zones import Local
 _LOOKED_AT: Final = 256
 """Characters of a line in which its time begins, or it has none: what a failing search costs has a bound."""
 
-_WORD = re.compile(r" ([A-Z]{1,9})(?!\w)")
+_WORD = re.compile(r" ([A-Za-z]{1,9})")
+_MAY_SAY_MORE: Final = INITIALS | {"a", "p"}  # a zone, or AM and PM
 _LastIso = tuple[str, int, int, str, int, int, Local]
 _last_iso: list[_LastIso] = [("", 0, 0, "", 0, 0, None)]
 
@@ -41,14 +42,12 @@ def iso(text: str, _: int = 0, local: Local = None) -> int | None:
     if match is None:
         return None
     second, fraction, zone = match.groups()
-    at = match.end()
-    stop = at + 1 if zone else at + 2
+    stop = match.end() + 1
     if not zone:
-        behind = text[at:stop]
-        if behind[:1] in (":", "+", "-") and behind[1:].isdecimal():
+        said = _said_behind(text, match.end())
+        if said is None:
             return None
-        if behind[:1] == " " and behind[1:] in INITIALS and (word := _WORD.match(text, at)) is not None:
-            zone, stop = OFFSETS.get(word[1]), word.end() + 1
+        zone, stop = said
     second_at = iso_second(second)
     if second_at is None:
         return None
@@ -65,7 +64,20 @@ def iso(text: str, _: int = 0, local: Local = None) -> int | None:
     return second_at + fraction_us(fraction)
 
 
-_CLOCK = r"(?P<H>\d{1,2}):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,:](?P<f>\d{1,9}+))?+)?+(?: ?(?P<p>[AP])M(?!\w))?+"
+def _said_behind(text: str, at: int) -> tuple[str | None, int] | None:
+    """The offset of a zone's name behind a time, and how far that rests on the text; None where more is said that counts."""
+    behind = text[at : at + 2]
+    if behind[:1] in (":", "+", "-") and behind[1:].isdecimal():
+        return None
+    if behind[:1] == " " and behind[1:] in _MAY_SAY_MORE and (word := _WORD.match(text, at)) is not None:
+        stop = word.end() + 1
+        if text[word.end() : stop].isalnum():
+            return None, stop
+        return None if word[1].upper() in ("AM", "PM") else (OFFSETS.get(word[1]), stop)
+    return None, at + 2
+
+
+_CLOCK = r"(?P<H>\d{1,2}):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,:](?P<f>\d{1,9}+))?+)?+(?: ?(?P<p>[AaPp])[Mm](?!\w))?+"
 _ZONE = (
     r"(?:(?P<z>[Zz]|[+-]\d\d(?::?\d\d)?)(?![\d:])| (?P<s>Z|[+-]\d\d:?\d\d)(?![\d:])"
     r"| (?P<n>[A-Z]{2,5}|[A-Z]\w{1,20}/[A-Z][\w/]{1,30})(?!\w))?+"
@@ -141,7 +153,7 @@ _BY_DIGITS: Final[Mapping[tuple[int, str], tuple[Recognise, ...]]] = {
 _BY_COUNT: Final[Mapping[int, tuple[Recognise, ...]]] = {14: (_basic,), **dict.fromkeys((10, 13, 16, 19), (_epoch,))}
 _NAMED: Final = (_date, _month_first, _day_first, _one_blank, *_OLDER)
 _NAMES: Final = frozenset(["mon", "tue", "wed", "thu", "fri", "sat", "sun", *MONTHS])
-_LEVEL = r"(?i:trace|debug|info|notice|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|severe|[TDIWEF])"
+_LEVEL = r"(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL|SEVERE|[TDIWEF])"  # not in a sentence
 _BEFORE = re.compile(
     # uWSGI, auditd, log4j's XML, Redis, syslog's priority, load balancers of AWS, MySQL's slow log, apt, Rails.
     r"(?:\[pid: [^\]]*+\] \S++ \([^)]*+\) \{[^}]*+\} |(?:node=\S++ )?+type=\w++ msg=audit\("
@@ -204,7 +216,7 @@ def _moment(said: Mapping[str, str | None], read_time_us: int, local: Local) -> 
     if (half := said.get("p")) is not None:
         if not 1 <= hour <= 12:
             return None
-        hour = hour % 12 + (12 if half == "P" else 0)
+        hour = hour % 12 + (12 if half in "Pp" else 0)
     minute, second = int(said["M"] or 0), int(said.get("S") or 0)
     if (hour, minute, second) == (24, 0, 0):
         hour, days = 0, 1

@@ -24,7 +24,29 @@ STARTS = [
 FRACTIONS = st.text("0123456789٣", min_size=1, max_size=11) | st.sampled_from(["123", "456", "12x", ""])
 ISO = st.sampled_from([timestamps.iso, time_forms.iso])
 BEHIND = st.text("Z+-:0123 \tx", max_size=7) | st.sampled_from(
-    [" CET", " EST x", " ERROR", " EETX", " CST", ":5", "Z", "Z ", " Z", " Zebra", "+02:00", "+0200", " x", "-", "", "Z1"]
+    [
+        " CET",
+        " pm",
+        " PM x",
+        " parameters",
+        " CET5",
+        " EST_",
+        " EST x",
+        " ERROR",
+        " EETX",
+        " CST",
+        ":5",
+        "Z",
+        "Z ",
+        " Z",
+        " Zebra",
+        "+02:00",
+        "+0200",
+        " x",
+        "-",
+        "",
+        "Z1",
+    ]
 )
 TIMES = st.builds(str.__add__, st.builds(str.__add__, st.sampled_from(STARTS), FRACTIONS), BEHIND)
 
