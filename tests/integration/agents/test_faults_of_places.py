@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.agents.tail.files import path_birth_ns
 from headrace.audit import AgentMessage
 from tests.integration.agents.file_systems import Mounting, fill
 from tests.integration.agents.rig import Rig
@@ -236,6 +237,42 @@ def test_fault_19_a_state_that_came_to_another_host_is_another_agent_there(parts
     assert len(said) == 2
     assert len({event["agent_id"] for event in parts.events()}) == 2
     assert len(parts.distinct()) == 200, "each host's lines are its own"
+
+
+def test_fault_19_a_mount_that_was_away_at_a_start_and_is_back_repeats_nothing(parts: Rig, mounting: Mounting) -> None:
+    (parts.logs / "a.log").write_bytes(numbered(0, 100))
+    inputs = [{"tail": [str(parts.directory / "mounted" / "*.log")], "topic": "logs"}]
+    mounted = mounting(parts.directory / "mounted", "--bind", str(parts.logs))
+    parts.ship(inputs=inputs)
+    subprocess.run(["umount", str(mounted)], check=True)
+    parts.ship(inputs=inputs)
+    with (parts.logs / "a.log").open("ab") as out:
+        out.write(numbered(100, 50))
+    mounting(mounted, "--bind", str(parts.logs))
+    parts.ship(inputs=inputs)
+    assert parts.lines() == split(numbered(0, 150))
+    events = parts.events()
+    if path_birth_ns(str(parts.logs / "a.log")):
+        assert (len(events), len({event["stream_id"] for event in events})) == (150, 1)
+
+
+def test_fault_02_a_state_put_back_from_a_backup_repeats_under_new_identities(parts: Rig) -> None:
+    state, backup = parts.directory / "agent", parts.directory / "backup"
+    (parts.logs / "a.log").write_bytes(numbered(0, 100))
+    parts.ship()
+    shutil.copytree(state, backup)
+    for first in (100, 150):
+        with (parts.logs / "a.log").open("ab") as out:
+            out.write(numbered(first, 50))
+        parts.ship()
+        shutil.rmtree(state)
+        shutil.copytree(backup, state)
+    parts.ship()
+    assert set(parts.lines()) == set(split(numbered(0, 200)))
+    if path_birth_ns(str(state)):
+        events = parts.events()
+        assert len({event["agent_id"] for event in events}) == 3
+        assert len(parts.distinct()) == len(events) == 100 + 50 + 100 + 100
 
 
 def test_fault_19_a_device_with_another_number_loses_and_repeats_nothing(parts: Rig) -> None:
