@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
 logger = logging.getLogger(__name__)
 
+_LOOKS, _LOOK_S = 1000, 0.01  # how often, and how long (s), a start lets others look whether it runs
 _PUT_PIPELINE = "INSERT OR IGNORE INTO pipelines VALUES (?, ?)"
 _PUT_ANSWERS = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _FORGET_ANSWERS = "DELETE FROM answers WHERE (stream_id, start) NOT IN (SELECT stream_id, start FROM chunks)"
@@ -235,12 +237,23 @@ def _locked(directory: Path) -> int:
     except PermissionError as error:  # what root once started here by hand is root's
         do = "give all of it to the agent's user (chown -R)"
         raise UsageError(f"agent.state_dir {directory}: lock: {error.strerror}; {do}") from error
+    for _ in range(_LOOKS):
+        if _flock(lock, fcntl.LOCK_EX):
+            return lock
+        if not _flock(lock, fcntl.LOCK_SH):  # whoever only looks whether an agent runs shares it, for a moment
+            break
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(_LOOK_S)
+    os.close(lock)
+    raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own")
+
+
+def _flock(lock: int, how: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise UsageError(f"agent.state_dir {directory}: another agent uses it; give each agent its own") from error
-    return lock
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def streams_of(state_dir: Path, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:

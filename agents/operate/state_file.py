@@ -107,17 +107,17 @@ def is_in_use(directory: Path) -> bool:
     if not (directory / LOCK_NAME).is_file():
         return False
     try:
-        with _locked(directory):
+        with _locked(directory, fcntl.LOCK_SH):  # shared, by which an agent that starts just now knows that nobody ships here
             return False
     except (UsageError, PermissionError):
         return True
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
         raise UsageError(f"{directory}: an agent runs on this state; stop it first") from error

@@ -1,6 +1,8 @@
 """The agent's durable state: what is written together comes back together, and what must not be opened is not."""
 
+import fcntl
 import sqlite3
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.encoded import Tally
 from headrace.agents.events.pipeline import AUTO, definition
+from headrace.agents.operate.state_file import is_in_use
 from headrace.agents.rows import ChunkRow, Dropped, LineHead, StreamRow
 from headrace.agents.state import AgentState, streams_of
 from headrace.agents.state_generations import FILE_NAME
@@ -40,6 +43,19 @@ def test_rows_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert again.agent_id == "agent-1"
     assert again.streams() == [row]
     assert again.chunks() == [CHUNK]
+
+
+def test_who_only_looks_whether_an_agent_runs_keeps_none_from_starting(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not is_in_use(tmp_path)
+        release = threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN))
+        release.start()
+        state = opened(tmp_path)
+        release.join()
+        assert is_in_use(tmp_path)
+        state.close()
+    assert not is_in_use(tmp_path)
 
 
 def test_a_state_of_another_user_is_refused_and_said_to_be_his(tmp_path: Path) -> None:
