@@ -69,8 +69,9 @@ class Agent:
         self._pushed = Pushed(pushed, how, state, place, self.metrics, clock=clock, wait=wait, once=once)
         rejected = Rejected(place / "rejected", config.agent.rejected_max_bytes)
         self._delivery = Delivery(config.kafka, state.agent_id, rejected, config.dead_letter.topic, self.metrics.error)
-        rows, chunks = state.streams(), state.chunks()
-        self.topics = Topics(self._schemas(unfinished(rows, chunks)), config.registry, state, clock, self.metrics, once=once)
+        chunks = state.chunks()
+        schemas = self._schemas(unfinished(state.streams(), chunks))
+        self.topics = Topics(schemas, config.registry, state, clock, self.metrics, once=once)
         self.taps = Taps(clock.monotonic_ms)
         self._hands = Hands(
             state, self.topics, self._delivery, self._pushed.spools, self.metrics, self.taps, clock.monotonic_ms, beat
@@ -79,7 +80,7 @@ class Agent:
         self._run = Run(
             host, _mint, self.topics.partition_of, self.topics.is_ready, once=once, budget=Budget(Limits()), started=self._now()
         )  # fmt: skip
-        self._files = Files(rows, chunks, self._inputs, Others(OwnOutput.of_process(place)), self._run)
+        self._files = Files(state.streams(), chunks, self._inputs, Others(OwnOutput.of_process(place)), self._run)
         self._reader = self._pushed.read_by(self._run)
         announcer = Announcer(config.kafka, state, self._announced, host=host, run=uuid.uuid4().hex)
         self._heartbeats = Heartbeats(announcer, self._hands.save, self._complete_at, self._now)

@@ -5,7 +5,7 @@ touches a file, a clock or a socket, so the simulator can stop it dead between a
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headrace.agents.events.pipeline import AUTO
@@ -58,6 +58,10 @@ class Seen:
     input: Input
     matched: bool = True
     explicit: bool = False
+    key: tuple[str, int, int] = field(init=False, repr=False, compare=False)  # topic, device, inode: one object, kept by many
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.input.topic, *self.stat.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,13 @@ class SendRecords:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Answer: a stream's row, with all that was to be made durable before."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Make the answers of users' functions durable, before a chunk's first record is sent; they go with the chunk's row."""
 
@@ -289,7 +300,7 @@ class Note:
 
 
 Effect = (
-    Open | Measure | Stat | Read | Close | Save | Send | ReadSpool | SendRecords | Advance | Lost | Forget | PutAway
+    Open | Measure | Stat | Read | Close | Save | Recall | Send | ReadSpool | SendRecords | Advance | Lost | Forget | PutAway
     | SyncFolder | Note
 )  # fmt: skip
 Steps = Generator[Effect, Any, T]

@@ -1,6 +1,6 @@
 """All that one agent reads from files: logs that are followed, and files that were dropped, each by its core."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,7 @@ class Files:
 
     def __init__(
         self,
-        rows: Sequence[StreamRow],
+        rows: Iterable[StreamRow],
         chunks: Sequence[ChunkRow],
         inputs: Inputs,
         others: Others,
@@ -35,10 +35,9 @@ class Files:
     ) -> None:
         self._others, self._started = others, run.started
         self.use(inputs)
-        self._tailer = Tailer(
-            [row for row in rows if not row.is_spooled and row.dropped is None], chunks, run, max_open=most_open_files()
-        )
-        self._drops = Drops([row for row in rows if row.dropped is not None], chunks, run)
+        dropped: list[StreamRow] = []
+        self._tailer = Tailer(_logs(rows, dropped), chunks, run, max_open=most_open_files())
+        self._drops = Drops(dropped, chunks, run)
 
     def use(self, inputs: Inputs) -> None:
         """These are the inputs from now on."""
@@ -94,6 +93,15 @@ class Files:
 
     def standings(self, now: Now) -> dict[str, Standing]:
         """How the inputs stand, by name."""
-        found = standing_of(self._inputs.components, self._tailer.streams, now, self._started)
+        found = standing_of(self._inputs.components, self._tailer.streams, self._tailer.asleep, now, self._started)
         found = standing_of_unopened(found, self._tailer.unopened, now, self._started)
         return standing_of_dropped(found, self._drops, now, self._started)
+
+
+def _logs(rows: Iterable[StreamRow], dropped: list[StreamRow]) -> Iterator[StreamRow]:
+    """The rows of logs, one at a time; those of dropped files are put into `dropped` meanwhile."""
+    for row in rows:
+        if row.dropped is not None:
+            dropped.append(row)
+        elif not row.is_spooled:
+            yield row

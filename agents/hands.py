@@ -27,6 +27,7 @@ from headrace.agents.effects import (
     PutAway,
     Read,
     ReadSpool,
+    Recall,
     Save,
     Send,
     SendRecords,
@@ -98,16 +99,17 @@ class Hands:
                 return self._read_spool(effect)
             case Save() | Advance() | Forget() | Lost():
                 self._keep(effect)
+            case Recall():
+                self.save()
+                return self._state.stream(effect.stream_id)
             case Open():
                 return self._open(effect)
             case Measure():
                 return self._files.measure(effect.handle, effect.marks)
             case Close():
                 self._files.close(effect.handle)
-            case PutAway():
-                return self._put_away(effect)
-            case SyncFolder():
-                return sync_folder(effect.path)
+            case PutAway() | SyncFolder():
+                return self._in_folder(effect)
             case Note():
                 logger.warning(effect.message, extra={"file": effect.path, "stream_id": effect.stream_id})
         return None
@@ -124,7 +126,9 @@ class Hands:
             self._metrics.error("cannot_read", "receiving")
         return data
 
-    def _put_away(self, effect: PutAway) -> Ending:
+    def _in_folder(self, effect: PutAway | SyncFolder) -> Ending | bool:
+        if isinstance(effect, SyncFolder):
+            return sync_folder(effect.path)
         ending, why = put_away(effect)
         if ending is Ending.REFUSED:
             self._metrics.error("cannot_put_away", "receiving")

@@ -1,7 +1,7 @@
 """The inputs of a configuration, as the loop uses them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -46,9 +46,10 @@ class Inputs:
         return cls(globs, folders, pushed, how, tuple(sorted({each.topic for each in config.inputs})), components)
 
 
-def unfinished(rows: Iterable[StreamRow], chunks: Iterable[ChunkRow]) -> list[Input]:
+def unfinished(rows: Iterable[StreamRow], chunks: Collection[ChunkRow]) -> list[Input]:
     """How what was on its way when the agent ended is written."""
-    topic_of = {row.stream_id: row.topic for row in rows}
+    ids = {chunk.stream_id for chunk in chunks}
+    topic_of = {row.stream_id: row.topic for row in rows if row.stream_id in ids}
     return [Input(topic_of[chunk.stream_id], chunk.pipeline) for chunk in chunks if chunk.stream_id in topic_of]
 
 

@@ -1,11 +1,23 @@
 """What an agent asks of the machine that it runs on."""
 
+import ctypes
 import resource
 from pathlib import Path
 from typing import Final
 
 _MOST: Final = 65_536
 _RESERVE: Final = 1024
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def return_freed_memory() -> None:
+    """Whatever is larger than 128 KiB goes back to the system when it is freed (mallopt(3); where libc has no such thing, not).
+
+    Otherwise glibc keeps the tables of a look at many files, and lays what stays between them.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
 
 
 def most_open_files() -> int:

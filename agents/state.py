@@ -17,7 +17,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from headrace.agents.effects import Advance, Forget, Keep, Lost, Save
 from headrace.agents.events.pipeline import pipeline_id
 from headrace.agents.room import Wait, check_mapped, never, with_room
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.agents.state_generations import FILE_NAME, Generations
-from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_streams, values
+from headrace.agents.state_generations import FEW_PAGES, FILE_NAME, Generations
+from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_stream, read_streams, values
 from headrace.agents.state_tables import VERSION, bring_up
 from headrace.agents.tail.files import path_birth_ns
 from headrace.agents.transaction import Transaction
@@ -73,7 +73,7 @@ class AgentState:
     def _begin(self, machine_id: str, host: str, new_agent_id: str, stale: str) -> None:
         """Make it ours, in one transaction, which the log holds from then on."""
         check_mapped(self._directory)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-2048"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", FEW_PAGES):
             self._db.execute(f"PRAGMA {pragma}")
         self._windows = Windows(self._db)
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -134,9 +134,13 @@ class AgentState:
 
     # ---- streams
 
-    def streams(self) -> list[StreamRow]:
-        """Every stream that is remembered, the oldest look first."""
+    def streams(self) -> Iterator[StreamRow]:
+        """Every stream that is remembered, the oldest look first, one at a time: there may be ten thousand."""
         return read_streams(self._db)
+
+    def stream(self, stream_id: str) -> StreamRow:
+        """One that is remembered."""
+        return read_stream(self._db, stream_id)
 
     def chunks(self) -> list[ChunkRow]:
         """Every chunk that was on its way."""

@@ -30,6 +30,7 @@ _REFUSALS = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
 }  # fmt: skip
+FEW_PAGES = "cache_size=-512"  # KiB, by default 2 MB: for each copy, and each look into one, as well
 _ANEW = "move both away to begin anew (every line is shipped again)"
 LOG_GONE = "its write-ahead log is gone"
 _UNMADE = "it was never made to the end"
@@ -151,6 +152,7 @@ class Generations:
             _touch(temporary)
             copy = sqlite3.connect(temporary)
             try:
+                copy.execute(f"PRAGMA {FEW_PAGES}")
                 db.backup(copy)
                 copy.execute("PRAGMA journal_mode=DELETE")
             finally:
@@ -165,6 +167,7 @@ class Generations:
 def _fault_of(db: sqlite3.Connection) -> str:
     """Why an open file is no sound state; empty where it is one."""
     try:
+        db.execute(f"PRAGMA {FEW_PAGES}")
         if int(db.execute("PRAGMA user_version").fetchone()[0]) > VERSION:
             return ""  # not ours to judge
         found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])

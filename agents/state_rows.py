@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import astuple, fields
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, fields, replace
 from typing import Any
 
 from headrace.agents.rows import ChunkRow, Dropped, LineHead, StreamRow
@@ -13,6 +14,7 @@ from headrace.errors import CorruptError
 _STREAM_COLUMNS = [column.name for column in fields(StreamRow)]
 _CHUNK_COLUMNS = [column.name for column in fields(ChunkRow)]
 _SELECT_STREAMS = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams ORDER BY complete_ms, stream_id"  # noqa: S608
+_SELECT_STREAM = f"SELECT {', '.join(_STREAM_COLUMNS)} FROM streams WHERE stream_id = ?"  # noqa: S608
 _SELECT_CHUNKS = f"SELECT {', '.join(_CHUNK_COLUMNS)}, definition FROM chunks LEFT JOIN pipelines ON pipelines.id = pipeline"  # noqa: S608
 
 
@@ -23,9 +25,15 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 PUT_STREAM, PUT_CHUNK = _insert("streams", _STREAM_COLUMNS), _insert("chunks", _CHUNK_COLUMNS)
 
 
-def read_streams(db: sqlite3.Connection) -> list[StreamRow]:
+def read_streams(db: sqlite3.Connection) -> Iterator[StreamRow]:
     """Every stream in the state's file, the oldest look first."""
-    return [StreamRow(*_stream_values(row)) for row in db.execute(_SELECT_STREAMS)]
+    return (_shared(StreamRow(*_stream_values(row))) for row in db.execute(_SELECT_STREAMS))
+
+
+def read_stream(db: sqlite3.Connection, stream_id: str) -> StreamRow:
+    """One stream that is in the state's file."""
+    (row,) = db.execute(_SELECT_STREAM, (stream_id,))
+    return _shared(StreamRow(*_stream_values(row)))
 
 
 def read_chunks(db: sqlite3.Connection) -> list[ChunkRow]:
@@ -65,6 +73,12 @@ def _stream_values(row: Sequence[Any]) -> list[Any]:
         index = _STREAM_COLUMNS.index(name)
         values[index] = read(values[index])
     return values
+
+
+def _shared(row: StreamRow) -> StreamRow:
+    """The same row, with one object for texts that are equal: there may be ten thousand rows."""
+    source = row.path if row.source == row.path else row.source
+    return replace(row, topic=sys.intern(row.topic), host=sys.intern(row.host), source=source)
 
 
 def _chunk(row: Sequence[Any]) -> ChunkRow:

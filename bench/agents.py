@@ -97,6 +97,8 @@ class Topic:
         if TOPIC in admin.list_topics(timeout=10).topics:
             admin.delete_topics([TOPIC])[TOPIC].result()
         admin.create_topics([NewTopic(TOPIC, 1)])[TOPIC].result()
+        while not admin.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions:  # Apache Kafka's nodes hear of it later
+            time.sleep(0.1)
         self._consumer = Consumer(self._settings)
 
     def end(self) -> int:
@@ -183,22 +185,35 @@ def measure(agent: Agent, folder: Path, files: Path, count: int, into: tuple[str
     return Measured(cpu_s, wall_s, first_s, peak_mb, lost, repeated)
 
 
-def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, int]) -> tuple[float, float, float]:
-    """(share of a core, resident MB) while nobody writes to the files, and after how long (s) all were shipped at first."""
+def measure_idle(agent: Agent, folder: Path, files: int, into: tuple[str, str, int]) -> dict[str, Any]:
+    """Share of a core and resident MB while nobody writes to the files, also once started again; the most it took; and how
+    long (s) it took until all were shipped at first."""
     logs = folder / "idle"
     logs.mkdir()
     for number in range(files):
         (logs / f"{number:05}.log").write_text(f"the only line, seq={number:09}\n")
     topic = Topic(into[0])
-    running = Running(agent, Place(folder, str(logs / "*.log"), into[0], into[1], json=False))
+    place = Place(folder, str(logs / "*.log"), into[0], into[1], json=False)
+    running = Running(agent, place)
     try:
         _, shipped_s = wait_for(topic, running, files)
         time.sleep(15)  # what was written to lately is looked at more often
         before_s = running.cpu_s()
         time.sleep(_IDLE_LOOK_S)
-        return (running.cpu_s() - before_s) / _IDLE_LOOK_S, running.resident_mb("VmRSS"), shipped_s
+        core, resident_mb = (running.cpu_s() - before_s) / _IDLE_LOOK_S, running.resident_mb("VmRSS")
+        peak_mb = running.resident_mb()
     finally:
         running.stop()
+    running = Running(agent, place)
+    try:
+        time.sleep(25)
+        again_mb = running.resident_mb()
+    finally:
+        running.stop()
+    return {
+        "files": files, "core": round(core, 4), "resident_mb": round(resident_mb, 1), "peak_mb": round(peak_mb, 1),
+        "peak_mb_once_started_again": round(again_mb, 1), "shipped_s": round(shipped_s, 1),
+    }  # fmt: skip
 
 
 def measure_stalled(
@@ -262,8 +277,7 @@ def main() -> None:
 def _run(agent: Agent, folder: Path, file: Path, into: tuple[str, str, int], args: argparse.Namespace) -> dict[str, Any]:
     """One agent's row, of the kind that was asked for."""
     if args.idle:
-        core, mb, shipped_s = measure_idle(agent, folder, args.idle, into)
-        return {"files": args.idle, "core": round(core, 4), "resident_mb": round(mb, 1), "shipped_s": round(shipped_s, 1)}
+        return measure_idle(agent, folder, args.idle, into)
     if args.stalled:
         peak_mb, files, lost, repeated = measure_stalled(agent, folder, file, args.lines, into, args.stalled)
         return {"peak_mb": round(peak_mb, 1), "open_files": files, "lost": lost, "repeated": repeated}

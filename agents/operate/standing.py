@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headrace.agents.directory.drops import Drops
 from headrace.agents.effects import Now, Seen
 from headrace.agents.rows import CHANGED, DAMAGED
+from headrace.agents.tail.asleep import Sleeper
 from headrace.agents.tail.stream import Stream
 
 
@@ -25,14 +26,22 @@ class Standing:
     unopened: int = 0
 
 
-def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, started: Now) -> dict[str, Standing]:
+def standing_of(
+    names: Iterable[str], streams: Iterable[Stream], asleep: Iterable[Sleeper], now: Now, started: Now
+) -> dict[str, Standing]:
     """Standing by input.
 
     Args:
         names: all inputs, so that one without a file is 0 rather than absent.
+        asleep: the streams that sleep; of those whose file was not met yet no input is known.
         started: when the agent began: the age of what it has never been done with.
     """
     found = {name: Standing() for name in names}
+    for sleeper in asleep:
+        standing = found.get(sleeper.seen.input.name) if sleeper.seen is not None else None
+        if standing is not None:
+            standing.streams += 1
+            standing.open_files += sleeper.handle is not None
     for stream in streams:
         if stream.input is None or stream.left or stream.input.name not in found:
             continue
@@ -48,16 +57,16 @@ def standing_of(names: Iterable[str], streams: Iterable[Stream], now: Now, start
 
 
 def standing_of_unopened(
-    found: dict[str, Standing], unopened: Iterable[tuple[Seen, Stream | None, Now | None]], now: Now, started: Now
+    found: dict[str, Standing], unopened: Iterable[tuple[Seen, Stream | Sleeper | None, Now | None]], now: Now, started: Now
 ) -> dict[str, Standing]:
     """The same with files that wait to be opened: what the listing says of them, as they were not looked into."""
-    for seen, stream, complete in unopened:
+    for seen, held, complete in unopened:
         standing = found.get(seen.input.name)
         if standing is None:
             continue
-        acknowledged = stream.row.position if stream is not None else 0
+        acknowledged = held.position if held is not None else 0
         _count(standing, max(0, seen.stat.size - acknowledged), complete or started, now)
-        if stream is not None and stream.input is not None and stream.input.name == seen.input.name:
+        if isinstance(held, Stream) and held.input is not None and held.input.name == seen.input.name:
             standing.streams -= 1  # it is counted among the streams
         standing.unopened += 1
     return found

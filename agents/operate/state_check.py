@@ -4,12 +4,26 @@ Files are really opened and read; what would be saved, sent or forgotten is only
 does.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headrace.agents.directory.folder import Ending
-from headrace.agents.effects import Close, Effect, Measure, Note, Now, Open, Opened, PutAway, Read, Stat, SyncFolder, carry_out
+from headrace.agents.effects import (
+    Close,
+    Effect,
+    Measure,
+    Note,
+    Now,
+    Open,
+    Opened,
+    PutAway,
+    Read,
+    Recall,
+    Stat,
+    SyncFolder,
+    carry_out,
+)
 from headrace.agents.operate.trial import trial_run
 from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles
@@ -54,14 +68,14 @@ def verdicts(rows: Sequence[StreamRow], chunks: Sequence[ChunkRow], globs: Seque
         globs: the inputs' files.
     """
     files = OpenFiles()
-    hands = Paper(files)
+    known = {row.stream_id: row for row in rows}
+    hands = Paper(files, known)
     tailer = Tailer(
         [row for row in rows if not row.is_spooled and row.dropped is None],
         chunks,
         trial_run(now, once=False),
         max_open=_MOST_OPEN,
     )
-    known = {row.stream_id: row for row in rows}
     try:
         listing = Listings(globs).take(tailer.known_paths, tailer.linked, now)
         for _ in range(0, len(listing.files) + 1, MOST_OPENED):  # by one look
@@ -108,8 +122,8 @@ def _stat(handle: int) -> Generator[Effect, Any, Any]:
 class Paper:
     """Reads for real, and writes nothing."""
 
-    def __init__(self, files: OpenFiles) -> None:
-        self._files = files
+    def __init__(self, files: OpenFiles, known: Mapping[str, StreamRow]) -> None:
+        self._files, self._known = files, known
         self._open: set[int] = set()
         self.notes: dict[str, str] = {}  # by stream, or by file where there is none
 
@@ -124,6 +138,8 @@ class Paper:
                 return self._files.read(effect.handle, effect.offset, effect.length)
             case Stat():
                 return self._files.stat(effect.handle)
+            case Recall():
+                return self._known[effect.stream_id]
             case Measure():
                 return self._files.measure(effect.handle, effect.marks)
             case PutAway():

@@ -25,9 +25,9 @@ def dropped_verdicts(
         folders: the inputs'.
     """
     files = OpenFiles()
-    paper = Paper(files)
-    core = Drops(rows, chunks, trial_run(now, once=False))
     before = {row.stream_id: row for row in rows}
+    paper = Paper(files, before)
+    core = Drops(rows, chunks, trial_run(now, once=False))
     try:
         carry_out(core.look(look_into(folders, core.known_paths, now)), paper.do)
         found = [_of_shipping(file, paper, now) for file in core.files if file.row.stream_id in before]

@@ -37,7 +37,7 @@ class StateFile:
         """Streams and chunks on their way, as of one moment."""
         with self._open("ro") as db:
             db.execute("BEGIN")
-            return read_streams(db), read_chunks(db)
+            return list(read_streams(db)), read_chunks(db)
 
     def agent_id(self) -> str:
         """Whose state it is."""

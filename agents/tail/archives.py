@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from headrace.agents.effects import Close, Measure, Measured, Note, Now, Opened, Read, Seen, Steps
 from headrace.agents.rows import PASSED
 from headrace.agents.run import Run
-from headrace.agents.tail.identity import HEAD_BYTES, FileStat, is_gzip_name
+from headrace.agents.tail.identity import HEAD_BYTES, FileKey, FileStat, is_gzip_name
 from headrace.agents.tail.meeting import Meeting, begins_as, is_copy
 from headrace.agents.tail.reading import QUIET_MS, hold_if_proved, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
-from headrace.agents.tail.streams import FileKey, Streams
+from headrace.agents.tail.streams import Streams
 
 MOST_OPEN = 2  # archives that are looked through or read at once: each costs about 1.5 MB
 TRUNCATED = "truncated"
@@ -157,7 +157,7 @@ class Archives:
         """A listed archive that is no stream's file. Returns whether it is decided what it is."""
         if self._strangers.is_refused(seen, key):
             return True
-        origins = self._streams.origins(seen.input.topic, seen.path)
+        origins = yield from self._streams.origins(seen.input.topic, seen.path, now)
         if not seen.matched and not origins:
             return True
         unseen = not seen.matched and self._meeting.is_unseen(seen, key, origins)

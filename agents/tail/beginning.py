@@ -13,9 +13,17 @@ from headrace.agents.effects import Close, Listing, Note, Now, Open, Opened, Rea
 from headrace.agents.events.lines import encoding_of
 from headrace.agents.events.pipeline import Pipeline, compiled
 from headrace.agents.rows import PASSED, StreamRow
-from headrace.agents.tail.identity import GUARD_BYTES, HEAD_BYTES, digest, is_gzip_name, is_unreadable_name, rotated_from
+from headrace.agents.tail.identity import (
+    GUARD_BYTES,
+    HEAD_BYTES,
+    FileKey,
+    digest,
+    is_gzip_name,
+    is_unreadable_name,
+    rotated_from,
+)
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS
-from headrace.agents.tail.streams import FileKey, Streams
+from headrace.agents.tail.streams import Streams
 
 SCANNED_BYTES = 1024 * 1024  # how far lines of a log may stand from their place in the order of times
 _BLOCK_BYTES = 64 * 1024
@@ -30,13 +38,13 @@ class Beginnings:
 
     def decide(self, listing: Listing, inputs: Set[tuple[str, str]]) -> Steps[None]:
         """Decide for all files of inputs (topic, name) that begin now; `listing` has what lies beside them, too."""
-        known = {(stream.row.topic, stream.row.path) for stream in self._streams.by_id.values()}
+        streams, known = self._streams, self._streams.names
         origins = {(seen.input.topic, seen.path): seen for seen in listing.files if seen.matched}
         rows: dict[FileKey, StreamRow] = {}
         passed: dict[str, list[int]] = {}
         for seen in listing.files:
-            key, names = (seen.input.topic, *seen.stat.key), (seen.path, *rotated_from(seen.path))
-            if key in rows or key in self._streams.by_key or any((key[0], name) in known for name in names):
+            key, names = seen.key, (seen.path, *rotated_from(seen.path))
+            if key in rows or key in streams.by_key or key in streams.asleep or any((key[0], name) in known for name in names):
                 continue
             found = [origins[key[0], name] for name in names if (key[0], name) in origins]
             origin = seen if seen.matched else found[0] if found else None

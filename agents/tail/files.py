@@ -19,6 +19,7 @@ from headrace.agents.tail.identity import FileStat
 _STATX_BTIME = 0x800
 _AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW, _AT_FDCWD = 0x1000, 0x100, -100
 _MEASURED_BYTES = 4 * 1024 * 1024  # looked through at once: about 30 ms
+_devices: dict[int, int] = {}  # one object for each number: ten thousand files have it
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,7 +53,8 @@ def stat_of(path: str) -> FileStat | None:
 def file_stat(found: os.stat_result, birth_ns: int = 0, target: str = "") -> FileStat:
     """What the system says of a file, as the cores know it."""
     inode = found.st_ino if found.st_ino < 1 << 63 else found.st_ino - (1 << 64)  # the state's integers are signed
-    return FileStat(found.st_dev, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns, target)
+    device = _devices.setdefault(found.st_dev, found.st_dev)
+    return FileStat(device, inode, found.st_size, found.st_mtime_ns, found.st_nlink, birth_ns, target)
 
 
 def _target_of(descriptor: int, path: str) -> str:

@@ -22,6 +22,9 @@ _GZIP = ".gz"
 _UNREADABLE = (".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 
+FileKey = tuple[str, int, int]  # topic, device, inode
+
+
 @dataclass(frozen=True, slots=True)
 class FileStat:
     """What the system says of a file. `birth_ns` is 0 where it was not asked for or the file system does not give it.
@@ -47,17 +50,28 @@ def may_be_rotated(name: str) -> bool:
     return name.endswith(_GZIP) or _ROTATION_SUFFIX.search(name) is not None
 
 
-@lru_cache(maxsize=16_384)
 def rotated_from(path: str) -> tuple[str, ...]:
     """The names that `path` may be a rotation of: itself without a rotation suffix, the longest first.
 
     A gzip file may be that of the name without `.gz`, or of what that is a rotation of.
     """
+    return _rotated_from(path) if may_be_rotated(path) else ()  # of most names there is nothing to be remembered
+
+
+@lru_cache(maxsize=16_384)
+def _rotated_from(path: str) -> tuple[str, ...]:
     if is_gzip_name(path):
         name = path.removesuffix(_GZIP)
         return (name, *rotated_from(name))
     first = path.rfind("/") + 2  # a name is not a suffix only
     return tuple(path[:at] for at in range(len(path) - 1, first - 1, -1) if _ROTATION_SUFFIX.match(path, at))
+
+
+def stem_of(path: str) -> str:
+    """A file's name without its folder and its last suffix: pathlib's `stem`, which would intern every name."""
+    name = path.rstrip("/").rpartition("/")[2]
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
 
 
 def is_gzip_name(path: str) -> bool:

@@ -45,6 +45,7 @@ class Listings:
         linked = [each for each in linked if each.topic in self._by_topic]
         self._beside(known, {(each.topic, each.target) for each in linked})
         self._behind(linked)
+        self._last = {}
         files = tuple(seen for found in self._found.values() for seen in found.values())
         return Listing(now, files, frozenset(self._by_topic))
 
@@ -53,7 +54,7 @@ class Listings:
         topic, name = globs.input.topic, _literal(pattern)
         found, last = self._found[topic], self._last.get(topic, {})
         as_named = os.path.abspath(pattern) == pattern
-        for match in sorted(glob.iglob(pattern, recursive=True)) if name is None else (name,):
+        for match in _matches(pattern) if name is None else (name,):
             path = match if as_named else os.path.abspath(match)  # a symbolic link keeps its name
             if path in found:
                 continue
@@ -77,7 +78,8 @@ class Listings:
             self._see_unmatched(topic, path)
         for folder, topics in sorted(folders.items()):
             try:
-                names = sorted(filter(may_be_rotated, os.listdir(folder or "/")))
+                with os.scandir(folder or "/") as entries:
+                    names = sorted(entry.name for entry in entries if may_be_rotated(entry.name))
             except OSError:
                 continue
             for name in names:
@@ -122,6 +124,16 @@ class Listings:
             path = path if before is None else before.path  # one text for a name is enough
             how = before.input if before is not None else globs.of(path) if globs is not None else Input(topic)
             self._found.setdefault(topic, {})[path] = Seen(path, stat, how, matched, explicit)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What a pattern matches, in order; of a folder's files their names alone are held meanwhile."""
+    folder, slash, base = pattern.rpartition("/")
+    if not slash or not folder or glob.has_magic(folder) or base == "**":
+        yield from sorted(glob.iglob(pattern, recursive=True))
+        return
+    for name in sorted(glob.iglob(base, root_dir=folder)):
+        yield f"{folder}/{name}"
 
 
 def _of_inode(folder: str, inode: int) -> Iterator[str]:

@@ -4,13 +4,13 @@ A file goes on with a stream only if it bears the stream's name plus a rotation 
 and the stream's own file is gone or truncated. In doubt a file is a new stream: a repeat under a new identity, not a loss.
 """
 
-from headrace.agents.effects import Close, Note, Now, Opened, Read, Save, Seen, Steps
+from headrace.agents.effects import Close, Listing, Note, Now, Opened, Read, Save, Seen, Steps
 from headrace.agents.run import Run
-from headrace.agents.tail.identity import HEAD_BYTES, FileStat, digest, is_gzip_name, is_unreadable_name, rotated_from
+from headrace.agents.tail.identity import HEAD_BYTES, FileKey, FileStat, digest, is_gzip_name, is_unreadable_name, rotated_from
 from headrace.agents.tail.reading import copies, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
-from headrace.agents.tail.streams import FileKey, Streams
+from headrace.agents.tail.streams import Streams
 
 COMPARED_BYTES = 64 * 1024  # how much of a file's end tells whether it is a copy of a log that is still written
 
@@ -21,18 +21,20 @@ class Meeting:
     def __init__(self, streams: Streams, strangers: Strangers, run: Run) -> None:
         self._streams, self._strangers, self._run = streams, strangers, run
         self._looked: set[str] = set()  # topics whose files were looked at since the start
-        self._last_keys: set[FileKey] = set()  # the files that the last look took in, and the names it knew
-        self._last_names: set[tuple[str, str]] = set()
+        self._last_files: tuple[Seen, ...] = ()  # that the last look found, but for those that it did not take in
+        self._last_waiting: set[FileKey] = set()
+        self._last_keys: set[FileKey] | None = None  # the others', made when they are asked for
+        self._last_topics: set[str] = set()  # beside whose logs it looked
         self._unseen: dict[FileKey, bool] = {}  # files beside ours: whether they were made and rotated away between two looks
         self._left: set[tuple[str, str]] = set()  # topic and path of what is left alone in this look, and was in the last
         self._last_left: set[tuple[str, str]] = set()
         self._last_look_ms = 0
 
-    def end_look(self, present: set[FileKey], taken: set[FileKey], looked: set[str], now: Now) -> None:
-        """A look is over that found some files and took in most of them; it looked beside the logs of some topics."""
-        self._last_left, self._left, self._last_look_ms = self._left, set(), now.wall_ms
-        self._last_keys, self._last_names = taken, {name for name in self._streams.by_name if name[0] in looked}
-        self._looked.update(topic for topic, _, _ in taken if topic in looked)
+    def end_look(self, listing: Listing, present: set[FileKey], waiting: set[FileKey], looked: set[str]) -> None:
+        """A look is over that took in all files but those that wait; it looked beside the logs of some topics."""
+        self._last_left, self._left, self._last_look_ms = self._left, set(), listing.begun.wall_ms
+        self._last_files, self._last_waiting, self._last_keys, self._last_topics = listing.files, waiting, None, looked
+        self._looked.update({key[0] for key in present if key[0] in looked and key not in waiting})
         self._unseen = {key: unseen for key, unseen in self._unseen.items() if key in present}
 
     def own(self, stream: Stream, seen: Seen, now: Now) -> Steps[bool | None]:
@@ -49,7 +51,7 @@ class Meeting:
         yield Close(opened.handle)
         if proved is None:
             return None
-        self._unseen[(seen.input.topic, *seen.stat.key)] = True  # it was ours, and was written anew since
+        self._unseen[seen.key] = True  # it was ours, and was written anew since
         yield from self._streams.detach(stream, now, "the file does not hold the stream's bytes any more")
         return False
 
@@ -58,7 +60,7 @@ class Meeting:
         if self._strangers.is_refused(seen, key):
             self._left.add((key[0], seen.path))
             return True
-        origins = self._streams.origins(seen.input.topic, seen.path)
+        origins = yield from self._streams.origins(seen.input.topic, seen.path, now)
         if not seen.matched and not origins:
             return True
         if is_unreadable_name(seen.path) and not seen.explicit:
@@ -128,14 +130,20 @@ class Meeting:
         written_ms = seen.stat.mtime_ns // 1_000_000
         if key[0] not in self._looked:
             unseen = written_ms > self._known_to_ms(origins)
-        elif any((key[0], name) in self._last_names for name in rotated_from(seen.path)):
-            unseen = key not in self._last_keys
+        elif key[0] in self._last_topics and any(self._streams.was_known((key[0], name)) for name in rotated_from(seen.path)):
+            unseen = not self._was_taken_in(key)
         else:
             unseen = written_ms >= self._run.started.wall_ms
         if is_gzip_name(seen.path):
             left = (key[0], seen.path.removesuffix(".gz")) in self._left | self._last_left
             unseen = unseen and not left and written_ms > self._last_look_ms - LONGEST_WAIT_MS
         return unseen
+
+    def _was_taken_in(self, key: FileKey) -> bool:
+        """Whether the last look took in a file."""
+        if self._last_keys is None:
+            self._last_keys = {seen.key for seen in self._last_files} - self._last_waiting
+        return key in self._last_keys
 
     def _known_to_ms(self, origins: list[Stream]) -> int:
         """Up to when (wall ms) what lies beside some logs is known from before the start: their last look, or a little before.

@@ -31,13 +31,17 @@ _BLOCK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is read at once, and how much may be on its way. Costs are memory in the agent and its client library."""
+    """How much is read at once, and how much may be on its way. Costs are memory in the agent and its client library.
+
+    `settled_streams` are kept awake at most of those that are done with and had news in the last seconds.
+    """
 
     chunk_bytes: int = 256 * 1024
     chunk_lines: int = 2048
     round_bytes: int = 2 * 1024 * 1024
     stream_cost_bytes: int = 4 * 1024 * 1024
     total_cost_bytes: int = 8 * 1024 * 1024
+    settled_streams: int = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Files that are listed and no stream's own yet: opened, waited for until they are quiet, or left alone. Pure steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.agents.effects import Close, Note, Now, Open, Opened, Seen, Steps
+from headrace.agents.tail.identity import FileKey
 from headrace.agents.tail.reading import QUIET_MS
-from headrace.agents.tail.streams import FileKey, Streams
+from headrace.agents.tail.streams import Streams
 
 MOST_OPENED = 500  # in one look: about 50 ms; what is left has its turn in the next, after a round of shipping
 LONGEST_WAIT_MS = 60_000  # how long a rotated-name copy may go on changing before it is taken for a log of its own
@@ -44,7 +45,8 @@ class Strangers:
     def begin_look(self) -> None:
         """Who is not met in this look is forgotten."""
         self._before, self._waiting = self._waiting, {}
-        self._open_count = sum(stream.handle is not None and stream.listed for stream in self._streams.by_id.values())
+        awake = sum(stream.handle is not None and stream.listed for stream in self._streams.by_id.values())
+        self._open_count = awake + sum(sleeper.handle is not None for sleeper in self._streams.asleep.values())
         self.most, self._opened, self.turned_away, self.has_more = self._max_open, 0, 0, False
         self.unopened = {}
 
@@ -90,13 +92,8 @@ class Strangers:
 
     def open(self, seen: Seen, *, packed: bool = False) -> Steps[Opened | None]:
         """Open a listed file; None where it is another one meanwhile, or cannot be opened (said once), or too many are open."""
-        key = (seen.input.topic, *seen.stat.key)
-        if self._open_count >= self.most:
-            yield from self._turn_away(seen, key)
-            return None
-        if self._opened >= MOST_OPENED:
-            self.has_more = True
-            self.unopened[key] = seen
+        key = seen.key
+        if not (yield from self.may_open(seen)):
             return None
         self._opened += 1
         opened = yield Open(seen.path, packed)
@@ -104,7 +101,7 @@ class Strangers:
             if opened.stat.key == seen.stat.key:
                 self.unreadable.discard(key)
                 self._open_count += 1
-                return opened
+                return replace(opened, stat=replace(opened.stat, device=seen.stat.device, inode=seen.stat.inode))  # one object
             yield Close(opened.handle)
         elif opened.exhausted:
             self.most = self._open_count
@@ -115,6 +112,17 @@ class Strangers:
                 self.unreadable.add(key)
             yield Note(f"cannot be read: {opened.reason}", seen.path)
         return None
+
+    def may_open(self, seen: Seen) -> Steps[bool]:
+        """Whether there are time and room in this look to open a file; otherwise it has its turn later."""
+        if self._open_count >= self.most:
+            yield from self._turn_away(seen, seen.key)
+            return False
+        if self._opened >= MOST_OPENED:
+            self.has_more = True
+            self.unopened[seen.key] = seen
+            return False
+        return True
 
     def _turn_away(self, seen: Seen, key: FileKey) -> Steps[None]:
         """No more files can be open: the quietest are closed at the end of this look, and this one is asked again."""

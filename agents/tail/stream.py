@@ -98,6 +98,11 @@ class Stream:
         return self.completeness.at
 
     @property
+    def position(self) -> int:
+        """The byte up to which everything is acknowledged."""
+        return self.row.position
+
+    @property
     def rule(self) -> EventRule | None:
         """Which of its lines are one event; None: each is."""
         return compiled(self.input.pipeline).events if self.input is not None else None
@@ -140,6 +145,13 @@ class Stream:
     def settle(self, seen: Seen) -> None:
         """A look found it unchanged, with nothing to read or to be acknowledged, and no tail."""
         self.seen, self.stat = seen, seen.stat
+
+    def wake(self, seen: Seen, handle: int | None) -> None:
+        """It was asleep since its file was as `seen` says, and settled."""
+        self.input, self.path, self.matched = seen.input, seen.path, seen.matched
+        self.row = replace(self.row, device=seen.stat.device, inode=seen.stat.inode)
+        self.handle, self.at_rest = handle, handle is not None
+        self.settle(seen)
 
     def is_still(self, seen: Seen, now: Now) -> bool:
         """Whether a look at `now` finds a settled file as the last one did; then it is complete as of now."""

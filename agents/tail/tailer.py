@@ -20,14 +20,16 @@ from headrace.agents.effects import Close, Linked, Listing, Now, Seen, Stat, Ste
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.run import Run
 from headrace.agents.tail.archives import Archives
+from headrace.agents.tail.asleep import Sleeper
 from headrace.agents.tail.beginning import Beginnings
 from headrace.agents.tail.held import Held
+from headrace.agents.tail.identity import FileKey
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.reading import Planned, Replaced, read_on
 from headrace.agents.tail.sending import send_planned
 from headrace.agents.tail.strangers import Strangers
 from headrace.agents.tail.stream import Stream
-from headrace.agents.tail.streams import FileKey, Streams
+from headrace.agents.tail.streams import Streams
 
 HOLD_UNLINKED_MS = 60_000  # how long a removed file that is quiet is held open for a writer that has it open too
 HOLD_RENAMED_MS = 300_000  # the same for one that was renamed out of sight; it costs no disk space
@@ -62,21 +64,19 @@ class Tailer:
     def look(self, listing: Listing) -> Steps[None]:
         """Match a listing with the streams: new files, renamed ones, copies, archives, files rotated away or removed."""
         now = listing.begun
-        self._streams.begin_look(listing)
+        yield from self._streams.begin_look(listing)
         self._strangers.begin_look()
         present, waiting = set[FileKey](), set[FileKey]()
         for seen in listing.files:
-            key = (seen.input.topic, *seen.stat.key)
+            key = seen.key
             if key in present:
                 continue  # the same file by another name
             present.add(key)
-            stream = self._streams.by_key.get(key)
-            if stream is not None and stream.is_still(seen, now):
-                continue
-            left = yield from self._leave(stream, seen, listing)
-            if not (left or (self._run.ready(seen.input.topic) and (yield from self._take_in(seen, key, now)))):
+            if not self._streams.is_still(seen, now) and not (yield from self._look_at(seen, key, listing)):
                 waiting.add(key)
                 self._streams.put_off(seen, key)
+        for sleeper in [each for key, each in self._streams.asleep.items() if key not in present]:
+            yield from self._streams.wake(sleeper, now)
         for stream in list(self._streams.by_id.values()):
             if stream.seen is not None and stream.complete is now:
                 continue  # it was still
@@ -84,13 +84,41 @@ class Tailer:
                 yield from self._absent(stream, now)
         yield from self._let_go_of_held(now)
         looked = {topic for topic in listing.topics if self._run.ready(topic)}
-        self._meeting.end_look(present, present - waiting if waiting else present, looked, now)
+        self._meeting.end_look(listing, present, waiting, looked)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
         yield from self._shed(now)
+        self._rest(now)
+        self._streams.end_look(listing)
         self._awake = [each for each in self._streams.by_id.values() if each.seen is None or self._is_recent(each, now)]
         if not waiting:
             self._listed = now
+
+    def _look_at(self, seen: Seen, key: FileKey, listing: Listing) -> Steps[bool]:
+        """A file of which there may be news. Returns whether it is decided what it is."""
+        sleeper = self._streams.asleep.get(key)
+        if sleeper is not None:
+            if sleeper.seen is None and (yield from self._is_put_off(seen, listing)):
+                return False
+            yield from self._streams.wake(sleeper, listing.begun)
+        if (yield from self._leave(self._streams.by_key.get(key), seen, listing)):
+            return True
+        return self._run.ready(seen.input.topic) and (yield from self._take_in(seen, key, listing.begun))
+
+    def _is_put_off(self, seen: Seen, listing: Listing) -> Steps[bool]:
+        """Whether a file that is to be met after a start cannot be opened in this look: then its stream sleeps on."""
+        if seen.input.topic not in listing.topics:
+            return False
+        return not (self._run.ready(seen.input.topic) and (yield from self._strangers.may_open(seen)))
+
+    def _rest(self, now: Now) -> None:
+        """Put to sleep what this look found settled: what was quiet for a while, and the quietest where there are many more."""
+        settled = [stream for stream in self._streams.by_id.values() if stream.seen is not None and stream.complete is now]
+        settled.sort(key=lambda stream: stream.changed_ms)
+        for index, stream in enumerate(settled):
+            if self._is_recent(stream, now) and len(settled) - index <= self._run.budget.limits.settled_streams:
+                return
+            self._streams.rest(stream, now)
 
     def _take_in(self, seen: Seen, key: FileKey, now: Now) -> Steps[bool]:
         """One file of a listing. Returns whether it is decided what it is."""
@@ -207,20 +235,25 @@ class Tailer:
 
         None of which this look has news: a stream is complete when it is let go.
         """
-        held = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
+        held: list[Stream | Sleeper] = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
+        held += [sleeper for sleeper in self._streams.asleep.values() if sleeper.handle is not None]
         spare = len(held) + self._strangers.turned_away - self._strangers.most
         if spare <= 0:
             return
         for stream in sorted(held, key=lambda stream: stream.changed_ms):
             if spare <= 0:
                 return
-            news = stream.changed_ms == now.monotonic_ms
-            at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle and not news
-            if at_end and stream.listed and not (stream.rotated and stream.tail_bytes):
+            if isinstance(stream, Sleeper) or self._may_let_go(stream, now):
                 handle = stream.release()
                 assert handle is not None
                 yield Close(handle)
                 spare -= 1
+
+    def _may_let_go(self, stream: Stream, now: Now) -> bool:
+        """Whether all of a file is acknowledged that was there at the last look, and it can be found again."""
+        news = stream.changed_ms == now.monotonic_ms
+        at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle and not news
+        return at_end and stream.listed and not (stream.rotated and stream.tail_bytes > 0)
 
     # ---- what is read and sent
 
@@ -292,7 +325,10 @@ class Tailer:
     # ---- what is known
 
     def complete_at(self) -> Now | None:
-        """The latest moment of which it is known that every complete line readable then is acknowledged; None: of none yet."""
+        """The latest moment of which it is known that every complete line readable then is acknowledged; None: of none yet.
+
+        A stream that sleeps is complete as of the last look, or was not met yet, and then no look has taken in all files.
+        """
         latest = self._listed
         for stream in self._streams.by_id.values():
             if latest is None:
@@ -318,15 +354,16 @@ class Tailer:
         return self._strangers.has_more or self._strangers.turned_away > 0
 
     @property
-    def unopened(self) -> Iterator[tuple[Seen, Stream | None, Now | None]]:
+    def unopened(self) -> Iterator[tuple[Seen, Stream | Sleeper | None, Now | None]]:
         """Files that the last look left for a later one, the streams that they are, and when nothing of them waited.
 
         What lies beside logs and is no stream's own may be nobody's: it is not among them.
         """
         for key, seen in self._strangers.unopened.items():
             stream = self._streams.by_key.get(key)
-            if stream is not None or seen.matched:
-                yield seen, stream, self._listed if stream is None else stream.complete
+            held = self._streams.asleep.get(key) if stream is None else stream
+            if held is not None or seen.matched:
+                yield seen, held, self._listed if stream is None else stream.complete
 
     @property
     def linked(self) -> list[Linked]:
@@ -345,5 +382,10 @@ class Tailer:
 
     @property
     def streams(self) -> Iterable[Stream]:
-        """All of them, to be looked at."""
+        """All that are awake, to be looked at."""
         return self._streams.by_id.values()
+
+    @property
+    def asleep(self) -> Iterable[Sleeper]:
+        """All others."""
+        return self._streams.asleep.values()

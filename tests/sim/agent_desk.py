@@ -3,7 +3,7 @@
 from typing import Any
 
 from headrace.agents.budget import Budget
-from headrace.agents.effects import Advance, Effect, Forget, Lost, Note, Now, Save, Send, Shipped, Steps, carry_out
+from headrace.agents.effects import Advance, Effect, Forget, Lost, Note, Now, Recall, Save, Send, Shipped, Steps, carry_out
 from headrace.agents.run import Run
 from headrace.agents.tail.reading import Limits
 from tests.sim.tailer.world import BASE_MS, Disk, Files
@@ -58,6 +58,8 @@ class AgentDesk:
             case Send():
                 self.sent.append(effect)
                 return Shipped(effect.chunk.end, 0)
+            case Recall():
+                return self.disk.recall(effect)
             case Note():
                 self.notes.append(effect.message)
             case _:

@@ -19,6 +19,7 @@ from headrace.agents.effects import (
     Lost,
     Note,
     Now,
+    Recall,
     Save,
     Send,
     SendRecords,
@@ -203,6 +204,8 @@ class Life:
                 self.disk.pending.append(effect)
             case Lost() | Forget():
                 self.disk.pending.append(effect)
+            case Recall():
+                return self.disk.recall(effect)
             case Send() | SendRecords():
                 return self.send(effect)
             case Note():

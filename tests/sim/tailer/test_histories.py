@@ -9,8 +9,9 @@ import pytest
 from headrace.agents.effects import Input
 from headrace.agents.run import Run
 from headrace.agents.start import Start
-from headrace.agents.tail import archives, meeting, reading
+from headrace.agents.tail import archives, meeting, reading, strangers
 from headrace.agents.tail.archives import Archives
+from headrace.agents.tail.asleep import Sleeper
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.streams import Streams
 from headrace.agents.tail.tailer import Tailer
@@ -544,7 +545,7 @@ def test_fault_17_a_file_is_closed_by_the_look_behind_its_acknowledgement_while_
 
 def test_where_files_had_to_be_quiet_before_they_are_closed_the_others_would_wait() -> None:
     with (
-        mutated(Tailer, "_shed", "stream.changed_ms == now.monotonic_ms", "self._is_recent(stream, now)"),
+        mutated(Tailer, "_may_let_go", "stream.changed_ms == now.monotonic_ms", "self._is_recent(stream, now)"),
         pytest.raises(AssertionError),
     ):
         what_many_small_files_take()
@@ -584,3 +585,83 @@ def test_what_lies_beside_logs_and_is_nobodys_is_not_told_to_wait() -> None:
     desk.carry_out(desk.core.look(listing))
     assert desk.core.has_more
     assert not list(desk.core.unopened)
+
+
+def what_was_placed_after_its_row_was_saved_is_placed_again_when_it_wakes() -> None:
+    desk = Desk(Input("logs", start=Start("end")))
+    desk.files.append(desk.files.create("a.log", reuse=False), b"before\n")
+    desk.begin()
+    for _ in range(3):
+        desk.turn()
+    desk.files.now_ms += 60_000
+    desk.turn()
+    assert [sleeper.stream_id for sleeper in desk.core.asleep] == ["s-0"]
+    desk.files.append(desk.files.names["a.log"], b"after\n")
+    desk.turn()
+    assert [(send.data, send.stream.partition) for send in desk.sent] == [(b"after\n", 0)]
+
+
+def test_a_stream_that_sleeps_before_anything_of_it_was_sent_wakes_with_its_partition() -> None:
+    what_was_placed_after_its_row_was_saved_is_placed_again_when_it_wakes()
+
+
+def test_without_its_guard_it_would_wake_without_one() -> None:
+    with mutated(Streams, "wake", "self.place(stream)", "pass"), pytest.raises(AssertionError):
+        what_was_placed_after_its_row_was_saved_is_placed_again_when_it_wakes()
+
+
+def what_a_start_puts_off_holds_back_the_claim() -> None:
+    desk = Desk()
+    at_rest_for_long(desk, "a.log", "b.log")
+    desk.start()
+    for name in ("a.log", "b.log"):
+        desk.files.append(desk.files.names[name], b"two\n")
+    with mock.patch.object(strangers, "MOST_OPENED", 1):
+        acknowledged_turns(desk, 1)
+    with mock.patch.object(strangers, "MOST_OPENED", 0):
+        acknowledged_turns(desk, 4)
+    assert desk.core.complete_at() is None
+    desk.turn()
+    assert [send.stream.path for send in desk.sent[2:]] == ["a.log", "b.log"]
+    assert desk.core.complete_at() is None
+    desk.acknowledge(3)
+    acknowledged_turns(desk, 3)
+    assert desk.core.complete_at() is not None
+
+
+def test_a_claim_waits_for_files_that_a_start_has_not_looked_into_yet() -> None:
+    what_a_start_puts_off_holds_back_the_claim()
+
+
+@pytest.mark.parametrize(
+    ("target", "function", "guard", "without"),
+    [
+        (Tailer, "_look_at", "return False", "return True"),
+        (Sleeper, "wake", "complete if self.seen is not None else None", "complete"),
+    ],
+)
+def test_without_its_guards_it_would_claim_them(target: type, function: str, guard: str, without: str) -> None:
+    with mutated(target, function, guard, without), pytest.raises(AssertionError):
+        what_a_start_puts_off_holds_back_the_claim()
+
+
+def test_a_start_and_a_reload_wake_nothing_that_is_as_it_was() -> None:
+    desk = Desk()
+    at_rest_for_long(desk, "a.log", "b.log")
+    assert not list(desk.core.streams)
+    desk.files.listed_anew()
+    desk.turn()
+    assert not list(desk.core.streams)
+    desk.start()
+    assert not list(desk.core.streams)
+    assert desk.core.position_bytes == (8, 8)
+
+
+def test_where_many_files_have_news_only_the_last_stay_awake() -> None:
+    desk = Desk(limits=Limits(settled_streams=2))
+    for number in range(5):
+        desk.files.append(desk.files.create(f"{number}.log", reuse=False), b"one\n")
+        acknowledged_turns(desk, 2)
+    acknowledged_turns(desk, 3)
+    assert sorted(stream.path for stream in desk.core.streams) == ["3.log", "4.log"]
+    assert desk.core.position_bytes == (20, 20)

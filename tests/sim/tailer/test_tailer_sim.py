@@ -96,7 +96,8 @@ class Simulation(Life):
         self.reload_rate = rng.choice((0.0, 0.0, 0.05, 0.2))
         self.orphans = rng.random() < 0.5  # whether no other input ships to the topic
         self.asked, self.excused_ms = True, 0  # whether an input asks for the files; what was written before may be missing
-        self.limits = Limits(chunk_bytes=rng.choice((24, 64, 512)), chunk_lines=rng.choice((1, 3, 50)))
+        chunk_bytes = rng.choice((24, 64, 512))
+        self.limits = Limits(chunk_bytes, chunk_lines=rng.choice((1, 3, 50)), settled_streams=chunk_bytes % 3)
         self.crash_rate = rng.choice((0.0, 0.002, 0.02))
         self.once_rate = rng.choice((0.0, 0.0, 0.7))
         self.banner = rng.choice((b"", b"the first line of every file is the same\n"))
@@ -554,7 +555,7 @@ def test_files_that_come_to_rest_and_are_written_anew_are_delivered_once_by_iden
     (Stream, "is_still", "self.seen is not seen", "self.seen is None"),
     (Tailer, "_follow", "stream.idle and not stream.tail_bytes", "not stream.tail_bytes"),
     (Tailer, "_follow", "and not stream.tail_bytes", ""),
-    (Tailer, "_shed", "at_end and stream.listed", "stream.listed"),
+    (Tailer, "_may_let_go", "at_end and stream.listed", "stream.listed"),
 )
 def test_a_guard_of_files_at_rest_taken_out_is_noticed(guard: Guard) -> None:
     assert guard.is_noticed(tailer_proves_what_was_at_rest, count=300)

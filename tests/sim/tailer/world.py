@@ -23,6 +23,7 @@ from headrace.agents.effects import (
     Open,
     Opened,
     Read,
+    Recall,
     Save,
     Seen,
     Stat,
@@ -144,6 +145,10 @@ class Files:
             self._destroy(inode)
             self.free.append(inode.number)
 
+    def listed_anew(self) -> None:
+        """The next listing is of other objects, as after a reload."""
+        self._listed.clear()
+
     def stat(self, inode: Inode) -> FileStat:
         size = len(inode.data) // 2 + 20 if inode.packed else len(inode.data)
         return FileStat(self.device, inode.number, size, (BASE_MS + inode.mtime_ms) * 1_000_000, inode.links, inode.birth_ns)
@@ -228,6 +233,10 @@ class Disk:
     inputs: set[tuple[str, str]] = field(default_factory=set)
     counted: list[tuple[str, int]] = field(default_factory=list)
     pending: list[Effect] = field(default_factory=list)
+
+    def recall(self, effect: Recall) -> StreamRow:
+        self.flush()
+        return self.streams[effect.stream_id]
 
     def flush(self) -> None:
         for effect in self.pending:

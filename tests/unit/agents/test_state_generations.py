@@ -118,7 +118,7 @@ def test_fault_02_a_damaged_state_goes_on_from_its_copy_as_another_agent(crashed
     assert state.unsaid_windows(10) == []
     state.close()
     again = opened(crashed, OLD)
-    assert (again.agent_id, again.streams()) == (NEW, [row])
+    assert (again.agent_id, list(again.streams())) == (NEW, [row])
     again.close()
 
 
@@ -264,7 +264,7 @@ def test_fault_02_damaged_before_there_was_a_copy_it_is_refused(crashed: Path) -
 def test_a_state_that_was_never_made_to_the_end_is_made(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"")
     state = opened(tmp_path, NEW)
-    assert (state.agent_id, state.streams()) == (NEW, [])
+    assert (state.agent_id, list(state.streams())) == (NEW, [])
     state.close()
 
 

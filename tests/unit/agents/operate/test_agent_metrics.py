@@ -48,12 +48,12 @@ def test_an_input_is_behind_by_the_bytes_of_all_its_files_and_for_as_long_as_the
         stream("web", size=80, position=30, complete=Now(4_000, 0)),
         stream("db", size=60, position=60, complete=Now(2_000, 0)),
     ]
-    found = standing_of(["web", "db", "idle"], streams, Now(10_000, 0), STARTED)
+    found = standing_of(["web", "db", "idle"], streams, [], Now(10_000, 0), STARTED)
     assert found == {"web": Standing(2, 2, 350, 6_000), "db": Standing(1, 1, 0, 0), "idle": Standing()}
 
 
 def test_what_was_never_acknowledged_is_as_old_as_the_agent() -> None:
-    found = standing_of(["web"], [stream("web", size=9, position=0)], Now(10_000, 0), STARTED)
+    found = standing_of(["web"], [stream("web", size=9, position=0)], [], Now(10_000, 0), STARTED)
     assert found["web"].oldest_ms == 9_000
 
 
@@ -65,7 +65,7 @@ def test_files_that_wait_to_be_opened_are_behind_by_what_is_listed_of_them() -> 
     left_by_the_last_run = stream("web", size=100, position=100, handle=None)
     left_by_the_last_run.input = None
     streams = [closed, left_by_the_last_run, stream("web", size=9, position=9)]
-    found = standing_of(["web", "db"], streams, Now(10_000, 0), STARTED)
+    found = standing_of(["web", "db"], streams, [], Now(10_000, 0), STARTED)
     assert found["web"] == Standing(streams=2, open_files=1)
     waiting = [
         (seen("web", 130), closed, closed.complete),

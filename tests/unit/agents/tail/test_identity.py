@@ -1,8 +1,10 @@
 """Names that rotation gives, and fingerprints that grow."""
 
+from pathlib import PurePath
+
 import pytest
 
-from headrace.agents.tail.identity import is_gzip_name, is_unreadable_name, rotated_from, running_hash
+from headrace.agents.tail.identity import is_gzip_name, is_unreadable_name, rotated_from, running_hash, stem_of
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,8 @@ def test_a_gzip_file_may_be_that_of_a_log_or_of_its_rotation(name: str) -> None:
 
 def test_the_running_hash_does_not_depend_on_the_pieces() -> None:
     assert running_hash(b"cd", running_hash(b"ab", 0)) == running_hash(b"abcd", 0)
+
+
+@pytest.mark.parametrize("name", ["app.log", "app", ".hidden", ".hidden.log", "a.", "..log", "a.b.log", "a b.c", "ä.log"])
+def test_a_stem_is_that_of_pathlib(name: str) -> None:
+    assert stem_of(f"/var/log.d/{name}") == PurePath(f"/var/log.d/{name}").stem
