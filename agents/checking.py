@@ -61,7 +61,7 @@ def _main() -> None:
     file, *overrides = sys.argv[1:]
     found: AgentConfig | HeadraceError
     try:
-        config = load_agent_config(Path(file), overrides, os.environ)
+        config = load_agent_config(Path(file), overrides, os.environ).config
         config.registry.client()  # its files can be used
         found = settings_of(config)
     except HeadraceError as error:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
 from headrace.agents.container_keys import ContainerKeys
 from headrace.agents.directory.keys import DirectoryKeys
@@ -20,9 +20,10 @@ from headrace.agents.sources.journald_keys import JournaldKeys
 from headrace.agents.sources.keys import ExecKeys, SpoolKeys, StdinKeys, UnixKeys
 from headrace.agents.sources.syslog_keys import SyslogKeys
 from headrace.agents.start import start_of
-from headrace.config import Section, load_config
-from headrace.config_values import KafkaKeys
-from headrace.errors import ConfigError
+from headrace.config import Loaded, Section, load_with_origin
+from headrace.config_faults import WrongKeys
+from headrace.config_values import KafkaKeys, matching
+from headrace.errors import ConfigError, Fault
 from headrace.http_keys import PartHttpKeys
 from headrace.schemas.registry_keys import RegistryKeys
 
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
 
 # The keys of which an input has one.
 KINDS = ("tail", "containers", "directory", "stdin", "exec", "unix", "syslog", "http", "journald")
-TOPIC_PATTERN = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}$"
+TOPIC_PATTERN = r"[A-Za-z0-9.-][A-Za-z0-9._-]{0,248}"
+_NAME_PATTERN = r"[A-Za-z0-9._-]{1,100}"
+TopicName = Annotated[
+    str,
+    matching(TOPIC_PATTERN, "must be a topic's name; write 1 to 249 letters, digits, `.`, `_` and `-`, the first no `_`"),
+    WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_PATTERN}$"}),
+]
+InputName = Annotated[
+    str,
+    matching(_NAME_PATTERN, "must be a name; write 1 to 100 letters, digits, `.`, `_` and `-`"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME_PATTERN}$"}),
+]
 
 # Set by the agent, because delivery without loss and repeats that are in order rest on them.
 _OURS = {
@@ -44,6 +56,9 @@ _TOPICS = (
     f"by a topic's name, `{{schema: …}}`: {', '.join(BUILT_IN)}, or a file with an Avro schema of a record (`a.avsc`), whose "
     "fields are a line's by name; by default the envelope"
 )
+
+
+_SCHEMA_FILE = "name a file that holds an Avro schema of a record, as JSON"
 
 
 class AgentSection(PartHttpKeys):
@@ -62,9 +77,8 @@ class DeadLetterSection(Section):
 
     derived = ("topics",)
 
-    topic: str | None = Field(
+    topic: TopicName | None = Field(
         None,
-        pattern=TOPIC_PATTERN,
         description="a topic of its own; a record is in it before its position is passed, with the reason in its headers",
     )
 
@@ -91,14 +105,15 @@ class TopicSection(Section):
         if self.schema_ in BUILT_IN:
             return self
         if not self.schema_.endswith(".avsc"):
-            raise ValueError(f"schema is {', '.join(BUILT_IN)} or a file, as orders.avsc; there is no {self.schema_}")
+            told = f"there is no {self.schema_}; write {', '.join(BUILT_IN)} or a file, as orders.avsc"
+            raise WrongKeys({"schema": told})
         try:
             self._text = json.dumps(json.loads(Path(self.schema_).read_text(encoding="utf-8")))
             own_schema(self._text)
         except OSError as error:
-            raise ValueError(f"schema {self.schema_}: {error.strerror or error}") from error
+            raise WrongKeys({"schema": f"{self.schema_}: {error.strerror or error}; {_SCHEMA_FILE}"}) from error
         except ValueError as error:
-            raise ValueError(f"schema {self.schema_}: {error}") from error
+            raise WrongKeys({"schema": f"{self.schema_}: {error}; {_SCHEMA_FILE}"}) from error
         return self
 
     @property
@@ -136,14 +151,11 @@ class InputSection(PipelineKeys):
         description="what is shipped of files that are there when this input first starts: all (`beginning`), nothing (`end`), "
         "or what is not older than a time (2026-11-26T00:00:00Z) or an age (24h); files that appear later are shipped whole",
     )
-    topic: str = Field(
-        pattern=TOPIC_PATTERN,
+    topic: TopicName = Field(
         description="where their lines go; `_` at its start is for internal topics",
     )
     service: str | None = Field(None, min_length=1, description="`service` in events; by default the stem of the file's name")
-    name: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="what metrics, tap and top call it; by default its kind and topic"
-    )
+    name: InputName | None = Field(None, description="what metrics, tap and top call it; by default its kind and topic")
     spool: SpoolKeys = Field(
         default_factory=lambda: SpoolKeys.model_validate({}),
         description="where a pushed input's lines are kept until they are acknowledged",
@@ -174,17 +186,21 @@ class InputSection(PipelineKeys):
         kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
             said = f", not {' and '.join(kinds)}" if kinds else ""
-            raise ValueError(f"an input has one of {', '.join(KINDS)}{said}")
-        for key in ("exclude", "decompress"):
-            if self.is_pushed and key in self.model_fields_set:
-                raise ValueError(f"{key} is for inputs with tail, containers or directory; remove it")
-        for key in ("start", "max_held_bytes", "max_held_age_ms"):
-            if (self.is_pushed or self.directory is not None) and key in self.model_fields_set:
-                raise ValueError(f"{key} is for inputs with tail or containers; remove it")
-        if self.multiline is not None and self.is_pushed:
-            raise ValueError("multiline is for inputs with tail, containers or directory; what is pushed is events already")
-        if not self.is_pushed and "spool" in self.model_fields_set:
-            raise ValueError("spool is for what is pushed; files are their own buffer; remove it")
+            do = "make an input of each" if kinds else "say where lines come from, as `tail: [/var/log/app/*.log]`"
+            raise ValueError(f"an input has one of {', '.join(KINDS)}{said}; {do}")
+        wrong: dict[str, str] = {}
+        if self.is_pushed:
+            wrong |= dict.fromkeys(("exclude", "decompress"), "it is for inputs with tail, containers or directory; remove it")
+        if self.is_pushed or self.directory is not None:
+            told = "it is for inputs with tail or containers; remove it"
+            wrong |= dict.fromkeys(("start", "max_held_bytes", "max_held_age_ms"), told)
+        if self.is_pushed and self.multiline is not None:
+            told = "it is for inputs with tail, containers or directory (what is pushed is events already); remove it"
+            wrong["multiline"] = told
+        if not self.is_pushed:
+            wrong["spool"] = "it is for what is pushed (files are their own buffer); remove it"
+        if wrong := {key: told for key, told in wrong.items() if key in self.model_fields_set}:
+            raise WrongKeys(wrong)
         return self
 
     @property
@@ -217,7 +233,7 @@ class AgentConfig(Section):
     @classmethod
     def _names_differ(cls, inputs: list[InputSection]) -> list[InputSection]:
         if same := twice_named(inputs):
-            raise ValueError(f"two inputs are named {same}")
+            raise ValueError(f"two inputs are named {same}; give each a `name` of its own")
         unnamed = [(each, f"{each.kind} inputs of topic {each.topic}") for each in inputs if each.name is None]
         kinds = [kind for _, kind in unnamed]
         if twice := sorted({kind for each, kind in unnamed if each.is_pushed and kinds.count(kind) > 1}):
@@ -238,38 +254,40 @@ class AgentConfig(Section):
     @classmethod
     def _not_ours(cls, kafka: dict[str, Any]) -> dict[str, Any]:
         if forbidden := sorted(_OURS & kafka.keys()):
-            raise ValueError(f"{', '.join(forbidden)} is set by the agent; remove it")
+            raise WrongKeys(dict.fromkeys(forbidden, "it is set by the agent; remove it"))
         return kafka
 
     @model_validator(mode="after")
     def _topics_are_used(self) -> Self:
         if unused := sorted(self.topics.keys() - {each.topic for each in self.inputs}):
-            raise ValueError(f"topics.{unused[0]}: no input ships to it")
+            told = "no input ships to it; remove it, or name it as an input's topic"
+            raise WrongKeys({("topics", topic): told for topic in unused})
         return self
 
     @model_validator(mode="after")
     def _dead_letters_apart(self) -> Self:
         if self.dead_letter.topic in {each.topic for each in self.inputs}:
-            raise ValueError(
-                f"dead_letter.topic {self.dead_letter.topic} is a topic of lines; give dead letters one of their own"
-            )
+            told = f"{self.dead_letter.topic} is a topic of lines; give dead letters one of their own"
+            raise WrongKeys({("dead_letter", "topic"): told})
         return self
 
 
-def load_agent_config(file: Path, overrides: Sequence[str], environment: Mapping[str, str]) -> AgentConfig:
+def load_agent_config(file: Path, overrides: Sequence[str], environment: Mapping[str, str]) -> Loaded[AgentConfig]:
     """What a file says, for an agent that is to run by it.
 
     Raises:
         ConfigError: it is wrong, or a `directory` input would ship, and put away, what the agent itself needs.
     """
-    config = load_config(AgentConfig, file, overrides=overrides, environment=environment)
+    loaded = load_with_origin(AgentConfig, file, overrides=overrides, environment=environment)
+    config, faults = loaded.config, list[Fault]()
     folders = [(index, each.directory) for index, each in enumerate(config.inputs) if each.directory is not None]
     own = list(own_files(config, file, overrides, environment)) if folders else []
     for index, folder in folders:
         for key, path in own:
             if folder.takes(path):
-                raise ConfigError(
-                    f"{file}: inputs.{index}.directory: {path} is the agent's own ({key}), and lies among the files that are"
-                    f" shipped from {folder.path}; name a folder that holds nothing but those"
-                )
-    return config
+                what = f"{path} is the agent's own ({key}), and lies among the files that are shipped from {folder.path}"
+                do = "name a folder that holds nothing but those"
+                faults.append(loaded.origin.fault(("inputs", index, "directory"), what, do))
+    if faults:
+        raise ConfigError(*faults)
+    return loaded

@@ -8,7 +8,8 @@ import yaml
 
 from headrace.agents.events.schemas.choice import BUILT_IN
 from headrace.agents.events.transforms.function import split_name
-from headrace.config import PREFIX, Section
+from headrace.config import Section
+from headrace.config_overrides import PREFIX
 from headrace.secret_references import files_of
 
 if TYPE_CHECKING:

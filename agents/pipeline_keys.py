@@ -12,6 +12,7 @@ from headrace.agents.events.transforms.redaction import redaction_key
 from headrace.agents.events.zones import local_time
 from headrace.agents.multiline_keys import MultilineKeys
 from headrace.config import Section
+from headrace.config_faults import WrongKeys
 
 
 def _checked_pattern(expression: str | None) -> str | None:
@@ -85,13 +86,13 @@ class ParseKeys(Section):
     @model_validator(mode="after")
     def _together(self) -> "ParseKeys":
         if (self.pattern is not None) != ("regex" in (self.type, self.content)):
-            raise ValueError("regex needs a `pattern`, and nothing else has one")
+            raise ValueError("regex needs a `pattern`, and nothing else has one; add it, or remove it")
         if self.pattern is not None and not pattern(self.pattern).groups:
-            raise ValueError("the pattern has no named groups: write (?P<name>…)")
+            raise WrongKeys({"pattern": "it has no named groups; write (?P<name>…) around what becomes a field"})
         if self.content is not None and self.type != "cri":
-            raise ValueError("`content` is for cri")
+            raise WrongKeys({"content": "it is for cri; remove it"})
         if self.type in ("syslog", "audit") and (self.time.field or self.time.formats):
-            raise ValueError(f"{self.type} says how its times are written: only `timezone` may be given")
+            raise WrongKeys({"time": f"{self.type} says how its times are written; only `timezone` may be given"})
         return self
 
     def rule(self) -> dict[str, Any]:
@@ -142,7 +143,9 @@ class SampleKeys(Section):
 class RateLimitKeys(Section):
     """So many lines of each file or input a second."""
 
-    lines_per_second: float = Field(gt=0, description="how many lines a second are sent on average, of each file or input")
+    lines_per_second: float = Field(
+        gt=0, allow_inf_nan=False, description="how many lines a second are sent on average, of each file or input"
+    )
     burst: int | None = Field(None, ge=1, description="how many may be sent at once; by default those of a second")
 
 
@@ -236,7 +239,7 @@ class PipelineKeys(Section):
     @classmethod
     def _one_limit(cls, transforms: list[TransformKeys]) -> list[TransformKeys]:
         if sum(each.rate_limit is not None for each in transforms) > 1:
-            raise ValueError("say `rate_limit` once")
+            raise ValueError("there are two rate limits; say `rate_limit` once")
         return transforms
 
     @property

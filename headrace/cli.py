@@ -100,7 +100,8 @@ def _say(args: argparse.Namespace, error: Exception) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"headrace {args.command}: {error}", file=sys.stderr)
+    for line in error.lines if isinstance(error, HeadraceError) else [error]:
+        print(f"headrace {args.command}: {line}", file=sys.stderr)
 
 
 def _is_of_extra(module: str, extra: str) -> bool:

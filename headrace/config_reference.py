@@ -6,7 +6,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from headrace.config import Section, without_none
+from headrace.config import Section
+from headrace.config_keys import without_none
 
 _HEAD = """# Configuration
 

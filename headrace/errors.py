@@ -13,9 +13,11 @@
         └── RefusedError        a peer that understood and said no: asking again is useless
 
 A message says what, where and what to do, in one line: it is what the user sees (a traceback comes with `--debug` only).
+A configuration may have several faults, each with a line of its own.
 Expected outcomes in the broker are wire error codes, not exceptions.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -25,6 +27,11 @@ class HeadraceError(Exception):
     exit_status: ClassVar[int] = 1
     retriable: ClassVar[bool] = False
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that it says, a line each."""
+        return (str(self),)
+
 
 class UsageError(HeadraceError):
     """The user asked for something that cannot be started."""
@@ -32,8 +39,58 @@ class UsageError(HeadraceError):
     exit_status = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a configuration; `str(fault)` is a line for people.
+
+    `where` is `file:line`, a variable or `--set key`; `key` is dotted, and empty where the whole is meant.
+    """
+
+    where: str
+    key: str
+    what: str
+    do: str
+
+    @classmethod
+    def told(cls, where: str, key: str, message: str) -> "Fault":
+        """One whose message is `what; what to do`, as errors are written here."""
+        what, _, do = message.partition("; ")
+        return cls(where, key, what, do)
+
+    @property
+    def place(self) -> str:
+        """Where it is, in one text: `file:line: key`."""
+        said = self.where.endswith(f" {self.key}")  # `--set key`
+        return ": ".join(filter(None, [self.where, "" if said else self.key]))
+
+    def __str__(self) -> str:
+        told = ": ".join(filter(None, [self.place, self.what]))
+        return f"{told}; {self.do}" if self.do else told
+
+
 class ConfigError(UsageError):
-    """A configuration file, variable or `--set` is wrong; the message names the file, the line and the key."""
+    """A configuration file, variable or `--set` is wrong; each line names the file, the line and the key.
+
+    Args:
+        said: what is wrong, one or more; a text is `what; what to do`.
+    """
+
+    def __init__(self, *said: str | Fault) -> None:
+        super().__init__(*said)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All that is wrong."""
+        return tuple(each if isinstance(each, Fault) else Fault.told("", "", each) for each in self.args)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each fault."""
+        return tuple(str(each) for each in self.args)
+
+    def __str__(self) -> str:
+        first, *others = self.lines
+        return f"{first} (and {len(others)} more)" if others else first
 
 
 class StorageError(HeadraceError):

@@ -25,7 +25,7 @@ class HttpKeys(Section):
     @model_validator(mode="after")
     def _protects_something(self) -> "HttpKeys":
         if self.http is None and self.http_ssl_keystore_location is not None:
-            raise ValueError("http.ssl.keystore.location needs http, the address")
+            raise ValueError("http.ssl.keystore.location needs http, the address; name it, as 127.0.0.1:9600")
         return self
 
 

@@ -26,7 +26,7 @@ def checked_keys(where: str = "kafka") -> Iterator[None]:
     try:
         yield
     except (KafkaException, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {reason(error)}; see librdkafka's CONFIGURATION.md") from error
+        raise ConfigError(f"{where}{': ' if where else ''}{reason(error)}; see librdkafka's CONFIGURATION.md") from error
 
 
 def reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Values that the loader's configuration holds in several places: sizes, durations, patterns of topics."""
 
+import math
 import re
 from typing import Annotated, Any, Final
 
@@ -11,11 +12,16 @@ _SECONDS: Final = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
 
 def _measure(value: Any, units: dict[str, Any], example: str) -> Any:
     if not isinstance(value, str):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"must be finite; write it like {example}")
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
     if not match or match.group(2).lower() not in units:
         raise ValueError(f"write it like {example}")
-    return float(match.group(1)) * units[match.group(2).lower()]
+    measured = float(match.group(1)) * units[match.group(2).lower()]
+    if not math.isfinite(measured):
+        raise ValueError(f"is too large; write it like {example}")
+    return measured
 
 
 def _size(value: Any) -> Any:

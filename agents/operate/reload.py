@@ -47,7 +47,7 @@ class Reloads:
             found = self._read()
             config = _with_fixed(self._running, found)
         except UsageError as error:
-            logger.error("the configuration is invalid, and the old one goes on", extra={"error": str(error)})
+            logger.error("the configuration is invalid, and the old one goes on", extra=_told(error))
             self._metrics.reloaded("invalid")
             return
         try:
@@ -64,6 +64,10 @@ class Reloads:
         logger.info("configuration read again", extra={"inputs": len(config.inputs)})
         self._metrics.reloaded("applied")
         self._running = config
+
+
+def _told(error: UsageError) -> dict[str, object]:
+    return {"error": str(error), **({"errors": error.lines} if len(error.lines) > 1 else {})}
 
 
 def _module_functions(config: "AgentConfig") -> Iterator[str]:
@@ -86,9 +90,11 @@ def _with_fixed(running: "AgentConfig", found: "AgentConfig") -> "AgentConfig":
         inputs = [*(each for each in found.inputs if each.stdin is None), *kept]
         schemas = {**schemas, **{each.topic: running.topics[each.topic] for each in kept if each.topic in running.topics}}
     if twice := twice_named(inputs):
-        raise ConfigError(f"its inputs do not go with what runs: two inputs are named {twice}")
+        raise ConfigError(f"its inputs do not go with what runs: two inputs are named {twice}; restart the agent")
     if running.dead_letter.topic in {each.topic for each in inputs}:
-        raise ConfigError(f"its inputs do not go with what runs: {running.dead_letter.topic} is the topic of dead letters")
+        raise ConfigError(
+            f"its inputs do not go with what runs: {running.dead_letter.topic} is the topic of dead letters; restart the agent"
+        )
     agent = _settings(running.agent).with_values(grace_ms=found.agent.grace_ms)
     topics = {each.topic: schemas[each.topic] for each in inputs if each.topic in schemas}
     return cast("AgentConfig", _settings(running).with_values(agent=agent, inputs=inputs, topics=topics))

@@ -19,7 +19,10 @@ from headrace.agents.operate.validate_directory import folders_of
 from headrace.agents.operate.validate_files import Matched, files_of
 from headrace.agents.operate.validate_pushed import pushed_findings
 from headrace.agents.state_generations import FILE_NAME
+from headrace.config_file import Place
 from headrace.errors import HeadraceError
+
+_KEYS = "see librdkafka's CONFIGURATION.md"
 
 
 def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], list[Finding]]:
@@ -35,6 +38,16 @@ def findings_of(config: AgentConfig, *, connect: bool) -> tuple[list[Matched], l
     if connect:
         told += _of_servers(config)
     return matched, told
+
+
+def topic_keys(config: AgentConfig) -> dict[str, Place]:
+    """The key that names each topic, where several do the first."""
+    keys: dict[str, Place] = {}
+    for index, each in enumerate(config.inputs):
+        keys.setdefault(each.topic, ("inputs", index, "topic"))
+    if config.dead_letter.topic is not None:
+        keys.setdefault(config.dead_letter.topic, ("dead_letter", "topic"))
+    return keys
 
 
 def _of_agent(config: AgentConfig) -> Iterator[Finding]:
@@ -73,7 +86,7 @@ def _of_pipelines(config: AgentConfig) -> Iterator[Finding]:
         try:
             compiled(each.pipeline)
         except HeadraceError as error:
-            yield Finding("error", f"inputs.{index}", str(error))
+            yield Finding.of_error(f"inputs.{index}", error, "mend its parser, transforms and patterns")
 
 
 def _of_keys(config: AgentConfig) -> Iterator[Finding]:
@@ -85,12 +98,21 @@ def _of_keys(config: AgentConfig) -> Iterator[Finding]:
 
     keys: dict[str, Any] = {**DEFAULTS, **config.kafka, **OURS}
     del keys["bootstrap.servers"]
+    while True:  # it tells of one key at a time
+        try:
+            with checked_keys(""):
+                Producer({**keys, "log_level": 0})
+            break
+        except HeadraceError as error:
+            named = next((key for key in keys if f'"{key}"' in str(error)), None)
+            yield Finding.of_error("kafka" if named is None else f"kafka.{named}", error, _KEYS)
+            if named is None:
+                break
+            del keys[named]
     try:
-        with checked_keys():
-            Producer({**keys, "log_level": 0})
         config.registry.client()
     except HeadraceError as error:
-        yield Finding("error", "kafka", str(error))
+        yield Finding.of_error("registry", error, "name a PEM file with the authorities in ssl.ca.location")
 
 
 def _of_servers(config: AgentConfig) -> Iterator[Finding]:

@@ -85,7 +85,7 @@ def _missing(admin: AdminClient, topic: str, *, made_by_agent: bool) -> Iterator
         what = f"it is not there and cannot be made: {reason(error)}"
         yield Finding("error", f"topic {topic}", what, "make it, or give the agent's user CREATE")
         return
-    yield Finding("note", f"topic {topic}", "it is not there yet, and is made with the first line")
+    yield Finding("note", f"topic {topic}", "it is not there yet, and is made with the first line", "nothing")
 
 
 def _makes_topics(admin: AdminClient) -> bool:
@@ -105,4 +105,5 @@ def registry_findings(registry: RegistryKeys) -> Iterator[Finding]:
     try:
         registry.client(timeout_s=_TIMEOUT_S).subjects()
     except HeadraceError as error:
-        yield Finding("error", "registry", str(error), "an agent that has shipped to these topics before goes on without it")
+        what = f"{error} (an agent that has shipped to these topics before goes on without it)"
+        yield Finding("error", "registry", what, "is its URL right, and does it run?")

@@ -29,16 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is found; 0 if the agent can run so, 2 if not."""
     from headrace.agents.configuration import load_agent_config
-    from headrace.agents.operate.findings import Finding
-    from headrace.agents.operate.validate import findings_of
+    from headrace.agents.operate.findings import of_faults
+    from headrace.agents.operate.validate import findings_of, topic_keys
     from headrace.errors import ConfigError
 
     matched: list[Matched] = []
     try:
-        config = load_agent_config(args.config, args.set, os.environ)
-        matched, found = findings_of(config, connect=args.connect)
+        loaded = load_agent_config(args.config, args.set, os.environ)
+        matched, told = findings_of(loaded.config, connect=args.connect)
+        found = [each.located(loaded.origin, topic_keys(loaded.config)) for each in told]
     except ConfigError as error:
-        found = [Finding("error", str(args.config), str(error))]
+        found = of_faults(error)
     bad = ("error", "warning") if args.strict else ("error",)
     valid = not any(each.severity in bad for each in found)
     (_print_json if args.format == "json" else _print_table)(matched, found, valid)

@@ -65,7 +65,8 @@ def _of_names(where: str, folder: Folder, paths: Sequence[str], now: Now) -> Ite
     """Names that are not shipped."""
     packed = [path for path in paths if is_unreadable_name(path)]
     if packed:
-        yield Finding("warning", where, f"{len(packed)} files are compressed in a way that is not read here: {packed[0]}")
+        what = f"{len(packed)} files are compressed in a way that is not read here: {packed[0]}"
+        yield Finding("warning", where, what, "drop them as gzip (.gz), or as they are")
     if not os.path.isdir(folder.path):
         return
     with os.scandir(folder.path) as entries:

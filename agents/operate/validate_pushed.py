@@ -50,7 +50,7 @@ def _of_certificates(section: InputSection, where: str) -> Iterator[Finding]:
         try:
             server_context(listening.ssl_keystore_location, listening.ssl_key_password, listening.ssl_truststore_location)
         except UsageError as error:
-            yield Finding("error", where, str(error))
+            yield Finding.of_error(where, error, "name PEM files that the agent's user may read")
 
 
 def _of_door(door: Door, where: str, *, agent_runs: bool) -> Iterator[Finding]:

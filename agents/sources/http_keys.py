@@ -1,16 +1,21 @@
 """What a configuration says of an http input."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, WithJsonSchema, model_validator
 
 from headrace.agents.sources.tls_keys import TlsKeys
-from headrace.config_values import HostPort
+from headrace.config_values import HostPort, matching
 
 if TYPE_CHECKING:
     from headrace.agents.sources.doors import Door
 
 MEBIBYTE = 1 << 20
+UrlPath = Annotated[
+    str,
+    matching(r"/[!-~]*", "must be a path of a URL; begin it with /, and use neither spaces nor letters beyond ASCII"),
+    WithJsonSchema({"type": "string", "pattern": "^/[!-~]*$"}),
+]
 
 
 class HttpInputKeys(TlsKeys):
@@ -19,7 +24,7 @@ class HttpInputKeys(TlsKeys):
     derived = ("authenticates",)
 
     listen: HostPort = Field(description="host:port; JSON, NDJSON and text at `path`, OTLP logs at /v1/logs")
-    path: str = Field("/logs", pattern=r"^/[!-~]*$", description="where JSON, NDJSON and text are posted")
+    path: UrlPath = Field("/logs", description="where JSON, NDJSON and text are posted")
     bearer_token: SecretStr | None = Field(
         None, alias="bearer.token", min_length=8, description="who posts must send it (RFC 6750); ${file:…} or ${env:…}"
     )
@@ -33,9 +38,9 @@ class HttpInputKeys(TlsKeys):
     @model_validator(mode="after")
     def _complete(self) -> "HttpInputKeys":
         if (self.basic_user is None) != (self.basic_password is None):
-            raise ValueError("basic.user and basic.password need each other")
+            raise ValueError("basic.user and basic.password need each other; give both, or neither")
         if self.ssl_keystore_location is None and self.ssl_truststore_location is not None:
-            raise ValueError("ssl.truststore.location needs ssl.keystore.location")
+            raise ValueError("ssl.truststore.location needs ssl.keystore.location; name the server's own certificate there")
         if self.path == "/v1/logs":
             raise ValueError("path /v1/logs is OTLP's; choose another")
         return self

@@ -3,12 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from headrace.config import Section
+from headrace.config_values import matching
 
-Match = Annotated[str, StringConstraints(pattern=r"^(\+|[A-Z_][A-Z0-9_]{0,63}=[^\x00]*)$")]
-Named = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f-][^\x00-\x1f]*$")]
+Match = Annotated[
+    str,
+    matching(
+        r"\+|[A-Z_][A-Z0-9_]{0,63}=[^\x00]*", "must be a field and a value; write it as _TRANSPORT=kernel, or + between two"
+    ),
+]
+Named = Annotated[
+    str, matching(r"[^\x00-\x1f-][^\x00-\x1f]*", "must be a name; begin it without `-`, and use no control characters")
+]
 Priority = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 
 

@@ -1,16 +1,22 @@
 """What a configuration says of pushed inputs: the pipe, commands, sockets of programs, and the spool of any of them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from headrace.config import Section
+from headrace.config_values import matching
 
 if TYPE_CHECKING:
     from headrace.agents.sources.doors import Door
 
 MEBIBYTE = 1 << 20
+Mode = Annotated[
+    str,
+    matching(r"0?[0-7]{3}", "must be permissions in octal; write them in quotes, as '0660'"),
+    WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"}),
+]
 
 
 class SpoolKeys(Section):
@@ -56,9 +62,7 @@ class UnixKeys(Section):
         "lines",
         description="of a stream: lines end with a newline; octets: `LENGTH SP bytes` (RFC 6587); length: 4 bytes, big-endian",
     )
-    mode: str = Field(
-        "0660", pattern=r"^0?[0-7]{3}$", description="the socket's permissions, octal: who may write to it, and so log"
-    )
+    mode: Mode = Field("0660", description="the socket's permissions, octal: who may write to it, and so log")
     max_connections: int = Field(256, ge=1, le=10_000, description="how many may be connected at a time")
     max_line_bytes: int = Field(
         MEBIBYTE, ge=1024, le=16 * MEBIBYTE, description="a longer line is taken in as several; one that is counted, refused"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from headrace.agents.sources.keys import Mode
 from headrace.agents.sources.tls_keys import TlsKeys
 from headrace.config_values import HostPort
 
@@ -24,7 +25,7 @@ class SyslogKeys(TlsKeys):
     tls: HostPort | None = Field(None, description="streams over TLS (RFC 5425) are taken in at this host:port")
     unix: Path | None = Field(None, description="datagrams of this machine are taken in at this socket, as at /dev/log")
     unix_stream: Path | None = Field(None, description="streams of this machine are taken in at this socket")
-    unix_mode: str = Field("0666", pattern=r"^0?[0-7]{3}$", description="who may write to the sockets of unix and unix_stream")
+    unix_mode: Mode = Field("0666", description="who may write to the sockets of unix and unix_stream")
     max_message_bytes: int = Field(64 * 1024, ge=1024, le=MEBIBYTE, description="a longer message is shipped in pieces")
     max_connections: int = Field(
         256, ge=1, le=10_000, description="senders that are connected at a time; one more is turned away"
@@ -37,9 +38,9 @@ class SyslogKeys(TlsKeys):
     @model_validator(mode="after")
     def _listens_somewhere(self) -> "SyslogKeys":
         if not any((self.udp, self.tcp, self.tls, self.unix, self.unix_stream)):
-            raise ValueError("name one of udp, tcp, tls, unix, unix_stream")
+            raise ValueError("it listens nowhere; name one of udp, tcp, tls, unix, unix_stream")
         if (self.tls is None) != (self.ssl_keystore_location is None):
-            raise ValueError("tls and ssl.keystore.location need each other")
+            raise ValueError("tls and ssl.keystore.location need each other; give both, or neither")
         return self
 
     def doors(self, name: str) -> "list[Door]":

@@ -11,7 +11,7 @@ from headrace.broker.log.config import LIST_KEYS, describe, with_overrides
 from headrace.broker.security.access import Operation, ResourceType
 from headrace.broker.topic_names import name_fault
 from headrace.broker.wire import ErrorCode
-from headrace.config import is_secret, without_user_info
+from headrace.config_secrets import is_secret, without_user_info
 
 _TOPIC, _BROKER = 2, 4
 _DYNAMIC_TOPIC, _STATIC_BROKER, _DEFAULT = 1, 4, 5

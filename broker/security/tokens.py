@@ -21,7 +21,7 @@ from joserfc.jwk import KeySet, KeySetSerialization
 
 from headrace.broker.security.exchange import Accepted, Reason, Rejected, Verdict
 from headrace.clock import Clock
-from headrace.config import without_user_info
+from headrace.config_secrets import without_user_info
 
 logger = logging.getLogger(__name__)
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")

@@ -132,7 +132,7 @@ def _client_settings(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: not YAML; write librdkafka's keys as `key: value`") from error
     if not isinstance(settings, dict):
         raise UsageError(f"{file}: write librdkafka's keys as `key: value`")
-    return dict(References(os.environ).resolved(settings, str(file)))
+    return dict(References(os.environ).required(settings, str(file)))
 
 
 def _password(args: argparse.Namespace) -> bytes:

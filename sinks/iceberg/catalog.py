@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from pyiceberg.catalog import Catalog, list_catalogs, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 
-from headrace.config import is_secret
+from headrace.config_secrets import is_secret
 from headrace.errors import HeadraceError, PeerError
 from headrace.sinks.iceberg.config import Iceberg
 from headrace.sinks.stores.roots import local_directory, scheme_of

@@ -98,7 +98,7 @@ def _config(args: argparse.Namespace) -> "Iceberg":
         references = References(os.environ)
         given["catalog"] = {
             **config.catalog,
-            **{key: references.resolved(value, f"--property {key}") for key, _, value in pairs},
+            **{key: references.required(value, f"--property {key}") for key, _, value in pairs},
         }
     if args.catalog:
         given["name"] = args.catalog

@@ -130,8 +130,8 @@ def test_an_incompatible_schema_is_refused_and_not_worth_trying_again(tmp_path: 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"listen": "127.0.0.1:0"}, "kafka is missing"),
-        ({"kafka": {"bootstrap.servers": ""}}, "bootstrap.servers is missing"),
+        ({"listen": "127.0.0.1:0"}, "kafka: it is missing"),
+        ({"kafka": {"bootstrap.servers": ""}}, "kafka.bootstrap.servers: it is missing"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1", "acks.of": 3}}, "acks.of"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "lisen": "127.0.0.1:0"}, "did you mean listen?"),
         ({"kafka": {"bootstrap.servers": "127.0.0.1:1"}, "listen": "8081"}, "write it as host:port"),

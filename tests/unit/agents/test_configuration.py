@@ -51,12 +51,12 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
         ("inputs.0.max_line_bytes=2000000", "max_line_bytes"),
         (
             "inputs=[{stdin: {}, topic: app, multiline: {traces: [java]}}]",
-            "multiline is for inputs with tail, containers or dir",
+            "multiline: it is for inputs with tail, containers or dir",
         ),
         ("inputs=[{topic: a, directory: {path: /x, when_done: move}}]", "when_done"),
         ("inputs=[{topic: a, directory: {path: /x, suffix: a/b}}]", "suffix"),
         ("inputs=[{topic: a, directory: {path: /x, unfinished: ['']}}]", "unfinished"),
-        ("inputs=[{topic: a, directory: /x, max_held_bytes: 5}]", "max_held_bytes is for inputs with tail or containers"),
+        ("inputs=[{topic: a, directory: /x, max_held_bytes: 5}]", "max_held_bytes: it is for inputs with tail or containers"),
         ("inputs=[{topic: a, directory: /x, spool: {max_bytes: 5MiB}}]", "spool"),
         ("inputs=[{topic: a, syslog: {}}]", "name one of udp, tcp, tls, unix, unix_stream"),
         ("inputs=[{topic: a, syslog: {tls: 127.0.0.1:6514}}]", "tls and ssl.keystore.location need each other"),
@@ -67,8 +67,8 @@ def test_a_multiline_rule_is_part_of_the_pipeline(tmp_path: Path) -> None:
         ("inputs.0.multiline={start: '^(', timeout_ms: 5}", "missing|RE2"),
         ("inputs.0.multiline={start: '^a', continue: b}", "give start, or traces and continue"),
         ("registry=127.0.0.1:8081", "http://host:port"),
-        ("kafka.acks=1", "acks is set by the agent"),
-        ("kafka.message.timeout.ms=300000", "message.timeout.ms is set by the agent"),
+        ("kafka.acks=1", "acks: it is set by the agent"),
+        ("kafka.message.timeout.ms=300000", "message.timeout.ms: it is set by the agent"),
         ("agent.http=localhost", "host:port"),
         ("agent.state_dri=/x", "state_dir"),
     ],
@@ -117,7 +117,7 @@ def test_a_start_is_kept_as_it_is_written(tmp_path: Path, start: str) -> None:
         (["inputs.0.start=start"], r"inputs.0.start: start is beginning, end, a time as 2026-11-26T00:00:00Z, or an age"),
         (["inputs.0.start=2026-11-23"], r"a time as 2026-11-26T00:00:00Z, or an age as 24h, not 2026-11-23"),
         (["inputs.0.start=2026-11-23T10:00:00"], "say its zone"),
-        (["inputs=[{topic: a, stdin: {}, start: end}]"], "start is for inputs with tail or containers"),
+        (["inputs=[{topic: a, stdin: {}, start: end}]"], "start: it is for inputs with tail or containers"),
         (["inputs=[{topic: a, tail: [/a], start: end}, {topic: a, tail: [/b]}]"], "give each a `name`"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_directory_that_would_put_away_what_is_the_agents_own_is_refused(
     file.write_text(yaml.safe_dump(GOOD))
     sets = [f"inputs=[{{topic: a, directory: {directory}}}]", f"agent.state_dir={state_dir}"]
     if not refused:
-        assert load_agent_config(file, sets, {}).inputs[0].directory is not None
+        assert load_agent_config(file, sets, {}).config.inputs[0].directory is not None
         return
     with pytest.raises(ConfigError, match=rf"inputs.0.directory: .*{refused} is the agent's own"):
         load_agent_config(file, sets, {})

@@ -48,7 +48,7 @@ def test_dotted_keys_are_set_from_the_command_line_and_the_environment(tmp_path:
 
 
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown key log\.retention\.hour; did you mean log\.retention\.hours\?"):
+    with pytest.raises(ConfigError, match=r"log\.retention\.hour: unknown key; did you mean log\.retention\.hours\?"):
         load(tmp_path, log_retention_hour=5)
 
 

@@ -43,10 +43,10 @@ def refusal(tmp_path: Path, text: str, *overrides: str, environment: dict[str, s
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("inputs: tail", "x.yaml:1: inputs: must be a list, as [a, b], not 'tail'"),
-        ("kafka: localhost", "x.yaml:1: kafka: must be a mapping, as {a: b}, not 'localhost'"),
-        ("rotate: 3", "x.yaml:1: rotate: must be a mapping, as {a: b}, not 3"),
-        ("log.dirs:", "x.yaml:1: log.dirs: must be a text, not None"),
+        ("inputs: tail", "x.yaml:1: inputs: must be a list, not 'tail'; write it as [tail]"),
+        ("kafka: localhost", "x.yaml:1: kafka: must be a mapping, not 'localhost'; write it as {a: …}"),
+        ("rotate: 3", "x.yaml:1: rotate: must be a mapping, not 3; write it as {rows: …}"),
+        ("log.dirs:", "x.yaml:1: log.dirs: it has no value; write a text, or remove the key"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_in_yamls_words(tmp_path: Path, text: str, says: str) -> None:
@@ -66,7 +66,7 @@ def test_a_value_of_another_kind_is_refused_in_yamls_words(tmp_path: Path, text:
         ),
         ("rotate: &a [*a]", "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
         ("rotate: " + "[" * 20_000, "x.yaml: nested too deeply, or an anchor holds itself; write it flat"),
-        ("log.dirs: a\nrotate:\n  rows: 1\n  rows: 2", "x.yaml:4: rotate.rows is there already, in line 3; keep one"),
+        ("log.dirs: a\nrotate:\n  rows: 1\n  rows: 2", "x.yaml:4: rotate.rows: it is there already, in line 3; keep one"),
     ],
 )
 def test_what_yaml_or_python_stumbles_over_is_an_error_of_the_file(tmp_path: Path, text: str, says: str) -> None:
@@ -118,7 +118,7 @@ def test_an_unknown_key_in_a_list_names_its_line(tmp_path: Path) -> None:
 
 def test_a_mistyped_key_is_named_and_not_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
     said = refusal(tmp_path, "inputs:\n  - tail: [x]\n    topik: a\n")
-    assert "x.yaml:3: unknown key inputs.0.topik; did you mean topic?" in said
+    assert "x.yaml:3: inputs.0.topik: unknown key; did you mean topic?" in said
 
 
 def test_a_wrong_value_names_line_key_and_value(tmp_path: Path) -> None:
@@ -129,14 +129,14 @@ def test_a_wrong_value_names_line_key_and_value(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    assert "inputs.0.topic is missing" in refusal(tmp_path, "inputs:\n  - tail: [x]\n")
+    assert "inputs.0.topic: it is missing" in refusal(tmp_path, "inputs:\n  - tail: [x]\n")
 
 
 def test_an_unknown_override_is_named(tmp_path: Path) -> None:
     assert "--set rotat.rows: unknown key; did you mean rotate?" in refusal(tmp_path, "", "rotat.rows=1")
     assert "--set log.dir: unknown key; did you mean log.dirs?" in refusal(tmp_path, "", "log.dir=x")
     assert "HEADRACE__ROTAT__ROWS" in refusal(tmp_path, "", environment={"HEADRACE__ROTAT__ROWS": "1"})
-    assert "write it as" in refusal(tmp_path, "", "rotate.rows")
+    assert "write --set key=value" in refusal(tmp_path, "", "rotate.rows")
 
 
 def test_a_wrong_override_is_blamed_on_itself_not_on_the_file(tmp_path: Path) -> None:
