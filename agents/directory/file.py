@@ -6,7 +6,8 @@ from headrace.agents.directory.folder import Found
 from headrace.agents.effects import Measured, Now, Steps
 from headrace.agents.rows import Dropped, StreamRow
 from headrace.agents.tail.identity import FileStat
-from headrace.agents.tail.reading import Planned, verify
+from headrace.agents.tail.proof import verify
+from headrace.agents.tail.reading import Planned
 from headrace.agents.tail.stream import Stream
 
 LEFT = "left"  # why no more is read of a file than what is to be repeated: no input asks for it (or it is CHANGED)

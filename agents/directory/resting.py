@@ -14,7 +14,7 @@ from headrace.agents.directory.folder import KEEP, Ending, Found, Look
 from headrace.agents.effects import Close, Forget, Lost, Note, Now, Open, Opened, PutAway, Read, Save, Steps, SyncFolder
 from headrace.agents.rows import CHANGED, DAMAGED, DONE, Dropped, StreamRow
 from headrace.agents.tail.identity import FileStat, is_gzip_name
-from headrace.agents.tail.reading import copies
+from headrace.agents.tail.proof import copies
 from headrace.agents.tail.stream import Stream
 
 RETRY_MS = 10_000  # after a folder has refused a rename or deletion

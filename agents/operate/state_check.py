@@ -27,11 +27,12 @@ from headrace.agents.effects import (
 from headrace.agents.operate.trial import trial_run
 from headrace.agents.rows import PASSED, ChunkRow, StreamRow
 from headrace.agents.tail.files import Globs, OpenFiles
+from headrace.agents.tail.letting_go import GONE
 from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.reading import Limits, Replaced, read_on
 from headrace.agents.tail.strangers import MOST_OPENED
 from headrace.agents.tail.stream import Stream
-from headrace.agents.tail.tailer import GONE, Tailer
+from headrace.agents.tail.tailer import Tailer
 
 _MOST_OPEN = 1 << 20  # all that there are
 

@@ -17,7 +17,8 @@ from headrace.agents.rows import PASSED
 from headrace.agents.run import Run
 from headrace.agents.tail.identity import HEAD_BYTES, FileKey, FileStat, is_gzip_name
 from headrace.agents.tail.meeting import Meeting, begins_as, is_copy
-from headrace.agents.tail.reading import QUIET_MS, hold_if_proved, verify
+from headrace.agents.tail.proof import hold_if_proved, verify
+from headrace.agents.tail.reading import QUIET_MS
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import Streams

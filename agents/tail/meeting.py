@@ -7,7 +7,7 @@ and the stream's own file is gone or truncated. In doubt a file is a new stream:
 from headrace.agents.effects import Close, Listing, Note, Now, Opened, Read, Save, Seen, Steps
 from headrace.agents.run import Run
 from headrace.agents.tail.identity import HEAD_BYTES, FileKey, FileStat, digest, is_gzip_name, is_unreadable_name, rotated_from
-from headrace.agents.tail.reading import copies, verify
+from headrace.agents.tail.proof import copies, verify
 from headrace.agents.tail.strangers import LONGEST_WAIT_MS, Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import Streams

@@ -13,7 +13,6 @@ rotated out of the globs, between two looks; bytes that a writer appends to a ro
 """
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import replace
 from typing import Any
 
 from headrace.agents.effects import Close, Linked, Listing, Now, Seen, Stat, Steps
@@ -22,8 +21,8 @@ from headrace.agents.run import Run
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.asleep import Sleeper
 from headrace.agents.tail.beginning import Beginnings
-from headrace.agents.tail.held import Held
 from headrace.agents.tail.identity import FileKey
+from headrace.agents.tail.letting_go import LettingGo
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.reading import Planned, Replaced, read_on
 from headrace.agents.tail.sending import send_planned
@@ -31,11 +30,7 @@ from headrace.agents.tail.strangers import Strangers
 from headrace.agents.tail.stream import Stream
 from headrace.agents.tail.streams import Streams
 
-HOLD_UNLINKED_MS = 60_000  # how long a removed file that is quiet is held open for a writer that has it open too
-HOLD_RENAMED_MS = 300_000  # the same for one that was renamed out of sight; it costs no disk space
 IDLE_MS = 10_000  # a file that did not change for so long is looked at by the listing only
-
-GONE = "the file is gone"
 
 
 class Tailer:
@@ -53,7 +48,7 @@ class Tailer:
         self._meeting = Meeting(self._streams, self._strangers, run)
         self._archives = Archives(self._streams, self._strangers, self._meeting, run)
         self.beginnings = Beginnings(self._streams)
-        self._held = Held()
+        self._letting_go = LettingGo(self._streams, self._strangers, run)
         self._awake: list[Stream] = []  # those that may have news: after a look all, then those that had some lately
         self._turn = 0
         self._listed: Now | None = None  # the last listing of which every file was taken in
@@ -81,13 +76,13 @@ class Tailer:
             if stream.seen is not None and stream.complete is now:
                 continue  # it was still
             if stream.row.detached or (stream.row.topic, *stream.row.key) not in present:
-                yield from self._absent(stream, now)
-        yield from self._let_go_of_held(now)
+                yield from self._letting_go.absent(stream, now)
+        yield from self._letting_go.bound_held(now)
         looked = {topic for topic in listing.topics if self._run.ready(topic)}
         self._meeting.end_look(listing, present, waiting, looked)
         self._strangers.end_look(present)
         yield from self._archives.end_look(present)
-        yield from self._shed(now)
+        yield from self._letting_go.shed(now)
         self._rest(now)
         self._streams.end_look(listing)
         self._awake = [each for each in self._streams.by_id.values() if each.seen is None or self._is_recent(each, now)]
@@ -101,7 +96,7 @@ class Tailer:
             if sleeper.seen is None and (yield from self._is_put_off(seen, listing)):
                 return False
             yield from self._streams.wake(sleeper, listing.begun)
-        if (yield from self._leave(self._streams.by_key.get(key), seen, listing)):
+        if (yield from self._letting_go.leave(self._streams.by_key.get(key), seen, listing)):
             return True
         return self._run.ready(seen.input.topic) and (yield from self._take_in(seen, key, listing.begun))
 
@@ -132,29 +127,6 @@ class Tailer:
         if stream is not None:
             return (yield from self._resume(stream, seen, key, now))
         return (yield from self._meet(seen, key, now))
-
-    def _leave(self, stream: Stream | None, seen: Seen, listing: Listing) -> Steps[bool]:
-        """Whether no input asks for a file any more: then it is let go, once what was on its way at a crash is sent again.
-
-        Its position is kept: if an input asks for it again, it goes on.
-        """
-        if stream is None:
-            return seen.input.topic not in listing.topics
-        if seen.matched:
-            stream.left = False
-        elif seen.path == stream.row.path:
-            stream.left = not stream.replay
-        elif stream.left:
-            stream.left = not any(
-                each.matched and (each.input.topic, each.path) == (stream.row.topic, stream.row.path) for each in listing.files
-            )
-        if stream.left:
-            stream.stir()
-        if stream.left and (handle := stream.release()) is not None:
-            stream.stat = None  # when it is met again, it is looked into
-            stream.rewind()
-            yield Close(handle)
-        return stream.left
 
     def _follow(self, stream: Stream, seen: Seen, now: Now) -> bool:
         """A file that is held open is listed, under its own name or another."""
@@ -192,68 +164,6 @@ class Tailer:
         """A file that is no stream's own."""
         met = yield from self._meeting.stranger(seen, key, self._listed, now)
         return self._follow(met, seen, now) if isinstance(met, Stream) else met
-
-    # ---- what is gone
-
-    def _absent(self, stream: Stream, now: Now) -> Steps[None]:
-        """A stream whose own file is not listed."""
-        stream.stir()
-        if stream.listed:
-            stream.changed_ms = now.monotonic_ms  # who has it open may write to it for a while from now on
-        stream.listed, stream.rotated = False, True
-        if stream.row.detached:
-            yield from self._streams.settle(stream, now)
-        elif stream.handle is None:
-            if stream.left:  # what is unread in it was not asked for
-                stream.row = replace(stream.row, size_seen=min(stream.row.size_seen, stream.read_to))
-            yield from self._streams.detach(stream, now, GONE)
-        elif stream.stat is not None and stream.idle and stream.ended:
-            hold_ms = HOLD_RENAMED_MS if stream.stat.links else HOLD_UNLINKED_MS
-            if self._run.once or now.monotonic_ms - stream.changed_ms >= hold_ms:
-                yield from self._streams.detach(stream, now, "")
-
-    def _let_go_of_held(self, now: Now) -> Steps[None]:
-        """Deleted files beyond what their input may hold of the disk: what is unread of them is lost."""
-        files: list[tuple[Stream, int]] = []
-        for stream in self._streams.by_id.values():
-            how = stream.input
-            if stream.handle is None or stream.listed or how is None or (how.held_bytes, how.held_ms) == (None, None):
-                continue
-            stat = yield Stat(stream.handle)
-            if stat is not None and not stat.links:
-                files.append((stream, stat.size))
-        for stream, size, why in self._held.beyond(files, now):
-            unread = size - stream.read_to - stream.skip
-            yield from self._streams.detach(
-                stream, now, "deleted, and let go before all of it was shipped" if unread > 0 else ""
-            )
-            if unread > 0:
-                yield from self._streams.lose(stream, unread, now, why)
-
-    def _shed(self, now: Now) -> Steps[None]:
-        """Close the files that were quiet for longest, where too many are open; each can be found by its name again.
-
-        None of which this look has news: a stream is complete when it is let go.
-        """
-        held: list[Stream | Sleeper] = [stream for stream in self._streams.by_id.values() if stream.handle is not None]
-        held += [sleeper for sleeper in self._streams.asleep.values() if sleeper.handle is not None]
-        spare = len(held) + self._strangers.turned_away - self._strangers.most
-        if spare <= 0:
-            return
-        for stream in sorted(held, key=lambda stream: stream.changed_ms):
-            if spare <= 0:
-                return
-            if isinstance(stream, Sleeper) or self._may_let_go(stream, now):
-                handle = stream.release()
-                assert handle is not None
-                yield Close(handle)
-                spare -= 1
-
-    def _may_let_go(self, stream: Stream, now: Now) -> bool:
-        """Whether all of a file is acknowledged that was there at the last look, and it can be found again."""
-        news = stream.changed_ms == now.monotonic_ms
-        at_end = stream.stat is not None and stream.scan_to >= stream.stat.size and stream.idle and not news
-        return at_end and stream.listed and not (stream.rotated and stream.tail_bytes > 0)
 
     # ---- what is read and sent
 

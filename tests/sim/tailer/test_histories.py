@@ -9,9 +9,10 @@ import pytest
 from headrace.agents.effects import Input
 from headrace.agents.run import Run
 from headrace.agents.start import Start
-from headrace.agents.tail import archives, meeting, reading, strangers
+from headrace.agents.tail import archives, meeting, proof, strangers
 from headrace.agents.tail.archives import Archives
 from headrace.agents.tail.asleep import Sleeper
+from headrace.agents.tail.letting_go import LettingGo
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.streams import Streams
 from headrace.agents.tail.tailer import Tailer
@@ -408,11 +409,11 @@ def an_archive_that_was_passed_over_stays_so_though_its_bytes_are_asked_for_late
     [
         (
             a_copy_of_a_log_begun_at_its_end_goes_on_behind_it,
-            reading, "copies", "at, crc = stream.row.begin, 0", "at, crc = 0, 0",
+            proof, "copies", "at, crc = stream.row.begin, 0", "at, crc = 0, 0",
         ),
         (
             a_file_that_only_begins_as_a_log_begun_at_its_end_is_read_from_its_beginning,
-            reading, "copies", "digest(guard) != stream.row.guard", "False",
+            proof, "copies", "digest(guard) != stream.row.guard", "False",
         ),
         (
             a_file_in_the_place_of_an_archive_that_was_passed_over_is_read,
@@ -428,7 +429,7 @@ def test_what_is_passed_over_when_an_input_begins_is_known_again(
     history: Callable[[], None], target: Any, function: str, guard: str, without: str
 ) -> None:
     history()
-    copies = mock.patch.object(meeting, "copies", lambda *given: reading.copies(*given))  # imported there by its name
+    copies = mock.patch.object(meeting, "copies", lambda *given: proof.copies(*given))  # imported there by its name
     with mutated(target, function, guard, without), copies, pytest.raises(AssertionError):
         history()
 
@@ -488,7 +489,7 @@ def test_fault_17_a_file_is_read_by_its_open_handle_also_when_it_is_removed_afte
 
 
 def test_without_its_guard_a_removed_file_is_looked_at_no_more() -> None:
-    with mutated(Tailer, "_absent", "stream.stir()", "pass"), pytest.raises(AssertionError):
+    with mutated(LettingGo, "absent", "stream.stir()", "pass"), pytest.raises(AssertionError):
         what_a_removed_file_gets_after_a_long_rest_is_shipped()
 
 
@@ -544,8 +545,9 @@ def test_fault_17_a_file_is_closed_by_the_look_behind_its_acknowledgement_while_
 
 
 def test_where_files_had_to_be_quiet_before_they_are_closed_the_others_would_wait() -> None:
+    recent = "now.monotonic_ms - stream.changed_ms < 10_000"
     with (
-        mutated(Tailer, "_may_let_go", "stream.changed_ms == now.monotonic_ms", "self._is_recent(stream, now)"),
+        mutated(LettingGo, "_may_let_go", "stream.changed_ms == now.monotonic_ms", recent),
         pytest.raises(AssertionError),
     ):
         what_many_small_files_take()

@@ -11,7 +11,8 @@ from headrace.agents.tail import reading
 from headrace.agents.tail.meeting import Meeting
 from headrace.agents.tail.tailer import Tailer
 from tests.sim.harness import Guard, each_guard, run_seeds
-from tests.sim.tailer.test_tailer_sim import PIPELINES, Simulation, fingerprints_of
+from tests.sim.tailer.simulation import Simulation, fingerprints_of
+from tests.sim.tailer.writers import PIPELINES
 
 HOUR_MS = 3_600_000
 

@@ -8,7 +8,8 @@ from headrace.agents.effects import Input, Now, Read, Stat
 from headrace.agents.events.pipeline import AUTO, definition
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.tail.identity import FileStat, digest, running_hash
-from headrace.agents.tail.reading import Limits, Planned, copies, read_on
+from headrace.agents.tail.proof import copies
+from headrace.agents.tail.reading import Limits, Planned, read_on
 from headrace.agents.tail.stream import Stream
 
 LINES = b"".join(b"line %d of the log\n" % number for number in range(20))
