@@ -91,7 +91,7 @@ def _drawn(view: "View") -> "Group":
         f"{view.sent_per_s:,.0f} lines/s acknowledged ({_size(view.sent_bytes_per_s)}/s), "
         f"{_size(view.on_their_way_bytes)} on their way, memory {_size(view.memory_bytes)}, CPU {view.cpu_percent:.0f} %",
     )  # fmt: skip
-    wrong = [f"{count:,} {what}" for what, count in view.errors.items() if count]
+    wrong = [_error(what, count) for what, count in view.errors.items() if count]
     wrong += [f"{_size(view.lost_bytes)} lost"] if view.lost_bytes else []
     stopped = sum(each.stopped_files for each in view.inputs)
     wrong += [f"{stopped:,} dropped files stopped"] if stopped else []
@@ -103,6 +103,13 @@ def _drawn(view: "View") -> "Group":
     rows = [_row(each) for each in view.inputs]
     columns = ("input", "kind", "lines/s", "bytes/s", "behind", "oldest", "files", "open", "spool")
     return Group(head, table_of(rows, columns, {}, right=("bytes/s", "behind", "oldest", "spool")), tail)
+
+
+def _error(what: str, count: int) -> str:
+    from headrace.agents.operate.printing import counted
+
+    stage, _, kind = what.partition(": ")
+    return f"{kind} while {stage}, {counted(count, 'time')}"
 
 
 def _row(each: "InputRates") -> dict[str, Any]:
