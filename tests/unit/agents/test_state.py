@@ -18,7 +18,7 @@ from headrace.agents.state_generations import FILE_NAME
 from headrace.agents.state_tables import VERSION
 from headrace.agents.windows import ChunkResult, WindowRow
 from headrace.errors import CorruptError, UsageError, VersionError
-from tests.unit.agents.operate.test_validate import not_root, open_to_all
+from tests.unit.agents.operate.test_validate import not_root, open_folder
 
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
 CHUNK = ChunkRow("s-1", 0, 20, 0, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
@@ -58,11 +58,11 @@ def test_who_only_looks_whether_an_agent_runs_keeps_none_from_starting(tmp_path:
     assert not is_in_use(tmp_path)
 
 
-def test_a_state_of_another_user_is_refused_and_said_to_be_his(tmp_path: Path) -> None:
-    open_to_all(tmp_path)
-    (tmp_path / "lock").touch(0)  # to whoever is not root as one of root's is
-    with not_root(), pytest.raises(UsageError, match=r"lock: .*; give all of it to the agent's user \(chown -R\)"):
-        opened(tmp_path)
+def test_a_state_of_another_user_is_refused_and_said_to_be_his() -> None:
+    with open_folder() as folder:
+        (folder / "lock").touch(0)  # to whoever is not root as one of root's is
+        with not_root(), pytest.raises(UsageError, match=r"lock: .*; give all of it to the agent's user \(chown -R\)"):
+            opened(folder)
 
 
 def test_a_file_name_that_is_not_utf8_is_kept_and_found(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,20 @@ def not_root() -> Iterator[None]:
         os.seteuid(user)
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may come to and write in; pytest makes its own private again whenever another begins."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
 @pytest.fixture
 def validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Validate:
     """Validate inputs (and other sections), and return what is found; the last is the summary."""
@@ -49,16 +64,6 @@ def validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Validate:
 
 def tail(*patterns: Path, topic: str = "app", **more: Any) -> dict[str, Any]:
     return {"tail": [str(pattern) for pattern in patterns], "topic": topic, **more}
-
-
-def open_to_all(folder: Path) -> None:
-    """Who is not root may come to a folder, and configure an agent there."""
-    folder.chmod(0o777)
-    for parent in folder.parents:
-        if parent.stat().st_mode & 0o011 != 0o011:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    (folder / "agent.yaml").touch(0o666)
-    (folder / "agent.yaml").chmod(0o666)
 
 
 def write(folder: Path, *names: str) -> None:
@@ -107,7 +112,8 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, validate: Validate) -> 
     write(tmp_path, "a.log", "b.log")
     (tmp_path / "a.log").chmod(0)
     (tmp_path / "closed").mkdir(mode=0)
-    open_to_all(tmp_path)
+    (tmp_path / "agent.yaml").touch()
+    (tmp_path / "agent.yaml").chmod(0o666)
     with not_root():
         found = validate(tail(tmp_path / "*.log", tmp_path / "closed" / "*.log"), status=2)
     errors = [each["what"] for each in found[:-1] if each["severity"] == "error"]
@@ -175,7 +181,8 @@ def test_a_state_that_root_began_is_told_before_the_agent_s_user_meets_it(tmp_pa
     found = validate(tail(tmp_path / "a.log"))
     assert (found[0]["severity"], found[0]["key"]) == ("note", "agent.state_dir")  # root may do all: that says little
     assert "what that user may not read is not found by root" in found[0]["what"]
-    open_to_all(tmp_path)
+    (tmp_path / "agent.yaml").touch()
+    (tmp_path / "agent.yaml").chmod(0o666)
     with not_root():
         found = validate(tail(tmp_path / "a.log"), status=2)
     assert (found[0]["severity"], found[0]["do"]) == ("error", "give all of it to the agent's user (chown -R)")
