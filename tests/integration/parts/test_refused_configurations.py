@@ -33,9 +33,13 @@ def minimal(part: str, directory: Path) -> dict[str, Any]:
         ("registry", "kafka.linger.ms=soon", "kafka: Invalid value for configuration property"),
         ("agent", "agent.http=127.0.0.1:99999", "agent.http: a port is 0 to 65535"),
         ("broker", "http=127.0.0.1:99999", "http: a port is 0 to 65535"),
-        ("load", "load.http=127.0.0.1", "load.http: write it as host:port"),
-        ("registry", "listen=9600", "listen: write it as host:port"),
-        ("load", "registry=127.0.0.1:8081", "registry.url: write it as http://host:port"),
+        ("load", "load.http=127.0.0.1", "load.http: must be written otherwise, not '127.0.0.1'; write it as host:port"),
+        ("registry", "listen=9600", "listen: must be written otherwise, not 9600; write it as host:port"),
+        (
+            "load",
+            "registry=127.0.0.1:8081",
+            "registry: must be written otherwise, not '127.0.0.1:8081'; write it as http://host:port",
+        ),
     ],
 )
 def test_what_a_part_cannot_use_ends_it_with_2_and_one_line(tmp_path: Path, part: str, override: str, says: str) -> None:
