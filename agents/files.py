@@ -8,7 +8,7 @@ from headrace.agents.directory.drops import Drops
 from headrace.agents.directory.hands import look_into
 from headrace.agents.effects import Now, Steps
 from headrace.agents.inputs import Inputs
-from headrace.agents.machine import most_open_files
+from headrace.agents.machine import most_open_files, return_freed_memory
 from headrace.agents.new_inputs import begin_new
 from headrace.agents.operate.own_output import Others
 from headrace.agents.operate.standing import Standing, standing_of, standing_of_dropped, standing_of_unopened
@@ -16,6 +16,8 @@ from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.run import Run
 from headrace.agents.tail.listing import Listings
 from headrace.agents.tail.tailer import Tailer
+
+_MANY = 2000  # files, from which on the tables of a look are worth returning
 
 
 class Files:
@@ -51,7 +53,10 @@ class Files:
 
     def look(self, now: Now) -> Steps[None]:
         """List what the inputs match, and take it in."""
-        yield from self._tailer.look(self._listings.take(self._tailer.known_paths, self._tailer.linked, now))
+        listing = self._listings.take(self._tailer.known_paths, self._tailer.linked, now)
+        if len(listing.files) >= _MANY:
+            return_freed_memory()
+        yield from self._tailer.look(listing)
         yield from self._drops.look(look_into(self._inputs.folders, self._drops.known_paths, now, self._writes))
 
     @property

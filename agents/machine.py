@@ -13,7 +13,8 @@ _M_MMAP_THRESHOLD: Final = -3
 def return_freed_memory() -> None:
     """Whatever is larger than 128 KiB goes back to the system when it is freed (mallopt(3); where libc has no such thing, not).
 
-    Otherwise glibc keeps the tables of a look at many files, and lays what stays between them.
+    Otherwise glibc keeps the tables of a look at many files, and lays what stays between them. It costs 7 % of CPU where lines
+    are shipped as fast as can be: their chunks are larger, too.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from headrace import __version__
 from headrace.agents.agent import Agent
 from headrace.agents.checking import Checking
-from headrace.agents.machine import machine_id, return_freed_memory
+from headrace.agents.machine import machine_id
 from headrace.agents.operate.control import Control
 from headrace.agents.operate.reload import Reloads
 from headrace.agents.pulse import Pulse
@@ -40,7 +40,6 @@ def ship(args: argparse.Namespace, checking: Checking, reload: Event) -> int:
     Args:
         reload: is set when the configuration is to be read again.
     """
-    return_freed_memory()
     config = checking.result()
     raise_descriptor_limit()
     stop = stop_event()

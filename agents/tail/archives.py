@@ -248,6 +248,9 @@ class Archives:
         if truncated and not self._run.once and self._strangers.unchanged_ms(seen, key, now) < LONGEST_WAIT_MS:
             return None  # whoever writes it may go on
         del self._looking[key]
+        streams = tuple(streams)
+        awake = {stream.row.stream_id: stream for stream in streams}  # one may have slept since, and is another object now
+        looking.streams = tuple(awake[each.row.stream_id] for each in looking.streams if each.row.stream_id in awake)
         lost = [stream for stream in streams if _has_no_name(stream) and stream.row.head_bytes]
         late = yield from _that_begin_as(lost, looking.head)
         may_lose = any(self._streams.waits(each, key) and looking.holds(each, looking.found) for each in looking.streams)

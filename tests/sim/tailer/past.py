@@ -59,7 +59,7 @@ class Past:
         if start.from_beginning:
             return
         for name, inode in self._files.names.items():
-            if name[:5] not in self._files.names:
+            if name[:5] not in self._files.names and not self._simulation.all_names:
                 continue  # rotated away, and whose it is does not show
             begin = self._begin_of(inode, start)
             if not self._simulation.all_names and name not in self._simulation.names:

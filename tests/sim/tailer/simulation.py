@@ -82,7 +82,7 @@ class Simulation(Writers):
 
     def start(self) -> Tailer:
         """The agent, from what is durable; at its first start it decides where files begin."""
-        tailer = self.made()
+        tailer, crashes = self.made(), 0
         while self.past is not None and not self.disk.inputs:
             self.acts_left = 0
             known = {("logs", name) for name in self.files.names}
@@ -90,6 +90,9 @@ class Simulation(Writers):
             try:
                 self.carry_out(tailer.beginnings.decide(listing, {("logs", "")}))
             except CrashedError:
+                crashes += 1
+                if crashes == 20:  # with ever more files it would never come to the end
+                    self.crash_rate = 0.0
                 self.down()
                 tailer = self.made()
         return tailer
