@@ -178,10 +178,14 @@ class Archives:
         return (yield from self._decide(looking, looking.found, seen, key, unseen_from, complete, now))
 
     def _candidates(self, seen: Seen, origins: list[Stream]) -> tuple[Stream, ...]:
-        """The streams whose bytes an archive may hold: those whose name it bears, and any whose file has none any more."""
+        """The streams whose bytes an archive may hold: those whose name it bears, and any that may have no file."""
         of_topic = [stream for stream in self._streams.by_id.values() if stream.row.topic == seen.input.topic]
-        lost = [stream for stream in of_topic if _has_no_name(stream)]
+        lost = [stream for stream in of_topic if self._may_have_no_file(stream, seen.key)]
         return tuple({stream.row.stream_id: stream for stream in (*reversed(origins), *lost)}.values())
+
+    def _may_have_no_file(self, stream: Stream, key: FileKey) -> bool:
+        """Whether no name leads to a stream's file any more, or another file has its inode, which is not known yet."""
+        return _has_no_name(stream) or self._streams.waits(stream, key)
 
     def _decide(
         self,
@@ -251,7 +255,7 @@ class Archives:
         streams = tuple(streams)
         awake = {stream.row.stream_id: stream for stream in streams}  # one may have slept since, and is another object now
         looking.streams = tuple(awake[each.row.stream_id] for each in looking.streams if each.row.stream_id in awake)
-        lost = [stream for stream in streams if _has_no_name(stream) and stream.row.head_bytes]
+        lost = [stream for stream in streams if self._may_have_no_file(stream, key) and stream.row.head_bytes]
         late = yield from _that_begin_as(lost, looking.head)
         may_lose = any(self._streams.waits(each, key) and looking.holds(each, looking.found) for each in looking.streams)
         if may_lose or any(_mark(stream) not in looking.marks for stream in late):
@@ -267,7 +271,7 @@ class Archives:
         if not self._run.once and self._strangers.unchanged_ms(seen, key, now) < QUIET_MS:
             return None
         streams = tuple(streams)
-        if any(self._streams.waits(stream, key) for stream in streams):
+        if any(self._streams.waits(stream, key) for stream in streams) or self._streams.any_unmet(key[0]):
             return None
         opened = yield from self._strangers.open(seen, packed=True)
         if opened is None:

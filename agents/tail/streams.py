@@ -108,6 +108,10 @@ class Streams:
         own = (stream.row.topic, *stream.row.key)
         return own != key and not stream.row.detached and (own in self._put_off or own in self._put_off_before)
 
+    def any_unmet(self, topic: str) -> bool:
+        """Whether the file of some stream of a topic was not looked into yet since the start."""
+        return any(sleeper.seen is None and sleeper.key[0] == topic for sleeper in self.asleep.values())
+
     def returned(self, topic: str, path: str, stat: FileStat) -> list[Stream]:
         """The streams whose own file, which was gone, this one may be: it is back, as after an outage of its file system."""
         same = (stat.inode, stat.birth_ns)

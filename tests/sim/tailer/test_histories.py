@@ -275,6 +275,14 @@ def an_archive_waits_for_the_one_that_has_the_inode_of_its_log(name: str = "a.lo
 def test_fault_06_with_fault_09_an_archive_waits_for_the_one_that_has_the_inode_of_its_log() -> None:
     an_archive_waits_for_the_one_that_has_the_inode_of_its_log()
     an_archive_waits_for_the_one_that_has_the_inode_of_its_log("a.log.2", "a.log.1")
+    an_archive_waits_for_the_one_that_has_the_inode_of_its_log("old/1", "old/2")
+    an_archive_waits_for_the_one_that_has_the_inode_of_its_log("old/2", "old/1")
+    with mutated(Archives, "_may_have_no_file", " or self._streams.waits(stream, key)", ""), pytest.raises(AssertionError):
+        an_archive_waits_for_the_one_that_has_the_inode_of_its_log("old/1", "old/2")
+    with mock.patch.object(strangers, "MOST_OPENED", 1):
+        an_archive_waits_for_the_one_that_has_the_inode_of_its_log("old/1", "old/2")
+        with mutated(Archives, "_begin", " or self._streams.any_unmet(key[0])", ""), pytest.raises(AssertionError):
+            an_archive_waits_for_the_one_that_has_the_inode_of_its_log("old/1", "old/2")
     guard = "self._streams.waits(each, key) and"
     with mutated(Archives, "_looked_through", guard, "False and"), pytest.raises(AssertionError):
         an_archive_waits_for_the_one_that_has_the_inode_of_its_log()
