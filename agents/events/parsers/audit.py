@@ -9,7 +9,7 @@ import re
 from headrace.agents.events.parsers.parser import Attempt, Parsed
 from headrace.agents.events.times import Times
 
-_HEAD = re.compile(r"(?:node=(\S++) )?+type=(\w++) msg=audit\((\d{1,11}+)\.(\d{3}):(\d{1,20}+)\) ?: ?")
+_HEAD = re.compile(r"(?:node=(\S++) )?type=(\w++) msg=audit\((\d{1,11}+)\.(\d{3}):(\d{1,20}+)\) ?: ?")
 _PAIR = re.compile(r"""(?<![\w-])([\w-]++)=(?:"([^"]*+)"|([^\s\x1d'"]*+))""")
 
 

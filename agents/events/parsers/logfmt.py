@@ -9,7 +9,7 @@ import re
 from headrace.agents.events.parsers.parser import Attempt, Parsed
 from headrace.agents.events.times import Times
 
-_PAIR = re.compile(r'[ \t]*+(?:([^\s="]++)(?:(=)(?:"((?:[^"\\]++|\\.)*+)"|([^\s"]*+)))?+(?=[ \t\r]|\Z)|(?=\r?\Z)())')
+_PAIR = re.compile(r'[ \t]*+(?:([^\s="]++)(?:(=)(?:"((?:[^"\\]++|\\.)*)"|([^\s"]*+)))?(?=[ \t\r]|\Z)|(?=\r?\Z)())')
 _FIRST_KEY = re.compile(r"[A-Za-z_@][\w.@/-]*+=")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r"}

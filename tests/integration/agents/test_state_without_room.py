@@ -97,7 +97,7 @@ def is_itself(directory: Path) -> None:
 def is_another(directory: Path) -> None:
     state = opened(directory, NEWER)
     assert state.agent_id != OLD
-    assert len(state.streams()) == len(ROWS)
+    assert len(list(state.streams())) == len(ROWS)
     assert not {row.stream_id for row in state.streams()} & {row.stream_id for row in ROWS}
     assert state.chunks() == []
     state.close()
@@ -105,7 +105,7 @@ def is_another(directory: Path) -> None:
 
 def is_new(directory: Path) -> None:
     state = opened(directory, NEWER)
-    assert (state.streams(), state.chunks()) == ([], [])
+    assert (list(state.streams()), state.chunks()) == ([], [])
     state.close()
 
 
