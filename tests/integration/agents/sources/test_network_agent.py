@@ -170,7 +170,7 @@ def test_kill_9_while_a_full_spool_drops_the_newest_counts_each_line_as_shipped_
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        until(lambda: "the spool is full" in agent.log_tail())
+        until(lambda: "the spool is full" in agent.log_file.read_text())
         for more in (3, 20, 40):
             before = len(answered)
             until(lambda: len(answered) > before + more)  # noqa: B023
