@@ -93,7 +93,7 @@ class AgentState:
         if self.agent_id != old:
             logger.error(
                 "an earlier generation of the state is used: what was sent since is sent again as another agent's;"
-                f" once it has landed, retire the old one: headrace audit retire {old}",
+                f" to the audit the old one is silent from now on: {old}",
                 extra={"file": FILE_NAME, "why": stale, "old_agent_id": old, "agent_id": new_agent_id},
             )
 
