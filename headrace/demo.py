@@ -227,7 +227,7 @@ def _watch(
 
 def _is_complete(layout: Layout) -> bool:
     """Whether the audit is content; what it would have to read rows for is not, yet: the next message says that in full."""
-    from headrace.jobs.audit import overall_verdict  # a second of imports, while the agent has the cores
+    from headrace.jobs.audit.auditor import overall_verdict  # a second of imports, while the agent has the cores
 
     return overall_verdict(layout.landed, "logs", read_rows=False) == "complete"
 
@@ -251,7 +251,7 @@ class _Result:
 
 
 def _result(layout: Layout, shipment: _Shipment) -> _Result:
-    from headrace.jobs.audit import overall_verdict
+    from headrace.jobs.audit.auditor import overall_verdict
     from headrace.sinks.table.reader import snapshot, tables
 
     verdict = overall_verdict(layout.landed, "logs")

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from headrace.jobs import output
-from headrace.jobs.audit import Auditor
-from headrace.jobs.verdict import Row, worst
+from headrace.jobs.audit.auditor import Auditor
+from headrace.jobs.audit.verdict import Row, worst
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 from headrace.supervise import Layout
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.audit import WINDOW_MS, window_start_ms
-from headrace.jobs.evidence import Recount
+from headrace.jobs.audit.evidence import Recount
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.table.reader import LiveFile, open_live

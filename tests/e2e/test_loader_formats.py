@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.audit import window_start_ms
-from headrace.jobs.counts import run as run_counts
+from headrace.jobs.batch.counts import run as run_counts
 from headrace.jobs.landed_rows import recount, rows_by_window
-from headrace.jobs.query import ask
+from headrace.jobs.sql.query import ask
 from headrace.sinks.check import check_root
 from headrace.sinks.table import names, reader
 from tests.integration.sinks.pipeline import AGENT, Pipeline, lines

@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry import (
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from headrace.jobs.query import ask
+from headrace.jobs.sql.query import ask
 from headrace.schemas.framing import frame
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import AGENT, STREAM, Line, Pipeline, lines, records_of

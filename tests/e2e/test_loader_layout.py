@@ -8,8 +8,8 @@ import duckdb
 import pyarrow.dataset as ds
 import pytest
 
-from headrace.jobs.counts import run as run_counts
-from headrace.jobs.query import ask
+from headrace.jobs.batch.counts import run as run_counts
+from headrace.jobs.sql.query import ask
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, lines
 

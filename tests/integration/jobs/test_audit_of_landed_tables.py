@@ -7,7 +7,7 @@ import pytest
 
 from headrace.cli import main
 from headrace.errors import StorageError
-from headrace.jobs.audit import Auditor, overall_verdict
+from headrace.jobs.audit.auditor import Auditor, overall_verdict
 from headrace.sinks.table.record import Gap
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 

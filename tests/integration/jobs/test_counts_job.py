@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.cli import main
-from headrace.jobs.query import ask
+from headrace.jobs.sql.query import ask
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 
 T0 = 1_763_900_400_000

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.cli import main
-from headrace.jobs.query import ask
+from headrace.jobs.sql.query import ask
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from tests.landed_tables import ENVELOPE, TEXT, Event, TableWriter
@@ -251,7 +251,7 @@ def test_the_place_is_data_or_its_landed_root_or_the_environments(root, capsys, 
 
 def test_a_file_that_has_moved_into_place_since_the_fold_is_found(root, monkeypatch):
     """The loader's move lands between the fold and DuckDB's opening: the fold is made again."""
-    from headrace.jobs import query as module
+    from headrace.jobs.sql import query as module
 
     folded = module.snapshot
     staged = root / "my-topic" / names.STAGING
@@ -293,7 +293,7 @@ def test_files_may_move_on_while_the_answer_is_read(root_of_many_staged_files):
 
 def test_files_that_move_on_for_longer_than_anyone_tries_are_found(root, monkeypatch):
     """Each time the tables are looked at, another file is just being moved, as by a loader that commits without end."""
-    from headrace.jobs import query as module
+    from headrace.jobs.sql import query as module
 
     folded, table, landed = module.snapshot, TableWriter(root, "my-topic"), list(EVENTS)
 

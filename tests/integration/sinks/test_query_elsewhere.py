@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import StorageError, UsageError
-from headrace.jobs.query import ask
+from headrace.jobs.sql.query import ask
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.store import Store
 from tests.landed_tables import Event, TableWriter

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs import announced, verdict
-from headrace.jobs.announced import LATENESS_MS, Announcement, fold
-from headrace.jobs.evidence import Landed, Recount, WindowSum
-from headrace.jobs.verdict import excesses, judge
+from headrace.jobs.audit import announced, verdict
+from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
+from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
+from headrace.jobs.audit.verdict import excesses, judge
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 
 START = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS

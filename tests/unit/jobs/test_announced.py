@@ -1,7 +1,7 @@
 import math
 
 from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
-from headrace.jobs.announced import Announcement, fold
+from headrace.jobs.audit.announced import Announcement, fold
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 END = WINDOW + WINDOW_MS

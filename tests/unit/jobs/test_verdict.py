@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
-from headrace.jobs.announced import Announcement, fold
-from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
-from headrace.jobs.verdict import excesses, judge, when, worst
+from headrace.jobs.audit.announced import Announcement, fold
+from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.verdict import excesses, judge, when, worst
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 PAST = WINDOW + WINDOW_MS + 300_000 + 1

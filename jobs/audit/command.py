@@ -11,8 +11,8 @@ from headrace.sinks.places import add_place_arguments, landed_root, unknown_tabl
 from headrace.sinks.times import parse_time
 
 if TYPE_CHECKING:
-    from headrace.jobs.audit import Auditor
-    from headrace.jobs.verdict import TopicVerdict, Verdict
+    from headrace.jobs.audit.auditor import Auditor
+    from headrace.jobs.audit.verdict import TopicVerdict, Verdict
 
 EXIT_STATUS: Final = {"complete": 0, "incomplete": 3, "unknown": 4}
 _POLL_S: Final = 1.0
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.timeout < 0:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds")
     root = landed_root(args)
-    from headrace.jobs.audit import Auditor
-    from headrace.jobs.audit_report import print_report, reasons_of
+    from headrace.jobs.audit.auditor import Auditor
+    from headrace.jobs.audit.report import print_report, reasons_of
 
     auditor = Auditor(root)
     _check_topic(auditor, args.topic, root)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judge(auditor: "Auditor", topic: str | None, since_ms: float, until_ms: float) -> "tuple[list[TopicVerdict], Verdict]":
-    from headrace.jobs.verdict import worst
+    from headrace.jobs.audit.verdict import worst
 
     now_ms = time.time_ns() // 1_000_000
     topics = [topic] if topic else auditor.topics()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import HeadraceError, StorageError, UsageError
-from headrace.jobs.converted import as_parquet
 from headrace.jobs.output import escaped
-from headrace.jobs.pinned import Pinned, pin
+from headrace.jobs.sql.converted import as_parquet
+from headrace.jobs.sql.pinned import Pinned, pin
 from headrace.sinks.places import unknown_table
 from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.jobs.in_place import LandedFiles
+    from headrace.jobs.sql.in_place import LandedFiles
 
 BATCH_ROWS: Final = 10_000
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -82,7 +82,7 @@ def ask(where: Path | str, sql: str) -> Iterator["pa.RecordBatchReader"]:
 
 
 def _elsewhere(url: str) -> "LandedFiles":
-    from headrace.jobs.in_place import LandedFiles
+    from headrace.jobs.sql.in_place import LandedFiles
 
     return LandedFiles(url)
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the answer, or write it to a file."""
     from headrace.jobs import output
-    from headrace.jobs.query import ask
+    from headrace.jobs.sql.query import ask
 
     file = output.checked_output(args.output)
     if args.format == "parquet" and file is None:

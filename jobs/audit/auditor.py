@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from headrace.audit import AUDIT_TOPIC, WINDOW_MS, parse_message
 from headrace.errors import CorruptError, StorageError
-from headrace.jobs.announced import LATENESS_MS, Agent, Announcement, fold
-from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.announced import LATENESS_MS, Agent, Announcement, fold
+from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
-from headrace.jobs.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
 

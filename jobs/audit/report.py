@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.jobs import output
-from headrace.jobs.verdict import Row, TopicVerdict, Verdict, when
+from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict, when
 
 REASONS_SHOWN: Final = 20
 _STYLES: Final = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}

@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
-from headrace.jobs.announced import LATENESS_MS, Agent
-from headrace.jobs.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.announced import LATENESS_MS, Agent
+from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if not sys.warnoptions:  # Beam warns of what it could import, and of options that we do not use
         warnings.simplefilter("ignore")
         logging.basicConfig(level=logging.ERROR)
-    from headrace.jobs import counts
+    from headrace.jobs.batch import counts
 
     _write(counts.NAMES, counts.run(landed_root(args), args.runner), file)
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.audit import WINDOW_MS, window_start_ms
-from headrace.jobs.announced import Ends
+from headrace.jobs.audit.announced import Ends
 
 
 @dataclass(frozen=True, slots=True)

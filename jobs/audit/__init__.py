@@ -1,0 +1,1 @@
+"""The audit: what agents have announced, what tables testify, the verdict on each window."""

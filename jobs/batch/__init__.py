@@ -1,0 +1,1 @@
+"""Batch jobs on Apache Beam over landed tables."""

@@ -1,0 +1,1 @@
+"""SQL over landed tables: which files a statement may read, and DuckDB around them."""
