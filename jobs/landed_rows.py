@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.jobs.audit.evidence import Recount
+from headrace.sinks.audit_sums import window_starts
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.table.reader import LiveFile, open_live
@@ -56,12 +57,18 @@ def rows_by_window(root: Path | str, topic: str, file: LiveFile) -> dict[int, in
     first, last = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
     if first == last:
         return {first: file.rows}
+    found: dict[int, int] = {}
     with open_rows(root, topic, file) as landed:
-        names = [name for name in ("event_time", "_timestamp") if name in landed.schema.names]
-        rows = landed.read(names).combine_chunks()
-    times = pa.array(event_times(rows, _as_ms(rows["_timestamp"]).to_numpy()))
-    counts = pc.value_counts(_window_starts(times))
-    return {count["values"].as_py(): count["counts"].as_py() for count in counts if count["values"].is_valid}
+        for batch in landed.batches([name for name in ("event_time", "_timestamp") if name in landed.schema.names]):
+            starts, counts = np.unique(window_starts(event_times_of(batch)), return_counts=True)
+            for start_ms, count in zip(starts.tolist(), counts.tolist(), strict=True):
+                found[start_ms] = found.get(start_ms, 0) + count
+    return found
+
+
+def event_times_of(rows: pa.RecordBatch) -> np.ndarray:
+    """When rows happened, ms, as the loader has it; `rows` has the file's columns of times."""
+    return event_times(rows, _as_ms(rows["_timestamp"]).to_numpy(zero_copy_only=False))
 
 
 def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
@@ -69,8 +76,7 @@ def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
     first, last = file.min_event_time_ms // HOUR_MS, file.max_event_time_ms // HOUR_MS
     if first == last:
         return pa.array(np.full(rows.num_rows, first))
-    kafka_times = _as_ms(rows["_timestamp"]).to_numpy(zero_copy_only=False)
-    return pa.array(event_times(rows, kafka_times) // HOUR_MS)
+    return pa.array(event_times_of(rows) // HOUR_MS)
 
 
 def recount(
@@ -99,7 +105,7 @@ def _identities(root: Path | str, topic: str, file: LiveFile) -> Iterable[tuple[
         if not {*_IDENTITY, "event_time", "read_time"} <= set(landed.schema.names):
             return
         table = landed.read([*_IDENTITY, "event_time", "read_time"])
-    starts = _window_starts(_as_ms(table["event_time"])).to_pylist()
+    starts = window_starts(_as_ms(table["event_time"]).to_numpy()).tolist()
     read = _as_ms(table["read_time"], up=True).to_pylist()
     identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
     for identity, start_ms, read_ms in zip(identities, starts, read, strict=True):
@@ -112,8 +118,3 @@ def _as_ms(column: Any, *, up: bool = False) -> Any:
         return column.cast(pa.int64())
     rounded = (pc.ceil_temporal if up else pc.floor_temporal)(column, unit="millisecond")
     return rounded.cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())
-
-
-def _window_starts(times: Any) -> Any:
-    floored = pc.floor(pc.divide(pc.cast(times, pa.float64()), pa.scalar(float(WINDOW_MS))))
-    return pc.multiply(pc.cast(floored, pa.int64()), pa.scalar(WINDOW_MS))

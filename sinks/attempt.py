@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from headrace.clock import MonotonicMs, WallMs
 from headrace.process import process_name
+from headrace.sinks.audit_sums import has_identity
 from headrace.sinks.buckets import Buckets, Rows
 from headrace.sinks.config import Output
 from headrace.sinks.evolution import Evolution
@@ -22,7 +23,7 @@ from headrace.sinks.inputs import decide_input
 from headrace.sinks.layout import Layout
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.registered import Input, Schemas
-from headrace.sinks.repeats import Repeats, has_identity
+from headrace.sinks.repeats import Repeats
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
 from headrace.sinks.table.store import Store

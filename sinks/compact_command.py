@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import UsageError
-from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, table_by_table
+from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, table_by_table
 from headrace.sinks.places import landed_root
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             "seconds": round(time.monotonic() - began_s, 2),
         }
 
-    return table_by_table(root, args.topics, args.format, compact)
+    return table_by_table(root, chosen_tables(root, args.topics), args.format, compact)
 
 
 def _load(args: argparse.Namespace) -> "Load | None":

@@ -3,14 +3,15 @@
 import argparse
 from typing import Any
 
+from headrace.audit import AUDIT_TOPIC
 from headrace.errors import UsageError
-from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, table_by_table
+from headrace.sinks.maintenance_arguments import add_table_arguments, age_ms, chosen_tables, table_by_table
 from headrace.sinks.places import landed_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace expire`."""
-    add_table_arguments(parser)
+    add_table_arguments(parser, default=f"all but {AUDIT_TOPIC}")
     parser.add_argument("--older-than", metavar="AGE", help="of a file's newest event: 90m, 36h, 30d")
     parser.add_argument(
         "--quarantine-older-than",
@@ -21,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Expire tables, and print what went from each. Files are deleted a day later, for readers in flight."""
+    """Expire tables, and print what went from each. Files are deleted a day later, for readers in flight.
+
+    `_audit` is what tells whether all of the others had landed: it expires only where it is named.
+    """
     from headrace.clock import SystemClock
     from headrace.sinks.expire import Ages, expire_table
 
@@ -31,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     now_ms = clock.wall_ms()
     before = Ages(*(None if age is None else now_ms - age_ms(age) for age in (args.older_than, args.quarantine_older_than)))
     root = landed_root(args)
+    topics = [topic for topic in chosen_tables(root, args.topics) if topic != AUDIT_TOPIC or topic in args.topics]
 
     def expire(topic: str) -> dict[str, Any]:
         gone = expire_table(root, topic, before, clock, dry_run=args.dry_run)
@@ -43,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
             "quarantined": sum(one.count for one in gone.quarantine),
         }
 
-    return table_by_table(root, args.topics, args.format, expire)
+    return table_by_table(root, topics, args.format, expire)

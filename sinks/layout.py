@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.sinks.audit_sums import runs
 from headrace.sinks.config import LayoutKeys
 from headrace.sinks.event_time import EPOCH, FIRST_HOUR, HOUR_MS, LAST_HOUR, times_of
 from headrace.sinks.path_template import MISSING, TIMES, escape, parse_path, times_in, zone
-from headrace.sinks.repeats import runs
 
 _MOST_OFFSETS: Final = 100_000
 

@@ -11,9 +11,9 @@ from headrace.sinks.places import add_place_arguments, unknown_table
 from headrace.sinks.recovery import is_of_store, said
 
 
-def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define TOPIC…, where the tables are, and `--format`."""
-    parser.add_argument("topics", metavar="TOPIC", nargs="*", help="tables (default: all)")
+def add_table_arguments(parser: argparse.ArgumentParser, *, default: str = "all") -> None:
+    """Define TOPIC…, where the tables are, and `--format`; `default`: what is meant without TOPIC."""
+    parser.add_argument("topics", metavar="TOPIC", nargs="*", help=f"tables (default: {default})")
     add_place_arguments(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
 
@@ -34,7 +34,7 @@ def chosen_tables(root: Path | str, topics: list[str]) -> list[str]:
 
 
 def table_by_table(root: str, topics: list[str], format_: str, work: Callable[[str], Mapping[str, Any]]) -> int:
-    """Do something with the tables asked for, or all, and print what became of each; one that fails keeps no other from it.
+    """Do something with tables, and print what became of each; one that fails keeps no other from it.
 
     Raises:
         UsageError: a table does not exist.
@@ -44,7 +44,7 @@ def table_by_table(root: str, topics: list[str], format_: str, work: Callable[[s
     from headrace.sinks.stores.roots import answers, open_root
 
     rows, failed = [], {}
-    for topic in chosen_tables(root, topics):
+    for topic in topics:
         try:
             rows.append(work(topic))
         except (UsageError, MemoryError):

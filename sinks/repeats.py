@@ -9,33 +9,15 @@ longer than what its stream's positions leave for it: agents' transforms keep to
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import xxhash
 
-from headrace.audit import HASH_MODULUS, WINDOW_MS
+from headrace.sinks.audit_sums import add_events, messages_of, runs, window_starts
 from headrace.sinks.identities import Identities, of_columns
 from headrace.sinks.table.fold import AuditTotal, LandedStream, StreamKey, WindowKey
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import AuditSum, StreamLanded
-
-_TYPES: Final[Mapping[str, tuple[pa.DataType, ...]]] = {
-    "agent_id": (pa.string(),),
-    "stream_id": (pa.string(),),
-    "position": (pa.int64(),),
-    "since": (pa.int64(),),
-    "part": (pa.int32(), pa.int64()),
-    "message": (pa.string(),),
-    "encoding": (pa.string(),),
-}
-
-
-def has_identity(schema: pa.Schema) -> bool:
-    """Whether rows are events of ours: the envelope's identity and message are there, under their types."""
-    return all(name in schema.names and schema.field(name).type in kinds for name, kinds in _TYPES.items())
 
 
 @dataclass(slots=True)
@@ -51,14 +33,6 @@ class _Stream:
         self.added.add(since, end)
 
 
-@dataclass(frozen=True, slots=True)
-class _Messages:
-    """What a batch's events say, as the audit counts it."""
-
-    texts: list[bytes]
-    lengths: np.ndarray
-
-
 class Repeats:
     """What one attempt adds to what has landed of each stream, and its audit sums; the fold is read, never changed."""
 
@@ -69,10 +43,10 @@ class Repeats:
 
     def keep(self, partition: int, rows: pa.Table, event_time_ms: np.ndarray) -> np.ndarray:
         """A mask of the rows of one partition, in offset order, that have not landed yet; they count as landed from now on."""
-        messages = _messages(rows)
+        messages = messages_of(rows)
         events = of_columns(rows, messages.lengths)
         fresh = self.keep_named(partition, events)
-        self._count(events, messages, fresh, event_time_ms // WINDOW_MS * WINDOW_MS)
+        add_events(self._sums, events, messages, window_starts(event_time_ms), fresh)
         return fresh
 
     def keep_named(self, partition: int, records: Identities) -> np.ndarray:
@@ -108,20 +82,6 @@ class Repeats:
             else:
                 state.add(min(start, at), stop, number)
 
-    def _count(self, events: Identities, messages: _Messages, fresh: np.ndarray, windows: np.ndarray) -> None:
-        coded = pa.array(windows).dictionary_encode()
-        hashes = np.array(_hashes(events, messages.texts), np.uint64)
-        for mine in runs(events.agent_codes.astype(np.int64) * len(coded.dictionary) + coded.indices.to_numpy()):
-            landed = mine[fresh[mine]]
-            key = (events.agents[events.agent_codes[mine[0]]], int(windows[mine[0]]))
-            so_far = self._sums.get(key, AuditTotal())
-            self._sums[key] = AuditTotal(
-                so_far.count + len(landed),
-                so_far.bytes + int(messages.lengths[landed].sum()),
-                (so_far.hash + int(hashes[landed].sum(dtype=np.uint64))) % HASH_MODULUS,
-                so_far.duplicates + len(mine) - len(landed),
-            )
-
     def audit(self) -> tuple[AuditSum, ...]:
         """The attempt's sums, for its record."""
         return tuple(
@@ -136,46 +96,3 @@ class Repeats:
             for (partition, agent, stream), state in sorted(self._touched.items())
             if len(state.added)
         )
-
-
-def _messages(rows: pa.Table) -> _Messages:
-    messages = rows.column("message")
-    texts = messages.cast(pa.binary()).to_pylist()
-    lengths = pc.binary_length(messages).to_numpy().astype(np.int64)
-    encodings = rows.column("encoding")
-    utf8 = pc.equal(encodings, "utf-8")
-    if not pc.all(utf8).as_py():
-        other = np.flatnonzero(~utf8.to_numpy())
-        for row in other.tolist():
-            texts[row] = _original(texts[row], encodings[row].as_py())
-            lengths[row] = len(texts[row])
-    return _Messages(texts, lengths)
-
-
-def _original(message: bytes, encoding: str) -> bytes:
-    """The line's bytes; a message that its encoding cannot say (no agent of ours makes one) counts as its UTF-8."""
-    try:
-        return message.decode("utf-8").encode(encoding)
-    except (LookupError, UnicodeError):
-        return message
-
-
-def runs(codes: np.ndarray) -> list[np.ndarray]:
-    """The indexes of each distinct code, in order."""
-    if np.all(codes == codes[0]):
-        return [np.arange(len(codes))]
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-
-
-def _hashes(events: Identities, messages: list[bytes]) -> list[int]:
-    """`headrace.audit.event_hash` of every row; the prefix is put together once per stream."""
-    digest = xxhash.xxh64_intdigest
-    codes = events.codes.tolist()
-    count = len(events.streams)
-    prefixes = {
-        code: f"{events.agents[code // count]}/{events.streams[code % count]}/".encode("ascii", "replace")
-        for code in set(codes)
-    }
-    rest = zip(codes, events.position.tolist(), events.part.tolist(), messages, strict=True)
-    return [digest(b"%b%d/%d\n%b" % (prefixes[code], position, part, message)) for code, position, part, message in rest]

@@ -20,13 +20,14 @@ from headrace.audit import HASH_MODULUS, window_start_ms
 from headrace.clock import Clock
 from headrace.errors import UsageError
 from headrace.process import process_name
+from headrace.sinks.audit_sums import has_identity
 from headrace.sinks.config import FormatName, Output
 from headrace.sinks.data_file import LandingFile
 from headrace.sinks.event_time import event_times
 from headrace.sinks.formats.catalog import SUFFIXES, LandedRows
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.quarantined import Entry, entries
-from headrace.sinks.repeats import Repeats, has_identity
+from headrace.sinks.repeats import Repeats
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd, PartitionKey
 from headrace.sinks.table.reader import opened

@@ -45,6 +45,14 @@ class AuditTotal:
     hash: int = 0
     duplicates: int = 0
 
+    def __add__(self, other: "AuditTotal") -> "AuditTotal":
+        return AuditTotal(
+            self.count + other.count,
+            self.bytes + other.bytes,
+            (self.hash + other.hash) % HASH_MODULUS,
+            self.duplicates + other.duplicates,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LostGap:
@@ -251,12 +259,8 @@ class Fold:
     def _sum(self, record: CommitRecord) -> None:
         for one in record.audit:
             key = (one.agent, one.window_start_ms)
-            so_far = self.audit.get(key, AuditTotal())
-            self.audit[key] = AuditTotal(
-                so_far.count + one.count,
-                so_far.bytes + one.bytes,
-                (so_far.hash + int(one.hash, 16)) % HASH_MODULUS,
-                so_far.duplicates + one.duplicates,
+            self.audit[key] = self.audit.get(key, AuditTotal()) + AuditTotal(
+                one.count, one.bytes, int(one.hash, 16), one.duplicates
             )
 
     def _cover(self, record: CommitRecord) -> None:

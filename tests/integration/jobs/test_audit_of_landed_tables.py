@@ -197,6 +197,13 @@ def test_partitions_of_a_topic_created_again_are_past_only_in_their_newest_incar
     assert "partition 0 has landed up to offset 1" in str(verdict.windows[0].reasons)
 
 
+def test_what_agents_announced_expires_only_where_the_audits_topic_is_named(root, capsys):
+    assert main(["expire", "--root", str(root), "--older-than", "1h", "--format", "json"]) == 0
+    assert [json.loads(line)["topic"] for line in capsys.readouterr().out.splitlines()] == ["logs"]
+    assert Auditor(root).topics() == ["logs"]
+    assert overall_verdict(root, "logs") == "complete"
+
+
 def test_json_is_one_object_a_line_with_the_agreed_keys(root, capsys):
     assert audit(root, "--format", "json") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.audit import event_hash
-from headrace.sinks.repeats import Repeats, has_identity
+from headrace.sinks.audit_sums import has_identity
+from headrace.sinks.repeats import Repeats
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord
 

@@ -1,0 +1,75 @@
+"""What lies in landed files of each agent and window, counted again from the rows alone (audit.md, `--recount`).
+
+The core is `count_file`: one file in, its sums out, in bounded memory. The command adds them up here, the Beam job `recount`
+on any runner. Rows that are events of ours (the envelope's columns) count for their agent, with their bytes and hash as the
+agent has summed them; all others for nobody, by number alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.jobs.landed_rows import event_times_of, open_rows
+from headrace.sinks.audit_sums import EVENT_COLUMNS, Messages, add_events, has_identity, messages_of, runs, window_starts
+from headrace.sinks.identities import Identities, of_columns
+from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.reader import LiveFile
+
+Key = tuple[str | None, int]
+"""Agent id (None: of no agent) and the start of a window, ms."""
+
+
+def count_file(root: Path | str, topic: str, file: LiveFile) -> dict[Key, AuditTotal]:
+    """The sums of one live file by agent and window; `duplicates` is 0 everywhere, for no row tells of one.
+
+    Raises:
+        StorageError: it is nowhere. CorruptError: it cannot be read.
+    """
+    totals: dict[tuple[str, int], AuditTotal] = {}
+    of_nobody: dict[int, int] = {}
+    for rows, times in event_batches(root, topic, file):
+        starts, ours = window_starts(times), is_ours(rows)
+        for mine in runs(starts[~ours]) if not ours.all() else ():
+            start_ms = int(starts[~ours][mine[0]])
+            of_nobody[start_ms] = of_nobody.get(start_ms, 0) + len(mine)
+        if ours.any():
+            events, messages = identified(rows.filter(pa.array(ours)))
+            add_events(totals, events, messages, starts[ours])
+    sums: dict[Key, AuditTotal] = {(None, start_ms): AuditTotal(count) for start_ms, count in of_nobody.items()}
+    return sums | totals
+
+
+def merged(sums: dict[Key, AuditTotal], more: Mapping[Key, AuditTotal]) -> dict[Key, AuditTotal]:
+    """`sums` with others added to it."""
+    for key, total in more.items():
+        sums[key] = sums.get(key, AuditTotal()) + total
+    return sums
+
+
+def event_batches(root: Path | str, topic: str, file: LiveFile, *more: str) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """The rows of a file, some ten thousand at a time, in the columns of events and `more`, with their event times (ms)."""
+    with open_rows(root, topic, file) as landed:
+        wanted = (*EVENT_COLUMNS, "event_time", "_timestamp", *more)
+        for batch in landed.batches([name for name in wanted if name in landed.schema.names]):
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch]), event_times_of(batch)
+
+
+def is_ours(rows: pa.Table) -> np.ndarray:
+    """A mask of the rows that are events of an agent's: under columns of several schemas some may not be."""
+    if not has_identity(rows.schema):
+        return np.zeros(rows.num_rows, bool)
+    mask = np.ones(rows.num_rows, bool)
+    for name in EVENT_COLUMNS:
+        if rows.column(name).null_count:
+            mask &= pc.is_valid(rows.column(name)).to_numpy()
+    return mask
+
+
+def identified(rows: pa.Table) -> tuple[Identities, Messages]:
+    """Who rows of events are, and what they say."""
+    messages = messages_of(rows)
+    return of_columns(rows, messages.lengths), messages
