@@ -11,6 +11,7 @@ import decimal
 import io
 import json
 import math
+import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -203,19 +204,18 @@ def escaped(text: str) -> str:
 
 
 def write_parquet(reader: "pa.RecordBatchReader", file: Path) -> int:
-    """The batches as one zstd Parquet file, there only when whole; how many rows."""
+    """The batches as one zstd Parquet file, there only when whole; how many rows.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     import pyarrow.parquet as pq
 
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
     count = 0
-    try:
-        with pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
-            for batch in reader:
-                writer.write_batch(batch)
-                count += batch.num_rows
-        temporary.rename(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as temporary, pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += batch.num_rows
     return count
 
 
@@ -232,28 +232,45 @@ def output_stream(file: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
+    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A new file beside `file`, which takes its place at the end, and is gone if it does not come to that.
+
+    Raises:
+        StorageError: a disk failed or is full.
+    """
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-            yield stream
+        yield temporary
         temporary.rename(file)
     except OSError as error:
-        raise StorageError(f"{file}: {error.strerror or error}") from error
+        raise StorageError(f"{file}: {error.strerror or error}; nothing is left of it") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def checked_output(text: str | None) -> Path | None:
-    """The `--output FILE`, if its directory can hold it.
+def checked_output(text: str | None, *, tables: Path | None = None, option: str = "--output") -> Path | None:
+    """The file that an option names, if its directory can hold it.
 
+    Args:
+        tables: the root of landed tables on a local disk, where nothing else may be.
     Raises:
-        UsageError: it is a directory, or its directory is missing.
+        UsageError: it is a directory, lies among the tables, or its directory is missing or cannot be written.
     """
     if text is None:
         return None
     file = Path(text)
-    if file.is_dir():
-        raise UsageError(f"--output {text}: is a directory; name a file")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"--output {text}: no directory {file.absolute().parent}; make it first")
+    directory = file.absolute().parent
+    if not text or file.is_dir():
+        raise UsageError(f"{option} {text}: is a directory; name a file")
+    if not directory.is_dir():
+        raise UsageError(f"{option} {text}: no directory {directory}; make it first")
+    if tables is not None and file.resolve().is_relative_to(tables.resolve()):
+        raise UsageError(f"{option} {text}: lies among the landed tables, which others read; name a place outside {tables}")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {text}: {directory} cannot be written; name another place")
     return file

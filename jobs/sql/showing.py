@@ -1,0 +1,115 @@
+"""How answers are shown: as a table, CSV, JSON lines or Parquet, or drawn; on standard output or in a file."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from headrace.errors import UsageError
+from headrace.jobs import output
+from headrace.sinks.stores.roots import scheme_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.jobs.sql.plots.chart import Chart, Kind
+
+Format = Literal["table", "csv", "json", "parquet", "plot"]
+FORMATS: Final = ("table", "csv", "json", "parquet")
+KINDS: Final = ("auto", "bars", "lines")
+PICTURE: Final = ".png"
+_PIPE_WIDTH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """Where answers go; `kind` is of plots, and None where the rows are to decide."""
+
+    format: Format = "table"
+    file: Path | None = None
+    kind: "Kind | None" = None
+
+    def show(self, reader: "pa.RecordBatchReader") -> None:
+        """Write an answer, to its end.
+
+        Raises:
+            UsageError: it cannot be drawn.
+            StorageError: the file cannot be written; nothing is left of it.
+        """
+        if self.format == "parquet":
+            assert self.file is not None, "it has been checked"
+            output.write_parquet(reader, self.file)
+        elif self.format == "plot":
+            self._draw(reader)
+        else:
+            write = {"table": output.write_table, "csv": output.write_csv, "json": output.write_json}[self.format]
+            with output.output_stream(self.file) as stream:
+                write(reader.schema.names, output.rows_of(reader), stream)
+
+    def _draw(self, reader: "pa.RecordBatchReader") -> None:
+        chart = _chart(reader, self.kind)
+        if self.file is not None and self.file.suffix == PICTURE:
+            from headrace.jobs.sql.plots.picture import save
+
+            save(chart, self.file)
+            return
+        from headrace.jobs.sql.plots.terminal import drawn
+
+        with output.output_stream(self.file) as stream:
+            is_seen = stream.isatty()
+            width = shutil.get_terminal_size().columns if is_seen else _PIPE_WIDTH
+            stream.write(drawn(chart, width=width, colour=is_seen and _has_colour()))
+
+
+def _chart(reader: "pa.RecordBatchReader", kind: "Kind | None") -> "Chart":
+    from headrace.jobs.far_times import values_of
+    from headrace.jobs.sql.plots.chart import Rows
+
+    rows = Rows(reader.schema, kind=kind)
+    for batch in reader:
+        rows.add(zip(*map(values_of, batch.columns), strict=True))
+    return rows.chart()
+
+
+def _has_colour() -> bool:
+    """Whether a terminal is to be given colours (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def checked(root: str, format_: str | None, file: str | None, plot: str | None) -> Showing:
+    """What `--format`, `--output` and `--plot` ask for; `plot` is auto, bars, lines or a PNG's name.
+
+    Args:
+        root: where the tables are: no file is written among them.
+    Raises:
+        UsageError: they do not go together, the file cannot be, or what draws it is not installed.
+    """
+    tables = Path(root.removeprefix("file://")) if scheme_of(root) == "file" else None
+    if plot is not None:
+        return _checked_plot(tables, format_, file, plot)
+    path = output.checked_output(file, tables=tables)
+    if format_ == "parquet" and path is None:
+        raise UsageError("--format parquet is written to a file: add --output FILE.parquet")
+    return Showing(cast("Format", format_ or "table"), path)
+
+
+def _checked_plot(tables: Path | None, format_: str | None, file: str | None, plot: str) -> Showing:
+    if format_ is not None:
+        raise UsageError("--plot draws, and --format writes rows: give one of them")
+    if plot not in KINDS and not plot.endswith(PICTURE):
+        raise UsageError(f"--plot {plot}: give bars, lines, or a file that ends in {PICTURE}")
+    if file is not None and plot not in KINDS:
+        raise UsageError(f"--plot {plot} is written there: leave --output away")
+    is_named = plot not in KINDS
+    path = output.checked_output(plot if is_named else file, tables=tables, option="--plot" if is_named else "--output")
+    if path is not None and path.suffix == PICTURE:
+        _require_matplotlib()
+    return Showing("plot", path, cast("Kind", plot) if plot in ("bars", "lines") else None)
+
+
+def _require_matplotlib() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UsageError("matplotlib, which draws PNG, is not installed; install it with: pip install 'headrace[plots]'")
