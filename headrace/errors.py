@@ -7,6 +7,7 @@
     │   ├── CorruptError        bytes that cannot be what we wrote
     │   ├── NoRoomError         a disk that is full, or a quota that is used up: what is there is as sound as it was
     │   └── UndecidedError      a write that may have happened, or may yet: nothing that it names may be deleted
+    ├── OvertakenError          another run has made this output meanwhile: it stands, and ours came to nothing
     ├── TableError              some of a loader's tables did not land, and the others did
     ├── VersionError            written by a newer headrace than this one (design D10)
     └── PeerError               a peer that cannot be reached, or answers against its protocol
@@ -107,6 +108,10 @@ class NoRoomError(StorageError):
 
 class UndecidedError(StorageError):
     """A write was not answered, and the store cannot be asked any more: it may have happened, or may happen yet."""
+
+
+class OvertakenError(HeadraceError):
+    """Another run of a job has replaced the same slice meanwhile; its output stands, and nothing of ours is in the table."""
 
 
 class TableError(HeadraceError):

@@ -126,6 +126,7 @@ def _compare(stored: Fold, fold: Fold) -> list[str]:
         "audit sums": stored.audit == fold.audit,
         "lost gaps": stored.lost == fold.lost,
         "quarantined": (stored.quarantined, stored.quarantine_windows) == (fold.quarantined, fold.quarantine_windows),
+        "slices": stored.slices == fold.slices,
         "rewind": (stored.fork, stored.is_closed) == (fold.fork, fold.is_closed),
         "streams": all(fold.streams.get(key) == stream for key, stream in stored.streams.items()),
     }

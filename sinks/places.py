@@ -37,10 +37,10 @@ def landed_root(args: argparse.Namespace) -> str:
 
 
 def landed_topics(root: Path | str) -> list[str]:
-    """The topics that have a table, internal ones left out."""
-    from headrace.sinks.table.reader import tables
+    """The topics that have a table; internal ones and what jobs have made are left out."""
+    from headrace.sinks.table.reader import is_derived, tables
 
-    return [topic for topic in tables(root) if not topic.startswith("_")]
+    return [topic for topic in tables(root) if not topic.startswith("_") and not is_derived(root, topic)]
 
 
 def unknown_table(name: str, known: Collection[str]) -> UsageError:

@@ -45,6 +45,8 @@ def rewind(config: LoadConfig, topic: str, to: str | None, stop: Event, *, colum
         raise unknown_table(topic, known)
     store = open_root(root).table(topic)
     fold = carry_out(read_head(), store)
+    if fold.is_derived:
+        raise UsageError(f"{topic} cannot be rewound: it is a job's output; run the job again")
     if to is not None:
         generation = _fork(config, store, topic, to, columns, clock)
     elif fold.fork is not None:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from headrace.clock import MonotonicMs
-from headrace.errors import HeadraceError, StorageError, UndecidedError
+from headrace.errors import HeadraceError, StorageError, UndecidedError, UsageError
 from headrace.sinks.recovery import said
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Fenced, commit, give_up, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation
 from headrace.sinks.table.record import CommitRecord
+from headrace.sinks.table.slices import of_other_kind
 from headrace.sinks.table.store import Now, Operation
 
 STALE_FOLD_MS: Final = 30_000
@@ -151,12 +152,15 @@ class Tenure(Generic[A]):
 
         Raises (from the generator):
             StorageError: the store failed, or the rewind is over.
+            UsageError: the table is a job's output.
         """
         assert not self._reads, "who is closed reads nothing"
         started_ms: MonotonicMs = yield Now()
         fold = yield from read_generation(self._generation)
         if self._generation not in (None, fold.generation) or fold.is_closed:
             raise StorageError(f"generation {self._generation} of table {self.topic} is no longer being loaded")
+        if why := of_other_kind("load", fold):
+            raise UsageError(f"{why}: leave topic {self.topic} out of load.topics, or name another table for the job")
         self._begin_attempt(fold, started_ms)
         moved = yield from upkeep.finish_moves(fold)
         self.is_open = True

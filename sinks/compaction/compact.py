@@ -81,7 +81,7 @@ def compact_table(
             files = [one.file for one in merge]
             if not all(file.path in fold.files for file in files):
                 break
-            draft = _draft(Merge(store, files, output, columns, progress), clock)
+            draft = _draft(Merge(store, files, output, columns, progress, is_ordered=not fold.is_derived), clock)
             done = carry_out(commit(draft, fold, started_ms=started_ms), store, clock)
             fold = done.fold
             if not isinstance(done, Won):

@@ -8,6 +8,7 @@ written, read back from the store. The log keeps both sums (`merged_hash`, `cont
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from typing import Final, cast
 
 import pyarrow as pa
@@ -53,11 +54,16 @@ class Merge:
         output: Output,
         columns: pa.Schema | None,
         progress: Callable[[int], object],
+        *,
+        is_ordered: bool,
     ) -> None:
-        """`output` has the settings of the format; `progress` is told of rows as they are written."""
+        """`output` has the settings of the format; `progress` is told of rows as they are written.
+
+        `is_ordered`: whether rows have offsets, and lie in their order; those that jobs write have none.
+        """
         self.store, self.files, self._progress = store, files, progress
         self._output = output.model_copy(update={"format": cast(FormatName, files[0].format)})  # it has been opened by it
-        self._columns = columns
+        self._columns, self._is_ordered = columns, is_ordered
         self._read_hash: int | None = None
         """Of the rows read, under the columns of their own files; None where all have the same."""
         self._expected = sum(int(file.content_hash, 16) for file in files) % HASH_MODULUS
@@ -74,7 +80,8 @@ class Merge:
             path = f"{directory}/{name}-0{SUFFIXES[self._output.format]}"
             output = LandingFile(self.store, path, schema, self._output)
             try:
-                self._copy(merged(self._batches(rows, schema) for rows in sources), schema, output)
+                batches = (self._batches(rows, schema) for rows in sources)
+                self._copy(merged(batches) if self._is_ordered else chain.from_iterable(batches), schema, output)
                 made: DataFile = output.close({each for file in self.files for each in file.schema_ids})
             except BaseException:
                 output.discard()

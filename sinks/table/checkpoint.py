@@ -7,19 +7,22 @@ from typing import Any, Final
 import zstandard
 
 from headrace.errors import CorruptError
-from headrace.sinks.table.fold import AuditTotal, Fold, Fork, LandedStream, LostGap, PartitionEnd
+from headrace.sinks.table.fold import AuditTotal, Fold, Fork, LandedStream, LostGap, Owner, PartitionEnd
 from headrace.sinks.table.intervals import IntervalSet
-from headrace.sinks.table.record import VERSION, DataFile, Gap, Quarantine, WindowCount, as_json, check_version, from_json
+from headrace.sinks.table.record import VERSION, DataFile, Gap, Job, Quarantine, WindowCount, as_json, check_version, from_json
 
 REWIND_VERSION: Final = 2
 """Of checkpoints that tell of a rewind: a headrace that knows none would go on with a generation that is closed."""
+DERIVED_VERSION: Final = 3
+"""Of checkpoints of tables that jobs write: a headrace that knows none would load a topic into them."""
 
 
 def encode(fold: Fold) -> bytes:
     """The bytes of the checkpoint of `fold`, which forgets streams that have long been untouched."""
     fold.forget_old_streams()
+    rewound = REWIND_VERSION if fold.fork or fold.generation > 1 else VERSION
     body = {
-        "version": REWIND_VERSION if fold.fork or fold.generation > 1 else VERSION,
+        "version": DERIVED_VERSION if fold.is_derived else rewound,
         "generation": fold.generation,
         "seq": fold.seq,
         "attempt": fold.attempt,
@@ -30,6 +33,7 @@ def encode(fold: Fold) -> bytes:
         "is_opened": fold.is_opened,
         "is_closed": fold.is_closed,
         "fork": _fork_as_json(fold.fork),
+        "slices": {name: as_json(owner) for name, owner in fold.slices.items()},
     }
     return zstandard.ZstdCompressor(write_checksum=True).compress(json.dumps(body, separators=(",", ":")).encode())
 
@@ -70,17 +74,22 @@ def decode(data: bytes, where: str) -> Fold:
         body: dict[str, Any] = json.loads(frame.decompress(data))
         if not frame.eof:  # with the whole frame its checksum has been compared
             raise ValueError("it has no end")
-        check_version(body, where, newest=REWIND_VERSION)
+        check_version(body, where, newest=DERIVED_VERSION)
         fold = Fold(body["generation"], body["seq"], body["attempt"], body["created_ms"], body["input"])
         fold.files = {file["path"]: from_json(DataFile, file) for file in body["files"]}
         _take_state(fold, body)
         fold.is_opened, fold.is_closed = body.get("is_opened", True), body.get("is_closed", False)
         fold.fork = _fork(body["fork"]) if body.get("fork") else None
+        fold.slices = {name: _owner(owner) for name, owner in body.get("slices", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
         raise CorruptError(f"{where} is not a checkpoint: {error!r}") from error
     fold.attempts = {fold.seq: fold.attempt} if fold.attempt is not None else {}
     fold.checkpoint_seq, fold.checkpoint_ms = fold.seq, fold.created_ms
     return fold
+
+
+def _owner(body: Mapping[str, Any]) -> Owner:
+    return Owner(body["attempt"], body["seq"], body["created_ms"], from_json(Job, body["job"]))
 
 
 def begin(fork: Fork) -> Fold:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.errors import CorruptError, StorageError, UndecidedError
-from headrace.sinks.table import checkpoint, names, record, shown
+from headrace.sinks.table import checkpoint, names, record, shown, slices
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.generations import read_generation, sync
 from headrace.sinks.table.record import CommitRecord
@@ -17,6 +17,8 @@ from headrace.sinks.table.store import Delete, Entry, Get, List, Move, Now, Put,
 
 ATTEMPT_LIFETIME_MS: Final = 3_600_000
 """From the fold that an attempt starts from to its put; far below the sweepers' 7 days."""
+RUN_LIFETIME_MS: Final = 24 * 3_600_000
+"""The same of a job's run: six days are left between its last put and the sweeping of its oldest file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
     """Steps 4 to 6: put the draft's record after `fold`, wherever it still may stand.
 
     Args:
-        draft: the record but for `seq` and `prev`; its data files are written and durable in staging.
+        draft: the record but for `seq` and `prev`; its data files are written and durable in staging. What a replace takes out
+            is found here: the files of its slice, which compaction may change meanwhile.
         fold: the fold that the attempt started from; it is used up.
         started_ms: monotonic time of that fold.
     """
@@ -109,9 +112,11 @@ def commit(draft: CommitRecord, fold: Fold, *, started_ms: int) -> Steps[Won | F
         return (yield from give_up(draft, "the topic is no longer what was read"))
     while True:
         now_ms: int = yield Now()
-        if now_ms - started_ms >= ATTEMPT_LIFETIME_MS:
-            return (yield from give_up(draft, "the attempt is older than an hour"))
+        if now_ms - started_ms >= (RUN_LIFETIME_MS if draft.slice else ATTEMPT_LIFETIME_MS):
+            return (yield from give_up(draft, f"the attempt is older than {'a day' if draft.slice else 'an hour'}"))
         mine = replace(draft, seq=fold.seq + 1, prev=fold.attempt, generation=fold.generation)
+        if draft.slice:
+            mine = replace(mine, remove=tuple(fold.files_of(draft.slice)))
         won = yield from _put(mine)
         if won:
             return (yield from _settle(mine, fold))
@@ -152,6 +157,8 @@ def _fenced_by(draft: CommitRecord, fold: Fold) -> str:
     """What others' records have moved under the draft; empty if nothing."""
     if fold.is_closed:
         return f"generation {fold.generation} has been closed by a rewind"
+    if reason := slices.of_other_kind(draft.kind, fold) or (slices.overtaken(draft, fold) if draft.slice else ""):
+        return reason
     for landed in draft.ranges:
         end = fold.end(landed.incarnation, landed.partition)
         if end != landed.start:
@@ -193,6 +200,8 @@ def _settle(mine: CommitRecord, fold: Fold) -> Steps[Won | Fenced]:
 def _shows(mine: CommitRecord, fold: Fold) -> bool:
     """Whether a fold shows by what it holds that the record has won."""
     if fold.fork is not None and fold.fork.attempt == mine.attempt:
+        return True
+    if mine.slice and (owner := fold.slices.get(mine.slice)) is not None and owner.attempt == mine.attempt:
         return True
     return any(file.path in fold.files for file in mine.add) or (
         mine.quarantine is not None and fold.names(mine.quarantine.path)

@@ -11,7 +11,8 @@ from typing import Any, Final
 from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError
 from headrace.sinks.table.intervals import IntervalSet
-from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange, Quarantine, WindowCount
+from headrace.sinks.table.record import CommitRecord, DataFile, Gap, Job, LandedRange, Quarantine, WindowCount
+from headrace.sinks.table.slices import lies_in
 from headrace.sinks.table.succession import refused
 from headrace.sinks.table.window_counts import with_counts
 
@@ -72,6 +73,16 @@ class LandedStream:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The run whose whole output a slice is: its record, and when that was made (ms, by its clock)."""
+
+    attempt: str
+    seq: int
+    created_ms: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """A rewind in progress: generation `next` begins after this fork record, and counts its records on from it."""
 
@@ -115,6 +126,8 @@ class Fold:
     """Files of undecodable records by path, in the order in which they came, without their windows."""
     quarantine_windows: tuple[WindowCount, ...] = ()
     """When the records in all of them were written, and in those that have expired."""
+    slices: dict[str, Owner] = field(default_factory=dict)
+    """Of a table that jobs write: whose output each slice is, also where it has no rows or these have expired."""
     fork: Fork | None = None
     """The newest rewind that has been begun; an earlier one, if it was not closed, is given up with it."""
     is_closed: bool = False
@@ -140,6 +153,15 @@ class Fold:
     def incarnation(self, partition: int) -> int:
         """The newest incarnation of a partition; 0 for a partition that has not landed yet."""
         return max((incarnation for incarnation, p in self.ends if p == partition), default=0)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether jobs write the table, and no loader."""
+        return bool(self.slices)
+
+    def files_of(self, directory: str) -> list[str]:
+        """The live files of a slice, in order."""
+        return sorted(path for path in self.files if lies_in(path, directory))
 
     def has(self, path: str) -> bool:
         """Whether a data or quarantine file is live."""
@@ -188,6 +210,10 @@ class Fold:
             self.quarantine(record.quarantine, is_new=record.kind != "compact")
         self._sum(record)
         self._cover(record)
+        if record.kind == "replace":
+            assert record.slice is not None, "it has been checked"
+            assert record.job is not None, "it has been checked"
+            self.slices[record.slice] = Owner(record.attempt, record.seq, record.created_ms, record.job)
         self.input = record.input or self.input
         self.arrow_schema = record.arrow_schema or self.arrow_schema
         self._step(record)

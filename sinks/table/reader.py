@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
-from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd
+from headrace.sinks.table.fold import AuditTotal, Fold, Owner, PartitionEnd
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import Store, carry_out, missing
 
@@ -78,6 +79,13 @@ class TableSnapshot:
     """(agent_id, window_start_ms) → what has landed."""
     lost: tuple[Lost, ...]
     quarantined: tuple[Quarantined, ...]
+    slices: Mapping[str, Owner]
+    """Of a table that jobs write: the run whose output each slice is."""
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether jobs write the table, and no loader."""
+        return bool(self.slices)
 
 
 def tables(root: Path | str) -> list[str]:
@@ -121,6 +129,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
             for lost in fold.lost
         ),
         tuple(Quarantined(one.window_start_ms, one.end_ms, one.count) for one in fold.quarantine_windows),
+        fold.slices,
     )
 
 
@@ -138,6 +147,28 @@ def head(root: Root, topic: str, known: Fold | None = None) -> Fold:
         raise CorruptError(f"table {root.location(topic, '')}: {error}; run: headrace check {root}") from error
     except VersionError as error:
         raise VersionError(f"table {root.location(topic, '')}: {error}") from error
+
+
+def is_derived(root: Path | str, topic: str) -> bool:
+    """Whether jobs write a table; False for one whose log cannot be read. Folded once a process: no table ever changes that.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    where = open_root(root)
+    known = _DERIVED.get((str(where), topic))
+    if known is None:
+        try:
+            fold = head(where, topic)
+        except (CorruptError, VersionError):
+            return False
+        known = fold.is_derived
+        if fold.seq >= 0:
+            _DERIVED[str(where), topic] = known
+    return known
+
+
+_DERIVED: Final[dict[tuple[str, str], bool]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ refused too, because skipping it would give a wrong fold. Fields beyond landing.
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
 changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
 where it is a span of several, because there were too many), `quarantine.content_hash`, `quarantine.last_ms`,
-`add[].merged_hash`, and of rewinds `next`, `keep`, `state` (fork), `ends` (close).
+`add[].merged_hash`, of rewinds `next`, `keep`, `state` (fork), `ends` (close), and of jobs' tables `slice`, `replaces`, `job`
+(replace; see derived/table.py).
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from headrace.errors import CorruptError, VersionError
 from headrace.sinks.table import names
 
 VERSION: Final = 1
-KINDS: Final = ("load", "compact", "expire", "fork", "close")
+KINDS: Final = ("load", "compact", "expire", "fork", "close", "replace")
 CAUSES: Final = ("control", "aborted", "compacted", "before", "lost")
 
 T = TypeVar("T")
@@ -155,6 +156,35 @@ class StreamLanded:
 
 
 @dataclass(frozen=True, slots=True)
+class JobInput:
+    """What a run has read of one topic: a snapshot of its table, and the files that overlap the slice's time, as sums.
+
+    `rows` and `content_hash` (hex) stay equal through compaction, so a reader of them sees whether rows came or went.
+    """
+
+    topic: str
+    generation: int
+    seq: int
+    attempt: str | None
+    rows: int
+    content_hash: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The run of a job whose whole output a `replace` record is; the table's log is the ledger of what has run on what."""
+
+    name: str
+    version: str
+    inputs: tuple[JobInput, ...] = field(default=(), metadata={"of": JobInput})
+    options: Mapping[str, Any] = field(default_factory=dict, metadata=_LEFT_OUT)
+    gate: Mapping[str, Any] | None = field(default=None, metadata=_LEFT_OUT)
+    """What the audit said of the inputs when the run began; None where nobody asked."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CommitRecord:
     """One step of a table's history."""
 
@@ -178,6 +208,12 @@ class CommitRecord:
     """Of a fork: what the next generation begins with beside its files, as a checkpoint says it."""
     ends: tuple[tuple[int, int, int], ...] = field(default=(), metadata=_LEFT_OUT)
     """Of a close: (incarnation, partition, offset) that the next generation has reached."""
+    slice: str | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a replace: the directory, as `dt=2026-11-26`, whose files are all taken out for those of `add`."""
+    replaces: str | None = field(default=None, metadata=_LEFT_OUT)
+    """Of a replace: the attempt whose output the slice held; None if it held none."""
+    job: Job | None = field(default=None, metadata={"of": Job, **_LEFT_OUT})
+    """Of a replace: what has run."""
     generation: int = 1
     seq: int = 0
     prev: str | None = None
@@ -193,7 +229,7 @@ class CommitRecord:
     @property
     def says_something(self) -> bool:
         """A record without rows, quarantine, duplicates or gaps is not written."""
-        if self.kind in ("fork", "close"):
+        if self.kind in ("fork", "close", "replace"):  # that a slice has no rows is a result too
             return True
         return bool(self.add or self.remove or self.quarantine) or any(r.end > r.start for r in self.ranges)
 
@@ -217,9 +253,12 @@ def decode(data: bytes, where: str) -> CommitRecord:
             raise VersionError(f"{where} is a {body['kind']!r} record, which this headrace cannot fold: upgrade it")
         record: CommitRecord = from_json(CommitRecord, {key: value for key, value in body.items() if key != "version"})
         quarantined = (*record.keeps_quarantine, *((record.quarantine.path,) if record.quarantine else ()))
+        if record.kind == "replace" and not (isinstance(record.slice, str) and isinstance(record.job, Job)):
+            raise ValueError("it names no slice or no job")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptError(f"{where} is not a commit record: {error!r}") from error
-    for path in (*(file.path for file in record.add), *record.remove, *record.keep, *quarantined):
+    added = (file.path for file in record.add)
+    for path in (*added, *record.remove, *record.keep, *quarantined, *filter(None, [record.slice])):
         names.checked_path(path)
     return record
 

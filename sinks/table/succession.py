@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from headrace.sinks.table import slices
 from headrace.sinks.table.record import CommitRecord
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ def refused(record: CommitRecord, fold: "Fold") -> str:
     """Why a record, the next by its number and `prev`, cannot be history all the same; empty if it can."""
     if fold.is_closed:
         return "follows the end of its generation"
+    if reason := slices.refused(record, fold):
+        return reason
     for landed in record.ranges:
         expected = fold.end(landed.incarnation, landed.partition)
         if landed.start != expected or landed.end < landed.start:
