@@ -1,9 +1,12 @@
 """Times as people write them on a command line."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 
 from headrace.errors import UsageError
+
+DAY_MS: Final = 86_400_000
 
 
 def parse_time(text: str, option: str, now_ms: int) -> float:
@@ -20,3 +23,17 @@ def parse_time(text: str, option: str, now_ms: int) -> float:
     except ValueError:
         raise UsageError(f"{option} {text}: write a time as 2026-11-22, 2026-11-22T13:00Z, or 36h for so long ago") from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000
+
+
+def parse_day(text: str, option: str, now_ms: int) -> float:
+    """The beginning of a day (UTC) as ms since the epoch; `1d`: the day before today.
+
+    Raises:
+        UsageError: it is no day.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})d", text):
+        return (now_ms // DAY_MS - int(ago.group(1))) * DAY_MS
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC).timestamp() * 1000
+    except ValueError:
+        raise UsageError(f"{option} {text}: write a day as 2026-11-22, or 1d for the one before today") from None

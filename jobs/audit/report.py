@@ -1,7 +1,7 @@
 """The audit's report: a table for people, rows for programs; the reasons go to standard error where the rows are data."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final, TextIO
 
@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.jobs import output
-from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict, when
+from headrace.jobs.audit.gate import GateVerdict
+from headrace.jobs.audit.reasons import Spell
+from headrace.jobs.audit.verdict import Row, TopicVerdict, when
 
 REASONS_SHOWN: Final = 20
 _STYLES: Final = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
@@ -18,30 +20,25 @@ _TEXTS: Final = ("topic", "window_start", "agent", "host", "state")
 NAMES: Final = tuple(field.name.removesuffix("_ms") for field in fields(Row))
 
 
-def print_report(verdicts: Sequence[TopicVerdict], state: Verdict, format_: str) -> None:
+def print_report(found: GateVerdict, format_: str) -> None:
     """Print the rows of all windows to standard output, in `table`, `csv` or `json`."""
-    rows = [_values(row) for verdict in verdicts for window in verdict.windows for row in window.rows]
+    rows = [_values(row) for verdict in found.topics for window in verdict.windows for row in window.rows]
     with output.output_stream(None) as stream:
         if format_ == "table":
-            _print_table(rows, verdicts, state, stream)
+            _print_table(rows, found, stream)
             return
         write = output.write_csv if format_ == "csv" else output.write_json
         write(NAMES, rows, stream)
-    for reason in reasons_of(verdicts):
-        print(f"headrace audit: {reason}", file=sys.stderr)
+    for spell in found.spells():
+        print(f"headrace audit: {_told(spell)}", file=sys.stderr)
 
 
-def reasons_of(verdicts: Sequence[TopicVerdict]) -> Iterator[str]:
-    """Why anything is not complete, each with its topic and window; equal reasons of neighbouring windows once."""
-    for verdict in verdicts:
-        for reason in verdict.reasons:
-            yield f"{verdict.topic}: {output.escaped(reason)}"
-        said: set[str] = set()
-        for window in verdict.windows:
-            for reason in window.reasons:
-                if reason not in said:
-                    yield f"{verdict.topic}, {when(window.window_start_ms)}: {output.escaped(reason)}"
-            said = set(window.reasons)
+def _told(spell: Spell) -> str:
+    """A reason with its topic and windows, in a line."""
+    if not spell.starts:
+        return f"{spell.topic}: {output.escaped(spell.reason)}"
+    others = f" to {when(spell.end_ms or 0)}" if len(spell.starts) > 1 else ""
+    return f"{spell.topic}, {when(spell.starts[0])}{others}: {output.escaped(spell.reason)}"
 
 
 def _values(row: Row) -> list[Any]:
@@ -49,7 +46,7 @@ def _values(row: Row) -> list[Any]:
     return [start if name == "window_start_ms" else value for name, value in asdict(row).items()]
 
 
-def _print_table(rows: list[list[Any]], verdicts: Sequence[TopicVerdict], state: Verdict, stream: TextIO) -> None:
+def _print_table(rows: list[list[Any]], found: GateVerdict, stream: TextIO) -> None:
     console = output.console_on(stream)
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
     for name in NAMES:
@@ -59,12 +56,12 @@ def _print_table(rows: list[list[Any]], verdicts: Sequence[TopicVerdict], state:
     console.print(table)
     if len(rows) > output.SHOWN_ROWS:
         console.print(f"… and {len(rows) - output.SHOWN_ROWS:,} more rows (--format csv or json gives all)", style="dim")
-    reasons = list(reasons_of(verdicts))
+    reasons = [_told(spell) for spell in found.spells()]
     for reason in reasons[:REASONS_SHOWN]:
         console.print(Text(f"  {reason}"))
     if len(reasons) > REASONS_SHOWN:
         console.print(f"  … and {len(reasons) - REASONS_SHOWN:,} more reasons", style="dim")
-    console.print(Text.assemble((state, _STYLES[state]), f": {_sums(verdicts)}"))
+    console.print(Text.assemble((found.state, _STYLES[found.state]), f": {_sums(found.topics)}"))
 
 
 def _cell(name: str, value: Any) -> Text:

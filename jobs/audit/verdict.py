@@ -23,6 +23,7 @@ from typing import Final, Literal
 from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
 from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.reasons import Kind, Reason
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
@@ -57,7 +58,7 @@ class WindowVerdict:
     topic: str
     window_start_ms: int
     state: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     rows: tuple[Row, ...]
 
 
@@ -67,7 +68,7 @@ class TopicVerdict:
 
     topic: str
     state: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     windows: tuple[WindowVerdict, ...]
 
 
@@ -111,7 +112,7 @@ def judge(
     )
     windows = tuple(judging.window(start) for start in starts)
     states = [window.state for window in windows]
-    reasons: list[str] = []
+    reasons: list[Reason] = []
     if math.isfinite(until_ms):  # what is yet to come of this time has no window so far
         reasons = judging.unknowns(window_start_ms(int(until_ms) - 1))
     elif not windows:
@@ -119,7 +120,7 @@ def judge(
     if reasons:
         states.append("unknown")
     elif not windows and landed.lost:
-        reasons = [f"{sum(lost.count for lost in landed.lost)} lost before they landed"]
+        reasons = [Reason("lost", f"{sum(lost.count for lost in landed.lost)} lost before they landed")]
         states.append("incomplete")
     return TopicVerdict(topic, worst(states), tuple(reasons), windows)
 
@@ -142,14 +143,17 @@ def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> 
     return starts
 
 
-def _unlanded(topic: str, writers: Sequence[Agent], landed: Landed) -> list[str]:
+def _unlanded(topic: str, writers: Sequence[Agent], landed: Landed) -> list[Reason]:
     behind: dict[int, tuple[int, str]] = {}
     for agent in writers:
         for partition, end in agent.acked.get(topic, {}).items():
             if end > landed.ends.get(partition, 0):
                 behind[partition] = max(behind.get(partition, (0, "")), (end, _name(agent)))
     return [
-        f"partition {partition} has landed up to offset {landed.ends.get(partition, 0)}; {name} had {end} acknowledged"
+        Reason(
+            "unlanded",
+            f"partition {partition} has landed up to offset {landed.ends.get(partition, 0)}; {name} had {end} acknowledged",
+        )
         for partition, (end, name) in sorted(behind.items())
     ]
 
@@ -162,10 +166,10 @@ class _Judging:
     recounts: Mapping[tuple[str, int], Recount]
     now_ms: int
     lateness_ms: int
-    unlanded: Sequence[str]
+    unlanded: Sequence[Reason]
 
     def window(self, start_ms: int) -> WindowVerdict:
-        reasons: list[str] = self.unknowns(start_ms)
+        reasons: list[Reason] = self.unknowns(start_ms)
         state: Verdict = "unknown"
         if not reasons:
             reasons = self._faults(start_ms)
@@ -174,10 +178,10 @@ class _Judging:
         rows += self._row_of_nobody(start_ms, state)
         return WindowVerdict(self.topic, start_ms, state, tuple(reasons), tuple(rows))
 
-    def unknowns(self, start_ms: int | None) -> list[str]:
+    def unknowns(self, start_ms: int | None) -> list[Reason]:
         """Why a window (None: the topic, where it has no window) cannot be judged yet."""
         if self.landed.damage:
-            return [f"the table cannot be read: {self.landed.damage}"]
+            return [Reason("damaged", f"the table cannot be read: {self.landed.damage}")]
         reasons = [reason for agent in self.writers if (reason := self._frontier(agent, start_ms))]
         reasons += self.unlanded
         reasons += self._inaudible(start_ms)
@@ -187,78 +191,89 @@ class _Judging:
             reasons += [reason for agent in self.writers if (reason := self._awaited(agent, start_ms))]
         return reasons
 
-    def _frontier(self, agent: Agent, start_ms: int | None) -> str | None:
+    def _frontier(self, agent: Agent, start_ms: int | None) -> Reason | None:
         if agent.clone:
             one, other = agent.clone.runs
             span = f"from {when(agent.clone.from_ms)} to {when(agent.clone.to_ms)}"
-            return f"{_name(agent)} is cloned: runs {one} and {other} both spoke {span}; give each host its own state_dir"
+            told = f"{_name(agent)} is cloned: runs {one} and {other} both spoke {span}"
+            return Reason("cloned", told, agent.agent_id)
         needed_ms = -math.inf if start_ms is None else start_ms + WINDOW_MS + self.lateness_ms
         if agent.frontier_ms > needed_ms:
             return None
         if agent.heard_ms is None:
-            return f"{_name(agent)} has sent no heartbeat that has landed"
+            return Reason("unheard", f"{_name(agent)} has sent no heartbeat that has landed", agent.agent_id)
         drained = f"drained to {when(agent.frontier_ms)}" if math.isfinite(agent.frontier_ms) else "not drained yet"
         needed = f", not past {when(needed_ms)}" if math.isfinite(needed_ms) else ""
-        return f"{_name(agent)} is {drained}{needed}{self._silence(agent)}"
+        kind, silence = self._silence(agent, agent.heard_ms)
+        return Reason(kind, f"{_name(agent)} is {drained}{needed}{silence}", agent.agent_id)
 
-    def _silence(self, agent: Agent) -> str:
+    def _silence(self, agent: Agent, heard_ms: int) -> tuple[Kind, str]:
         if agent.state == "stopped":
-            return "; it was stopped"
-        silent_ms = self.now_ms - (agent.heard_ms or 0)
-        return f"; last heard {when(agent.heard_ms or 0)}" if silent_ms > 3 * HEARTBEAT_INTERVAL_MS else ""
+            return "stopped", "; it was stopped"
+        is_silent = self.now_ms - heard_ms > 3 * HEARTBEAT_INTERVAL_MS
+        return ("silent", f"; last heard {when(heard_ms)}") if is_silent else ("behind", "")
 
-    def _inaudible(self, start_ms: int | None) -> list[str]:
+    def _inaudible(self, start_ms: int | None) -> list[Reason]:
         if not self.landed.heard:
-            return ["nothing of _audit has landed"]
+            return [Reason("audit_absent", "nothing of _audit has landed")]
         if start_ms is None:
             return []
         spoken_of = range(start_ms, start_ms + WINDOW_MS + self.lateness_ms + 1, WINDOW_MS)
         unheard = sum(lost.count for lost in self.landed.unheard if any(lost.overlaps(at) for at in spoken_of))
-        return [f"{unheard} messages of _audit were lost, and may have spoken of this window"] if unheard else []
+        told = f"{unheard} messages of _audit were lost, and may have spoken of this window"
+        return [Reason("audit_lost", told)] if unheard else []
 
-    def _unreached(self, start_ms: int | None) -> list[str]:
+    def _unreached(self, start_ms: int | None) -> list[Reason]:
         if start_ms is None:
-            return [] if self.landed.ends else ["no agent has announced anything of it, and no table has landed"]
+            told = "no agent has announced anything of it, and no table has landed"
+            return [] if self.landed.ends else [Reason("unannounced", told)]
         needed_ms = start_ms + WINDOW_MS + self.lateness_ms
+        told = "no agent writes it, and partition {} has landed up to {}, not past {}"
         return [
-            f"no agent writes it, and partition {partition} has landed up to {when(reached_ms)}, not past {when(needed_ms)}"
+            Reason("unlanded", told.format(partition, when(reached_ms), when(needed_ms)))
             for partition, reached_ms in sorted(self.landed.reached_ms.items())
             if reached_ms <= needed_ms
         ]
 
-    def _awaited(self, agent: Agent, start_ms: int) -> str | None:
+    def _awaited(self, agent: Agent, start_ms: int) -> Reason | None:
         landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
         if landed <= sent:
             return None
         recount = self.recounts.get((agent.agent_id, start_ms))
         if recount and recount.read_ms <= agent.frontier_ms:
             return None
-        return f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
+        told = f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
+        return Reason("awaited", told, agent.agent_id)
 
-    def _faults(self, start_ms: int) -> list[str]:
+    def _faults(self, start_ms: int) -> list[Reason]:
         faults = []
         if lost := self._overlapping(self.landed.lost, start_ms):
-            faults.append(f"{lost} lost before they landed")
+            faults.append(Reason("lost", f"{lost} lost before they landed"))
         for agent in self.writers:
             sent = agent.sent.get((self.topic, start_ms))
             if sent and any(sent.message.dropped.values()):
                 causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.message.dropped.items()) if count)
-                faults.append(f"{_name(agent)} dropped {sum(sent.message.dropped.values())} ({causes})")
+                told = f"{_name(agent)} dropped {sum(sent.message.dropped.values())} ({causes})"
+                faults.append(Reason("dropped", told, agent.agent_id))
             faults += self._differences(agent, start_ms)
         return faults
 
-    def _differences(self, agent: Agent, start_ms: int) -> list[str]:
+    def _differences(self, agent: Agent, start_ms: int) -> list[Reason]:
         sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)
         count = sent.message.count if sent else 0
+        said = f"{_name(agent)} sent {count}"
+        kind: Kind
         if landed.count < count:
-            return [f"{_name(agent)} sent {count}, and {landed.count} have landed: {count - landed.count} are missing"]
-        if landed.count > count:
+            kind, found = "missing", f", and {landed.count} have landed: {count - landed.count} are missing"
+        elif landed.count > count:
             recount = self.recounts[agent.agent_id, start_ms]
-            repeats = f", {recount.rows - recount.distinct} of the {recount.rows} rows are repeats"
-            return [f"{_name(agent)} sent {count}, and {landed.count} have landed: {landed.count - count} too many{repeats}"]
-        if sent and sent.message.content_hash != landed.content_hash:
-            return [f"{_name(agent)} sent {count} and as many have landed, but not the same: their hashes differ"]
-        return []
+            repeats = f"{recount.rows - recount.distinct} of the {recount.rows} rows are repeats"
+            kind, found = "excess", f", and {landed.count} have landed: {landed.count - count} too many, {repeats}"
+        elif sent and sent.message.content_hash != landed.content_hash:
+            kind, found = "altered", " and as many have landed, but not the same: their hashes differ"
+        else:
+            return []
+        return [Reason(kind, said + found, agent.agent_id)]
 
     def _landed(self, agent: Agent, start_ms: int) -> WindowSum:
         return self.landed.sums.get((agent.agent_id, start_ms), WindowSum(0, 0))

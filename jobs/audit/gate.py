@@ -1,0 +1,185 @@
+"""The gate: is all of some topics and of some time complete? For `headrace audit --wait` and for whoever starts a night's jobs.
+
+A verdict follows from what has landed alone. So a gate that waits looks whether any table's log has grown, which costs a list
+of names for each, and judges again only what that concerns; it looks as often as costs it a tenth of its time.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from headrace.audit import AUDIT_TOPIC
+from headrace.jobs.audit.auditor import Auditor
+from headrace.jobs.audit.heads import Heads
+from headrace.jobs.audit.reasons import REMEDIES, Spell, spells
+from headrace.jobs.audit.verdict import TopicVerdict, Verdict, when, worst
+
+EXIT_STATUS: Final[dict[Verdict, int]] = {"complete": 0, "incomplete": 3, "unknown": 4}
+_LEAST_POLL_S: Final = 1.0
+_MOST_POLL_S: Final = 60.0
+_COST_SHARE: Final = 10
+_SUMMED: Final = ("sent", "rejected", "dropped", "landed", "late", "quarantined", "duplicates", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """What a gate found at `judged_ms` of windows that overlap [since_ms, until_ms), which may be infinite."""
+
+    state: Verdict
+    topics: tuple[TopicVerdict, ...]
+    since_ms: float
+    until_ms: float
+    judged_ms: int
+
+    @property
+    def exit_status(self) -> int:
+        """0 complete, 3 incomplete, 4 unknown."""
+        return EXIT_STATUS[self.state]
+
+    def spells(self) -> list[Spell]:
+        """Why it is not complete, topic by topic; empty if it is."""
+        return [spell for topic in self.topics for spell in reasons_of(topic)]
+
+    def summary(self) -> dict[str, Any]:
+        """The same as JSON values: what a ledger of nightly runs keeps. Equal reasons of windows in a row are one."""
+        return {
+            "version": 1,
+            "state": self.state,
+            "since": _time(self.since_ms),
+            "until": _time(self.until_ms),
+            "judged": _time(self.judged_ms),
+            "topics": [_topic_summary(topic) for topic in self.topics],
+        }
+
+
+class Stopping(Protocol):
+    """What a `threading.Event` is to one who waits."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait so many seconds; True as soon as it is set."""
+        ...
+
+
+class Gate:
+    """Judges some topics of one root over and over; `topics` empty: all that there are at the time."""
+
+    def __init__(
+        self, root: Path | str, topics: Sequence[str] = (), *, since_ms: float = -math.inf, until_ms: float = math.inf
+    ) -> None:
+        self._topics, self._since_ms, self._until_ms = tuple(topics), since_ms, until_ms
+        self._heads = Heads(root)
+        self._moved = self._heads.moved()  # before anything is judged: what lands meanwhile is seen to have moved
+        self.auditor = Auditor(root)
+        self._judged: dict[str, TopicVerdict] = {}
+
+    def look(self) -> None:
+        """Take notice of what has landed since the last look. Raises StorageError, VersionError: it cannot be read now."""
+        self._moved |= self._heads.moved()
+        if AUDIT_TOPIC in self._moved:
+            self.auditor.listen()
+            self._judged.clear()
+        for topic in self._moved:
+            self._judged.pop(topic, None)
+        self._moved.clear()
+
+    def judge(self, *, now_ms: int) -> GateVerdict:
+        """The verdict by what had landed at the last look, or has since."""
+        topics = self._topics or self.auditor.topics()
+        verdicts = tuple(self._verdict(topic, now_ms) for topic in topics)
+        state = worst(verdict.state for verdict in verdicts) if verdicts else self.auditor.judge_nothing(now_ms=now_ms)
+        return GateVerdict(state, verdicts, self._since_ms, self._until_ms, now_ms)
+
+    def _verdict(self, topic: str, now_ms: int) -> TopicVerdict:
+        if (known := self._judged.get(topic)) is not None:
+            return known
+        verdict = self.auditor.judge(topic, now_ms=now_ms, since_ms=self._since_ms, until_ms=self._until_ms)
+        if not any(spell.reason.kind == "damaged" for spell in reasons_of(verdict)):  # which may be mended without a record
+            self._judged[topic] = verdict
+        return verdict
+
+
+def gate(
+    root: Path | str,
+    topics: Sequence[str] = (),
+    *,
+    since_ms: float = -math.inf,
+    until_ms: float = math.inf,
+    timeout_s: float = 0.0,
+    stop: Stopping | None = None,
+    tell: Callable[[GateVerdict], None] = lambda verdict: None,  # noqa: ARG005
+) -> GateVerdict:
+    """Whether all of some topics and of [since_ms, until_ms) is complete; waits up to `timeout_s` while that is unknown.
+
+    Args:
+        root: of the landed tables; nothing needs to run.
+        topics: none: all. One of which nothing is known is unknown.
+        until_ms: if finite, every agent must be past it, also where nothing of that time has landed.
+        stop: set when it shall wait no longer.
+        tell: is given every verdict after which it waits.
+    Raises:
+        UsageError: there is no such root. StorageError, VersionError: it, or what agents have announced, cannot be read.
+    """
+    asked = Gate(root, topics, since_ms=since_ms, until_ms=until_ms)
+    return wait(asked, timeout_s=timeout_s, stop=stop, tell=tell)
+
+
+def wait(asked: Gate, *, timeout_s: float, stop: Stopping | None, tell: Callable[[GateVerdict], None]) -> GateVerdict:
+    """The gate's verdict as soon as it is not unknown, or the last one after `timeout_s`; see `gate`."""
+    deadline_s = time.monotonic() + timeout_s
+    verdict = asked.judge(now_ms=_now_ms())
+    cost_s = 0.0
+    while verdict.state == "unknown" and (left_s := deadline_s - time.monotonic()) > 0:
+        tell(verdict)
+        pause_s = min(max(cost_s * _COST_SHARE, _LEAST_POLL_S), _MOST_POLL_S, left_s)
+        if stop is None:
+            time.sleep(pause_s)
+        elif stop.wait(pause_s):
+            break
+        began_s = time.monotonic()
+        asked.look()
+        verdict = asked.judge(now_ms=_now_ms())
+        cost_s = time.monotonic() - began_s
+    return verdict
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def reasons_of(verdict: TopicVerdict) -> list[Spell]:
+    """Why a topic is not complete: what concerns no window in particular, then by windows."""
+    of_all = {reason.same: reason for reason in verdict.reasons}
+    of_windows = spells(verdict.topic, ((window.window_start_ms, window.reasons) for window in verdict.windows))
+    for spell in of_windows:
+        of_all.pop(spell.reason.same, None)
+    return [Spell(verdict.topic, reason, ()) for reason in of_all.values()] + of_windows
+
+
+def _topic_summary(topic: TopicVerdict) -> dict[str, Any]:
+    rows = [row for window in topic.windows for row in window.rows]
+    return {
+        "topic": topic.topic,
+        "state": topic.state,
+        "windows": {state: sum(window.state == state for window in topic.windows) for state in EXIT_STATUS},
+        **{name: sum(getattr(row, name) or 0 for row in rows) for name in _SUMMED},
+        "reasons": [_spell_summary(spell) for spell in reasons_of(topic)],
+    }
+
+
+def _spell_summary(spell: Spell) -> dict[str, Any]:
+    return {
+        "kind": spell.reason.kind,
+        "agent": spell.reason.agent,
+        "since": _time(spell.starts[0]) if spell.starts else None,
+        "until": None if spell.end_ms is None else _time(spell.end_ms),
+        "windows": len(spell.starts),
+        "what": str(spell.reason),
+        "do": REMEDIES[spell.reason.kind],
+    }
+
+
+def _time(at_ms: float) -> str | None:
+    return when(at_ms).replace(" ", "T") if math.isfinite(at_ms) else None
