@@ -3,6 +3,8 @@
 import argparse
 import difflib
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from typing import Any, Final
 from headrace.errors import UsageError
 from headrace.sinks.places import add_place_arguments, landed_root
 
+RUNNERS: Final = ("inprocess", "multiprocess", "dask", "portable", "prism", "flink", "spark")
 JOBS: Final = {"counts": "events per topic, host and hour"}
 _SUFFIXES: Final = (".parquet", ".csv", ".json", ".jsonl")
 
@@ -22,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_ = actions.add_parser("run", help="run a job: " + "; ".join(f"{name} ({does})" for name, does in JOBS.items()))
     run_.add_argument("name", metavar="NAME", help=", ".join(JOBS))
     run_.add_argument(
-        "--runner", default="FnApiRunner", metavar="R", help="Beam's runner (default: FnApiRunner, in this process)"
+        "--runner", default="inprocess", metavar="R", help="what runs it: " + ", ".join(RUNNERS) + ", or a runner of Beam's"
+    )
+    run_.add_argument(
+        "--runner-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the runner's (docs/batch.md)"
     )
     add_place_arguments(run_)
     run_.add_argument("--output", metavar="PATH", help="a .parquet, .csv or .json file (default: a table on standard output)")
@@ -39,12 +45,18 @@ def run(args: argparse.Namespace) -> int:
     file = output.checked_output(args.output)
     if file is not None and file.suffix not in _SUFFIXES:
         raise UsageError(f"--output {file}: end its name in {', '.join(_SUFFIXES)}: the format goes by it")
-    if not sys.warnoptions:  # Beam warns of what it could import, and of options that we do not use
+    if args.debug:
+        logging.basicConfig(level=logging.DEBUG)
+    elif not sys.warnoptions:  # Beam warns of what it could import
         warnings.simplefilter("ignore")
         logging.basicConfig(level=logging.ERROR)
     from headrace.jobs.batch import counts
 
-    _write(counts.NAMES, counts.run(landed_root(args), args.runner), file)
+    try:
+        rows = counts.run(landed_root(args), args.runner, [f"--{option}" for option in args.runner_option])
+    except KeyboardInterrupt:  # threads of Beam's may still be at work, and would be waited for
+        os._exit(128 + signal.SIGINT)
+    _write(counts.NAMES, rows, file)
     return 0
 
 

@@ -6,8 +6,7 @@ however the files are laid out; `host` is null for topics without that column.
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import create_runner
+from apache_beam.pvalue import PCollection
 
-from headrace.errors import HeadraceError, UsageError
+from headrace.jobs.batch.runners import run_pipeline
 from headrace.jobs.landed_rows import hours_by_row, open_rows
 from headrace.sinks.event_time import EPOCH
 from headrace.sinks.places import landed_topics
@@ -26,8 +24,6 @@ from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.reader import LiveFile, snapshot
 
 NAMES: Final = ("topic", "host", "hour", "events")
-
-Key = tuple[str, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,8 @@ def sources(root: Path | str) -> list[Source]:
     return [Source(str(open_root(root)), topic, file) for topic in landed_topics(root) for file in snapshot(root, topic).files]
 
 
-def count_hosts(source: Source) -> Iterator[tuple[Key, int]]:
-    """Count one file's rows by host and hour: ((topic, host, hour), events)."""
+def count_hosts(source: Source) -> Iterator[tuple[str, int]]:
+    """Count one file's rows by host and hour: ([topic, host, hour] as JSON, events): keys are texts for every runner."""
     with open_rows(source.root, source.topic, source.file) as landed:
         names = [name for name in ("host", "event_time", "_timestamp") if name in landed.schema.names]
         for batch in landed.batches(names):
@@ -53,41 +49,31 @@ def count_hosts(source: Source) -> Iterator[tuple[Key, int]]:
             hosts = batch["host"] if "host" in names else pa.nulls(batch.num_rows, pa.string())
             pairs = pa.table({"host": hosts, "hour": hours}).group_by(["host", "hour"]).aggregate([([], "count_all")])
             for row in pairs.to_pylist():
-                yield (source.topic, row["host"], _hour(row["hour"])), row["count_all"]
+                yield json.dumps([source.topic, row["host"], _hour(row["hour"])]), row["count_all"]
 
 
 def _hour(hour: int) -> str:
     return f"{(EPOCH + timedelta(hours=hour)).isoformat()[:13]}:00:00Z"
 
 
-def run(root: Path | str, runner: str) -> list[tuple[Any, ...]]:
+def run(root: Path | str, runner: str = "inprocess", options: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     """Run the pipeline and return its rows, in order.
 
     Args:
-        runner: Beam's name of it. FnApiRunner runs in this process; DirectRunner would try to download another. One whose
-            workers are elsewhere must see `root` and this machine's temporary folder.
+        runner, options: see `headrace.jobs.batch.runners`.
     Raises:
-        UsageError: Beam knows no such runner.
-        HeadraceError: the pipeline failed.
+        UsageError: there is no such runner. HeadraceError: the pipeline failed.
     """
-    try:
-        create_runner(runner)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"--runner {runner}: {error}") from error
-    options = PipelineOptions(["--runner", runner])
-    with tempfile.TemporaryDirectory(prefix="headrace-counts-") as folder:
-        result = Path(folder) / "counts.json"
-        try:
-            with beam.Pipeline(options=options) as pipeline:
-                _ = (
-                    pipeline
-                    | "Files" >> beam.Create(sources(root), reshuffle=True)
-                    | "Count hosts" >> beam.FlatMap(count_hosts)
-                    | "Sum" >> beam.CombinePerKey(sum)
-                    | "Encode" >> beam.Map(json.dumps)
-                    | "Gather" >> beam.io.WriteToText(str(result), num_shards=1, shard_name_template="")
-                )
-        except RuntimeError as error:  # Beam's, with the worker's traceback as text
-            raise HeadraceError(f"counts: {str(error).strip().splitlines()[-1]}") from error
-        counted = [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines() if line]
-    return sorted(((*key, events) for key, events in counted), key=lambda row: (row[0], row[2], row[1] is None, row[1]))
+
+    def build(pipeline: beam.Pipeline) -> PCollection[Any]:
+        rows: PCollection[Any] = (
+            pipeline
+            | "Files" >> beam.Create(sources(root), reshuffle=True)
+            | "Count hosts" >> beam.FlatMap(count_hosts)
+            | "Sum" >> beam.CombinePerKey(sum)
+            | "Rows" >> beam.MapTuple(lambda key, events: [*json.loads(key), events])
+        )
+        return rows
+
+    counted = run_pipeline(build, runner, options, label="counts")
+    return sorted(map(tuple, counted), key=lambda row: (row[0], row[2], row[1] is None, row[1]))

@@ -122,7 +122,7 @@ def test_the_audit_counts_the_rows_of_every_format(pipeline: Pipeline, topic: st
 
 
 def test_jobs_count_the_rows_of_every_format_by_hour(pipeline: Pipeline) -> None:
-    counted = [row for row in run_counts(pipeline.root, "FnApiRunner") if row[0] in TOPICS]
+    counted = [row for row in run_counts(pipeline.root, "inprocess") if row[0] in TOPICS]
     by_topic = {topic: [(host, hour, events) for name, host, hour, events in counted if name == topic] for topic in TOPICS}
     assert by_topic["in.avro"] == by_topic["in.json"] == by_topic["in.parquet"]
     assert sum(events for _, _, events in by_topic["in.avro"]) == len(EVENTS)

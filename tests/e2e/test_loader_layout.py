@@ -63,7 +63,7 @@ def test_keys_of_the_path_are_columns_and_a_day_has_no_hour(pipeline: Pipeline) 
 
 
 def test_jobs_count_by_the_hour_of_the_event_in_utc(pipeline: Pipeline) -> None:
-    counted = run_counts(pipeline.root, "FnApiRunner")
+    counted = run_counts(pipeline.root, "inprocess")
     by_topic = {topic: [row[1:] for row in counted if row[0] == topic] for topic in TOPICS}
     assert by_topic["tokyo"] == by_topic["days"] == by_topic["by.read"] == by_topic["plain"]
     assert len(by_topic["plain"]) == 2

@@ -57,7 +57,7 @@ def test_counts_as_parquet_have_a_time_for_their_hour(root, tmp_path):
     [
         (["count"], "no job 'count'; did you mean counts? (jobs: counts)"),
         (["counts", "--output", "counts.xls"], "--output counts.xls: end its name in .parquet"),
-        (["counts", "--runner", "Nope"], "--runner Nope: Unexpected pipeline runner"),
+        (["counts", "--runner", "Nope"], "--runner Nope: there is no such runner (Unexpected pipeline runner"),
     ],
 )
 def test_usage_errors_exit_2_in_one_line(root, capsys, arguments, said):

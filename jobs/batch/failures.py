@@ -1,0 +1,27 @@
+"""What a worker's failure was, as the one line that people read: Beam gives its traceback as text. Pure."""
+
+import re
+from typing import Final
+
+from headrace import errors
+
+_STEP: Final = re.compile(r" \[while running '([^']*)'\]")
+_RAISED: Final = re.compile(r"^((?:\w+\.)*)(\w+)(?:: (.*))?$")
+_OURS: Final = "headrace.errors."
+
+
+def failure_of(text: str, label: str) -> errors.HeadraceError:
+    """The error that a traceback tells of; one of ours as itself, another with its name and the step that raised it."""
+    for line in reversed(text.strip().splitlines()):
+        steps = _STEP.findall(line)
+        found = _RAISED.match(_STEP.sub("", line.strip()))
+        if found is None or not (found[1] or found[2].endswith(("Error", "Exception", "Interrupt"))):
+            continue
+        kind = getattr(errors, found[2], None) if found[1] == _OURS else None
+        if isinstance(kind, type) and issubclass(kind, errors.HeadraceError) and kind is not errors.RefusedError:
+            return kind(f"{label}: {found[3]}")
+        said = f"{found[2]}: {found[3]}" if found[3] else found[2]
+        where = f" (in step {steps[0]})" if steps else ""
+        return errors.HeadraceError(f"{label}: {said}{where}; --debug shows all of it")
+    last = (text.strip().splitlines() or ["failed"])[-1]
+    return errors.HeadraceError(f"{label}: {last}; --debug shows all of it")

@@ -1,0 +1,64 @@
+"""Pipelines for tests of runners, in a module that worker processes import; run as a program, it is a driver to be killed."""
+
+import os
+import time
+from pathlib import Path
+
+import apache_beam as beam
+
+from headrace.errors import StorageError
+from headrace.jobs.batch.runners import run_pipeline
+
+NUMBERS = (10, 20, 30, 40)
+
+
+def _pairs(count):
+    for number in range(count):
+        yield f"k{number % 7}", number
+
+
+def sums(pipeline):
+    """Sums by key: the shape that jobs have."""
+    return (
+        pipeline
+        | beam.Create(NUMBERS, reshuffle=True)
+        | beam.FlatMap(_pairs)
+        | beam.CombinePerKey(sum)
+        | beam.MapTuple(lambda key, total: {"key": key, "total": total})
+    )
+
+
+EXPECTED = [
+    {"key": f"k{key}", "total": sum(number for count in NUMBERS for number in range(key, count, 7))} for key in range(7)
+]
+
+
+def nothing(pipeline):
+    """A leaf without elements."""
+    return pipeline | beam.Create([1, 2]) | beam.Filter(lambda number: number > 2)
+
+
+def _refused(_):
+    raise StorageError("/landed: it is away; bring it back")
+
+
+def refused(pipeline):
+    return pipeline | beam.Create([1]) | "Read rows" >> beam.Map(_refused)
+
+
+def _wait(_, begun):
+    Path(begun, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def waiting(begun):
+    """One that says in a folder which processes are at work, and does not end."""
+    return lambda pipeline: pipeline | beam.Create([1, 2, 3, 4], reshuffle=True) | beam.Map(_wait, begun)
+
+
+def drive(folder, name, *given):
+    """What a driver does that is to be killed or interrupted."""
+    try:
+        run_pipeline(waiting(folder), name, given)
+    except KeyboardInterrupt:
+        os._exit(130)

@@ -1,0 +1,42 @@
+"""A worker's failure, which Beam gives as the text of a traceback, is told in one line."""
+
+import pytest
+
+from headrace.errors import CorruptError, HeadraceError, StorageError
+from headrace.jobs.batch.failures import failure_of
+
+_TRACE = """Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
+  File "/x/jobs/landed_rows.py", line 38, in open_rows
+    raise missing(where)
+{last}
+"""
+
+
+_ALL = "; --debug shows all of it"
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "said"),
+    [
+        ("headrace.errors.CorruptError: /r/t is damaged: x [while running 'Rows']", CorruptError, "/r/t is damaged: x"),
+        ("headrace.errors.StorageError: /r: gone", StorageError, "/r: gone"),
+        ("ZeroDivisionError: by zero [while running 'A-7']", HeadraceError, f"ZeroDivisionError: by zero (in step A-7){_ALL}"),
+        ("KeyError", HeadraceError, f"KeyError{_ALL}"),
+        ("pyarrow.lib.ArrowInvalid: what: ever", HeadraceError, f"ArrowInvalid: what: ever{_ALL}"),
+        ("RuntimeError: ValueError: x [while running 'A']", HeadraceError, f"RuntimeError: ValueError: x (in step A){_ALL}"),
+    ],
+)
+def test_the_last_error_of_a_traceback_is_what_is_told(last, kind, said):
+    error = failure_of(_TRACE.format(last=last), "j")
+    assert (type(error), str(error)) == (kind, f"j: {said}")
+
+
+def test_what_stands_behind_the_error_does_not_hide_it():
+    text = _TRACE.format(last="headrace.errors.StorageError: /r: gone") + "\n\nSee also the log of the worker\n"
+    assert str(failure_of(text, "j")) == "j: /r: gone"
+
+
+def test_a_text_without_an_error_is_told_by_its_last_line():
+    assert str(failure_of("state FAILED\nbundle 7 failed", "j")) == "j: bundle 7 failed; --debug shows all of it"
+    assert str(failure_of("", "j")) == "j: failed; --debug shows all of it"
