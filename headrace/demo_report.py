@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from headrace.jobs import output
 from headrace.jobs.audit.auditor import Auditor
+from headrace.jobs.audit.report import STYLES
 from headrace.jobs.audit.verdict import Row, worst
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 from headrace.supervise import Layout
@@ -22,7 +23,6 @@ _PERIODS_SHOWN: Final = 24
 _PERIODS: Final = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:00", "%Y-%m-%d", "%Y-%m", "%Y")
 _COUNTED: Final = ("sent", "rejected", "dropped", "landed", "quarantined", "duplicates", "lost")
 _ALWAYS_SHOWN: Final = ("sent", "landed")
-_COLORS: Final = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
 _MADE_UP_QUESTION: Final = (
     "SELECT hour, count(*) AS requests, count(*) FILTER (fields['status'] >= '500') AS errors, "
     "bar(count(*), 0, 6000, 40) AS traffic FROM logs GROUP BY hour ORDER BY hour"
@@ -85,7 +85,7 @@ def print_audit(layout: Layout) -> None:
         state = worst(row.state for row in rows)
         windows = len({row.window_start_ms for row in rows})
         counts = [f"{_sum(rows, name):,}" for name in shown]
-        table.add_row(period, f"{windows:,}", *counts, f"[{_COLORS[state]}]{state}[/]")
+        table.add_row(period, f"{windows:,}", *counts, f"[{STYLES[state]}]{state}[/]")
     console = output.console_on(sys.stdout)
     console.print(table)
     if len(periods) > _PERIODS_SHOWN:

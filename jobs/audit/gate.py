@@ -21,7 +21,7 @@ EXIT_STATUS: Final[dict[Verdict, int]] = {"complete": 0, "incomplete": 3, "unkno
 _LEAST_POLL_S: Final = 1.0
 _MOST_POLL_S: Final = 60.0
 _COST_SHARE: Final = 10
-_SUMMED: Final = ("sent", "rejected", "dropped", "landed", "late", "quarantined", "duplicates", "lost")
+SUMMED: Final = ("sent", "rejected", "dropped", "landed", "late", "quarantined", "duplicates", "lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _topic_summary(topic: TopicVerdict) -> dict[str, Any]:
         "topic": topic.topic,
         "state": topic.state,
         "windows": {state: sum(window.state == state for window in topic.windows) for state in EXIT_STATUS},
-        **{name: sum(getattr(row, name) or 0 for row in rows) for name in _SUMMED},
+        **{name: sum(getattr(row, name) or 0 for row in rows) for name in SUMMED},
         "reasons": [_spell_summary(spell) for spell in reasons_of(topic)],
     }
 

@@ -52,9 +52,14 @@ class Reason(str):
         return self.kind in _FAULTS
 
     @property
+    def is_of_agent(self) -> bool:
+        """Whether it holds for all windows after a time, in all topics that the agent writes to."""
+        return self.kind in _OF_FRONTIERS
+
+    @property
     def same(self) -> tuple[str, str | None]:
         """Equal where two windows have the same reason: that an agent is not past them, says the last of them."""
-        return (self.kind, self.agent) if self.kind in _OF_FRONTIERS else (self, self.agent)
+        return (self.kind, self.agent) if self.is_of_agent else (self, self.agent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def test_until_waits_for_agents_to_be_past_it_though_every_window_so_far_is_comp
     AuditWriter(root).land(*announce("logs", EVENTS, AT, acked={0: 60}, state="active", drained_to_ms=AT))
     assert audit(root, "--wait", "--timeout", "0") == 0
     assert audit(root, "--wait", "--timeout", "0", "--until", "2025-11-24") == 4
-    assert "logs: agent a (host-a) is drained to" in capsys.readouterr().out
+    assert "agent a (host-a) is drained to" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
