@@ -2,19 +2,28 @@
 
 import io
 from collections.abc import Iterable
-from typing import IO, cast
+from typing import IO, Final, cast
 
 import crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from headrace.audit import HASH_MODULUS
 from headrace.errors import StorageError
 from headrace.sinks.config import Output
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.evolution import encode_schema
 from headrace.sinks.formats.catalog import encoder
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import NewFile, Store, landing
+
+_PER_MS: Final = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+
+
+def columns_of(arrow_schema: str) -> str:
+    """The fingerprint of columns, as `DataFile.columns` has it: xxh64, in hex, of how a record says them."""
+    return f"{xxhash.xxh64_intdigest(arrow_schema.encode()):016x}"
 
 
 class _Sink(io.RawIOBase):
@@ -53,6 +62,9 @@ class LandingFile:
         self._min_ms: int | None = None
         self._max_ms: int | None = None
         self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
+        self._columns = columns_of(encode_schema(schema))
+        self._times = [(field.name, *_PER_MS[field.type.unit]) for field in schema if pa.types.is_timestamp(field.type)]
+        self._bounds: dict[str, tuple[int, int]] = {}
         self._sink = _Sink(store.create(landing(store, path)))
         try:
             self._encoder = encoder(cast(IO[bytes], self._sink), schema, output)
@@ -83,10 +95,18 @@ class LandingFile:
         bounds = pc.min_max(event_time_ms).as_py()
         self._min_ms = bounds["min"] if self._min_ms is None else min(self._min_ms, bounds["min"])
         self._max_ms = bounds["max"] if self._max_ms is None else max(self._max_ms, bounds["max"])
+        for name, factor, divisor in self._times:
+            self._widen(name, pc.min_max(rows.column(name)), factor, divisor)
         for one in ranges:
             key = (one.incarnation, one.partition)
             start, end = self._ranges.get(key, (one.start, one.end))
             self._ranges[key] = (min(start, one.start), max(end, one.end))
+
+    def _widen(self, name: str, bounds: pa.StructScalar, factor: int, divisor: int) -> None:
+        if bounds["min"].is_valid:
+            first, last = (bounds[side].value * factor // divisor for side in ("min", "max"))
+            known = self._bounds.get(name, (first, last))
+            self._bounds[name] = min(first, known[0]), max(last, known[1])
 
     def close(self, schema_ids: Iterable[int]) -> DataFile:
         """Finish the file: it is whole and durable in the store."""
@@ -108,6 +128,8 @@ class LandingFile:
             max_event_time_ms=self._max_ms,
             schema_ids=tuple(sorted(schema_ids)),
             ranges=tuple(OffsetRange(*key, *span) for key, span in sorted(self._ranges.items())),
+            columns=self._columns,
+            bounds=self._bounds or None,
         )
 
     def discard(self) -> None:

@@ -4,7 +4,7 @@ Needs no Kafka, no Arrow and nothing running; `headrace query`, jobs and the aud
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -114,14 +114,13 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         shown = ", ".join(tables(root)) or "none"
         raise UsageError(f"{where}: no table {topic!r}; tables there: {shown}")
     fold = head(where, topic)
-    found = find(where.table(topic), fold.files)
     return TableSnapshot(
         topic,
         fold.generation,
         fold.seq,
         fold.attempt,
         fold.input,
-        tuple(_live_file(where, topic, fold.files[name], found[name]) for name in sorted(fold.files)),
+        tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)])),
         fold.ends,
         fold.audit,
         tuple(
@@ -169,6 +168,16 @@ def is_derived(root: Path | str, topic: str) -> bool:
 
 
 _DERIVED: Final[dict[tuple[str, str], bool]] = {}
+
+
+def located(root: Root, topic: str, files: Sequence[DataFile]) -> list[LiveFile]:
+    """Live files of a fold, where they are now.
+
+    Raises:
+        StorageError: one is nowhere. CorruptError: one has another size than the log says.
+    """
+    found = find(root.table(topic), [file.path for file in files])
+    return [_live_file(root, topic, file, found[file.path]) for file in files]
 
 
 @dataclass(frozen=True, slots=True)

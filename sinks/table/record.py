@@ -5,8 +5,8 @@ refused too, because skipping it would give a wrong fold. Fields beyond landing.
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
 changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
 where it is a span of several, because there were too many), `quarantine.content_hash`, `quarantine.last_ms`,
-`add[].merged_hash`, of rewinds `next`, `keep`, `state` (fork), `ends` (close), and of jobs' tables `slice`, `replaces`, `job`
-(replace; see derived/table.py).
+`add[].merged_hash`, `add[].columns`, `add[].bounds`, of rewinds `next`, `keep`, `state` (fork), `ends` (close), and of jobs' tables
+`slice`, `replaces`, `job` (replace; see derived/table.py).
 """
 
 import dataclasses
@@ -96,6 +96,10 @@ class DataFile:
     ranges: tuple[OffsetRange, ...] = field(default=(), metadata={"of": OffsetRange})
     merged_hash: str | None = field(default=None, metadata=_LEFT_OUT)
     """Of a compaction that brought rows under other columns: the sum of the content hashes of the files that it took out."""
+    columns: str | None = field(default=None, metadata=_LEFT_OUT)
+    """Fingerprint of its columns: files with the same one have the same names and types. None: of an earlier headrace."""
+    bounds: Mapping[str, tuple[int, int]] | None = field(default=None, metadata=_LEFT_OUT)
+    """Of its columns of times: the first and the last value, ms since 1970, rounded down; nulls have none."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,95 @@
+"""DuckDB's work beside the main thread, which stays free for Ctrl-C; and its errors as ours."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread, current_thread, main_thread
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from headrace.errors import HeadraceError, StorageError, UsageError
+from headrace.jobs.output import escaped
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+T = TypeVar("T")
+BATCH_ROWS: Final = 10_000
+_SIGNALS_EVERY_S: Final = 0.1
+
+
+def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
+    """Do something that DuckDB takes long for; Ctrl-C interrupts it, a second one does not wait until it has ended.
+
+    Python handles signals in its main thread, between two steps of its own: that thread must not sit in DuckDB.
+    """
+    if current_thread() is not main_thread():
+        return work()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def worker() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
+            errors.append(error)
+
+    thread = Thread(target=worker, name="duckdb", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_SIGNALS_EVERY_S)
+    except KeyboardInterrupt:
+        connection.interrupt()
+        thread.join()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> "pa.RecordBatchReader":
+    """The answer of a statement, computed as it is read."""
+    import pyarrow as pa
+
+    inner = run(connection, lambda: connection.sql(sql).to_arrow_reader(BATCH_ROWS))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            while (batch := run(connection, lambda: next(inner, None))) is not None:
+                yield batch
+        finally:
+            inner.close()
+
+    return pa.RecordBatchReader.from_batches(inner.schema, batches())
+
+
+@contextmanager
+def errors_of_sql(root: Path, url: str) -> Iterator[None]:
+    """DuckDB's errors as ours, in one line: the user's SQL is a usage error; what names a file of `root` is the disk's fault.
+
+    So is an error of no kind: the Parquet reader raises these for bytes that it cannot make out.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from None
+        raise
+    except duckdb.Error as error:
+        said = f"SQL: {one_line(error)}"
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.InternalException | duckdb.FatalException):
+            raise HeadraceError(said) from error
+        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said or f"{url}/" in said:
+            raise StorageError(f"{said}; verify the tables: headrace check {url}") from error
+        raise UsageError(said) from error
+
+
+def one_line(error: BaseException) -> str:
+    """DuckDB's message without the drawing of the statement below it."""
+    said = str(error).split("\n\nLINE ")[0]
+    return escaped(" ".join(said.split()))

@@ -1,0 +1,207 @@
+"""Statements over landed tables, one after the other, on one DuckDB connection that is locked before the first.
+
+Each statement sees a snapshot of the tables that it names. What its plan filters leaves out files by the table log
+(planning.py), and the rest become views for the length of one transaction, which the plan is part of: so `now()` is one moment.
+DuckDB may open files of the tables and nothing else, loads no extension, sees no Python variable, and its settings are locked.
+What a statement may be is decided on its syntax tree (statement.py). Parquet files on HDFS and object stores are read where
+they lie (in_place.py); files of Avro and JSON are copied to Parquet first, whole.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from headrace.jobs.sql import planning, running, statement
+from headrace.jobs.sql.converted import as_parquet
+from headrace.jobs.sql.pinned import pin
+from headrace.jobs.sql.statement import Statement
+from headrace.jobs.sql.tables import LandedTables, OpenTable, Tables
+from headrace.jobs.sql.views import NO_ROWS, Source, definition, empty, identifier, literal
+from headrace.sinks.stores.roots import scheme_of
+from headrace.sinks.table.reader import LiveFile
+from headrace.sinks.table.record import DataFile
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from headrace.jobs.sql.in_place import LandedFiles
+
+_SETTINGS: Final = (
+    "SET TimeZone = 'UTC'",
+    "SET parquet_metadata_cache = true",  # a footer is needed to define the view, to plan, and to read
+    "SET python_enable_replacements = false",
+    "SET allow_community_extensions = false",
+    "SET allow_persistent_secrets = false",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How statements run.
+
+    `unsafe`: whatever DuckDB can do. `readable`: more folders whose files are tables', where `Tables` has such.
+    """
+
+    unsafe: bool = False
+    readable: tuple[str, ...] = ()
+
+
+DEFAULTS: Final = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a statement is: files of the tables that it names, those that it needs, and DuckDB's own percentage (0 to 100)."""
+
+    files: int = 0
+    needed: int = 0
+    percent: float = 0.0
+
+
+class Session:
+    """Use it as a context manager, from one thread but for `interrupt` and `progress`.
+
+    Args:
+        tables: where the tables are.
+    """
+
+    def __init__(self, tables: Tables, options: Options = DEFAULTS) -> None:
+        self._tables, self._options = tables, options
+        self._stack = ExitStack()
+        self._files = self._needed = 0
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
+        self._folder = Path(folder)
+        self._elsewhere = None if scheme_of(tables.root) == "file" else _files_of(tables.root)
+        self._root = self._folder / "elsewhere" if self._elsewhere else Path(tables.root.removeprefix("file://"))
+        try:
+            self._connection = self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, where: Path | str, options: Options = DEFAULTS) -> "Session":
+        """A session over the tables below a root, a path or a URL."""
+        return cls(LandedTables(str(where)), options)
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection and of everything that was written for it."""
+        self._stack.close()
+
+    @property
+    def tables(self) -> list[str]:
+        """The topics that are tables now, by name."""
+        return self._tables.names()
+
+    def interrupt(self) -> None:
+        """End the statement that runs, from any thread: who reads its answer gets a KeyboardInterrupt."""
+        self._connection.interrupt()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the statement is that runs, or was the last."""
+        return Progress(self._files, self._needed, max(0.0, self._connection.query_progress()))
+
+    @contextmanager
+    def ask(self, sql: str) -> Iterator["pa.RecordBatchReader"]:
+        """Run one statement over a snapshot of the tables that it names; the answer is read in batches, in UTC.
+
+        The one before must have been left.
+
+        Raises:
+            UsageError: the SQL is wrong, does more than read, or names a table that does not exist.
+            StorageError: a table's log or a live file cannot be read.
+            KeyboardInterrupt: SIGINT came while it ran, or `interrupt` was called.
+        """
+        self._files = self._needed = 0
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder)))
+            with running.errors_of_sql(self._root, self._tables.root):
+                known = self.tables
+                asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
+                opened = {table.view: self._tables.open(table.topic, table.as_of) for table in asked.tables}
+                self._connection.begin()
+                stack.callback(self._end)
+                for view, files in self._plan(asked, opened).items():
+                    self._define(stack, folder, view, opened[view], files)
+                if asked.asks_catalog:
+                    self._list(topic for topic in known if topic not in opened)
+                reader = running.answer(self._connection, asked.sql)
+                stack.callback(reader.close)
+                yield reader
+
+    def _connect(self) -> "duckdb.DuckDBPyConnection":
+        import duckdb
+
+        loads = {"autoinstall_known_extensions": self._options.unsafe, "autoload_known_extensions": self._options.unsafe}
+        spill = {"temp_directory": str(self._folder / "spill")}
+        connection = self._stack.enter_context(duckdb.connect(":memory:", config={**loads, **spill}))
+        folders = [self._root.absolute(), self._root.resolve(), self._folder.resolve(), *map(Path, self._options.readable)]
+        allowed = [f"{folder}/" for folder in folders]
+        if self._elsewhere is not None:
+            connection.register_filesystem(self._elsewhere)
+            allowed.append(f"{self._elsewhere.protocol}://")
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        if not self._options.unsafe:
+            connection.execute(f"SET allowed_directories = [{', '.join(map(literal, allowed))}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        return connection
+
+    def _end(self) -> None:
+        """Nothing of a statement is left behind it."""
+        import duckdb
+
+        with suppress(duckdb.Error):
+            self._connection.rollback()
+
+    def _plan(self, asked: Statement, opened: dict[str, OpenTable]) -> dict[str, list[DataFile]]:
+        """The files of each table that can hold rows which the statement needs."""
+        found = {view: list(table.files) for view, table in opened.items()}
+        if asked.is_planned:
+            found = planning.needed(self._connection, asked.sql, opened)
+        self._files = sum(len(table.files) for table in opened.values())
+        self._needed = sum(map(len, found.values()))
+        return found
+
+    def _define(self, stack: ExitStack, folder: Path, view: str, table: OpenTable, files: list[DataFile]) -> None:
+        columns_by_name = {file.path: file.columns for file in files}
+        live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
+        shown = self._reachable(stack, folder, table.topic, live)
+        schema = planning.schema_of(table)
+        columns = planning.columns_of(self._connection, schema) if schema is not None else ()
+        sources = [Source(file, columns_by_name[file.name]) for file in shown]
+        text = definition(self._root, sources, columns, planning.fingerprint(table))
+        self._connection.execute(f"CREATE VIEW {identifier(view)} AS {text}")
+
+    def _reachable(self, stack: ExitStack, folder: Path, topic: str, files: list[LiveFile]) -> tuple[LiveFile, ...]:
+        """The files by paths that stay while a statement runs."""
+        if self._elsewhere is not None:
+            return self._elsewhere.add(topic, files)
+        pinned = pin(stack, folder / "pinned", self._root, topic, files)
+        pinned.link()
+        return pinned.files
+
+    def _list(self, topics: Iterator[str]) -> None:
+        """Tables that only their names and columns are asked of."""
+        for topic in topics:
+            schema = planning.schema_of(self._tables.open(topic, None))
+            text = empty(planning.columns_of(self._connection, schema)) if schema is not None else NO_ROWS
+            self._connection.execute(f"CREATE VIEW {identifier(topic)} AS {text}")
+
+
+def _files_of(url: str) -> "LandedFiles":
+    from headrace.jobs.sql.in_place import LandedFiles
+
+    return LandedFiles(url)
