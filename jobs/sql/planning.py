@@ -109,7 +109,7 @@ def _registered(connection: "duckdb.DuckDBPyConnection", schema: "pa.Schema") ->
 def _condition(connection: "duckdb.DuckDBPyConnection", text: str) -> Any:
     """The syntax tree of a condition that a plan prints; None: it is no SQL."""
     said = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT 1 WHERE {text}"]).fetchone()
-    tree = json.loads(said[0]) if said else {"error": True}
+    tree: Any = json.loads(said[0]) if said else {"error": True}
     return None if tree["error"] else tree["statements"][0]["node"].get("where_clause")
 
 

@@ -1,4 +1,4 @@
-"""Which files of a table can hold rows that a statement needs: the filters of DuckDB's own plan, and what the log says of files.
+"""Which files of a table can hold rows that a statement needs: what DuckDB's own plan filters, and what the log says of files.
 
 Pure. The statement is planned over empty tables whose columns have secret names of ours, one each for every column of every
 table (`PlanNames`). In the plan a scan tells its table by them, and what is filtered directly above it are rows that the

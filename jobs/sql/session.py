@@ -55,7 +55,7 @@ DEFAULTS: Final = Options()
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a statement is: files of the tables that it names, those that it needs, and DuckDB's own percentage (0 to 100)."""
+    """How far a statement is: files of the tables that it names, those that it needs, and DuckDB's percentage (0 to 100)."""
 
     files: int = 0
     needed: int = 0

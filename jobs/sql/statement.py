@@ -20,72 +20,16 @@ if TYPE_CHECKING:
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*")
 _EXPLAIN: Final = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 _WRITING_WORDS: Final = frozenset(
-    [
-        "alter",
-        "attach",
-        "call",
-        "checkpoint",
-        "copy",
-        "create",
-        "deallocate",
-        "delete",
-        "detach",
-        "drop",
-        "execute",
-        "export",
-        "import",
-        "insert",
-        "install",
-        "load",
-        "merge",
-        "pragma",
-        "prepare",
-        "reset",
-        "set",
-        "truncate",
-        "update",
-        "use",
-        "vacuum",
-    ]
+    """
+    alter attach call checkpoint copy create deallocate delete detach drop execute export import insert install load merge
+    pragma prepare reset set truncate update use vacuum
+    """.split()  # noqa: SIM905 - a list of a line each is no list to read
 )
 _BEFORE_PARENTHESES: Final = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "as",
-        "between",
-        "by",
-        "case",
-        "distinct",
-        "else",
-        "except",
-        "exists",
-        "filter",
-        "from",
-        "group",
-        "having",
-        "in",
-        "intersect",
-        "join",
-        "lateral",
-        "like",
-        "not",
-        "on",
-        "or",
-        "order",
-        "over",
-        "pivot",
-        "select",
-        "then",
-        "union",
-        "unpivot",
-        "using",
-        "values",
-        "when",
-        "where",
-        "with",
-    ]
+    """
+    all and any as between by case distinct else except exists filter from group having in intersect join lateral like not
+    on or order over pivot select then union unpivot using values when where with
+    """.split()  # noqa: SIM905 - a list of a line each is no list to read
 )
 _BEFORE_TABLES: Final = frozenset(["from", "join", "pivot", "unpivot", "describe", "summarize"])
 _ONLY_READS: Final = "SQL: headrace query only reads: write a SELECT (to keep its result: --output FILE), or add --unsafe"

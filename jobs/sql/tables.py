@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.errors import UsageError
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import LiveFile, head, located, tables
@@ -57,6 +58,8 @@ class LandedTables:
         return tables(self.root)
 
     def open(self, topic: str, as_of: str | None) -> OpenTable:
+        if as_of is not None:
+            raise UsageError(f"{topic}: as it is now only; leave {as_of!r} away")
         root = open_root(self.root)
         fold = self._folds[topic] = head(root, topic, self._folds.pop(topic, None))
         return opened(fold, topic, lambda files: located(root, topic, files))

@@ -5,8 +5,8 @@ refused too, because skipping it would give a wrong fold. Fields beyond landing.
 `input` (how the topic's values are read, sticky for the table), `arrow_schema` (the table's columns, where this record
 changes them: Arrow's IPC message in base64), `ranges[].topic_id`, `quarantine.windows` (a start and a count each; `until_ms`
 where it is a span of several, because there were too many), `quarantine.content_hash`, `quarantine.last_ms`,
-`add[].merged_hash`, `add[].columns`, `add[].bounds`, of rewinds `next`, `keep`, `state` (fork), `ends` (close), and of jobs' tables
-`slice`, `replaces`, `job` (replace; see derived/table.py).
+`add[].merged_hash`, `add[].columns`, `add[].bounds`, of rewinds `next`, `keep`, `state` (fork), `ends` (close), and of jobs'
+tables `slice`, `replaces`, `job` (replace; see derived/table.py).
 """
 
 import dataclasses

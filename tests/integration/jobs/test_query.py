@@ -4,13 +4,17 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from headrace.cli import main
+from headrace.errors import UsageError
 from headrace.jobs.sql.query import ask
+from headrace.jobs.sql.session import Session
+from headrace.jobs.sql.tables import LandedTables
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from tests.landed_tables import ENVELOPE, TEXT, Event, TableWriter
@@ -249,21 +253,46 @@ def test_the_place_is_data_or_its_landed_root_or_the_environments(root, capsys, 
     assert "no landed tables there; name a data directory" in capsys.readouterr().err
 
 
-def test_a_file_that_has_moved_into_place_since_the_fold_is_found(root, monkeypatch):
-    """The loader's move lands between the fold and DuckDB's opening: the fold is made again."""
-    from headrace.jobs.sql import query as module
+class TablesWhoseFilesMove(LandedTables):
+    """Something happens after a table's files were found, and before DuckDB opens them."""
 
-    folded = module.snapshot
+    def __init__(self, root, meanwhile):
+        super().__init__(str(root))
+        self._meanwhile = meanwhile
+
+    def open(self, topic, as_of):
+        table = super().open(topic, as_of)
+
+        def locate(files):
+            found = table.locate(files)
+            self._meanwhile()
+            return found
+
+        return replace(table, locate=locate)
+
+
+def test_a_file_that_moves_into_place_after_it_was_found_is_read(root):
     staged = root / "my-topic" / names.STAGING
 
-    def fold_and_move(place, topic):
-        table = folded(place, topic)
+    def move():
         for file in list(staged.rglob("*.parquet")):
             LocalStore(root / "my-topic").move(names.staged(str(file.relative_to(staged))), str(file.relative_to(staged)))
-        return table
 
-    monkeypatch.setattr(module, "snapshot", fold_and_move)
-    assert rows(root, 'SELECT count(*) FROM "my-topic"') == [(12,)]
+    with Session(TablesWhoseFilesMove(root, move)) as session, session.ask('SELECT count(*) FROM "my-topic"') as reader:
+        assert reader.read_all().to_pylist() == [{"count_star()": 12}]
+    assert not list(staged.rglob("*.parquet"))
+
+
+def test_a_session_sees_what_lands_between_its_statements(root):
+    with Session.open(root) as session:
+        for more in range(3):
+            with session.ask("SELECT count(*) AS n, max(dt) FILTER (false) AS none FROM logs") as reader:
+                assert reader.read_all().to_pylist() == [{"n": 3 + more, "none": None}]
+            TableWriter(root, "logs").land_events([Event("a", 900 + more, T0)])
+        with pytest.raises(UsageError), session.ask("SELECT nothing FROM logs"):
+            pass
+        with session.ask("SHOW TABLES") as reader:
+            assert reader.read_all().column(0).to_pylist() == session.tables == ["logs", "my-topic"]
 
 
 @pytest.fixture(params=["root", "a link to root"])
@@ -289,21 +318,3 @@ def test_files_may_move_on_while_the_answer_is_read(root_of_many_staged_files):
         rest = reader.read_all()
     assert sorted([*first["position"].to_pylist(), *rest["position"].to_pylist()]) == [n * 30 for n in range(800)]
     assert set(rest["hour"].to_pylist()) == set(range(24))
-
-
-def test_files_that_move_on_for_longer_than_anyone_tries_are_found(root, monkeypatch):
-    """Each time the tables are looked at, another file is just being moved, as by a loader that commits without end."""
-    from headrace.jobs.sql import query as module
-
-    folded, table, landed = module.snapshot, TableWriter(root, "my-topic"), list(EVENTS)
-
-    def fold_move_and_land(place, topic):
-        landed.append(Event("a", len(landed) * 30, T0 + len(landed) * HOUR))
-        (path,) = table.land_events(landed[-1:], staged=True)
-        before = folded(place, topic)
-        name = str(path.relative_to(root / "my-topic" / names.STAGING))
-        table.store.move(names.staged(name), name)
-        return before
-
-    monkeypatch.setattr(module, "snapshot", fold_move_and_land)
-    assert rows(root, 'SELECT count(*) FROM "my-topic"') == [(len(landed),)]
