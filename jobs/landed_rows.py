@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.audit import WINDOW_MS, window_start_ms
-from headrace.jobs.audit.evidence import Recount
+from headrace.jobs.audit.evidence import NOWHERE, Recount
 from headrace.sinks.audit_sums import window_starts
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.table.reader import LiveFile, open_live
 
 _IDENTITY = ("agent_id", "stream_id", "position", "part")
+_PLACE = ("_incarnation", "_partition", "_offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +81,46 @@ def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
 
 
 def recount(
-    root: Path | str, topic: str, files: Iterable[LiveFile], keys: Collection[tuple[str, int]]
+    root: Path | str, topic: str, files: Collection[LiveFile], keys: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], Recount]:
-    """Count some agents' rows of some windows again: all, distinct identities, and when the newest was read.
+    """Count some agents' rows of some windows again: all, distinct identities, and up to which offsets they lie.
 
     Empty for a table whose rows do not carry the identity as columns.
     """
     wanted = {start_ms for _, start_ms in keys}
     found: dict[tuple[str, int], list[tuple[object, ...]]] = {}
-    newest: dict[tuple[str, int], int] = {}
+    ends: dict[tuple[str, int], dict[int, int]] = {}
+    newest = dict(sorted((range_.partition, range_.incarnation) for file in files for range_ in file.ranges))
     for file in files:
         windows = range(window_start_ms(file.min_event_time_ms), file.max_event_time_ms + 1, WINDOW_MS)
         if not any(start_ms in windows for start_ms in wanted):
             continue
-        for key, identity, read_ms in _identities(root, topic, file):
+        for key, identity, (incarnation, partition, offset) in _identities(root, topic, file):
             if key in keys:
                 found.setdefault(key, []).append(identity)
-                newest[key] = max(newest.get(key, read_ms), read_ms)
-    return {key: Recount(len(rows), len(set(rows)), newest[key]) for key, rows in found.items()}
+                end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
+                of_key = ends.setdefault(key, {})
+                of_key[partition] = max(of_key.get(partition, 0), end)
+    return {key: Recount(len(rows), len(set(rows)), ends[key]) for key, rows in found.items()}
 
 
-def _identities(root: Path | str, topic: str, file: LiveFile) -> Iterable[tuple[tuple[str, int], tuple[object, ...], int]]:
+def _identities(
+    root: Path | str, topic: str, file: LiveFile
+) -> Iterable[tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]]:
     with open_rows(root, topic, file) as landed:
-        if not {*_IDENTITY, "event_time", "read_time"} <= set(landed.schema.names):
+        if not {*_IDENTITY, "event_time"} <= set(landed.schema.names):
             return
-        table = landed.read([*_IDENTITY, "event_time", "read_time"])
+        table = landed.read([*_IDENTITY, "event_time", *_PLACE])
     starts = window_starts(_as_ms(table["event_time"]).to_numpy()).tolist()
-    read = _as_ms(table["read_time"], up=True).to_pylist()
+    places = zip(*(table[name].to_pylist() for name in _PLACE), strict=True)
     identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
-    for identity, start_ms, read_ms in zip(identities, starts, read, strict=True):
-        yield (identity[0], start_ms), identity, read_ms
+    for identity, start_ms, place in zip(identities, starts, places, strict=True):
+        yield (identity[0], start_ms), identity, place
 
 
-def _as_ms(column: Any, *, up: bool = False) -> Any:
-    """A column of timestamps, or of ms already, as int64 ms; rounded down, or up."""
+def _as_ms(column: Any) -> Any:
+    """A column of timestamps, or of ms already, as int64 ms; rounded down."""
     if not pa.types.is_timestamp(column.type):
         return column.cast(pa.int64())
-    rounded = (pc.ceil_temporal if up else pc.floor_temporal)(column, unit="millisecond")
+    rounded = pc.floor_temporal(column, unit="millisecond")
     return rounded.cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())

@@ -1,22 +1,31 @@
 """What agents have announced on `_audit`, folded: the agents' side of the audit. Pure; reads no file and no clock.
 
-Source: audit.md, "Is it all there, is it the same". Values on `_audit` are absolute, so a message may be missing or repeated
-without harm to those after it. Of each `sent/` window the whole message with the greatest count is taken, the later one
-winning ties; `acked` is the greatest per partition; state and frontier come from the run whose heartbeat was appended last;
-two runs of one agent that overlap for more than a minute are a clone.
+Source: audit.md, "Is it all there, is it the same"; ADR 0055. Values on `_audit` are absolute, so a message may be missing or
+repeated without harm to those after it. Of each `sent/` window the whole message with the greatest count is taken, the later
+one winning ties; `acked` is the greatest per partition; the state comes from the run whose heartbeat was appended last; two
+runs of one agent that overlap for more than a minute are a clone.
+
+What an agent has once claimed stays claimed, whatever run speaks next: for each window the first heartbeat counts that claims a
+time past it, with the offsets that it had acknowledged then. That a run has finished counts only while no other has spoken.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from headrace.audit import WINDOW_MS, AgentMessage, SentMessage, State
+from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
 
 LATENESS_MS = 300_000
 CLONE_OVERLAP_MS = 60_000
+MOST_CLAIMS = 300
+"""Two days of windows. An older one is judged by the oldest claim that is kept: the same claim, with later offsets."""
 
 Ends = Mapping[int, int]
 """Partition → offset after the last."""
+_ANY_TOPIC = ""
+"""Whose claims are those of a heartbeat that names no topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Announcement:
     """One record of `_audit`; `appended_ms` is the broker's time (LogAppendTime)."""
 
     appended_ms: int
-    message: AgentMessage | SentMessage
+    message: AgentMessage | SentMessage | RetiredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +46,20 @@ class Clone:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """All of a topic that was readable at `drained_to_ms` (infinite: finished) is announced, and acknowledged below `ends`."""
+
+    drained_to_ms: float
+    appended_ms: int
+    ends: Ends
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """One agent's window of one topic; `late` events were announced after its claimed time had passed the window + lateness."""
+    """One agent's window of one topic; `late` events were announced after its claimed time had passed the window + lateness.
+
+    `message` is the sum over the window's chapters (audit.py), nearly always one.
+    """
 
     message: SentMessage
     late: int
@@ -48,9 +69,11 @@ class Sent:
 class Agent:
     """All that one agent has announced.
 
-    `host` and `heard_ms` (append time of the last heartbeat) are None for an agent without a heartbeat. `frontier_ms` is -inf
-    while nothing is claimed and +inf once a finite input has finished. `acked` is the greatest offset per topic and partition,
-    of heartbeats and windows alike. `sent` is keyed by topic and window start.
+    `host` and `heard_ms` (append time of the last heartbeat) are None for an agent without a heartbeat. `frontier_ms` is the
+    furthest time claimed: -inf while none is, and +inf while the last that was heard is that a finite input has finished.
+    `acked` is the greatest offset per topic and partition, of heartbeats and windows alike, and `acked_ms` when that was first
+    heard. `sent` is keyed by topic and window start. `retired_ms` is set for an agent that was retired and has not spoken
+    since: its word is not needed for windows that end after that time.
     """
 
     agent_id: str
@@ -61,10 +84,38 @@ class Agent:
     acked: Mapping[str, Ends]
     sent: Mapping[tuple[str, int], Sent]
     clone: Clone | None
+    claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
+    acked_ms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    retired_ms: float | None = None
 
     def writes_to(self, topic: str) -> bool:
         """Whether the agent's word is needed for a topic: it names the topic, or it has named none yet and may still do so."""
         return topic in self.acked or not self.acked
+
+    def claim_past(self, topic: str, past_ms: float) -> Claim | None:
+        """The first claim of a topic to have drained it past a time; None while there is none."""
+        found = [
+            claims[first]
+            for claims in (self.claims.get(topic, ()), self.claims.get(_ANY_TOPIC, ()))
+            if (first := bisect_right(claims, past_ms, key=_drained_to)) < len(claims)
+        ]
+        return min(found, key=lambda claim: claim.appended_ms, default=None)
+
+    def drained_to_ms(self, topic: str) -> float:
+        """The furthest time that is claimed of a topic, as far as windows need it; -inf while none is."""
+        last = (claims[-1] for claims in (self.claims.get(topic), self.claims.get(_ANY_TOPIC)) if claims)
+        return max((claim.drained_to_ms for claim in last), default=-math.inf)
+
+    def acknowledged_ms(self, topic: str, partition: int, offset: int) -> float:
+        """By when (append time) the agent knew a partition to have been written beyond an offset; infinite if it does not."""
+        if self.acked.get(topic, {}).get(partition, 0) <= offset:
+            return math.inf
+        known = (claim.appended_ms for claim in self.claims.get(topic, ()) if claim.ends.get(partition, 0) > offset)
+        return min(chain((self.acked_ms[topic][partition],), known))
+
+
+def _drained_to(claim: Claim) -> float:
+    return claim.drained_to_ms
 
 
 @dataclass(slots=True)
@@ -75,68 +126,91 @@ class _Hearing:
     heard_ms: int | None = None
     furthest_ms: float = -math.inf
     """The greatest time claimed. What a finished input says of the end of time binds no input that is given later."""
+    retired_ms: float | None = None
+    claims: dict[str, list[Claim]] = field(default_factory=dict)
     acked: dict[str, dict[int, int]] = field(default_factory=dict)
-    greatest: dict[tuple[str, int], SentMessage] = field(default_factory=dict)
+    acked_ms: dict[str, dict[int, int]] = field(default_factory=dict)
+    greatest: dict[tuple[str, int], dict[int, SentMessage]] = field(default_factory=dict)
+    """Of each window, by chapter."""
     on_time: dict[tuple[str, int], int] = field(default_factory=dict)
-    """What had been announced of a window when the claimed time passed it; `open` are the windows that it has not passed."""
-    open: set[tuple[str, int]] = field(default_factory=set)
+    """What had been announced of a window when a claim had passed it; `open` are the windows, by topic, that none has."""
+    open: dict[str, set[int]] = field(default_factory=dict)
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def on_heartbeat(self, message: AgentMessage, appended_ms: int, lateness_ms: int) -> None:
-        self.heartbeat, self.heard_ms = message, appended_ms
+        self.heartbeat, self.heard_ms, self.retired_ms = message, appended_ms, None
         for topic, ends in message.acked.items():
-            self._acknowledge(topic, ends)
+            self._acknowledge(topic, ends, appended_ms)
         drained_to_ms = message.drained_to_ms
-        if drained_to_ms is None or drained_to_ms <= self.furthest_ms:
+        if drained_to_ms is None:
             return
-        self.furthest_ms = drained_to_ms
-        for window in [window for window in self.open if _is_past(drained_to_ms, window[1], lateness_ms)]:
-            self.open.remove(window)
-            self.on_time[window] = self.greatest[window].count
+        self.furthest_ms = max(self.furthest_ms, drained_to_ms)
+        for topic in message.acked or (_ANY_TOPIC,):
+            self._claim(topic, Claim(drained_to_ms, appended_ms, message.acked.get(topic, {})), lateness_ms)
 
-    def on_sent(self, message: SentMessage, lateness_ms: int) -> None:
+    def _claim(self, topic: str, claim: Claim, lateness_ms: int) -> None:
+        """Keep a claim that passes windows which none before it has."""
+        claims = self.claims.setdefault(topic, [])
+        if claims and _passed(claim.drained_to_ms, lateness_ms) <= _passed(claims[-1].drained_to_ms, lateness_ms):
+            return
+        claims.append(replace(claim, ends=claims[-1].ends) if claims and claims[-1].ends == claim.ends else claim)
+        del claims[:-MOST_CLAIMS]
+        still_open = self.open.get(topic, set())
+        for start_ms in [start_ms for start_ms in still_open if _is_past(claim.drained_to_ms, start_ms, lateness_ms)]:
+            still_open.remove(start_ms)
+            self.on_time[topic, start_ms] = self._count(topic, start_ms)
+
+    def on_sent(self, message: SentMessage, appended_ms: int, lateness_ms: int) -> None:
         window = (message.topic, message.window_start_ms)
-        self._acknowledge(message.topic, message.acked)
-        known = self.greatest.get(window)
-        if known is None and _is_past(self.furthest_ms, message.window_start_ms, lateness_ms):
-            self.on_time[window] = 0
-        elif known is None:
-            self.open.add(window)
+        self._acknowledge(message.topic, message.acked, appended_ms)
+        chapters = self.greatest.setdefault(window, {})
+        if not chapters:
+            claimed = [claims[-1].drained_to_ms for topic in (message.topic, _ANY_TOPIC) if (claims := self.claims.get(topic))]
+            if _is_past(max(claimed, default=-math.inf), message.window_start_ms, lateness_ms):
+                self.on_time[window] = 0
+            else:
+                self.open.setdefault(message.topic, set()).add(message.window_start_ms)
+        known = chapters.get(message.chapter)
         if known is None or message.count >= known.count:
-            self.greatest[window] = message
+            chapters[message.chapter] = message
 
     def on_run(self, run: str, appended_ms: int) -> None:
         first, last = self.runs.get(run, (appended_ms, appended_ms))
         self.runs[run] = (min(first, appended_ms), max(last, appended_ms))
 
-    def _acknowledge(self, topic: str, ends: Ends) -> None:
-        known = self.acked.setdefault(topic, {})
+    def _acknowledge(self, topic: str, ends: Ends, appended_ms: int) -> None:
+        known, known_ms = self.acked.setdefault(topic, {}), self.acked_ms.setdefault(topic, {})
         for partition, end in ends.items():
-            known[partition] = max(known.get(partition, 0), end)
+            if end > known.get(partition, 0):
+                known[partition], known_ms[partition] = end, appended_ms
+
+    def _count(self, topic: str, start_ms: int) -> int:
+        return sum(message.count for message in self.greatest[topic, start_ms].values())
 
     def folded(self, agent_id: str) -> Agent:
-        sent = {
-            window: Sent(message, late=message.count - self.on_time.get(window, message.count))
-            for window, message in self.greatest.items()
-        }
-        heartbeat = self.heartbeat
+        sent = {}
+        for window, chapters in self.greatest.items():
+            message = _joined(list(chapters.values()))
+            sent[window] = Sent(message, late=message.count - self.on_time.get(window, message.count))
+        heartbeat, heard_ms, claims = self.heartbeat, self.heard_ms, self.claims
+        if heartbeat is not None and heard_ms is not None and heartbeat.state == "finished":
+            ended = {
+                topic: Claim(math.inf, heard_ms, heartbeat.acked.get(topic, {})) for topic in heartbeat.acked or (_ANY_TOPIC,)
+            }
+            claims = {**claims, **{topic: [*claims.get(topic, ()), claim] for topic, claim in ended.items()}}
         return Agent(
             agent_id,
             heartbeat.host if heartbeat else None,
             heartbeat.state if heartbeat else None,
-            frontier_of(heartbeat) if heartbeat else -math.inf,
-            self.heard_ms,
+            math.inf if heartbeat and heartbeat.state == "finished" else self.furthest_ms,
+            heard_ms,
             self.acked,
             sent,
             _clone(self.runs),
+            claims,
+            self.acked_ms,
+            self.retired_ms,
         )
-
-
-def frontier_of(message: AgentMessage) -> float:
-    """The time (ms) up to which the agent claims to have shipped every line; infinite for a finite input that has ended."""
-    if message.state == "finished":
-        return math.inf
-    return -math.inf if message.drained_to_ms is None else message.drained_to_ms
 
 
 def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_MS) -> dict[str, Agent]:
@@ -150,16 +224,41 @@ def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_M
     for announcement in announcements:
         message = announcement.message
         hearing = hearings.setdefault(message.agent_id, _Hearing())
+        match message:
+            case RetiredMessage():
+                hearing.retired_ms = -math.inf if message.at_ms is None else message.at_ms
+                continue
+            case AgentMessage():
+                hearing.on_heartbeat(message, announcement.appended_ms, lateness_ms)
+            case SentMessage():
+                hearing.on_sent(message, announcement.appended_ms, lateness_ms)
         hearing.on_run(message.run, announcement.appended_ms)
-        if isinstance(message, AgentMessage):
-            hearing.on_heartbeat(message, announcement.appended_ms, lateness_ms)
-        else:
-            hearing.on_sent(message, lateness_ms)
     return {agent_id: hearing.folded(agent_id) for agent_id, hearing in hearings.items()}
 
 
-def _is_past(frontier_ms: float, window_start_ms: int, lateness_ms: int) -> bool:
-    return frontier_ms > window_start_ms + WINDOW_MS + lateness_ms
+def _passed(drained_to_ms: float, lateness_ms: int) -> int:
+    """The number of the last window that a claim passes."""
+    return int(drained_to_ms - lateness_ms - 1) // WINDOW_MS
+
+
+def _is_past(drained_to_ms: float, window_start_ms: int, lateness_ms: int) -> bool:
+    return drained_to_ms > window_start_ms + WINDOW_MS + lateness_ms
+
+
+def _joined(chapters: Sequence[SentMessage]) -> SentMessage:
+    """The chapters of one window as one message; what it says is the sum of what they say."""
+    whole = chapters[-1]
+    for other in chapters[:-1]:
+        whole = replace(
+            whole,
+            count=whole.count + other.count,
+            bytes_total=whole.bytes_total + other.bytes_total,
+            content_hash=(whole.content_hash + other.content_hash) % HASH_MODULUS,
+            acked={key: max(ends.get(key, 0) for ends in (whole.acked, other.acked)) for key in {**whole.acked, **other.acked}},
+            dropped={key: whole.dropped.get(key, 0) + other.dropped.get(key, 0) for key in {**whole.dropped, **other.dropped}},
+            rejected=whole.rejected + other.rejected,
+        )
+    return whole
 
 
 def _clone(runs: Mapping[str, tuple[int, int]]) -> Clone | None:

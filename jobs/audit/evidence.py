@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.jobs.audit.announced import Ends
@@ -45,7 +46,8 @@ class Landed:
     """A topic's table, as far as the audit needs it.
 
     `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
-    timestamp of each partition's last landed record; `damage` says why the table cannot be read, if it cannot. `heard` is
+    timestamp of each partition's last landed record, and `seen_ms` when (the loader's clock) a loader last saw the partition's
+    log end where the table does, where one has said so; `damage` says why the table cannot be read, if it cannot. `heard` is
     whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
@@ -55,15 +57,22 @@ class Landed:
     lost: tuple[Trouble, ...] = ()
     quarantined: tuple[Trouble, ...] = ()
     reached_ms: Ends = field(default_factory=dict)
+    seen_ms: Ends = field(default_factory=dict)
     damage: str | None = None
     heard: bool = True
     unheard: tuple[Trouble, ...] = ()
 
 
+NOWHERE: Final = 1 << 63
+
+
 @dataclass(frozen=True, slots=True)
 class Recount:
-    """An agent's rows of one window, counted again from the files: all, distinct, and when the newest was read (ms)."""
+    """An agent's rows of one window, counted again from the files: all, distinct, and where they end in their partitions.
+
+    In the newest incarnation, that is: a row of an earlier one counts as at `NOWHERE`, which nobody has acknowledged.
+    """
 
     rows: int
     distinct: int
-    read_ms: int
+    ends: Ends

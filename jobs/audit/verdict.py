@@ -2,26 +2,27 @@
 
 Source: audit.md, "Verdict". For a topic and a window of event time, first matching wins:
 
-    unknown      an agent's frontier is not past the window's end + lateness, or two runs of it are a clone; or the table's
-                 ends are not past every acknowledged offset; or more has landed than was announced, while the next
-                 announcement is awaited
+    unknown      an agent has not claimed a time past the window's end + lateness, or two runs of it are a clone; or the table's
+                 ends are not past what the first claim past it, and the window's own messages, say is acknowledged; or more
+                 has landed than was announced, while the next announcement is awaited
     incomplete   something is lost or dropped, or less or more has landed than was announced, or the hashes differ
     complete     otherwise; events that were rejected or quarantined are shown beside it
 
-A claim that a window is drained covers every line read before the frontier. So rows beyond the announced count are awaited
-as long as one of them was read after the frontier, and are an excess once all of them were read before it.
+A claim covers every line that was read before it. So rows beyond the announced count are awaited until their agent has claimed
+a time at which they were known to be in the log, and are an excess then: by the broker's clock alone, for the hosts' own may be
+set back. Windows that a retired agent has never claimed are judged by what it has announced at least.
 A topic in which no agent writes has nothing to be compared with: complete says only that the table has passed the window in
-every partition, and that nothing in it was lost.
+every partition, or has seen its end, and that nothing in it was lost.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
-from headrace.jobs.audit.announced import LATENESS_MS, Agent
+from headrace.jobs.audit.announced import LATENESS_MS, Agent, Clone, Ends
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.reasons import Kind, Reason
 
@@ -64,12 +65,16 @@ class WindowVerdict:
 
 @dataclass(frozen=True, slots=True)
 class TopicVerdict:
-    """All windows of a topic; `state` is the worst, unknown before incomplete; `reasons` are those of no single window."""
+    """All windows of a topic; `state` is the worst, unknown before incomplete; `reasons` are those of no single window.
+
+    `assumed` says of which agents no word was asked for, because they are retired or were taken for it.
+    """
 
     topic: str
     state: Verdict
     reasons: tuple[Reason, ...]
     windows: tuple[WindowVerdict, ...]
+    assumed: tuple[str, ...] = ()
 
 
 def worst(states: Iterable[Verdict]) -> Verdict:
@@ -92,21 +97,24 @@ def judge(
     since_ms: float = -math.inf,
     until_ms: float = math.inf,
     lateness_ms: int = LATENESS_MS,
+    retire_after_ms: float = math.inf,
 ) -> TopicVerdict:
     """Judge a topic's windows.
 
     Args:
         agents: everything announced, by agent id.
         recounts: of each of `excesses`; one that is missing counts as awaited.
-        now_ms: wall time; only for saying how long an agent has been silent.
+        now_ms: wall time; only for how long an agent has been silent.
         since_ms, until_ms: only windows that overlap this time are judged; with an end, also whether every agent is past it,
             for windows that nobody has announced yet.
+        retire_after_ms: agents that have been silent for longer are taken for retired.
     """
     writers = {agent_id: agent for agent_id, agent in agents.items() if agent.writes_to(topic)}
     writers |= {agent_id: _unheard(agent_id) for agent_id, _ in landed.sums if agent_id not in agents}
     writers |= {agent_id: agents[agent_id] for agent_id, _ in landed.sums if agent_id in agents}
+    writers = {agent_id: _retired_by_policy(agent, now_ms - retire_after_ms) for agent_id, agent in writers.items()}
     in_order = sorted(writers.values(), key=lambda agent: (agent.host or "", agent.agent_id))
-    judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, _unlanded(topic, in_order, landed))
+    judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, agents.values())
     starts = sorted(
         start for start in _window_starts(topic, writers, landed) if since_ms < start + WINDOW_MS and start < until_ms
     )
@@ -122,12 +130,18 @@ def judge(
     elif not windows and landed.lost:
         reasons = [Reason("lost", f"{sum(lost.count for lost in landed.lost)} lost before they landed")]
         states.append("incomplete")
-    return TopicVerdict(topic, worst(states), tuple(reasons), windows)
+    return TopicVerdict(topic, worst(states), tuple(reasons), windows, judging.assumed())
 
 
 def _sent_count(agent: Agent | None, topic: str, start_ms: int) -> int:
     sent = agent.sent.get((topic, start_ms)) if agent else None
     return sent.message.count if sent else 0
+
+
+def _retired_by_policy(agent: Agent, silent_since_ms: float) -> Agent:
+    if agent.retired_ms is None and agent.heard_ms is not None and agent.heard_ms < silent_since_ms:
+        return replace(agent, retired_ms=-math.inf)
+    return agent
 
 
 def _unheard(agent_id: str) -> Agent:
@@ -143,30 +157,35 @@ def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> 
     return starts
 
 
-def _unlanded(topic: str, writers: Sequence[Agent], landed: Landed) -> list[Reason]:
-    behind: dict[int, tuple[int, str]] = {}
-    for agent in writers:
-        for partition, end in agent.acked.get(topic, {}).items():
-            if end > landed.ends.get(partition, 0):
-                behind[partition] = max(behind.get(partition, (0, "")), (end, _name(agent)))
-    return [
-        Reason(
-            "unlanded",
-            f"partition {partition} has landed up to offset {landed.ends.get(partition, 0)}; {name} had {end} acknowledged",
-        )
-        for partition, (end, name) in sorted(behind.items())
-    ]
-
-
-@dataclass(frozen=True, slots=True)
 class _Judging:
-    topic: str
-    writers: Sequence[Agent]
-    landed: Landed
-    recounts: Mapping[tuple[str, int], Recount]
-    now_ms: int
-    lateness_ms: int
-    unlanded: Sequence[Reason]
+    """One topic, judged from what is given; remembers only whom it did not wait for."""
+
+    def __init__(
+        self,
+        topic: str,
+        writers: Sequence[Agent],
+        landed: Landed,
+        recounts: Mapping[tuple[str, int], Recount],
+        now_ms: int,
+        lateness_ms: int,
+        known: Iterable[Agent],
+    ) -> None:
+        self.topic, self.writers, self.landed, self.recounts = topic, writers, landed, recounts
+        self.now_ms, self.lateness_ms, self._known = now_ms, lateness_ms, known
+        self._drained_to_ms = {agent.agent_id: agent.drained_to_ms(topic) for agent in writers}
+        self._behind = [agent for agent in writers if self._is_behind(agent.acked.get(topic, {}))]
+        self._assumed: dict[str, Agent] = {}
+
+    def _is_behind(self, ends: Ends) -> bool:
+        return any(end > self.landed.ends.get(partition, 0) for partition, end in ends.items())
+
+    def assumed(self) -> tuple[str, ...]:
+        """Of whom no word was asked for."""
+        return tuple(
+            f"{_name(agent)} is taken for retired: last heard {when(agent.heard_ms or 0)}"
+            for agent in self.writers
+            if agent.agent_id in self._assumed
+        )
 
     def window(self, start_ms: int) -> WindowVerdict:
         reasons: list[Reason] = self.unknowns(start_ms)
@@ -183,7 +202,7 @@ class _Judging:
         if self.landed.damage:
             return [Reason("damaged", f"the table cannot be read: {self.landed.damage}")]
         reasons = [reason for agent in self.writers if (reason := self._frontier(agent, start_ms))]
-        reasons += self.unlanded
+        reasons += self._unlanded(start_ms)
         reasons += self._inaudible(start_ms)
         if not self.writers:
             reasons += self._unreached(start_ms)
@@ -192,13 +211,15 @@ class _Judging:
         return reasons
 
     def _frontier(self, agent: Agent, start_ms: int | None) -> Reason | None:
-        if agent.clone:
+        needed_ms = self._needed_ms(start_ms)
+        if self._is_released(agent, start_ms):
+            return None
+        if agent.clone and not self._was_claimed_before(agent, agent.clone, needed_ms):
             one, other = agent.clone.runs
             span = f"from {when(agent.clone.from_ms)} to {when(agent.clone.to_ms)}"
             told = f"{_name(agent)} is cloned: runs {one} and {other} both spoke {span}"
             return Reason("cloned", told, agent.agent_id)
-        needed_ms = -math.inf if start_ms is None else start_ms + WINDOW_MS + self.lateness_ms
-        if agent.frontier_ms > needed_ms:
+        if self._drained_to_ms[agent.agent_id] > needed_ms:
             return None
         if agent.heard_ms is None:
             return Reason("unheard", f"{_name(agent)} has sent no heartbeat that has landed", agent.agent_id)
@@ -206,6 +227,42 @@ class _Judging:
         needed = f", not past {when(needed_ms)}" if math.isfinite(needed_ms) else ""
         kind, silence = self._silence(agent, agent.heard_ms)
         return Reason(kind, f"{_name(agent)} is {drained}{needed}{silence}", agent.agent_id)
+
+    def _needed_ms(self, start_ms: int | None) -> float:
+        return -math.inf if start_ms is None else start_ms + WINDOW_MS + self.lateness_ms
+
+    def _is_released(self, agent: Agent, start_ms: int | None) -> bool:
+        """Whether an agent is retired and has not claimed the window: its word is not waited for."""
+        if agent.retired_ms is None or (start_ms is not None and start_ms + WINDOW_MS <= agent.retired_ms):
+            return False
+        if self._drained_to_ms[agent.agent_id] > self._needed_ms(start_ms) and not agent.clone:
+            return False
+        self._assumed[agent.agent_id] = agent
+        return True
+
+    def _was_claimed_before(self, agent: Agent, clone: Clone, needed_ms: float) -> bool:
+        claim = agent.claim_past(self.topic, needed_ms)
+        return claim is not None and claim.appended_ms < clone.from_ms
+
+    def _unlanded(self, start_ms: int | None) -> list[Reason]:
+        behind: dict[int, tuple[int, str]] = {}
+        for agent in self._behind:
+            for partition, end in self._acknowledged(agent, start_ms):
+                if end > self.landed.ends.get(partition, 0):
+                    behind[partition] = max(behind.get(partition, (0, "")), (end, _name(agent)))
+        told = "partition {} has landed up to offset {}; {} had {} acknowledged"
+        return [
+            Reason("unlanded", told.format(partition, self.landed.ends.get(partition, 0), name, end))
+            for partition, (end, name) in sorted(behind.items())
+        ]
+
+    def _acknowledged(self, agent: Agent, start_ms: int | None) -> Iterable[tuple[int, int]]:
+        """The offsets that the table must have passed before an agent's window can be judged."""
+        claim = None if start_ms is None else agent.claim_past(self.topic, self._needed_ms(start_ms))
+        if claim is None or start_ms is None:
+            return agent.acked.get(self.topic, {}).items()
+        sent = agent.sent.get((self.topic, start_ms))
+        return (*claim.ends.items(), *(sent.message.acked.items() if sent else ()))
 
     def _silence(self, agent: Agent, heard_ms: int) -> tuple[Kind, str]:
         if agent.state == "stopped":
@@ -231,19 +288,30 @@ class _Judging:
         told = "no agent writes it, and partition {} has landed up to {}, not past {}"
         return [
             Reason("unlanded", told.format(partition, when(reached_ms), when(needed_ms)))
-            for partition, reached_ms in sorted(self.landed.reached_ms.items())
-            if reached_ms <= needed_ms
+            for partition, landed_ms in sorted(self.landed.reached_ms.items())
+            if (reached_ms := max(landed_ms, self.landed.seen_ms.get(partition, 0))) <= needed_ms
         ]
 
     def _awaited(self, agent: Agent, start_ms: int) -> Reason | None:
         landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
         if landed <= sent:
             return None
-        recount = self.recounts.get((agent.agent_id, start_ms))
-        if recount and recount.read_ms <= agent.frontier_ms:
+        if self._is_released(agent, start_ms) or self._is_excess(agent, self.recounts.get((agent.agent_id, start_ms)), sent):
             return None
         told = f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
         return Reason("awaited", told, agent.agent_id)
+
+    def _is_excess(self, agent: Agent, recount: Recount | None, sent: int) -> bool:
+        """Whether no announcement can explain rows any more: they are repeats, or were in the log when it claimed its time."""
+        if recount is None:
+            return False
+        if recount.distinct <= sent:
+            return True
+        known_ms = (
+            min((other.acknowledged_ms(self.topic, partition, end - 1) for other in self._known), default=math.inf)
+            for partition, end in recount.ends.items()
+        )
+        return agent.frontier_ms >= max(known_ms)
 
     def _faults(self, start_ms: int) -> list[Reason]:
         faults = []
@@ -265,6 +333,8 @@ class _Judging:
         kind: Kind
         if landed.count < count:
             kind, found = "missing", f", and {landed.count} have landed: {count - landed.count} are missing"
+        elif self._is_released(agent, start_ms):
+            return []
         elif landed.count > count:
             recount = self.recounts[agent.agent_id, start_ms]
             repeats = f"{recount.rows - recount.distinct} of the {recount.rows} rows are repeats"

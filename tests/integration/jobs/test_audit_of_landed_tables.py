@@ -185,9 +185,9 @@ def test_a_record_of_the_audit_that_is_no_message_is_named_and_has_no_say(root, 
 
 
 def test_a_message_of_a_newer_version_is_refused(root, capsys):
-    TableWriter(root, "_audit", TEXT).land([{"_key": b"agent/x/r", "value": '{"version": 2}', "_timestamp": AT + 5}])
+    TableWriter(root, "_audit", TEXT).land([{"_key": b"agent/x/r", "value": '{"version": 3}', "_timestamp": AT + 5}])
     assert audit(root) == 1
-    assert "version 2; this headrace reads up to 1: upgrade it" in capsys.readouterr().err
+    assert "version 3; this headrace reads up to 2: upgrade it" in capsys.readouterr().err
 
 
 def test_partitions_of_a_topic_created_again_are_past_only_in_their_newest_incarnation(root):

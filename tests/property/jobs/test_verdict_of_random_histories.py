@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs.audit import announced, verdict
+from headrace.jobs.audit import verdict
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.verdict import excesses, judge
@@ -52,7 +52,6 @@ class TailedAgent:
     name: str
     run: int = 0
     written: list[Line] = field(default_factory=list)
-    read_ms: dict[tuple, int] = field(default_factory=dict)
     in_flight: list[tuple[Line, int, int]] = field(default_factory=list)
     saved: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     acked: dict[int, int] = field(default_factory=dict)
@@ -68,10 +67,10 @@ class History:
     def __init__(self, source: random.Random, fault: str | None = None) -> None:
         self.source, self.fault, self.now_ms = source, fault, START
         self.agents = [TailedAgent("a"), TailedAgent("b")]
-        self.log: dict[int, list[tuple[Line, int]]] = {0: [], 1: []}
+        self.log: dict[int, list[Line]] = {0: [], 1: []}
         self.audit_log: list[Announcement] = []
         self.ends = {0: 0, 1: 0}
-        self.rows: list[tuple[Line, int]] = []
+        self.rows: list[tuple[Line, tuple[int, int]]] = []
         self.audit_end = 0
         self.faulty: Line | None = None
         for agent in self.agents:
@@ -97,9 +96,8 @@ class History:
         flying = {line.identity for line, _, _ in agent.in_flight}
         unsent = [line for line in agent.written if line.position >= agent.saved[line.stream] and line.identity not in flying]
         for line in unsent[: self.source.randrange(1, 6)]:
-            read_ms = agent.read_ms.setdefault(line.identity, self.now_ms)
             partition = int(line.stream[1])
-            self.log[partition].append((line, read_ms))
+            self.log[partition].append(line)
             agent.in_flight.append((line, partition, len(self.log[partition])))
 
     def acknowledge(self, agent: TailedAgent) -> None:
@@ -145,17 +143,17 @@ class History:
         """Land more of each partition; repeats are dropped by identity; the fault befalls one line."""
         for partition, records in self.log.items():
             end = len(records) if everything else min(len(records), self.ends[partition] + self.source.randrange(0, 5))
-            for line, read_ms in records[self.ends[partition] : end]:
+            for offset, line in enumerate(records[self.ends[partition] : end], start=self.ends[partition]):
                 if line.identity not in {landed.identity for landed, _ in self.rows} and line != self.faulty:
-                    self.rows += self.befall(line, read_ms)
+                    self.rows += self.befall(line, (partition, offset))
             self.ends[partition] = end
 
-    def befall(self, line: Line, read_ms: int) -> list[tuple[Line, int]]:
+    def befall(self, line: Line, at: tuple[int, int]) -> list[tuple[Line, tuple[int, int]]]:
         if self.fault is None or self.faulty is not None or self.source.random() > 0.2:
-            return [(line, read_ms)]
+            return [(line, at)]
         self.faulty = line
         altered = replace(line, text="altered")
-        return {"lost": [], "doubled": [(line, read_ms)] * 2, "altered": [(altered, read_ms)]}[self.fault]
+        return {"lost": [], "doubled": [(line, at)] * 2, "altered": [(altered, at)]}[self.fault]
 
     def land_audit(self, _: object = None, *, everything: bool = False) -> None:
         self.audit_end = (
@@ -176,15 +174,13 @@ class History:
     def verdicts(self) -> dict[int, str]:
         """What the audit says of each window now, from what has landed."""
         agents = fold(self.audit_log[: self.audit_end])
-        rows: dict[tuple[str, int], list[tuple[Line, int]]] = defaultdict(list)
-        for line, read_ms in self.rows:
-            rows[line.window].append((line, read_ms))
+        rows: dict[tuple[str, int], list[tuple[Line, tuple[int, int]]]] = defaultdict(list)
+        for line, at in self.rows:
+            rows[line.window].append((line, at))
         sums = {key: WindowSum(len(them), sum(line.hash for line, _ in them) % HASH_MODULUS) for key, them in rows.items()}
         landed = Landed(ends=self.ends, sums=sums)
         recounts = {
-            key: Recount(
-                len(rows[key]), len({line.identity for line, _ in rows[key]}), max(read_ms for _, read_ms in rows[key])
-            )
+            key: Recount(len(rows[key]), len({line.identity for line, _ in rows[key]}), _ends(rows[key]))
             for key in excesses(TOPIC, agents, landed)
         }
         judged = judge(TOPIC, agents, landed, recounts, now_ms=self.now_ms)
@@ -197,6 +193,10 @@ class History:
         written = [line for agent in self.agents for line in agent.written if line.window[1] == start_ms]
         in_time = {line for line in written if line.written_ms <= start_ms + WINDOW_MS + LATENESS_MS and line.agent in known}
         return len(landed) == len(set(landed)) and in_time <= set(landed) <= set(written)
+
+
+def _ends(rows):
+    return {partition: max(offset for _, (of, offset) in rows if of == partition) + 1 for _, (partition, _) in rows}
 
 
 def faultless(source: random.Random) -> None:
@@ -240,8 +240,8 @@ def with_a_message_removed(source: random.Random) -> None:
     history.audit_end -= 1
     message, after = removed.message, history.verdicts()
     if isinstance(message, AgentMessage):
-        frontier_ms = fold(history.audit_log)[message.agent_id].frontier_ms
-        assert all(start + WINDOW_MS + LATENESS_MS < frontier_ms for start, state in after.items() if state == "complete")
+        drained_to_ms = fold(history.audit_log)[message.agent_id].drained_to_ms(TOPIC)
+        assert all(start + WINDOW_MS + LATENESS_MS < drained_to_ms for start, state in after.items() if state == "complete")
         return
     others = [said.message for said in history.audit_log if said.message.key.split("/")[:3] == message.key.split("/")[:3]]
     same = [other for other in others if isinstance(other, SentMessage) and other.window_start_ms == message.window_start_ms]
@@ -256,11 +256,10 @@ def test_a_message_of_the_audit_is_missed_unless_a_later_one_says_the_same() -> 
 @pytest.mark.parametrize(
     ("target", "name", "old", "new"),
     [
-        (verdict, "_unlanded", "end > landed.ends.get(partition, 0)", "False"),
-        (verdict._Judging, "_frontier", "agent.frontier_ms > needed_ms", "agent.frontier_ms > -1"),
-        (verdict._Judging, "_awaited", "recount.read_ms <= agent.frontier_ms", "True"),
+        (verdict._Judging, "_is_behind", "end > self.landed.ends.get(partition, 0)", "False"),
+        (verdict._Judging, "_frontier", "> needed_ms", "> -1"),
+        (verdict._Judging, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
         (verdict._Judging, "_differences", "sent.message.content_hash != landed.content_hash", "False"),
-        (announced, "frontier_of", 'message.state == "finished"', "True"),
     ],
 )
 def test_without_one_of_its_rules_the_verdict_is_wrong_for_some_history(target, name, old, new) -> None:

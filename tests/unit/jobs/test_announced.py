@@ -1,7 +1,7 @@
 import math
 
-from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
-from headrace.jobs.audit.announced import Announcement, fold
+from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage
+from headrace.jobs.audit.announced import MOST_CLAIMS, Announcement, fold
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 END = WINDOW + WINDOW_MS
@@ -34,9 +34,60 @@ def test_acknowledged_ends_are_the_greatest_per_partition_over_heartbeats_and_wi
     assert fold(said)["a"].acked == {"logs": {0: 7, 1: 4, 2: 1}}
 
 
-def test_frontier_and_state_come_from_the_run_heard_last_even_if_they_go_back():
-    agent = fold([heartbeat(1, 5_000), heartbeat(2, 3_000, run="r2", state="stopped")])["a"]
-    assert (agent.frontier_ms, agent.state, agent.heard_ms) == (3_000, "stopped", 2)
+def test_the_state_comes_from_the_run_heard_last_and_what_was_claimed_stays_claimed():
+    agent = fold([heartbeat(1, 5_000), heartbeat(2, 3_000, run="r2", state="stopped"), heartbeat(3, None, run="r3")])["a"]
+    assert (agent.frontier_ms, agent.state, agent.heard_ms) == (5_000, "active", 3)
+
+
+def test_the_first_claim_past_a_window_counts_with_what_was_acknowledged_then():
+    said = [heartbeat(at, END + at, acked={"logs": {0: at}}) for at in (300_000, 300_001, 300_002, 900_001, 900_002)]
+    agent = fold(said)["a"]
+    firsts = [agent.claim_past("logs", end + 300_000) for end in (END, END + WINDOW_MS)]
+    assert [claim and claim.ends for claim in firsts] == [{0: 300_001}, {0: 900_001}]
+    assert agent.claim_past("logs", END + 900_002) is None
+
+
+def test_a_claim_is_of_the_topics_that_the_heartbeat_names():
+    said = [heartbeat(1, END), heartbeat(2, END + 5, acked={"logs": {0: 7}, "web": {1: 2}})]
+    agent = fold(said)["a"]
+    assert agent.claim_past("web", WINDOW).ends == {1: 2}
+    assert agent.drained_to_ms("other") == -math.inf
+
+
+def test_that_a_run_has_finished_counts_only_while_no_other_has_spoken():
+    finished = heartbeat(1, None, state="finished")
+    assert fold([finished])["a"].drained_to_ms("logs") == math.inf
+    assert fold([finished, heartbeat(2, None, run="r2")])["a"].drained_to_ms("logs") == -math.inf
+
+
+def test_of_old_windows_the_oldest_claims_are_let_go_and_the_next_stands_for_them():
+    said = [heartbeat(n, END + n * WINDOW_MS, acked={"logs": {0: n}}) for n in range(1, 1000)]
+    agent = fold(said)["a"]
+    assert len(agent.claims["logs"]) == MOST_CLAIMS
+    assert agent.claim_past("logs", END).ends == {0: 1000 - MOST_CLAIMS}
+
+
+def test_a_partition_was_known_to_be_written_when_it_was_first_acknowledged():
+    said = [heartbeat(10, END, acked={"logs": {0: 7}}), sent(20, 9), heartbeat(30, END + 1, acked={"logs": {0: 9}})]
+    agent = fold(said)["a"]
+    assert [agent.acknowledged_ms("logs", 0, offset) for offset in (6, 8, 9)] == [10, 20, math.inf]
+
+
+def test_an_agent_is_retired_until_it_speaks_again():
+    retired = Announcement(9, RetiredMessage("a", 5_000))
+    assert fold([heartbeat(1, END), retired])["a"].retired_ms == 5_000
+    assert fold([heartbeat(1, END), Announcement(9, RetiredMessage("a", None))])["a"].retired_ms == -math.inf
+    assert fold([heartbeat(1, END), retired, heartbeat(10, END)])["a"].retired_ms is None
+
+
+def test_the_chapters_of_a_window_add_up_and_of_each_the_greatest_counts():
+    parts = [(1, 40, 0), (2, 5, 3), (3, 7, 3), (4, 30, 0)]
+    said = [
+        Announcement(at, SentMessage("logs", "a", "r1", WINDOW, count, count, count, {0: at}, {}, 1, chapter))
+        for at, count, chapter in parts
+    ]
+    message = fold(said)["a"].sent["logs", WINDOW].message
+    assert (message.count, message.content_hash, message.rejected, message.acked) == (47, 47, 2, {0: 3})
 
 
 def test_a_finished_run_has_an_infinite_frontier_and_one_that_claims_nothing_has_none():

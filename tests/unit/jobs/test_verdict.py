@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
+from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage
 from headrace.jobs.audit.announced import Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.verdict import excesses, judge, when, worst
@@ -75,9 +75,77 @@ def test_unknown_while_the_table_is_not_past_an_acknowledged_offset():
 
 def test_unknown_while_a_partition_with_acknowledged_records_has_not_landed_at_all():
     heartbeat = AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST, {"logs": {3: 1}})
-    window = only_window(agents(extra=[Announcement(PAST + 9, heartbeat)]), landed())
+    window = only_window(fold([Announcement(PAST + 9, heartbeat)]), landed())
     assert window.state == "unknown"
     assert window.reasons[0].startswith("partition 3 has landed up to offset 0")
+
+
+def test_what_is_acknowledged_after_the_first_claim_past_a_window_is_not_waited_for():
+    busy = AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST + 30_000, {"logs": {0: 250, 3: 1}})
+    assert only_window(agents(extra=[Announcement(PAST + 30_005, busy)]), landed()).state == "complete"
+
+
+def test_what_the_windows_own_messages_say_is_acknowledged_is_waited_for_whenever_it_comes():
+    late = SentMessage("logs", "a", "r1", WINDOW, 101, 2000, 78, {0: 180})
+    window = only_window(agents(extra=[Announcement(PAST + 9, late)]), landed(end=179))
+    assert (window.state, window.rows[0].late) == ("unknown", 1)
+
+
+def test_a_restart_makes_nothing_unknown_that_was_claimed():
+    again = AgentMessage("a", "r2", "host-a", "0.1.0", "active", None, {"logs": {0: 100}})
+    assert only_window(agents(extra=[Announcement(PAST + 30_005, again)]), landed()).state == "complete"
+
+
+def test_what_was_claimed_before_there_was_a_clone_stands():
+    twin = [
+        Announcement(PAST + at, AgentMessage("a", run, "host-a", "0.1.0", "active", PAST + at, {"logs": {0: 100}}))
+        for at, run in ((700_000, "r2"), (700_001, "r1"), (770_000, "r1"), (770_001, "r2"), (1_400_000, "r1"))
+    ]
+    states = [
+        window.state
+        for window in judge("logs", agents(extra=twin), landed(foreign={WINDOW + WINDOW_MS: 1}), {}, now_ms=NOW).windows
+    ]
+    assert states == ["complete", "unknown"]
+
+
+RETIRED = Announcement(PAST + 50, RetiredMessage("a", None))
+
+
+def test_a_retired_agent_is_not_waited_for_and_that_is_said():
+    verdict = judge("logs", agents(frontier=None, extra=[RETIRED]), landed(), {}, now_ms=NOW)
+    assert (verdict.state, len(verdict.assumed)) == ("complete", 1)
+    assert "agent a (host-a) is taken for retired" in verdict.assumed[0]
+
+
+def test_what_a_retired_agent_announced_must_have_landed():
+    said = agents(frontier=None, extra=[RETIRED])
+    assert only_window(said, landed(end=99)).state == "unknown"
+    assert only_window(said, landed(count=99)).state == "incomplete"
+
+
+def test_rows_that_a_retired_agent_could_not_announce_any_more_are_no_excess():
+    window = only_window(
+        agents(frontier=None, extra=[RETIRED]), landed(count=102), {("a", WINDOW): Recount(102, 102, {0: 102})}
+    )
+    assert window.state == "complete"
+
+
+def test_an_agent_retired_at_a_time_is_still_waited_for_before_it():
+    for at_ms, state in ((WINDOW + WINDOW_MS, "unknown"), (WINDOW + WINDOW_MS - 1, "complete")):
+        retired = Announcement(PAST + 50, RetiredMessage("a", at_ms))
+        assert only_window(agents(frontier=None, extra=[retired]), landed()).state == state
+
+
+def test_an_agent_is_taken_for_retired_once_it_has_been_silent_for_as_long_as_is_said():
+    for retire_after_ms, state in ((NOW - PAST - 5, "unknown"), (NOW - PAST - 6, "complete")):
+        verdict = judge("logs", agents(frontier=None), landed(), {}, now_ms=NOW, retire_after_ms=retire_after_ms)
+        assert (verdict.state, len(verdict.assumed)) == (state, int(state == "complete"))
+
+
+@pytest.mark.parametrize(("seen_ms", "state"), [(PAST - 1, "unknown"), (PAST, "complete")])
+def test_a_topic_without_agents_is_complete_once_an_idle_partition_has_been_seen_to_hold_no_more(seen_ms, state):
+    there = Landed(ends={0: 4, 1: 9}, foreign={WINDOW: 13}, reached_ms={0: WINDOW, 1: NOW}, seen_ms={0: seen_ms})
+    assert only_window({}, there).state == state
 
 
 def test_a_topic_that_was_announced_and_has_no_table_is_unknown_and_shows_its_window():
@@ -97,16 +165,29 @@ def test_landed_rows_of_an_agent_that_was_never_heard_are_unknown():
     assert window.reasons[0] == "agent a has sent no heartbeat that has landed"
 
 
-def test_more_landed_than_announced_is_awaited_while_a_row_was_read_after_the_frontier():
+def test_more_landed_than_announced_is_awaited_while_nobody_knew_a_row_to_be_in_the_log_when_its_agent_claimed_its_time():
     said, there = agents(), landed(count=103)
     assert excesses("logs", said, there) == {("a", WINDOW)}
-    window = only_window(said, there, {("a", WINDOW): Recount(rows=103, distinct=103, read_ms=PAST + 1)})
+    window = only_window(said, there, {("a", WINDOW): Recount(rows=103, distinct=103, ends={0: 103})})
     assert window.state == "unknown"
     assert "3 more have landed" in window.reasons[0]
 
 
-def test_more_landed_than_announced_is_an_excess_once_all_rows_were_read_before_the_frontier():
-    window = only_window(agents(), landed(count=103), {("a", WINDOW): Recount(rows=103, distinct=100, read_ms=PAST)})
+@pytest.mark.parametrize(("after_ms", "state"), [(-1, "unknown"), (0, "incomplete")])
+def test_more_landed_than_announced_is_an_excess_once_its_agent_has_claimed_a_time_at_which_all_rows_were_in_the_log(
+    after_ms, state
+):
+    known = Announcement(PAST + 20, AgentMessage("z", "r1", "h", "0.1.0", "active", PAST, {"logs": {0: 103}}))
+    later = Announcement(
+        PAST + 90, AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST + 20 + after_ms, {"logs": {0: 100}})
+    )
+    said = {**agents(extra=[later]), **fold([known])}
+    window = only_window(said, landed(count=103, end=103), {("a", WINDOW): Recount(rows=103, distinct=103, ends={0: 103})})
+    assert window.state == state
+
+
+def test_repeats_in_the_files_are_an_excess_at_once():
+    window = only_window(agents(), landed(count=103), {("a", WINDOW): Recount(rows=103, distinct=100, ends={0: 103})})
     assert window.state == "incomplete"
     assert window.reasons == ("agent a (host-a) sent 100, and 103 have landed: 3 too many, 3 of the 103 rows are repeats",)
 
