@@ -70,7 +70,7 @@ class Survey:
         self._spot.close()
 
     def look(self, only: Sequence[str]) -> list[TableLag]:
-        """The tables named, or all: those that have landed and those that are to land.
+        """The tables named, or all: those that have landed and those that are to land. What jobs write is neither.
 
         Raises:
             UsageError: one of `only` is neither.
@@ -87,6 +87,7 @@ class Survey:
         for name in names:
             if name in tables:
                 self._fold_on(name)
+        names = [name for name in names if name in listed or name in only or not self._fold(name).is_derived]
         backlogs = self._backlogs({name: listed[name] for name in names if name in listed and name not in self._unread})
         retention = self._topics.retention([name for name in names if name in listed])
         return [self._table(name, listed.get(name), backlogs, retention.get(name)) for name in names]
@@ -95,6 +96,8 @@ class Survey:
         self._unread.pop(topic, None)
         try:
             self._folds[topic] = head(self._root, topic, self._folds.pop(topic, None))
+            if self._folds[topic].is_derived:
+                self._unread[topic] = "a job writes this table, and no topic lands in it"
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are asked all the same
             self._unread[topic] = said(error)
 

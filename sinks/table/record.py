@@ -298,7 +298,7 @@ def from_json(kind: type[T], body: Mapping[str, Any]) -> T:
     for f, plain in _fields(kind):
         key = f.metadata.get("key", f.name)
         if key not in rest:
-            if f.default is dataclasses.MISSING:
+            if f.default is f.default_factory is dataclasses.MISSING:
                 raise KeyError(key)
             continue
         known[f.name] = value = _value(rest.pop(key), f.metadata.get("of"))
