@@ -15,6 +15,7 @@ from headrace.audit import AUDIT_TOPIC, WINDOW_MS, parse_message
 from headrace.errors import CorruptError, StorageError
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
@@ -46,6 +47,8 @@ class Auditor:
         self._unheard: tuple[Trouble, ...] = ()
         self._messages: dict[str, list[RawMessage]] = {}
         self._windows: dict[str, Mapping[int, int]] = {}
+        self._tables: dict[str, TableSnapshot] = {}
+        """As they were judged."""
         self.listen()
 
     def listen(self) -> None:
@@ -74,10 +77,11 @@ class Auditor:
         Where more has landed than was announced, rows are read to know whether it is too much (a second for 200,000). Without
         `read_rows` it is taken to be announced yet: unknown.
         """
+        self._tables.pop(topic, None)
         landed, recounts = Landed(heard=self._heard, unheard=self._unheard), {}
         if topic in tables(self.root):
             try:
-                table = snapshot(self.root, topic)
+                table = self._tables[topic] = snapshot(self.root, topic)
                 landed = self._landed(table, since_ms, until_ms)
                 recounts = self._recounts(table, landed) if read_rows else {}
             except (CorruptError, StorageError) as error:
@@ -92,6 +96,21 @@ class Auditor:
             until_ms=until_ms,
             lateness_ms=self.lateness_ms,
         )
+
+    def recount(
+        self,
+        verdict: TopicVerdict,
+        *,
+        since_ms: float = -math.inf,
+        until_ms: float = math.inf,
+        progress: Progress = lambda _done, _all: None,
+    ) -> TopicRecount:
+        """Count the files of a topic again, as they were when this verdict was given of its windows; see `recount_topic`."""
+        table = self._tables.get(verdict.topic)
+        if table is None:
+            return TopicRecount(verdict.topic, remarks=[str(reason) for reason in verdict.reasons], state="unknown")
+        times = {"since_ms": since_ms, "until_ms": until_ms}
+        return recount_topic(self.root, table, self._agents, verdict, progress=progress, **times)
 
     def judge_nothing(self, *, now_ms: int) -> Verdict:
         """The verdict where no topic has landed or been announced: whether any agent may still announce one."""

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", metavar="DATE", help="all of that day (UTC): --since DATE --until the day after")
     parser.add_argument("--wait", action="store_true", help="wait while unknown; exit 0 complete, 3 incomplete, 4 unknown")
     parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="how long --wait waits (default: 1800)")
+    parser.add_argument(
+        "--recount",
+        action="store_true",
+        help="then count the landed files again, by their rows; exit 0 if they agree with records and agents, 3 if they differ",
+    )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.add_argument("--all", action="store_true", help="a table of every window, not of topics")
     actions = parser.add_subparsers(dest="action", metavar="|".join(ACTIONS)) if ACTIONS else None
@@ -55,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     verdict = _waited(gate, args.timeout) if args.wait else gate.judge(now_ms=time.time_ns() // 1_000_000)
     for message in gate.auditor.unreadable:
         print(f"headrace audit: ignored: {message}", file=sys.stderr)
+    if args.recount:
+        from headrace.jobs.audit.recount_command import recounted
+
+        return recounted(gate.auditor, verdict, args.format)
     print_report(verdict, args.format, every_window=args.all)
     return verdict.exit_status if args.wait else 0
 

@@ -14,7 +14,7 @@ from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
-from headrace.sinks.table.fold import AuditTotal, Fold, Owner, PartitionEnd
+from headrace.sinks.table.fold import AuditTotal, Fold, LandedStream, Owner, PartitionEnd, StreamKey
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import Store, carry_out, missing
 
@@ -77,6 +77,8 @@ class TableSnapshot:
     """(incarnation, partition) → where its landing stands; `.offset` is the first offset not covered."""
     audit: Mapping[tuple[str, int], AuditTotal]
     """(agent_id, window_start_ms) → what has landed."""
+    streams: Mapping[StreamKey, LandedStream]
+    """(partition, agent_id, stream_id) → which positions have landed; of streams that records have touched in the last days."""
     lost: tuple[Lost, ...]
     quarantined: tuple[Quarantined, ...]
     slices: Mapping[str, Owner]
@@ -123,6 +125,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)])),
         fold.ends,
         fold.audit,
+        fold.streams,
         tuple(
             Lost(lost.incarnation, lost.partition, lost.gap.start, lost.gap.end, lost.gap.after_ms, lost.gap.before_ms)
             for lost in fold.lost

@@ -1,0 +1,197 @@
+"""`headrace audit --recount`: landed files, counted again, against the records of their table and what agents have announced.
+
+One pass over the files of the windows that are asked for gives sums by agent and window (`recount.py`). Where they are not what
+is expected, the rows of those windows alone are read again, some windows at a time, and `places.py` says which events. Memory
+holds the sums and those rows, however many rows the table has.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
+from headrace.jobs.audit.announced import Agent
+from headrace.jobs.audit.evidence import WindowSum
+from headrace.jobs.audit.history import OtherSums, records_with_other_sums
+from headrace.jobs.audit.places import Difference, Place, moved, moves, within
+from headrace.jobs.audit.recount import Key, count_file, merged
+from headrace.jobs.audit.verdict import TopicVerdict
+from headrace.jobs.audit.window_rows import holding, rows_of
+from headrace.jobs.landed_rows import open_rows
+from headrace.sinks.content_hash import content_hash
+from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.reader import LiveFile, TableSnapshot
+
+MOST_PLACED: Final = 200
+"""Differing windows of which the rows are looked at; of all of them the sums are told."""
+_AT_ONCE: Final = 8
+Progress = Callable[[int, int], None]
+"""Told of (rows counted so far, rows there are)."""
+State = Literal["same", "differs", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One agent's window (agent None: rows of nobody): announced, said by the table's records, and counted in its files.
+
+    `sent` is None where nobody could announce it. `unknown`: the audit's verdict is, so that only records and files compare.
+    """
+
+    topic: str
+    window_start_ms: int
+    agent: str | None
+    host: str | None
+    sent: int | None
+    recorded: int
+    counted: int
+    state: State
+
+
+@dataclass(slots=True)
+class TopicRecount:
+    """What a topic's recount came to; `remarks`: what is wrong with single files and records."""
+
+    topic: str
+    rows: list[Counted] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    state: State = "same"
+
+
+def recount_topic(
+    root: Path | str,
+    table: TableSnapshot,
+    agents: Mapping[str, Agent],
+    verdict: TopicVerdict,
+    *,
+    since_ms: float = -math.inf,
+    until_ms: float = math.inf,
+    progress: Progress = lambda _done, _all: None,
+) -> TopicRecount:
+    """Count the files of a table that hold windows of a time again, and compare.
+
+    Args:
+        verdict: of the same windows, made by the same announcements; where it is unknown, more of them may be on their way.
+    Raises:
+        CorruptError, StorageError: a file cannot be read.
+    """
+    files = [
+        file
+        for file in table.files
+        if since_ms < window_start_ms(file.max_event_time_ms) + WINDOW_MS and window_start_ms(file.min_event_time_ms) < until_ms
+    ]
+    done = TopicRecount(table.topic)
+    sums: dict[Key, AuditTotal] = {}
+    counted_rows, all_rows = 0, sum(file.rows for file in files)
+    for file in files:
+        mine = count_file(root, table.topic, file)
+        if (rows := sum(total.count for total in mine.values())) != file.rows:
+            done.remarks.append(f"{file.path}: it has {rows:,} rows, the log says {file.rows:,}")
+        counted_rows += file.rows
+        progress(counted_rows, all_rows)
+        merged(sums, {key: total for key, total in mine.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
+    _compare(done, sums, table, agents, verdict, since_ms, until_ms)
+    if done.state == "differs":
+        _place(done, root, table, agents, sums, files)
+    return done
+
+
+def _compare(
+    done: TopicRecount,
+    sums: Mapping[Key, AuditTotal],
+    table: TableSnapshot,
+    agents: Mapping[str, Agent],
+    verdict: TopicVerdict,
+    since_ms: float,
+    until_ms: float,
+) -> None:
+    states = {window.window_start_ms: window.state for window in verdict.windows}
+    keys = sums.keys() | {key for key in table.audit if since_ms < key[1] + WINDOW_MS and key[1] < until_ms}
+    keys |= {(row.agent, window.window_start_ms) for window in verdict.windows for row in window.rows if row.agent}
+    for agent_id, start_ms in sorted(keys, key=lambda key: (key[1], key[0] or "")):
+        counted = sums.get((agent_id, start_ms), AuditTotal())
+        if agent_id is None:
+            done.rows.append(Counted(table.topic, start_ms, None, None, None, counted.count, counted.count, "same"))
+            continue
+        recorded, agent = table.audit.get((agent_id, start_ms), AuditTotal()), agents.get(agent_id)
+        sent = _sent(agent, table.topic, start_ms)
+        state: State = "same" if _sum_of(recorded) == _sum_of(counted) else "differs"
+        if state == "same" and sent != _sum_of(counted):
+            state = "unknown" if states.get(start_ms) == "unknown" else "differs"
+        host = agent.host if agent else None
+        done.rows.append(Counted(table.topic, start_ms, agent_id, host, sent.count, recorded.count, counted.count, state))
+    worst = {row.state for row in done.rows}
+    done.state = "differs" if "differs" in worst or done.remarks else "unknown" if "unknown" in worst else "same"
+
+
+def _sum_of(total: AuditTotal) -> WindowSum:
+    return WindowSum(total.count, total.hash)
+
+
+def _sent(agent: Agent | None, topic: str, start_ms: int) -> WindowSum:
+    sent = agent.sent.get((topic, start_ms)) if agent else None
+    return WindowSum(sent.message.count, sent.message.content_hash) if sent else WindowSum(0, 0)
+
+
+def _place(
+    done: TopicRecount,
+    root: Path | str,
+    table: TableSnapshot,
+    agents: Mapping[str, Agent],
+    sums: Mapping[Key, AuditTotal],
+    files: Sequence[LiveFile],
+) -> None:
+    """Say where the differences lie: against what was announced where that differs, else against the records."""
+    differences, unlike = [], set()
+    for row in done.rows:
+        if row.state != "differs" or row.agent is None:
+            continue
+        key = row.agent, row.window_start_ms
+        recorded, counted = (_sum_of(of.get(key, AuditTotal())) for of in (table.audit, sums))
+        if recorded != counted:
+            unlike.add(key)
+        sent = _sent(agents.get(row.agent), table.topic, row.window_start_ms)
+        if sent.count and sent != counted:
+            differences.append(Difference(table.topic, *key, sent, counted))
+        elif recorded != counted and not sent.count:
+            differences.append(Difference(table.topic, *key, recorded, counted))
+    changed = _changed(root, table, holding(files, {start_ms for _, start_ms in unlike})) if unlike or done.remarks else {}
+    done.remarks += [f"{path}: {what}" for path, what in changed.items()]
+    done.remarks += [_said(one) for one in records_with_other_sums(root, table, unlike)] if unlike else []
+    pairs, rest = moves(differences)
+    for start in range(0, len(pairs), _AT_ONCE):
+        some = pairs[start : start + _AT_ONCE]
+        rows = rows_of(root, table, files, [come for _, come in some], changed)
+        done.places += [place for gone, come in some for place in moved(gone, come, rows[come.agent, come.window_start_ms])]
+    for start in range(0, min(len(rest), MOST_PLACED), _AT_ONCE):
+        some_alone = rest[start : start + _AT_ONCE]
+        rows = rows_of(root, table, files, some_alone, changed)
+        done.places += [place for one in some_alone for place in within(one, rows[one.agent, one.window_start_ms])]
+    if len(rest) > MOST_PLACED:
+        done.remarks.append(f"{len(rest) - MOST_PLACED:,} more windows differ, of which the events were not looked for")
+
+
+def _said(one: OtherSums) -> str:
+    said = f"record {one.seq} says that {one.recorded:,} events of agent {one.agent} have landed"
+    return (
+        f"{said} with other bytes than its files hold"
+        if one.recorded == one.counted
+        else f"{said}; its files hold {one.counted:,}"
+    )
+
+
+def _changed(root: Path | str, table: TableSnapshot, files: Sequence[LiveFile]) -> dict[str, str]:
+    """By path, what is wrong with files whose rows are not those that were committed."""
+    found = {}
+    for file in files:
+        total = 0
+        with open_rows(root, table.topic, file) as landed:
+            for batch in landed.batches():
+                total = (total + content_hash(batch)) % HASH_MODULUS
+        if f"{total:016x}" != file.content_hash:
+            found[file.path] = (
+                f"it was changed after it landed: its rows' hash is {total:016x}, the log says {file.content_hash}"
+            )
+    return found
