@@ -40,12 +40,18 @@ def content_hash(rows: pa.Table | pa.RecordBatch) -> int:
     """The sum over all rows."""
     total = 0
     for batch in rows.to_batches(_BATCH_ROWS) if isinstance(rows, pa.Table) else [rows]:
-        columns = [_cells(column) for column in batch.columns]
-        for start in range(0, batch.num_rows, _CACHED_ROWS):
-            end = min(start + _CACHED_ROWS, batch.num_rows)
-            hashes = hash_rows([cells.between(start, end) for cells in columns], end - start)
-            total += int(hashes.sum(dtype=np.uint64))
+        total += int(row_hashes(batch).sum(dtype=np.uint64))
     return total % HASH_MODULUS
+
+
+def row_hashes(rows: pa.RecordBatch) -> np.ndarray:
+    """The hash of each row, uint64."""
+    columns = [_cells(column) for column in rows.columns]
+    hashes = np.empty(rows.num_rows, np.uint64)
+    for start in range(0, rows.num_rows, _CACHED_ROWS):
+        end = min(start + _CACHED_ROWS, rows.num_rows)
+        hashes[start:end] = hash_rows([cells.between(start, end) for cells in columns], end - start)
+    return hashes
 
 
 def _cells(array: pa.Array) -> Cells:

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from headrace.jobs.batch.event_rows import ORDER, UTC_MICROS, UTC_SECONDS, Rows, Span
-from headrace.jobs.batch.grouping import integers, numbered, one_chunk, ordered, ranks, starts_of
+from headrace.jobs.batch.event_rows import ORDER, UTC_MICROS, Rows, Span, hours_of
+from headrace.jobs.batch.grouping import integers, numbered, one_chunk, ranks, starts_of
 from headrace.jobs.batch.job import Job, Scene, column
 from headrace.jobs.batch.levels import FIELDS, LEVELS, STATUS, levels_of, statuses
 from headrace.jobs.batch.patterns import patterns_of
@@ -31,11 +31,12 @@ class Errors(Job):
     name: ClassVar = "errors"
     does: ClassVar = "events per service and hour by level and HTTP status, and new patterns of errors"
     group: ClassVar = _HOUR
+    order: ClassVar = _GRAIN
     schema: ClassVar = pa.schema(
         [
             column("topic", pa.string(), "the topic"),
             column("service", pa.string(), "the service; null where rows do not say"),
-            column("hour", UTC_SECONDS, "when the hour of event time begins, UTC"),
+            column("hour", UTC_MICROS, "when the hour of event time begins, UTC"),
             column("level", pa.string(), f"{', '.join(LEVELS)}; null where nothing says"),
             column("status", pa.int32(), "the HTTP status, fields['status']; null without one"),
             column("pattern", pa.string(), f"the message, masked; null for levels below `level`; {REST} are all beyond `most`"),
@@ -57,7 +58,7 @@ class Errors(Job):
         return ("service", "message", "fields", *ORDER)
 
     def prepare(self, scene: Scene) -> pa.Table | None:
-        earlier, days = scene.earlier(self.days, list(_KNOWN))
+        earlier, days = scene.earlier(self.days, pa.schema([(name, pa.string()) for name in _KNOWN]))
         return earlier if days else None
 
     def partial(self, rows: Rows, given: pa.Table | None) -> pa.Table:  # noqa: ARG002
@@ -89,15 +90,14 @@ class Errors(Job):
         groups, events = numbered(parts, _HOUR), integers(parts, "events")
         totals = np.zeros(groups.max(initial=-1) + 1, np.int64)
         np.add.at(totals, groups, events)
-        hours = one_chunk(parts["hour"]).cast(UTC_MICROS).cast(UTC_SECONDS)
         named = {
             **{name: parts[name] for name in parts.column_names},
-            "hour": hours,
+            "hour": hours_of(parts),
             "first": parts["first"].cast(UTC_MICROS),
             "total": pa.array(totals[groups]),
             "new": _are_new(parts, given),
         }
-        return ordered(pa.table([named[name] for name in self.schema.names], schema=self.schema), _GRAIN)
+        return pa.table([named[name] for name in self.schema.names], schema=self.schema)
 
     def _with_rest(self, parts: pa.Table) -> pa.Table:
         """The parts, of which those beyond the most frequent patterns of each service and hour have none of their own."""

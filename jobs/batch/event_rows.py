@@ -17,7 +17,6 @@ from headrace.sinks.event_time import EPOCH, event_times
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 UTC_MICROS: Final = pa.timestamp("us", "UTC")
-UTC_SECONDS: Final = pa.timestamp("s", "UTC")
 ORDER: Final = ("_incarnation", "_partition", "_offset")
 """What tells rows of one topic apart, and orders those of one moment."""
 _KEY: Final = re.compile(r"([^.\[\]]+)(?:\.(.+)|\[(?:'([^']*)'|\"([^\"]*)\")\])?")
@@ -142,6 +141,11 @@ class Rows:
         found = _within(one_chunk(self.table[place.column]), place.key)
         texts = _as_texts(found, name)
         return texts if most is None else pc.utf8_slice_codeunits(texts, 0, most)
+
+
+def hours_of(parts: pa.Table) -> pa.Array:
+    """The column `hour` of parts, in microseconds since 1970, as times."""
+    return one_chunk(parts["hour"]).cast(UTC_MICROS)
 
 
 def _within(column: pa.Array, key: str | None) -> pa.Array:

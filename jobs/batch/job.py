@@ -8,12 +8,15 @@ times: it must give the same whatever the split, so it is associative, commutati
 the groups that it is given. A job of a user's own is such a class in a module that workers can import: `module:Class`.
 """
 
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol
 
 import pyarrow as pa
 
 from headrace.config import Section
 from headrace.jobs.batch.event_rows import Rows, Span
+from headrace.sinks.table.reader import TableSnapshot
 
 
 class Scene(Protocol):
@@ -21,12 +24,17 @@ class Scene(Protocol):
 
     span: Span
 
+    @property
+    def tables(self) -> Sequence[TableSnapshot]:
+        """The tables that are read."""
+        ...
+
     def rows(self, job: "Job") -> pa.Table:
         """The rows of another job over the same files, all in memory."""
         ...
 
-    def earlier(self, days: int, columns: list[str]) -> tuple[pa.Table, int]:
-        """What this job's own table has of so many days before, and of how many of them it has anything."""
+    def earlier(self, days: int, columns: pa.Schema) -> tuple[pa.Table, int]:
+        """What the table that is written has of so many days before, distinct rows, and of how many of them it has a slice."""
         ...
 
 
@@ -41,10 +49,16 @@ class Job(Section):
     """Of its rows; its metadata `about` of a field is what the column means."""
     group: ClassVar[tuple[str, ...]]
     """Columns of the parts: parts that agree in them are finished together."""
+    order: ClassVar[tuple[str, ...]]
+    """Columns of its rows, by which they are sorted."""
 
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, if a table has them; those of times and of the log's order come always."""
         raise NotImplementedError
+
+    def needs(self) -> tuple[str, ...]:
+        """Those of them that some table must have, or the job is mistaken."""
+        return ()
 
     def reach_us(self) -> int:
         """How long before a day begins rows are read, too, microseconds."""
@@ -52,6 +66,10 @@ class Job(Section):
 
     def prepare(self, scene: Scene) -> pa.Table | None:  # noqa: ARG002 - for those that need it
         """What `partial` and `finish` are given beside the rows: a small table."""
+        return None
+
+    def parts(self, scene: Scene) -> pa.Table | None:  # noqa: ARG002
+        """Parts that come from elsewhere than rows."""
         return None
 
     def partial(self, rows: Rows, given: pa.Table | None) -> pa.Table:
@@ -63,7 +81,32 @@ class Job(Section):
         raise NotImplementedError
 
     def finish(self, parts: pa.Table, span: Span, given: pa.Table | None) -> pa.Table:
-        """The job's rows, sorted, of merged parts that are all there are of their groups."""
+        """The job's rows, of merged parts that are all there are of their groups."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What runs pipelines: one of runners.RUNNERS, and its options, as `--name=value`."""
+
+    name: str = "inprocess"
+    options: tuple[str, ...] = ()
+
+
+IN_PROCESS: Final = Runner()
+
+
+class Chore(Section):
+    """Work that is spread over workers as jobs are, and has no table: its fields are its options, too."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    does: ClassVar[str]
+    schema: ClassVar[pa.Schema]
+    """Of what it tells."""
+
+    def run(self, root: str, topics: Sequence[str], span: Span, runner: Runner) -> pa.Table:
+        """Do it, and tell what was done."""
         raise NotImplementedError
 
 
@@ -78,6 +121,6 @@ def about(field: pa.Field) -> str:
     return said.get(b"about", b"").decode()
 
 
-def options_of(job: Job) -> dict[str, Any]:
+def options_of(job: Job | Chore) -> dict[str, Any]:
     """A job's options, as JSON can say them."""
     return job.model_dump(mode="json")

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from headrace.jobs.batch.event_rows import ORDER, UTC_MICROS, Place, Rows, Span
-from headrace.jobs.batch.grouping import integers, numbered, ordered, starts_of
+from headrace.jobs.batch.grouping import integers, numbered, starts_of
 from headrace.jobs.batch.job import Job, column
 from headrace.jobs.batch.option_types import ColumnName
 from headrace.sinks.measures import Duration
@@ -32,6 +32,7 @@ class Sessions(Job):
     name: ClassVar = "sessions"
     does: ClassVar = "runs of events of one key, between which no more than a gap passes"
     group: ClassVar = ("topic", "key")
+    order: ClassVar = ("topic", "key", "start")
     schema: ClassVar = pa.schema(
         [
             column("topic", pa.string(), "the topic: a session is of one"),
@@ -57,6 +58,9 @@ class Sessions(Job):
 
     def columns(self) -> tuple[str, ...]:
         return (Place.parse(self.by).column, Place.parse(self.show).column, *ORDER)
+
+    def needs(self) -> tuple[str, ...]:
+        return (Place.parse(self.by).column,)
 
     def reach_us(self) -> int:
         return self.gap_us + round(self.longest * 1_000_000)
@@ -96,7 +100,7 @@ class Sessions(Job):
         is_cut = np.zeros(over.num_rows, bool) if begun is None else integers(over, "start") < begun
         times = {name: over[name].cast(UTC_MICROS) for name in ("start", "end")}
         named = {**{name: over[name] for name in over.column_names}, **times, "cut": pa.array(is_cut)}
-        return ordered(pa.table([named[name] for name in self.schema.names], schema=self.schema), ("topic", "key", "start"))
+        return pa.table([named[name] for name in self.schema.names], schema=self.schema)
 
 
 def _sessions(keys: np.ndarray, starts: np.ndarray, ends: np.ndarray, gap_us: int) -> np.ndarray:

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from headrace.jobs.batch.event_rows import UTC_MICROS, UTC_SECONDS, Place, Rows, Span
-from headrace.jobs.batch.grouping import counted, integers, numbered, one_chunk, ordered, ranks, starts_of, summed
+from headrace.jobs.batch.event_rows import UTC_MICROS, Place, Rows, Span, hours_of
+from headrace.jobs.batch.grouping import counted, integers, numbered, one_chunk, ranks, starts_of, summed
 from headrace.jobs.batch.job import Job, Scene, column
 from headrace.jobs.batch.option_types import ColumnName
 
@@ -39,6 +39,7 @@ class Candidates(Job):
     name: ClassVar = "top_candidates"
     does: ClassVar = "values that may be the most frequent ones"
     group: ClassVar = _GROUP
+    order: ClassVar[tuple[str, ...]] = _VALUE
     schema: ClassVar = pa.schema([("topic", pa.string()), ("hour", pa.int64()), ("group", pa.string()), ("value", pa.string())])
 
     by: ColumnName = Field("service", description="what is counted: a column, or a key of a map as fields.client")
@@ -53,6 +54,9 @@ class Candidates(Job):
 
     def columns(self) -> tuple[str, ...]:
         return tuple(Place.parse(name).column for name in (self.by, self.per) if name is not None)
+
+    def needs(self) -> tuple[str, ...]:
+        return self.columns()
 
     def partial(self, rows: Rows, given: pa.Table | None) -> pa.Table:  # noqa: ARG002
         return self.merge(counts_and_totals(self.counts(rows)))
@@ -102,10 +106,11 @@ class Top(Candidates):
 
     name: ClassVar = "top"
     does: ClassVar = "the most frequent values of each hour, exactly"
+    order: ClassVar = (*_GROUP, "rank")
     schema: ClassVar = pa.schema(
         [
             column("topic", pa.string(), "the topic"),
-            column("hour", UTC_SECONDS, "when the hour of event time begins, UTC"),
+            column("hour", UTC_MICROS, "when the hour of event time begins, UTC"),
             column("group", pa.string(), "the value of `per`; null without it"),
             column("rank", pa.int32(), "1 for the most frequent; of equally frequent ones the smaller comes first"),
             column("value", pa.string(), f"the value of `by`, its first {MOST_CHARACTERS} characters"),
@@ -139,10 +144,9 @@ class Top(Candidates):
         order = np.lexsort((by_value, -counts[frequent], groups))
         place = ranks(starts_of(groups[order]), len(order))
         rows, groups = rows.take(pa.array(order[place < self.k])), groups[order[place < self.k]]
-        hours = one_chunk(rows["hour"]).cast(UTC_MICROS).cast(UTC_SECONDS)
         rank = pa.array(place[place < self.k] + 1, pa.int32())
-        columns = [rows["topic"], hours, rows["group"], rank, rows["value"], rows["events"], pa.array(totals[groups])]
-        return ordered(pa.table(columns, schema=self.schema), (*_GROUP, "rank"))
+        columns = [rows["topic"], hours_of(rows), rows["group"], rank, rows["value"], rows["events"], pa.array(totals[groups])]
+        return pa.table(columns, schema=self.schema)
 
 
 def counts_and_totals(counts: pa.Table) -> pa.Table:

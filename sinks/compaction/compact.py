@@ -58,12 +58,14 @@ def compact_table(
     *,
     progress: Callable[[int], object],
     output: Output = DEFAULT_OUTPUT,
+    directory: str | None = None,
 ) -> Outcome:
     """Merge small files until there are none worth merging.
 
     Args:
         progress: told of rows as they are written.
         output: how the loader writes the table: the settings of each format, and which hours its directories are.
+        directory: the only one to look at; then quarantine files are left alone, too.
     Raises:
         CorruptError: files do not hold what the log says; nothing has been swapped for them.
         StorageError: the store failed.
@@ -74,7 +76,12 @@ def compact_table(
         fold = carry_out(read_head(), store)
         carry_out(upkeep.finish_moves(fold), store)
         columns = decode_schema(fold.arrow_schema) if fold.arrow_schema is not None else None
-        planned = merges(_candidates(store, small_files(fold, limits, layout, clock.wall_ms()), columns), limits)
+        small = [
+            file
+            for file in small_files(fold, limits, layout, clock.wall_ms())
+            if directory is None or file.path.rpartition("/")[0] == directory
+        ]
+        planned = merges(_candidates(store, small, columns), limits)
         if not planned:
             break
         for merge in planned:
@@ -92,17 +99,18 @@ def compact_table(
             outcome.rows += sum(file.rows for file in files)
             if upkeep.checkpoint_is_due(fold):
                 carry_out(upkeep.write_checkpoint(fold), store)
-    _compact_quarantine(store, limits, clock, outcome)
-    return outcome
+    return outcome if directory is not None else compact_quarantine(store, limits, clock, outcome)
 
 
-def _compact_quarantine(store: Store, limits: Limits, clock: Clock, outcome: Outcome) -> None:
+def compact_quarantine(store: Store, limits: Limits, clock: Clock, so_far: Outcome | None = None) -> Outcome:
+    """Merge the quarantine files of closed days; `so_far` is gone on from. Raises as `compact_table`."""
+    outcome = so_far or Outcome()
     while True:
         started_ms = clock.monotonic_ms()
         fold = carry_out(read_head(), store)
         planned = quarantine.merges(quarantine.written_files(store, fold), limits, clock.wall_ms())
         if not planned:
-            return
+            return outcome
         merge = planned[0]
         draft = quarantine.merged(store, merge, fold, clock)
         done = carry_out(commit(draft, fold, started_ms=started_ms), store, clock)

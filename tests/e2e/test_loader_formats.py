@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.audit import window_start_ms
-from headrace.jobs.batch.counts import run as run_counts
+from headrace.jobs.batch.catalog import made
+from headrace.jobs.batch.running import rows_of_job
 from headrace.jobs.landed_rows import recount, rows_by_window
 from headrace.jobs.sql.query import ask
 from headrace.sinks.check import check_root
@@ -122,10 +123,10 @@ def test_the_audit_counts_the_rows_of_every_format(pipeline: Pipeline, topic: st
 
 
 def test_jobs_count_the_rows_of_every_format_by_hour(pipeline: Pipeline) -> None:
-    counted = [row for row in run_counts(pipeline.root, "inprocess") if row[0] in TOPICS]
-    by_topic = {topic: [(host, hour, events) for name, host, hour, events in counted if name == topic] for topic in TOPICS}
+    counted = rows_of_job(made("counts"), pipeline.root, topics=TOPICS).to_pylist()
+    by_topic = {topic: [{**row, "topic": None} for row in counted if row["topic"] == topic] for topic in TOPICS}
     assert by_topic["in.avro"] == by_topic["in.json"] == by_topic["in.parquet"]
-    assert sum(events for _, _, events in by_topic["in.avro"]) == len(EVENTS)
+    assert sum(row["events"] for row in by_topic["in.avro"]) == len(EVENTS)
     assert len(by_topic["in.avro"]) == 2
 
 

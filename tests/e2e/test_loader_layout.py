@@ -8,7 +8,8 @@ import duckdb
 import pyarrow.dataset as ds
 import pytest
 
-from headrace.jobs.batch.counts import run as run_counts
+from headrace.jobs.batch.catalog import made
+from headrace.jobs.batch.running import rows_of_job
 from headrace.jobs.sql.query import ask
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, lines
@@ -63,8 +64,8 @@ def test_keys_of_the_path_are_columns_and_a_day_has_no_hour(pipeline: Pipeline) 
 
 
 def test_jobs_count_by_the_hour_of_the_event_in_utc(pipeline: Pipeline) -> None:
-    counted = run_counts(pipeline.root, "inprocess")
-    by_topic = {topic: [row[1:] for row in counted if row[0] == topic] for topic in TOPICS}
+    counted = rows_of_job(made("counts"), pipeline.root).to_pylist()
+    by_topic = {topic: [{**row, "topic": None} for row in counted if row["topic"] == topic] for topic in TOPICS}
     assert by_topic["tokyo"] == by_topic["days"] == by_topic["by.read"] == by_topic["plain"]
     assert len(by_topic["plain"]) == 2
 

@@ -55,7 +55,7 @@ def test_counts_as_parquet_have_a_time_for_their_hour(root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["count"], "no job 'count'; did you mean counts? (jobs: counts)"),
+        (["count"], "no job 'count'; did you mean counts? (jobs: counts,"),
         (["counts", "--output", "counts.xls"], "--output counts.xls: end its name in .parquet"),
         (["counts", "--runner", "Nope"], "--runner Nope: there is no such runner (Unexpected pipeline runner"),
     ],

@@ -1,0 +1,207 @@
+"""Runs one job: over all that has landed, for its rows, or for one day, whose slice of the job's table its rows then are.
+
+What is read of each topic is one snapshot of its table. A day's rows become visible by one record of the table's log, which
+replaces those of the run before; a run that dies, or is overtaken by another, changes nothing (sinks/derived/table.py).
+"""
+
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from headrace.clock import SystemClock
+from headrace.errors import UsageError
+from headrace.jobs.batch.event_rows import Span
+from headrace.jobs.batch.exchange import Exchange
+from headrace.jobs.batch.grouping import ordered
+from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of
+from headrace.jobs.batch.runners import run_pipeline
+from headrace.jobs.batch.steps import Plan, built, encoded, rows_of
+from headrace.jobs.batch.work import Piece, pieces
+from headrace.jobs.landed_rows import open_rows
+from headrace.sinks.derived.slices import Slice, input_of
+from headrace.sinks.derived.staging import Staging
+from headrace.sinks.derived.table import DerivedTable
+from headrace.sinks.places import landed_topics, unknown_table
+from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
+from headrace.sinks.table.record import DataFile, JobInput, from_json
+from headrace.sinks.table.record import Job as RanJob
+
+_BUCKET_BYTES: Final = 256 << 20
+_MOST_BUCKETS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run has made: the slice `day` of `table` is what its `attempt` says; `replaced` is the attempt before, if any."""
+
+    job: str
+    table: str
+    day: str
+    attempt: str
+    replaced: str | None
+    rows: int
+    files: int
+    inputs: tuple[JobInput, ...]
+    seconds: float
+
+
+def table_of(job: Job) -> str:
+    """The table that a job writes unless told otherwise."""
+    return f"job_{job.name}"
+
+
+def run_job(
+    job: Job,
+    root: Path | str,
+    of: Slice,
+    *,
+    topics: Sequence[str] = (),
+    into: str | None = None,
+    runner: Runner = IN_PROCESS,
+    gate: dict[str, Any] | None = None,
+) -> Outcome:
+    """Run a job for a slice, and put its rows into the slice's place.
+
+    Args:
+        topics: all that have landed, if none is named.
+        into: the table; None: `table_of(job)`.
+        gate: what the audit said of the inputs, kept with the run.
+    Raises:
+        UsageError: an option, a topic or a runner is none. OvertakenError: another run was faster; nothing has changed.
+        HeadraceError: the pipeline failed; nothing has changed.
+    """
+    began = time.monotonic()
+    _check_kept(job)
+    table = into or table_of(job)
+    run = DerivedTable(root, table, SystemClock()).begin(of, job.schema)
+    reading = Reading(root, topics, Span(of.start_ms * 1000, of.end_ms * 1000), table, runner, of)
+    reading.check(job)
+    files = [from_json(DataFile, each) for each in reading.elements(job, run.staging)]
+    inputs = reading.inputs(job)
+    made = run.commit(files, RanJob(job.name, str(job.version), inputs, options_of(job), gate))
+    replaced = run.replaced.attempt if run.replaced else None
+    return Outcome(
+        job.name, table, of.directory, made.attempt, replaced, made.rows, made.files, inputs, time.monotonic() - began
+    )
+
+
+def _check_kept(job: Job) -> None:
+    """See that a file gives back what is written to it, or the proof of its contents would fail.
+
+    Raises:
+        UsageError: it does not.
+    """
+    for field in job.schema:
+        if pa.types.is_timestamp(field.type) and field.type.unit == "s":
+            raise UsageError(f"job {job.name}: Parquet has no times of whole seconds, as {field.name}; use pa.timestamp('us')")
+
+
+def rows_of_job(
+    job: Job,
+    root: Path | str,
+    span: Span = Span(),  # noqa: B008 - frozen
+    *,
+    topics: Sequence[str] = (),
+    runner: Runner = IN_PROCESS,
+    of: Slice | None = None,
+) -> pa.Table:
+    """The rows of a job over a span of time, in memory; nothing is written. Raises as `run_job`."""
+    reading = Reading(root, topics, span, table_of(job), runner, of)
+    reading.check(job)
+    return reading.rows(job)
+
+
+class Reading:
+    """The snapshots that one run reads, whatever a job asks of them: the scene of job.py."""
+
+    def __init__(
+        self, root: Path | str, topics: Sequence[str], span: Span, table: str, runner: Runner, of: Slice | None
+    ) -> None:
+        self.root, self.span = str(open_root(root)), span
+        self._topics, self._table, self._runner, self._of = topics, table, runner, of
+
+    @cached_property
+    def tables(self) -> list[TableSnapshot]:
+        """The tables of the topics that are asked for.
+
+        Raises:
+            UsageError: one is not there, or is no topic's.
+        """
+        known = landed_topics(self.root)
+        for topic in self._topics:
+            if topic in known:
+                continue
+            if topic in tables(self.root):
+                raise UsageError(f"{topic} is no landed topic's table; a job reads those: {', '.join(known) or 'none'}")
+            raise unknown_table(topic, known)
+        return [snapshot(self.root, topic) for topic in dict.fromkeys(self._topics or known)]
+
+    def check(self, job: Job) -> None:
+        """See that the columns which a job cannot do without are there in some table.
+
+        Raises:
+            UsageError: one is in none.
+        """
+        if not job.needs() or not any(table.files for table in self.tables):
+            return
+        known: set[str] = set()
+        for table in self.tables:
+            for file in table.files[-1:]:
+                with open_rows(self.root, table.topic, file) as landed:
+                    known.update(landed.schema.names)
+        for name in job.needs():
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                meant = f"; did you mean {close[0]}?" if close else ""
+                raise UsageError(f"job {job.name}: no table has a column {name}{meant} (columns: {', '.join(sorted(known))})")
+
+    def inputs(self, job: Job) -> tuple[JobInput, ...]:
+        """What has been read of each topic, as the run's record says it."""
+        assert self._of is not None, "only a slice's run has a record"
+        of = Slice(self._of.directory, self._of.start_ms - job.reach_us() // 1000, self._of.end_ms)
+        return tuple(input_of(table, of) for table in self.tables)
+
+    def elements(self, job: Job, staging: Staging | None) -> list[Any]:
+        """What the job's pipeline yields."""
+        given, others = job.prepare(self), job.parts(self)
+        found = pieces(self.root, self.tables, self.span.back(job.reach_us()))
+        size = sum(file.bytes for piece in found for file in piece.files)
+        work: list[Piece | bytes] = [*found, *([] if others is None else [encoded(others)])]
+        if not work:
+            return []
+        plan = Plan(
+            f"{type(job).__module__}:{type(job).__qualname__}",
+            options_of(job),
+            self.span,
+            None if given is None else encoded(given),
+            min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES),
+            staging,
+        )
+        exchange = Exchange.below(self.root, self._table) if self._of is not None and staging is not None else None
+        return run_pipeline(built(plan, work), self._runner.name, self._runner.options, label=job.name, exchange=exchange)
+
+    def rows(self, job: Job) -> pa.Table:
+        found = [rows_of(element) for element in self.elements(job, None)]
+        return ordered(pa.concat_tables([job.schema.empty_table(), *found]), job.order)
+
+    def earlier(self, days: int, columns: pa.Schema) -> tuple[pa.Table, int]:
+        if self._of is None or self._table not in tables(self.root):
+            return columns.empty_table(), 0
+        last = date.fromisoformat(self._of.directory.removeprefix("dt="))
+        wanted = {f"dt={last - timedelta(days=number)}" for number in range(1, days + 1)}
+        table = snapshot(self.root, self._table)
+        found = [columns.empty_table()]
+        for file in table.files:
+            if file.name.partition("/")[0] in wanted:
+                with open_rows(self.root, self._table, file) as landed:
+                    found.append(landed.read(columns.names).cast(columns))
+        distinct = pa.TableGroupBy(pa.concat_tables(found), columns.names).aggregate([])
+        return distinct, len(wanted & set(table.slices))
