@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subparser.set_defaults(parser=subparser)
             importlib.import_module(command.module).add_arguments(subparser)
             subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(is_own_process=arguments is None)
     args, unknown = parser.parse_known_args(words)
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

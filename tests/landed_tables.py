@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.audit import HASH_MODULUS, AgentMessage, SentMessage, event_hash, window_start_ms
 from headrace.clock import SystemClock
+from headrace.schemas.unified import fit
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.data_file import columns_of
+from headrace.sinks.evolution import decode_schema, encode_schema
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import Won, commit, read_head
-from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, Gap, LandedRange, Quarantine, WindowCount
+from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, Gap, LandedRange, OffsetRange, Quarantine, WindowCount
 from headrace.sinks.table.store import carry_out
+from headrace.sinks.values import OWN_COLUMNS
 
 _UTC_MICROS = pa.timestamp("us", tz="UTC")
 ENVELOPE = pa.schema(
@@ -88,10 +93,13 @@ class Event:
 
 
 class TableWriter:
-    """Commits rows to `<root>/<topic>`, each call one load record; offsets go on where the partition ended."""
+    """Commits rows to `<root>/<topic>`, each call one load record; offsets go on where the partition ended.
 
-    def __init__(self, root: Path, topic: str, schema: pa.Schema = ENVELOPE) -> None:
-        self.directory, self.schema = root / topic, schema
+    With `says_columns` the log says of files and of the table what a loader says: which columns there are, and bounds of times.
+    """
+
+    def __init__(self, root: Path, topic: str, schema: pa.Schema = ENVELOPE, *, says_columns: bool = False) -> None:
+        self.directory, self.schema, self.says_columns = root / topic, schema, says_columns
         self.store = LocalStore(self.directory)
 
     def land_events(self, events: Sequence[Event], *, partition: int = 0, **record: Any) -> list[Path]:
@@ -124,6 +132,7 @@ class TableWriter:
         audit: tuple[AuditSum, ...] = (),
         schema: pa.Schema | None = None,
         staged: bool = False,
+        created_ms: int = 1_763_900_000_000,
     ) -> list[Path]:
         """Commit rows, one file an hour of `_event_ms` (default `_timestamp`); `gaps` and times `quarantined` follow the rows.
 
@@ -143,7 +152,7 @@ class TableWriter:
             "load",
             attempt,
             "test:1",
-            1_763_900_000_000,
+            created_ms,
             (LandedRange(incarnation, partition, start, end, len(rows), len(quarantined), 0, gaps, end - 1, 0, last_ms, "f"),),
             tuple(files),
             quarantine=Quarantine(
@@ -154,6 +163,7 @@ class TableWriter:
             if quarantined
             else None,
             audit=audit,
+            arrow_schema=self._news(fold.arrow_schema, schema or self.schema) if self.says_columns and rows else None,
         )
         clock = SystemClock()
         done = carry_out(commit(draft, fold, started_ms=clock.monotonic_ms()), self.store, clock)
@@ -171,7 +181,19 @@ class TableWriter:
         table = pa.Table.from_pylist([{**row} for row in rows], schema=schema)
         pq.write_table(table, target)
         size, hashed = target.stat().st_size, f"{content_hash(table):016x}"
-        return DataFile(path, "parquet", len(rows), size, "crc32c:00000000", hashed, min(times), max(times))
+        file = DataFile(path, "parquet", len(rows), size, "crc32c:00000000", hashed, min(times), max(times))
+        if not self.says_columns:
+            return file
+        offsets = OffsetRange(rows[0]["_incarnation"], rows[0]["_partition"], rows[0]["_offset"], rows[-1]["_offset"] + 1)
+        said = {"columns": columns_of(encode_schema(schema)), "bounds": _bounds(table)}
+        return replace(file, ranges=(offsets,), **said)  # type: ignore[arg-type]  # mypy takes it for one type
+
+    @staticmethod
+    def _news(known: str | None, schema: pa.Schema) -> str | None:
+        said = encode_schema(
+            fit(None if known is None else decode_schema(known), schema, aside=False, last=OWN_COLUMNS).columns
+        )
+        return None if said == known else said
 
     def remove_record(self, seq: int) -> None:
         """Take a record out of the log with the files it added, as no one may."""
@@ -226,6 +248,16 @@ def announce(
     ]
     heartbeat = AgentMessage(agent, run, f"host-{agent}", "0.1.0", "finished", None, {topic: dict(acked)})
     return [*said, (at_ms + 1, replace(heartbeat, **state))]
+
+
+def _bounds(table: pa.Table) -> dict[str, tuple[int, int]]:
+    found = {}
+    for column in table.schema:
+        if pa.types.is_timestamp(column.type) and table[column.name].null_count < table.num_rows:
+            bounds = pc.min_max(table[column.name])
+            per_ms = {"ms": 1, "us": 1000}[column.type.unit]
+            found[column.name] = (bounds["min"].value // per_ms, bounds["max"].value // per_ms)
+    return found
 
 
 def _event_ms(row: Mapping[str, Any]) -> int:

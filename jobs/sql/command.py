@@ -1,9 +1,12 @@
 """`headrace query "SQL"`: ask SQL of landed tables, with nothing else running."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Final
 
 from headrace.errors import UsageError
+from headrace.jobs.sql.options import add_session_arguments, options_of
 from headrace.sinks.places import add_place_arguments, landed_root
 
 _HOW: Final = ("auto", "bars", "lines")
@@ -18,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='one query; a topic is a table: SELECT count(*) FROM logs, or FROM "my-topic"',
     )
     add_place_arguments(parser)
+    add_session_arguments(parser)
     parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), help="default: table")
     parser.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
     parser.add_argument(
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer, or write it to a file."""
-    from headrace.jobs.sql.query import ask
+    from headrace.jobs.sql.session import Session
     from headrace.jobs.sql.showing import checked
 
     _take_sql_from_plot(args)
@@ -39,9 +43,18 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError('no SQL is given: headrace query "SELECT count(*) FROM logs"')
     root = landed_root(args)
     showing = checked(root, args.format, args.output, args.plot)
-    with ask(root, args.sql) as reader:
-        showing.show(reader)
+    with Session.open(root, options_of(args, writable=_written(args))) as session:
+        with session.ask(args.sql) as reader:
+            showing.show(reader)
+        if args.verbose:
+            print(session.told, file=sys.stderr)
     return 0
+
+
+def _written(args: argparse.Namespace) -> tuple[str, ...]:
+    """The folders that the command writes its own results to."""
+    files = [args.output, args.plot if args.plot not in _HOW else None]
+    return tuple(str(Path(file).absolute().parent) for file in files if file is not None)
 
 
 def _take_sql_from_plot(args: argparse.Namespace) -> None:

@@ -21,14 +21,9 @@ _MOST_OPEN: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """Files by paths that stay, once they are linked.
-
-    `allowed` is every path that opening one of them may come to, links followed. DuckDB follows what it is allowed too, as it
-    is then: that is why the links are made afterwards.
-    """
+    """Files by paths that stay, once they are linked."""
 
     files: tuple[LiveFile, ...]
-    allowed: tuple[str, ...]
     links: Mapping[Path, str]
 
     def link(self) -> None:
@@ -45,23 +40,20 @@ def pin(stack: ExitStack, folder: Path, root: Path, topic: str, files: Sequence[
         StorageError: a file is nowhere. OSError: more files than this process may hold open.
     """
     table = root.absolute() / topic
-    staged = {file.name for file in files if file.path == str(table / names.staged(file.name))}
-    if staged:
-        _may_hold_many()
+    staged = {file.name for file in files if file.path == f"{table}/{names.staged(file.name)}"}
+    if not staged:
+        return Pinned(tuple(files), {})
+    _may_hold_many()
     pinned: list[LiveFile] = []
-    allowed: list[str] = []
     links: dict[Path, str] = {}
-    real = table.resolve()
     for file in files:
-        path = Path(file.path)
         if file.name in staged:
-            path = folder / table.relative_to("/") / file.name
-            links[path] = f"/proc/self/fd/{_held(stack, root, topic, file)}"
-            places = (names.staged(file.name), file.name, names.removed(file.name))
-            allowed += [str(real / place) for place in places]
-        pinned.append(replace(file, path=str(path)))
-        allowed.append(str(path))
-    return Pinned(tuple(pinned), tuple(allowed), links)
+            link = folder / table.relative_to("/") / file.name
+            links[link] = f"/proc/self/fd/{_held(stack, root, topic, file)}"
+            pinned.append(replace(file, path=str(link)))
+        else:
+            pinned.append(file)
+    return Pinned(tuple(pinned), links)
 
 
 def _held(stack: ExitStack, root: Path, topic: str, file: LiveFile) -> int:

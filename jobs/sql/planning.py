@@ -2,11 +2,11 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.jobs.sql.pruning import PlanNames, filters, kept
+from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, with_barriers
 from headrace.jobs.sql.tables import OpenTable
 from headrace.jobs.sql.views import Columns, identifier, key_types
 from headrace.sinks.table.record import DataFile
@@ -16,27 +16,39 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def needed(connection: "duckdb.DuckDBPyConnection", sql: str, opened: Mapping[str, OpenTable]) -> dict[str, list[DataFile]]:
-    """The files of each view's table that can hold rows which a statement needs; all, where no plan can be had.
+def plans(connection: "duckdb.DuckDBPyConnection", sql: str) -> list[list[str]]:
+    """What may be planned instead of a statement, the best first, for the one that DuckDB takes: each is the same statement."""
+    barred = _with_barriers(connection, sql)
+    return [[sql], []] if barred is None else [[sql, barred], [sql], []]
+
+
+def needed(
+    connection: "duckdb.DuckDBPyConnection",
+    texts: Sequence[str],
+    opened: Mapping[str, OpenTable],
+    schemas: Mapping[str, "pa.Schema | None"],
+) -> dict[str, list[DataFile]]:
+    """The files of each view's table that can hold rows which a statement needs; all, where a table's columns are not known.
 
     Runs in the transaction that the statement will run in, and leaves no views behind.
 
     Args:
-        opened: the tables, by the names of their views.
+        texts: one of `plans`.
+        opened: the tables, by the names of their views. schemas: their columns, as of `schema_of`.
+    Raises:
+        duckdb.Error: DuckDB does not plan it so; the transaction is of no use any more.
     """
-    everything = {view: list(table.files) for view, table in opened.items()}
-    schemas = {view: schema for view, table in opened.items() if (schema := schema_of(table)) is not None}
-    if not opened or len(schemas) < len(opened):
-        return everything
+    known = {view: schema for view, schema in schemas.items() if schema is not None}
+    if not opened or len(known) < len(opened) or not texts:
+        return {view: list(table.files) for view, table in opened.items()}
     names = PlanNames(secrets.token_hex(8))
-    plan = _plan(connection, sql, schemas, names)
-    if plan is None:
-        return everything
-    scans = filters(plan, names, list(opened), lambda text: _condition(connection, text))
-    return {
-        view: [file for file in table.files if file.columns is None] + kept(_known(table), scans[view], names)
-        for view, table in opened.items()
-    }
+    found = {view: _known(table) for view, table in opened.items()}
+    with _empty_views(connection, known, names):
+        for text in texts:
+            ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) {text}").fetchall()
+            scans = filters(json.loads(plan), names, list(opened), lambda text: _condition(connection, text))
+            found = {view: kept(files, scans[view], names) for view, files in found.items()}
+    return {view: [file for file in table.files if file.columns is None] + found[view] for view, table in opened.items()}
 
 
 def _known(table: OpenTable) -> list[DataFile]:
@@ -64,36 +76,37 @@ def columns_of(connection: "duckdb.DuckDBPyConnection", schema: "pa.Schema") -> 
         return [(column, kind) for column, kind, *_ in connection.execute(f"DESCRIBE FROM {name}").fetchall()]
 
 
-def _plan(
-    connection: "duckdb.DuckDBPyConnection", sql: str, schemas: Mapping[str, "pa.Schema"], names: PlanNames
-) -> list[Any] | None:
-    """DuckDB's plan of a statement over empty tables whose columns have secret names; None: it makes none."""
-    import duckdb
+def _with_barriers(connection: "duckdb.DuckDBPyConnection", sql: str) -> str | None:
+    """The statement with a barrier around each comparison; None: it has none, or cannot be so written."""
+    tree, barrier = _tree(connection, sql), _tree(connection, f"SELECT {BARRIER}(1)")
+    if tree["error"] or not with_barriers(tree, barrier["statements"][0]["node"]["select_list"][0]):
+        return None
+    ((text,),) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
+    return str(text)
 
-    made = []
-    try:
+
+@contextmanager
+def _empty_views(
+    connection: "duckdb.DuckDBPyConnection", schemas: Mapping[str, "pa.Schema"], names: PlanNames
+) -> Iterator[None]:
+    """Views without rows, whose columns have secret names below those that statements know."""
+    with ExitStack() as stack:
+        made = []
         for view, schema in schemas.items():
             secret = [names.name(view, field.name) for field in schema]
             columns = ", ".join(f"{own} AS {identifier(field.name)}" for own, field in zip(secret, schema, strict=True))
-            name = f"plan_{secret[0]}"
-            connection.register(name, _empty(schema, secret))
-            made.append((name, view))
+            name = stack.enter_context(_registered(connection, _renamed(schema, secret)))
             connection.execute(f"CREATE TEMP VIEW {identifier(view)} AS SELECT {columns} FROM {name}")  # noqa: S608 - quoted
-        found = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchone()
-    except duckdb.Error:
-        return None
-    finally:
-        for name, view in made:
-            connection.execute(f"DROP VIEW IF EXISTS {identifier(view)}")
-            connection.unregister(name)
-    plan = json.loads(found[1]) if found else None
-    return plan if isinstance(plan, list) else None
+            made.append(view)
+        yield
+        for view in made:
+            connection.execute(f"DROP VIEW {identifier(view)}")
 
 
-def _empty(schema: "pa.Schema", names: list[str]) -> "pa.Table":
+def _renamed(schema: "pa.Schema", names: list[str]) -> "pa.Schema":
     import pyarrow as pa
 
-    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)]).empty_table()
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
 @contextmanager
@@ -108,9 +121,13 @@ def _registered(connection: "duckdb.DuckDBPyConnection", schema: "pa.Schema") ->
 
 def _condition(connection: "duckdb.DuckDBPyConnection", text: str) -> Any:
     """The syntax tree of a condition that a plan prints; None: it is no SQL."""
-    said = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT 1 WHERE {text}"]).fetchone()
-    tree: Any = json.loads(said[0]) if said else {"error": True}
+    tree = _tree(connection, f"SELECT 1 WHERE {text}")
     return None if tree["error"] else tree["statements"][0]["node"].get("where_clause")
+
+
+def _tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Any:
+    ((said,),) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+    return json.loads(said)
 
 
 def fingerprint(table: OpenTable) -> str | None:

@@ -3,11 +3,14 @@
 Pure. The statement is planned over empty tables whose columns have secret names of ours, one each for every column of every
 table (`PlanNames`). In the plan a scan tells its table by them, and what is filtered directly above it are rows that the
 statement never sees. A condition is understood, or is true of every file: only what is surely false of a file leaves it out.
-Comparisons may be half open although the plan prints BETWEEN, so bounds count as included.
+Where the optimizer merges two comparisons its plan prints BETWEEN, although a bound may be left out. So a statement is planned
+again with a barrier around each comparison (`with_barriers`): each plan alone says what is not needed.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -25,19 +28,30 @@ _SCAN: Final = "ARROW_SCAN"
 _DAY_US: Final = 86_400_000_000
 _UNSAID: Final = re.compile(r"IN \(\.\.\.\)")
 """How the plan prints a list that it joins with: the values are not there."""
-_FLIPPED: Final = {"<": ">", ">": "<", "=": "="}
+BARRIER: Final = "__internal_barrier"
+"""DuckDB's function that gives back its argument, and keeps the optimizer from merging it with what stands beside it."""
+_FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "="}
 _COMPARED: Final = {
     "COMPARE_EQUAL": "=",
     "COMPARE_NOT_DISTINCT_FROM": "=",
     "COMPARE_LESSTHAN": "<",
-    "COMPARE_LESSTHANOREQUALTO": "<",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
     "COMPARE_GREATERTHAN": ">",
-    "COMPARE_GREATERTHANOREQUALTO": ">",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+}
+_HOLDS: Final[Mapping[str, Callable[[Any, Any, Any], bool]]] = {
+    "=": lambda low, high, value: bool(low <= value <= high),
+    "<": lambda low, _, value: bool(low < value),
+    "<=": lambda low, _, value: bool(low <= value),
+    ">": lambda _, high, value: bool(high > value),
+    ">=": lambda _, high, value: bool(high >= value),
 }
 _WHOLE_NUMBERS: Final = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
 )
-_TIMES: Final = ("TIMESTAMP", "DATE")
+_MOMENTS: Final = frozenset(("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS"))
+"""Those of nanoseconds are finer than what is compared here."""
+_TIMES: Final = _MOMENTS | {"DATE"}
 _PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9 ._-]+")
 _NULL_KEY: Final = "__HIVE_DEFAULT_PARTITION__"
 
@@ -84,6 +98,63 @@ def filters(plan: Sequence[Mapping[str, Any]], names: PlanNames, views: Sequence
     return found
 
 
+def with_barriers(tree: Any, barrier: Any) -> bool:
+    """Put a barrier around every comparison of a statement with a constant; whether there was any.
+
+    Args:
+        tree: its syntax tree, which is changed. barrier: the tree of the function, called with anything.
+    """
+    found: list[dict[str, Any]] = []
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict) and str(node.get("type")) in _WITH_BOUNDS and _has_constant(node):
+            found.append(node)
+        elif isinstance(node, dict | list):
+            left.extend(node.values() if isinstance(node, dict) else node)
+    for node in found:
+        inner = dict(node)
+        node.clear()
+        if inner["type"] == "COMPARE_IN":
+            equals = [_around({**_EQUAL, "left": inner["children"][0], "right": one}, barrier) for one in inner["children"][1:]]
+            node.update({**_EITHER, "children": equals}, alias=inner.get("alias", ""))
+        else:
+            node.update(_around(inner, barrier), alias=inner.get("alias", ""))
+    return bool(found)
+
+
+def _around(node: dict[str, Any], barrier: Any) -> dict[str, Any]:
+    made: dict[str, Any] = deepcopy(barrier)
+    made["arguments"][0]["expression"] = node
+    return made
+
+
+_WITH_BOUNDS: Final = frozenset({*_COMPARED, "COMPARE_BETWEEN", "COMPARE_IN"})
+_EQUAL: Final = {"class": "COMPARISON", "type": "COMPARE_EQUAL", "alias": ""}
+_EITHER: Final = {"class": "CONJUNCTION", "type": "CONJUNCTION_OR", "alias": ""}
+
+
+def _has_constant(node: Mapping[str, Any]) -> bool:
+    """Whether one side of a comparison, or both bounds, name no column; what asks for rows of its own is left alone.
+
+    A list counts if it is of constants that are all written alike: then it is one equality or another.
+    """
+    text = json.dumps(node)
+    if '"SUBQUERY"' in text or '"WINDOW"' in text:
+        return False
+    if node["type"] == "COMPARE_IN":
+        return len({_written(one) for one in node["children"][1:]}) == 1 and _written(node["children"][1]) is not None
+    sides = ("left", "right") if "left" in node else ("lower", "upper")
+    return any('"COLUMN_REF"' not in json.dumps(node[side]) for side in sides)
+
+
+def _written(node: Mapping[str, Any]) -> str | None:
+    """How a constant is written: the kind of its literal and what it is cast to; None: it is no constant."""
+    if node.get("class") == "CAST" and (inner := _written(node["child"])) is not None:
+        return f"{_type(node)}({inner})"
+    return node["literal"].get("kind") if node.get("class") == "CONSTANT" else None
+
+
 def _scans(plan: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
     """Every scan of a plan, with the conditions between it and the first operator that is no filter."""
     left: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in plan]
@@ -120,10 +191,12 @@ def may_match(condition: Any, file: DataFile, names: PlanNames) -> bool:
         case "CONJUNCTION_OR":
             return any(may_match(child, file, names) for child in children)
         case "COMPARE_BETWEEN":
-            below = _compared(condition["input"], "<", condition["upper"], file, names)
-            return below and _compared(condition["input"], ">", condition["lower"], file, names)
+            below = _compared(condition["input"], "<=", condition["upper"], file, names)
+            return below and _compared(condition["input"], ">=", condition["lower"], file, names)
         case "COMPARE_IN":
             return any(_compared(children[0], "=", value, file, names) for value in children[1:])
+        case "FUNCTION" if condition.get("function_name") == BARRIER:
+            return all(may_match(argument["expression"], file, names) for argument in condition["arguments"])
         case kind if kind in _COMPARED:
             sign = _COMPARED[kind]
             return _compared(condition["left"], sign, condition["right"], file, names) and _compared(
@@ -133,15 +206,12 @@ def may_match(condition: Any, file: DataFile, names: PlanNames) -> bool:
 
 
 def _compared(column: Any, sign: str, constant: Any, file: DataFile, names: PlanNames) -> bool:
-    """Whether a column's values in a file may be so compared with a constant; bounds count as included."""
+    """Whether some value of a column in a file may be so compared with a constant."""
     value = _constant(constant)
     span = _span(column, file, names) if value is not None else None
     if span is None or value is None or isinstance(span[0], str) != isinstance(value, str):
         return True
-    low, high = span
-    if sign == "=":
-        return low <= value <= high  # type: ignore[operator]
-    return low <= value if sign == "<" else high >= value  # type: ignore[operator]
+    return _HOLDS[sign](*span, value)
 
 
 def _constant(node: Any) -> Value | None:
@@ -158,7 +228,7 @@ def _constant(node: Any) -> Value | None:
         if said == "STRING":
             if kind is None or kind == "VARCHAR":
                 return str(text)
-            return int(text) if kind in _WHOLE_NUMBERS else _micros(text) if kind.startswith(_TIMES) else None
+            return int(text) if kind in _WHOLE_NUMBERS else _micros(text) if kind in _TIMES else None
     except (ValueError, OverflowError):
         pass
     return None
@@ -186,7 +256,7 @@ def _span(node: Any, file: DataFile, names: PlanNames) -> tuple[Value, Value] | 
             return span if kind == "VARCHAR" and span is not None and isinstance(span[0], str) else None
         if kind == "DATE":
             return span[0] // _DAY_US * _DAY_US, span[1] // _DAY_US * _DAY_US
-        return span if kind.startswith("TIMESTAMP") or kind in _WHOLE_NUMBERS else None
+        return span if kind in _MOMENTS or kind in _WHOLE_NUMBERS else None
     if node.get("class") != "COLUMN_REF" or len(node["column_names"]) != 1:
         return None
     column = names.column(node["column_names"][0])

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.jobs.sql.session import DEFAULTS, Options, Session
+from headrace.jobs.sql.options import DEFAULTS, Options
+from headrace.jobs.sql.session import Session
 
 if TYPE_CHECKING:
     import pyarrow as pa

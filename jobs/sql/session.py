@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from headrace.jobs.sql import planning, running, statement
+from headrace.errors import UsageError
+from headrace.jobs.sql import limits, planning, running, statement, walls
 from headrace.jobs.sql.converted import as_parquet
+from headrace.jobs.sql.options import DEFAULTS, Options
 from headrace.jobs.sql.pinned import pin
 from headrace.jobs.sql.statement import Statement
 from headrace.jobs.sql.tables import LandedTables, OpenTable, Tables
@@ -32,25 +34,10 @@ if TYPE_CHECKING:
 
 _SETTINGS: Final = (
     "SET TimeZone = 'UTC'",
-    "SET parquet_metadata_cache = true",  # a footer is needed to define the view, to plan, and to read
     "SET python_enable_replacements = false",
     "SET allow_community_extensions = false",
     "SET allow_persistent_secrets = false",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How statements run.
-
-    `unsafe`: whatever DuckDB can do. `readable`: more folders whose files are tables', where `Tables` has such.
-    """
-
-    unsafe: bool = False
-    readable: tuple[str, ...] = ()
-
-
-DEFAULTS: Final = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +60,11 @@ class Session:
         self._tables, self._options = tables, options
         self._stack = ExitStack()
         self._files = self._needed = 0
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-query-"))
-        self._folder = Path(folder)
+        self._folder = self._stack.enter_context(limits.own_folder())
         self._elsewhere = None if scheme_of(tables.root) == "file" else _files_of(tables.root)
         self._root = self._folder / "elsewhere" if self._elsewhere else Path(tables.root.removeprefix("file://"))
         try:
+            self.is_confined = self._confine()
             self._connection = self._connect()
         except BaseException:
             self.close()
@@ -112,6 +99,12 @@ class Session:
         """How far the statement is that runs, or was the last."""
         return Progress(self._files, self._needed, max(0.0, self._connection.query_progress()))
 
+    @property
+    def told(self) -> str:
+        """What `--verbose` says of a statement, in one line."""
+        guard = "Landlock keeps this process from other files" if self.is_confined else "there is no Landlock around it"
+        return f"{self._needed:,} of {self._files:,} files were needed; {guard}"
+
     @contextmanager
     def ask(self, sql: str) -> Iterator["pa.RecordBatchReader"]:
         """Run one statement over a snapshot of the tables that it names; the answer is read in batches, in UTC.
@@ -129,23 +122,49 @@ class Session:
             with running.errors_of_sql(self._root, self._tables.root):
                 known = self.tables
                 asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
-                opened = {table.view: self._tables.open(table.topic, table.as_of) for table in asked.tables}
-                self._connection.begin()
+                opened = {table.view: self._open(table.topic, table.as_of) for table in asked.tables}
+                schemas = {view: planning.schema_of(table) for view, table in opened.items()}
                 stack.callback(self._end)
-                for view, files in self._plan(asked, opened).items():
-                    self._define(stack, folder, view, opened[view], files)
+                for view, files in self._plan(asked, opened, schemas).items():
+                    self._define(stack, folder, view, opened[view], schemas[view], files)
                 if asked.asks_catalog:
                     self._list(topic for topic in known if topic not in opened)
                 reader = running.answer(self._connection, asked.sql)
                 stack.callback(reader.close)
                 yield reader
 
+    def _confine(self) -> bool:
+        """Build the second wall, where it was asked for; whether it stands.
+
+        Raises:
+            UsageError: SQL may do everything, and nothing would keep it from writing to the tables.
+        """
+        if not self._options.confine:
+            return False
+        if self._options.unsafe:
+            if self._elsewhere is None and not walls.confine_writes(self._root):
+                raise UsageError("--unsafe: this kernel has no Landlock, so nothing would keep SQL from changing the tables")
+            return self._elsewhere is None
+        writes = [self._folder, *map(Path, self._options.writable)]
+        if self._elsewhere is not None:
+            return walls.confine(reads=None, writes=[*writes, Path(tempfile.gettempdir())])
+        reads = [self._root, self._root.resolve(), *map(Path, self._options.readable)]
+        return walls.confine(reads=reads, writes=writes)
+
     def _connect(self) -> "duckdb.DuckDBPyConnection":
         import duckdb
 
-        loads = {"autoinstall_known_extensions": self._options.unsafe, "autoload_known_extensions": self._options.unsafe}
-        spill = {"temp_directory": str(self._folder / "spill")}
-        connection = self._stack.enter_context(duckdb.connect(":memory:", config={**loads, **spill}))
+        unsafe, memory_bytes = self._options.unsafe, self._options.memory_bytes or limits.default_memory_bytes()
+        config: dict[str, Any] = {
+            "autoinstall_known_extensions": unsafe,
+            "autoload_known_extensions": unsafe,
+            "memory_limit": f"{memory_bytes}B",
+            "temp_directory": str(self._folder / "spill"),
+            "max_temp_directory_size": f"{limits.spill_bytes(self._folder)}B",
+        }
+        if self._options.threads is not None:
+            config["threads"] = self._options.threads
+        connection = self._stack.enter_context(duckdb.connect(":memory:", config=config))
         folders = [self._root.absolute(), self._root.resolve(), self._folder.resolve(), *map(Path, self._options.readable)]
         allowed = [f"{folder}/" for folder in folders]
         if self._elsewhere is not None:
@@ -159,6 +178,9 @@ class Session:
             connection.execute("SET lock_configuration = true")
         return connection
 
+    def _open(self, topic: str, as_of: str | None) -> OpenTable:
+        return self._tables.open(topic, as_of or self._options.as_of)
+
     def _end(self) -> None:
         """Nothing of a statement is left behind it."""
         import duckdb
@@ -166,20 +188,29 @@ class Session:
         with suppress(duckdb.Error):
             self._connection.rollback()
 
-    def _plan(self, asked: Statement, opened: dict[str, OpenTable]) -> dict[str, list[DataFile]]:
-        """The files of each table that can hold rows which the statement needs."""
-        found = {view: list(table.files) for view, table in opened.items()}
-        if asked.is_planned:
-            found = planning.needed(self._connection, asked.sql, opened)
+    def _plan(
+        self, asked: Statement, opened: dict[str, OpenTable], schemas: "dict[str, pa.Schema | None]"
+    ) -> dict[str, list[DataFile]]:
+        """The files of each table that can hold rows which the statement needs; it is to run in the transaction begun here."""
+        import duckdb
+
+        for texts in planning.plans(self._connection, asked.sql) if asked.is_planned else [[]]:
+            self._connection.begin()
+            try:
+                found = planning.needed(self._connection, texts, opened, schemas)
+                break
+            except duckdb.Error:  # it may be the statement that is wrong: then that is what it says when it runs
+                self._connection.rollback()
         self._files = sum(len(table.files) for table in opened.values())
         self._needed = sum(map(len, found.values()))
         return found
 
-    def _define(self, stack: ExitStack, folder: Path, view: str, table: OpenTable, files: list[DataFile]) -> None:
+    def _define(
+        self, stack: ExitStack, folder: Path, view: str, table: OpenTable, schema: "pa.Schema | None", files: list[DataFile]
+    ) -> None:
         columns_by_name = {file.path: file.columns for file in files}
         live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
         shown = self._reachable(stack, folder, table.topic, live)
-        schema = planning.schema_of(table)
         columns = planning.columns_of(self._connection, schema) if schema is not None else ()
         sources = [Source(file, columns_by_name[file.name]) for file in shown]
         text = definition(self._root, sources, columns, planning.fingerprint(table))
@@ -196,7 +227,7 @@ class Session:
     def _list(self, topics: Iterator[str]) -> None:
         """Tables that only their names and columns are asked of."""
         for topic in topics:
-            schema = planning.schema_of(self._tables.open(topic, None))
+            schema = planning.schema_of(self._open(topic, None))
             text = empty(planning.columns_of(self._connection, schema)) if schema is not None else NO_ROWS
             self._connection.execute(f"CREATE VIEW {identifier(topic)} AS {text}")
 

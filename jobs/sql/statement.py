@@ -33,6 +33,7 @@ _BEFORE_PARENTHESES: Final = frozenset(
 )
 _BEFORE_TABLES: Final = frozenset(["from", "join", "pivot", "unpivot", "describe", "summarize"])
 _ONLY_READS: Final = "SQL: headrace query only reads: write a SELECT (to keep its result: --output FILE), or add --unsafe"
+_SHOWN: Final = ("tables", "__show_tables_expanded")
 _NAME_OF_FILE: Final = re.compile(r"[./\\:*?\[\]]")
 
 
@@ -84,7 +85,7 @@ def _read(parser: "duckdb.DuckDBPyConnection", sql: str, known: Collection[str],
     statements = parser.extract_statements(sql)
     if len(statements) != 1:
         raise UsageError(f"SQL: one statement is asked for, not {len(statements)}")
-    kind, query = statements[0].type.name, statements[0].query
+    kind, query = _kind(statements[0]), statements[0].query
     explained = _EXPLAIN.match(query) if kind == "EXPLAIN" else None
     body = query[explained.end() :] if explained else query
     tree = _tree(parser, body) if kind in ("SELECT", "EXPLAIN") else None
@@ -102,18 +103,23 @@ def _read(parser: "duckdb.DuckDBPyConnection", sql: str, known: Collection[str],
     return Statement(query, tables, asks_catalog, is_planned=kind == "SELECT")
 
 
+def _kind(parsed: "duckdb.Statement") -> str:
+    try:
+        return parsed.type.name
+    except ValueError:  # one that DuckDB's own client does not know, as UPDATE EXTENSIONS
+        return "unknown"
+
+
 def _tree(parser: "duckdb.DuckDBPyConnection", sql: str) -> Any:
     """The statement as DuckDB writes its syntax tree; None where it has none."""
-    found = parser.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-    assert found is not None, "one row"
-    tree = json.loads(found[0])
+    ((found,),) = parser.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+    tree = json.loads(found)
     return None if tree["error"] else tree
 
 
 def _text(parser: "duckdb.DuckDBPyConnection", tree: Any) -> str:
-    found = parser.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchone()
-    assert found is not None, "one row"
-    return str(found[0])
+    ((found,),) = parser.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
+    return str(found)
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
@@ -168,6 +174,8 @@ def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[tuple[T
             continue
         path, as_of = node["qualified_name"]["path"], _as_of(node)
         if node.get("show_type") == "SHOW_SPECIAL":
+            if path[0].strip('"') not in _SHOWN and not unsafe:
+                raise UsageError("SQL: SHOW TABLES is what can be shown, and DESCRIBE of a table")
             asks_catalog = True
             continue
         if len(path) == 1 and path[0].lower() in named and as_of is None:

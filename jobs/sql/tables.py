@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.errors import UsageError
-from headrace.sinks.stores.roots import open_root
+from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table.fold import Fold
-from headrace.sinks.table.reader import LiveFile, head, located, tables
+from headrace.sinks.table.history import Moment, kept_since, read_as_of
+from headrace.sinks.table.reader import LiveFile, find, head, located, tables
 from headrace.sinks.table.record import DataFile
+from headrace.sinks.table.store import carry_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,28 @@ class LandedTables:
         return tables(self.root)
 
     def open(self, topic: str, as_of: str | None) -> OpenTable:
-        if as_of is not None:
-            raise UsageError(f"{topic}: as it is now only; leave {as_of!r} away")
         root = open_root(self.root)
         fold = self._folds[topic] = head(root, topic, self._folds.pop(topic, None))
-        return opened(fold, topic, lambda files: located(root, topic, files))
+        if as_of is None or (moment := Moment.parse(as_of)) is None:
+            return opened(fold, topic, lambda files: located(root, topic, files))
+        try:
+            past = carry_out(read_as_of(moment, fold), root.table(topic))
+        except UsageError as error:
+            raise UsageError(f"{topic} {error}") from None
+        return opened(past, topic, lambda files: _located_in_past(root, topic, files, past, fold))
+
+
+def _located_in_past(root: Root, topic: str, files: Sequence[DataFile], past: Fold, now: Fold) -> list[LiveFile]:
+    """Files of a table as it was: those that were taken out since are there for a day."""
+    store = root.table(topic)
+    gone = [name for name, found in find(store, [file.path for file in files]).items() if found is None]
+    if not gone:
+        return located(root, topic, files)
+    since = carry_out(kept_since(past, now, lambda paths: all(find(store, paths).values())), store)
+    which = "" if since is None else f"; whole are records {since} to {now.seq}"
+    raise UsageError(
+        f"{topic} as of record {past.seq}: {len(gone)} of its files were taken out since, and deleted after a day{which}"
+    )
 
 
 def opened(fold: Fold, topic: str, locate: Callable[[Sequence[DataFile]], list[LiveFile]]) -> OpenTable:

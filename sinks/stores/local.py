@@ -45,7 +45,7 @@ class LocalRoot:
         """A local disk answers, or nothing can be done."""
 
     def location(self, topic: str, path: str) -> str:
-        return str(self.directory / topic / path)
+        return f"{self.directory}/{topic}/{path}" if path else f"{self.directory}/{topic}"
 
 
 class LocalStore:
@@ -202,15 +202,16 @@ class LocalStore:
             raise StorageError(f"{self.root / path}: {error.strerror or error}") from error
 
     def sizes(self, paths: tuple[str, ...]) -> tuple[int | None, ...]:
-        return tuple(self._size(self.root / path) for path in paths)
-
-    @staticmethod
-    def _size(path: Path) -> int | None:
-        with _errors(path):
+        sizes: list[int | None] = []
+        root = str(self.root)
+        for path in paths:  # of a table's files there are thousands: no objects for each
             try:
-                return path.stat().st_size
+                sizes.append(os.stat(f"{root}/{path}").st_size)
             except FileNotFoundError:
-                return None
+                sizes.append(None)
+            except OSError as error:
+                raise StorageError(f"{root}/{path}: {error.strerror or error}") from error
+        return tuple(sizes)
 
 
 class LocalFile:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from headrace.audit import WINDOW_MS
 from headrace.errors import CorruptError, VersionError
@@ -279,11 +279,7 @@ def as_json(value: object) -> Any:
         return [as_json(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
-    known = {
-        f.metadata.get("key", f.name): as_json(of)
-        for f, _ in _fields(type(value))
-        if (of := getattr(value, f.name)) or "left out" not in f.metadata
-    }
+    known = {one.key: as_json(of) for one in _fields(type(value)) if (of := getattr(value, one.name)) or not one.is_left_out}
     return {**known, **getattr(value, "extra", {})}
 
 
@@ -295,15 +291,17 @@ def from_json(kind: type[T], body: Mapping[str, Any]) -> T:
     """
     rest = dict(body)
     known: dict[str, Any] = {}
-    for f, plain in _fields(kind):
-        key = f.metadata.get("key", f.name)
+    for name, key, of, plain, is_required, _ in _fields(kind):
         if key not in rest:
-            if f.default is f.default_factory is dataclasses.MISSING:
+            if is_required:
                 raise KeyError(key)
             continue
-        known[f.name] = value = _value(rest.pop(key), f.metadata.get("of"))
+        value = rest.pop(key)
+        if of is not None or isinstance(value, list):
+            value = _value(value, of)
         if plain and not isinstance(value, plain):
             raise TypeError(f"{key} is {value!r}"[:100])
+        known[name] = value
     make: Callable[..., T] = kind
     return make(**known, extra=rest)
 
@@ -314,15 +312,35 @@ def _value(value: Any, of: type | None) -> Any:
     return from_json(of, value) if of is not None and value is not None else value
 
 
-_FIELDS: Final[dict[type, tuple[tuple[dataclasses.Field[Any], tuple[type, ...]], ...]]] = {}
-"""Of each kind, as far as it was needed: its fields, and of those that are numbers or texts what their values may be."""
+class _Field(NamedTuple):
+    """A field of a dataclass as JSON has it; `plain`: what its value may be, of those that are numbers or texts."""
+
+    name: str
+    key: str
+    of: type | None
+    plain: tuple[type, ...]
+    is_required: bool
+    is_left_out: bool
 
 
-def _fields(kind: type) -> tuple[tuple[dataclasses.Field[Any], tuple[type, ...]], ...]:
+_FIELDS: Final[dict[type, tuple[_Field, ...]]] = {}
+
+
+def _fields(kind: type) -> tuple[_Field, ...]:
     known = _FIELDS.get(kind)
     if known is None:
-        known = tuple((f, _plain_types(f.type)) for f in dataclasses.fields(kind) if f.name != "extra")
-        _FIELDS[kind] = known
+        known = _FIELDS[kind] = tuple(
+            _Field(
+                f.name,
+                f.metadata.get("key", f.name),
+                f.metadata.get("of"),
+                _plain_types(f.type),
+                f.default is f.default_factory is dataclasses.MISSING,
+                "left out" in f.metadata,
+            )
+            for f in dataclasses.fields(kind)
+            if f.name != "extra"
+        )
     return known
 
 

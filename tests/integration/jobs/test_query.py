@@ -24,14 +24,19 @@ HOUR = 3_600_000
 EVENTS = [Event("a", n * 30, T0 + n * HOUR // 4, fields={"status": str(200 + n % 3)}) for n in range(12)]
 
 
+@pytest.fixture(params=[True, False], ids=["columns in the log", "columns in footers only"], scope="module")
+def says_columns(request):
+    return request.param
+
+
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, says_columns):
     root = tmp_path / "data" / "landed"
     root.mkdir(parents=True)
-    table = TableWriter(root, "my-topic")
+    table = TableWriter(root, "my-topic", says_columns=says_columns)
     table.land_events(EVENTS[:8])
     table.land_events(EVENTS[8:], staged=True)
-    TableWriter(root, "logs").land_events(EVENTS[:3])
+    TableWriter(root, "logs", says_columns=says_columns).land_events(EVENTS[:3])
     return root
 
 
@@ -92,10 +97,10 @@ def test_maps_are_asked_by_key(root):
     ]  # fmt: skip
 
 
-def test_schemas_are_united_by_name(root):
+def test_schemas_are_united_by_name(root, says_columns):
     wider = ENVELOPE.append(pa.field("region", pa.string()))
     row = {**Event("a", 900, T0).row(), "region": "eu"}
-    TableWriter(root, "my-topic").land([row], schema=wider)
+    TableWriter(root, "my-topic", says_columns=says_columns).land([row], schema=wider)
     assert rows(root, 'SELECT region, count(*) FROM "my-topic" GROUP BY 1 ORDER BY 1') == [("eu", 1), (None, 12)]
 
 

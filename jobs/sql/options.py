@@ -1,0 +1,73 @@
+"""How statements run: what a session takes, what they may do, and as of when they see tables."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.errors import UsageError
+
+_LEAST_MEMORY: Final = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of one session.
+
+    Args:
+        memory_bytes: of DuckDB, beyond which it spills; None: half of what this process may have.
+        threads: None: as many as there are cores.
+        unsafe: statements may do whatever DuckDB can, but write below the tables' root.
+        as_of: how tables are seen that a statement does not name as of something: a record's number, a time, None: now.
+        confine: give this process's right to open other files up, where the kernel can (walls.py): for a command of its own.
+        readable: more folders whose files are tables'. writable: paths that the process goes on to write, when it is confined.
+    """
+
+    memory_bytes: int | None = None
+    threads: int | None = None
+    unsafe: bool = False
+    as_of: str | None = None
+    confine: bool = False
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+
+DEFAULTS: Final = Options()
+
+
+def add_session_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of a command that runs statements."""
+    parser.add_argument("--as-of", metavar="WHEN", help="see tables as of a record's number or a time (2026-11-27T12:00)")
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="what DuckDB may take, as 512MB, before it spills (default: half of all)"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="default: one a core")
+    parser.add_argument(
+        "--unsafe", action="store_true", help="SQL may read and write files (never the tables) and load extensions"
+    )
+    parser.add_argument("--verbose", action="store_true", help="say on stderr how many files were opened, and what guards them")
+
+
+def options_of(args: argparse.Namespace, *, writable: tuple[str, ...] = ()) -> Options:
+    """What they say.
+
+    Args:
+        writable: what the command itself goes on to write.
+    Raises:
+        UsageError: a size or a number is none.
+    """
+    if args.threads is not None and args.threads < 1:
+        raise UsageError(f"--threads {args.threads}: give 1 or more")
+    memory = None if args.memory is None else _size(args.memory)
+    return Options(memory, args.threads, args.unsafe, args.as_of, args.is_own_process, writable=writable)
+
+
+def _size(text: str) -> int:
+    from headrace.sinks.measures import parse_size
+
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--memory {text}: {error}") from None
+    if size < _LEAST_MEMORY:
+        raise UsageError(f"--memory {text}: DuckDB needs 16MiB at least")
+    return size
