@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MODELS: Final = {
     "agent": ("headrace.agents.configuration", "AgentConfig"),
+    "audit": ("headrace.jobs.audit.config", "AuditConfig"),
     "broker": ("headrace.broker.config", "BrokerConfig"),
     "load": ("headrace.sinks.config", "LoadConfig"),
     "registry": ("headrace.schemas.config", "RegistryConfig"),

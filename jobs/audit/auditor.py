@@ -69,8 +69,19 @@ class Auditor:
         announced = {topic for agent in self._agents.values() for topic in agent.acked if not topic.startswith("_")}
         return sorted(announced.union(landed_topics(self.root)))
 
+    def table(self, topic: str) -> TableSnapshot | None:
+        """The table by which a topic was judged last; None: there was none, or it could not be read."""
+        return self._tables.get(topic)
+
     def judge(
-        self, topic: str, *, now_ms: int, since_ms: float = -math.inf, until_ms: float = math.inf, read_rows: bool = True
+        self,
+        topic: str,
+        *,
+        now_ms: int,
+        since_ms: float = -math.inf,
+        until_ms: float = math.inf,
+        read_rows: bool = True,
+        every_window: bool = False,
     ) -> TopicVerdict:
         """Judge one topic's windows that overlap a time; see `verdict.judge`.
 
@@ -95,6 +106,7 @@ class Auditor:
             since_ms=since_ms,
             until_ms=until_ms,
             lateness_ms=self.lateness_ms,
+            every_window=every_window,
         )
 
     def recount(

@@ -1,4 +1,7 @@
-"""`headrace audit`: is everything that was written landed, and is it the same? With `--wait`, the gate of a nightly job."""
+"""`headrace audit`: is everything that was written landed, and is it the same? With `--wait`, the gate of a nightly job.
+
+With `--config` it is a part of its own (part.py).
+"""
 
 import argparse
 import importlib
@@ -8,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UsageError
+from headrace.part import add_part_arguments
 from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
 from headrace.sinks.times import DAY_MS, parse_day, parse_time
 
@@ -21,6 +25,7 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace audit`, and its commands."""
     add_place_arguments(parser)
+    add_part_arguments(parser, required=False)
     parser.add_argument("--topic", metavar="T", help="this topic only")
     parser.add_argument("--since", metavar="T", help="windows from then on: 2026-11-22, 2026-11-22T13:00, or 36h, 2d ago (UTC)")
     parser.add_argument("--until", metavar="T", help="windows before then; with it, every agent must be past that time")
@@ -48,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
     if ACTIONS and args.action is not None:
         status: int = importlib.import_module(ACTIONS[args.action][0]).run(args)
         return status
+    if args.config is not None:
+        from headrace.jobs.audit.part import serve
+
+        return serve(args)
     since_ms, until_ms = _times(args, time.time_ns() // 1_000_000)
     if not args.timeout >= 0:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds")

@@ -98,6 +98,7 @@ def judge(
     until_ms: float = math.inf,
     lateness_ms: int = LATENESS_MS,
     retire_after_ms: float = math.inf,
+    every_window: bool = False,
 ) -> TopicVerdict:
     """Judge a topic's windows.
 
@@ -108,6 +109,7 @@ def judge(
         since_ms, until_ms: only windows that overlap this time are judged; with an end, also whether every agent is past it,
             for windows that nobody has announced yet.
         retire_after_ms: agents that have been silent for longer are taken for retired.
+        every_window: also each window of that time, which has both ends then, that nobody has announced.
     """
     writers = {agent_id: agent for agent_id, agent in agents.items() if agent.writes_to(topic)}
     writers |= {agent_id: _unheard(agent_id) for agent_id, _ in landed.sums if agent_id not in agents}
@@ -115,9 +117,10 @@ def judge(
     writers = {agent_id: _retired_by_policy(agent, now_ms - retire_after_ms) for agent_id, agent in writers.items()}
     in_order = sorted(writers.values(), key=lambda agent: (agent.host or "", agent.agent_id))
     judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, agents.values())
-    starts = sorted(
-        start for start in _window_starts(topic, writers, landed) if since_ms < start + WINDOW_MS and start < until_ms
-    )
+    known = _window_starts(topic, writers, landed)
+    if every_window:
+        known |= set(range(window_start_ms(int(since_ms)), int(until_ms), WINDOW_MS))
+    starts = sorted(start for start in known if since_ms < start + WINDOW_MS and start < until_ms)
     windows = tuple(judging.window(start) for start in starts)
     states = [window.state for window in windows]
     reasons: list[Reason] = []

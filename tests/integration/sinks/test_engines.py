@@ -77,7 +77,7 @@ def shown(
 
 
 def directory_with_leftovers(root: Path) -> Path:
-    """A landed table, compacted, with files that were taken out and one that nobody committed."""
+    """A landed table, compacted, with files that were taken out, one that nobody committed, and `_SUCCESS`."""
     logs = TableWriter(root, "logs")
     for first in (0, 30, 60):
         logs.land_events(events(first, 30))
@@ -87,6 +87,7 @@ def directory_with_leftovers(root: Path) -> Path:
     left = logs.directory / names.staged(f"{live.parent.relative_to(logs.directory)}/{uuid.uuid4()}-0.parquet")
     left.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(live, left)
+    (live.parent / names.SUCCESS).write_text('{"version": 1}')
     return logs.directory
 
 

@@ -13,6 +13,7 @@ import yaml
 from headrace.agents.metrics import FAMILIES as AGENTS
 from headrace.broker.telemetry import metric_families
 from headrace.broker.telemetry.metrics import Family
+from headrace.jobs.audit.metrics import FAMILIES as AUDITS
 from headrace.sinks.metrics import FAMILIES as LOADERS
 
 PROMTOOL = Path(__file__).parents[3] / ".peers" / "prometheus" / "usr" / "bin" / "promtool"
@@ -27,7 +28,7 @@ def rules() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_a_rule_asks_for_metrics_that_there_are_and_says_what_to_do(rule: dict[str, Any]) -> None:
     known = {each.name for each in vars(metric_families).values() if isinstance(each, Family)}
-    known |= {each.name for each in (*LOADERS, *AGENTS)}
+    known |= {each.name for each in (*LOADERS, *AGENTS, *AUDITS)}
     asked = set(re.findall(r"\b(?:kafka|headrace)_[a-z_]+", rule["expr"]))
     assert asked <= known
     assert asked or "up{" in rule["expr"]

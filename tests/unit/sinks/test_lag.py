@@ -296,7 +296,7 @@ def test_beyond_a_thousand_partitions_those_in_the_most_danger_are_told_of() -> 
 
 def test_the_document_has_a_line_for_every_metric_of_the_loader() -> None:
     _, _, loaders = DOCUMENT.read_text().partition("## The loader's")
-    loaders, _, _ = loaders.partition("## The agent's")
+    loaders, _, _ = loaders.partition("## The audit's")
     table = [line for line in loaders.splitlines() if line.startswith("| `")]
     assert table == [f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" for each in FAMILIES]
 
