@@ -36,6 +36,7 @@ COMMANDS = {
     "query": _Command("headrace.jobs.sql.command", "ask SQL of landed tables", "query"),
     "audit": _Command("headrace.jobs.audit.command", "say whether everything written has landed", "sinks"),
     "job": _Command("headrace.jobs.batch.command", "run a batch job over landed tables", "jobs"),
+    "nightly": _Command("headrace.jobs.nightly.command", "run jobs for each day, once the day is complete", "jobs"),
     "files": _Command("headrace.sinks.files_command", "list a landed table's live files", "sinks"),
     "lag": _Command("headrace.sinks.lag.command", "say how far landing is behind, and how long that is safe", "sinks"),
     "iceberg": _Command("headrace.sinks.iceberg.command", "show landed tables as Iceberg tables", "iceberg"),

@@ -16,6 +16,7 @@ _MODELS: Final = {
     "audit": ("headrace.jobs.audit.config", "AuditConfig"),
     "broker": ("headrace.broker.config", "BrokerConfig"),
     "load": ("headrace.sinks.config", "LoadConfig"),
+    "nightly": ("headrace.jobs.nightly.config", "NightlyConfig"),
     "registry": ("headrace.schemas.config", "RegistryConfig"),
 }
 

@@ -124,3 +124,8 @@ def about(field: pa.Field) -> str:
 def options_of(job: Job | Chore) -> dict[str, Any]:
     """A job's options, as JSON can say them."""
     return job.model_dump(mode="json")
+
+
+def table_of(job: Job) -> str:
+    """The table that a job writes unless told otherwise."""
+    return f"job_{job.name}"

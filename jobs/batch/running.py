@@ -20,7 +20,7 @@ from headrace.errors import UsageError
 from headrace.jobs.batch.event_rows import Span
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.grouping import ordered
-from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of
+from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of, table_of
 from headrace.jobs.batch.runners import run_pipeline
 from headrace.jobs.batch.steps import Plan, built, encoded, rows_of
 from headrace.jobs.batch.work import Piece, pieces
@@ -51,11 +51,6 @@ class Outcome:
     files: int
     inputs: tuple[JobInput, ...]
     seconds: float
-
-
-def table_of(job: Job) -> str:
-    """The table that a job writes unless told otherwise."""
-    return f"job_{job.name}"
 
 
 def run_job(

@@ -6,7 +6,8 @@ from headrace.cli import main
 
 
 @pytest.mark.parametrize(
-    ("part", "key"), [("agent", "inputs"), ("broker", "listeners"), ("load", "load"), ("registry", "listen")]
+    ("part", "key"),
+    [("agent", "inputs"), ("broker", "listeners"), ("load", "load"), ("nightly", "nightly"), ("registry", "listen")],
 )
 def test_the_schema_of_each_part_is_printed(part, key, capsys):
     assert main(["config", "schema", part]) == 0
@@ -17,4 +18,4 @@ def test_the_schema_of_each_part_is_printed(part, key, capsys):
 
 def test_an_unknown_part_exits_2_and_names_the_parts(capsys):
     assert main(["config", "schema", "brokre"]) == 2
-    assert "did you mean broker? (parts: agent, broker, load, registry)" in capsys.readouterr().err
+    assert "did you mean broker? (parts: agent, audit, broker, load, nightly, registry)" in capsys.readouterr().err

@@ -1,0 +1,139 @@
+"""`headrace nightly`: run the jobs of each day once the day is complete. Jobs and Apache Beam are imported when it runs."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.jobs.nightly.config import Nightly
+    from headrace.jobs.nightly.night import Night, Output
+    from headrace.jobs.nightly.report import Entry
+    from headrace.sinks.derived.slices import Slice
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `headrace nightly`."""
+    parser.add_argument(
+        "action", nargs="?", choices=("run", "status"), default="run", help="run what is due (default), or say how it stands"
+    )
+    parser.add_argument("--config", metavar="FILE", required=True, help="what runs, and when (docs/nightly.md)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it; again for more")
+    parser.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
+    parser.add_argument("--job", action="append", default=[], metavar="J", help="this job only; again for more")
+    parser.add_argument("--force", action="store_true", help="with run and --day: whatever the ledger and the audit say")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the night, or tell how it stands; the exit status is the report's."""
+    from headrace.config import load_config
+    from headrace.jobs.nightly.config import NightlyConfig
+    from headrace.jobs.nightly.report import exit_status, metrics
+    from headrace.sinks.derived.slices import day
+
+    if args.force and (args.action != "run" or not args.day):
+        raise UsageError("--force runs days that it names: give run --day D --force")
+    file = Path(args.config)
+    config = load_config(NightlyConfig, file, overrides=args.set, environment=os.environ).nightly
+    night = _night(config, args)
+    only = [day(date, config.time_zone) for date in args.day] or None
+    if args.action == "status":
+        _print(_standing(night, only), args, config.root)
+        return 0
+    entries = night.run(only, force=args.force)
+    status = exit_status(entries)
+    if config.metrics is not None and not (args.day or args.job):
+        _write(Path(config.metrics), metrics(entries, night.clock.wall_ms(), status))
+    _print(entries, args, config.root)
+    return status
+
+
+def _night(config: "Nightly", args: argparse.Namespace) -> "Night":
+    import logging
+    import warnings
+
+    from headrace.clock import SystemClock
+    from headrace.jobs.batch.job import Runner
+    from headrace.jobs.nightly.night import Night
+    from headrace.process import stop_event
+    from headrace.sinks.stores.roots import open_root
+
+    if not open_root(config.root).is_there():
+        raise UsageError(
+            f"{config.root} (nightly.root): no landed tables there; name the directory that `headrace load` writes to"
+        )
+    if not args.debug and not sys.warnoptions:  # Beam warns of what it could import
+        warnings.simplefilter("ignore")
+        logging.basicConfig(level=logging.ERROR)
+    runner = Runner(config.runner, tuple(f"--{option}" for option in config.runner_options))
+    return Night(config, _outputs(config, args.job), runner, SystemClock(), stop_event(), _say)
+
+
+def _outputs(config: "Nightly", only: Sequence[str]) -> "list[Output]":
+    """The jobs of the configuration, or of it those asked for.
+
+    Raises:
+        UsageError: a job is not there, writes no table, or writes another one's.
+    """
+    from headrace.jobs.batch.catalog import made
+    from headrace.jobs.batch.job import Chore, table_of
+    from headrace.jobs.nightly.night import Output
+
+    outputs: list[Output] = []
+    for at, one in enumerate(config.jobs):
+        job = made(one.job, one.options)
+        where = f"nightly.jobs.{at}"
+        if isinstance(job, Chore):
+            raise UsageError(f"{where}: {one.job} writes no table of its own; run it beside: headrace job run {one.job}")
+        table = one.into or table_of(job)
+        if any(output.table == table for output in outputs):
+            raise UsageError(f"{where}: another job writes {table}; say with `into` which table this one writes")
+        outputs.append(Output(one.job, job, table, one.topics or config.topics))
+    if strange := sorted(set(only) - {output.name for output in outputs} - {output.table for output in outputs}):
+        raise UsageError(
+            f"--job {strange[0]}: the configuration has no such job (it has: {', '.join(o.name for o in outputs)})"
+        )
+    return [output for output in outputs if not only or output.name in only or output.table in only]
+
+
+def _standing(night: "Night", only: "Sequence[Slice] | None") -> "list[Entry]":
+    from headrace.jobs.nightly.night import why_of
+
+    entries: list[Entry] = []
+    for output, of in night.standings(only):
+        if not of.is_due:
+            entries.append(output.entry(of, of.state))
+            continue
+        verdict = night.judge(output, of)
+        why = ", ".join(filter(None, [of.state, why_of(verdict)]))
+        entries.append(output.entry(of, "due", verdict=verdict.state, why=why))
+    return entries
+
+
+def _print(entries: "Sequence[Entry]", args: argparse.Namespace, root: str) -> None:
+    from headrace.jobs.nightly.report import advice, lines
+
+    if args.format == "json":
+        for entry in entries:
+            print(json.dumps(entry.as_json()))
+        print(f"headrace nightly: {advice(entries, args.config, root)}", file=sys.stderr)
+        return
+    for line in [*lines(entries), advice(entries, args.config, root)]:
+        print(line)
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: whoever collects it may look at any moment."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
+
+
+def _say(what: Any) -> None:
+    print(f"headrace nightly: {what}", file=sys.stderr, flush=True)

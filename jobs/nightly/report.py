@@ -1,0 +1,129 @@
+"""What a night has done: for people, for programs, as metrics, and what is to be done now. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from headrace.jobs.audit.verdict import Verdict
+
+Outcome = Literal["ran", "done", "changed", "shrunk", "held", "skipped", "failed", "busy", "stopped", "due"]
+BAD: tuple[Outcome, ...] = ("failed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One day of one job.
+
+    `outcome`: `ran`; `done` before, or by another meanwhile; `changed` or `shrunk`, and left so (plan.py); `held` or `skipped`
+    by the gate; `failed`; `busy`: another night is at it; `stopped` before its turn came; `due`, in `status`.
+    """
+
+    day: str
+    job: str
+    table: str
+    outcome: Outcome
+    why: str = ""
+    verdict: Verdict | None = None
+    rows: int | None = None
+    attempt: str | None = None
+    ran_ms: int | None = None
+    seconds: float | None = None
+    tries: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the audit that keeps it from being run."""
+        return self.outcome in ("held", "skipped", "due") and self.verdict not in (None, "complete")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def exit_status(entries: Iterable[Entry]) -> int:
+    """0: all that could be done is; 1: something failed; 3 or 4: something is held, incomplete or unknown."""
+    found = list(entries)
+    if any(entry.outcome in BAD for entry in found):
+        return 1
+    held = {entry.verdict for entry in found if entry.outcome == "held"}
+    return 4 if "unknown" in held else 3 if held else 0
+
+
+def lines(entries: Sequence[Entry]) -> list[str]:
+    """A table for people: what is done is one line a job."""
+    shown = [entry for entry in entries if entry.outcome != "done"]
+    cells = [["day", "job", "outcome", "gate", "rows", "seconds", "why"]]
+    cells += [
+        [
+            entry.day,
+            entry.job,
+            entry.outcome,
+            entry.verdict or "-",
+            "-" if entry.rows is None else str(entry.rows),
+            "-" if entry.seconds is None else f"{entry.seconds:.1f}",
+            entry.why,
+        ]
+        for entry in shown
+    ]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells if shown]
+
+
+def advice(entries: Sequence[Entry], config: str, root: str) -> str:
+    """The last line: how it stands, and what to do."""
+    again = f"headrace nightly run --config {config}"
+    for outcome in ("failed", "stopped", "waiting", "due", "changed", "shrunk"):
+        found = [entry for entry in entries if outcome in (entry.outcome, "waiting" if entry.waits else "")]
+        if not found:
+            continue
+        first = found[0]
+        this = f"{again} --day {first.day} --job {first.job}"
+        look = f"headrace audit --root {root} --since {first.day}"
+        told = {
+            "failed": f"failed; mend it ({first.why}), then: {this}",
+            "stopped": f"not come to; go on with: {again}",
+            "waiting": f"wait for the audit, which says why: {look}; looked at again next time; as it is: {this} --force",
+            "due": f"due; run them: {again}",
+            "changed": f"older than `rerun`, and rows have come since: {this} --force",
+            "shrunk": f"left as they are: rows that they have read have expired; {this} --force would lose them here, too",
+        }
+        return f"{len(found)} {told[outcome]}"
+    ran = sum(entry.outcome == "ran" for entry in entries)
+    return f"{ran} ran; all {len(entries)} are up to date, nothing is to be done"
+
+
+def metrics(entries: Sequence[Entry], now_ms: int, status: int) -> str:
+    """Prometheus' text, for node_exporter's textfile collector."""
+    told = [
+        "# HELP headrace_nightly_last_end_timestamp_seconds When a night last came to its end.",
+        "# TYPE headrace_nightly_last_end_timestamp_seconds gauge",
+        f"headrace_nightly_last_end_timestamp_seconds {now_ms / 1000:.3f}",
+        "# HELP headrace_nightly_exit_status Its exit status: 0 well, 1 failed, 3 held as incomplete, 4 held as unknown.",
+        "# TYPE headrace_nightly_exit_status gauge",
+        f"headrace_nightly_exit_status {status}",
+        "# HELP headrace_nightly_days Days of a job's table, of those that are looked at, by how they stand.",
+        "# TYPE headrace_nightly_days gauge",
+    ]
+    tables = {entry.table: entry.job for entry in entries}
+    for table, job in tables.items():
+        own = [entry for entry in entries if entry.table == table]
+        for outcome in sorted({entry.outcome for entry in own}):
+            count = sum(entry.outcome == outcome for entry in own)
+            told.append(f'headrace_nightly_days{{job="{_label(job)}",table="{_label(table)}",outcome="{outcome}"}} {count}')
+    told += [
+        "# HELP headrace_nightly_newest_day_timestamp_seconds The beginning (UTC) of the newest day that a job's table holds.",
+        "# TYPE headrace_nightly_newest_day_timestamp_seconds gauge",
+    ]
+    for table, job in tables.items():
+        there = [entry.day for entry in entries if entry.table == table and entry.attempt is not None]
+        if there:
+            at = datetime.fromisoformat(max(there)).replace(tzinfo=UTC).timestamp()
+            told.append(
+                f'headrace_nightly_newest_day_timestamp_seconds{{job="{_label(job)}",table="{_label(table)}"}} {at:.0f}'
+            )
+    return "\n".join(told) + "\n"
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

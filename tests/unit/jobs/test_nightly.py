@@ -1,0 +1,150 @@
+"""The nightly's core: which days are over and due, what the gate's word makes of them, and what is told."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from headrace.jobs.nightly import plan, report
+from headrace.jobs.nightly.config import Nightly
+from headrace.jobs.nightly.report import Entry
+from headrace.sinks.derived.slices import day
+from headrace.sinks.table.fold import Owner
+from headrace.sinks.table.record import Job, JobInput
+
+
+def config(**keys: Any) -> Nightly:
+    return Nightly.model_validate({"root": "/landed", "jobs": [{"job": "counts"}], **keys})
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def named(found: list[Any]) -> list[str]:
+    return [of.directory.removeprefix("dt=") for of in found]
+
+
+def test_a_day_is_over_at_the_time_that_the_configuration_says() -> None:
+    nightly = config(catch_up=3, after="01:30")
+    assert named(plan.days(nightly, at("2026-11-27T01:29"))) == ["2026-11-23", "2026-11-24", "2026-11-25"]
+    assert named(plan.days(nightly, at("2026-11-27T01:30"))) == ["2026-11-24", "2026-11-25", "2026-11-26"]
+
+
+def test_days_are_those_of_the_zone_also_where_its_clocks_are_put() -> None:
+    nightly = config(catch_up=2, time_zone="Europe/Zurich", after="00:30")
+    assert named(plan.days(nightly, at("2026-10-25T22:29"))) == ["2026-10-23", "2026-10-24"]
+    before, last = plan.days(nightly, at("2026-10-25T23:31"))
+    assert named([before, last]) == ["2026-10-24", "2026-10-25"]
+    assert before.end_ms == last.start_ms
+    assert last.end_ms - last.start_ms == 25 * 3_600_000
+
+
+def read(rows: int, content_hash: str, topic: str = "logs") -> JobInput:
+    return JobInput(topic, 1, rows, f"attempt-{rows}", rows, content_hash)
+
+
+def owner(*inputs: JobInput) -> Owner:
+    return Owner("run", 7, 5, Job("counts", "1", inputs))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "state"),
+    [
+        (None, [read(3, "aa")], "missing"),
+        ([read(3, "aa")], [read(3, "aa")], "done"),
+        ([read(3, "aa")], [read(4, "ab")], "changed"),
+        ([read(3, "aa")], [read(3, "ab")], "changed"),
+        ([read(3, "aa")], [read(2, "ab")], "shrunk"),
+        ([read(3, "aa")], [], "shrunk"),
+        ([read(0, "00")], [], "done"),
+        ([read(3, "aa")], [read(3, "aa"), read(5, "cc", "other")], "changed"),
+        ([read(3, "aa")], [read(3, "aa"), read(0, "00", "other")], "done"),
+        ([read(3, "aa"), read(5, "cc", "other")], [read(9, "ab"), read(4, "cd", "other")], "shrunk"),
+    ],
+)
+def test_a_day_stands_by_what_its_run_has_read_and_what_is_there_now(before: Any, now: list[JobInput], state: str) -> None:
+    assert plan.compare(None if before is None else owner(*before), now) == state
+
+
+def test_a_day_with_late_rows_is_due_for_some_days_and_one_that_shrank_never_is() -> None:
+    newest = date(2026, 11, 26)
+    late, gone = [read(4, "ab")], [read(2, "ab")]
+
+    def is_due(on: str, inputs: list[JobInput], of: Owner | None) -> bool:
+        return plan.standing("t", day(on), of, inputs, newest=newest, rerun=3).is_due
+
+    ran = owner(read(3, "aa"))
+    assert [is_due(on, late, ran) for on in ("2026-11-26", "2026-11-24", "2026-11-23")] == [True, True, False]
+    assert not is_due("2026-11-26", gone, ran)
+    assert is_due("2026-11-20", late, None)
+
+
+def test_the_gate_lets_pass_what_is_complete_and_what_is_incomplete_goes_by_the_configuration() -> None:
+    for wanted in ("hold", "run", "skip", "fail"):
+        assert plan.decide("complete", wanted, is_over=False) == "run"  # type: ignore[arg-type]
+        assert plan.decide("unknown", wanted, is_over=False) == "wait"  # type: ignore[arg-type]
+        assert plan.decide("unknown", wanted, is_over=True) == wanted  # type: ignore[arg-type]
+        assert plan.decide("incomplete", wanted, is_over=False) == wanted  # type: ignore[arg-type]
+
+
+def test_pauses_double_and_end() -> None:
+    assert [plan.pause_s(failures, 3, 60.0) for failures in (1, 2, 3, 4)] == [60.0, 120.0, 240.0, None]
+    assert plan.pause_s(90, 100, 60.0) == plan.LONGEST_PAUSE_S
+    assert plan.pause_s(1, 0, 60.0) is None
+
+
+def entry(outcome: Any, **told: Any) -> Entry:
+    return Entry("2026-11-26", "counts", "job_counts", outcome, **told)
+
+
+@pytest.mark.parametrize(
+    ("entries", "status", "last"),
+    [
+        ([entry("ran"), entry("done"), entry("skipped", verdict="unknown")], 0, "1 wait for the audit"),
+        ([entry("ran"), entry("done"), entry("busy")], 0, "1 ran; all 3 are up to date"),
+        ([entry("held", verdict="incomplete")], 3, "1 wait for the audit"),
+        ([entry("held", verdict="incomplete"), entry("held", verdict="unknown")], 4, "2 wait for the audit"),
+        (
+            [entry("held", verdict="unknown"), entry("failed", why="no memory")],
+            1,
+            "1 failed; mend it (no memory), then: headrace",
+        ),
+        ([entry("stopped")], 1, "1 not come to; go on with: headrace nightly run --config n.yaml"),
+        ([entry("due", verdict="complete")], 0, "1 due; run them: headrace nightly"),
+        ([entry("done"), entry("changed")], 0, "1 older than `rerun`"),
+        ([entry("shrunk")], 0, "1 left as they are"),
+    ],
+)
+def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry], status: int, last: str) -> None:
+    assert report.exit_status(entries) == status
+    assert report.advice(entries, "n.yaml", "/landed").startswith(last)
+
+
+def test_metrics_are_prometheus_text() -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    entries = [entry("ran", attempt="a"), entry("done", attempt="b"), Entry("2026-11-25", 'my"job', "other", "held")]
+    families = {each.name: each for each in text_string_to_metric_families(report.metrics(entries, 1_795_000_000_500, 4))}
+    assert families["headrace_nightly_last_end_timestamp_seconds"].samples[0].value == 1_795_000_000.5
+    assert families["headrace_nightly_exit_status"].samples[0].value == 4
+    days = {(one.labels["job"], one.labels["outcome"]): one.value for one in families["headrace_nightly_days"].samples}
+    assert days == {("counts", "ran"): 1, ("counts", "done"): 1, ('my"job', "held"): 1}
+    (newest,) = families["headrace_nightly_newest_day_timestamp_seconds"].samples
+    assert (newest.labels["table"], newest.value) == ("job_counts", at("2026-11-26T00:00") / 1000)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"after": "25:00"},
+        {"time_zone": "Mars/Olympus"},
+        {"jobs": []},
+        {"catch_up": 0},
+        {"on_incomplete": "pray"},
+        {"wait": "soon"},
+    ],
+)
+def test_a_wrong_configuration_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        config(**wrong)
