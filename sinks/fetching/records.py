@@ -155,6 +155,11 @@ class Records(Sequence[FetchedRecord]):
     def __iter__(self) -> Iterator[FetchedRecord]:
         return iter(self.listed())
 
+    @property
+    def last_offset(self) -> int:
+        """Of the last batch, which compaction may have left without its last records."""
+        return self._sections[-1].batch.last_offset
+
     @overload
     def __getitem__(self, at: int) -> FetchedRecord: ...
     @overload

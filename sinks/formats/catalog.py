@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
-from typing import IO, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self
 
 import pyarrow as pa
 import zstandard
 
 from headrace.errors import CorruptError
 from headrace.sinks.config import FormatName, Output
+
+if TYPE_CHECKING:
+    from headrace.sinks.formats.parquet import ParquetReader
 
 SUFFIXES: Final[dict[FormatName, str]] = {"parquet": ".parquet", "avro": ".avro", "json": ".json.zst"}
 
@@ -68,9 +71,28 @@ class LandedRows:
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows, in order, in the columns named and in their order."""
+        yield from self._selected(columns, self._reader.batches(columns))
+
+    def row_groups(self, bounds: Any) -> list[int]:
+        """The row groups of a Parquet file that may have rows which fulfil an Arrow expression (None: all)."""
         with self._damage_named():
-            for batch in self._reader.batches(columns):
+            return self._parquet.row_groups(bounds)
+
+    def batches_of(self, row_groups: Sequence[int], columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows of some row groups of a Parquet file, at most so many at once."""
+        yield from self._selected(columns, self._parquet.batches(columns, row_groups, batch_rows))
+
+    def _selected(self, columns: Sequence[str] | None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with self._damage_named():
+            for batch in batches:
                 yield batch if columns is None else batch.select(list(columns))
+
+    @property
+    def _parquet(self) -> "ParquetReader":
+        from headrace.sinks.formats.parquet import ParquetReader
+
+        assert isinstance(self._reader, ParquetReader), "other formats have no row groups"
+        return self._reader
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows at once."""

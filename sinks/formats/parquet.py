@@ -5,6 +5,7 @@ from io import BufferedReader
 from typing import IO, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.sinks.config import ParquetKeys
@@ -74,11 +75,23 @@ class ParquetReader:
     """The rows of a Parquet file."""
 
     def __init__(self, file: BufferedReader) -> None:
+        self._source = file
         self._file = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
         self.schema: pa.Schema = self._file.schema_arrow
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        yield from self._file.iter_batches(_BATCH_ROWS, columns=None if columns is None else list(columns))
+    def batches(
+        self, columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None, batch_rows: int = _BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        yield from self._file.iter_batches(batch_rows, row_groups, None if columns is None else list(columns))
+
+    def row_groups(self, bounds: pc.Expression | None) -> list[int]:
+        """The numbers of the row groups whose statistics leave it open that rows fulfil `bounds`."""
+        if bounds is None:
+            return list(range(self._file.num_row_groups))
+        import pyarrow.dataset as ds
+
+        fragment = ds.ParquetFileFormat().make_fragment(self._source)
+        return [group.id for group in fragment.subset(bounds, schema=self.schema).row_groups]
 
     def close(self) -> None:
         self._file.close()

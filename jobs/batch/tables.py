@@ -1,0 +1,151 @@
+"""Beam's source of landed tables: exactly the rows of one snapshot of a table's log, as Arrow batches (docs/batch.md).
+
+Files are an explicit list, never a glob, which would match what no record names. A file that has moved since is found again, on
+whatever store it lies, by our own readers. The steps are plain ones, so that they work on every runner: the list, the row
+groups of large files, the rows.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.coders.coders import Coder
+from apache_beam.coders.typecoders import registry
+from apache_beam.pvalue import PCollection
+
+from headrace.clock import SystemClock
+from headrace.errors import UsageError
+from headrace.jobs.batch.table_scan import Piece, Scan, Where, scan_of
+from headrace.jobs.far_times import values_of
+from headrace.schemas.unified import IncompatibleError, fit
+from headrace.sinks.evolution import decode_schema
+from headrace.sinks.formats.catalog import LandedRows
+from headrace.sinks.places import unknown_table
+from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.reader import head, open_live, tables
+from headrace.sinks.times import parse_time
+from headrace.sinks.values import OWN_COLUMNS
+
+Time = datetime | str | int
+"""A time, as ISO 8601 or `36h` for so long ago, or in ms since the epoch; UTC where it does not say."""
+
+
+class ReadTable(beam.PTransform[Any, Any]):
+    """The rows of a landed table, as `pyarrow.RecordBatch`es of one schema; `rows=True`: as dicts.
+
+    Args:
+        root: where the tables are, a path or a URL (docs/stores.md).
+        since, until: of event time, from `since` to before `until`.
+        columns: those wanted, in that order; None: all.
+        where: conditions as pyarrow's `filters`: a list of (column, op, value) that all hold, or a list of such lists, one of
+            which does. A key of the files' paths (`dt`, `hour`) may be a column here, too.
+    Raises:
+        UsageError: no such table or column; when the pipeline is built.
+        StorageError, CorruptError: the log cannot be read, or later a file.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        topic: str,
+        *,
+        since: Time | None = None,
+        until: Time | None = None,
+        columns: Sequence[str] | None = None,
+        where: Where = (),
+        rows: bool = False,
+    ) -> None:
+        super().__init__()
+        self._rows = rows
+        self._scan, self._pieces = plan(root, topic, since=since, until=until, columns=columns, where=where)
+
+    def expand(self, begin: Any) -> PCollection[Any]:
+        scan = self._scan
+        pieces = begin | "Files" >> beam.Create(self._pieces) | "Spread files" >> beam.Reshuffle()
+        parts = pieces | "Row groups" >> beam.FlatMap(scan.split) | "Spread row groups" >> beam.Reshuffle()
+        batches: PCollection[Any] = parts | "Batches" >> beam.FlatMap(scan.batches).with_output_types(pa.RecordBatch)
+        return batches | "Rows" >> beam.FlatMap(rows_of_batch) if self._rows else batches
+
+    def display_data(self) -> dict[str, Any]:
+        return {"root": str(open_root(self._scan.root)), "topic": self._scan.topic}
+
+
+def plan(
+    root: Path | str,
+    topic: str,
+    *,
+    since: Time | None,
+    until: Time | None,
+    columns: Sequence[str] | None,
+    where: Where,
+) -> tuple[Scan, list[Piece]]:
+    """What is read, and in which pieces."""
+    where_is = open_root(root)
+    if topic not in (known := tables(root)):
+        raise unknown_table(topic, known)
+    fold = head(where_is, topic)
+    times = (ms_of(since, "since"), ms_of(until, "until"))
+    files = [fold.files[name] for name in sorted(fold.files)]
+    schema = columns_of(root, topic, fold)
+    scan = scan_of(str(root), topic, schema, files, columns=columns, times=times, where=where)
+    return scan, scan.pieces(files)
+
+
+def columns_of(root: Path | str, topic: str, fold: Fold) -> pa.Schema:
+    """A table's columns, by its log; where no record says, by its files."""
+    if fold.arrow_schema is not None:
+        return decode_schema(fold.arrow_schema)
+    unified: pa.Schema | None = None
+    for name in sorted(fold.files):
+        with LandedRows(open_live(root, topic, name), fold.files[name].format, name) as landed:
+            try:
+                unified = fit(unified, landed.schema, aside=False, last=OWN_COLUMNS).columns
+            except IncompatibleError as error:
+                raise UsageError(f"table {topic}: {name}: {error}; read its files by time ranges that go together") from error
+    return pa.schema([]) if unified is None else unified
+
+
+def ms_of(time: Time | None, name: str) -> int | None:
+    """A time in ms since the epoch.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(time, datetime):
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    return int(parse_time(time, name, SystemClock().wall_ms())) if isinstance(time, str) else time
+
+
+def rows_of_batch(batch: pa.RecordBatch) -> Iterator[Mapping[str, Any]]:
+    """The rows of a batch as dicts; a map is one too, and a time that Python's calendar lacks is a text."""
+    names = batch.schema.names
+    for row in zip(*map(values_of, batch.columns), strict=True):
+        yield dict(zip(names, row, strict=True))
+
+
+class RecordBatchCoder(Coder):
+    """Arrow's IPC format for batches that a runner moves between workers; nothing is unpickled."""
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as stream:
+            stream.write_batch(value)
+        encoded: bytes = sink.getvalue().to_pybytes()
+        return encoded
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        with pa.ipc.open_stream(pa.py_buffer(encoded)) as stream:
+            return stream.read_next_batch()
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> Any:
+        return pa.RecordBatch
+
+
+registry.register_coder(pa.RecordBatch, RecordBatchCoder)
