@@ -1,15 +1,14 @@
 """The agent's messages on `_audit`: what was sent, by windows, and the claim that all is complete up to a moment.
 
-Owns its own producer's topic and order, nothing of the state but the mark that a window was said. `sent/` goes before the
-`agent/` that claims it, to one partition; each is written after the state it describes is durable. Source: audit.md,
-Messages.
+Owns its own producer's topic and order, nothing of the state but the mark that a window was said. `sent/` is acknowledged
+before the `agent/` that claims it is written, to one partition: so a heartbeat's totals are what stands before it, whatever
+failed. Each is written after the state it describes is durable. Source: audit.md, Messages; ADR 0055.
 """
 
 import logging
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
@@ -19,7 +18,7 @@ from headrace.agents.effects import Now
 from headrace.agents.producer import connection_of
 from headrace.agents.state import AgentState
 from headrace.agents.windows import WindowRow
-from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State
+from headrace.audit import AUDIT_TOPIC, AgentMessage, SentMessage, State, audit_partition
 from headrace.errors import StorageError
 
 if TYPE_CHECKING:
@@ -33,9 +32,13 @@ _TOPIC_CONFIG = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppe
 
 @dataclass(slots=True)
 class _Round:
-    """One heartbeat and the windows that it claims: what was not heard of yet."""
+    """One heartbeat and the windows that it claims: what was not heard of yet.
+
+    `heartbeat` waits for the windows; None once it is written, and in a round of windows only.
+    """
 
     windows: list[WindowRow]
+    heartbeat: AgentMessage | None = None
     unheard: int = 0
     failed: bool = False
     final: bool = False
@@ -77,7 +80,7 @@ class Announcer:
                 self._create()
             elif topics[AUDIT_TOPIC].partitions:
                 self._admin = None
-                self._partition = zlib.crc32(self._state.agent_id.encode()) % len(topics[AUDIT_TOPIC].partitions)
+                self._partition = audit_partition(self._state.agent_id, len(topics[AUDIT_TOPIC].partitions))
         except KafkaException as error:
             logger.warning("_audit cannot be reached", extra={"error": error.args[0].str()})
 
@@ -114,7 +117,7 @@ class Announcer:
         return min(complete.wall_ms, now.wall_ms - ago_ms, append_ms + complete.monotonic_ms - heard_ms)
 
     def announce(self, producer: Producer, state: State, complete: Now | None, now: Now) -> None:
-        """Write the windows that changed, then the heartbeat. The state must be durable, and no round under way."""
+        """Write the windows that changed; the heartbeat follows. The state must be durable, and no round under way."""
         assert self._partition is not None
         assert self._round is None
         self._producer = producer
@@ -125,7 +128,7 @@ class Announcer:
             for row in windows:
                 sent = SentMessage(
                     row.topic, agent_id, self._run, row.window_start_ms, row.count, row.bytes_total, row.content_hash,
-                    dict(row.acked), dict(row.dropped), row.rejected,
+                    dict(row.acked), dict(row.dropped), row.rejected, row.chapter,
                 )  # fmt: skip
                 self._write(sent.key, sent.encode(), current)
             self._more = len(windows) == _MOST_WINDOWS
@@ -133,12 +136,20 @@ class Announcer:
                 return  # the rest follows before anything is claimed
             claim = None if state == "finished" or complete is None else self.bounded(complete, now)
             acked: dict[str, dict[int, int]] = {topic: {} for topic in self._topics()} | self._state.ends()
-            heartbeat = AgentMessage(agent_id, self._run, self._host, __version__, state, claim, acked)
+            current.heartbeat = AgentMessage(
+                agent_id, self._run, self._host, __version__, state, claim, acked, self._state.totals()
+            )  # fmt: skip
             current.final = state == "finished"
-            self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)
+            if not windows:
+                self._claim(current, now)
         except (BufferError, KafkaException) as error:  # the queue is full, or the client has ended
             current.failed = True  # said again with the next round
             logger.warning("_audit was not written", extra={"error": str(error)})
+
+    def _claim(self, current: _Round, now: Now) -> None:
+        assert current.heartbeat is not None
+        heartbeat, current.heartbeat = replace(current.heartbeat, clock_ms=now.wall_ms), None
+        self._write(heartbeat.key, heartbeat.encode(), current, heartbeat=True)
 
     def _write(self, key: str, value: bytes, current: _Round, *, heartbeat: bool = False) -> None:
         assert self._producer is not None
@@ -157,22 +168,34 @@ class Announcer:
         current.unheard += 1
 
     def settle(self, now: Now) -> None:
-        """After a poll: take in that a round is acknowledged."""
+        """After a poll: once a round's windows are acknowledged write what claims them; once this is, the round is over."""
         current = self._round
         if current is None or current.unheard:
             return
-        self._round = None
         if current.failed:
+            self._round = None
             return
-        try:
-            self._state.said(current.windows)
-        except StorageError as error:  # a full disk: they are said again
-            logger.warning("what _audit has heard is not kept", extra={"error": str(error)})
-            return
+        if current.windows:
+            self._keep_said(current)
+            if current.heartbeat is not None:
+                try:
+                    self._claim(current, now)
+                except (BufferError, KafkaException) as error:
+                    self._round = None
+                    logger.warning("_audit was not written", extra={"error": str(error)})
+                return
+        self._round = None
         self.finished = self.finished or current.final
         if self._heartbeat_ms is not None:
             self._append = (self._heartbeat_ms, now.monotonic_ms)
             self._heartbeat_ms = None
+
+    def _keep_said(self, current: _Round) -> None:
+        windows, current.windows = current.windows, []
+        try:
+            self._state.said(windows)
+        except StorageError as error:  # a full disk: they are said again
+            logger.warning("what _audit has heard is not kept", extra={"error": str(error)})
 
 
 def _log_refusal(creation: Future[None]) -> None:

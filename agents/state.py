@@ -32,7 +32,8 @@ from headrace.agents.state_rows import PUT_CHUNK, PUT_STREAM, read_chunks, read_
 from headrace.agents.state_tables import VERSION, bring_up
 from headrace.agents.tail.files import path_birth_ns
 from headrace.agents.transaction import Transaction
-from headrace.agents.windows import ChunkResult, WindowRow, Windows
+from headrace.agents.windows import COUNTS, ChunkResult, WindowRow, Windows
+from headrace.audit import Total
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class AgentState:
         if self.agent_id != old:
             logger.error(
                 "an earlier generation of the state is used: what was sent since is sent again as another agent's;"
-                f" to the audit the old one is silent from now on: {old}",
+                f" once it has landed, retire the old one: headrace audit retire {old}",
                 extra={"file": FILE_NAME, "why": stale, "old_agent_id": old, "agent_id": new_agent_id},
             )
 
@@ -102,7 +103,7 @@ class AgentState:
         stored = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
         if stored.get("machine_id") == machine_id and stored.get("host") == host:
             return str(stored["agent_id"])
-        for table in ("meta", "streams", "inputs", "chunks", "answers", "pipelines", "windows", "ends"):
+        for table in ("meta", "streams", "inputs", "chunks", "answers", "pipelines", *COUNTS):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
         meta = {"machine_id": machine_id, "host": host, "agent_id": new_agent_id}
         self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -120,7 +121,7 @@ class AgentState:
         for (stream_id,) in self._db.execute("SELECT stream_id FROM streams").fetchall():
             fresh = str(uuid.uuid5(uuid.UUID(new_agent_id), stream_id))
             self._db.execute("UPDATE streams SET stream_id = ? WHERE stream_id = ?", (fresh, stream_id))
-        for table in ("chunks", "answers", "pipelines", "windows", "ends"):
+        for table in ("chunks", "answers", "pipelines", *COUNTS):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
         self._db.execute("UPDATE meta SET value = ? WHERE name = 'agent_id'", (new_agent_id,))
         self.agent_id = new_agent_id
@@ -208,6 +209,10 @@ class AgentState:
         """These are acknowledged on `_audit`, with these values; one that has changed meanwhile stays unsaid."""
         with self._transaction():
             self._windows.said(windows)
+
+    def totals(self) -> dict[str, Total]:
+        """Topic → what all its windows come to."""
+        return self._windows.totals()
 
     def ends(self) -> dict[str, dict[int, int]]:
         """Topic → partition → last acknowledged offset + 1."""

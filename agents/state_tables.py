@@ -2,14 +2,15 @@
 
 Version 1 kept the name of a parser with each chunk, and left no line out; version 2 keeps the id of a pipeline's definition,
 and where the last record before a position or chunk ended; version 3 knows which inputs have begun, where files did, where
-links led, and what dropped files were.
+links led, and what dropped files were; version 4 knows what all windows of a topic come to, and lets go of windows at rest.
 """
 
 import sqlite3
 
 from headrace.agents.events.pipeline import definition, pipeline_id
+from headrace.audit import HASH_MODULUS
 
-VERSION = 3
+VERSION = 4
 
 _CHUNKS = """
 CREATE TABLE chunks (
@@ -30,13 +31,18 @@ CREATE TABLE streams (
 ) WITHOUT ROWID;
 CREATE TABLE windows (
     topic TEXT, window_start_ms INTEGER, count INTEGER, bytes INTEGER, hash TEXT, rejected INTEGER, acked TEXT, dropped TEXT,
-    unsaid INTEGER, PRIMARY KEY (topic, window_start_ms)
+    unsaid INTEGER, changed INTEGER DEFAULT 0, chapter INTEGER DEFAULT 0, PRIMARY KEY (topic, window_start_ms)
 ) WITHOUT ROWID;
 CREATE INDEX unsaid_windows ON windows (unsaid) WHERE unsaid;
 CREATE TABLE ends (topic TEXT, partition INTEGER, next_offset INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
 CREATE TABLE schemas (
     registry TEXT, subject TEXT, schema TEXT, id INTEGER, PRIMARY KEY (registry, subject, schema)
 ) WITHOUT ROWID;
+"""
+_TOTALS = """
+CREATE INDEX changed_windows ON windows (changed);
+CREATE TABLE totals (topic TEXT PRIMARY KEY, count INTEGER, hash TEXT) WITHOUT ROWID;
+CREATE TABLE let_go (topic TEXT PRIMARY KEY, to_ms INTEGER, chapter INTEGER) WITHOUT ROWID;
 """
 _INPUTS = "CREATE TABLE inputs (topic TEXT, name TEXT, PRIMARY KEY (topic, name)) WITHOUT ROWID;"
 _COPY_CHUNKS_1 = """
@@ -48,11 +54,13 @@ FROM chunks_1 WHERE parser = ?
 def bring_up(db: sqlite3.Connection, version: int) -> None:
     """Make the tables (version 0: there are none) or bring them to VERSION; to be called within a transaction."""
     if version == 0:
-        _run(db, _CHUNKS + _REST + _INPUTS)
+        _run(db, _CHUNKS + _REST + _INPUTS + _TOTALS)
     if version == 1:
         _from_1(db)
     if version in (1, 2):
         _from_2(db)
+    if version in (1, 2, 3):
+        _from_3(db)
     db.execute(f"PRAGMA user_version={VERSION}")
 
 
@@ -73,6 +81,18 @@ def _from_2(db: sqlite3.Connection) -> None:
     """Every file was shipped from its first byte on, none was dropped; where links lead is found out when files are opened."""
     columns = ("begin INTEGER DEFAULT 0", "target TEXT DEFAULT ''", "dropped TEXT")
     _run(db, "".join(f"ALTER TABLE streams ADD COLUMN {each};" for each in columns) + _INPUTS)
+
+
+def _from_3(db: sqlite3.Connection) -> None:
+    """Every window was kept: together they are the totals."""
+    columns = ("changed INTEGER DEFAULT 0", "chapter INTEGER DEFAULT 0")
+    _run(db, "".join(f"ALTER TABLE windows ADD COLUMN {each};" for each in columns) + _TOTALS)
+    totals: dict[str, tuple[int, int]] = {}
+    for topic, count, content_hash in db.execute("SELECT topic, count, hash FROM windows"):
+        so_far = totals.get(topic, (0, 0))
+        totals[topic] = so_far[0] + count, (so_far[1] + int(content_hash, 16)) % HASH_MODULUS
+    rows = [(topic, count, f"{content_hash:016x}") for topic, (count, content_hash) in totals.items()]
+    db.executemany("INSERT INTO totals VALUES (?, ?, ?)", rows)
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

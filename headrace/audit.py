@@ -102,6 +102,7 @@ class SentMessage:
 
     `count` events of together `bytes_total` message bytes; `content_hash` is the sum of their `event_hash` mod 2⁶⁴;
     `acked` maps partition → last acknowledged offset of this window + 1; `dropped` maps reason → events.
+    `rejected` may be below zero in a chapter: of records that were rejected in an earlier one, and were sent after all.
     `chapter` is 0 but where the agent had let go of the window's counts, and counts from zero again: the chapters add up.
     """
 
@@ -214,7 +215,7 @@ def _sent_message(rest: str, body: Mapping[str, Any]) -> SentMessage:
         _hash(body["hash"]),
         _numbers(body["acked"], int),
         _numbers(body["dropped"], str),
-        _number(body["rejected"]),
+        -_number(-body["rejected"]) if body["rejected"] < 0 else _number(body["rejected"]),
         int(chapter[0]) if chapter else 0,
     )
 

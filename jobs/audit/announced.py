@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
+from headrace.jobs.audit.totals import Gap, Totals
 
 LATENESS_MS = 300_000
 CLONE_OVERLAP_MS = 60_000
@@ -73,7 +74,8 @@ class Agent:
     furthest time claimed: -inf while none is, and +inf while the last that was heard is that a finite input has finished.
     `acked` is the greatest offset per topic and partition, of heartbeats and windows alike, and `acked_ms` when that was first
     heard. `sent` is keyed by topic and window start. `retired_ms` is set for an agent that was retired and has not spoken
-    since: its word is not needed for windows that end after that time.
+    since: its word is not needed for windows that end after that time. `gaps`: what of a topic was announced in messages that
+    are not there.
     """
 
     agent_id: str
@@ -87,6 +89,9 @@ class Agent:
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
     acked_ms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     retired_ms: float | None = None
+    gaps: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
+    clock_ahead_ms: int | None = None
+    """The host's clock at the last heartbeat, less the broker's when it was appended: the way there makes it some ms less."""
 
     def writes_to(self, topic: str) -> bool:
         """Whether the agent's word is needed for a topic: it names the topic, or it has named none yet and may still do so."""
@@ -136,15 +141,20 @@ class _Hearing:
     """What had been announced of a window when a claim had passed it; `open` are the windows, by topic, that none has."""
     open: dict[str, set[int]] = field(default_factory=dict)
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
 
     def on_heartbeat(self, message: AgentMessage, appended_ms: int, lateness_ms: int) -> None:
         self.heartbeat, self.heard_ms, self.retired_ms = message, appended_ms, None
         for topic, ends in message.acked.items():
             self._acknowledge(topic, ends, appended_ms)
         drained_to_ms = message.drained_to_ms
+        if drained_to_ms is not None:
+            self.furthest_ms = max(self.furthest_ms, drained_to_ms)
+        if message.totals is not None:
+            claimed_ms = self.furthest_ms if math.isfinite(self.furthest_ms) else None
+            self.totals.on_heartbeat(message.totals, claimed_ms, appended_ms)
         if drained_to_ms is None:
             return
-        self.furthest_ms = max(self.furthest_ms, drained_to_ms)
         for topic in message.acked or (_ANY_TOPIC,):
             self._claim(topic, Claim(drained_to_ms, appended_ms, message.acked.get(topic, {})), lateness_ms)
 
@@ -173,6 +183,7 @@ class _Hearing:
         known = chapters.get(message.chapter)
         if known is None or message.count >= known.count:
             chapters[message.chapter] = message
+            self.totals.on_sent(message, known)
 
     def on_run(self, run: str, appended_ms: int) -> None:
         first, last = self.runs.get(run, (appended_ms, appended_ms))
@@ -210,20 +221,23 @@ class _Hearing:
             claims,
             self.acked_ms,
             self.retired_ms,
+            self.totals.gaps,
+            heartbeat.clock_ms - heard_ms if heartbeat and heartbeat.clock_ms and heard_ms else None,
         )
 
 
-def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_MS) -> dict[str, Agent]:
+def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_MS, is_whole: bool = True) -> dict[str, Agent]:
     """Fold the records of `_audit`, given in the order of the log, into one Agent per agent id.
 
     Args:
         announcements: each agent's in the order of their offsets (an agent keeps to one partition).
         lateness_ms: how long after its end a window still takes lines that are not late.
+        is_whole: whether these are all that there ever were, or only those from some offset on.
     """
     hearings: dict[str, _Hearing] = {}
     for announcement in announcements:
         message = announcement.message
-        hearing = hearings.setdefault(message.agent_id, _Hearing())
+        hearing = hearings.setdefault(message.agent_id, _Hearing(totals=Totals(is_whole)))
         match message:
             case RetiredMessage():
                 hearing.retired_ms = -math.inf if message.at_ms is None else message.at_ms

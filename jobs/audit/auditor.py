@@ -64,6 +64,11 @@ class Auditor:
         self.unreadable = []
         self._agents = fold(self._announcements(), lateness_ms=self.lateness_ms)
 
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """Everything announced, by agent id."""
+        return self._agents
+
     def topics(self) -> list[str]:
         """Every topic that has a table or was announced by an agent; internal ones left out."""
         announced = {topic for agent in self._agents.values() for topic in agent.acked if not topic.startswith("_")}

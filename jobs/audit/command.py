@@ -18,7 +18,10 @@ from headrace.sinks.times import DAY_MS, parse_day, parse_time
 if TYPE_CHECKING:
     from headrace.jobs.audit.gate import Gate, GateVerdict
 
-ACTIONS: Final[dict[str, tuple[str, str]]] = {}
+ACTIONS: Final[dict[str, tuple[str, str]]] = {
+    "agents": ("headrace.jobs.audit.agents_command", "who announces what lands, and how each stands"),
+    "retire": ("headrace.jobs.audit.retire_command", "an agent that is gone for good is not waited for any more"),
+}
 """What else is done with the audit: its module and what it does, by name; without one, `headrace audit` reports."""
 
 

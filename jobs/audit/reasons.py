@@ -8,7 +8,7 @@ from headrace.audit import WINDOW_MS
 
 Kind = Literal[
     "damaged", "cloned", "unheard", "silent", "stopped", "behind", "unlanded", "unannounced", "audit_absent", "audit_lost",
-    "awaited", "lost", "dropped", "missing", "excess", "altered",
+    "awaited", "unsaid", "lost", "dropped", "missing", "excess", "altered",
 ]  # fmt: skip
 
 REMEDIES: Final[dict[Kind, str]] = {
@@ -23,6 +23,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     "audit_absent": "let the loader land topic _audit too; see how far it is with headrace lag",
     "audit_lost": "what agents said is gone from the broker: raise the retention of _audit, and count the window again",
     "awaited": "wait: the agent's next heartbeat says whether it sent them",
+    "unsaid": "a message of _audit was lost: raise its retention, and count the window again with headrace audit --recount",
     "lost": "raise the topic's retention or start more loaders; what was lost is named by headrace check ROOT",
     "dropped": "see the agent's log and docs/agents.md for the cause that is named",
     "missing": "look into the quarantine (headrace quarantine list) and run headrace check ROOT; then send the lines again",
@@ -30,7 +31,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     "altered": "something between the agent and the table changes messages; compare a row with the host's own log",
 }
 """What to do, by kind; docs/audit.md has the same table."""
-_FAULTS: Final[frozenset[Kind]] = frozenset({"lost", "dropped", "missing", "excess", "altered"})
+_FAULTS: Final[frozenset[Kind]] = frozenset({"unsaid", "lost", "dropped", "missing", "excess", "altered"})
 _OF_FRONTIERS: Final[frozenset[Kind]] = frozenset({"silent", "stopped", "behind"})
 
 

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, window_start_ms
+from headrace.audit import HASH_MODULUS, HEARTBEAT_INTERVAL_MS, WINDOW_MS, Total, window_start_ms
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, Clone, Ends
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.reasons import Kind, Reason
+from headrace.jobs.audit.totals import Gap
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
@@ -117,7 +118,7 @@ def judge(
     writers = {agent_id: _retired_by_policy(agent, now_ms - retire_after_ms) for agent_id, agent in writers.items()}
     in_order = sorted(writers.values(), key=lambda agent: (agent.host or "", agent.agent_id))
     judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, agents.values())
-    known = _window_starts(topic, writers, landed)
+    known = _window_starts(topic, writers, landed, lateness_ms)
     if every_window:
         known |= set(range(window_start_ms(int(since_ms)), int(until_ms), WINDOW_MS))
     starts = sorted(start for start in known if since_ms < start + WINDOW_MS and start < until_ms)
@@ -130,6 +131,9 @@ def judge(
         reasons = judging.unknowns(None)
     if reasons:
         states.append("unknown")
+    elif unplaced := judging.unplaced():
+        reasons = unplaced
+        states.append("incomplete")
     elif not windows and landed.lost:
         reasons = [Reason("lost", f"{sum(lost.count for lost in landed.lost)} lost before they landed")]
         states.append("incomplete")
@@ -151,10 +155,13 @@ def _unheard(agent_id: str) -> Agent:
     return Agent(agent_id, None, None, -math.inf, None, {}, {}, None)
 
 
-def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> set[int]:
+def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed, lateness_ms: int) -> set[int]:
     starts = {start for _, start in landed.sums} | set(landed.foreign)
     for agent in writers.values():
         starts |= {start for sent_topic, start in agent.sent if sent_topic == topic}
+    for agent in writers.values():
+        for gap in agent.gaps.get(topic, ()):
+            starts |= set(gap.starts(lateness_ms) or ())
     for trouble in (*landed.lost, *landed.quarantined):
         starts |= trouble.edges()
     return starts
@@ -178,6 +185,13 @@ class _Judging:
         self._drained_to_ms = {agent.agent_id: agent.drained_to_ms(topic) for agent in writers}
         self._behind = [agent for agent in writers if self._is_behind(agent.acked.get(topic, {}))]
         self._assumed: dict[str, Agent] = {}
+        self._explained = {
+            (agent.agent_id, gap): start_ms
+            for agent in writers
+            for gap in agent.gaps.get(topic, ())
+            for agent_id, start_ms in landed.sums
+            if agent_id == agent.agent_id and self._excess(agent, start_ms) == gap.more
+        }
 
     def _is_behind(self, ends: Ends) -> bool:
         return any(end > self.landed.ends.get(partition, 0) for partition, end in ends.items())
@@ -215,7 +229,8 @@ class _Judging:
 
     def _frontier(self, agent: Agent, start_ms: int | None) -> Reason | None:
         needed_ms = self._needed_ms(start_ms)
-        if self._is_released(agent, start_ms):
+        if self._is_retired(agent, start_ms) and (self._drained_to_ms[agent.agent_id] <= needed_ms or agent.clone):
+            self._assumed[agent.agent_id] = agent
             return None
         if agent.clone and not self._was_claimed_before(agent, agent.clone, needed_ms):
             one, other = agent.clone.runs
@@ -234,14 +249,9 @@ class _Judging:
     def _needed_ms(self, start_ms: int | None) -> float:
         return -math.inf if start_ms is None else start_ms + WINDOW_MS + self.lateness_ms
 
-    def _is_released(self, agent: Agent, start_ms: int | None) -> bool:
-        """Whether an agent is retired and has not claimed the window: its word is not waited for."""
-        if agent.retired_ms is None or (start_ms is not None and start_ms + WINDOW_MS <= agent.retired_ms):
-            return False
-        if self._drained_to_ms[agent.agent_id] > self._needed_ms(start_ms) and not agent.clone:
-            return False
-        self._assumed[agent.agent_id] = agent
-        return True
+    def _is_retired(self, agent: Agent, start_ms: int | None) -> bool:
+        """Whether an agent's word is not waited for: neither its claim nor that it announces what it had sent."""
+        return agent.retired_ms is not None and (start_ms is None or start_ms + WINDOW_MS > agent.retired_ms)
 
     def _was_claimed_before(self, agent: Agent, clone: Clone, needed_ms: float) -> bool:
         claim = agent.claim_past(self.topic, needed_ms)
@@ -299,10 +309,15 @@ class _Judging:
         landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
         if landed <= sent:
             return None
-        if self._is_released(agent, start_ms) or self._is_excess(agent, self.recounts.get((agent.agent_id, start_ms)), sent):
+        if self._is_retired(agent, start_ms) or self._is_excess(agent, self.recounts.get((agent.agent_id, start_ms)), sent):
             return None
         told = f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
         return Reason("awaited", told, agent.agent_id)
+
+    def _excess(self, agent: Agent, start_ms: int) -> Total:
+        landed, sent = self._landed(agent, start_ms), agent.sent.get((self.topic, start_ms))
+        count, content_hash = (sent.message.count, sent.message.content_hash) if sent else (0, 0)
+        return Total(landed.count - count, (landed.content_hash - content_hash) % HASH_MODULUS)
 
     def _is_excess(self, agent: Agent, recount: Recount | None, sent: int) -> bool:
         """Whether no announcement can explain rows any more: they are repeats, or were in the log when it claimed its time."""
@@ -321,6 +336,7 @@ class _Judging:
         if lost := self._overlapping(self.landed.lost, start_ms):
             faults.append(Reason("lost", f"{lost} lost before they landed"))
         for agent in self.writers:
+            faults += [_unsaid(agent, gap) for gap in self._gaps(agent, start_ms)]
             sent = agent.sent.get((self.topic, start_ms))
             if sent and any(sent.message.dropped.values()):
                 causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.message.dropped.items()) if count)
@@ -329,6 +345,24 @@ class _Judging:
             faults += self._differences(agent, start_ms)
         return faults
 
+    def unplaced(self) -> list[Reason]:
+        """What was announced in messages that are not there, and may be of any window."""
+        return [_unsaid(agent, gap) for agent in self.writers for gap in self._gaps(agent, None)]
+
+    def _gaps(self, agent: Agent, start_ms: int | None) -> list[Gap]:
+        """What an agent announced in messages that are not there, and may be of a window (None: of any).
+
+        Where its events have landed, and no message tells of them, it is of that window and of no other.
+        """
+        found = []
+        for gap in agent.gaps.get(self.topic, ()):
+            starts = gap.starts(self.lateness_ms)
+            if (here := self._explained.get((agent.agent_id, gap))) is not None:
+                starts = range(here, here + 1)
+            if (start_ms is None and starts is None) or (start_ms is not None and starts is not None and start_ms in starts):
+                found.append(gap)
+        return found
+
     def _differences(self, agent: Agent, start_ms: int) -> list[Reason]:
         sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)
         count = sent.message.count if sent else 0
@@ -336,7 +370,8 @@ class _Judging:
         kind: Kind
         if landed.count < count:
             kind, found = "missing", f", and {landed.count} have landed: {count - landed.count} are missing"
-        elif self._is_released(agent, start_ms):
+        elif self._is_retired(agent, start_ms):
+            self._assumed[agent.agent_id] = agent
             return []
         elif landed.count > count:
             recount = self.recounts[agent.agent_id, start_ms]
@@ -355,7 +390,11 @@ class _Judging:
         return sum(trouble.count for trouble in troubles if trouble.overlaps(start_ms))
 
     def _concerns(self, agent: Agent, start_ms: int) -> bool:
-        return (self.topic, start_ms) in agent.sent or (agent.agent_id, start_ms) in self.landed.sums
+        return (
+            bool(self._gaps(agent, start_ms))
+            or (self.topic, start_ms) in agent.sent
+            or (agent.agent_id, start_ms) in self.landed.sums
+        )
 
     def _agent_row(self, agent: Agent, start_ms: int, state: Verdict) -> Row:
         sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)
@@ -388,6 +427,14 @@ def when(at_ms: float) -> str:
     """A time as people read it: `2026-11-22 13:40:00Z`; one that no calendar knows is the calendar's first or last."""
     at = _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
     return f"{at.replace(tzinfo=None).isoformat(' ', 'seconds')}Z"
+
+
+def _unsaid(agent: Agent, gap: Gap) -> Reason:
+    after = f"after {when(gap.after_ms)} and " if gap.after_ms is not None else ""
+    told = (
+        f"{_name(agent)} announced {gap.more.count} that no message tells of: one was lost {after}before {when(gap.until_ms)}"
+    )
+    return Reason("unsaid", told, agent.agent_id)
 
 
 def _name(agent: Agent) -> str:
