@@ -26,7 +26,9 @@ from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.places import unknown_table
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.history import Moment, read_as_of
 from headrace.sinks.table.reader import head, open_live, tables
+from headrace.sinks.table.store import carry_out
 from headrace.sinks.times import parse_time
 from headrace.sinks.values import OWN_COLUMNS
 
@@ -43,8 +45,9 @@ class ReadTable(beam.PTransform[Any, Any]):
         columns: those wanted, in that order; None: all.
         where: conditions as pyarrow's `filters`: a list of (column, op, value) that all hold, or a list of such lists, one of
             which does. A key of the files' paths (`dt`, `hour`) may be a column here, too.
+        as_of: the table as it was after a record, by its number, or at a time; None: as it is when the pipeline is built.
     Raises:
-        UsageError: no such table or column; when the pipeline is built.
+        UsageError: no such table, column or moment; when the pipeline is built.
         StorageError, CorruptError: the log cannot be read, or later a file.
     """
 
@@ -57,11 +60,12 @@ class ReadTable(beam.PTransform[Any, Any]):
         until: Time | None = None,
         columns: Sequence[str] | None = None,
         where: Where = (),
+        as_of: int | str | None = None,
         rows: bool = False,
     ) -> None:
         super().__init__()
         self._rows = rows
-        self._scan, self._pieces = plan(root, topic, since=since, until=until, columns=columns, where=where)
+        self._scan, self._pieces = plan(root, topic, since=since, until=until, columns=columns, where=where, as_of=as_of)
 
     def expand(self, begin: Any) -> PCollection[Any]:
         scan = self._scan
@@ -82,12 +86,15 @@ def plan(
     until: Time | None,
     columns: Sequence[str] | None,
     where: Where,
+    as_of: int | str | None = None,
 ) -> tuple[Scan, list[Piece]]:
     """What is read, and in which pieces."""
     where_is = open_root(root)
     if topic not in (known := tables(root)):
         raise unknown_table(topic, known)
     fold = head(where_is, topic)
+    if as_of is not None and (moment := Moment.parse(str(as_of))) is not None:
+        fold = carry_out(read_as_of(moment, fold), where_is.table(topic))
     times = (ms_of(since, "since"), ms_of(until, "until"))
     files = [fold.files[name] for name in sorted(fold.files)]
     schema = columns_of(root, topic, fold)

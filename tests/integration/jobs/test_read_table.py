@@ -91,6 +91,13 @@ def test_files_that_move_after_the_snapshot_are_found_and_later_ones_are_not_rea
     assert sorted(row["position"] for row in found) == [event.position for event in EVENTS]
 
 
+def test_a_table_is_read_as_it_was_after_a_record(root):
+    assert positions(root, as_of=0) == [event.position for event in EVENTS[:25]]
+    assert positions(root, as_of="1") == [event.position for event in EVENTS]
+    with pytest.raises(UsageError, match="as of 9: the newest record is 1"):
+        ReadTable(root, "logs", as_of=9)
+
+
 def test_a_file_that_is_nowhere_is_an_error_that_names_it(root):
     table = ReadTable(root, "logs")
     next((root / "logs").glob("dt=*/hour=13/*.parquet")).unlink()
