@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from pyiceberg.catalog import load_catalog
 
 from headrace.cli import main
 from headrace.clock import SystemClock
+from headrace.errors import OvertakenError
 from headrace.sinks.check import check_root, check_table
 from headrace.sinks.derived.slices import day
-from headrace.sinks.derived.table import DerivedTable
+from headrace.sinks.derived.table import DerivedTable, Run
 from headrace.sinks.table import names
-from headrace.sinks.table.reader import snapshot
-from headrace.sinks.table.record import Job
+from headrace.sinks.table.reader import open_live, snapshot
+from headrace.sinks.table.record import DataFile, Job
 from tests.integration.sinks.pipeline import Pipeline, lines
 
 KILLS = 16
@@ -34,7 +36,7 @@ import pyarrow as pa
 from headrace.clock import SystemClock
 from headrace.errors import OvertakenError
 from headrace.sinks.derived.slices import day
-from headrace.sinks.derived.table import DerivedTable
+from headrace.sinks.derived.table import DerivedTable, Run
 from headrace.sinks.table.record import Job
 SCHEMA = pa.schema([("run", pa.string()), ("number", pa.int64())])
 
@@ -199,3 +201,27 @@ def test_commands_show_a_jobs_table_or_leave_it_out(tmp_path: Path, capfd: pytes
         assert main(["load", "--rewind", "made", "--to", "0", "--config", str(loader.config_file)]) == 2
         assert "made cannot be rewound: it is a job's output; run the job again" in capfd.readouterr().err
         assert [report.state for report in check_root(str(root), deep=True)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("kind", ["hdfs-native", "s3"])
+def test_on_stores_elsewhere_a_rerun_replaces_and_of_two_runs_one_wins(kind: str, new_root: Callable[[str], str]) -> None:
+    root = new_root(kind)
+    table = DerivedTable(root, "made", SystemClock())
+
+    def staged(run: Run, number: int) -> list[DataFile]:
+        file = run.staging.write([pa.record_batch([["r"], [number]], schema=SCHEMA)])
+        assert file is not None
+        return [file]
+
+    first, loser = table.begin(day("2026-11-26"), SCHEMA), table.begin(day("2026-11-26"), SCHEMA)
+    lost = staged(loser, 2)
+    first.commit(staged(first, 1), Job("made", "1"))
+    with pytest.raises(OvertakenError, match="nothing was replaced"):
+        loser.commit(lost, Job("made", "1"))
+    again = table.begin(day("2026-11-26"), SCHEMA)
+    done = again.commit(staged(again, 3), Job("made", "1"))
+    (live,) = snapshot(root, "made").files
+    assert live.name.startswith(f"dt=2026-11-26/{done.attempt}-")
+    with open_live(root, "made", live.name) as data:
+        assert pq.read_table(data)["number"].to_pylist() == [3]
+    assert check_table(root, "made", deep=True).broken == []
