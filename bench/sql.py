@@ -23,9 +23,9 @@ from headrace.clock import SystemClock
 from headrace.jobs.sql.session import Session
 from headrace.sinks.config import Output
 from headrace.sinks.data_file import LandingFile
-from headrace.sinks.evolution import encode_schema
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import upkeep
+from headrace.sinks.table.arrow_schema import encode_schema
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange, OffsetRange
 from headrace.sinks.table.store import carry_out

@@ -7,23 +7,17 @@ from typing import IO, Final, cast
 import crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from headrace.audit import HASH_MODULUS
 from headrace.errors import StorageError
 from headrace.sinks.config import Output
 from headrace.sinks.content_hash import content_hash
-from headrace.sinks.evolution import encode_schema
 from headrace.sinks.formats.catalog import encoder
+from headrace.sinks.table.arrow_schema import encode_schema, fingerprint
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import NewFile, Store, landing
 
 _PER_MS: Final = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
-
-
-def columns_of(arrow_schema: str) -> str:
-    """The fingerprint of columns, as `DataFile.columns` has it: xxh64, in hex, of how a record says them."""
-    return f"{xxhash.xxh64_intdigest(arrow_schema.encode()):016x}"
 
 
 class _Sink(io.RawIOBase):
@@ -62,7 +56,7 @@ class LandingFile:
         self._min_ms: int | None = None
         self._max_ms: int | None = None
         self._ranges: dict[tuple[int, int], tuple[int, int]] = {}
-        self._columns = columns_of(encode_schema(schema))
+        self._columns = fingerprint(encode_schema(schema))
         self._times = [(field.name, *_PER_MS[field.type.unit]) for field in schema if pa.types.is_timestamp(field.type)]
         self._bounds: dict[str, tuple[int, int]] = {}
         self._sink = _Sink(store.create(landing(store, path)))

@@ -4,33 +4,15 @@ What the columns are is part of the table's log: `arrow_schema` of the record th
 with the table is decided by what has landed, not by what happens to be in one batch, and flip-flopping versions share files.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import CorruptError
 from headrace.schemas.unified import Fit, IncompatibleError, fit, project
+from headrace.sinks.table.arrow_schema import decode_schema, encode_schema
 from headrace.sinks.values import OWN_COLUMNS, Bad, Decoded
-
-
-def encode_schema(schema: pa.Schema) -> str:
-    """A schema as a commit record says it: Arrow's IPC message in base64, as Parquet's `ARROW:schema` has it."""
-    return base64.b64encode(schema.serialize()).decode("ascii")
-
-
-def decode_schema(text: str) -> pa.Schema:
-    """The inverse.
-
-    Raises:
-        CorruptError: it is none.
-    """
-    try:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
-    except (ValueError, OSError, pa.ArrowException) as error:
-        raise CorruptError(f"arrow_schema is no schema: {error}") from error
 
 
 class Evolution:

@@ -9,10 +9,11 @@ import re
 from headrace.clock import Clock
 from headrace.errors import PeerError, UsageError
 from headrace.sinks.config import LoadConfig
-from headrace.sinks.evolution import Evolution, encode_schema
+from headrace.sinks.evolution import Evolution
 from headrace.sinks.inputs import decide_input
 from headrace.sinks.messages import Message
 from headrace.sinks.registered import Schemas
+from headrace.sinks.table.arrow_schema import encode_schema
 from headrace.sinks.table.rewind import Columns
 from headrace.sinks.topics import SpotReader, Where
 from headrace.sinks.values import decode

@@ -17,10 +17,9 @@ from headrace.audit import HASH_MODULUS, AgentMessage, SentMessage, event_hash, 
 from headrace.clock import SystemClock
 from headrace.schemas.unified import fit
 from headrace.sinks.content_hash import content_hash
-from headrace.sinks.data_file import columns_of
-from headrace.sinks.evolution import decode_schema, encode_schema
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
+from headrace.sinks.table.arrow_schema import decode_schema, encode_schema, fingerprint
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, Gap, LandedRange, OffsetRange, Quarantine, WindowCount
 from headrace.sinks.table.store import carry_out
@@ -185,7 +184,7 @@ class TableWriter:
         if not self.says_columns:
             return file
         offsets = OffsetRange(rows[0]["_incarnation"], rows[0]["_partition"], rows[0]["_offset"], rows[-1]["_offset"] + 1)
-        said = {"columns": columns_of(encode_schema(schema)), "bounds": _bounds(table)}
+        said = {"columns": fingerprint(encode_schema(schema)), "bounds": _bounds(table)}
         return replace(file, ranges=(offsets,), **said)  # type: ignore[arg-type]  # mypy takes it for one type
 
     @staticmethod

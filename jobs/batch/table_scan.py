@@ -18,8 +18,8 @@ from headrace.errors import UsageError
 from headrace.jobs.landed_rows import event_times_of
 from headrace.schemas.unified import project
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR
-from headrace.sinks.evolution import decode_schema, encode_schema
 from headrace.sinks.formats.catalog import LandedRows
+from headrace.sinks.table.arrow_schema import decode_schema, encode_schema
 from headrace.sinks.table.reader import open_live
 from headrace.sinks.table.record import DataFile
 

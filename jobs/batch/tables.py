@@ -21,10 +21,10 @@ from headrace.errors import UsageError
 from headrace.jobs.batch.table_scan import Piece, Scan, Where, scan_of
 from headrace.jobs.far_times import values_of
 from headrace.schemas.unified import IncompatibleError, fit
-from headrace.sinks.evolution import decode_schema
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.places import unknown_table
 from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.arrow_schema import decode_schema
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.history import Moment, read_as_of
 from headrace.sinks.table.reader import head, open_live, tables

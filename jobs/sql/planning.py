@@ -60,7 +60,7 @@ def schema_of(table: OpenTable) -> "pa.Schema | None":
     """A table's columns, those of its files' paths last; None where the log does not say them."""
     import pyarrow as pa
 
-    from headrace.sinks.evolution import decode_schema
+    from headrace.sinks.table.arrow_schema import decode_schema
 
     if table.arrow_schema is None:
         return None
@@ -128,10 +128,3 @@ def _condition(connection: "duckdb.DuckDBPyConnection", text: str) -> Any:
 def _tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> Any:
     ((said,),) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     return json.loads(said)
-
-
-def fingerprint(table: OpenTable) -> str | None:
-    """Of the columns that the table has now, as its files have it."""
-    from headrace.sinks.data_file import columns_of as of
-
-    return None if table.arrow_schema is None else of(table.arrow_schema)

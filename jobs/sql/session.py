@@ -208,12 +208,15 @@ class Session:
     def _define(
         self, stack: ExitStack, folder: Path, view: str, table: OpenTable, schema: "pa.Schema | None", files: list[DataFile]
     ) -> None:
+        from headrace.sinks.table.arrow_schema import fingerprint
+
         columns_by_name = {file.path: file.columns for file in files}
         live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
         shown = self._reachable(stack, folder, table.topic, live)
         columns = planning.columns_of(self._connection, schema) if schema is not None else ()
         sources = [Source(file, columns_by_name[file.name]) for file in shown]
-        text = definition(self._root, sources, columns, planning.fingerprint(table))
+        mine = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
+        text = definition(self._root, sources, columns, mine)
         self._connection.execute(f"CREATE VIEW {identifier(view)} AS {text}")
 
     def _reachable(self, stack: ExitStack, folder: Path, topic: str, files: list[LiveFile]) -> tuple[LiveFile, ...]:

@@ -18,7 +18,7 @@ class OpenTable:
     """A table as one statement sees it.
 
     `files` are all of its snapshot, by name; `locate` finds those that are needed. `arrow_schema` is its columns as the log
-    says them (`evolution.decode_schema`), None where it says none.
+    says them (`arrow_schema.decode_schema`), None where it says none.
     """
 
     topic: str

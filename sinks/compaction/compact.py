@@ -20,10 +20,10 @@ from headrace.sinks.compaction import quarantine
 from headrace.sinks.compaction.merging import Merge, holds, opened_rows
 from headrace.sinks.compaction.plan import Candidate, Limits, merges, small_files
 from headrace.sinks.config import Output
-from headrace.sinks.evolution import decode_schema
 from headrace.sinks.layout import Layout
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import upkeep
+from headrace.sinks.table.arrow_schema import decode_schema
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
 from headrace.sinks.table.record import CommitRecord, DataFile
 from headrace.sinks.table.store import Store, carry_out

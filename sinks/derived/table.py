@@ -28,9 +28,9 @@ from headrace.process import process_name
 from headrace.schemas.unified import IncompatibleError, fit
 from headrace.sinks.derived.slices import Slice
 from headrace.sinks.derived.staging import Staging
-from headrace.sinks.evolution import decode_schema, encode_schema
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import slices, upkeep
+from headrace.sinks.table.arrow_schema import decode_schema, encode_schema
 from headrace.sinks.table.commit import Fenced, commit
 from headrace.sinks.table.fold import Fold, Owner
 from headrace.sinks.table.reader import find, head

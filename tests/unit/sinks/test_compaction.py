@@ -25,12 +25,12 @@ from headrace.sinks.compaction.compact import compact_table
 from headrace.sinks.compaction.merge import merged
 from headrace.sinks.compaction.plan import Candidate, Limits, closed_ms, merges, small_files
 from headrace.sinks.config import LayoutKeys, Output
-from headrace.sinks.evolution import decode_schema
 from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.layout import Layout
 from headrace.sinks.path_template import DEFAULT_PATH
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
+from headrace.sinks.table.arrow_schema import decode_schema
 from headrace.sinks.table.commit import commit, read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import locate, snapshot
