@@ -1,9 +1,10 @@
 """`headrace query "SQL"`: ask SQL of landed tables, with nothing else running."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from headrace.errors import UsageError
 from headrace.jobs.sql.options import add_session_arguments, options_of
@@ -43,12 +44,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError('no SQL is given: headrace query "SELECT count(*) FROM logs"')
     root = landed_root(args)
     showing = checked(root, args.format, args.output, args.plot)
+    if args.is_own_process:
+        signal.signal(signal.SIGINT, _end_at_once_next_time)
     with Session.open(root, options_of(args, writable=_written(args))) as session:
         with session.ask(args.sql) as reader:
             showing.show(reader)
         if args.verbose:
             print(session.told, file=sys.stderr)
     return 0
+
+
+def _end_at_once_next_time(*_: object) -> NoReturn:
+    """What a statement has written is removed after the first Ctrl-C; who does not wait leaves it to the next query."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _written(args: argparse.Namespace) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from headrace.errors import HeadraceError, StorageError, UsageError
@@ -19,29 +19,32 @@ _SIGNALS_EVERY_S: Final = 0.1
 
 
 def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
-    """Do something that DuckDB takes long for; Ctrl-C interrupts it, a second one does not wait until it has ended.
+    """Do something that DuckDB takes long for; Ctrl-C interrupts it, and waits until it has ended.
 
-    Python handles signals in its main thread, between two steps of its own: that thread must not sit in DuckDB.
+    Python handles signals in its main thread, between two steps of its own: that thread must not sit in DuckDB. It waits for an
+    event: a `Thread.join` with a timeout that Ctrl-C breaks off takes the thread for one that has ended (CPython, bpo-45274).
     """
     if current_thread() is not main_thread():
         return work()
     results: list[T] = []
     errors: list[BaseException] = []
+    is_done = Event()
 
     def worker() -> None:
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
             errors.append(error)
+        finally:
+            is_done.set()
 
-    thread = Thread(target=worker, name="duckdb", daemon=True)
-    thread.start()
     try:
-        while thread.is_alive():
-            thread.join(_SIGNALS_EVERY_S)
+        Thread(target=worker, name="duckdb", daemon=True).start()
+        while not is_done.wait(_SIGNALS_EVERY_S):
+            pass
     except KeyboardInterrupt:
         connection.interrupt()
-        thread.join()
+        is_done.wait()
         raise
     if errors:
         raise errors[0]

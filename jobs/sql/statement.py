@@ -190,7 +190,8 @@ def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[tuple[T
             raise unknown_table(".".join(path), known)
         if as_of is not None:
             table = replace(table, as_of=as_of)
-            node.update(table_name=table.view, at_clause=None, schema_name="", catalog_name="")
+            own_name = node.get("alias") or path[-1].rpartition("@")[0] or path[-1]
+            node.update(table_name=table.view, at_clause=None, schema_name="", catalog_name="", alias=own_name)
             node["qualified_name"]["path"] = [table.view]
             is_changed = True
         tables[table] = None
