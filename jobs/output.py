@@ -9,6 +9,7 @@ import csv
 import datetime as dt
 import decimal
 import io
+import itertools
 import json
 import math
 import os
@@ -117,15 +118,18 @@ def _cell(value: Any) -> Any:
     return f"{value:f}" if isinstance(value, decimal.Decimal) else value
 
 
-def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO) -> None:
+def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: TextIO, *, most_rows: int | None = None) -> None:
     """A table for people: the first rows, long values cut, control characters shown, and how many rows there are.
 
     Where the columns do not fit a terminal, the middle ones are left out; a plan (EXPLAIN) is printed as it is drawn.
+
+    Args:
+        most_rows: read no more than these, and one, so that an answer without end is shown at once; None: read and count all.
     """
     from rich import box
     from rich.table import Table
 
-    shown, count = _first(rows)
+    shown, count = _first(rows, most_rows or SHOWN_ROWS, is_counted=most_rows is None)
     console = console_on(stream)
     if list(names) == _PLAN:
         stream.writelines(f"{plan}\n" for _, plan in shown)
@@ -147,17 +151,22 @@ def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: Tex
     if names:
         console.print(table)
     left_out = f"; {len(names) - len(kept) + 1} columns in the middle are left out" if None in kept else ""
-    more = f"; the first {SHOWN_ROWS:,} are shown" if count > SHOWN_ROWS else ""
-    hint = " (--format csv or json gives all)" if left_out or more else ""
-    console.print(f"{count:,} {'row' if count == 1 else 'rows'}{more}{left_out}{hint}", style="dim", highlight=False)
+    if most_rows is not None and count > most_rows:
+        said = f"the first {most_rows:,} rows; there are more{left_out} (csv or json gives all)"
+    else:
+        more = f"; the first {SHOWN_ROWS:,} are shown" if count > SHOWN_ROWS else ""
+        hint = " (--format csv or json gives all)" if left_out or more else ""
+        said = f"{count:,} {'row' if count == 1 else 'rows'}{more}{left_out}{hint}"
+    console.print(said, style="dim", highlight=False)
 
 
-def _first(rows: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], int]:
+def _first(rows: Iterable[Sequence[Any]], most: int, *, is_counted: bool) -> tuple[list[Sequence[Any]], int]:
+    """The rows to show, and how many there are; where that is not asked for, only whether there are more."""
     shown: list[Sequence[Any]] = []
     count = 0
-    for row in rows:
+    for row in rows if is_counted else itertools.islice(rows, most + 1):
         count += 1
-        if count <= SHOWN_ROWS:
+        if count <= most:
             shown.append(row)
     return shown, count
 

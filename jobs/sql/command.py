@@ -3,12 +3,16 @@
 import argparse
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from headrace.errors import UsageError
-from headrace.jobs.sql.options import add_session_arguments, options_of
+from headrace.jobs.sql.options import Options, add_session_arguments, options_of
 from headrace.sinks.places import add_place_arguments, landed_root
+
+if TYPE_CHECKING:
+    from headrace.jobs.sql.showing import Showing
 
 _HOW: Final = ("auto", "bars", "lines")
 
@@ -19,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sql",
         metavar="SQL",
         nargs="?",
-        help='one query; a topic is a table: SELECT count(*) FROM logs, or FROM "my-topic"',
+        help='one query; a topic is a table: SELECT count(*) FROM logs, or FROM "my-topic". Without it: a shell, or statements'
+        " from standard input, each with a semicolon behind it",
     )
     add_place_arguments(parser)
     add_session_arguments(parser)
@@ -35,29 +40,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the answer, or write it to a file."""
-    from headrace.jobs.sql.session import Session
+    """Print the answer, or write it to a file; or talk until the user leaves."""
     from headrace.jobs.sql.showing import checked
 
     _take_sql_from_plot(args)
-    if args.sql is None:
-        raise UsageError('no SQL is given: headrace query "SELECT count(*) FROM logs"')
     root = landed_root(args)
     showing = checked(root, args.format, args.output, args.plot)
-    if args.is_own_process:
-        signal.signal(signal.SIGINT, _end_at_once_next_time)
-    with Session.open(root, options_of(args, writable=_written(args))) as session:
-        with session.ask(args.sql) as reader:
-            showing.show(reader)
-        if args.verbose:
-            print(session.told, file=sys.stderr)
+    options = options_of(args, writable=_written(args))
+    if args.sql is None and sys.stdin.isatty():
+        _talk(root, options, showing, is_verbose=args.verbose)
+    else:
+        if args.is_own_process:
+            signal.signal(signal.SIGINT, _end_at_once_next_time)
+        statements = _piped(showing) if args.sql is None else [args.sql]
+        _answer(root, options, showing, statements, is_verbose=args.verbose)
     return 0
+
+
+def _talk(root: str, options: Options, showing: "Showing", *, is_verbose: bool) -> None:
+    from headrace.jobs.sql.conversation import Conversation
+    from headrace.jobs.sql.shell import Shell
+
+    if showing.file is not None:
+        raise UsageError("a shell writes to the terminal: give the SQL with --output, or use .output in the shell")
+    # A confined process could write neither its history nor what `.output` names.
+    options = replace(options, confine=options.confine and options.unsafe)
+    with Conversation(root, options, is_verbose=is_verbose) as conversation:
+        Shell(conversation, showing).run()
+
+
+def _answer(root: str, options: Options, showing: "Showing", statements: list[str], *, is_verbose: bool) -> None:
+    """Of one after the other, up to the first that fails."""
+    from headrace.jobs.sql.conversation import Conversation
+
+    with Conversation(root, options, is_verbose=is_verbose) as conversation:
+        for statement in statements:
+            conversation.answer(statement, showing)
 
 
 def _end_at_once_next_time(*_: object) -> NoReturn:
     """What a statement has written is removed after the first Ctrl-C; who does not wait leaves it to the next query."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _piped(showing: "Showing") -> list[str]:
+    from headrace.jobs.sql.splitting import split
+
+    statements, last = split(sys.stdin.buffer.read().decode(errors="replace"))
+    statements += [last] if last else []
+    if not statements:
+        raise UsageError('no SQL is given: headrace query "SELECT count(*) FROM logs", or statements on standard input')
+    if showing.file is not None and len(statements) > 1:
+        raise UsageError(f"{showing.file} is for the answer of one statement, and there are {len(statements)}; give one")
+    return statements
 
 
 def _written(args: argparse.Namespace) -> tuple[str, ...]:

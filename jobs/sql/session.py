@@ -58,6 +58,8 @@ class Session:
 
     def __init__(self, tables: Tables, options: Options = DEFAULTS) -> None:
         self._tables, self._options = tables, options
+        self.as_of = options.as_of
+        """How tables are seen that the next statement does not name as of something."""
         self._stack = ExitStack()
         self._files = self._needed = 0
         self._folder = self._stack.enter_context(limits.own_folder())
@@ -179,7 +181,7 @@ class Session:
         return connection
 
     def _open(self, topic: str, as_of: str | None) -> OpenTable:
-        return self._tables.open(topic, as_of or self._options.as_of)
+        return self._tables.open(topic, as_of or self.as_of)
 
     def _end(self) -> None:
         """Nothing of a statement is left behind it."""

@@ -1,10 +1,13 @@
 """How answers are shown: as a table, CSV, JSON lines or Parquet, or drawn; on standard output or in a file."""
 
+import itertools
 import os
 import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from headrace.errors import UsageError
 from headrace.jobs import output
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.jobs.sql.plots.chart import Chart, Kind
 
+T = TypeVar("T")
 Format = Literal["table", "csv", "json", "parquet", "plot"]
 FORMATS: Final = ("table", "csv", "json", "parquet")
 KINDS: Final = ("auto", "bars", "lines")
@@ -29,9 +33,16 @@ class Showing:
     format: Format = "table"
     file: Path | None = None
     kind: "Kind | None" = None
+    most_rows: int | None = None
+    """Of a table for people; None: as many as are shown at most, and all are counted."""
 
-    def show(self, reader: "pa.RecordBatchReader") -> None:
-        """Write an answer, to its end.
+    @property
+    def is_silent_until_the_end(self) -> bool:
+        """Whether nothing is written to a terminal before the last row has come."""
+        return self.file is not None or self.format in ("table", "plot") or not sys.stdout.isatty()
+
+    def show(self, reader: "pa.RecordBatchReader", ready: Callable[[], None] = lambda: None) -> None:
+        """Write an answer; `ready` is called before a table is, once its rows have come.
 
         Raises:
             UsageError: it cannot be drawn.
@@ -43,9 +54,14 @@ class Showing:
         elif self.format == "plot":
             self._draw(reader)
         else:
-            write = {"table": output.write_table, "csv": output.write_csv, "json": output.write_json}[self.format]
+            names, rows = reader.schema.names, output.rows_of(reader)
             with output.output_stream(self.file) as stream:
-                write(reader.schema.names, output.rows_of(reader), stream)
+                if self.format == "table":
+                    most = self.most_rows
+                    shown = rows if most is None else itertools.islice(rows, most + 1)
+                    output.write_table(names, _then(shown, ready), stream, most_rows=most)
+                else:
+                    (output.write_csv if self.format == "csv" else output.write_json)(names, rows, stream)
 
     def _draw(self, reader: "pa.RecordBatchReader") -> None:
         chart = _chart(reader, self.kind)
@@ -59,7 +75,12 @@ class Showing:
         with output.output_stream(self.file) as stream:
             is_seen = stream.isatty()
             width = shutil.get_terminal_size().columns if is_seen else _PIPE_WIDTH
-            stream.write(drawn(chart, width=width, colour=is_seen and _has_colour()))
+            stream.write(drawn(chart, width=width, colour=is_seen and has_colour()))
+
+
+def _then(rows: Iterable[T], ready: Callable[[], None]) -> Iterator[T]:
+    yield from rows
+    ready()
 
 
 def _chart(reader: "pa.RecordBatchReader", kind: "Kind | None") -> "Chart":
@@ -72,7 +93,7 @@ def _chart(reader: "pa.RecordBatchReader", kind: "Kind | None") -> "Chart":
     return rows.chart()
 
 
-def _has_colour() -> bool:
+def has_colour() -> bool:
     """Whether a terminal is to be given colours (no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 

@@ -60,7 +60,6 @@ def test_an_answer_is_drawn_into_a_png(root, tmp_path, capsys):
         (("SELECT 1", "--output", "{root}/../landed/logs/a.csv"), "lies among the landed tables"),
         (("SELECT 1", "--output", ""), "name a file"),
         (("SELECT 1", "--output", "/proc/self/a.csv"), "/proc/self"),
-        ((), "no SQL is given"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(root, capsys, arguments, said):

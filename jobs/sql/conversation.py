@@ -1,0 +1,117 @@
+"""Statement after statement of one user: each runs beside the main thread, which tells how far it is and hears Ctrl-C."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+from headrace.jobs.sql.options import Options
+from headrace.jobs.sql.progress import ProgressLine
+from headrace.jobs.sql.session import Session
+from headrace.jobs.sql.showing import Showing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LOOK_S: Final = 0.05
+_GRACE_S: Final = 2.0
+"""How long an interrupted statement may take to end; one that hangs in a store is left behind."""
+
+
+class Conversation:
+    """Use it as a context manager.
+
+    Args:
+        root: where the tables are.
+        is_verbose: say what each statement needed, on standard error.
+    """
+
+    def __init__(self, root: str, options: Options, *, is_verbose: bool = False) -> None:
+        self.root, self._options, self._is_verbose = root, options, is_verbose
+        self._as_of = options.as_of
+        self._session: Session | None = None
+        self._line = ProgressLine(is_seen=False)
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    def see_as_of(self, moment: str | None) -> None:
+        """Show the tables as of a moment from the next statement on, where it names none itself; None: as they are."""
+        self._as_of = moment
+
+    def answer(self, sql: str, showing: Showing) -> None:
+        """Run one statement, and show its answer.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, and runs no more.
+        """
+        session = self._opened()
+        self._line = line = ProgressLine(is_seen=sys.stderr.isatty() and showing.is_silent_until_the_end)
+
+        def work() -> None:
+            with session.ask(sql) as reader:
+                showing.show(_counted(reader, line), ready=line.hide)
+
+        try:
+            self._watch(session, work)
+        finally:
+            line.hide()
+        if self._is_verbose:
+            print(session.told, file=sys.stderr)
+
+    def _opened(self) -> Session:
+        """In the main thread: what confines it confines the threads that it starts."""
+        if self._session is None:
+            self._session = Session.open(self.root, self._options)
+        self._session.as_of = self._as_of
+        return self._session
+
+    def _watch(self, session: Session, work: Callable[[], None]) -> None:
+        errors: list[BaseException] = []
+        done = Event()  # not `is_alive`: a thread whose join is interrupted counts as ended in Python 3.11 (bpo-45274)
+
+        def worker() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - it is raised in the main thread
+                errors.append(error)
+            finally:
+                done.set()
+
+        Thread(target=worker, name="statement", daemon=True).start()
+        try:
+            while not done.wait(_LOOK_S):
+                self._line.tell(session.progress)
+        except KeyboardInterrupt:
+            self._end(session, done)
+            errors.clear()
+            raise
+        if errors:
+            raise errors.pop()  # kept nowhere: it holds this frame, and the connection with it
+
+    def _end(self, session: Session, done: Event) -> None:
+        """Interrupt a statement until it ends: before DuckDB has begun with it, an interruption is forgotten."""
+        deadline_s = time.monotonic() + _GRACE_S
+        while not done.is_set() and time.monotonic() < deadline_s:
+            session.interrupt()
+            done.wait(_LOOK_S)
+        if not done.is_set():
+            self._session = None  # what it holds goes with the process
+
+
+def _counted(reader: "pa.RecordBatchReader", line: ProgressLine) -> "pa.RecordBatchReader":
+    """The same answer; its rows are counted, and the line is gone when there are no more."""
+    import pyarrow as pa
+
+    def batches() -> "Iterator[pa.RecordBatch]":
+        for batch in reader:
+            line.rows += batch.num_rows
+            yield batch
+        line.hide()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())

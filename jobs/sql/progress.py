@@ -1,0 +1,52 @@
+"""How far a long statement is, in one line of a terminal; nothing where nobody looks."""
+
+import sys
+import time
+from threading import Lock
+from typing import Final
+
+from headrace.jobs.sql.session import Progress
+
+_PATIENCE_S: Final = 0.5
+"""What is done sooner says nothing."""
+_EVERY_S: Final = 0.1
+
+
+class ProgressLine:
+    """A line on standard error that is written over and over, and gone when it is hidden."""
+
+    def __init__(self, *, is_seen: bool) -> None:
+        self._is_seen, self._lock = is_seen, Lock()
+        self._began_s = self._told_s = time.monotonic()
+        self._is_shown, self._is_over = False, False
+        self.rows = 0
+        """Of the answer, so far."""
+
+    def tell(self, progress: Progress) -> None:
+        """Show how far it is, unless that was a moment ago."""
+        now_s = time.monotonic()
+        if not self._is_seen or now_s - self._began_s < _PATIENCE_S or now_s - self._told_s < _EVERY_S:
+            return
+        self._told_s = now_s
+        with self._lock:
+            if not self._is_over:
+                self._is_shown = True
+                print(f"\r{self._said(progress, now_s - self._began_s)}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _said(self, progress: Progress, seconds: float) -> str:
+        said = [f"{seconds:.0f} s"]
+        if progress.files:
+            said.append(f"{progress.needed:,} of {progress.files:,} files")
+        if progress.percent > 0:
+            said.append(f"{progress.percent:.0f} %")
+        if self.rows:
+            said.append(f"{self.rows:,} rows")
+        return ", ".join(said)
+
+    def hide(self) -> None:
+        """Nothing is shown any more."""
+        with self._lock:
+            self._is_over = True
+            if self._is_shown:
+                self._is_shown = False
+                print("\r\x1b[K", end="", file=sys.stderr, flush=True)

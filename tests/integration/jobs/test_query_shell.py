@@ -1,0 +1,233 @@
+"""The shell of `headrace query` in a terminal of its own, and statements from standard input."""
+
+import os
+import pty
+import re
+import select
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.reader import head
+from tests.landed_tables import Event, TableWriter
+
+T0 = 1_763_900_400_000  # 2025-11-23 12:20:00 UTC
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07]*\x07|[=>])")
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "landed"
+    root.mkdir()
+    events = [Event("a", n * 30, T0 + n * 900_000, fields={"status": "200", "user_agent": "x"}) for n in range(12)]
+    TableWriter(root, "logs").land_events(events)
+    TableWriter(root, "web-events").land_events(events[:3])
+    return root
+
+
+class Terminal:
+    """`headrace query` on a pseudo-terminal of 100 columns."""
+
+    def __init__(self, root, state, *arguments, **environment):
+        self.said, self._seen = "", 0
+        command = [sys.executable, "-m", "headrace", "query", "--root", str(root), *arguments]
+        variables = {
+            **os.environ,
+            "XDG_STATE_HOME": str(state),
+            "TERM": "xterm",
+            "COLUMNS": "100",
+            "LINES": "40",
+            **environment,
+        }
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, variables)
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        os.close(self.fd)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def until(self, pattern, *, timeout_s=60):
+        """What has been said since the last time, once it holds the pattern."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := re.search(pattern, self.said[self._seen :])):
+            assert time.monotonic() < deadline, f"{pattern!r} is not in {self.said[self._seen :]!r}"
+            self._read()
+        new = self.said[self._seen : self._seen + found.end()]
+        self._seen += found.end()
+        return new
+
+    def _read(self):
+        if select.select([self.fd], [], [], 0.2)[0]:
+            try:
+                said = os.read(self.fd, 65_536).decode(errors="replace")
+            except OSError:
+                said = ""
+            if "\x1b[6n" in said:  # it asks where the cursor is
+                os.write(self.fd, b"\x1b[1;1R")
+            self.said += _ESCAPES.sub("", said)
+
+    def ends(self, timeout_s=60):
+        """The exit status."""
+        deadline = time.monotonic() + timeout_s
+        while (done := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
+            assert time.monotonic() < deadline, self.said[self._seen :]
+            self._read()
+        return os.waitstatus_to_exitcode(done[1])
+
+
+PROMPT = "headrace>"
+
+
+def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
+    with Terminal(root, tmp_path / "state") as terminal:
+        terminal.until(PROMPT)
+        terminal.type("SELECT count(*) AS n\rFROM logs;\r")
+        terminal.until(r"12\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type("SELECT nope FROM logs;\r")
+        terminal.until("nope.*not found(?s:.*)" + PROMPT)
+        terminal.type("SELECT 1 AS a; SELECT 2 AS b;\r")
+        terminal.until(r"(?s:1\s*\r\n1 row.*2\s*\r\n1 row.*)" + PROMPT)
+        terminal.type(".tables\r")
+        terminal.until("web-events(?s:.*)" + PROMPT)
+        terminal.type(".schema web-events\r")
+        terminal.until(r"fields\s+MAP\(VARCHAR, VARCHAR\)(?s:.*)" + PROMPT)
+        terminal.type(".timing on\r")
+        terminal.until(PROMPT)
+        terminal.type("SELECT hour, count(*) AS n FROM logs GROUP BY 1 ORDER BY 1;\r")
+        terminal.until(r"4 rows(?s:.*)\d\.\d\d s(?s:.*)" + PROMPT)
+        terminal.type(".plot\r")
+        terminal.until("n by hour(?s:.*)█(?s:.*)" + PROMPT)
+        terminal.type(".nothing\r")
+        terminal.until("no such command(?s:.*)" + PROMPT)
+        terminal.type(f".output {tmp_path}/a.csv\r")
+        terminal.until(PROMPT)
+        terminal.type("SELECT 7 AS n;\r")
+        terminal.until("written to(?s:.*)" + PROMPT)
+        terminal.type(".format csv\r")
+        terminal.until(PROMPT)
+        terminal.type("SELECT 8 AS n;\r")
+        terminal.until(r"n\r\n8\r\n(?s:.*)" + PROMPT)
+        terminal.type("\x04")
+        assert terminal.ends() == 0
+    assert (tmp_path / "a.csv").read_text() == "n\n7\n"
+    history = tmp_path / "state" / "headrace" / "query_history"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert "SELECT nope FROM logs;" in history.read_text()
+
+
+def test_ctrl_c_ends_the_statement_and_not_the_shell(root, tmp_path):
+    with Terminal(root, tmp_path / "state") as terminal:
+        terminal.until(PROMPT)
+        terminal.type(f"{ENDLESS};\r")
+        terminal.until(r"\d s")  # how far it is
+        terminal.type("\x03")
+        terminal.until("interrupted(?s:.*)" + PROMPT)
+        terminal.type("SELECT 41 + 1 AS n;\r")
+        terminal.until(r"42\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type("SELECT half")
+        terminal.until("half")
+        terminal.type("\x03")
+        terminal.until(PROMPT)
+        terminal.type("SELECT 43 AS n;\r")
+        terminal.until(r"43\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type(".quit\r")
+        assert terminal.ends() == 0
+
+
+def test_a_statement_sees_what_has_landed_since_the_one_before_unless_it_is_asked_as_of_a_record(root, tmp_path):
+    with Terminal(root, tmp_path / "state", NO_COLOR="1") as terminal:
+        terminal.until(PROMPT)
+        terminal.type("SELECT count(*) AS n FROM logs;\r")
+        terminal.until(r"12\s*\r\n1 row(?s:.*)" + PROMPT)
+        before = head(open_root(str(root)), "logs").seq
+        TableWriter(root, "logs").land_events([Event("b", 0, T0)])
+        terminal.type("SELECT count(*) AS n FROM logs;\r")
+        terminal.until(r"13\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type(f".as-of {before}\r")
+        terminal.until(PROMPT)
+        terminal.type("SELECT count(*) AS n FROM logs;\r")
+        terminal.until(r"12\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type(".as-of now\r")
+        terminal.until(PROMPT)
+        terminal.type("SELECT count(*) AS n FROM logs;\r")
+        terminal.until(r"13\s*\r\n1 row(?s:.*)" + PROMPT)
+        terminal.type("\x04")
+        assert terminal.ends() == 0
+
+
+def test_tab_completes_what_the_tables_have(root):
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.document import Document
+
+    from headrace.jobs.sql.completion import LandedCatalog, SqlCompleter
+
+    catalog = LandedCatalog(str(root))
+    completer = SqlCompleter(catalog, [".tables", ".timing"])
+
+    def completed(before, after=""):
+        document = Document(before + after, len(before))
+        return [each.text for each in completer.get_completions(document, CompleteEvent())]
+
+    assert completed("SELECT mess", " FROM logs")[0] == "message"
+    assert completed("SELECT fields['us", " FROM logs") == ["user_agent']"]
+    assert completed("FROM lo")[0] == "logs"
+    assert completed("FROM web")[0] == '"web-events"'
+    assert "SELECT" in completed("sel")
+    assert "date_trunc(" in completed("SELECT date_tr")
+    assert completed(".ti") == [".timing"]
+    assert completed(".schema lo") == ["logs"]
+    catalog.close()
+
+
+def piped(root, text, *arguments):
+    command = [sys.executable, "-m", "headrace", "query", "--root", str(root), *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+
+
+def test_statements_come_from_standard_input_where_no_terminal_is(root, tmp_path):
+    done = piped(root, "SELECT ';' AS a; -- one; two\n\nSELECT count(*) AS n\nFROM logs\n", "--format", "csv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a\n;\nn\n12\n", "")
+    failed = piped(root, "SELECT 1 AS a; SELECT nope; SELECT 2 AS b;", "--format", "csv")
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "a\n1\n", 1)
+    assert "no SQL is given" in piped(root, " -- nothing\n;").stderr
+    two = piped(root, "SELECT 1; SELECT 2", "--format", "parquet", "--output", str(tmp_path / "a.parquet"))
+    assert (two.returncode, "for the answer of one statement" in two.stderr) == (2, True)
+
+
+def test_ctrl_c_ends_a_statement_of_the_command_line_soon_and_leaves_nothing(root, tmp_path):
+    command = [sys.executable, "-m", "headrace", "query", "--root", str(root), ENDLESS, "--output", str(tmp_path / "a")]
+    variables = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "tmp").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)  # now it runs
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr.read() == ""
+    assert sorted(os.listdir(tmp_path)) == ["landed", "tmp"]
+    assert os.listdir(tmp_path / "tmp") == []
