@@ -4,7 +4,7 @@ An attempt lives from a fold to a put. It knows neither Kafka's client nor the l
 record comes out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from headrace.sinks.table.record import CommitRecord, DataFile, Gap, LandedRange
 from headrace.sinks.table.store import Store
 from headrace.sinks.values import Decoded, decode
 
+Why = Callable[[int, int], tuple[int, str]]
+"""Of a hole [start, end) between records: up to where it has one cause, and which; may raise PeerError."""
 MAX_AGE_MS: Final = 1_800_000
 """An attempt is committed at this age whatever the configuration says, because it lives an hour."""
 
@@ -90,14 +92,20 @@ class Attempt:
         return self._progress[partition].next
 
     def take(
-        self, partition: int, messages: Sequence[Any], schemas: Schemas, *, why: Callable[[int, int], str], now_ms: MonotonicMs
+        self,
+        partition: int,
+        messages: Sequence[Any],
+        schemas: Schemas,
+        *,
+        why: Why,
+        now_ms: MonotonicMs,
     ) -> None:
         """Take records of a started partition, in offset order, from its next offset on.
 
         Args:
-            why: says the cause of a hole [start, end) between records.
+            why: asked about holes between records.
         Raises:
-            PeerError: the registry is needed and away; nothing has been taken, give the same again.
+            PeerError: the registry, or the broker about a hole, is needed and away; nothing has been taken: again, later.
             StorageError: the store failed; the attempt is to be given up.
         """
         progress = self._progress[partition]
@@ -105,6 +113,7 @@ class Attempt:
             messages = [message for message in messages if message.offset() >= progress.next]
         if not messages:
             return
+        holes = _holes(progress.next, messages, why)
         if not self._decided:
             self.input = decide_input(self.topic, self.input, messages, schemas, now_ms)
             self._decided = True
@@ -116,7 +125,7 @@ class Attempt:
         admitted, misfits = self._evolution.admit(decoded)
         if columns is not None and columns is not self._evolution.columns:
             self._buckets.project(self._evolution.projected)
-        self._note_holes(progress, messages, why)
+        self._note_holes(progress, messages, holes)
         for one in bad + misfits:
             self._quarantine.add(progress.incarnation, partition, one)
         progress.quarantined += len(bad) + len(misfits)
@@ -136,19 +145,17 @@ class Attempt:
             self._begin(now_ms)
 
     @staticmethod
-    def _note_holes(progress: Progress, messages: Sequence[Any], why: Callable[[int, int], str]) -> None:
+    def _note_holes(progress: Progress, messages: Sequence[Any], holes: Mapping[int, Sequence[tuple[int, str]]]) -> None:
         first, last = messages[0], messages[-1]
         if progress.gaps and progress.gaps[-1].before_ms is None and progress.gaps[-1].end == first.offset():
             progress.gaps[-1] = replace(progress.gaps[-1], before_ms=first.timestamp()[1])
-        if first.offset() == progress.next and last.offset() - first.offset() + 1 == len(messages):
-            progress.next = last.offset() + 1
-        else:
+        if holes:
             for message in messages:
-                offset = message.offset()
-                if offset > progress.next:
-                    progress.gap(offset, why(progress.next, offset), message.timestamp()[1])
-                progress.next = offset + 1
+                for end, why in holes.get(message.offset(), ()):
+                    progress.gap(end, why, message.timestamp()[1])
+                progress.next = message.offset() + 1
                 progress.last_ms = message.timestamp()[1]
+        progress.next = last.offset() + 1
         progress.last = last
         progress.last_ms = last.timestamp()[1]
 
@@ -252,6 +259,20 @@ class Attempt:
             quarantine=self._quarantine.closed,
             generation=self._fold.generation,
         )
+
+
+def _holes(start: int, messages: Sequence[Any], why: Why) -> dict[int, list[tuple[int, str]]]:
+    """By the offset of the record behind it, each hole before or between records: its pieces' ends and causes."""
+    if messages[0].offset() == start and messages[-1].offset() - start + 1 == len(messages):
+        return {}
+    found: dict[int, list[tuple[int, str]]] = {}
+    for message in messages:
+        while start < message.offset():
+            end, cause = why(start, message.offset())
+            found.setdefault(message.offset(), []).append((end, cause))
+            start = end
+        start = message.offset() + 1
+    return found
 
 
 def _landed_range(partition: int, progress: Progress) -> LandedRange:

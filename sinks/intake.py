@@ -1,7 +1,7 @@
 """What has been read on its way to the tables."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from headrace.sinks.fetching.batches import UnreadableError
 from headrace.sinks.landing import Landing, LandingTable
 from headrace.sinks.reading import Read
 from headrace.sinks.recovery import PATIENCE_MS, PEER_REST_MS
+from headrace.sinks.table_loader import WhyOf
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Intake:
             self._on_error(event)
 
     def _skip(self, table: LandingTable, partition: int, offset: int) -> None:
-        table.loader.skip(partition, offset, self._cause(table)(0, 0))
+        table.loader.skip_to(partition, offset, self._cause(table))
 
     def _take(self, table: LandingTable, partition: int, messages: Sequence[Any]) -> None:
         try:
@@ -50,8 +51,17 @@ class Intake:
         elif table.loader.is_blocked:
             self._reading.end(table.loader.topic, table.loader.tenure.partitions)
 
-    def _cause(self, table: LandingTable) -> Callable[[int, int], str]:
-        return partial(self._lookout.cause, table.loader.topic)
+    def _cause(self, table: LandingTable) -> WhyOf:
+        """What to call holes between records that the broker still has both of: what no batch explains is lost."""
+        topic = table.loader.topic
+        if self._lookout.topics.compacts(topic):
+            return lambda _partition, _start, end: (end, "compacted")
+
+        def cause(partition: int, start: int, end: int) -> tuple[int, str]:
+            until, why = self._reading.cause((topic, partition), start, end)
+            return until, why or "lost"
+
+        return cause
 
     def _on_error(self, message: Any) -> None:
         error, name, partition = message.error(), message.topic(), message.partition()

@@ -51,14 +51,6 @@ class Lookout:
         """How long ago Kafka has last said which topics there are."""
         return self._clock.monotonic_ms() - self._heard_ms
 
-    def cause(self, topic: str, start: int, end: int) -> str:  # noqa: ARG002 - why there is nothing in [start, end)
-        """What to call a hole between two records that the broker still has both of.
-
-        Where a topic compacts, compaction. Elsewhere the client delivers every record but transactions' markers and what was
-        aborted; it does not say which of the two a hole is.
-        """
-        return "compacted" if self.topics.compacts(topic) else "control"
-
     def place(self, where: Where, fold: Fold, sight: Sight) -> Resume | None:
         """Where to go on reading a partition, by what is seen of it; None if that is not believed yet."""
         place = resume(fold, where[1], sight)

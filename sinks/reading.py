@@ -18,6 +18,7 @@ from headrace.errors import PeerError
 from headrace.librdkafka import close_consumer, unrepeated
 from headrace.sinks.fetching.connection import Address
 from headrace.sinks.fetching.fetcher import Fetcher, Left
+from headrace.sinks.fetching.holes import Holes, Unread, look
 from headrace.sinks.fetching.records import FetchedRecord, Records
 from headrace.sinks.topics import LISTING_TIMEOUT_S, Where, learn_leaders
 
@@ -55,6 +56,8 @@ class Reading:
     def __init__(self, kafka: Mapping[str, Any], clock: Clock) -> None:
         self._clock = clock
         self._fetcher = Fetcher(str(kafka.get("client.id", "rdkafka")), clock) if can_fetch(kafka) else None
+        self._client_id = str(kafka.get("client.id", "rdkafka"))
+        self._holes = Holes(self._look)
         self._distrusted_ms: dict[Where, MonotonicMs] = {}
         """When a partition was not ordinary."""
         self._handed_out: Sequence[tuple[Where, Sequence[FetchedRecord]]] = ()
@@ -91,6 +94,8 @@ class Reading:
                 self._fetcher.leave(where, "records with headers, or of which some have no key or value")
         fetched = self._fetcher.turn(0 if read.records else WAIT_MS)
         self._handed_out = fetched.records
+        for where, unread in fetched.unread:
+            self._holes.note(where, unread)
         self._go_on_with_client(fetched.left)
         self._fetch_again(read)
         read.records += fetched.records
@@ -174,6 +179,23 @@ class Reading:
     def distrust(self, where: Where) -> None:
         """Do not fetch a partition for a while: Kafka's client knows what to do."""
         self._distrusted_ms[where] = self._clock.monotonic_ms()
+
+    def cause(self, where: Where, start: int, end: int) -> tuple[int, str | None]:
+        """Why nothing was read of [start, end): the first piece's end, and `control`, `aborted`, or None: nothing explains it.
+
+        Through TLS and SASL batches cannot be looked at: there the client's word, that it has left nothing out that it should
+        have given, is taken for `control`.
+
+        Raises:
+            PeerError: the broker does not answer.
+        """
+        return (end, "control") if self._fetcher is None else self._holes.cause(where, start, end)
+
+    def _look(self, where: Where, start: int, end: int) -> Unread:
+        leaders = learn_leaders(self._consumer, timeout_s=LISTING_TIMEOUT_S)
+        if where not in leaders:
+            raise PeerError(f"kafka: topic {where[0]}: partition {where[1]} has no leader now")
+        return look(leaders[where], where, start, end, self._client_id)
 
     def begin_again(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Read on after `end`, and be told again where the log ends."""

@@ -8,6 +8,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from headrace.clock import Clock, MonotonicMs
@@ -30,6 +31,8 @@ from headrace.sinks.tenure import CloseFiles, Ended, Steps, T, Tenure
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_MS: Final = 3_600_000
+WhyOf = Callable[[int, int, int], tuple[int, str]]
+"""`attempt.Why` of a partition, which comes first."""
 
 
 class TableLoader:
@@ -128,7 +131,7 @@ class TableLoader:
         """Whether records wait for the registry."""
         return bool(self._waiting)
 
-    def take(self, partition: int, messages: Sequence[Any], why: Callable[[int, int], str]) -> bool:
+    def take(self, partition: int, messages: Sequence[Any], why: WhyOf) -> bool:
         """Take records of a partition, in offset order; False if another loader has landed some meanwhile: start over."""
         if not carry_out(self.tenure.keep_fresh(), self._store, self._clock):
             return False
@@ -138,12 +141,13 @@ class TableLoader:
             self.take_waiting(why)
         return True
 
-    def take_waiting(self, why: Callable[[int, int], str]) -> None:
+    def take_waiting(self, why: WhyOf) -> None:
         """Take what has been waiting for the registry, as far as it answers."""
         while self._waiting:
             partition, messages = self._waiting[0]
             try:
-                self.attempt.take(partition, messages, self._schemas, why=why, now_ms=self._clock.monotonic_ms())
+                now_ms = self._clock.monotonic_ms()
+                self.attempt.take(partition, messages, self._schemas, why=partial(why, partition), now_ms=now_ms)
             except PeerError as error:
                 logger.warning("records wait: %s", error, extra={"topic": self.topic})
                 self.blocked = self.blocked or (error, self._clock.monotonic_ms())
@@ -158,6 +162,11 @@ class TableLoader:
             return  # with records waiting, what lies before `end` is not known yet: the end is reported again later
         self.attempt.skip(partition, end, why, now_ms=self._clock.monotonic_ms())
         self._standing.took(partition, end)
+
+    def skip_to(self, partition: int, end: int, why: WhyOf) -> None:
+        """The same for all that is up to `end`, whatever each piece of it is."""
+        while not self.is_blocked and (start := self.next_offset(partition)) < end:
+            self.skip(partition, *why(partition, start, end))
 
     def is_due(self) -> bool:
         return self.attempt.is_due(self._clock.monotonic_ms())

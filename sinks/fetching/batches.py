@@ -59,6 +59,8 @@ class Walk:
     batches: tuple[Batch, ...]
     next_offset: int
     last_epoch: int
+    unread: tuple[tuple[int, int, str], ...] = ()
+    """Offsets [start, end) of batches that readers of committed records do not see, and why: `control` or `aborted`."""
 
 
 def walk(data: memoryview, offset: int, epoch: int, aborted: tuple[tuple[int, int], ...]) -> Walk:
@@ -74,6 +76,7 @@ def walk(data: memoryview, offset: int, epoch: int, aborted: tuple[tuple[int, in
     heapq.heapify(waiting)
     skipped: set[int] = set()
     found: list[Batch] = []
+    unread: list[tuple[int, int, str]] = []
     at = 0
     while len(data) - at >= _HEADER.size:
         header = _HEADER.unpack_from(data, at)
@@ -94,14 +97,17 @@ def walk(data: memoryview, offset: int, epoch: int, aborted: tuple[tuple[int, in
             skipped.add(heapq.heappop(waiting)[1])
         offset, epoch = last + 1, batch_epoch
         if attributes & _CONTROL:
+            unread.append((base, last + 1, "control"))
             if _is_abort(records):
                 skipped.discard(producer)
-        elif count and not (attributes & _TRANSACTIONAL and producer in skipped):
+        elif attributes & _TRANSACTIONAL and producer in skipped:
+            unread.append((base, last + 1, "aborted"))
+        elif count:
             append_ms = max_ms if attributes & _LOG_APPEND_TIME else None
             found.append(Batch(base, last, batch_epoch, base_ms, append_ms, count, attributes & _CODEC, records))
     if at == 0 and len(data):
         raise UnreadableError("a batch that does not fit into an answer")
-    return Walk(tuple(found), offset, epoch)
+    return Walk(tuple(found), offset, epoch, tuple(unread))
 
 
 def _is_abort(records: memoryview) -> bool:

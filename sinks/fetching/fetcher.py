@@ -18,6 +18,7 @@ from headrace.errors import CorruptError, PeerError
 from headrace.sinks.fetching import wire
 from headrace.sinks.fetching.batches import Batch, UnreadableError, inflated, walk
 from headrace.sinks.fetching.connection import Address, Connection
+from headrace.sinks.fetching.holes import Unread
 from headrace.sinks.fetching.records import FetchedRecord, Records, Section
 from headrace.sinks.topics import Where
 
@@ -52,6 +53,8 @@ class Fetched:
     records: list[tuple[Where, Records | list[FetchedRecord]]] = field(default_factory=list)
     ends: list[tuple[Where, int]] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    unread: list[tuple[Where, Unread]] = field(default_factory=list)
+    """Where batches lie that readers do not see."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class _Came:
     batches: tuple[Batch, ...] = ()
     is_end: bool = False
     left: Left | None = None
+    unread: Unread = ()
 
 
 @dataclass(slots=True)
@@ -211,7 +215,7 @@ class Fetcher:
             self._leave(place, str(error))
             return
         if walked.next_offset > place.offset:
-            self._came.append(_Came(place, place.offset, walked.batches))
+            self._came.append(_Came(place, place.offset, walked.batches, unread=walked.unread))
             self._came_bytes += sum(len(batch.records) for batch in walked.batches)
             place.offset, place.epoch, place.busy_ms = walked.next_offset, walked.last_epoch, now_ms
             self._places[place.where] = self._places.pop(place.where)  # whose turn it was comes last in the next request
@@ -252,6 +256,8 @@ class Fetcher:
                 self.end(where)
             elif came.is_end:
                 fetched.ends.append((where, came.offset))
+            if came.unread:
+                fetched.unread.append((where, came.unread))
             for batch in came.batches:
                 try:
                     section = Section(batch, inflated(batch))

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -105,6 +106,35 @@ def test_every_codec_and_aborted_transactions_and_times_of_the_broker(kafka: str
     fetched, by_client = both_ways(kafka, offsets)
     assert fetched == by_client
     assert min(len(records) for records in fetched[0].values()) > 60
+
+
+def causes(reading: Reading, where: Where, found: Found, end: int) -> Counter[str | None]:
+    """Of all offsets that hold no record for us: how many have which cause."""
+    counted: Counter[str | None] = Counter()
+    at = 0
+    for offset in [*(record[0] for record in found), end]:
+        while at < offset:
+            until, why = reading.cause(where, at, offset)
+            counted[why] += until - at
+            at = until
+        at = offset + 1
+    return counted
+
+
+def test_a_hole_is_what_the_batches_in_it_are_whether_they_were_met_or_are_looked_for(kafka: str) -> None:
+    create(kafka, "transactions", 2)
+    write(kafka, "transactions", "lz4", count=100, **{"transactional.id": "holes"})
+    offsets = {("transactions", 0): 0, ("transactions", 1): 0}
+    readings = [Reading({"bootstrap.servers": kafka}, SystemClock()) for _ in range(2)]
+    try:
+        readings[0].begin(offsets)
+        found, ends = read(readings[0], offsets)
+        for reading in readings:
+            by_cause = sum((causes(reading, where, found[where], ends[where]) for where in offsets), Counter())
+            assert by_cause == {"aborted": 50, "control": 8}
+    finally:
+        for reading in readings:
+            reading.close()
 
 
 def test_a_broker_that_is_restarted_is_read_on_from(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         attempt.start(0, 0, "id")
         first = number * HOURS * ROWS
         messages = [Message(first + n, b'{"n": %d}' % n, START_MS + n % HOURS * HOUR_MS) for n in range(HOURS * ROWS)]
-        attempt.take(0, messages, Schemas(None), why=lambda *_: "control", now_ms=clock.monotonic_ms())
+        attempt.take(0, messages, Schemas(None), why=lambda _, end: (end, "control"), now_ms=clock.monotonic_ms())
         carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
     return root
 

@@ -33,7 +33,7 @@ class OneTable:
         self.attempt.start(0, 0, "id")
 
     def take(self, *messages: Message, now_ms: int = 5) -> None:
-        self.attempt.take(0, messages, self.schemas, why=lambda *_: "control", now_ms=MonotonicMs(now_ms))
+        self.attempt.take(0, messages, self.schemas, why=lambda _, end: (end, "control"), now_ms=MonotonicMs(now_ms))
 
     def land(self, *messages: Message) -> CommitRecord:
         if messages:

@@ -41,7 +41,7 @@ def begun(tmp_path: Path) -> Attempt:
 
 
 def take(attempt: Attempt, *messages: Message, schemas: Schemas | None = None) -> None:
-    attempt.take(0, messages, schemas or Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(5))
+    attempt.take(0, messages, schemas or Schemas(None), why=lambda _, end: (end, "control"), now_ms=MonotonicMs(5))
 
 
 def test_a_lost_gap_is_bounded_by_the_record_read_after_it(tmp_path: Path) -> None:
@@ -133,8 +133,10 @@ def test_what_an_idle_topic_has_read_is_due_at_its_age_though_nothing_more_comes
     attempt = Attempt("t", tmp_path, Fold(), output, name="two", started_ms=MonotonicMs(first_ms))
     attempt.start(0, 0, "id")
     assert not attempt.is_due(MonotonicMs(2 * first_ms))  # there is nothing to land
-    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(first_ms + 4))
-    attempt.take(0, [Message(1, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(first_ms + 400_000))
+    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda _, end: (end, "control"), now_ms=MonotonicMs(first_ms + 4))
+    attempt.take(
+        0, [Message(1, b"x")], Schemas(None), why=lambda _, end: (end, "control"), now_ms=MonotonicMs(first_ms + 400_000)
+    )
     assert not attempt.is_due(MonotonicMs(first_ms + 600_003))
     assert attempt.is_due(MonotonicMs(first_ms + 600_004))
 
@@ -143,7 +145,7 @@ def test_an_attempt_is_due_at_half_an_hour_whatever_age_is_allowed(tmp_path: Pat
     output = Output.model_validate({"rotate": {"age": "24h"}})
     attempt = Attempt("t", tmp_path, Fold(), output, name="one", started_ms=MonotonicMs(0))
     attempt.start(0, 0, "id")
-    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda *_: "control", now_ms=MonotonicMs(60_000))
+    attempt.take(0, [Message(0, b"x")], Schemas(None), why=lambda _, end: (end, "control"), now_ms=MonotonicMs(60_000))
     assert not attempt.is_due(MonotonicMs(1_799_999))
     assert attempt.is_due(MonotonicMs(1_800_000))
 

@@ -37,7 +37,7 @@ def table(tmp_path: Path) -> Path:
         attempt.start(0, 0, "id")
         at = fold.end(0, 0)
         messages = [Message(at + i, b'{"n": %d}' % (at + i)) for i in range(3)] + ([Message(at + 3, b"no")] if n == 2 else [])
-        attempt.take(0, messages, Schemas(None), why=lambda *_: "control", now_ms=clock.monotonic_ms())
+        attempt.take(0, messages, Schemas(None), why=lambda _, end: (end, "control"), now_ms=clock.monotonic_ms())
         carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
     return directory
 

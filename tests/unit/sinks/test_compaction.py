@@ -54,7 +54,7 @@ def land(table: Path, partitions: dict[int, int], *, hour: int = 0) -> None:
         attempt.start(partition, 0, "id")
         at, time_ms = fold.end(0, partition), START_MS + hour * HOUR_MS
         messages = [Message(at + i, b'{"p": %d, "n": %d}' % (partition, at + i), time_ms) for i in range(count)]
-        attempt.take(partition, messages, Schemas(None), why=lambda *_: "control", now_ms=clock.monotonic_ms())
+        attempt.take(partition, messages, Schemas(None), why=lambda _, end: (end, "control"), now_ms=clock.monotonic_ms())
     carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
 
 
@@ -202,7 +202,7 @@ def land_widened(table: Path, number: int) -> None:
     schemas = Registry(by_id={number + 1: schema}, subjects={"t-value": schema}).schemas()
     payload = [b"\x0a", b"\x0a\x02x", b"\x02\x02y"][number]
     messages = [Message(fold.end(0, 0) + n, frame(number + 1, payload), START_MS) for n in range(4)]
-    attempt.take(0, messages, schemas, why=lambda *_: "control", now_ms=clock.monotonic_ms())
+    attempt.take(0, messages, schemas, why=lambda _, end: (end, "control"), now_ms=clock.monotonic_ms())
     carry_out(commit(attempt.close(clock.wall_ms()), fold, started_ms=attempt.started_ms), store, clock)
 
 

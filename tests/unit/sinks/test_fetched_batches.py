@@ -79,6 +79,10 @@ def test_markers_and_aborted_records_are_left_out_and_read_over() -> None:
     found = walked(data, aborted=((12, 15), (11, 0)))
     assert [batch.base_offset for batch in found.batches] == [3, 7, 10]
     assert found.next_offset == 19
+    assert found.unread == (
+        (0, 3, "aborted"), (6, 7, "control"), (13, 14, "control"), (14, 15, "control"),
+        (15, 18, "aborted"), (18, 19, "control"),
+    )  # fmt: skip
 
 
 def test_what_is_not_ordinary_is_not_read() -> None:

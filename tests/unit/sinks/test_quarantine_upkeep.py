@@ -46,7 +46,7 @@ def land(table: Path, *, poison: int, at_s: int) -> None:
     attempt.start(0, 0, "id")
     at = fold.end(0, 0)
     messages = [Message(at, b'{"n": 1}')] + [Message(at + 1 + n, b"no %d" % n) for n in range(poison)]
-    attempt.take(0, messages, Schemas(None), why=lambda *_: "control", now_ms=CLOCK.monotonic_ms())
+    attempt.take(0, messages, Schemas(None), why=lambda _, end: (end, "control"), now_ms=CLOCK.monotonic_ms())
     draft = attempt.close(CLOCK.wall_ms())
     carry_out(commit(draft, fold, started_ms=attempt.started_ms), store, CLOCK)
     if draft.quarantine:
