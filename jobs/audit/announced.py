@@ -92,6 +92,8 @@ class Agent:
     gaps: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
     clock_ahead_ms: int | None = None
     """The host's clock at the last heartbeat, less the broker's when it was appended: the way there makes it some ms less."""
+    known_since_ms: float = -math.inf
+    """From when on (append time) all that it has said is there; -inf where nothing was ever taken out."""
 
     def writes_to(self, topic: str) -> bool:
         """Whether the agent's word is needed for a topic: it names the topic, or it has named none yet and may still do so."""
@@ -127,6 +129,7 @@ def _drained_to(claim: Claim) -> float:
 class _Hearing:
     """One agent while its messages are folded, in the order of the log."""
 
+    known_since_ms: float = -math.inf
     heartbeat: AgentMessage | None = None
     heard_ms: int | None = None
     furthest_ms: float = -math.inf
@@ -223,6 +226,7 @@ class _Hearing:
             self.retired_ms,
             self.totals.gaps,
             heartbeat.clock_ms - heard_ms if heartbeat and heartbeat.clock_ms and heard_ms else None,
+            self.known_since_ms,
         )
 
 
@@ -237,7 +241,8 @@ def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_M
     hearings: dict[str, _Hearing] = {}
     for announcement in announcements:
         message = announcement.message
-        hearing = hearings.setdefault(message.agent_id, _Hearing(totals=Totals(is_whole)))
+        since_ms = -math.inf if is_whole else announcement.appended_ms
+        hearing = hearings.setdefault(message.agent_id, _Hearing(since_ms, totals=Totals(is_whole)))
         match message:
             case RetiredMessage():
                 hearing.retired_ms = -math.inf if message.at_ms is None else message.at_ms

@@ -62,7 +62,7 @@ class Auditor:
         }
         self._unheard = _lost(table)
         self.unreadable = []
-        self._agents = fold(self._announcements(), lateness_ms=self.lateness_ms)
+        self._agents = fold(self._announcements(), lateness_ms=self.lateness_ms, is_whole=_is_whole(table))
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -177,6 +177,12 @@ class Auditor:
     def _recounts(self, table: TableSnapshot, landed: Landed) -> dict[tuple[str, int], Recount]:
         keys = excesses(table.topic, self._agents, landed)
         return recount(self.root, table.topic, table.files, keys) if keys else {}
+
+
+def _is_whole(table: TableSnapshot) -> bool:
+    """Whether each record there ever was is a row, is quarantined or was lost: none expired, or had gone when landing began."""
+    found = sum(file.rows for file in table.files) + sum(one.count for one in table.quarantined)
+    return found + sum(lost.end - lost.start for lost in table.lost) == sum(end.offset for end in table.ends.values())
 
 
 def _lost(table: TableSnapshot) -> tuple[Trouble, ...]:

@@ -40,7 +40,7 @@ class Totals:
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
     _said: dict[str, Total] = field(default_factory=dict)
     _missed: dict[str, Total] = field(default_factory=dict)
-    """What was not to be found at the last heartbeat; where not all is there, less what was not at the first."""
+    """What was not to be found at the last heartbeat; where not all is there, less what has never been since the first."""
     _before: dict[str, Total] = field(default_factory=dict)
     _matched_ms: dict[str, float | None] = field(default_factory=dict)
 
@@ -57,7 +57,10 @@ class Totals:
         for topic, total in totals.items():
             missed = _difference(total, self._said.get(topic, _NOTHING))
             if not self.is_whole:
-                missed = _difference(missed, self._before.setdefault(topic, missed))
+                taken_out = self._before.get(topic)
+                if taken_out is None or missed.count < taken_out.count:  # some of it is told of again by a later message
+                    self._before[topic] = taken_out = missed
+                missed = _difference(missed, taken_out)
             before = self._missed.get(topic, _NOTHING)
             gaps = self.gaps.setdefault(topic, [])
             if missed == _NOTHING:

@@ -4,7 +4,7 @@ Source: audit.md, "Verdict". For a topic and a window of event time, first match
 
     unknown      an agent has not claimed a time past the window's end + lateness, or two runs of it are a clone; or the table's
                  ends are not past what the first claim past it, and the window's own messages, say is acknowledged; or more
-                 has landed than was announced, while the next announcement is awaited
+                 has landed than was announced, while the next announcement is awaited, or where what was announced then is gone
     incomplete   something is lost or dropped, or less or more has landed than was announced, or the hashes differ
     complete     otherwise; events that were rejected or quarantined are shown beside it
 
@@ -309,7 +309,13 @@ class _Judging:
         landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
         if landed <= sent:
             return None
-        if self._is_retired(agent, start_ms) or self._is_excess(agent, self.recounts.get((agent.agent_id, start_ms)), sent):
+        recount = self.recounts.get((agent.agent_id, start_ms))
+        if self._is_retired(agent, start_ms):
+            return None
+        if start_ms < agent.known_since_ms and (recount is None or recount.distinct > sent):
+            told = f"{landed - sent} more have landed than is known of {_name(agent)}: what it said before"
+            return Reason("audit_lost", f"{told} {when(agent.known_since_ms)} is no longer in _audit", agent.agent_id)
+        if self._is_excess(agent, recount, sent):
             return None
         told = f"{landed - sent} more have landed than {_name(agent)} has announced; its next heartbeat is awaited"
         return Reason("awaited", told, agent.agent_id)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 
+from headrace.audit import HASH_MODULUS, Total, window_start_ms
 from headrace.cli import main
 from headrace.errors import StorageError
 from headrace.jobs.audit.auditor import Auditor, overall_verdict
@@ -12,6 +14,7 @@ from headrace.sinks.table.record import Gap
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 
 T0 = 1_763_900_400_000
+HOUR = 3_600_000
 AT = T0 + 9_000_000
 EVENTS = [Event("a", n * 30, T0 + n * 45_000) for n in range(60)]
 
@@ -202,6 +205,45 @@ def test_what_agents_announced_expires_only_where_the_audits_topic_is_named(root
     assert [json.loads(line)["topic"] for line in capsys.readouterr().out.splitlines()] == ["logs"]
     assert Auditor(root).topics() == ["logs"]
     assert overall_verdict(root, "logs") == "complete"
+
+
+def totals(events):
+    return {"logs": Total(len(events), sum(event.hash for event in events) % HASH_MODULUS)}
+
+
+@pytest.fixture
+def expired(tmp_path):
+    """Of sixty events the first twenty were announced at noon, which has expired; six of them again, and the rest, later."""
+    root = tmp_path / "landed"
+    root.mkdir()
+    TableWriter(root, "logs").land_events(EVENTS)
+    for first, until, at_ms in ((0, 20, AT - 2 * HOUR), (20, 20, AT), (14, 40, AT + 2), (40, 60, AT + 4)):
+        said = announce(
+            "logs", EVENTS[:until], at_ms, acked={0: until}, state="active", drained_to_ms=AT, totals=totals(EVENTS[:until])
+        )
+        windows = {window_start_ms(event.event_ms) for event in EVENTS[first:until]}
+        AuditWriter(root).land(*(one for one in said[:-1] if one[1].window_start_ms in windows), said[-1])
+    assert overall_verdict(root, "logs") == "complete"
+    age_s = int(time.time() - (AT - HOUR) / 1000)
+    assert main(["expire", "_audit", "--root", str(root), "--older-than", f"{age_s}s"]) == 0
+    return root
+
+
+def test_messages_that_expired_make_nothing_incomplete_and_their_windows_unknown(expired):
+    verdict = Auditor(expired).judge("logs", now_ms=AT)
+    assert [window.state for window in verdict.windows] == ["unknown", *["complete"] * 4]
+    assert verdict.reasons == ()
+    assert "14 more have landed than is known of agent a (host-a): what it said before" in verdict.windows[0].reasons[0]
+
+
+def test_a_message_lost_later_is_noticed_though_early_ones_expired(expired):
+    more, later = [*EVENTS, Event("a", 9_999, AT)], AT + HOUR
+    for at_ms in (later, later + HOUR):
+        said = announce("logs", more, at_ms, acked={0: 60}, state="active", drained_to_ms=at_ms, totals=totals(more))
+        AuditWriter(expired).land(said[-1])
+    verdict = Auditor(expired).judge("logs", now_ms=AT)
+    assert [window.state for window in verdict.windows[:5]] == ["unknown", *["complete"] * 4]
+    assert {reason.kind for window in verdict.windows[5:] for reason in window.reasons} == {"unsaid"}
 
 
 def test_json_is_one_object_a_line_with_the_agreed_keys(root, capsys):

@@ -17,13 +17,14 @@ from headrace.agents.state import AgentState, streams_of
 from headrace.agents.state_generations import FILE_NAME
 from headrace.agents.state_tables import VERSION
 from headrace.agents.windows import ChunkResult, WindowRow
+from headrace.audit import Total
 from headrace.errors import CorruptError, UsageError, VersionError
 from tests.unit.agents.operate.test_validate import not_root, open_folder
 
 ROW = StreamRow("s-1", "logs", 3, "h", "a", "/a.log", "/a.log", 7, 99, 5, size_seen=40, complete_ms=1_000)
 CHUNK = ChunkRow("s-1", 0, 20, 0, 0, 1_795_424_400_123, AUTO, 64, "c0ffee", LineHead("utf-8", None, 2), more=True)
 
-VERSION_1, VERSION_2 = (Path(__file__).parent / f"state_of_version_{version}.sql" for version in (1, 2))
+VERSION_1, VERSION_2, VERSION_3 = (Path(__file__).parent / f"state_of_version_{version}.sql" for version in (1, 2, 3))
 
 
 def opened(directory: Path, **changes: str) -> AgentState:
@@ -187,6 +188,31 @@ def test_what_version_2_wrote_is_read(tmp_path: Path) -> None:
     assert (list(again.streams())[1].begin, again.begun()) == (7, {("logs", "tail-logs")})
     again.close()
     assert opened(tmp_path, host="another").begun() == set()
+
+
+def test_what_version_3_wrote_is_read_and_its_windows_are_the_totals(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.executescript(VERSION_3.read_text())
+    db.close()
+    state = opened(tmp_path, new_agent_id="agent-2")
+    linked = replace(
+        ROW, stream_id="s-9", inode=100, target="/b.log", begin=7, dropped=Dropped(5, 1_790_000_000_000_000_001, "done")
+    )
+    assert (state.agent_id, list(state.streams()), state.chunks()) == ("agent-1", [ROW, linked], [CHUNK])
+    first = WindowRow("logs", 0, 2, 15, (1 << 64) - 1, 0, ((3, 17),))
+    second = WindowRow("logs", 600_000, 1, 5, 3, 1, ((3, 17),))
+    assert state.unsaid_windows(10) == [first, second]
+    assert state.totals() == {"logs": Total(3, 2), "orders": Total(4, 9)}
+    state.said([second])
+    assert state.unsaid_windows(10) == [first]
+    state.apply([Advance(replace(ROW, position=20), (CHUNK,), (result(w0=Tally(1, 5, 3)),))])
+    assert state.unsaid_windows(10) == [
+        replace(first, count=3, bytes_total=20, content_hash=2),
+        replace(second, rejected=2),
+    ]
+    state.close()
+    again = opened(tmp_path)
+    assert (again.totals(), again.ends()) == ({"logs": Total(4, 5), "orders": Total(4, 9)}, {"logs": {3: 17}, "orders": {0: 4}})
 
 
 def test_a_forgotten_stream_is_gone(tmp_path: Path) -> None:
