@@ -290,6 +290,7 @@ def test_what_audit_has_heard_while_the_disk_was_full_is_said_again(place: Path)
     filler = fill(place)
     for now_ms in (1, 2):
         announcer.announce(said, "active", None, Now(now_ms, now_ms))  # type: ignore[arg-type]
+        announcer.settle(Now(now_ms, now_ms))  # the heartbeat follows
         announcer.settle(Now(now_ms, now_ms))
         filler.unlink(missing_ok=True)
     assert said.keys == [b"sent", b"agent"] * 2
