@@ -8,6 +8,8 @@ import importlib
 import math
 import sys
 import time
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from headrace.errors import UsageError
@@ -42,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.add_argument("--all", action="store_true", help="a table of every window, not of topics")
+    parser.add_argument("--png", metavar="FILE", help="also draw topics × hours into a picture (extra plots)")
+    parser.add_argument("--html", metavar="FILE", help="also draw topics × hours into a page for a browser, with reasons")
     actions = parser.add_subparsers(dest="action", metavar="|".join(ACTIONS)) if ACTIONS else None
     for name, (module, told) in ACTIONS.items():
         assert actions is not None
@@ -64,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.timeout >= 0:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds")
     root = landed_root(args)
+    png, html = _pictures(args, root)
     from headrace.jobs.audit.gate import Gate
     from headrace.jobs.audit.report import print_report
 
@@ -72,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     verdict = _waited(gate, args.timeout) if args.wait else gate.judge(now_ms=time.time_ns() // 1_000_000)
     for message in gate.auditor.unreadable:
         print(f"headrace audit: ignored: {message}", file=sys.stderr)
+    _draw(verdict, png, html)
     if args.recount:
         from headrace.jobs.audit.recount_command import recounted
 
@@ -107,6 +113,31 @@ def _waited(gate: "Gate", timeout_s: float) -> "GateVerdict":
         raise
     waiting.ended(verdict)
     return verdict
+
+
+def _pictures(args: argparse.Namespace, root: str) -> tuple[Path | None, Path | None]:
+    """The files of --png and --html. Raises UsageError: one cannot be written, or what draws it is not installed."""
+    from headrace.jobs.output import checked_output
+    from headrace.sinks.stores.roots import scheme_of
+
+    tables = Path(root.removeprefix("file://")) if scheme_of(root) == "file" else None
+    if args.png is not None and find_spec("matplotlib") is None:
+        raise UsageError("matplotlib, which draws PNG, is not installed; install it with: pip install 'headrace[plots]'")
+    return checked_output(args.png, tables=tables, option="--png"), checked_output(args.html, tables=tables, option="--html")
+
+
+def _draw(verdict: "GateVerdict", png: Path | None, html: Path | None) -> None:
+    if png is not None:
+        from headrace.jobs.audit.heat import heat_map
+        from headrace.jobs.audit.picture import write_png
+
+        write_png(heat_map(verdict), png)
+    if html is not None:
+        from headrace.jobs.audit.page import page
+        from headrace.jobs.output import output_stream
+
+        with output_stream(html) as stream:
+            stream.write(page(verdict))
 
 
 def _check_topic(gate: "Gate", topic: str | None, root: str) -> None:

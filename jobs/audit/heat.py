@@ -1,0 +1,80 @@
+"""The heat map's cells: topics × spans of time, and what stands in each. Pure.
+
+A span is an hour, or as many hours as make the map no wider than can be read: a day has 24 spans, ninety days 180.
+A cell is incomplete if any of its windows is, so that no fault hides behind an agent that is silent; else unknown, if any is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.audit import WINDOW_MS
+from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
+from headrace.jobs.audit.reasons import Reason
+from headrace.jobs.audit.verdict import Verdict, WindowVerdict, worst
+
+HOUR_MS: Final = 3_600_000
+MOST_SPANS: Final = 200
+MARKS: Final[dict[Verdict, str]] = {"complete": "", "incomplete": "!", "unknown": "?"}
+"""What stands in a cell beside its colour."""
+_HOURS: Final = (1, 2, 3, 6, 12, 24, 24 * 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The windows of a topic that begin within one span."""
+
+    start_ms: int
+    state: Verdict
+    windows: tuple[WindowVerdict, ...]
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many windows there are of each state."""
+        return {state: sum(window.state == state for window in self.windows) for state in EXIT_STATUS}
+
+    def sum(self, name: str) -> int:
+        """Of a column of the rows."""
+        return sum(getattr(row, name) or 0 for window in self.windows for row in window.rows)
+
+    def reasons(self) -> list[tuple[WindowVerdict, Reason]]:
+        """Each reason with the first window that has it."""
+        found: dict[tuple[str, str | None], tuple[WindowVerdict, Reason]] = {}
+        for window in self.windows:
+            for reason in window.reasons:
+                found.setdefault(reason.same, (window, reason))
+        return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """`rows[i]` are the cells of `topics[i]` by number of span; the first begins at `start_ms`, each lasts `span_ms`."""
+
+    topics: Sequence[str]
+    start_ms: int
+    span_ms: int
+    spans: int
+    rows: Sequence[dict[int, Cell]]
+
+
+def heat_map(found: GateVerdict) -> HeatMap:
+    """Sort a verdict's windows into cells; the worst topics first."""
+    in_order = sorted(found.topics, key=lambda topic: (topic.state == "complete", topic.state == "unknown", topic.topic))
+    starts = [window.window_start_ms for topic in in_order for window in topic.windows]
+    first, end = min(starts, default=0), max(starts, default=0) + WINDOW_MS
+    span_ms = next((hours * HOUR_MS for hours in _HOURS if end - first <= MOST_SPANS * hours * HOUR_MS), 0)
+    span_ms = span_ms or -(-(end - first) // (MOST_SPANS * 24 * HOUR_MS)) * 24 * HOUR_MS
+    start_ms = first // span_ms * span_ms
+    rows = []
+    for topic in in_order:
+        cells: dict[int, list[WindowVerdict]] = {}
+        for window in topic.windows:
+            cells.setdefault((window.window_start_ms - start_ms) // span_ms, []).append(window)
+        rows.append({n: _cell(start_ms + n * span_ms, windows) for n, windows in cells.items()})
+    spans = -(-(end - start_ms) // span_ms) if starts else 0
+    return HeatMap([topic.topic for topic in in_order], start_ms, span_ms, spans, rows)
+
+
+def _cell(start_ms: int, windows: list[WindowVerdict]) -> Cell:
+    states = {window.state for window in windows}
+    state: Verdict = "incomplete" if "incomplete" in states else worst(states)
+    return Cell(start_ms, state, tuple(windows))
