@@ -1,6 +1,7 @@
 """Landed files of a store elsewhere as files of DuckDB: only what a statement needs of them is read, where they lie.
 
-DuckDB asks for files by `landed://…` whenever it comes to them, and reads footers and the chunks of the columns that it wants.
+DuckDB asks for files by `landed://…` whenever it comes to them (so does Arrow, in a dataset), and
+reads footers and the chunks of the columns that it wants.
 Sizes are known from the table's log; the store is asked when something is read, and the file is found wherever it has moved to
 since (landing.md, Readers).
 """
@@ -46,7 +47,7 @@ class LandedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not ty
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> "_LazyFile":  # noqa: ARG002 - its signature there
         topic, file = self._files[self._strip_protocol(path)]
-        return _LazyFile(lambda: open_live(self._root, topic, file.name))
+        return _LazyFile(lambda: open_live(self._root, topic, file.name), file.bytes)
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:  # noqa: ARG002 - its signature there
         _, file = self._files[self._strip_protocol(path)]
@@ -63,17 +64,18 @@ class LandedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not ty
 class _LazyFile:
     """A file that is opened when it is first read.
 
-    DuckDB may read one from several threads, each of which seeks and then reads: so each has a place of its own.
+    DuckDB and Arrow may read one from several threads, each of which seeks and then reads: so each has a place of its own.
     """
 
-    def __init__(self, open_file: Callable[[], io.BufferedReader]) -> None:
-        self._open, self._lock, self._at = open_file, threading.Lock(), threading.local()
+    def __init__(self, open_file: Callable[[], io.BufferedReader], size: int) -> None:
+        self._open, self._size, self._lock, self._at = open_file, size, threading.Lock(), threading.local()
         self._file: io.BufferedReader | None = None
+        self.closed = False
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert whence == io.SEEK_SET, "DuckDB knows the size"
-        self._at.position = offset
-        return offset
+        assert whence in (io.SEEK_SET, io.SEEK_END), "neither DuckDB nor Arrow goes on from where it is"
+        self._at.position = offset + (self._size if whence == io.SEEK_END else 0)
+        return self.tell()
 
     def tell(self) -> int:
         return int(getattr(self._at, "position", 0))
@@ -93,5 +95,6 @@ class _LazyFile:
         return b"".join(pieces)
 
     def close(self) -> None:
+        self.closed = True
         if self._file is not None:
             self._file.close()

@@ -64,10 +64,16 @@ def schema_of(table: OpenTable) -> "pa.Schema | None":
 
     if table.arrow_schema is None:
         return None
-    keys = key_types(file.path for file in table.files)
+    keys = keys_of(table)
+    return pa.schema([*(field for field in decode_schema(table.arrow_schema) if field.name not in keys.names), *keys])
+
+
+def keys_of(table: OpenTable) -> "pa.Schema":
+    """The columns that the paths of a table's files are."""
+    import pyarrow as pa
+
     types = {"DATE": pa.date32(), "INTEGER": pa.int32(), "VARCHAR": pa.string()}
-    own = [field for field in decode_schema(table.arrow_schema) if field.name not in keys]
-    return pa.schema([*own, *(pa.field(key, types[kind]) for key, kind in keys.items())])
+    return pa.schema([(key, types[kind]) for key, kind in key_types(file.path for file in table.files).items()])
 
 
 def columns_of(connection: "duckdb.DuckDBPyConnection", schema: "pa.Schema") -> Columns:

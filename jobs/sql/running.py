@@ -51,20 +51,21 @@ def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
     return results[0]
 
 
-def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> "pa.RecordBatchReader":
-    """The answer of a statement, computed as it is read."""
+@contextmanager
+def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> Iterator["pa.RecordBatchReader"]:
+    """The answer of a statement, computed as it is read; DuckDB lets go of it afterwards, read or not."""
     import pyarrow as pa
 
     inner = run(connection, lambda: connection.sql(sql).to_arrow_reader(BATCH_ROWS))
 
     def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            while (batch := run(connection, lambda: next(inner, None))) is not None:
-                yield batch
-        finally:
-            inner.close()
+        while (batch := run(connection, lambda: next(inner, None))) is not None:
+            yield batch
 
-    return pa.RecordBatchReader.from_batches(inner.schema, batches())
+    try:
+        yield pa.RecordBatchReader.from_batches(inner.schema, batches())
+    finally:
+        inner.close()
 
 
 @contextmanager

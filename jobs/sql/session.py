@@ -9,7 +9,7 @@ they lie (in_place.py); files of Avro and JSON are copied to Parquet first, whol
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -121,7 +121,7 @@ class Session:
         self._files = self._needed = 0
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder)))
-            with running.errors_of_sql(self._root, self._tables.root):
+            with self.errors():
                 known = self.tables
                 asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
                 opened = {table.view: self._open(table.topic, table.as_of) for table in asked.tables}
@@ -131,9 +131,11 @@ class Session:
                     self._define(stack, folder, view, opened[view], schemas[view], files)
                 if asked.asks_catalog:
                     self._list(topic for topic in known if topic not in opened)
-                reader = running.answer(self._connection, asked.sql)
-                stack.callback(reader.close)
-                yield reader
+                yield stack.enter_context(running.answer(self._connection, asked.sql))
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Raise DuckDB's errors as ours; for who reads an answer elsewhere than in `ask`."""
+        return running.errors_of_sql(self._root, self._tables.root)
 
     def _confine(self) -> bool:
         """Build the second wall, where it was asked for; whether it stands.
