@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from headrace.errors import UsageError
+from headrace.jobs.sql.live.config import add_live_arguments, live_config
 from headrace.jobs.sql.options import Options, add_session_arguments, options_of
 from headrace.sinks.places import add_place_arguments, landed_root
 
 if TYPE_CHECKING:
     from headrace.jobs.sql.showing import Showing
+    from headrace.sinks.config import LoadConfig
 
 _HOW: Final = ("auto", "bars", "lines")
 
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_place_arguments(parser)
     add_session_arguments(parser)
+    add_live_arguments(parser)
     parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), help="default: table")
     parser.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
     parser.add_argument(
@@ -47,17 +50,20 @@ def run(args: argparse.Namespace) -> int:
     root = landed_root(args)
     showing = checked(root, args.format, args.output, args.plot)
     options = options_of(args, writable=_written(args))
+    live = live_config(args, root) if args.live else None
+    if live is not None:  # its clients read keys and certificates wherever these are
+        options = replace(options, confine=options.confine and options.unsafe)
     if args.sql is None and sys.stdin.isatty():
-        _talk(root, options, showing, is_verbose=args.verbose)
+        _talk(root, options, live, showing, is_verbose=args.verbose)
     else:
         if args.is_own_process:
             signal.signal(signal.SIGINT, _end_at_once_next_time)
         statements = _piped(showing) if args.sql is None else [args.sql]
-        _answer(root, options, showing, statements, is_verbose=args.verbose)
+        _answer(root, options, live, showing, statements, is_verbose=args.verbose)
     return 0
 
 
-def _talk(root: str, options: Options, showing: "Showing", *, is_verbose: bool) -> None:
+def _talk(root: str, options: Options, live: "LoadConfig | None", showing: "Showing", *, is_verbose: bool) -> None:
     from headrace.jobs.sql.conversation import Conversation
     from headrace.jobs.sql.shell import Shell
 
@@ -65,15 +71,17 @@ def _talk(root: str, options: Options, showing: "Showing", *, is_verbose: bool) 
         raise UsageError("a shell writes to the terminal: give the SQL with --output, or use .output in the shell")
     # A confined process could write neither its history nor what `.output` names.
     options = replace(options, confine=options.confine and options.unsafe)
-    with Conversation(root, options, is_verbose=is_verbose) as conversation:
+    with Conversation(root, options, live, is_verbose=is_verbose) as conversation:
         Shell(conversation, showing).run()
 
 
-def _answer(root: str, options: Options, showing: "Showing", statements: list[str], *, is_verbose: bool) -> None:
+def _answer(
+    root: str, options: Options, live: "LoadConfig | None", showing: "Showing", statements: list[str], *, is_verbose: bool
+) -> None:
     """Of one after the other, up to the first that fails."""
     from headrace.jobs.sql.conversation import Conversation
 
-    with Conversation(root, options, is_verbose=is_verbose) as conversation:
+    with Conversation(root, options, live, is_verbose=is_verbose) as conversation:
         for statement in statements:
             conversation.answer(statement, showing)
 

@@ -3,9 +3,12 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
+from headrace.jobs.sql.limits import own_folder
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.progress import ProgressLine
 from headrace.jobs.sql.session import Session
@@ -13,6 +16,8 @@ from headrace.jobs.sql.showing import Showing
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from headrace.sinks.config import LoadConfig
 
 _LOOK_S: Final = 0.05
 _GRACE_S: Final = 2.0
@@ -24,12 +29,14 @@ class Conversation:
 
     Args:
         root: where the tables are.
+        live: how the broker is reached that is asked, too; None: it is not.
         is_verbose: say what each statement needed, on standard error.
     """
 
-    def __init__(self, root: str, options: Options, *, is_verbose: bool = False) -> None:
+    def __init__(self, root: str, options: Options, live: "LoadConfig | None" = None, *, is_verbose: bool = False) -> None:
         self.root, self._options, self._is_verbose = root, options, is_verbose
-        self._as_of = options.as_of
+        self._live, self._as_of = live, options.as_of
+        self._stack = ExitStack()
         self._session: Session | None = None
         self._line = ProgressLine(is_seen=False)
 
@@ -39,6 +46,7 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         if self._session is not None:
             self._session.close()
+        self._stack.close()
 
     def see_as_of(self, moment: str | None) -> None:
         """Show the tables as of a moment from the next statement on, where it names none itself; None: as they are."""
@@ -67,9 +75,23 @@ class Conversation:
     def _opened(self) -> Session:
         """In the main thread: what confines it confines the threads that it starts."""
         if self._session is None:
-            self._session = Session.open(self.root, self._options)
+            self._session = self._open()
         self._session.as_of = self._as_of
         return self._session
+
+    def _open(self) -> Session:
+        if self._live is None:
+            return Session.open(self.root, self._options)
+        from headrace.clock import SystemClock
+        from headrace.jobs.sql.live.fetching import Broker
+        from headrace.jobs.sql.live.tables import LiveTables
+
+        scratch = self._stack.enter_context(own_folder())
+        broker = self._stack.enter_context(closing(Broker(self._live, SystemClock(), self._fetched)))
+        return Session(LiveTables(self.root, broker, scratch), replace(self._options, readable=(str(scratch),)))
+
+    def _fetched(self, topic: str, done: int, total: int) -> None:
+        self._line.fetched = topic, done, total
 
     def _watch(self, session: Session, work: Callable[[], None]) -> None:
         errors: list[BaseException] = []

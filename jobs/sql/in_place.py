@@ -34,10 +34,10 @@ class LandedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not ty
         self._files: dict[str, tuple[str, LiveFile]] = {}
 
     def add(self, topic: str, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
-        """The files of a table by their names here; those that are no Parquet are local copies, and stay what they are."""
+        """The files of a table by their names here; those on the local disk (copies, rows of a broker) stay."""
         shown = []
         for file in files:
-            if file.format == "parquet":
+            if "://" in file.path:
                 name = f"{topic}/{file.name}"
                 self._files[name] = topic, file
                 shown.append(replace(file, path=f"{SCHEME}://{name}"))

@@ -5,6 +5,7 @@ import time
 from threading import Lock
 from typing import Final
 
+from headrace.jobs.output import escaped
 from headrace.jobs.sql.session import Progress
 
 _PATIENCE_S: Final = 0.5
@@ -21,6 +22,8 @@ class ProgressLine:
         self._is_shown, self._is_over = False, False
         self.rows = 0
         """Of the answer, so far."""
+        self.fetched: tuple[str, int, int] | None = None
+        """(topic, offsets read, of how many) of what is still in the broker."""
 
     def tell(self, progress: Progress) -> None:
         """Show how far it is, unless that was a moment ago."""
@@ -34,6 +37,9 @@ class ProgressLine:
                 print(f"\r{self._said(progress, now_s - self._began_s)}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _said(self, progress: Progress, seconds: float) -> str:
+        if self.fetched is not None and self.fetched[1] < self.fetched[2]:
+            topic, done, total = self.fetched
+            return f"{seconds:.0f} s, {escaped(topic)}: {done:,} of {total:,} offsets still in the broker"
         said = [f"{seconds:.0f} s"]
         if progress.files:
             said.append(f"{progress.needed:,} of {progress.files:,} files")

@@ -234,7 +234,7 @@ class Session:
     def _list(self, topics: Iterator[str]) -> None:
         """Tables that only their names and columns are asked of."""
         for topic in topics:
-            schema = planning.schema_of(self._open(topic, None))
+            schema = planning.schema_of(self._tables.landed(topic))
             text = empty(planning.columns_of(self._connection, schema)) if schema is not None else NO_ROWS
             self._connection.execute(f"CREATE VIEW {identifier(topic)} AS {text}")
 

@@ -48,6 +48,10 @@ class Tables(Protocol):
         """
         ...
 
+    def landed(self, topic: str) -> OpenTable:
+        """One of them, of which only the columns matter: nothing else is asked for it."""
+        ...
+
 
 class LandedTables:
     """The tables below a root. What has been folded is kept, and gone on from for the next statement."""
@@ -58,6 +62,9 @@ class LandedTables:
 
     def names(self) -> list[str]:
         return tables(self.root)
+
+    def landed(self, topic: str) -> OpenTable:
+        return self.open(topic, None)
 
     def open(self, topic: str, as_of: str | None) -> OpenTable:
         root = open_root(self.root)

@@ -1,0 +1,85 @@
+"""`headrace query --live` against a real broker, beside a real loader that is killed in between."""
+
+from contextlib import ExitStack
+from threading import Event, Thread
+
+from headrace.clock import SystemClock
+from headrace.jobs.sql.live.fetching import Broker
+from headrace.jobs.sql.live.tables import LiveTables
+from headrace.jobs.sql.options import Options
+from headrace.jobs.sql.session import Session
+from headrace.sinks.config import LoadConfig
+from tests.integration.sinks.pipeline import Pipeline, lines
+
+PARTITIONS = 2
+BATCH = 50
+
+
+class Producer(Thread):
+    """Lines for all partitions, until it is told to end."""
+
+    def __init__(self, pipeline):
+        super().__init__(daemon=True)
+        self.pipeline, self.over, self.acknowledged = pipeline, Event(), 0
+
+    def run(self):
+        while not self.over.wait(0.05):
+            for partition in range(PARTITIONS):
+                batch = lines(BATCH, start=self.acknowledged, stream=f"{partition}9999999-8888-7777-6666-555555555555")
+                self.pipeline.ship("logs", batch, partition=partition)
+            self.acknowledged += BATCH
+
+
+def offsets(session):
+    with session.ask('SELECT _partition AS p, _offset AS o FROM "logs"') as reader:
+        rows = reader.read_all().to_pylist()
+    return {number: sorted(row["o"] for row in rows if row["p"] == number) for number in range(PARTITIONS)}
+
+
+def test_live_answers_are_gapless_without_repeats_and_never_go_back_while_a_loader_is_killed(tmp_path):
+    with Pipeline(tmp_path) as pipeline, ExitStack() as stack:
+        pipeline.root.mkdir()
+        pipeline.create_topic("logs", PARTITIONS)
+        loader = pipeline.loader(rotate={"age": "1s"})
+        config = LoadConfig.model_validate(
+            {
+                "load": {"root": str(pipeline.root)},
+                "kafka": {"bootstrap.servers": pipeline.bootstrap},
+                "registry": pipeline.registry_url,
+            }
+        )
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        broker = Broker(config, SystemClock(), lambda *_: None)
+        producer = Producer(pipeline)
+        producer.start()
+        stack.callback(producer.over.set)
+        tables = LiveTables(str(pipeline.root), broker, scratch)
+        with Session(tables, Options(readable=(str(scratch),))) as session:
+            seen = dict.fromkeys(range(PARTITIONS), 0)
+            landed = []
+
+            def ask_on(times):
+                for _ in range(times):
+                    acknowledged = producer.acknowledged
+                    for partition, found in offsets(session).items():
+                        assert found == list(range(len(found)))
+                        assert len(found) >= max(acknowledged, seen[partition])
+                        seen[partition] = len(found)
+                    landed.append(tables.landed("logs").seq)
+
+            while not producer.acknowledged:
+                producer.over.wait(0.01)
+            ask_on(3)  # nothing has landed
+            loader.start()
+            ask_on(12)
+            loader.kill()
+            ask_on(5)
+            loader.start()
+            ask_on(12)
+            producer.over.set()
+            producer.join()
+            ask_on(1)
+            assert set(seen.values()) == {producer.acknowledged}
+            assert len(set(landed)) > 3  # there were commits between the questions
+        broker.close()
