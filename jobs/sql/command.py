@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from headrace.errors import UsageError
 from headrace.jobs.sql.live.config import add_live_arguments, live_config
-from headrace.jobs.sql.options import Options, add_session_arguments, options_of
+from headrace.jobs.sql.options import add_session_arguments, options_of
 from headrace.sinks.places import add_place_arguments, landed_root
 
 if TYPE_CHECKING:
     from headrace.jobs.sql.showing import Showing
-    from headrace.sinks.config import LoadConfig
 
 _HOW: Final = ("auto", "bars", "lines")
 
@@ -44,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer, or write it to a file; or talk until the user leaves."""
+    from headrace.jobs.sql.conversation import Conversation  # first of all: it tells what is not installed
     from headrace.jobs.sql.showing import checked
 
     _take_sql_from_plot(args)
@@ -53,37 +53,29 @@ def run(args: argparse.Namespace) -> int:
     live = live_config(args, root) if args.live else None
     if live is not None:  # its clients read keys and certificates wherever these are
         options = replace(options, confine=options.confine and options.unsafe)
-    if args.sql is None and sys.stdin.isatty():
-        _talk(root, options, live, showing, is_verbose=args.verbose)
+    is_shell = args.sql is None and sys.stdin.isatty()
+    if is_shell:
+        _check_shell(showing)
+        # A confined process could write neither its history nor what `.output` names.
+        options = replace(options, confine=options.confine and options.unsafe)
+        statements: list[str] = []
     else:
         if args.is_own_process:
             signal.signal(signal.SIGINT, _end_at_once_next_time)
         statements = _piped(showing) if args.sql is None else [args.sql]
-        _answer(root, options, live, showing, statements, is_verbose=args.verbose)
+    with Conversation(root, options, live, is_verbose=args.verbose) as conversation:
+        if is_shell:
+            from headrace.jobs.sql.shell import Shell
+
+            Shell(conversation, showing).run()
+        for statement in statements:
+            conversation.answer(statement, showing)
     return 0
 
 
-def _talk(root: str, options: Options, live: "LoadConfig | None", showing: "Showing", *, is_verbose: bool) -> None:
-    from headrace.jobs.sql.conversation import Conversation
-    from headrace.jobs.sql.shell import Shell
-
+def _check_shell(showing: "Showing") -> None:
     if showing.file is not None:
         raise UsageError("a shell writes to the terminal: give the SQL with --output, or use .output in the shell")
-    # A confined process could write neither its history nor what `.output` names.
-    options = replace(options, confine=options.confine and options.unsafe)
-    with Conversation(root, options, live, is_verbose=is_verbose) as conversation:
-        Shell(conversation, showing).run()
-
-
-def _answer(
-    root: str, options: Options, live: "LoadConfig | None", showing: "Showing", statements: list[str], *, is_verbose: bool
-) -> None:
-    """Of one after the other, up to the first that fails."""
-    from headrace.jobs.sql.conversation import Conversation
-
-    with Conversation(root, options, live, is_verbose=is_verbose) as conversation:
-        for statement in statements:
-            conversation.answer(statement, showing)
 
 
 def _end_at_once_next_time(*_: object) -> NoReturn:
