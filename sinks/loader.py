@@ -24,6 +24,7 @@ from headrace.sinks.opening import Opening
 from headrace.sinks.reading import Reading
 from headrace.sinks.recovery import PATIENCE_MS
 from headrace.sinks.registered import Schemas
+from headrace.sinks.seeing import Seeing
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table_loader import TableLoader
 from headrace.sinks.topics import Topic
@@ -59,6 +60,7 @@ class Loader:
         self._watch = Watch(self._lookout.topics, self.standings, clock)
         self._opening = Opening(self._landing, self._holds)
         self._ending = Ending(self._landing, self._opening, self.standings)
+        self._seeing = None if rewind else Seeing(self._lookout.topics, clock)
         self._membership = None if once else self._new_membership(config)
 
     def _new_membership(self, config: LoadConfig) -> Membership:
@@ -86,6 +88,8 @@ class Loader:
             while not stop.is_set() and not self._ending.is_over():
                 self._turn()
             self._landing.finish_all()
+            if self._once and self._seeing is not None:
+                self._seeing.tell_rest(self._tables)
             self._landing.tell_left()
         finally:
             self._watch.stop()
@@ -122,6 +126,8 @@ class Loader:
             if self._membership is not None:
                 self._membership.want([name for name, table in self._tables.items() if table.misses < 2])
             self._opening.go_on([table for name, table in self._tables.items() if name in topics])
+            if self._seeing is not None:
+                self._seeing.look(self._tables)
             if self._once:
                 self._ending.look(topics)
         except PeerError as error:

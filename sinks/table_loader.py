@@ -7,7 +7,7 @@ of attempts is `tenure`'s to say.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import CommitRecord
-from headrace.sinks.table.store import carry_out
+from headrace.sinks.table.store import Operation, carry_out
 from headrace.sinks.tenure import CloseFiles, Ended, Steps, T, Tenure
 
 logger = logging.getLogger(__name__)
@@ -205,6 +205,10 @@ class TableLoader:
             carry_out(upkeep.finish_moves(carry_out(read_head(), self._store)), self._store)
             if doomed := carry_out(upkeep.sweep(stages=self._store.stages), self._store):
                 logger.info("swept", extra={"topic": self.topic, "files": len(doomed)})
+
+    def tell(self, steps: Generator[Operation, Any, None]) -> None:
+        """Leave word beside the log: nothing of the landing depends on it."""
+        carry_out(steps, self._store)
 
     def close(self) -> None:
         """Leave a checkpoint, so that the next start is short."""

@@ -83,26 +83,44 @@ class Topics:
     def bounds(self, where: Iterable[Where]) -> dict[Where, tuple[int, int]]:
         """(log start, end of what a read_committed consumer may see) of partitions; those that cannot be asked are left out."""
         partitions = [TopicPartition(topic, partition) for topic, partition in where]
-        starts = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # its client has no types here
-        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # its client has no types here
-        return {at: (starts[at], ends[at]) for at in starts if at in ends}
+        starts = self._listed(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # its client has no types here
+        ends = self._listed(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # its client has no types here
+        return {at: (starts[at].offset, ends[at].offset) for at in starts if at in ends}
+
+    def ends(self, where: Iterable[Where]) -> dict[Where, int]:
+        """The end of what partitions have replicated, also of transactions that are open; those that cannot be asked are left
+        out."""
+        partitions = [TopicPartition(topic, partition) for topic, partition in where]
+        found = self._listed(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]  # its client has no types here
+        return {at: info.offset for at, info in found.items()}
+
+    def newest_ms(self, where: Iterable[Where]) -> int | None:
+        """The greatest timestamp of all records in partitions; None where there is none, or none can be asked."""
+        partitions = [TopicPartition(topic, partition) for topic, partition in where]
+        found = self._listed(partitions, OffsetSpec.max_timestamp()).values()  # type: ignore[no-untyped-call]  # its client has no types here
+        return max((info.timestamp for info in found if info.timestamp >= 0), default=None)
 
     def offsets_at(self, where: Iterable[Where], time_ms: int) -> dict[Where, int | None]:
         """The first offset of each partition with that Kafka time or a later one; None where there is none."""
         partitions = [TopicPartition(topic, partition) for topic, partition in where]
-        found = self._offsets(partitions, OffsetSpec.for_timestamp(time_ms))
-        return {at: offset if offset >= 0 else None for at, offset in found.items()}
+        found = self._listed(partitions, OffsetSpec.for_timestamp(time_ms))
+        return {at: info.offset if info.offset >= 0 else None for at, info in found.items()}
 
-    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[Where, int]:
+    def _listed(
+        self,
+        partitions: list[TopicPartition],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[Where, Any]:
         if not partitions:
             return {}
         futures: Mapping[TopicPartition, Future[Any]] = self._admin.list_offsets(
-            dict.fromkeys(partitions, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
+            dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=TIMEOUT_S
         )
-        found: dict[Where, int] = {}
+        found: dict[Where, Any] = {}
         for partition, future in futures.items():
             try:
-                found[partition.topic, partition.partition] = future.result().offset
+                found[partition.topic, partition.partition] = future.result()
             except KafkaException:
                 continue  # a leader is away; it is asked again at the next look
         return found

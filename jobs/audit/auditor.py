@@ -19,7 +19,7 @@ from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
-from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
+from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
 
 if TYPE_CHECKING:
     from headrace.jobs.landed_rows import RawMessage
@@ -154,9 +154,17 @@ class Auditor:
             lost=_lost(table),
             quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
             reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
+            seen_ms={} if table.audit else self._seen_ms(table, newest),
             heard=self._heard,
             unheard=self._unheard,
         )
+
+    def _seen_ms(self, table: TableSnapshot, newest: Mapping[int, int]) -> dict[int, int]:
+        return {
+            partition: end.at_ms
+            for (incarnation, partition), end in seen(self.root, table.topic).items()
+            if newest.get(partition) == incarnation and table.ends[incarnation, partition].offset >= end.offset
+        }
 
     def _foreign(self, table: TableSnapshot, since_ms: float, until_ms: float) -> dict[int, int]:
         """Rows of no agent by window: what is in the files beyond the agents' sums."""

@@ -46,9 +46,9 @@ class Landed:
     """A topic's table, as far as the audit needs it.
 
     `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
-    timestamp of each partition's last landed record, and `seen_ms` when (the loader's clock) a loader last saw the partition's
-    log end where the table does, where one has said so; `damage` says why the table cannot be read, if it cannot. `heard` is
-    whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
+    timestamp of each partition's last landed record, and `seen_ms` the last time (the broker's clock) before which all that
+    the partition was given has landed, where a loader has said so; `damage` says why the table cannot be read, if it cannot.
+    `heard` is whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
     ends: Ends = field(default_factory=dict)

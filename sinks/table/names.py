@@ -14,6 +14,8 @@ SHOWN: Final = f"{HIDDEN}/shown"
 """Leases of those who show the table's files in place, and not only those that are live (`sinks/iceberg/leases.py`)."""
 HELD: Final = f"{HIDDEN}/held"
 """Leases of those who show the table's files by names that moving does not change, and need what is in `removed/`."""
+SEEN: Final = f"{HIDDEN}/seen"
+"""What loaders have seen of the ends of partitions (`seen.py`)."""
 SUCCESS: Final = "_SUCCESS"
 """In a data directory while the audit calls its hour complete (jobs/audit/marks.py). No record names it; readers skip it."""
 

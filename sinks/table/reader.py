@@ -16,6 +16,7 @@ from headrace.sinks.table import names
 from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import AuditTotal, Fold, LandedStream, Owner, PartitionEnd, StreamKey
 from headrace.sinks.table.record import DataFile, OffsetRange
+from headrace.sinks.table.seen import Seen, read_seen
 from headrace.sinks.table.store import Store, carry_out, missing
 
 
@@ -133,6 +134,15 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         tuple(Quarantined(one.window_start_ms, one.end_ms, one.count) for one in fold.quarantine_windows),
         fold.slices,
     )
+
+
+def seen(root: Path | str, topic: str) -> Seen:
+    """What loaders have seen of the ends of a table's partitions: of each the latest that the table had come to.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    return carry_out(read_seen(), open_root(root).table(topic))
 
 
 def head(root: Root, topic: str, known: Fold | None = None) -> Fold:

@@ -140,6 +140,7 @@ def _old_history(now_ms: int) -> Steps[tuple[str, ...]]:
     checkpoints: tuple[Entry, ...] = yield List(names.CHECKPOINTS, recursive=True)
     records: tuple[Entry, ...] = yield List(names.LOG, recursive=True)
     hidden: tuple[Entry, ...] = yield List(names.HIDDEN)  # probes of a store's clock that a crash has left
+    seen: tuple[Entry, ...] = yield List(names.SEEN)
     covering: dict[int, int] = {}
     for entry in _older(checkpoints, now_ms - KEEP_RECORDS_MS):
         if (at := names.generation_and_seq(entry.name, names.CHECKPOINT_SUFFIX)) is not None:
@@ -157,7 +158,8 @@ def _old_history(now_ms: int) -> Steps[tuple[str, ...]]:
         if (at := names.generation_and_seq(entry.name, names.CHECKPOINT_SUFFIX))
         and (at[0] < opened or at[1] < covering.get(at[0], -1))
     ]
-    for directory, entries in ((names.LOG, records), (names.CHECKPOINTS, checkpoints), (names.HIDDEN, hidden)):
+    listed = {names.LOG: records, names.CHECKPOINTS: checkpoints, names.HIDDEN: hidden, names.SEEN: seen}
+    for directory, entries in listed.items():
         temporaries = [entry for entry in _older(entries, now_ms - SWEEP_UNNAMED_MS) if entry.name.endswith(".tmp")]
         doomed += [f"{directory}/{entry.name}" for entry in temporaries]
     return tuple(doomed)
