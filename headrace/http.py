@@ -1,4 +1,7 @@
-"""The small HTTP port that every part may have, on threads of its own: `/healthz`, `/readyz`, `/metrics` (Prometheus' text)."""
+"""The small HTTP port that every part may have, on threads of its own: `/healthz`, `/readyz`, `/metrics` (Prometheus' text).
+
+A part that has something for people to look at serves a page on `/` too.
+"""
 
 import contextlib
 import logging
@@ -28,6 +31,15 @@ _ASKING = 32  # of them may wait for the door, which holds failures back
 _TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
 Door = Callable[[str | None, str], int]
 """Who sends that Authorization header, from that address, gets that HTTP status; 200 lets in."""
+Page = Callable[[], bytes]
+"""Makes an HTML page that holds all it needs; asked by many threads."""
+_PAGE_HEADERS = [
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -135,7 +147,9 @@ def _at_most(asking: int, door: Door) -> Door:
     return ask
 
 
-def _application(health: Health, door: Door | None) -> Callable[..., Iterable[bytes]]:
+def _application(health: Health, door: Door | None, page: Page | None) -> Callable[..., Iterable[bytes]]:
+    known = "/healthz, /readyz or /metrics" if page is None else "/, /healthz, /readyz or /metrics"
+
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path, headers = environ["PATH_INFO"], [("Content-Type", "text/plain; charset=utf-8")]
         if path in ("/healthz", "/readyz"):
@@ -144,8 +158,11 @@ def _application(health: Health, door: Door | None) -> Callable[..., Iterable[by
             status = HTTPStatus(200 if door is None else door(environ.get("HTTP_AUTHORIZATION"), environ["REMOTE_ADDR"]))
             if status is HTTPStatus.OK and path == "/metrics":
                 return _metrics(environ, start_response)  # type: ignore[no-any-return]  # untyped in prometheus-client
+            if status is HTTPStatus.OK and path == "/" and page is not None:
+                start_response("200 OK", _PAGE_HEADERS)
+                return [page()]
             if status is HTTPStatus.OK:
-                status, text = HTTPStatus.NOT_FOUND, "not found: /healthz, /readyz or /metrics"
+                status, text = HTTPStatus.NOT_FOUND, f"not found: {known}"
             else:
                 text = status.phrase.lower()
             if status is HTTPStatus.UNAUTHORIZED:
@@ -164,17 +181,19 @@ def _told(health: Health, path: str, *, reasons: bool) -> tuple[HTTPStatus, str]
     return HTTPStatus.SERVICE_UNAVAILABLE, wrong if reasons else "not ok"
 
 
-def serve_http(address: Address, health: Health, *, door: Door | None = None, tls: ssl.SSLContext | None = None) -> int:
+def serve_http(
+    address: Address, health: Health, *, door: Door | None = None, tls: ssl.SSLContext | None = None, page: Page | None = None
+) -> int:
     """Serve until the process ends, and return the port that was bound (useful where the address says 0).
 
-    With a `door` metrics are for those whom it lets in; health is told to everybody.
+    With a `door` metrics and the page on `/` are for those whom it lets in; health is told to everybody.
 
     Raises:
         UsageError: the port is taken or the address is not ours.
     """
     try:
         kind = _ServerV6 if ":" in address.host else _Server
-        application = _application(health, None if door is None else _at_most(_ASKING, door))
+        application = _application(health, None if door is None else _at_most(_ASKING, door), page)
         server = make_server(address.host, address.port, application, server_class=kind, handler_class=_QuietHandler)
         server.tls = tls
     except OSError as error:

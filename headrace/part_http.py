@@ -10,11 +10,14 @@ from headrace.clock import Clock
 from headrace.health import Health
 
 if TYPE_CHECKING:
+    from headrace.http import Page
     from headrace.http_keys import PartHttpKeys
 
 
-def serve_part_http(keys: "PartHttpKeys", kafka: Mapping[str, Any], health: Health, clock: Clock) -> dict[str, int]:
-    """Serve it, if there is to be one; the port by its name. `kafka` is how the part reaches the broker.
+def serve_part_http(
+    keys: "PartHttpKeys", kafka: Mapping[str, Any], health: Health, clock: Clock, page: "Page | None" = None
+) -> dict[str, int]:
+    """Serve it, if there is to be one, with a `page` on `/`; the port by its name. `kafka` is how the part reaches the broker.
 
     Raises:
         UsageError: the port is taken, a file cannot be used, or that connection has no names and passwords.
@@ -28,4 +31,4 @@ def serve_part_http(keys: "PartHttpKeys", kafka: Mapping[str, Any], health: Heal
 
     door = LoginDoor(BrokerLogin(kafka, None), clock) if keys.http_authentication == "broker" else None
     tls = server_context(keys.http_ssl_keystore_location, keys.http_ssl_key_password)
-    return {"http": serve_http(keys.http, health, door=door, tls=tls)}
+    return {"http": serve_http(keys.http, health, door=door, tls=tls, page=page)}

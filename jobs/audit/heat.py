@@ -11,13 +11,14 @@ from typing import Final
 from headrace.audit import WINDOW_MS
 from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
 from headrace.jobs.audit.reasons import Reason
-from headrace.jobs.audit.verdict import Verdict, WindowVerdict, worst
+from headrace.jobs.audit.verdict import Verdict, WindowVerdict, when, worst
 
 HOUR_MS: Final = 3_600_000
 MOST_SPANS: Final = 200
 MARKS: Final[dict[Verdict, str]] = {"complete": "", "incomplete": "!", "unknown": "?"}
 """What stands in a cell beside its colour."""
 _HOURS: Final = (1, 2, 3, 6, 12, 24, 24 * 7)
+_TICK_HOURS: Final = (*_HOURS[:-1], 24 * 2, 24 * 7, 24 * 14, 24 * 28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,21 @@ class HeatMap:
     spans: int
     rows: Sequence[dict[int, Cell]]
 
+    @property
+    def each(self) -> str:
+        """How long a cell is, in words."""
+        hours = self.span_ms // HOUR_MS
+        return f"{hours // 24} days" if hours > 24 else "a day" if hours == 24 else f"{hours} hours" if hours > 1 else "an hour"
+
+    def ticks(self, most: int) -> dict[int, str]:
+        """Labels by number of span, at round times and not many more than `most`: a date where a day begins, else its hour."""
+        whole_ms = self.spans * self.span_ms
+        steps = (hours * HOUR_MS for hours in _TICK_HOURS if hours * HOUR_MS % self.span_ms == 0)
+        step_ms = next((step_ms for step_ms in steps if whole_ms <= most * step_ms), 0)
+        step_ms = step_ms or self.span_ms * -(-self.spans // most)
+        first = -(-self.start_ms // step_ms) * step_ms
+        return {(at - self.start_ms) // self.span_ms: _label(at) for at in range(first, self.start_ms + whole_ms, step_ms)}
+
 
 def heat_map(found: GateVerdict) -> HeatMap:
     """Sort a verdict's windows into cells; the worst topics first."""
@@ -72,6 +88,11 @@ def heat_map(found: GateVerdict) -> HeatMap:
         rows.append({n: _cell(start_ms + n * span_ms, windows) for n, windows in cells.items()})
     spans = -(-(end - start_ms) // span_ms) if starts else 0
     return HeatMap([topic.topic for topic in in_order], start_ms, span_ms, spans, rows)
+
+
+def _label(at_ms: int) -> str:
+    at = when(at_ms)
+    return at[5:10] if at[11:13] == "00" else at[11:13]
 
 
 def _cell(start_ms: int, windows: list[WindowVerdict]) -> Cell:

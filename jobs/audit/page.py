@@ -1,137 +1,184 @@
-"""The heat map as a page for a browser: one file that fetches nothing.
+"""The heat map as a page for a browser: one text that fetches nothing. `headrace audit --html` writes it, the part serves it.
 
 All text from outside is data in a JSON block, or escaped; the page's script puts it in as text (`textContent`), never as HTML.
 A policy in the page lets nothing in but its own style and script.
+
+It is bounded: 200 topics, the worst first; 200 spans; 12 reasons a cell, of 10,000 different ones in all, 500 letters each.
+What is left out is counted where it is missing.
 """
 
 import base64
 import hashlib
 import html
 import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
-from headrace.jobs.audit.gate import SUMMED, GateVerdict
+from headrace.jobs.audit.gate import EXIT_STATUS, SUMMED, GateVerdict
 from headrace.jobs.audit.heat import MARKS, Cell, HeatMap, heat_map
-from headrace.jobs.audit.reasons import REMEDIES
+from headrace.jobs.audit.reasons import REMEDIES, Reason
 from headrace.jobs.audit.report import span
 from headrace.jobs.audit.verdict import when
 
-_REASONS: Final = 12
+_TOPICS: Final = 200
+_REASONS_OF_CELL: Final = 12
+_REASONS: Final = 10_000
+_LETTERS: Final = 500
+_HEADS: Final = 24
 
 STYLE: Final = """
-:root{color-scheme:light dark;--c:#0072b2;--i:#d55e00;--u:#f0e442;--n:#e8e8e8;--bg:#fff;--fg:#111}
-@media(prefers-color-scheme:dark){:root{--c:#56b4e9;--i:#e8743b;--u:#f0e442;--n:#333;--bg:#161616;--fg:#eee}}
+:root{color-scheme:light dark;--complete:#0072b2;--incomplete:#d55e00;--unknown:#f0e442;--none:#e8e8e8;--bg:#fff;--fg:#111}
+@media(prefers-color-scheme:dark){:root{--complete:#56b4e9;--incomplete:#e8743b;--none:#333;--bg:#161616;--fg:#eee}}
 body{font:14px system-ui,sans-serif;margin:1rem;background:var(--bg);color:var(--fg)}
 #map{overflow:auto;max-height:70vh}table{border-collapse:separate;border-spacing:1px}
 thead th{position:sticky;top:0;background:var(--bg);z-index:1}
-th{font-weight:normal;text-align:left;white-space:nowrap;padding:0 .4rem}tbody th{position:sticky;left:0;background:var(--bg)}
-td{padding:0;min-width:14px;height:18px;background:var(--n)}
-td button{all:unset;box-sizing:border-box;display:block;width:100%;height:18px;text-align:center;
-  font-weight:bold;color:#111;cursor:pointer}
-.complete{background:var(--c)}.incomplete{background:var(--i)}.unknown{background:var(--u)}
-td button:focus-visible,td button:hover{outline:3px solid var(--fg);outline-offset:-2px}
+th{font-weight:normal;text-align:left;white-space:nowrap;padding:0 .4rem}
+tbody th{position:sticky;left:0;background:var(--bg);max-width:20rem;overflow:hidden;text-overflow:ellipsis}
+td{padding:0;min-width:14px;height:18px;background:var(--none);text-align:center;font-weight:bold;color:#111}
+td[class]{cursor:pointer}td:focus-visible,td[class]:hover{outline:3px solid var(--fg);outline-offset:-2px}
+.complete{background:var(--complete)}.incomplete{background:var(--incomplete)}.unknown{background:var(--unknown)}
 .key{display:inline-block;width:1.2em;text-align:center;margin:0 .3em 0 1em;color:#111}
+.trouble{border-left:.4rem solid var(--incomplete);padding-left:.6rem;overflow-wrap:anywhere}
 #told{min-height:9rem;margin-top:1rem;white-space:pre-wrap;overflow-wrap:anywhere}
 """
 SCRIPT: Final = """
 "use strict";
-const cells = JSON.parse(document.getElementById("data").textContent), told = document.getElementById("told");
-const buttons = [...document.querySelectorAll("td button")];
-function show(button) {
-  const cell = cells[Number(button.dataset.cell)];
-  told.textContent = [cell.topic + "   " + cell.span + "   " + cell.state,
-    "windows: " + ["complete", "incomplete", "unknown"].map(s => cell.windows[s] + " " + s).join(", "),
-    Object.entries(cell.sums).map(([name, count]) => name + " " + count).join(", "),
-    ...cell.reasons.flatMap(r => ["", r.span + "   " + r.what, "  \\u2192 " + r.do])].join("\\n");
+const data = JSON.parse(document.getElementById("data").textContent), told = document.getElementById("told");
+const map = document.getElementById("map"), cells = [...map.querySelectorAll("td[class]")];
+const counted = (names, counts) => names.map((name, n) => counts[n] + " " + name).join(", ");
+let shown = null;
+function show(td) {
+  const row = td.parentNode.rowIndex - 1, cell = data.cells[row][td.cellIndex - 1];
+  shown = td;
+  told.textContent = [data.topics[row] + "   " + data.spans[td.cellIndex - 1] + "   " + td.className,
+    "windows: " + counted(data.states, cell.windows), counted(data.sums, cell.sums),
+    ...cell.reasons.flatMap(([at, n]) => ["", at + "   " + data.reasons[n], "  \\u2192 " + data.remedies[data.kinds[n]]]),
+    ...cell.more ? ["", "and " + cell.more + " more: headrace audit"] : []].join("\\n");
 }
-for (const button of buttons) {
-  button.addEventListener("focus", () => show(button));
-  button.addEventListener("mouseenter", () => show(button));
-  button.addEventListener("click", () => button.focus());
-}
-document.getElementById("map").addEventListener("keydown", event => {
-  const cell = event.target.closest("td");
+for (const td of cells) td.tabIndex = td === cells[0] ? 0 : -1;
+for (const kind of ["focusin", "mouseover", "click"]) map.addEventListener(kind, event => {
+  const td = event.target.closest("td[class]");
+  if (td) kind === "click" ? td.focus() : show(td);
+});
+map.addEventListener("keydown", event => {
+  const td = event.target.closest("td");
   const step = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]}[event.key];
-  if (!cell || !step) return;
+  if (!td || !step) return;
   event.preventDefault();
-  let row = cell.parentNode, index = cell.cellIndex, next;
+  let row = td.parentNode, index = td.cellIndex, next;
   do {
     row = step[0] > 0 ? row.nextElementSibling : step[0] < 0 ? row.previousElementSibling : row;
     index += step[1];
     next = row && row.cells[index];
-  } while (next && !next.querySelector("button"));
+  } while (next && next.tagName === "TD" && !next.className);
   if (!next || next.tagName !== "TD") return;
-  buttons.forEach(b => b.tabIndex = -1);
-  next.firstChild.tabIndex = 0;
-  next.firstChild.focus();
+  td.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
 });
+if (data.again) setInterval(() => shown || location.reload(), 1000 * data.again);
 """
 
 
-def page(found: GateVerdict) -> str:
-    """The whole page."""
-    drawn = heat_map(found)
-    cells: list[dict[str, Any]] = []
-    body = "\n".join(_row(drawn, n, cells) for n in range(len(drawn.topics)))
-    data = json.dumps(cells, separators=(",", ":")).replace("<", "\\u003c")
+def page(found: GateVerdict | None, *, trouble: str | None = None, again_s: int | None = None) -> str:
+    """The whole page.
+
+    Args:
+        found: none: nothing has been judged yet.
+        trouble: why there is nothing newer, in a sentence.
+        again_s: after so many seconds it loads itself again, unless somebody looks at a cell.
+    """
+    drawn = heat_map(found) if found else HeatMap((), 0, 1, 0, ())
+    shown = range(min(len(drawn.topics), _TOPICS))
+    told = _Told()
+    data = {
+        "topics": drawn.topics[:_TOPICS],
+        "spans": [span(at, at + drawn.span_ms) for at in _starts(drawn)],
+        "states": list(EXIT_STATUS),
+        "sums": SUMMED,
+        "cells": [{n: told.cell(cell) for n, cell in drawn.rows[row].items()} for row in shown],
+        "reasons": [reason[:_LETTERS] for reason in told.reasons],
+        "kinds": [reason.kind for reason in told.reasons],
+        "remedies": REMEDIES,
+        "again": again_s,
+    }
     policy = f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'"
-    key = "".join(f'<span class="key {state}">{mark}&nbsp;</span>{state}' for state, mark in MARKS.items())
+    state = found.state if found else "nothing judged yet"
+    rows = "\n".join(_row(drawn.topics[row], drawn.rows[row], drawn.spans) for row in shown)
+    trouble = "" if trouble is None else f'<p class="trouble">Nothing newer: {html.escape(trouble[: 10 * _LETTERS])}</p>\n'
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width"><title>headrace audit: {found.state}</title><style>{STYLE}</style></head>
-<body><h1>Audit: {found.state}</h1>
-<p>As of {when(found.judged_ms)}, times in UTC.{key}</p>
+<meta name="viewport" content="width=device-width"><title>headrace audit: {state}</title><style>{STYLE}</style></head>
+<body><h1>Audit: {state}</h1>
+{trouble}<p>{_summary(found, drawn)}</p>
 <div id="map"><table><thead><tr><th>topic</th>{_heads(drawn)}</tr></thead><tbody>
-{body}
+{rows}
 </tbody></table></div>
 <div id="told" role="status" aria-live="polite">Point at a cell, or go to one with Tab and the arrow keys.</div>
-<script type="application/json" id="data">{data}</script><script>{SCRIPT}</script></body></html>
+<script type="application/json" id="data">{_json(data)}</script><script>{SCRIPT}</script></body></html>
 """
+
+
+def _summary(found: GateVerdict | None, drawn: HeatMap) -> str:
+    """As of when, how many topics there are of each state, and the key of the colours."""
+    if found is None:
+        return "It is empty until the tables have been read."
+    states = Counter(topic.state for topic in found.topics)
+    counts = ", ".join(f"{states[state]:,} {state}" for state in EXIT_STATUS)
+    more = f"; only the worst {_TOPICS:,} are shown" if len(found.topics) > _TOPICS else ""
+    key = "".join(f'<span class="key {state}">{mark}&nbsp;</span>{state}' for state, mark in MARKS.items())
+    return f"As of {when(found.judged_ms)}, times in UTC. Topics: {counts}{more}. Each cell is {drawn.each}.{key}"
+
+
+def _starts(drawn: HeatMap) -> Sequence[int]:
+    return range(drawn.start_ms, drawn.start_ms + drawn.spans * drawn.span_ms, drawn.span_ms)
 
 
 def _heads(drawn: HeatMap) -> str:
     """A date above the first span of each day, and the hours between where they are few."""
-    every = max(1, drawn.spans // 24)
-    heads = []
-    for first in range(0, drawn.spans, every):
-        width = min(every, drawn.spans - first)
-        at = when(drawn.start_ms + first * drawn.span_ms)
-        heads.append(f'<th colspan="{width}" title="{at}">{at[5:10] if first == 0 or at[11:13] == "00" else at[11:13]}</th>')
-    return "".join(heads)
+    ticks = {0: "", **drawn.ticks(_HEADS)}
+    widths = (following - n for n, following in pairwise([*ticks, drawn.spans]))
+    return "".join(
+        f'<th colspan="{width}" title="{when(drawn.start_ms + n * drawn.span_ms)}">{label}</th>'
+        for (n, label), width in zip(ticks.items(), widths, strict=True)
+        if width
+    )
 
 
-def _row(drawn: HeatMap, number: int, cells: list[dict[str, Any]]) -> str:
-    topic, of_topic = drawn.topics[number], drawn.rows[number]
-    parts = [f'<tr><th scope="row">{html.escape(topic)}</th>']
-    for n in range(drawn.spans):
-        cell = of_topic.get(n)
-        if cell is None:
-            parts.append("<td></td>")
-            continue
-        told = _cell(topic, cell, drawn.span_ms)
-        label = html.escape(f"{topic}, {told['span']}: {cell.state}", quote=True)
-        tab = 0 if not cells else -1
-        parts.append(
-            f'<td class="{cell.state}"><button data-cell="{len(cells)}" tabindex="{tab}" aria-label="{label}">'
-            f"{MARKS[cell.state]}</button></td>"
-        )
-        cells.append(told)
-    return "".join([*parts, "</tr>"])
+def _row(topic: str, cells: dict[int, Cell], spans: int) -> str:
+    name = html.escape(topic)
+    drawn = (f'<td class="{cells[n].state}">{MARKS[cells[n].state]}</td>' if n in cells else "<td></td>" for n in range(spans))
+    return f'<tr><th scope="row" title="{name}">{name}</th>{"".join(drawn)}</tr>'
 
 
-def _cell(topic: str, cell: Cell, span_ms: int) -> dict[str, Any]:
-    reasons = cell.reasons()
-    return {
-        "topic": topic,
-        "span": span(cell.start_ms, cell.start_ms + span_ms),
-        "state": cell.state,
-        "windows": cell.counts(),
-        "sums": {name: cell.sum(name) for name in SUMMED},
-        "reasons": [
-            {"span": when(window.window_start_ms)[:16], "what": str(reason), "do": REMEDIES[reason.kind]}
-            for window, reason in reasons[:_REASONS]
-        ],
-    }
+class _Told:
+    """What the cells tell, with each reason once for all of them."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[Reason, int] = {}
+        """In the order of their numbers."""
+
+    def cell(self, cell: Cell) -> dict[str, Any]:
+        """Numbers of windows by state, sums, and when each reason began."""
+        reasons = cell.reasons()
+        numbered = [
+            (when(window.window_start_ms)[:16], self.reasons.setdefault(reason, len(self.reasons)))
+            for window, reason in reasons[:_REASONS_OF_CELL]
+            if reason in self.reasons or len(self.reasons) < _REASONS
+        ]
+        return {
+            "windows": list(cell.counts().values()),
+            "sums": [cell.sum(name) for name in SUMMED],
+            "reasons": numbered,
+            "more": len(reasons) - len(numbered),
+        }
+
+
+def _json(data: dict[str, Any]) -> str:
+    """As it may stand in a `script` element."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _hash(text: str) -> str:

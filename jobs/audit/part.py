@@ -2,6 +2,13 @@
 
 import argparse
 import time
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from headrace.jobs.audit.watching import Standing, Watching
+
+_PAGE_AGAIN_S: Final = 60
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -30,10 +37,30 @@ def serve(args: argparse.Namespace) -> int:
     health = Health(time.monotonic)
     health.not_ready(watching.why_not_ready)
     health.not_alive(watching.why_not_alive)
-    ports = serve_part_http(config.audit, config.kafka or {}, health, clock)
+    ports = serve_part_http(config.audit, config.kafka or {}, health, clock, LivePage(watching))
     REGISTRY.register(AuditCollector(watching, clock))
     with run_file(args.run_file, ports):
         while not stop.is_set():
             watching.round()
             stop.wait(config.audit.every)
     return 0
+
+
+class LivePage:
+    """The heat map of what was judged last, for the threads that answer HTTP; drawn once for all who ask."""
+
+    def __init__(self, watching: "Watching") -> None:
+        self._watching, self._lock = watching, Lock()
+        self._of: tuple[Standing | None, str | None] | None = None
+        self._drawn = b""
+
+    def __call__(self) -> bytes:
+        from headrace.jobs.audit.page import page
+
+        with self._lock:
+            of = standing, trouble = self._watching.standing, self._watching.trouble
+            if self._of is None or self._of[0] is not standing or self._of[1] != trouble:
+                verdict = None if standing is None else standing.verdict
+                self._drawn = page(verdict, trouble=trouble, again_s=_PAGE_AGAIN_S).encode()
+                self._of = of
+            return self._drawn

@@ -4,16 +4,16 @@ Colours are told apart without seeing red and green (Okabe and Ito's), and each 
 large enough. What names of topics hold is never taken for a formula.
 """
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from headrace.jobs import output
-from headrace.jobs.audit.heat import HOUR_MS, MARKS, HeatMap
+from headrace.jobs.audit.heat import MARKS, HeatMap
+from headrace.jobs.audit.report import span
 from headrace.jobs.audit.verdict import Verdict
 
 COLOURS: Final[dict[Verdict, str]] = {"complete": "#0072b2", "incomplete": "#d55e00", "unknown": "#f0e442"}
-_LABELS: Final = 12
+_LABELS: Final = 16
 _LETTERED: Final = 3_000
 _NAME_LETTERS: Final = 40
 
@@ -32,8 +32,8 @@ def write_png(drawn: HeatMap, file: Path) -> None:
     states = list(COLOURS)
     grid = [[-1] * max(drawn.spans, 1) for _ in drawn.topics] or [[-1]]
     for row, cells in enumerate(drawn.rows):
-        for span, cell in cells.items():
-            grid[row][span] = states.index(cell.state)
+        for n, cell in cells.items():
+            grid[row][n] = states.index(cell.state)
     width, height = 3.5 + min(max(drawn.spans * 0.3, 5), 16), 1.8 + min(max(len(drawn.topics) * 0.22, 0.5), 45)
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,21 +43,15 @@ def write_png(drawn: HeatMap, file: Path) -> None:
     axes.invert_yaxis()
     names = [output.escaped(name)[:_NAME_LETTERS].replace("$", r"\$") for name in drawn.topics]
     axes.set_yticks([n + 0.5 for n in range(len(names))], names, fontsize=8)
-    every = max(1, -(-drawn.spans // _LABELS))
-    ticks = range(0, drawn.spans, every)
-    axes.set_xticks(list(ticks), [_label(drawn, n) for n in ticks], fontsize=8)
+    ticks = drawn.ticks(_LABELS)
+    axes.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
     if drawn.spans * len(drawn.topics) <= _LETTERED and drawn.spans <= 60:
         for row, cells in enumerate(drawn.rows):
-            for span, cell in cells.items():
-                axes.text(span + 0.5, row + 0.5, MARKS[cell.state], ha="center", va="center", fontsize=8)
+            for n, cell in cells.items():
+                axes.text(n + 0.5, row + 0.5, MARKS[cell.state], ha="center", va="center", fontsize=8)
     legend = [Patch(color=colour, label=state) for state, colour in COLOURS.items()] + [Patch(color="#e8e8e8", label="nothing")]
     figure.legend(handles=legend, loc="outside upper right", ncols=4, fontsize=8, frameon=False)
-    each = f"{drawn.span_ms // HOUR_MS} hours" if drawn.span_ms > HOUR_MS else "an hour"
-    axes.set_xlabel(f"UTC; each cell is {each}", fontsize=8)
+    covered = f", {span(drawn.start_ms, drawn.start_ms + drawn.spans * drawn.span_ms)}" if drawn.spans else ""
+    axes.set_xlabel(f"UTC{covered}; each cell is {drawn.each}", fontsize=8)
     with output.replacing(file) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
-
-
-def _label(drawn: HeatMap, span: int) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=drawn.start_ms + span * drawn.span_ms)
-    return f"{at:%m-%d}" if drawn.span_ms % (24 * HOUR_MS) == 0 else f"{at:%m-%d\n%H:%M}"

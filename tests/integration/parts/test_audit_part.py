@@ -6,6 +6,8 @@ import urllib.request
 
 import pytest
 
+from headrace.jobs.audit.picture import COLOURS
+from tests.browser import browse, cells_of
 from tests.landed_tables import AuditWriter, Event, TableWriter, announce
 from tests.processes import Part, free_port
 from tests.waiting import until
@@ -32,7 +34,7 @@ def get(part, path):
         return error.code, error.read().decode()
 
 
-def test_it_judges_what_lands_writes_success_tells_and_stops(part, tmp_path):
+def test_it_judges_what_lands_writes_success_tells_and_stops(part, tmp_path, missing):
     part.start()
     until(lambda: get(part, "/readyz")[0] == 200)
     root = tmp_path / "landed"
@@ -41,6 +43,10 @@ def test_it_judges_what_lands_writes_success_tells_and_stops(part, tmp_path):
     until(lambda: list(root.rglob("_SUCCESS")))
     until(lambda: 'headrace_audit_window_state{state="incomplete",topic="logs"} 0.0' in get(part, "/metrics")[1])
     assert get(part, "/healthz")[0] == 200
+    seen = browse(f"http://127.0.0.1:{part.ports['http']}/", tmp_path, missing)
+    assert "<h1>Audit: complete</h1>" in seen.document
+    assert seen.document.count('<td class="complete"') >= 48
+    assert cells_of(seen.pixels, COLOURS["complete"]) >= 48
     assert part.stop() == 0
     assert not part.run_file.exists()
 
@@ -49,6 +55,10 @@ def test_what_cannot_be_read_is_told_by_readyz_and_does_not_end_it(part, tmp_pat
     (tmp_path / "landed").rmdir()
     part.start()
     until(lambda: "no such directory" in get(part, "/readyz")[1])
+    status, page = get(part, "/")
+    assert status == 200
+    assert "<h1>Audit: nothing judged yet</h1>" in page
+    assert "no such directory" in page
     (tmp_path / "landed").mkdir()
     until(lambda: get(part, "/readyz")[0] == 200)
     assert part.stop() == 0

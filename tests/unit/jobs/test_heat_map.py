@@ -2,17 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from headrace.jobs.audit.heat import HOUR_MS, heat_map
 from headrace.jobs.audit.page import page
 from headrace.jobs.audit.picture import COLOURS, write_png
+from headrace.jobs.audit.reasons import REMEDIES, Reason
 from headrace.jobs.audit.report import print_report
 from tests.audit_verdicts import DAY, verdict
 
 
-def _cells(text):
+def _data(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text).group(1))
 
 
@@ -40,13 +42,12 @@ def test_the_cells_of_the_page_add_up_to_the_rows_of_the_json_report(capsys):
     found = verdict(logs="c" * 20 + "iu" * 9, other="c..uci")
     print_report(found, "json")
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    cells = _cells(page(found))
-    for topic in ("logs", "other"):
-        for name in ("sent", "landed", "late", "lost"):
-            summed = sum(cell["sums"][name] for cell in cells if cell["topic"] == topic)
-            assert summed == sum(row[name] for row in rows if row["topic"] == topic)
-        for state in COLOURS:
-            counted = sum(cell["windows"][state] for cell in cells if cell["topic"] == topic)
+    data = _data(page(found))
+    for topic, cells in zip(data["topics"], data["cells"], strict=True):
+        for n, name in enumerate(data["sums"]):
+            assert sum(cell["sums"][n] for cell in cells.values()) == sum(row[name] for row in rows if row["topic"] == topic)
+        for n, state in enumerate(data["states"]):
+            counted = sum(cell["windows"][n] for cell in cells.values())
             assert counted == sum(row["state"] == state for row in rows if row["topic"] == topic)
 
 
@@ -55,14 +56,54 @@ def test_names_are_text_in_the_page():
     text = page(verdict(**{name: "ciu"}))
     assert "<script>alert" not in text
     assert text.count("<script") == 2
-    assert _cells(text)[0]["topic"] == name
+    assert _data(text)["topics"] == [name]
     assert "default-src 'none'" in text
 
 
 def test_each_reason_of_a_cell_is_told_once_with_what_to_do():
-    (cell,) = _cells(page(verdict(logs="ciuuuc")))
-    assert [reason["span"] for reason in cell["reasons"]] == ["2025-11-23 00:10", "2025-11-23 00:20"]
-    assert all(reason["what"] and reason["do"] for reason in cell["reasons"])
+    data = _data(page(verdict(logs="ciuuuc")))
+    assert data["cells"][0]["0"]["reasons"] == [["2025-11-23 00:10", 0], ["2025-11-23 00:20", 1]]
+    assert "3 are missing" in data["reasons"][0]
+    assert [data["remedies"][kind] for kind in data["kinds"]] == [REMEDIES["missing"], REMEDIES["silent"]]
+
+
+def test_a_page_is_bounded_and_counts_what_it_leaves_out():
+    """Sixty hours of each topic, and no two reasons alike."""
+    found = verdict(**{f"topic{n:03}": ("i" + "." * 5) * 60 for n in range(201)})
+    unlike = []
+    for topic in found.topics:
+        windows = (
+            replace(
+                window, reasons=tuple(Reason(reason.kind, f"{window.topic} {n} {reason * 20}") for reason in window.reasons)
+            )
+            for n, window in enumerate(topic.windows)
+        )
+        unlike.append(replace(topic, windows=tuple(windows)))
+    text = page(replace(found, topics=tuple(unlike)), trouble="why " * 10_000)
+    data = _data(text)
+    assert len(text) < 12_000_000
+    assert (len(data["topics"]), len(data["reasons"])) == (200, 10_000)
+    assert sum(cell["more"] for cells in data["cells"] for cell in cells.values()) == 200 * 60 - 10_000
+    assert "only the worst 200 are shown" in text
+
+
+def test_a_page_before_anything_was_judged_says_so_and_why():
+    text = page(None, trouble="<no> such directory", again_s=60)
+    assert "nothing judged yet" in text
+    assert "&lt;no&gt; such directory" in text
+    assert _data(text)["again"] == 60
+
+
+@pytest.mark.parametrize(
+    ("hours", "labels"),
+    [
+        (3, {0: "11-23", 1: "01", 2: "02"}),
+        (25, {0: "11-23", 6: "06", 12: "12", 18: "18", 24: "11-24"}),
+        (24 * 30, {16: "11-27", 44: "12-04", 72: "12-11", 100: "12-18"}),
+    ],
+)
+def test_labels_stand_at_round_times(hours, labels):
+    assert heat_map(verdict(logs="c" + "." * (hours * 6 - 2) + "c")).ticks(6) == labels
 
 
 def test_states_differ_in_lightness_so_that_hues_need_not_be_told_apart():

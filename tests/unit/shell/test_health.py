@@ -74,6 +74,17 @@ def test_both_are_answered_over_http() -> None:
     assert asked(port, "/metrics")[0] == 200
 
 
+def test_a_page_is_served_where_there_is_one_and_never_in_a_frame() -> None:
+    health = Health(Time())
+    assert asked(serve_http(Address("127.0.0.1", 0), health), "/")[0] == 404
+    port = serve_http(Address("127.0.0.1", 0), health, page=lambda: b"<h1>seen</h1>")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        assert answer.read() == b"<h1>seen</h1>"
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
 def test_clients_that_send_a_byte_at_a_time_keep_nobody_from_asking() -> None:
     health = Health(Time())
     health.ready()
