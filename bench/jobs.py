@@ -34,6 +34,7 @@ from headrace.jobs.batch.running import run_job
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.derived.slices import day
 from headrace.sinks.stores.local import LocalStore
+from headrace.sinks.table.arrow_schema import encode_schema
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.record import CommitRecord, DataFile, LandedRange
@@ -126,7 +127,9 @@ def land(root: Path, rows: pa.Table) -> None:
         files.append(DataFile(path, "parquet", some.num_rows, size, "crc32c:00000000", hashed, *bounds))
     count, clock = rows.num_rows, SystemClock()
     landed = LandedRange(0, 0, 0, count, count, 0, 0, (), count - 1, 0, int(times.max()), "f")
-    draft = CommitRecord("load", attempt, "bench:1", clock.wall_ms(), (landed,), tuple(files))
+    draft = CommitRecord(
+        "load", attempt, "bench:1", clock.wall_ms(), (landed,), tuple(files), arrow_schema=encode_schema(rows.schema)
+    )
     done = carry_out(commit(draft, carry_out(read_head(), store), started_ms=clock.monotonic_ms()), store, clock)
     assert isinstance(done, Won)
 

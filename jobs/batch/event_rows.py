@@ -53,6 +53,11 @@ class Span:
         begun = self.end_us is None or first_ms * 1000 < self.end_us
         return begun and (self.start_us is None or last_ms * 1000 + 999 >= self.start_us)
 
+    def covers(self, first_ms: int, last_ms: int) -> bool:
+        """Whether all times of milliseconds from `first_ms` to `last_ms`, both rounded down, lie in it."""
+        begun = self.start_us is None or first_ms * 1000 >= self.start_us
+        return begun and (self.end_us is None or last_ms * 1000 + 999 < self.end_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -72,10 +77,10 @@ class Place:
 
 
 class Rows:
-    """Some rows of one file.
+    """Some rows of one table.
 
     Args:
-        table: the columns that the job has asked for, as far as the file has them, and those of times and order.
+        table: the columns that are asked for, as far as the table has them, and those of times; for a job, those of order.
     """
 
     def __init__(self, topic: str, table: pa.Table) -> None:

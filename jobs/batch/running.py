@@ -17,19 +17,22 @@ import pyarrow as pa
 
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
-from headrace.jobs.batch.event_rows import Span
+from headrace.jobs.batch.conditions import Conditions
+from headrace.jobs.batch.event_rows import ORDER, Span
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.grouping import ordered
 from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of, table_of
 from headrace.jobs.batch.runners import run_pipeline
 from headrace.jobs.batch.steps import Plan, built, encoded, rows_of
-from headrace.jobs.batch.work import Piece, pieces
+from headrace.jobs.batch.table_scan import Piece, Scan
+from headrace.jobs.batch.tables import columns_of
 from headrace.jobs.landed_rows import open_rows
 from headrace.sinks.derived.slices import Slice, input_of
 from headrace.sinks.derived.staging import Staging
 from headrace.sinks.derived.table import DerivedTable
 from headrace.sinks.places import landed_topics, unknown_table
 from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.arrow_schema import encode_schema
 from headrace.sinks.table.reader import TableSnapshot, snapshot, tables
 from headrace.sinks.table.record import DataFile, JobInput, from_json
 from headrace.sinks.table.record import Job as RanJob
@@ -74,7 +77,6 @@ def run_job(
         HeadraceError: the pipeline failed; nothing has changed.
     """
     began = time.monotonic()
-    _check_kept(job)
     table = into or table_of(job)
     run = DerivedTable(root, table, SystemClock()).begin(of, job.schema)
     reading = Reading(root, topics, Span(of.start_ms * 1000, of.end_ms * 1000), table, runner, of)
@@ -86,17 +88,6 @@ def run_job(
     return Outcome(
         job.name, table, of.directory, made.attempt, replaced, made.rows, made.files, inputs, time.monotonic() - began
     )
-
-
-def _check_kept(job: Job) -> None:
-    """See that a file gives back what is written to it, or the proof of its contents would fail.
-
-    Raises:
-        UsageError: it does not.
-    """
-    for field in job.schema:
-        if pa.types.is_timestamp(field.type) and field.type.unit == "s":
-            raise UsageError(f"job {job.name}: Parquet has no times of whole seconds, as {field.name}; use pa.timestamp('us')")
 
 
 def rows_of_job(
@@ -139,6 +130,14 @@ class Reading:
             raise unknown_table(topic, known)
         return [snapshot(self.root, topic) for topic in dict.fromkeys(self._topics or known)]
 
+    @cached_property
+    def columns(self) -> dict[str, pa.Schema]:
+        """The columns of the tables, by topic."""
+        return {
+            table.topic: columns_of(self.root, table.topic, table.arrow_schema, {file.name: file for file in table.files})
+            for table in self.tables
+        }
+
     def check(self, job: Job) -> None:
         """See that the columns which a job cannot do without are there in some table.
 
@@ -147,11 +146,7 @@ class Reading:
         """
         if not job.needs() or not any(table.files for table in self.tables):
             return
-        known: set[str] = set()
-        for table in self.tables:
-            for file in table.files[-1:]:
-                with open_rows(self.root, table.topic, file) as landed:
-                    known.update(landed.schema.names)
+        known = {name for columns in self.columns.values() for name in columns.names}
         for name in job.needs():
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
@@ -167,14 +162,18 @@ class Reading:
     def elements(self, job: Job, staging: Staging | None) -> list[Any]:
         """What the job's pipeline yields."""
         given, others = job.prepare(self), job.parts(self)
-        found = pieces(self.root, self.tables, self.span.back(job.reach_us()))
-        size = sum(file.bytes for piece in found for file in piece.files)
+        scans = {table.topic: self._scan(job, table.topic) for table in self.tables}
+        found = [
+            piece for table in self.tables for piece in scans[table.topic].pieces({file.name: file for file in table.files})
+        ]
+        size = sum(piece.bytes for piece in found)
         work: list[Piece | bytes] = [*found, *([] if others is None else [encoded(others)])]
         if not work:
             return []
         plan = Plan(
             f"{type(job).__module__}:{type(job).__qualname__}",
             options_of(job),
+            scans,
             self.span,
             None if given is None else encoded(given),
             min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES),
@@ -182,6 +181,12 @@ class Reading:
         )
         exchange = Exchange.below(self.root, self._table) if self._of is not None and staging is not None else None
         return run_pipeline(built(plan, work), self._runner.name, self._runner.options, label=job.name, exchange=exchange)
+
+    def _scan(self, job: Job, topic: str) -> Scan:
+        columns = self.columns[topic]
+        wanted = dict.fromkeys((*job.columns(), "event_time", "_timestamp", *ORDER))
+        read = tuple(name for name in wanted if name in columns.names)
+        return Scan(self.root, topic, encode_schema(columns), read, self.span.back(job.reach_us()), Conditions())
 
     def rows(self, job: Job) -> pa.Table:
         found = [rows_of(element) for element in self.elements(job, None)]

@@ -1,13 +1,13 @@
 """The pipeline that all jobs share: pieces of work → parts → grouped by a key of bytes → finished → files, or rows.
 
-    Create(pieces) | Reshuffle | Parts | GroupByKey | Finish     one leaf, of values that JSON can say
+    Pieces | Parts | GroupByKey | Finish     one leaf, of values that JSON can say
 
 What is grouped are whole Arrow tables, a few for each piece, not rows. A job goes to workers by its name and options.
 """
 
 import base64
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
-from headrace.jobs.batch.event_rows import Span
+from headrace.jobs.batch.event_rows import Rows, Span
+from headrace.jobs.batch.gathered import Gathered
 from headrace.jobs.batch.grouping import ordered
 from headrace.jobs.batch.job import Job
-from headrace.jobs.batch.work import Gathered, Piece, read
+from headrace.jobs.batch.table_scan import Piece, Scan
+from headrace.jobs.batch.tables import Pieces
 from headrace.sinks.content_hash import row_hashes
 from headrace.sinks.derived.staging import Staging
 from headrace.sinks.table.record import as_json
@@ -31,12 +33,14 @@ Build = Callable[[beam.Pipeline], PCollection[Any]]
 class Plan:
     """One reading of a job, as workers need to know it.
 
-    `job` is `module:Class`, `options` its fields as JSON; `given` an Arrow table for all of them; groups are spread over
-    `buckets` keys, each of which becomes a file of `staging`, or rows that go to the driver where that is None.
+    `job` is `module:Class`, `options` its fields as JSON; `scans` what it reads, by topic; `given` an Arrow table for all of
+    them; groups are spread over `buckets` keys, each of which becomes a file of `staging`, or rows that go to the driver where
+    that is None.
     """
 
     job: str
     options: dict[str, Any]
+    scans: Mapping[str, Scan]
     span: Span
     given: bytes | None
     buckets: int
@@ -55,8 +59,7 @@ def built(plan: Plan, work: Sequence[Piece | bytes]) -> Build:
     def build(pipeline: beam.Pipeline) -> PCollection[Any]:
         leaf: PCollection[Any] = (
             pipeline
-            | "Work" >> beam.Create(work, reshuffle=False)
-            | "Spread" >> beam.Reshuffle()
+            | "Pieces" >> Pieces(plan.scans, work)
             | "Parts" >> beam.ParDo(Parts(plan))
             | "Group" >> beam.GroupByKey()
             | "Finish" >> beam.ParDo(Finish(plan))
@@ -76,12 +79,19 @@ class Parts(beam.DoFn):
         """Yields (bucket, Arrow table) pairs."""
         plan, job = self._plan, self._plan.made()
         given = None if plan.given is None else decoded(plan.given)
-        parts = decoded(work) if isinstance(work, bytes) else read(work, job, plan.span, given)
+        parts = decoded(work) if isinstance(work, bytes) else _parts(plan.scans[work.topic], work, job, given)
         if parts is None or not parts.num_rows:
             return
         buckets = bucket_of(parts.select(list(job.group)), plan.buckets)
         for bucket in np.unique(buckets).tolist():
             yield bucket.to_bytes(2), encoded(parts.filter(pa.array(buckets == bucket)))
+
+
+def _parts(scan: Scan, piece: Piece, job: Job, given: pa.Table | None) -> pa.Table | None:
+    gathered = Gathered(job)
+    for batch in scan.batches(piece):
+        gathered.add(job.partial(Rows(piece.topic, pa.Table.from_batches([batch])), given))
+    return gathered.parts()
 
 
 class Finish(beam.DoFn):

@@ -5,6 +5,7 @@ whatever store it lies, by our own readers. The steps are plain ones, so that th
 groups of large files, the rows.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +19,18 @@ from apache_beam.pvalue import PCollection
 
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
-from headrace.jobs.batch.table_scan import Piece, Scan, Where, scan_of
+from headrace.jobs.batch.conditions import Where, columns_in, conditions_of, path_keys
+from headrace.jobs.batch.event_rows import Span
+from headrace.jobs.batch.table_scan import Piece, Scan
 from headrace.jobs.far_times import values_of
 from headrace.schemas.unified import IncompatibleError, fit
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.places import unknown_table
 from headrace.sinks.stores.roots import open_root
-from headrace.sinks.table.arrow_schema import decode_schema
-from headrace.sinks.table.fold import Fold
+from headrace.sinks.table.arrow_schema import decode_schema, encode_schema
 from headrace.sinks.table.history import Moment, read_as_of
-from headrace.sinks.table.reader import head, open_live, tables
+from headrace.sinks.table.reader import LiveFile, head, open_live, tables
+from headrace.sinks.table.record import DataFile
 from headrace.sinks.table.store import carry_out
 from headrace.sinks.times import parse_time
 from headrace.sinks.values import OWN_COLUMNS
@@ -69,13 +72,37 @@ class ReadTable(beam.PTransform[Any, Any]):
 
     def expand(self, begin: Any) -> PCollection[Any]:
         scan = self._scan
-        pieces = begin | "Files" >> beam.Create(self._pieces) | "Spread files" >> beam.Reshuffle()
-        parts = pieces | "Row groups" >> beam.FlatMap(scan.split) | "Spread row groups" >> beam.Reshuffle()
-        batches: PCollection[Any] = parts | "Batches" >> beam.FlatMap(scan.batches).with_output_types(pa.RecordBatch)
+        pieces = begin | Pieces({scan.topic: scan}, self._pieces)
+        batches: PCollection[Any] = pieces | "Batches" >> beam.FlatMap(scan.batches).with_output_types(pa.RecordBatch)
         return batches | "Rows" >> beam.FlatMap(rows_of_batch) if self._rows else batches
 
     def display_data(self) -> dict[str, Any]:
         return {"root": str(open_root(self._scan.root)), "topic": self._scan.topic}
+
+
+class Pieces(beam.PTransform[Any, Any]):
+    """What there is to read, spread over workers; of large files the row groups, which a worker looks up.
+
+    Args:
+        scans: of the topics' tables.
+        work: pieces of them; anything else is handed on as it is.
+    """
+
+    def __init__(self, scans: Mapping[str, Scan], work: Sequence[Any]) -> None:
+        super().__init__()
+        self._scans, self._work = scans, work
+
+    def expand(self, begin: Any) -> PCollection[Any]:
+        spread: PCollection[Any] = begin | "Work" >> beam.Create(self._work, reshuffle=False) | "Spread" >> beam.Reshuffle()
+        if not any(isinstance(one, Piece) and one.is_large for one in self._work):
+            return spread
+        split: PCollection[Any] = spread | "Row groups" >> beam.FlatMap(_split, self._scans)
+        again: PCollection[Any] = split | "Spread row groups" >> beam.Reshuffle()
+        return again
+
+
+def _split(work: Any, scans: Mapping[str, Scan]) -> Iterator[Any]:
+    return scans[work.topic].split(work) if isinstance(work, Piece) else iter((work,))
 
 
 def plan(
@@ -95,20 +122,31 @@ def plan(
     fold = head(where_is, topic)
     if as_of is not None and (moment := Moment.parse(str(as_of))) is not None:
         fold = carry_out(read_as_of(moment, fold), where_is.table(topic))
-    times = (ms_of(since, "since"), ms_of(until, "until"))
-    files = [fold.files[name] for name in sorted(fold.files)]
-    schema = columns_of(root, topic, fold)
-    scan = scan_of(str(root), topic, schema, files, columns=columns, times=times, where=where)
-    return scan, scan.pieces(files)
+    schema = columns_of(root, topic, fold.arrow_schema, fold.files)
+    names = schema.names if columns is None else list(columns)
+    keys = {key for path in fold.files for key in path_keys(path)}.difference(schema.names)
+    for name in (*names, *(key for key in columns_in(where) if key not in keys)):
+        if name not in schema.names:
+            close = difflib.get_close_matches(name, schema.names, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"table {topic} has no column {name!r}{meant} (columns: {', '.join(schema.names)})")
+    start_ms, end_ms = ms_of(since, "since"), ms_of(until, "until")
+    span = Span(None if start_ms is None else start_ms * 1000, None if end_ms is None else end_ms * 1000)
+    scan = Scan(str(root), topic, encode_schema(schema), tuple(names), span, conditions_of(where, schema, keys))
+    return scan, scan.pieces(fold.files)
 
 
-def columns_of(root: Path | str, topic: str, fold: Fold) -> pa.Schema:
-    """A table's columns, by its log; where no record says, by its files."""
-    if fold.arrow_schema is not None:
-        return decode_schema(fold.arrow_schema)
+def columns_of(root: Path | str, topic: str, said: str | None, files: Mapping[str, DataFile | LiveFile]) -> pa.Schema:
+    """A table's columns, as its log says them (`arrow_schema`); where it does not, those of its files, by name.
+
+    Raises:
+        UsageError: the files' do not go together.
+    """
+    if said is not None:
+        return decode_schema(said)
     unified: pa.Schema | None = None
-    for name in sorted(fold.files):
-        with LandedRows(open_live(root, topic, name), fold.files[name].format, name) as landed:
+    for name in sorted(files):
+        with LandedRows(open_live(root, topic, name), files[name].format, name) as landed:
             try:
                 unified = fit(unified, landed.schema, aside=False, last=OWN_COLUMNS).columns
             except IncompatibleError as error:

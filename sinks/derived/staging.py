@@ -16,7 +16,8 @@ from headrace.sinks.formats.catalog import SUFFIXES
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.record import DataFile
 
-_OUTPUT: Final = Output()
+OUTPUT: Final = Output()
+"""How files of derived tables are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class Staging:
                 if not rows.num_rows:
                     continue
                 if file is None:
-                    name = f"{self.attempt}-{secrets.randbits(63)}{SUFFIXES[_OUTPUT.format]}"
+                    name = f"{self.attempt}-{secrets.randbits(63)}{SUFFIXES[OUTPUT.format]}"
                     store = open_root(self.root).table(self.table)
-                    file = LandingFile(store, f"{self.slice.directory}/{name}", schema, _OUTPUT)
+                    file = LandingFile(store, f"{self.slice.directory}/{name}", schema, OUTPUT)
                 file.append(rows, self._times(rows), ())
             return None if file is None else file.close(())
         except BaseException:

@@ -15,6 +15,7 @@ Files that the manifest leaves out are nobody's: of a worker that was tried agai
 days, as a loader's are; so a run has 24 hours from `begin` to `commit`. An empty manifest is a result: the slice has no rows.
 """
 
+import io
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,8 @@ from headrace.errors import OvertakenError, StorageError, UsageError
 from headrace.process import process_name
 from headrace.schemas.unified import IncompatibleError, fit
 from headrace.sinks.derived.slices import Slice
-from headrace.sinks.derived.staging import Staging
+from headrace.sinks.derived.staging import OUTPUT, Staging
+from headrace.sinks.formats.catalog import LandedRows, encoder
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import slices, upkeep
 from headrace.sinks.table.arrow_schema import decode_schema, encode_schema
@@ -82,7 +84,7 @@ class DerivedTable:
                 made optional, and never change otherwise.
         Raises:
             UsageError: the table is landed from a topic, has slices that overlap with this one, or columns that do not go
-                with the schema.
+                with the schema; or files do not keep columns of it as they are.
         """
         started_ms = self._clock.monotonic_ms()
         fold = self._head()
@@ -120,7 +122,21 @@ class DerivedTable:
                 raise IncompatibleError(f"columns {', '.join(schema.names)} differ in case only, or from the table's so")
         except IncompatibleError as error:
             raise UsageError(f"table {self.name}: {error}; name another table for this version of the job") from error
+        self._check_kept(found.columns)
         return found.columns
+
+    def _check_kept(self, columns: pa.Schema) -> None:
+        """See that a file gives back the types that are written to it, or the hash of its rows would be another."""
+        sink = io.BytesIO()
+        try:
+            encoder(sink, columns, OUTPUT).close()
+        except (pa.ArrowException, ValueError) as error:
+            raise UsageError(f"table {self.name}: files cannot hold the columns of the rows: {error}") from error
+        with LandedRows(io.BufferedReader(io.BytesIO(sink.getvalue())), OUTPUT.format, self.name) as written:
+            for field, kept in zip(columns, written.schema, strict=True):
+                if field.type != kept.type:
+                    said = f"column {field.name} of type {field.type} would come back as {kept.type}"
+                    raise UsageError(f"table {self.name}: {said}; give it that type")
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ class TableSnapshot:
     seq: int
     attempt: str | None
     input: str | None
+    arrow_schema: str | None
+    """Its columns as the log says them; None where it says none."""
     files: tuple[LiveFile, ...]
     ends: Mapping[tuple[int, int], PartitionEnd]
     """(incarnation, partition) → where its landing stands; `.offset` is the first offset not covered."""
@@ -123,6 +125,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         fold.seq,
         fold.attempt,
         fold.input,
+        fold.arrow_schema,
         tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)])),
         fold.ends,
         fold.audit,

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.cli import main
+from headrace.errors import CorruptError
 from headrace.jobs.batch.catalog import made
 from headrace.jobs.batch.event_rows import Span
 from headrace.jobs.batch.job import Runner
@@ -173,14 +174,37 @@ def test_a_days_rows_are_what_sql_says_of_the_same_files_and_a_rerun_with_late_r
 
 
 def test_many_buckets_and_pieces_say_the_same_as_one(root, monkeypatch):
-    from headrace.jobs.batch import running, work
+    from headrace.jobs.batch import running, table_scan
 
     whole = {name: rows_of_job(made(name, options), root, topics=["logs"]) for name, (options, _) in CASES.items()}
     monkeypatch.setattr(running, "_BUCKET_BYTES", 10_000)
-    monkeypatch.setattr(work, "_PIECE_BYTES", 30_000)
-    monkeypatch.setattr(work, "_BATCH_ROWS", 11)
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", 5_000)
+    monkeypatch.setattr(table_scan, "BATCH_ROWS", 11)
     for name, (options, _) in CASES.items():
         assert rows_of_job(made(name, options), root, topics=["logs"]).equals(whole[name])
+
+
+def test_row_groups_that_hold_no_row_of_the_time_are_not_read(root):
+    TableWriter(root, "grouped").land_events([Event("a", n, NOON + n * 1000) for n in range(90)])
+    (path,) = (root / "grouped").rglob("*.parquet")
+    rows = pq.ParquetFile(path).read()
+    pq.write_table(rows, path, row_group_size=30, compression="none", use_dictionary=False)
+    landed = next((root / "grouped").rglob("*.json"))
+    record = json.loads(landed.read_bytes())
+    record["add"][0]["bytes"] = path.stat().st_size
+    landed.write_text(json.dumps(record))
+    groups = pq.ParquetFile(path).metadata
+    data = bytearray(path.read_bytes())
+    for group in (0, 2):
+        for at in range(groups.num_columns):
+            column = groups.row_group(group).column(at)
+            start, size = column.data_page_offset, column.total_compressed_size
+            data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+    span = Span((NOON + 30_000) * 1000, (NOON + 60_000) * 1000)
+    assert [row["events"] for row in rows_of_job(made("counts"), root, span, topics=["grouped"]).to_pylist()] == [30]
+    with pytest.raises(CorruptError):
+        rows_of_job(made("counts"), root, topics=["grouped"])
 
 
 def test_a_pattern_is_new_if_none_of_the_days_before_has_it(root):

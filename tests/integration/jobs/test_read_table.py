@@ -139,7 +139,7 @@ def test_every_format_gives_the_same_rows(kind, tmp_path):
 
 
 def test_large_files_are_read_by_row_groups_without_those_that_cannot_match(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_scan, "SPLIT_BYTES", 0)
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", 0)
     Written(tmp_path, "logs").land_events([Event("a", n, T0 + n) for n in range(95)])
 
     def parts(**given):
@@ -147,14 +147,38 @@ def test_large_files_are_read_by_row_groups_without_those_that_cannot_match(tmp_
         return [part.row_groups for piece in pieces for part in scan.split(piece)]
 
     assert parts() == [(n,) for n in range(10)]
+    size = next(tmp_path.rglob("*.parquet")).stat().st_size
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", size // 2)
+    assert parts() == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)] or parts() == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", 0)
     assert parts(since=T0 + 25, until=T0 + 45) == [(2,), (3,), (4,)]
     assert parts(where=[("position", ">=", 88)]) == [(8,), (9,)]
     assert parts(since=T0 + 25, where=[("position", "<", 31)]) == [(2,), (3,)]
     assert positions(tmp_path, since=T0 + 25, until=T0 + 45) == list(range(25, 45))
 
 
+def test_small_files_come_together_in_batches_that_are_bounded_in_rows_and_in_bytes(tmp_path, monkeypatch):
+    table = TableWriter(tmp_path, "logs")
+    for hour in range(12):
+        table.land_events([Event("a", hour * 10 + n, T0 + hour * HOUR + n, message="x" * 1000) for n in range(10)])
+
+    def lengths():
+        scan, pieces = plan(tmp_path, "logs", since=T0 + 5, until=None, columns=["position", "message"], where=())
+        batches = [batch for piece in pieces for batch in scan.batches(piece)]
+        assert [n for batch in batches for n in batch["position"].to_pylist()] == list(range(5, 120))
+        return [batch.num_rows for batch in batches]
+
+    assert lengths() == [115]
+    monkeypatch.setattr(table_scan, "BATCH_ROWS", 30)
+    assert lengths() == [35, 30, 30, 20]
+    monkeypatch.setattr(table_scan, "BATCH_BYTES", 15_000)
+    assert lengths() == [15, *[20] * 5]
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", 0)
+    assert lengths() == [5, *[10] * 11]
+
+
 def test_rows_without_a_time_of_their_own_are_of_kafka_s_and_are_not_pruned_away(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_scan, "SPLIT_BYTES", 0)
+    monkeypatch.setattr(table_scan, "PIECE_BYTES", 0)
     rows = [Event("a", n, T0 + n).row() for n in range(40)]
     for row in rows[20:30]:
         row["event_time"] = None if row["position"] % 2 else 9_000_000_000_000_000_000  # no calendar's
@@ -170,10 +194,7 @@ def test_files_of_earlier_columns_come_under_those_of_all(tmp_path):
     table.land([{"_key": None, "value": "{}", "n": 1 << 40, "extra": "x", "_timestamp": T0 + HOUR}], schema=late)
     source = ReadTable(tmp_path, "orders", columns=["n", "extra"])
     found = run_pipeline(lambda p: p | source | beam.Map(lambda b: [str(b.schema.field("n").type), b.to_pylist()]))
-    assert sorted(found, key=str) == [
-        ["int64", [{"n": 1, "extra": None}]],
-        ["int64", [{"n": 1 << 40, "extra": "x"}]],
-    ]
+    assert found == [["int64", [{"n": 1, "extra": None}, {"n": 1 << 40, "extra": "x"}]]]
     assert read(tmp_path, "orders", columns=["n"], where=[("extra", "=", "x")]) == [{"n": str(1 << 40)}]
 
 

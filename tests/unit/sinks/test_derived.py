@@ -198,6 +198,24 @@ def test_a_newer_version_of_a_job_may_add_columns_and_change_none(table: Derived
         table.begin(FRIDAY, pa.schema([("dt", pa.string())]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [
+        (pa.timestamp("s"), r"timestamp\[ms\]"),
+        (pa.struct([("at", pa.timestamp("s", "UTC"))]), r"struct<at: timestamp\[ms, tz=UTC\]>"),
+        (pa.time32("s"), r"time32\[ms\]"),
+    ],
+)
+def test_columns_that_files_would_give_back_as_others_are_refused_before_anything_is_written(
+    table: DerivedTable, tmp_path: Path, kind: pa.DataType, kept: str
+) -> None:
+    with pytest.raises(UsageError, match=f"column at of type .* would come back as .*{kept}; give it that type"):
+        table.begin(FRIDAY, pa.schema([*SCHEMA, ("at", kind)]))
+    with pytest.raises(UsageError, match="cannot hold"):
+        table.begin(FRIDAY, pa.schema([("at", pa.month_day_nano_interval())]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_slices_do_not_overlap(table: DerivedTable) -> None:
     ran(table, FRIDAY, 1)
     with pytest.raises(UsageError, match="overlap"):
