@@ -94,6 +94,8 @@ class Agent:
     """The host's clock at the last heartbeat, less the broker's when it was appended: the way there makes it some ms less."""
     known_since_ms: float = -math.inf
     """From when on (append time) all that it has said is there; -inf where nothing was ever taken out."""
+    agreed: frozenset[str] = frozenset()
+    """Topics of which all is there all the same: its totals once agreed with it."""
 
     def writes_to(self, topic: str) -> bool:
         """Whether the agent's word is needed for a topic: it names the topic, or it has named none yet and may still do so."""
@@ -226,7 +228,8 @@ class _Hearing:
             self.retired_ms,
             self.totals.gaps,
             heartbeat.clock_ms - heard_ms if heartbeat and heartbeat.clock_ms and heard_ms else None,
-            self.known_since_ms,
+            -math.inf if self.totals.is_whole else self.known_since_ms,
+            frozenset(self.totals.agreed),
         )
 
 

@@ -194,4 +194,5 @@ def _is_whole(table: TableSnapshot) -> bool:
 
 
 def _lost(table: TableSnapshot) -> tuple[Trouble, ...]:
-    return tuple(Trouble(lost.end - lost.start, lost.after_ms, lost.before_ms) for lost in table.lost)
+    where = "partition {0.partition}, offsets {0.start} to {0.end}"
+    return tuple(Trouble(lost.end - lost.start, lost.after_ms, lost.before_ms, where.format(lost)) for lost in table.lost)

@@ -20,11 +20,15 @@ class WindowSum:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Records that were lost or quarantined, with the Kafka timestamps between which they lay (None: open on that side)."""
+    """Records that were lost or quarantined, with the Kafka timestamps between which they lay (None: open on that side).
+
+    `where`: their partition and offsets in words, where these are known.
+    """
 
     count: int
     after_ms: int | None
     before_ms: int | None
+    where: str = ""
 
     def overlaps(self, start_ms: int) -> bool:
         """Whether the window that begins at `start_ms` may have held one of them."""

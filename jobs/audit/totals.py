@@ -34,10 +34,15 @@ class Gap:
 
 @dataclass(slots=True)
 class Totals:
-    """Of one agent, while its messages are folded. `is_whole`: whether all that it has ever said is there."""
+    """Of one agent, while its messages are folded.
+
+    `is_whole`: whether all that it has said up to here was there: in a log that nothing was taken out of, and from the first
+    heartbeat on whose totals agree with what is there. `agreed`: the topics of which they once did.
+    """
 
     is_whole: bool = True
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
+    agreed: set[str] = field(default_factory=set)
     _said: dict[str, Total] = field(default_factory=dict)
     _missed: dict[str, Total] = field(default_factory=dict)
     """What was not to be found at the last heartbeat; where not all is there, less what has never been since the first."""
@@ -54,6 +59,8 @@ class Totals:
 
     def on_heartbeat(self, totals: Mapping[str, Total], claimed_ms: float | None, appended_ms: int) -> None:
         """Compare; `claimed_ms` is the furthest time that the agent has claimed so far."""
+        self.agreed |= {topic for topic, total in totals.items() if total == self._said.get(topic, _NOTHING)}
+        self.is_whole = self.is_whole or totals.keys() <= self.agreed
         for topic, total in totals.items():
             missed = _difference(total, self._said.get(topic, _NOTHING))
             if not self.is_whole:

@@ -29,6 +29,7 @@ from headrace.jobs.audit.totals import Gap
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
+_MOST_SHOWN: Final = 3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
@@ -118,7 +119,7 @@ def judge(
     writers = {agent_id: _retired_by_policy(agent, now_ms - retire_after_ms) for agent_id, agent in writers.items()}
     in_order = sorted(writers.values(), key=lambda agent: (agent.host or "", agent.agent_id))
     judging = _Judging(topic, in_order, landed, recounts, now_ms, lateness_ms, agents.values())
-    known = _window_starts(topic, writers, landed, lateness_ms)
+    known = _window_starts(topic, writers, landed) | judging.of_gaps()
     if every_window:
         known |= set(range(window_start_ms(int(since_ms)), int(until_ms), WINDOW_MS))
     starts = sorted(start for start in known if since_ms < start + WINDOW_MS and start < until_ms)
@@ -155,13 +156,10 @@ def _unheard(agent_id: str) -> Agent:
     return Agent(agent_id, None, None, -math.inf, None, {}, {}, None)
 
 
-def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed, lateness_ms: int) -> set[int]:
+def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> set[int]:
     starts = {start for _, start in landed.sums} | set(landed.foreign)
     for agent in writers.values():
         starts |= {start for sent_topic, start in agent.sent if sent_topic == topic}
-    for agent in writers.values():
-        for gap in agent.gaps.get(topic, ()):
-            starts |= set(gap.starts(lateness_ms) or ())
     for trouble in (*landed.lost, *landed.quarantined):
         starts |= trouble.edges()
     return starts
@@ -207,7 +205,9 @@ class _Judging:
     def window(self, start_ms: int) -> WindowVerdict:
         reasons: list[Reason] = self.unknowns(start_ms)
         state: Verdict = "unknown"
-        if not reasons:
+        if reasons:
+            reasons += self._lost(start_ms)  # whatever else there is to come
+        else:
             reasons = self._faults(start_ms)
             state = "incomplete" if reasons else "complete"
         rows = [self._agent_row(agent, start_ms, state) for agent in self.writers if self._concerns(agent, start_ms)]
@@ -312,7 +312,8 @@ class _Judging:
         recount = self.recounts.get((agent.agent_id, start_ms))
         if self._is_retired(agent, start_ms):
             return None
-        if start_ms < agent.known_since_ms and (recount is None or recount.distinct > sent):
+        is_known = start_ms >= agent.known_since_ms or self.topic in agent.agreed
+        if not is_known and (recount is None or recount.distinct > sent):
             told = f"{landed - sent} more have landed than is known of {_name(agent)}: what it said before"
             return Reason("audit_lost", f"{told} {when(agent.known_since_ms)} is no longer in _audit", agent.agent_id)
         if self._is_excess(agent, recount, sent):
@@ -338,9 +339,7 @@ class _Judging:
         return agent.frontier_ms >= max(known_ms)
 
     def _faults(self, start_ms: int) -> list[Reason]:
-        faults = []
-        if lost := self._overlapping(self.landed.lost, start_ms):
-            faults.append(Reason("lost", f"{lost} lost before they landed"))
+        faults = self._lost(start_ms)
         for agent in self.writers:
             faults += [_unsaid(agent, gap) for gap in self._gaps(agent, start_ms)]
             sent = agent.sent.get((self.topic, start_ms))
@@ -350,6 +349,16 @@ class _Judging:
                 faults.append(Reason("dropped", told, agent.agent_id))
             faults += self._differences(agent, start_ms)
         return faults
+
+    def _lost(self, start_ms: int) -> list[Reason]:
+        lost = [one for one in self.landed.lost if one.overlaps(start_ms)]
+        if not lost:
+            return []
+        where = [one.where for one in lost if one.where]
+        shown = f": {'; '.join(where[:_MOST_SHOWN])}" + (
+            f" and {len(where) - _MOST_SHOWN} more" if len(where) > _MOST_SHOWN else ""
+        )
+        return [Reason("lost", f"{sum(one.count for one in lost)} lost before they landed{shown if where else ''}")]
 
     def unplaced(self) -> list[Reason]:
         """What was announced in messages that are not there, and may be of any window."""
@@ -362,12 +371,19 @@ class _Judging:
         """
         found = []
         for gap in agent.gaps.get(self.topic, ()):
-            starts = gap.starts(self.lateness_ms)
-            if (here := self._explained.get((agent.agent_id, gap))) is not None:
-                starts = range(here, here + 1)
+            starts = self._starts(agent, gap)
             if (start_ms is None and starts is None) or (start_ms is not None and starts is not None and start_ms in starts):
                 found.append(gap)
         return found
+
+    def of_gaps(self) -> set[int]:
+        """The windows that what was announced in messages that are not there may be of, where they are known."""
+        gaps = ((agent, gap) for agent in self.writers for gap in agent.gaps.get(self.topic, ()))
+        return {start_ms for agent, gap in gaps for start_ms in self._starts(agent, gap) or ()}
+
+    def _starts(self, agent: Agent, gap: Gap) -> range | None:
+        here = self._explained.get((agent.agent_id, gap))
+        return gap.starts(self.lateness_ms) if here is None else range(here, here + 1)
 
     def _differences(self, agent: Agent, start_ms: int) -> list[Reason]:
         sent, landed = agent.sent.get((self.topic, start_ms)), self._landed(agent, start_ms)

@@ -5,14 +5,13 @@ import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headrace.cli import main
 from tests import landed_faults as faults
+from tests.e2e.audited_agent import AuditedAgent
 from tests.integration.sinks.pipeline import Pipeline
-from tests.processes import Part
 
 LINES = 480
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -28,24 +27,12 @@ def line(number: int) -> str:
     return f"{(BEGAN + number * timedelta(milliseconds=STEP_MS)).isoformat()} line {number:04d} of a service\n"
 
 
+def lines(first: int, end: int) -> list[str]:
+    return [line(number) for number in range(first, end)]
+
+
 def width() -> int:
     return len(line(0))
-
-
-def agent(pipeline: Pipeline) -> Part:
-    directory = pipeline.directory
-    config: dict[str, Any] = {
-        "agent": {"state_dir": str(directory / "agent")},
-        "kafka": {"bootstrap.servers": pipeline.bootstrap, "compression.type": "none"},
-        "registry": pipeline.registry_url,
-        "inputs": [{"tail": [str(directory / "web.log")], "topic": topic, "name": topic} for topic in TOPICS],
-    }
-    return Part("agent", directory, config)
-
-
-def write(log: Path, first: int, end: int) -> None:
-    with log.open("a") as file:
-        file.write("".join(line(number) for number in range(first, end)))
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +40,26 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of parts that were killed in turn, brought to the end, and stopped."""
     directory = tmp_path_factory.mktemp("shipped")
     with Pipeline(directory) as pipeline:
-        for topic in TOPICS:
+        for topic in (*TOPICS, "beside"):
             pipeline.create_topic(topic)
-        shipper, loader = agent(pipeline), pipeline.loader(rotate={"age": "200ms"})
-        pipeline.parts.append(shipper)
-        write(directory / "web.log", 0, LINES // 3)
-        shipper.start(wait=False)
+        agent, loader = AuditedAgent(pipeline, TOPICS), pipeline.loader(rotate={"age": "200ms"})
+        agent.write(lines(0, LINES // 3))
         loader.start()
         pipeline.wait_for_rows("whole", LINES // 3 - 1)
-        write(directory / "web.log", LINES // 3, 2 * LINES // 3)
+        agent.write(lines(LINES // 3, 2 * LINES // 3))
         time.sleep(0.05)  # somewhere on the way
-        shipper.kill()
+        agent.part.kill()
         loader.kill()
-        shipper.start(wait=False)
+        agent.part.start(wait=False)
         loader.start()
         pipeline.broker.kill()
-        write(directory / "web.log", 2 * LINES // 3, LINES)
+        agent.write(lines(2 * LINES // 3, LINES))
         pipeline.broker.start()
         pipeline.wait_for_rows("whole", LINES - 1)
-        assert shipper.stop() == 0
+        agent.wait_until_claimed(LINES)
+        assert agent.part.stop() == 0
         loader.kill()
         pipeline.load_once()
-        pipeline.broker.kill()  # so that it looks at all of its logs at its next start
     return directory
 
 

@@ -1,6 +1,6 @@
 import math
 
-from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage
+from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, Total
 from headrace.jobs.audit.announced import MOST_CLAIMS, Announcement, fold
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
@@ -156,3 +156,20 @@ def test_what_is_shipped_after_a_finite_input_had_finished_is_not_late():
         heartbeat(4, None, run="r2", state="finished"),
     ]
     assert fold(said)["a"].sent["logs", WINDOW].late == 0
+
+
+def with_totals(at_ms, **totals):
+    said = AgentMessage("a", "r1", "web-1", "0.1.0", "active", at_ms, {"logs": {0: 7}}, totals)
+    return Announcement(at_ms, said)
+
+
+def test_where_some_is_gone_a_topic_is_known_from_the_beginning_once_its_totals_agree():
+    agent = fold([with_totals(5, logs=Total(0, 0), web=Total(3, 1)), sent(6, 4)], is_whole=False)["a"]
+    assert (agent.known_since_ms, agent.agreed) == (5, {"logs"})
+
+
+def test_of_an_agent_that_was_heard_before_it_sent_anything_nothing_is_gone():
+    said = [with_totals(5), with_totals(9, logs=Total(4, 11))]
+    agent = fold(said, is_whole=False)["a"]
+    assert agent.known_since_ms == -math.inf
+    assert [gap.more for gap in agent.gaps["logs"]] == [Total(4, 11)]

@@ -221,6 +221,13 @@ def test_lost_records_make_every_window_that_overlaps_them_incomplete():
     assert (window.rows[-1].lost, window.rows[-1].sent) == (6, None)
 
 
+def test_what_was_lost_is_named_also_where_a_window_is_unknown_for_another_reason():
+    lost = Trouble(1, WINDOW + 5_000, WINDOW + 9_000, "partition 0, offsets 30 to 31")
+    window = only_window(agents(frontier=PAST - 1), landed(lost=(lost,)))
+    assert window.state == "unknown"
+    assert str(window.reasons[-1]) == "1 lost before they landed: partition 0, offsets 30 to 31"
+
+
 def test_lost_records_of_another_time_appear_in_their_own_windows_and_leave_this_one_alone():
     there = dataclasses.replace(landed(), lost=(Trouble(6, WINDOW + WINDOW_MS, WINDOW + 3 * WINDOW_MS),))
     states = {
