@@ -18,7 +18,8 @@ class Audit(PartHttpKeys):
     horizon: Duration = Field(
         default="48h",
         validate_default=True,
-        description="windows that ended longer ago are not counted, and judged again only where rows land in them",
+        description="windows that ended longer ago are not counted, and judged again where rows land in them, or each hour"
+        " where they lack a `_SUCCESS`",
     )
     lateness: Duration = Field(
         default="5m", validate_default=True, description="how long after its end a window takes lines that are not late"

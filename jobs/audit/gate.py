@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from headrace.audit import AUDIT_TOPIC
+from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.audit.auditor import Auditor
 from headrace.jobs.audit.heads import Heads
 from headrace.jobs.audit.reasons import REMEDIES, Spell, spells
@@ -36,8 +37,13 @@ class GateVerdict:
 
     @property
     def exit_status(self) -> int:
-        """0 complete, 3 incomplete, 4 unknown."""
-        return EXIT_STATUS[self.state]
+        """0 complete; 3 incomplete, also where other windows are unknown still; 4 unknown."""
+        return EXIT_STATUS["incomplete" if self.is_incomplete else self.state]
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some window is: nothing that is waited for makes it all complete, whatever becomes of the others."""
+        return any(window.state == "incomplete" for topic in self.topics for window in topic.windows)
 
     def spells(self) -> list[Spell]:
         """Why it is not complete, topic by topic; empty if it is."""
@@ -61,6 +67,9 @@ class Stopping(Protocol):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait so many seconds; True as soon as it is set."""
         ...
+
+
+Tell = Callable[[GateVerdict, HeadraceError | None], None]
 
 
 class Gate:
@@ -109,39 +118,46 @@ def gate(
     until_ms: float = math.inf,
     timeout_s: float = 0.0,
     stop: Stopping | None = None,
-    tell: Callable[[GateVerdict], None] = lambda verdict: None,  # noqa: ARG005
+    tell: Tell = lambda verdict, trouble: None,  # noqa: ARG005
 ) -> GateVerdict:
-    """Whether all of some topics and of [since_ms, until_ms) is complete; waits up to `timeout_s` while that is unknown.
+    """Whether all of some topics and of [since_ms, until_ms) is complete; waits up to `timeout_s` while it may become so.
 
     Args:
         root: of the landed tables; nothing needs to run.
         topics: none: all. One of which nothing is known is unknown.
         until_ms: if finite, every agent must be past it, also where nothing of that time has landed.
         stop: set when it shall wait no longer.
-        tell: is given every verdict after which it waits.
+        tell: is given every verdict after which it waits, and why there is no newer one.
     Raises:
-        UsageError: there is no such root. StorageError, VersionError: it, or what agents have announced, cannot be read.
+        UsageError, StorageError: there is no such root, or it, or what agents have announced, cannot be read; at first, or
+            still at the end of the wait. VersionError: a newer headrace has written it.
     """
     asked = Gate(root, topics, since_ms=since_ms, until_ms=until_ms)
     return wait(asked, timeout_s=timeout_s, stop=stop, tell=tell)
 
 
-def wait(asked: Gate, *, timeout_s: float, stop: Stopping | None, tell: Callable[[GateVerdict], None]) -> GateVerdict:
-    """The gate's verdict as soon as it is not unknown, or the last one after `timeout_s`; see `gate`."""
+def wait(asked: Gate, *, timeout_s: float, stop: Stopping | None, tell: Tell) -> GateVerdict:
+    """The gate's verdict as soon as it is complete or some of it incomplete, or the last one after `timeout_s`; see `gate`."""
     deadline_s = time.monotonic() + timeout_s
     verdict = asked.judge(now_ms=_now_ms())
+    trouble: HeadraceError | None = None
     cost_s = 0.0
-    while verdict.state == "unknown" and (left_s := deadline_s - time.monotonic()) > 0:
-        tell(verdict)
+    while verdict.state == "unknown" and not verdict.is_incomplete and (left_s := deadline_s - time.monotonic()) > 0:
+        tell(verdict, trouble)
         pause_s = min(max(cost_s * _COST_SHARE, _LEAST_POLL_S), _MOST_POLL_S, left_s)
         if stop is None:
             time.sleep(pause_s)
         elif stop.wait(pause_s):
             break
         began_s = time.monotonic()
-        asked.look()
-        verdict = asked.judge(now_ms=_now_ms())
+        try:
+            asked.look()
+            verdict, trouble = asked.judge(now_ms=_now_ms()), None
+        except (StorageError, UsageError) as error:  # a store that does not answer, a mount that went away
+            trouble = error
         cost_s = time.monotonic() - began_s
+    if trouble is not None:
+        raise trouble
     return verdict
 
 

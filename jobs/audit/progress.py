@@ -5,9 +5,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from headrace.errors import HeadraceError
 from headrace.jobs import output
 from headrace.jobs.audit.gate import GateVerdict
-from headrace.jobs.audit.verdict import when
+from headrace.jobs.audit.verdict import Verdict, when
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -38,13 +39,13 @@ class Waiting:
         if self._status is not None:
             self._status.stop()
 
-    def tell(self, verdict: GateVerdict) -> None:
-        """That it waits, for how long, and for what first."""
+    def tell(self, verdict: GateVerdict, trouble: HeadraceError | None) -> None:
+        """That it waits, for how long, and for what first, or why that cannot be seen now."""
         from rich.markup import escape
 
         self._last = verdict
         now_s = time.monotonic()
-        why = missing(verdict, 1)
+        why = missing(verdict, "unknown", 1) if trouble is None else f"{output.escaped(str(trouble))}; it tries again"
         line = f"waiting {now_s - self._began_s:.0f} of {self._timeout_s:.0f} s: {why}"
         if self._status is not None:
             self._status.update(escape(line))
@@ -55,19 +56,20 @@ class Waiting:
     def interrupted(self) -> None:
         """The wait was broken off: what it was for."""
         if self._last is not None:
-            _say(f"interrupted; still unknown: {missing(self._last, _NAMED)}")
+            _say(f"interrupted; still unknown: {missing(self._last, 'unknown', _NAMED)}")
 
     def ended(self, verdict: GateVerdict) -> None:
         """How it ended, unless it is complete."""
+        if verdict.is_incomplete:
+            _say(f"incomplete: {missing(verdict, 'incomplete', _NAMED)}")
         if verdict.state == "unknown":
-            _say(f"unknown after {time.monotonic() - self._began_s:.0f} s: {missing(verdict, _NAMED)}")
-        elif verdict.state == "incomplete":
-            _say(f"incomplete: {missing(verdict, _NAMED)}")
+            waited = "still unknown" if verdict.is_incomplete else f"unknown after {time.monotonic() - self._began_s:.0f} s"
+            _say(f"{waited}: {missing(verdict, 'unknown', _NAMED)}")
 
 
-def missing(verdict: GateVerdict, named: int) -> str:
-    """What keeps a verdict from being complete, in a line: the first reasons, and how many more there are."""
-    spells = [spell for spell in verdict.spells() if spell.reason.is_fault == (verdict.state == "incomplete")]
+def missing(verdict: GateVerdict, state: Verdict, named: int) -> str:
+    """What makes windows incomplete or unknown, in a line: the first reasons, and how many more there are."""
+    spells = [spell for spell in verdict.spells() if spell.reason.is_fault == (state == "incomplete")]
     if not spells:
         return "nothing has landed"
     told = [

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _AGAIN: Final = -1
 """Judged until then: to be judged again, though nothing should land."""
 _READ_AGAIN_MS: Final = HOUR_MS
-"""How often marks are read again, which somebody else may have taken away or put."""
+"""How often marks are read again, and older hours that have none are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Watching:
             self._read_ms = self._clock.monotonic_ms()
             self._judged.clear()
             for marking in self._markings.values():
-                marking.marks.forget()
+                marking.review()
 
     def _is_wanted(self, topic: str) -> bool:
         return any(re.fullmatch(pattern, topic) for pattern in self._keys.topics)

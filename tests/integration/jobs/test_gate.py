@@ -57,10 +57,11 @@ def audit(root, *arguments):
 def test_it_opens_when_the_rest_has_landed_and_tells_what_it_waits_for(root):
     told = []
     meanwhile = Meanwhile(lambda: None, lambda: land_the_rest(root))
-    verdict = gate(root, ["logs"], since_ms=DAY, until_ms=DAY + 86_400_000, timeout_s=99, stop=meanwhile, tell=told.append)
+    times = {"since_ms": DAY, "until_ms": DAY + 86_400_000, "timeout_s": 99}
+    verdict = gate(root, ["logs"], **times, stop=meanwhile, tell=lambda *saying: told.append(saying))
     assert (verdict.state, verdict.exit_status, verdict.spells()) == ("complete", 0, [])
-    assert [each.state for each in told] == ["unknown", "unknown"]
-    assert "partition 0 has landed up to offset 40" in told[0].spells()[0].reason
+    assert [(each.state, trouble) for each, trouble in told] == [("unknown", None)] * 2
+    assert "partition 0 has landed up to offset 40" in told[0][0].spells()[0].reason
     assert meanwhile.waits[0] == pytest.approx(1.0)
 
 
@@ -91,6 +92,42 @@ def test_what_is_missing_for_good_is_not_waited_for(root):
     verdict = gate(root, ["logs"], timeout_s=99, stop=Meanwhile())
     assert verdict.exit_status == 3
     assert [spell.reason.kind for spell in verdict.spells()] == ["missing"]
+
+
+def test_what_is_missing_for_good_ends_the_wait_though_another_topic_is_unknown_still(root, capsys):
+    bad = [Event("b", n * 30, T0 + n * 45_000) for n in range(3)]
+    TableWriter(root, "bad").land_events(bad[:2], gaps=(Gap(2, 3, "compacted"),))
+    AuditWriter(root).land(*announce("bad", bad, AT, acked={0: 3}, state="active", drained_to_ms=AT))
+    meanwhile = Meanwhile()
+    verdict = gate(root, timeout_s=99, stop=meanwhile)
+    assert (verdict.state, verdict.exit_status, meanwhile.waits) == ("unknown", 3, [])
+    assert audit(root, "--wait", "--format", "csv") == 3
+    said = capsys.readouterr().err.splitlines()
+    assert "incomplete: bad, 2025-11-23 12:20:00Z: agent b (host-b) sent 3, and 2 have landed: 1 are missing" in said[0]
+    assert said[1].startswith("headrace audit: still unknown: logs, 2025-11-23 12:20:00Z: partition 0 has landed up to")
+
+
+def test_a_store_that_fails_during_the_wait_is_asked_again_and_told_at_the_end_if_it_still_does(root):
+    audited = next((root / "_audit").glob("dt=*/hour=*/*.parquet"))
+    away = root.parent / "away"
+    more = announce("logs", EVENTS, AT + 1, acked={0: 60}, state="active", drained_to_ms=AT + 1)
+
+    def fail():
+        audited.rename(away)
+        AuditWriter(root).land(*more)
+
+    def mend():
+        away.rename(audited)
+        land_the_rest(root)
+
+    told = []
+    meanwhile = Meanwhile(fail, lambda: None, mend)
+    verdict = gate(root, timeout_s=99, stop=meanwhile, tell=lambda *saying: told.append(saying))
+    assert verdict.state == "complete"
+    assert [trouble and type(trouble) for _, trouble in told] == [None, StorageError, StorageError]
+    (root / "logs" / "_headrace" / "log" / "g000001" / "00000000000000000001.json").unlink()
+    with pytest.raises(StorageError, match=audited.name):
+        gate(root, timeout_s=99, stop=Meanwhile(fail, lambda: None))
 
 
 def test_a_topic_of_which_nothing_is_known_is_unknown_and_named(root):

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
+from headrace.audit import RetiredMessage
 from headrace.cli import main
 from headrace.jobs.audit.config import Audit
 from headrace.jobs.audit.watching import Watching
@@ -135,6 +136,34 @@ def test_a_line_that_came_while_nobody_watched_is_noticed_at_the_next_start(root
     clock.at_ms = END + 21 * 24 * HOUR
     Watching(Audit(root=str(root)), clock).round()
     assert list(marks(root)) == ["hour=13"]
+
+
+def test_an_hour_that_became_complete_beyond_the_horizon_is_marked_within_an_hour(root, clock, watching):
+    """Its agent was silent for weeks, and was retired then."""
+    say(root, drained_to_ms=NOON + HOUR + 45 * 60_000)
+    watching.round()
+    clock.at_ms = END + 21 * 24 * HOUR
+    watching.round()
+    assert list(marks(root)) == ["hour=12"]
+    AuditWriter(root).land((clock.at_ms, RetiredMessage("a", None)))
+    clock.at_ms += HOUR + 1
+    watching.round()
+    assert list(marks(root)) == ["hour=12", "hour=13"]
+
+
+def test_a_mark_that_somebody_took_away_who_then_died_is_put_at_the_next_start_and_within_an_hour(root, clock, watching):
+    say(root)
+    watching.round()
+    clock.at_ms = END + 21 * 24 * HOUR
+    watching.round()
+    mark = root / "logs" / "dt=2025-11-23" / "hour=12" / "_SUCCESS"
+    mark.unlink()
+    Watching(Audit(root=str(root)), clock).round()
+    assert list(marks(root)) == ["hour=12", "hour=13"]
+    mark.unlink()
+    clock.at_ms += HOUR + 1
+    watching.round()
+    assert list(marks(root)) == ["hour=12", "hour=13"]
 
 
 def test_what_is_lost_takes_the_mark_away_and_it_stays_away(root, watching):

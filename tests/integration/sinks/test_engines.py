@@ -87,8 +87,14 @@ def directory_with_leftovers(root: Path) -> Path:
     left = logs.directory / names.staged(f"{live.parent.relative_to(logs.directory)}/{uuid.uuid4()}-0.parquet")
     left.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(live, left)
-    (live.parent / names.SUCCESS).write_text('{"version": 1}')
+    mark_hours(logs.directory)
     return logs.directory
+
+
+def mark_hours(table: Path) -> None:
+    """Put `_SUCCESS` into each hour's directory, as the audit does."""
+    for directory in table.glob("dt=*/hour=*"):
+        (directory / names.SUCCESS).write_text('{"version": 1}\n')
 
 
 def test_spark_sees_exactly_the_committed_rows_of_old_and_new_columns(
@@ -110,6 +116,12 @@ def test_spark_sees_exactly_the_committed_rows_of_old_and_new_columns(
     assert places(spark.rows("parquet", files, select=offsets_of, options={"basePath": str(directory)})) == landed(tmp_path)
     hour = spark.rows("parquet", str(directory), select=offsets_of, where="dt = '2025-11-22' and hour = 13")
     assert places(hour) == landed(tmp_path)[:60]
+    assert spark.rows("hive", f"{directory}/dt=*/hour=*") == [{"count": len(landed(tmp_path))}]
+    stray = next(directory.glob("dt=*/hour=*/*.parquet"))
+    shutil.copy(stray, stray.with_name("stray.parquet"))
+    assert spark.rows("hive", f"{directory}/dt=*/hour=*")[0]["count"] > len(landed(tmp_path)), (
+        "what has no such name is counted"
+    )
 
 
 def places(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -162,7 +174,7 @@ SHARED = ("types_avro", "types_json_schema", "types_protobuf", "types_local", "t
 def typed(
     tmp_path_factory: pytest.TempPathFactory, iceberg_catalog: Callable[[str], dict[str, str]]
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Topics of every type, landed by a loader; those of Avro in the other formats as well."""
+    """Topics of every type, landed by a loader; those of Avro in the other formats as well. Each hour has its `_SUCCESS`."""
     iceberg = {"catalog": iceberg_catalog("rest"), "namespace": f"n{uuid.uuid4().hex}"}
     with Pipeline(tmp_path_factory.mktemp("types")) as pipeline:
         registry = SchemaRegistryClient({"url": pipeline.registry_url})
@@ -181,6 +193,8 @@ def typed(
         produce("types_protobuf", "PROTOBUF", types.PROTOBUF_SCHEMA, [types.protobuf_value()])
         formats = [{"topics": [f"types_as_{name}"], "format": name} for name in ("avro", "json")]
         pipeline.load_once(iceberg=iceberg, per_topic=formats)
+        for topic in pipeline.root.iterdir():
+            mark_hours(topic)
         pipeline.assert_sound()
         yield pipeline.root, iceberg
 
