@@ -20,7 +20,7 @@ from headrace.agents.producer import PERMANENT
 from headrace.agents.rejected import RejectedRecord
 from headrace.agents.rows import ChunkRow, StreamRow
 from headrace.agents.windows import ChunkResult
-from headrace.audit import HASH_MODULUS, event_hash, window_start_ms
+from headrace.audit import window_start_ms
 from headrace.schemas.envelope import HEAD
 from headrace.schemas.framing import HEADER_LENGTH
 
@@ -142,18 +142,14 @@ class Outgoing:
         """A record is refused for good: it is taken out of what its window gained."""
         value, headers = record
         identity = _identity(record)
-        start_ms = self._uncount(_event(value)) if headers is None else self.encoded.window_of[identity[1]]
+        stream_id, position, _, part, _ = identity
+        start_ms, message = window_start_ms(self.chunk.read_time_ms), value
+        if headers is None:
+            event = _event(value)
+            start_ms = window_start_ms((event["event_time"] - _EPOCH) // timedelta(milliseconds=1))
+            message = event["message"].encode(event["encoding"])
+        self.encoded.windows[start_ms].add(self.agent_id, stream_id, position, part, message, times=-1)
         self._refuse(error.name(), identity, value, start_ms, in_headers=headers is not None)
-
-    def _uncount(self, event: dict[str, Any]) -> int:
-        line = event["message"].encode(event["encoding"])
-        start_ms = window_start_ms((event["event_time"] - _EPOCH) // timedelta(milliseconds=1))
-        tally = self.encoded.windows[start_ms]
-        tally.count -= 1
-        tally.bytes_total -= len(line)
-        hash_ = event_hash(self.agent_id, event["stream_id"], event["position"], event["part"], line)
-        tally.content_hash = (tally.content_hash - hash_) % HASH_MODULUS
-        return start_ms
 
     def _refuse(
         self, error: str, identity: Identity, value: bytes, start_ms: int, *, in_headers: bool, told: Told | None = None

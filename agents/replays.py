@@ -13,7 +13,7 @@ The table lies in the agent's file, made by the first replay: an agent that know
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +38,8 @@ _NAMED: Final = "WHERE topic = ? AND stream_id = ? AND position = ? AND part = ?
 class Replay:
     """One record as it is sent again.
 
-    `tally` is what its window gains under the envelope; None where the identity is in `headers`, which counts nothing.
+    `window_start_ms` counts it as rejected. `gains` is what it counts once it is sent: of one window, which may be another (by
+    the event's time, or by the record's where the identity is in `headers`); none if an earlier headrace began it so.
     """
 
     name: Name
@@ -46,7 +47,7 @@ class Replay:
     timestamp_ms: int
     window_start_ms: int
     headers: Headers
-    tally: Tally | None
+    gains: Mapping[int, Tally]
     value: bytes
 
 
@@ -78,10 +79,8 @@ class Replays:
         windows = Windows(self._db)
         with Transaction(self._db):
             for replay, offset in acknowledged:
-                start_ms = replay.window_start_ms
-                gained = {} if replay.tally is None else {start_ms: replay.tally}
-                topic = replay.name[0]
-                windows.count(ChunkResult(topic, replay.partition, offset + 1, gained, {start_ms: -1}, 1))
+                rejected = {replay.window_start_ms: -1}
+                windows.count(ChunkResult(replay.name[0], replay.partition, offset + 1, replay.gains, rejected, 1))
                 self._db.execute(f"UPDATE replays SET record = '', value = NULL {_NAMED}", replay.name)  # noqa: S608
             names = [replay.name for replay in refused]
             self._db.executemany(f"DELETE FROM replays {_NAMED}", names)  # noqa: S608
@@ -105,13 +104,15 @@ class Replays:
 
 
 def _record(replay: Replay) -> str:
-    tally = (
-        None if replay.tally is None else [replay.tally.count, replay.tally.bytes_total, f"{replay.tally.content_hash:016x}"]
-    )
+    gains = [[tally.count, tally.bytes_total, f"{tally.content_hash:016x}", start] for start, tally in replay.gains.items()]
+    tally = gains[0] if gains else None
     return json.dumps([replay.partition, replay.timestamp_ms, replay.window_start_ms, replay.headers, tally])
 
 
 def _replay(name: Name, record: str, value: bytes) -> Replay:
     partition, timestamp_ms, window_start_ms, headers, tally = json.loads(record)
-    gained = None if tally is None else Tally(tally[0], tally[1], int(tally[2], 16) % HASH_MODULUS)
-    return Replay(name, partition, timestamp_ms, window_start_ms, [(key, said) for key, said in headers], gained, value)
+    gains = {}
+    if tally is not None:
+        count, size, content_hash, *start = tally  # an earlier headrace counted all in the one window
+        gains[start[0] if start else window_start_ms] = Tally(count, size, int(content_hash, 16) % HASH_MODULUS)
+    return Replay(name, partition, timestamp_ms, window_start_ms, [(key, said) for key, said in headers], gains, value)

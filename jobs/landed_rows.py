@@ -14,7 +14,9 @@ from headrace.jobs.audit.evidence import NOWHERE, Recount
 from headrace.sinks.audit_sums import window_starts
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
+from headrace.sinks.identities import of_named
 from headrace.sinks.table.reader import LiveFile, open_live
+from headrace.sinks.values import HEADERS
 
 _IDENTITY = ("agent_id", "stream_id", "position", "part")
 _PLACE = ("_incarnation", "_partition", "_offset")
@@ -85,12 +87,12 @@ def recount(
 ) -> dict[tuple[str, int], Recount]:
     """Count some agents' rows of some windows again: all, distinct identities, and up to which offsets they lie.
 
-    Empty for a table whose rows do not carry the identity as columns.
+    Rows do not say whose they are, and are left out, under a user's own schema whose headers did not land.
     """
     wanted = {start_ms for _, start_ms in keys}
     found: dict[tuple[str, int], list[tuple[object, ...]]] = {}
     ends: dict[tuple[str, int], dict[int, int]] = {}
-    newest = dict(sorted((range_.partition, range_.incarnation) for file in files for range_ in file.ranges))
+    newest = _newest(files)
     for file in files:
         windows = range(window_start_ms(file.min_event_time_ms), file.max_event_time_ms + 1, WINDOW_MS)
         if not any(start_ms in windows for start_ms in wanted):
@@ -104,11 +106,36 @@ def recount(
     return {key: Recount(len(rows), len(set(rows)), ends[key]) for key, rows in found.items()}
 
 
+def ends_of_windows(
+    root: Path | str, topic: str, files: Collection[LiveFile], starts: Collection[int]
+) -> dict[int, dict[int, int]]:
+    """Up to which offsets the records lie, by partition, whose Kafka timestamps are of some windows, whoever sent them."""
+    ends: dict[int, dict[int, int]] = {start_ms: {} for start_ms in starts}
+    newest = _newest(files)
+    for file in files:
+        with open_rows(root, topic, file) as landed:
+            for batch in landed.batches(["_timestamp", *_PLACE]):
+                windows = window_starts(_as_ms(batch["_timestamp"]).to_numpy(zero_copy_only=False))
+                for row in np.flatnonzero(np.isin(windows, list(starts))).tolist():
+                    incarnation, partition, offset = (batch[name][row].as_py() for name in _PLACE)
+                    of_window = ends[int(windows[row])]
+                    end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
+                    of_window[partition] = max(of_window.get(partition, 0), end)
+    return ends
+
+
+def _newest(files: Iterable[LiveFile]) -> dict[int, int]:
+    """The newest incarnation of each partition."""
+    return dict(sorted((range_.partition, range_.incarnation) for file in files for range_ in file.ranges))
+
+
 def _identities(
     root: Path | str, topic: str, file: LiveFile
 ) -> Iterable[tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]]:
     with open_rows(root, topic, file) as landed:
         if not {*_IDENTITY, "event_time"} <= set(landed.schema.names):
+            if HEADERS in landed.schema.names:
+                yield from _named(landed.read([HEADERS, *_PLACE]))
             return
         table = landed.read([*_IDENTITY, "event_time", *_PLACE])
     starts = window_starts(_as_ms(table["event_time"]).to_numpy()).tolist()
@@ -116,6 +143,21 @@ def _identities(
     identities = zip(*(table[name].to_pylist() for name in _IDENTITY), strict=True)
     for identity, start_ms, place in zip(identities, starts, places, strict=True):
         yield (identity[0], start_ms), identity, place
+
+
+def _named(table: pa.Table) -> Iterable[tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]]:
+    """The same of rows whose headers say it."""
+    headers = [[(one["name"], one["value"]) for one in each or ()] for each in table[HEADERS].to_pylist()]
+    if (found := of_named(headers)) is None:
+        return
+    rows, named = found
+    assert named.timestamp is not None, "they are of headers"
+    places = list(zip(*(table[name].to_pylist() for name in _PLACE), strict=True))
+    starts = window_starts(named.timestamp).tolist()
+    for index, row in enumerate(rows.tolist()):
+        agent, stream = divmod(int(named.codes[index]), len(named.streams))
+        identity = (named.agents[agent], named.streams[stream], int(named.position[index]), int(named.part[index]))
+        yield (named.agents[agent], starts[index]), identity, places[row]
 
 
 def _as_ms(column: Any) -> Any:

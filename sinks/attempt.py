@@ -164,7 +164,8 @@ class Attempt:
         if (named := of_headers(batch.messages)) is not None:
             rows, identities = named
             fresh = np.ones(batch.rows.num_rows, bool)
-            fresh[rows] = self._repeats.keep_named(partition, identities)
+            values = [batch.messages[row].value() for row in rows.tolist()]
+            fresh[rows] = self._repeats.keep_counted(partition, identities, values)
         elif has_identity(batch.rows.schema):
             fresh = self._repeats.keep(partition, batch.rows, batch.event_time_ms)
         else:

@@ -3,7 +3,7 @@
 Events of ours, under the envelope or a typed schema, say it in columns. Records under a user's own schema, and dead letters,
 say it in six headers, as decimal text: audit.md's five, and `end`, where the record's bytes end in its source. Nothing of such
 a row says how long its line was, and by guessing from the next record's `since` a line that was rejected between the two, and
-comes later, would be taken for landed (ADR 0053).
+comes later, would be taken for landed (ADR 0053). A seventh, `timestamp`, is of records that their agent counts (ADR 0055).
 """
 
 import re
@@ -23,13 +23,19 @@ _NAMES: Final = ("agent_id", "stream_id")
 _MAX_NAME_BYTES: Final = 100
 _FEWEST: Final = len(_NAMES) + len(_NUMBERS)
 
-Said = tuple[str, str, int, int, int, int]
-"""agent_id, stream_id, position, since, part, end."""
+UNCOUNTED: Final = -1
+"""As a timestamp: nobody has counted the record."""
+
+Said = tuple[str, str, int, int, int, int, int]
+"""agent_id, stream_id, position, since, part, end, timestamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """Of records, in offset order. `codes`: agent code · number of streams + stream code; `end`: of the source bytes."""
+    """Of records, in offset order. `codes`: agent code · number of streams + stream code; `end`: of the source bytes.
+
+    `timestamp`, of headers only: when their agent counts records, ms, or UNCOUNTED.
+    """
 
     agents: list[str]
     agent_codes: np.ndarray
@@ -39,6 +45,13 @@ class Identities:
     since: np.ndarray
     part: np.ndarray
     end: np.ndarray
+    timestamp: np.ndarray | None = None
+
+    def only(self, mask: np.ndarray) -> "Identities":
+        """Some of these."""
+        timestamp = None if self.timestamp is None else self.timestamp[mask]
+        arrays = (self.codes[mask], self.position[mask], self.since[mask], self.part[mask], self.end[mask])
+        return Identities(self.agents, self.agent_codes[mask], self.streams, *arrays, timestamp)
 
 
 def of_columns(rows: pa.Table, lengths: np.ndarray) -> Identities:
@@ -54,7 +67,11 @@ def of_headers(messages: Sequence[Message]) -> tuple[np.ndarray, Identities] | N
     """The indexes of those records whose headers name an identity, and these; None where no record's do."""
     if isinstance(messages, Records):  # decoded as a whole: none has headers
         return None
-    headers = headers_of_all(messages)
+    return of_named(headers_of_all(messages))
+
+
+def of_named(headers: Sequence[Headers | None]) -> tuple[np.ndarray, Identities] | None:
+    """The same of headers."""
     if not any(headers):
         return None
     said = [_said(one) for one in headers]
@@ -65,8 +82,8 @@ def of_headers(messages: Sequence[Message]) -> tuple[np.ndarray, Identities] | N
     known_agents, agent_codes = _coded(pa.array(agents))
     known_streams, stream_codes = _coded(pa.array(streams))
     codes = agent_codes.astype(np.int64) * len(known_streams) + stream_codes
-    position, since, part, end = (np.array(column, np.int64) for column in numbers)
-    return rows, Identities(known_agents, agent_codes, known_streams, codes, position, since, part, end)
+    position, since, part, end, timestamp = (np.array(column, np.int64) for column in numbers)
+    return rows, Identities(known_agents, agent_codes, known_streams, codes, position, since, part, end, timestamp)
 
 
 def _said(headers: Headers | None) -> Said | None:
@@ -82,7 +99,9 @@ def _said(headers: Headers | None) -> Said | None:
         return None
     position, since, part, end = (int(number or 0) for number in numbers)
     agent, stream = ((name or b"").decode() for name in names)
-    return (agent, stream, position, since, part, end) if since <= position < end else None
+    at = named.get("timestamp")
+    timestamp = int(at) if at is not None and _NUMBER.fullmatch(at) else UNCOUNTED
+    return (agent, stream, position, since, part, end, timestamp) if since <= position < end else None
 
 
 def _coded(column: pa.Array) -> tuple[list[str], np.ndarray]:

@@ -7,14 +7,14 @@ its `\\n`, or nothing (a part that is not the last, a line that was sent before 
 longer than what its stream's positions leave for it: agents' transforms keep to that, and a spool's numbers count bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.sinks.audit_sums import add_events, messages_of, runs, window_starts
-from headrace.sinks.identities import Identities, of_columns
+from headrace.sinks.audit_sums import Messages, add_events, messages_of, runs, window_starts
+from headrace.sinks.identities import UNCOUNTED, Identities, of_columns
 from headrace.sinks.table.fold import AuditTotal, LandedStream, StreamKey, WindowKey
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import AuditSum, StreamLanded
@@ -49,8 +49,19 @@ class Repeats:
         add_events(self._sums, events, messages, window_starts(event_time_ms), fresh)
         return fresh
 
+    def keep_counted(self, partition: int, records: Identities, values: Sequence[bytes | None]) -> np.ndarray:
+        """The same by headers; the values count of those that their agent counts (ADR 0055)."""
+        fresh = self.keep_named(partition, records)
+        assert records.timestamp is not None, "they are of headers"
+        if len(counted := np.flatnonzero(records.timestamp != UNCOUNTED)):
+            texts = [values[row] or b"" for row in counted.tolist()]
+            messages = Messages(texts, np.array(list(map(len, texts)), np.int64))
+            windows = window_starts(records.timestamp[counted])
+            add_events(self._sums, records.only(counted), messages, windows, fresh[counted])
+        return fresh
+
     def keep_named(self, partition: int, records: Identities) -> np.ndarray:
-        """The same for records that say no more than who they are; the audit counts nothing of them (ADR 0040)."""
+        """The same by identities alone."""
         fresh = np.ones(len(records.codes), bool)
         for of_stream in runs(records.codes):
             agent, stream = divmod(int(records.codes[of_stream[0]]), len(records.streams))

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.audit import HASH_MODULUS, window_start_ms
+from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
 from headrace.clock import Clock
 from headrace.errors import UsageError
 from headrace.process import process_name
@@ -90,6 +90,7 @@ class _Fork:
     def __post_init__(self) -> None:
         self.parting = part(self.fold.files.values(), self.offsets)
         self.begins = Fold(created_ms=self.fold.created_ms, streams=dict(self.fold.streams), audit=dict(self.fold.audit))
+        self.begins.uncounted_until_ms = self.fold.uncounted_until_ms
 
     def draft(self, clock: Clock) -> CommitRecord:
         return CommitRecord(
@@ -115,7 +116,21 @@ class _Fork:
             self._split(file)
         streams = self.begins.streams
         self.begins.streams = {key: stream for key, stream in streams.items() if key[0] not in self.unsaid}
+        self._uncount()
         self._part_quarantine()
+
+    def _uncount(self) -> None:
+        """Rows that go, and do not say whose they are, are in the sums of their agents' windows, nobody can tell in which."""
+        if not self.unsaid or not self.begins.audit:
+            return
+        rows, counted = (sum(each) for each in (
+            (file.rows for file in self.fold.files.values()), (total.count for total in self.fold.audit.values())
+        ))  # fmt: skip
+        if rows == counted and not (self.parting.kept or self.added):
+            self.begins.audit, self.begins.uncounted_until_ms = {}, None  # all that was ever counted goes
+        else:
+            last_ms = max(start_ms for _, start_ms in self.begins.audit)
+            self.begins.uncounted_until_ms = max(last_ms + WINDOW_MS, self.fold.uncounted_until_ms or 0)
 
     def _open(self, file: DataFile) -> LandedRows:
         if (data := opened(self.store, file.path)) is None:

@@ -24,6 +24,12 @@ def records(root: Path, topic: str) -> list[Path]:
     return sorted((root / topic / names.log_directory(1)).glob(f"*{names.RECORD_SUFFIX}"))
 
 
+def copied(root: Path, directory: Path) -> Path:
+    """Tables of one's own, to plant faults in."""
+    shutil.copytree(root, directory / "landed")
+    return directory / "landed"
+
+
 def largest_file(root: Path, topic: str) -> tuple[Path, dict[str, Any], Path]:
     """The record that adds the file with the most rows, as JSON, and that file."""
     lists = ((path, json.loads(path.read_text())["add"]) for path in records(root, topic))
@@ -82,6 +88,16 @@ def with_other_bytes(row: int) -> Change:
         messages = table["message"].to_pylist()
         messages[row] = messages[row][:-1] + "~"
         return table.set_column(table.schema.get_field_index("message"), "message", pa.array(messages))
+
+    return change
+
+
+def with_other_number(column: str, row: int) -> Change:
+    def change(table: pa.Table) -> pa.Table:
+        numbers = table[column].to_pylist()
+        numbers[row] += 1
+        field = table.schema.field(column)
+        return table.set_column(table.schema.get_field_index(column), field, pa.array(numbers, field.type))
 
     return change
 

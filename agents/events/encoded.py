@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from headrace.agents.effects import Shipped
 from headrace.agents.events.schemas.binary import string
 from headrace.agents.events.transforms.record import Answer
+from headrace.audit import HASH_MODULUS, event_hash
 from headrace.varints import zigzag
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -14,11 +15,18 @@ Identity = tuple[str, int, int, int, int]  # stream id, position, since, part, a
 
 @dataclass(slots=True)
 class Tally:
-    """What one window of event time gained: events, bytes of their lines, the sum of their hashes mod 2⁶⁴."""
+    """What one window of event time gained: events, bytes of them, the sum of their hashes mod 2⁶⁴."""
 
     count: int = 0
     bytes_total: int = 0
     content_hash: int = 0
+
+    def add(self, agent_id: str, stream_id: str, position: int, part: int, message: bytes, *, times: int = 1) -> None:
+        """Count one event: its line, or its value where the identity is in headers (ADR 0055); −1 times: no more."""
+        self.count += times
+        self.bytes_total += times * len(message)
+        hash_ = event_hash(agent_id, stream_id, position, part, message)
+        self.content_hash = (self.content_hash + times * hash_) % HASH_MODULUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,8 @@ class Misfit:
 class Encoded:
     """A chunk's records, in order, and what they count: by window start (ms), and lines (parts are not lines).
 
-    Where the schema has no place for the identity, each value has it in `headers`, nothing counts in `windows`, and `window_of`
-    says by position which one a record belongs to. `left_out` counts the lines that the pipeline does not send, by reason, and
-    `unparsed` those that its parser does not understand.
+    Where the schema has no place for the identity, each value has it in `headers`. `left_out` counts the lines that the
+    pipeline does not send, by reason, and `unparsed` those that its parser does not understand.
     `answers` are those of the user's functions: durable before a record is sent, and given to the encoder of a repeat.
     """
 
@@ -60,7 +67,6 @@ class Encoded:
     windows: dict[int, Tally] = field(default_factory=dict)
     lines: int = 0
     headers: list[Headers] = field(default_factory=list)
-    window_of: dict[int, int] = field(default_factory=dict)
     misfits: list[Misfit] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)

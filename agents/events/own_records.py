@@ -1,16 +1,17 @@
 """Rows of a chunk → records under the user's own schema. Pure and deterministic.
 
-The identity is in headers, and what does not fit is a misfit. Nothing counts in windows but what is rejected: a count and a
-hash of `sent` are of the envelope's messages (audit.md).
+The identity is in headers, and what does not fit is a misfit. A record counts in the window of its Kafka timestamp, which is
+when its chunk was read, with the bytes of its value: what the loader sees of it, too (ADR 0055). A seventh header, `timestamp`,
+says that it counts, and where: a topic may have the broker's times.
 """
 
 from typing import Any
 
-from headrace.agents.events.encoded import Encoded, Misfit, Row, Rows, Told
-from headrace.agents.events.records import WINDOW_US, Moments
+from headrace.agents.events.encoded import Encoded, Misfit, Row, Rows, Tally, Told
+from headrace.agents.events.records import Moments
 from headrace.agents.events.schemas.own import OwnSchema
 from headrace.agents.events.schemas.scalars import Micros, MisfitError
-from headrace.audit import WINDOW_MS
+from headrace.audit import window_start_ms
 
 
 class OwnRecords:
@@ -21,11 +22,13 @@ class OwnRecords:
         into: takes the records, and what does not fit.
     """
 
-    __slots__ = ("_header", "_into", "_moments", "_own", "_read_time_us")
+    __slots__ = ("_header", "_into", "_moments", "_own", "_read_time_us", "_timestamp", "_window_ms")
 
     def __init__(self, header: bytes, read_time_us: int, own: OwnSchema, into: Encoded) -> None:
         self._header, self._read_time_us, self._own, self._into = header, read_time_us, own, into
         self._moments = Moments(read_time_us)
+        self._timestamp = str(read_time_us // 1000)
+        self._window_ms = window_start_ms(read_time_us // 1000)
 
     def write(self, rows: Rows) -> None:
         """Write what fits, in order, and note what does not."""
@@ -41,7 +44,6 @@ class OwnRecords:
         line, message, encoding, said_us, fields, position, since, part, is_part, source_bytes, whence = row
         agent_id, stream_id = whence.agent_id, whence.stream_id
         end = position + max(1, source_bytes)
-        window_ms = time_us // WINDOW_US * WINDOW_MS
         try:
             if is_part:
                 raise MisfitError("longer than max_line_bytes, and its schema has no place for parts")
@@ -56,13 +58,14 @@ class OwnRecords:
             payload = self._own.payload(fields, envelope)
         except MisfitError as error:
             told = Told(said_us, encoding, whence.host, whence.service, whence.source, fields, is_part)
-            self._into.misfits.append(Misfit((stream_id, position, since, part, end), line, window_ms, str(error), told))
+            self._into.misfits.append(Misfit((stream_id, position, since, part, end), line, self._window_ms, str(error), told))
             return
-        self._into.values.append(self._header + payload)
+        value = self._header + payload
+        self._into.values.append(value)
+        self._into.windows.setdefault(self._window_ms, Tally()).add(agent_id, stream_id, position, part, value)
         self._into.headers.append(
             [
                 ("agent_id", agent_id), ("stream_id", stream_id), ("position", str(position)),
-                ("since", str(since)), ("part", str(part)), ("end", str(end)),
+                ("since", str(since)), ("part", str(part)), ("end", str(end)), ("timestamp", self._timestamp),
             ]
         )  # fmt: skip
-        self._into.window_of[position] = window_ms

@@ -7,7 +7,7 @@ agents/replays.py. Records that were only refused go as they were; lines are enc
 import sqlite3
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -30,7 +30,7 @@ from headrace.agents.operate.state_file import StateFile
 from headrace.agents.rejected import rows_in, without
 from headrace.agents.replays import Name, Replay, Replays
 from headrace.agents.state_rows import read_chunks
-from headrace.audit import event_hash
+from headrace.audit import window_start_ms
 from headrace.schemas.envelope import HEAD
 from headrace.schemas.framing import HEADER_LENGTH, header
 
@@ -135,10 +135,10 @@ class _Replaying:
         return name
 
     def _made(self, name: Name, row: Row) -> Replay:
-        value, headers, tally = _refused(row) if row["content"] == "record" else self._fitted(row)
-        return Replay(name, row["partition"], row["timestamp_ms"], row["window_start_ms"], headers, tally, value)
+        value, headers, gains = _refused(row) if row["content"] == "record" else self._fitted(row)
+        return Replay(name, row["partition"], row["timestamp_ms"], row["window_start_ms"], headers, gains, value)
 
-    def _fitted(self, row: Row) -> tuple[bytes, Headers, Tally | None]:
+    def _fitted(self, row: Row) -> tuple[bytes, Headers, Mapping[int, Tally]]:
         """A line under its topic's schema of now."""
         topic, told, read_time_us = row["topic"], Told(**row["told"]), row["timestamp_ms"] * 1000
         schema, encoded = schema_of(self._config, topic), Encoded([], Shipped(row["since"]))
@@ -152,8 +152,7 @@ class _Replaying:
         writer.write(_rows(row, told, read_time_us))
         for misfit in encoded.misfits:
             raise _CannotError(f"still does not fit: {misfit.reason}")
-        headers = encoded.headers[0] if encoded.headers else []
-        return encoded.values[0], headers, None if headers else encoded.windows[row["window_start_ms"]]
+        return encoded.values[0], encoded.headers[0] if encoded.headers else [], encoded.windows
 
     def _send(self, replays: Sequence[Replay]) -> None:
         self._replays.begin(replays)
@@ -177,18 +176,22 @@ def _rows(row: Row, told: Told, read_time_us: int) -> Rows:
     )  # fmt: skip
 
 
-def _refused(row: Row) -> tuple[bytes, Headers, Tally | None]:
+def _refused(row: Row) -> tuple[bytes, Headers, Mapping[int, Tally]]:
     """A record that the broker refused: as it was."""
-    value = b64decode(row["value"])
+    value = message = b64decode(row["value"])
+    headers: Headers = []
+    start_ms, tally = row["window_start_ms"], Tally()
     if row["in_headers"]:
-        names = ("agent_id", "stream_id", "position", "since", "part", "end")
-        return value, [(name, str(row[name])) for name in names], None
-    import fastavro  # 3 MB
+        names = ("agent_id", "stream_id", "position", "since", "part", "end", "timestamp")
+        headers = [(name, str((row | {"timestamp": row["timestamp_ms"]})[name])) for name in names]
+        start_ms = window_start_ms(row["timestamp_ms"])
+    else:
+        import fastavro  # 3 MB
 
-    event: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_LENGTH:]), dict(HEAD), None)
-    line = event["message"].encode(event["encoding"])
-    hash_ = event_hash(row["agent_id"], row["stream_id"], row["position"], row["part"], line)
-    return value, [], Tally(1, len(line), hash_)
+        event: Any = fastavro.schemaless_reader(BytesIO(value[HEADER_LENGTH:]), dict(HEAD), None)
+        message = event["message"].encode(event["encoding"])
+    tally.add(row["agent_id"], row["stream_id"], row["position"], row["part"], message)
+    return value, headers, {start_ms: tally}
 
 
 def _batches(replays: Iterator[Replay]) -> Iterator[list[Replay]]:

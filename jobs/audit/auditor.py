@@ -17,7 +17,7 @@ from headrace.jobs.audit.announced import LATENESS_MS, Agent, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
-from headrace.jobs.landed_rows import read_announcements, recount, rows_by_window
+from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
 
@@ -157,6 +157,7 @@ class Auditor:
             seen_ms={} if table.audit else self._seen_ms(table, newest),
             heard=self._heard,
             unheard=self._unheard,
+            uncounted_until_ms=table.uncounted_until_ms,
         )
 
     def _seen_ms(self, table: TableSnapshot, newest: Mapping[int, int]) -> dict[int, int]:
@@ -184,7 +185,16 @@ class Auditor:
 
     def _recounts(self, table: TableSnapshot, landed: Landed) -> dict[tuple[str, int], Recount]:
         keys = excesses(table.topic, self._agents, landed)
-        return recount(self.root, table.topic, table.files, keys) if keys else {}
+        if not keys:
+            return {}
+        found = recount(self.root, table.topic, table.files, keys)
+        if unnamed := keys - found.keys():  # the loader has dropped their repeats; rows do not say whose they are
+            ends = ends_of_windows(self.root, table.topic, table.files, {start_ms for _, start_ms in unnamed})
+            for key in unnamed:
+                if ends[key[1]]:
+                    count = landed.sums[key].count
+                    found[key] = Recount(count, count, ends[key[1]])
+        return found
 
 
 def _is_whole(table: TableSnapshot) -> bool:

@@ -65,6 +65,12 @@ class Landed:
     damage: str | None = None
     heard: bool = True
     unheard: tuple[Trouble, ...] = ()
+    uncounted_until_ms: int | None = None
+    """Of windows before it sums are not compared: a rewind took rows away that do not say whose they are (fold.py)."""
+
+    def is_summed(self, start_ms: int) -> bool:
+        """Whether the sums of a window are those of its rows."""
+        return self.uncounted_until_ms is None or start_ms >= self.uncounted_until_ms
 
 
 NOWHERE: Final = 1 << 63

@@ -8,12 +8,14 @@ stream, since each row covers its source from `since` to its end (audit.md, One 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
 
 from headrace.audit import HASH_MODULUS
 from headrace.jobs.audit.evidence import WindowSum
+from headrace.sinks.table.fold import LandedStream, StreamKey
 from headrace.sinks.table.intervals import IntervalSet
 
 Kind = Literal["moved", "doubled", "excess", "missing", "altered"]
@@ -132,6 +134,26 @@ def within(difference: Difference, rows: Rows) -> list[Place]:
     if missing > 0:
         return places + (named or [_of_all("missing", difference, rows, missing)])
     return places + named + [_of_all("altered", difference, mine, 1)]
+
+
+def unseen(difference: Difference, streams: Mapping[StreamKey, LandedStream]) -> list[Place]:
+    """Where events differ whose rows do not say whose they are: beside what has landed of their agent's streams.
+
+    An interval that has not landed may also be of lines that were rejected.
+    """
+    what: Kind = "missing" if difference.missing > 0 else "excess" if difference.missing < 0 else "altered"
+    where = (what, difference.topic, difference.agent, difference.window_start_ms, abs(difference.missing) or 1)
+    landed: dict[str, IntervalSet] = {}
+    for (_, agent, stream), known in streams.items():
+        if agent == difference.agent:
+            for start, end in known.landed:
+                landed.setdefault(stream, IntervalSet()).add(start, end)
+    holes = [
+        Place(*where, stream, (before[1], after[0]))
+        for stream, intervals in sorted(landed.items())
+        for before, after in pairwise(intervals)
+    ]
+    return (holes[:MOST_HOLES] if what == "missing" else []) or [Place(*where)]
 
 
 def _repeated(rows: Rows) -> np.ndarray:

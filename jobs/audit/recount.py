@@ -2,9 +2,11 @@
 
 The core is `count_file`: one file in, its sums out, in bounded memory. The command adds them up here, the Beam job `recount`
 on any runner. Rows that are events of ours (the envelope's columns) count for their agent, with their bytes and hash as the
-agent has summed them; all others for nobody, by number alone.
+agent has summed them. Rows under a user's own schema count for their agent by number alone, where their headers landed, too: a
+row no longer has the bytes that its record had. All others count for nobody.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,24 +16,32 @@ import pyarrow.compute as pc
 
 from headrace.jobs.landed_rows import event_times_of, open_rows
 from headrace.sinks.audit_sums import EVENT_COLUMNS, Messages, add_events, has_identity, messages_of, runs, window_starts
-from headrace.sinks.identities import Identities, of_columns
-from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.identities import UNCOUNTED, Identities, of_columns, of_named
+from headrace.sinks.table.fold import AuditTotal, WindowKey
 from headrace.sinks.table.reader import LiveFile
+from headrace.sinks.values import HEADERS
 
 Key = tuple[str | None, int]
 """Agent id (None: of no agent) and the start of a window, ms."""
 
 
-def count_file(root: Path | str, topic: str, file: LiveFile) -> dict[Key, AuditTotal]:
+def count_file(
+    root: Path | str, topic: str, file: LiveFile, by_headers: Counter[WindowKey] | None = None
+) -> dict[Key, AuditTotal]:
     """The sums of one live file by agent and window; `duplicates` is 0 everywhere, for no row tells of one.
+
+    Args:
+        by_headers: gains the rows of which only headers say whose they are; None: they are nobody's.
 
     Raises:
         StorageError: it is nowhere. CorruptError: it cannot be read.
     """
     totals: dict[tuple[str, int], AuditTotal] = {}
     of_nobody: dict[int, int] = {}
-    for rows, times in event_batches(root, topic, file):
+    for rows, times in event_batches(root, topic, file, *(() if by_headers is None else (HEADERS,))):
         starts, ours = window_starts(times), is_ours(rows)
+        if by_headers is not None and not ours.all():
+            starts, rows, ours = _without_named(rows, starts, ours, by_headers)
         for mine in runs(starts[~ours]) if not ours.all() else ():
             start_ms = int(starts[~ours][mine[0]])
             of_nobody[start_ms] = of_nobody.get(start_ms, 0) + len(mine)
@@ -40,6 +50,27 @@ def count_file(root: Path | str, topic: str, file: LiveFile) -> dict[Key, AuditT
             add_events(totals, events, messages, starts[ours])
     sums: dict[Key, AuditTotal] = {(None, start_ms): AuditTotal(count) for start_ms, count in of_nobody.items()}
     return sums | totals
+
+
+def _without_named(
+    rows: pa.Table, starts: np.ndarray, ours: np.ndarray, by_headers: Counter[WindowKey]
+) -> tuple[np.ndarray, pa.Table, np.ndarray]:
+    """What is left when rows whose headers say whose they are have been counted."""
+    if HEADERS not in rows.column_names:
+        return starts, rows, ours
+    others = np.flatnonzero(~ours)
+    headers = rows.column(HEADERS).take(pa.array(others)).to_pylist()
+    found = of_named([[(one["name"], one["value"]) for one in each or ()] for each in headers])
+    if found is None:
+        return starts, rows, ours
+    indexes, named = found
+    assert named.timestamp is not None, "they are of headers"
+    counted = named.timestamp != UNCOUNTED
+    agents = (named.agents[code] for code in named.agent_codes[counted].tolist())
+    by_headers.update(zip(agents, window_starts(named.timestamp[counted]).tolist(), strict=True))
+    left = np.ones(rows.num_rows, bool)
+    left[others[indexes[counted]]] = False
+    return starts[left], rows.filter(pa.array(left)), ours[left]
 
 
 def merged(sums: dict[Key, AuditTotal], more: Mapping[Key, AuditTotal]) -> dict[Key, AuditTotal]:

@@ -16,6 +16,10 @@ from headrace.jobs.audit.verdict import when
 
 PLACES_SHOWN: Final = 40
 NAMES: Final = tuple(field.name.removesuffix("_ms") for field in fields(Counted))
+BY_NUMBER: Final = (
+    "rows under a schema of its own no longer have the bytes that their records had: what agents sent is compared with what was"
+    " recorded when they landed, and files with the log"
+)
 _STYLES: Final = {"same": "green", "differs": "bold red", "unknown": "yellow"}
 
 
@@ -48,6 +52,8 @@ def print_recount(recounts: Sequence[TopicRecount], format_: str) -> None:
 def differences_of(recounts: Sequence[TopicRecount]) -> Iterator[str]:
     """What differs and where, one line each."""
     for recount in recounts:
+        if recount.is_by_number:
+            yield f"{recount.topic}: {BY_NUMBER}"
         yield from (f"{recount.topic}: {output.escaped(remark)}" for remark in recount.remarks)
         yield from (
             f"{recount.topic}, {when(place.window_start_ms)}: {output.escaped(said(place))}" for place in recount.places
@@ -104,6 +110,6 @@ def _table(rows: Sequence[Counted]) -> Table:
 def _sums(rows: Sequence[Counted]) -> str:
     ours = [row for row in rows if row.agent is not None]
     sent, recorded, counted = (sum(getattr(row, name) or 0 for row in ours) for name in ("sent", "recorded", "counted"))
-    foreign = sum(row.counted for row in rows if row.agent is None)
+    foreign = sum(row.counted or 0 for row in rows if row.agent is None)
     beside = f", and {foreign:,} of no agent" if foreign else ""
     return f"{counted:,} counted in files, {recorded:,} recorded, {sent:,} sent{beside}"

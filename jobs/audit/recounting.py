@@ -6,7 +6,8 @@ holds the sums and those rows, however many rows the table has.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -15,13 +16,13 @@ from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
 from headrace.jobs.audit.announced import Agent
 from headrace.jobs.audit.evidence import WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
-from headrace.jobs.audit.places import Difference, Place, moved, moves, within
+from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
 from headrace.jobs.audit.recount import Key, count_file, merged
 from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.landed_rows import open_rows
 from headrace.sinks.content_hash import content_hash
-from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.fold import AuditTotal, WindowKey
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
 
 MOST_PLACED: Final = 200
@@ -36,7 +37,8 @@ State = Literal["same", "differs", "unknown"]
 class Counted:
     """One agent's window (agent None: rows of nobody): announced, said by the table's records, and counted in its files.
 
-    `sent` is None where nobody could announce it. `unknown`: the audit's verdict is, so that only records and files compare.
+    `sent` is None where nobody could announce it, `counted` where its rows do not say whose they are. `unknown`: the audit's
+    verdict is, so that only records and files compare.
     """
 
     topic: str
@@ -45,7 +47,7 @@ class Counted:
     host: str | None
     sent: int | None
     recorded: int
-    counted: int
+    counted: int | None
     state: State
 
 
@@ -58,6 +60,8 @@ class TopicRecount:
     places: list[Place] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     state: State = "same"
+    is_by_number: bool = False
+    """Whether it has rows under a user's own schema: hashes of theirs cannot be compared, only those of files."""
 
 
 def recount_topic(
@@ -84,23 +88,41 @@ def recount_topic(
     ]
     done = TopicRecount(table.topic)
     sums: dict[Key, AuditTotal] = {}
+    named: Counter[WindowKey] = Counter()
+    unhashed = []
     counted_rows, all_rows = 0, sum(file.rows for file in files)
     for file in files:
-        mine = count_file(root, table.topic, file)
-        if (rows := sum(total.count for total in mine.values())) != file.rows:
+        mine_named: Counter[WindowKey] = Counter()
+        mine = count_file(root, table.topic, file, mine_named)
+        if (rows := sum(total.count for total in mine.values()) + mine_named.total()) != file.rows:
             done.remarks.append(f"{file.path}: it has {rows:,} rows, the log says {file.rows:,}")
+        if mine_named or any(agent is None for agent, _ in mine):
+            unhashed.append(file)
         counted_rows += file.rows
         progress(counted_rows, all_rows)
         merged(sums, {key: total for key, total in mine.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
-    _compare(done, sums, table, agents, verdict, since_ms, until_ms)
+        named += mine_named
+    own = _own_keys(table, sums, named)
+    if own:  # their bytes are not to be had again: files are compared with the log instead
+        done.remarks += [f"{path}: {what}" for path, what in _changed(root, table, unhashed).items()]
+    done.is_by_number = bool(own)
+    _compare(done, sums, named, own, table, agents, verdict, since_ms, until_ms)
     if done.state == "differs":
-        _place(done, root, table, agents, sums, files)
+        _place(done, root, table, agents, sums, own, files)
     return done
+
+
+def _own_keys(table: TableSnapshot, sums: Mapping[Key, AuditTotal], named: Mapping[WindowKey, int]) -> set[WindowKey]:
+    """Whose rows, and of which windows, say in headers alone, or nowhere, whose they are: those under a user's own schema."""
+    has_others = bool(named) or any(agent is None for agent, _ in sums)
+    return {key for key, total in table.audit.items() if has_others and total.count and key not in sums}
 
 
 def _compare(
     done: TopicRecount,
     sums: Mapping[Key, AuditTotal],
+    named: Mapping[WindowKey, int],
+    own: Collection[WindowKey],
     table: TableSnapshot,
     agents: Mapping[str, Agent],
     verdict: TopicVerdict,
@@ -117,11 +139,16 @@ def _compare(
             continue
         recorded, agent = table.audit.get((agent_id, start_ms), AuditTotal()), agents.get(agent_id)
         sent = _sent(agent, table.topic, start_ms)
-        state: State = "same" if _sum_of(recorded) == _sum_of(counted) else "differs"
-        if state == "same" and sent != _sum_of(counted):
+        found: int | None = counted.count
+        is_same = _sum_of(recorded) == _sum_of(counted)
+        if (agent_id, start_ms) in own:
+            found = named.get((agent_id, start_ms), 0) if named else None
+            is_same = found in (None, recorded.count)
+        state: State = "same" if is_same else "differs"
+        if state == "same" and sent != _sum_of(recorded):
             state = "unknown" if states.get(start_ms) == "unknown" else "differs"
         host = agent.host if agent else None
-        done.rows.append(Counted(table.topic, start_ms, agent_id, host, sent.count, recorded.count, counted.count, state))
+        done.rows.append(Counted(table.topic, start_ms, agent_id, host, sent.count, recorded.count, found, state))
     worst = {row.state for row in done.rows}
     done.state = "differs" if "differs" in worst or done.remarks else "unknown" if "unknown" in worst else "same"
 
@@ -141,6 +168,7 @@ def _place(
     table: TableSnapshot,
     agents: Mapping[str, Agent],
     sums: Mapping[Key, AuditTotal],
+    own: Collection[WindowKey],
     files: Sequence[LiveFile],
 ) -> None:
     """Say where the differences lie: against what was announced where that differs, else against the records."""
@@ -150,15 +178,19 @@ def _place(
             continue
         key = row.agent, row.window_start_ms
         recorded, counted = (_sum_of(of.get(key, AuditTotal())) for of in (table.audit, sums))
-        if recorded != counted:
+        if key not in own and recorded != counted:
             unlike.add(key)
         sent = _sent(agents.get(row.agent), table.topic, row.window_start_ms)
+        if key in own:
+            if sent != recorded:
+                done.places += unseen(Difference(table.topic, *key, sent, recorded), table.streams)
+            continue
         if sent.count and sent != counted:
             differences.append(Difference(table.topic, *key, sent, counted))
         elif recorded != counted and not sent.count:
             differences.append(Difference(table.topic, *key, recorded, counted))
     changed = _changed(root, table, holding(files, {start_ms for _, start_ms in unlike})) if unlike or done.remarks else {}
-    done.remarks += [f"{path}: {what}" for path, what in changed.items()]
+    done.remarks += [said for path, what in changed.items() if (said := f"{path}: {what}") not in done.remarks]
     done.remarks += [_said(one) for one in records_with_other_sums(root, table, unlike)] if unlike else []
     pairs, rest = moves(differences)
     for start in range(0, len(pairs), _AT_ONCE):

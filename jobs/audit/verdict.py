@@ -196,11 +196,14 @@ class _Judging:
 
     def assumed(self) -> tuple[str, ...]:
         """Of whom no word was asked for."""
-        return tuple(
+        retired = [
             f"{_name(agent)} is taken for retired: last heard {when(agent.heard_ms or 0)}"
             for agent in self.writers
             if agent.agent_id in self._assumed
-        )
+        ]
+        until_ms = self.landed.uncounted_until_ms
+        told = "windows before {} are not compared by number: rows went back then that do not say whose they are"
+        return (*retired, *([] if until_ms is None else [told.format(when(until_ms))]))
 
     def window(self, start_ms: int) -> WindowVerdict:
         reasons: list[Reason] = self.unknowns(start_ms)
@@ -306,6 +309,8 @@ class _Judging:
         ]
 
     def _awaited(self, agent: Agent, start_ms: int) -> Reason | None:
+        if not self.landed.is_summed(start_ms):
+            return None
         landed, sent = self._landed(agent, start_ms).count, _sent_count(agent, self.topic, start_ms)
         if landed <= sent:
             return None
@@ -347,7 +352,7 @@ class _Judging:
                 causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.message.dropped.items()) if count)
                 told = f"{_name(agent)} dropped {sum(sent.message.dropped.values())} ({causes})"
                 faults.append(Reason("dropped", told, agent.agent_id))
-            faults += self._differences(agent, start_ms)
+            faults += self._differences(agent, start_ms) if self.landed.is_summed(start_ms) else ()
         return faults
 
     def _lost(self, start_ms: int) -> list[Reason]:

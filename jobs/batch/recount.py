@@ -45,7 +45,7 @@ class Recount(Job):
             column("bytes", pa.int64(), "bytes of their messages; 0 for rows of nobody"),
             column("recorded_events", pa.int64(), "rows that the table's records say have landed; null for rows of nobody"),
             column("recorded_bytes", pa.int64(), "bytes of their messages, likewise"),
-            column("agrees", pa.bool_(), "events, bytes and hashes are the same; null for rows of nobody"),
+            column("agrees", pa.bool_(), "events, bytes and hashes are the same; null where rows do not say whose they are"),
         ]
     )
 
@@ -81,7 +81,11 @@ class Recount(Job):
         counted, recorded = sides
         same = np.logical_and.reduce([one == other for one, other in zip(counted, recorded, strict=True)])
         starts = parts["window_start"].cast(pa.timestamp("ms", "UTC")).cast(UTC_MICROS)
-        told = [pa.array(values, mask=is_nobody) for values in (*recorded[:2], same)]
+        windows = list(zip(parts["topic"].to_pylist(), parts["window_start"].to_pylist(), strict=True))
+        unnamed = {windows[row] for row in np.flatnonzero(is_nobody)}
+        # Under a user's own schema an agent's rows are among those of nobody.
+        is_unclear = is_nobody | ((counted[0] == 0) & np.array([window in unnamed for window in windows], bool))
+        told = [*(pa.array(values, mask=is_nobody) for values in recorded[:2]), pa.array(same, mask=is_unclear)]
         columns = [parts["topic"], starts, parts["agent"], *map(pa.array, counted[:2]), *told]
         return pa.table(columns, schema=self.schema)
 

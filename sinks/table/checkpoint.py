@@ -54,6 +54,7 @@ def state(fold: Fold) -> dict[str, Any]:
             [agent, start, total.count, total.bytes, f"{total.hash:016x}", total.duplicates]
             for (agent, start), total in sorted(fold.audit.items())
         ],
+        "uncounted_until_ms": fold.uncounted_until_ms,
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
         "quarantined": [
             {key: value for key, value in as_json(found).items() if key != "windows"} for found in fold.quarantined.values()
@@ -122,6 +123,7 @@ def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
         (agent, start): AuditTotal(count, size, int(content_hash, 16), duplicates)
         for agent, start, count, size, content_hash, duplicates in body["audit"]
     }
+    fold.uncounted_until_ms = body.get("uncounted_until_ms")
     for gap in body["lost"]:
         rest = dict(gap)
         fold.lost.append(LostGap(rest.pop("incarnation"), rest.pop("partition"), from_json(Gap, rest)))

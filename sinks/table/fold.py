@@ -121,6 +121,8 @@ class Fold:
     ends: dict[PartitionKey, PartitionEnd] = field(default_factory=dict)
     streams: dict[StreamKey, LandedStream] = field(default_factory=dict)
     audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
+    uncounted_until_ms: int | None = None
+    """Windows before it have sums that rows may have been taken from: a rewind's that do not say whose they are."""
     lost: list[LostGap] = field(default_factory=list)
     quarantined: dict[str, Quarantine] = field(default_factory=dict)
     """Files of undecodable records by path, in the order in which they came, without their windows."""

@@ -86,6 +86,8 @@ class TableSnapshot:
     quarantined: tuple[Quarantined, ...]
     slices: Mapping[str, Owner]
     """Of a table that jobs write: the run whose output each slice is."""
+    uncounted_until_ms: int | None = None
+    """Windows before it have sums that are not those of its rows (fold.py)."""
 
     @property
     def is_derived(self) -> bool:
@@ -136,6 +138,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         ),
         tuple(Quarantined(one.window_start_ms, one.end_ms, one.count) for one in fold.quarantine_windows),
         fold.slices,
+        fold.uncounted_until_ms,
     )
 
 

@@ -9,6 +9,7 @@ from threading import Event
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.cli import main
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
@@ -24,7 +25,7 @@ from headrace.sinks.table.commit import read_head
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.reader import locate, snapshot
 from headrace.sinks.table.store import carry_out
-from tests.integration.sinks.pipeline import Pipeline, lines
+from tests.integration.sinks.pipeline import START_MS, Pipeline, lines
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +258,7 @@ def test_columns_are_not_taken_from_what_is_no_record_or_has_none_nor_where_rows
     assert fold(pipeline, "kept").seq == head
 
 
-def own_record(topic: str, pipeline: Pipeline, number: int) -> None:
+def own_record(topic: str, pipeline: Pipeline, number: int, **counted: int) -> None:
     """A record under a user's own schema: its headers say which line it is, its columns do not."""
     schema = '{"type": "record", "name": "Order", "fields": [{"name": "id", "type": "int"}]}'
     schema_id = pipeline.client.register(f"{topic}-order", schema)
@@ -268,6 +269,7 @@ def own_record(topic: str, pipeline: Pipeline, number: int) -> None:
         "since": 10 * number,
         "part": 0,
         "end": 10 * number + 9,
+        **counted,
     }
     headers: list[tuple[str, str | bytes | None]] = [(name, str(value)) for name, value in named.items()]
     pipeline.producer.produce(topic, frame(schema_id, bytes([2 * number])), partition=0, headers=headers)
@@ -287,3 +289,20 @@ def test_rows_that_do_not_say_whose_they_are_are_landed_again_beside_rows_that_d
     assert rewind(pipeline, topic, to) == 0
     assert offsets(pipeline, topic) == before
     is_sound(pipeline, topic)
+
+
+def test_what_a_rewind_takes_from_an_agent_s_sums_is_landed_again_or_compared_no_more(pipeline: Pipeline) -> None:
+    pipeline.create_topic("summed")
+    for number in range(40):
+        own_record("summed", pipeline, number, timestamp=START_MS)
+    pipeline.producer.flush()
+    Loader(config(pipeline, "summed"), SystemClock(), once=True, landed=str, rewind=None).run(Event())
+    landed = fold(pipeline, "summed")
+    ((key, total),) = landed.audit.items()
+    assert (key, total.count) == (("a", window_start_ms(START_MS)), 40)
+    assert rewind(pipeline, "summed", "beginning") == 0
+    again = fold(pipeline, "summed")
+    assert (again.audit, again.uncounted_until_ms) == (landed.audit, None)
+    assert rewind(pipeline, "summed", "0:20") == 0
+    assert fold(pipeline, "summed").uncounted_until_ms == window_start_ms(START_MS) + WINDOW_MS
+    is_sound(pipeline, "summed")

@@ -40,8 +40,9 @@ class World:
             raise KilledError
 
     def made(self, name: Name) -> Replay:
-        tally = Tally(1, 7, 1 << 60 | name[2]) if name in self.events else None
-        return Replay(name, 0, 5, self.window_of[name], [("position", str(name[2]))], tally, b"schema %d" % self.schema)
+        start_ms = self.rng.choice(WINDOWS_MS)
+        gains = {start_ms: Tally(1, 7, 1 << 60 | name[2])} if name in self.events else {}
+        return Replay(name, 0, 5, self.window_of[name], [("position", str(name[2]))], gains, b"schema %d" % self.schema)
 
     def replay(self) -> None:
         """As operate/replaying.py does, step by step."""

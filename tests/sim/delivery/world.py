@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.agents.effects import Shipped
-from headrace.agents.events.encoded import Encoded, Misfit, Told
+from headrace.agents.events.encoded import Encoded, Misfit, Tally, Told
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.audit import event_hash
+from headrace.audit import event_hash, window_start_ms
 from tests.sim.delivery.client import INVALID, LARGE, LOCAL, NO_LETTER
 
 AGENT = "agent-1"
@@ -82,14 +82,19 @@ class Chunk:
             encoded.headers.append(
                 [
                     ("agent_id", AGENT), ("stream_id", self.stream.stream_id), ("position", str(position)),
-                    ("since", str(position)), ("part", "0"), ("end", str(end)),
+                    ("since", str(position)), ("part", "0"), ("end", str(end)), ("timestamp", str(self.row.read_time_ms)),
                 ]
             )  # fmt: skip
-            encoded.window_of[position] = 0
+            start_ms = window_start_ms(self.row.read_time_ms)
+            encoded.windows.setdefault(start_ms, Tally()).add(AGENT, self.stream.stream_id, position, 0, encoded.values[-1])
         return encoded
 
+    def counted(self, record: Record) -> bytes:
+        """What counts of a record: its line, or its value under a user's own schema."""
+        return record.value if self.stream.topic == "own" else record.line
+
     def hash_of(self, record: Record) -> int:
-        return event_hash(AGENT, self.stream.stream_id, record.position, 0, record.line)
+        return event_hash(AGENT, self.stream.stream_id, record.position, 0, self.counted(record))
 
 
 class Source:

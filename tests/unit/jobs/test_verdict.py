@@ -186,6 +186,15 @@ def test_more_landed_than_announced_is_an_excess_once_its_agent_has_claimed_a_ti
     assert window.state == state
 
 
+def test_windows_that_a_rewind_took_rows_from_which_do_not_say_whose_they_are_are_not_compared_and_that_is_said():
+    for count in (99, 101):
+        rewound = landed(count=count, uncounted_until_ms=WINDOW + 1)
+        assert only_window(agents(), rewound).state == "complete"
+        (said,) = judge("logs", agents(), rewound, {}, now_ms=NOW).assumed
+        assert "not compared by number" in said
+        assert only_window(agents(), dataclasses.replace(rewound, uncounted_until_ms=WINDOW)).state != "complete"
+
+
 def test_repeats_in_the_files_are_an_excess_at_once():
     window = only_window(agents(), landed(count=103), {("a", WINDOW): Recount(rows=103, distinct=100, ends={0: 103})})
     assert window.state == "incomplete"

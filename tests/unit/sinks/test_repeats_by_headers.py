@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from headrace.agents.rejected import RejectedRecord
+from headrace.audit import WINDOW_MS, event_hash, window_start_ms
 from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.registered import Schemas
+from headrace.sinks.table.fold import AuditTotal
 from tests.unit.sinks.messages import Message, Registry
 from tests.unit.sinks.one_table import OneTable
 
@@ -50,13 +52,29 @@ def test_repeats_are_dropped_within_a_batch_and_after_a_commit_and_are_in_the_ra
     assert table.records[-1].ranges[0].duplicates == 1
 
 
-def test_lines_make_one_interval_and_the_audit_counts_none_of_them(tmp_path: Path) -> None:
+def test_lines_make_one_interval_and_the_audit_counts_none_that_their_agent_has_not_counted(tmp_path: Path) -> None:
     table = OneTable(tmp_path, schemas())
     for batch in range(4):
         table.land(*(line(n, n) for n in range(25 * batch, 25 * batch + 25)))
     ((key, stream),) = table.fold.streams.items()
     assert (key, list(stream.landed)) == ((0, "a", "s"), [(0, 999)])
     assert not table.fold.audit
+
+
+def counted(offset: int, number: int, timestamp: str) -> Message:
+    message = line(offset, number)
+    return replace(message, own_headers=[*message.own_headers, ("timestamp", timestamp.encode())])
+
+
+def test_what_its_agent_counts_counts_by_value_in_the_window_of_its_timestamp_and_a_repeat_beside_it(tmp_path: Path) -> None:
+    table, at_ms = OneTable(tmp_path, schemas()), 1_763_900_400_000
+    first, second = counted(0, 0, str(at_ms)), counted(1, 1, str(at_ms + WINDOW_MS))
+    table.land(first, second, counted(2, 0, str(at_ms)), line(3, 2), counted(4, 3, "-7"), counted(5, 4, "1" * 19))
+    hashes = [event_hash("a", "s", 10 * number, 0, each.value()) for number, each in enumerate((first, second))]
+    assert table.fold.audit == {
+        ("a", window_start_ms(at_ms)): AuditTotal(1, 6, hashes[0], 1),
+        ("a", window_start_ms(at_ms + WINDOW_MS)): AuditTotal(1, 6, hashes[1], 0),
+    }
 
 
 def test_a_line_that_was_rejected_and_comes_later_lands(tmp_path: Path) -> None:

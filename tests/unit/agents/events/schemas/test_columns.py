@@ -8,11 +8,12 @@ from typing import Any
 import fastavro
 import pytest
 
+from headrace.agents.events.encoded import Tally
 from headrace.agents.events.encoder import ChunkEncoder
 from headrace.agents.events.pipeline import definition, with_schema
 from headrace.agents.events.schemas.choice import OWN, TopicSchema
 from headrace.agents.rows import ChunkRow, StreamRow
-from headrace.audit import window_start_ms
+from headrace.audit import event_hash, window_start_ms
 from headrace.schemas.avro_kind import parse
 from headrace.schemas.envelope import ENVELOPE, ENVELOPE_JSON, HEAD
 from headrace.schemas.typed import TYPED, TYPED_JSON
@@ -118,13 +119,17 @@ ORDER = json.dumps(
 OWN_ORDER = TopicSchema(OWN, "http://r", ORDER)
 
 
-def test_an_own_schema_s_record_has_its_identity_in_headers_and_counts_nothing_as_sent() -> None:
+def test_an_own_schema_s_record_has_its_identity_in_headers_and_counts_where_and_with_what_a_loader_sees() -> None:
     encoded = encode(OWN_ORDER, b'{"id":7,"extra":true}')
     assert encoded.values == [b"\0\0\0\0\7" + b"\x0e" + b"\x02h"]
     assert encoded.headers == [
-        [("agent_id", "a-1"), ("stream_id", "s-1"), ("position", "100"), ("since", "99"), ("part", "0"), ("end", "121")]
-    ]
-    assert (encoded.windows, encoded.window_of, encoded.lines) == ({}, {100: window_start_ms(READ_MS)}, 1)
+        [
+            ("agent_id", "a-1"), ("stream_id", "s-1"), ("position", "100"), ("since", "99"), ("part", "0"), ("end", "121"),
+            ("timestamp", str(READ_MS)),
+        ]
+    ]  # fmt: skip
+    counted = Tally(1, 8, event_hash("a-1", "s-1", 100, 0, encoded.values[0]))
+    assert (encoded.windows, encoded.lines) == ({window_start_ms(READ_MS): counted}, 1)
 
 
 def test_a_line_that_does_not_fit_is_a_misfit_with_its_bytes_and_reason() -> None:
