@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", required=True, help="what runs, and when (docs/nightly.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it; again for more")
     parser.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
-    parser.add_argument("--job", action="append", default=[], metavar="J", help="this job only; again for more")
+    parser.add_argument(
+        "--job", action="append", default=[], metavar="J", help="this job only, by its name or its table; again for more"
+    )
     parser.add_argument("--force", action="store_true", help="with run and --day: whatever the ledger and the audit say")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
 
@@ -44,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
     night = _night(config, args)
     only = [day(date, config.time_zone) for date in args.day] or None
     if args.action == "status":
-        _print(_standing(night, only), args, config.root)
+        _print(_standing(night, only), args, config)
         return 0
     entries = night.run(only, force=args.force)
     status = exit_status(entries)
     if config.metrics is not None and not (args.day or args.job):
         _write(Path(config.metrics), metrics(entries, night.clock.wall_ms(), status))
-    _print(entries, args, config.root)
+    _print(entries, args, config)
     return status
 
 
@@ -116,15 +118,15 @@ def _standing(night: "Night", only: "Sequence[Slice] | None") -> "list[Entry]":
     return entries
 
 
-def _print(entries: "Sequence[Entry]", args: argparse.Namespace, root: str) -> None:
+def _print(entries: "Sequence[Entry]", args: argparse.Namespace, config: "Nightly") -> None:
     from headrace.jobs.nightly.report import advice, lines
 
     if args.format == "json":
         for entry in entries:
             print(json.dumps(entry.as_json()))
-        print(f"headrace nightly: {advice(entries, args.config, root)}", file=sys.stderr)
+        print(f"headrace nightly: {advice(entries, config, args.config)}", file=sys.stderr)
         return
-    for line in [*lines(entries), advice(entries, args.config, root)]:
+    for line in [*lines(entries), advice(entries, config, args.config)]:
         print(line)
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.nightly.config import Nightly
+from headrace.sinks.derived.slices import day
 
 Outcome = Literal["ran", "done", "changed", "shrunk", "held", "skipped", "failed", "busy", "stopped", "due"]
 BAD: tuple[Outcome, ...] = ("failed", "stopped")
@@ -70,16 +72,16 @@ def lines(entries: Sequence[Entry]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells if shown]
 
 
-def advice(entries: Sequence[Entry], config: str, root: str) -> str:
-    """The last line: how it stands, and what to do."""
-    again = f"headrace nightly run --config {config}"
+def advice(entries: Sequence[Entry], config: Nightly, file: str) -> str:
+    """The last line: how it stands, and what to do. `file` is where the configuration was read."""
+    again = f"headrace nightly run --config {file}"
     for outcome in ("failed", "stopped", "waiting", "due", "changed", "shrunk"):
         found = [entry for entry in entries if outcome in (entry.outcome, "waiting" if entry.waits else "")]
         if not found:
             continue
         first = found[0]
-        this = f"{again} --day {first.day} --job {first.job}"
-        look = f"headrace audit --root {root} --since {first.day}"
+        this = f"{again} --day {first.day} --job {first.table}"
+        look = f"headrace audit --root {config.root} {_time_of(first.day, config.time_zone)}"
         told = {
             "failed": f"failed; mend it ({first.why}), then: {this}",
             "stopped": f"not come to; go on with: {again}",
@@ -91,6 +93,15 @@ def advice(entries: Sequence[Entry], config: str, root: str) -> str:
         return f"{len(found)} {told[outcome]}"
     ran = sum(entry.outcome == "ran" for entry in entries)
     return f"{ran} ran; all {len(entries)} are up to date, nothing is to be done"
+
+
+def _time_of(date: str, time_zone: str) -> str:
+    """A day of a zone, as options of `headrace audit`, whose days are UTC's."""
+    of = day(date, time_zone)
+    if of == day(date):
+        return f"--day {date}"
+    begins, ends = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M") for ms in (of.start_ms, of.end_ms))
+    return f"--since {begins} --until {ends}"
 
 
 def metrics(entries: Sequence[Entry], now_ms: int, status: int) -> str:

@@ -118,7 +118,14 @@ def entry(outcome: Any, **told: Any) -> Entry:
 )
 def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry], status: int, last: str) -> None:
     assert report.exit_status(entries) == status
-    assert report.advice(entries, "n.yaml", "/landed").startswith(last)
+    assert report.advice(entries, config(), "n.yaml").startswith(last)
+
+
+def test_the_last_line_asks_the_audit_for_the_day_as_the_zone_has_it() -> None:
+    held = [entry("held", verdict="unknown")]
+    assert "headrace audit --root /landed --day 2026-11-26; looked" in report.advice(held, config(), "n.yaml")
+    there = "--since 2026-11-25T23:00 --until 2026-11-26T23:00; looked"
+    assert there in report.advice(held, config(time_zone="Europe/Zurich"), "n.yaml")
 
 
 def test_metrics_are_prometheus_text() -> None:
