@@ -36,4 +36,4 @@ def parse_day(text: str, option: str, now_ms: int) -> float:
     try:
         return datetime.combine(date.fromisoformat(text), time(), UTC).timestamp() * 1000
     except ValueError:
-        raise UsageError(f"{option} {text}: write a day as 2026-11-22, or 1d for the one before today") from None
+        raise UsageError(f"{option} {text}: write a day (UTC) as 2026-11-22, or 1d for the one before today") from None

@@ -1,6 +1,7 @@
 """`headrace audit agents`: who announces what lands, and how each stands."""
 
 import argparse
+import sys
 import time
 from dataclasses import asdict
 from typing import Final
@@ -31,14 +32,19 @@ def run(args: argparse.Namespace) -> int:
         values["topics"] = list(known.topics)
         return {name: values[name] for name in ("agent", "host", "state", "drained_to", "heard", "clock_ms", "topics")}
 
-    rows = [shown(known) for known in listed(Auditor(root).agents.values(), time.time_ns() // 1_000_000)]
+    if not (agents := Auditor(root).agents):
+        print(
+            f"headrace audit: no agent's announcement has landed below {root}: its loader has to land topic _audit",
+            file=sys.stderr,
+        )
+    rows = [shown(known) for known in listed(agents.values(), time.time_ns() // 1_000_000)]
     names = list(rows[0]) if rows else []
     with output.output_stream(None) as stream:
         if args.format == "json":
             output.write_json(names, [list(row.values()) for row in rows], stream)
         elif args.format == "csv":
             output.write_csv(names, [[_text(value) for value in row.values()] for row in rows], stream)
-        else:
+        elif rows:
             from rich import box
             from rich.table import Table
             from rich.text import Text

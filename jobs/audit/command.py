@@ -26,6 +26,9 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
 }
 """What else is done with the audit: its module and what it does, by name; without one, `headrace audit` reports."""
 
+_REPORTING: Final = ("root", "data", "topic", "since", "until", "day", "wait", "recount", "all", "png", "html")
+"""Options of the report, which the part does not have."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `headrace audit`, and its commands."""
@@ -60,11 +63,13 @@ def run(args: argparse.Namespace) -> int:
     if ACTIONS and args.action is not None:
         status: int = importlib.import_module(ACTIONS[args.action][0]).run(args)
         return status
+    _check_combination(args)
     if args.config is not None:
         from headrace.jobs.audit.part import serve
 
         return serve(args)
-    since_ms, until_ms = _times(args, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    since_ms, until_ms = _times(args, now_ms)
     if not args.timeout >= 0:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds")
     root = landed_root(args)
@@ -74,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
     gate = Gate(root, [args.topic] if args.topic else (), since_ms=since_ms, until_ms=until_ms)
     _check_topic(gate, args.topic, root)
+    _tell_if_not_over(until_ms + gate.auditor.lateness_ms, now_ms)
     verdict = _waited(gate, args.timeout) if args.wait else gate.judge(now_ms=time.time_ns() // 1_000_000)
     for message in gate.auditor.unreadable:
         print(f"headrace audit: ignored: {message}", file=sys.stderr)
@@ -84,6 +90,25 @@ def run(args: argparse.Namespace) -> int:
         return recounted(gate.auditor, verdict, args.format)
     print_report(verdict, args.format, every_window=args.all)
     return verdict.exit_status if args.wait else 0
+
+
+def _check_combination(args: argparse.Namespace) -> None:
+    """That nothing is asked for that would be passed over in silence."""
+    if args.config is None and (args.set or args.run_file is not None):
+        raise UsageError("--set and --run-file are for the part: name its configuration with --config, or leave them out")
+    told = [name for name in _REPORTING if getattr(args, name)]
+    if args.config is not None and told:
+        raise UsageError(f"--config starts the part, whose configuration says all; leave out --{', --'.join(told)}")
+    if args.png is not None and args.png == args.html:
+        raise UsageError(f"--png and --html are both {args.png}; give each a file of its own")
+
+
+def _tell_if_not_over(known_ms: float, now_ms: int) -> None:
+    """That a time which is asked for is not over, so that nobody looks for what is wrong with an agent."""
+    if now_ms < known_ms < math.inf:
+        from headrace.jobs.audit.verdict import when
+
+        print(f"headrace audit: this time is not over: until {when(known_ms)} it stays unknown", file=sys.stderr)
 
 
 def _times(args: argparse.Namespace, now_ms: int) -> tuple[float, float]:

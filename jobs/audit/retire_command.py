@@ -93,6 +93,9 @@ def write_retired(kafka: Mapping[str, Any], agent_id: str, at_ms: int | None) ->
         if producer.flush(_TIMEOUT_S):
             raise PeerError(f"{kafka['bootstrap.servers']}: no answer within {_TIMEOUT_S:g} s")
     except KafkaException as error:
-        raise PeerError(f"{kafka['bootstrap.servers']}: {reason(error)}") from error
+        servers = kafka["bootstrap.servers"]
+        raise PeerError(
+            f"{servers}: {reason(error)}; nothing was written: see that a broker runs there, and try again"
+        ) from error
     if failed:
         raise failed[0]

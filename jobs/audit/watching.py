@@ -74,7 +74,7 @@ class Watching:
             self._judge_all(self._clock.wall_ms())
         except HeadraceError as error:
             if str(error) != self.trouble:
-                logger.error("the audit cannot judge: %s", error)
+                logger.error("the audit's round failed: %s", error)
             self.trouble = str(error)
         else:
             self.trouble = None
@@ -96,7 +96,8 @@ class Watching:
             verdict, time.monotonic() - began_s, sum(one.written for one in marks), sum(one.taken for one in marks)
         )
         if troubles:
-            raise StorageError("; ".join(troubles))
+            more = f" (and {len(troubles) - 1:,} more topics)" if len(troubles) > 1 else ""
+            raise StorageError(f"{troubles[0]}{more}; let the audit write there, or set audit.success: false")
 
     def _listen(self) -> None:
         """Take notice of what has landed."""
@@ -141,7 +142,7 @@ class Watching:
                 else:
                     is_settled = marking.settle(table, verdict, since_ms, judge, now_ms=now_ms)
             except StorageError as error:
-                is_settled, trouble = False, f"_SUCCESS of {topic}: {error}"
+                is_settled, trouble = False, f"_SUCCESS cannot be kept: {error}"
         self._judged[topic] = (until_ms if is_settled and not is_damaged else _AGAIN, verdict)
         return trouble
 

@@ -33,10 +33,20 @@ class LocalRoot:
         writable_directory(self.directory, "load.root")
 
     def is_there(self) -> bool:
-        return self.directory.is_dir()
+        with self._readable():
+            return self.directory.is_dir()
 
     def tables(self) -> list[str]:
-        return sorted(entry.name for entry in self.directory.iterdir() if (entry / names.LOG).is_dir())
+        with self._readable():
+            return sorted(entry.name for entry in self.directory.iterdir() if (entry / names.LOG).is_dir())
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.directory
+            raise StorageError(f"{where}: {error.strerror or error}; let this user read the whole root") from error
 
     def table(self, topic: str) -> "LocalStore":
         return LocalStore(self.directory / topic)

@@ -211,17 +211,34 @@ def test_a_day_is_all_of_its_windows_and_no_others(root, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--day", "23.11."], "--day 23.11.: write a day as 2026-11-22"),
+        (["--day", "23.11."], "--day 23.11.: write a day (UTC) as 2026-11-22"),
+        (["--set", "audit.every=1s"], "--set and --run-file are for the part: name its configuration with --config"),
+        (["--config", "audit.yaml", "--day", "1d", "--wait"], "leave out --root, --day, --wait"),
+        (["--png", "map", "--html", "map"], "--png and --html are both map; give each a file of its own"),
         (["--day", "2025-11-23", "--until", "1d"], "--day is --since and --until together; give it alone"),
         (["--since", "2025-11-23", "--until", "2025-11-23"], "is not before --until"),
         (["--timeout", "nan"], "--timeout nan: give a number of seconds"),
     ],
 )
-def test_times_that_make_no_sense_exit_2_in_one_line(root, capsys, arguments, said):
+def test_what_makes_no_sense_exits_2_in_one_line(root, capsys, arguments, said):
     assert audit(root, *arguments) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_time_that_is_not_over_is_told_before_anybody_looks_for_a_fault(root, capsys):
+    assert audit(root, "--wait", "--timeout", "0", "--day", "2999-01-01") == 4
+    assert "this time is not over: until 2999-01-02 00:05:00Z it stays unknown" in capsys.readouterr().err
+
+
+def test_where_no_agent_has_announced_anything_agents_says_what_is_lacking(root, capsys):
+    (root / "_audit").rename(root.parent / "away")
+    assert audit(root, "agents") == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "", f"headrace audit: no agent's announcement has landed below {root}: its loader has to land topic _audit\n",
+    )  # fmt: skip
 
 
 def test_ctrl_c_ends_the_wait_and_says_what_it_was_for(root):

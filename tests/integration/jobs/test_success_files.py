@@ -227,7 +227,8 @@ def test_a_store_that_refuses_marks_is_told_of_and_tried_again(root, watching):
     hour = root / "logs" / "dt=2025-11-23" / "hour=12"
     (hour / "_SUCCESS").mkdir()
     watching.round()
-    assert "_SUCCESS of logs" in watching.why_not_ready()
+    assert watching.why_not_ready().startswith(f"_SUCCESS cannot be kept: {hour / '_SUCCESS'}: ")
+    assert watching.why_not_ready().endswith("; let the audit write there, or set audit.success: false")
     assert [topic.state for topic in watching.standing.verdict.topics] == ["complete"]
     (hour / "_SUCCESS").rmdir()
     watching.round()
@@ -258,6 +259,21 @@ def test_a_root_that_is_not_there_yet_makes_it_wait_and_not_end(tmp_path, clock)
     (tmp_path / "later").mkdir()
     TableWriter(tmp_path / "later", "logs").land_events(EVENTS)
     say(tmp_path / "later")
+    watching.round()
+    assert watching.why_not_ready() is None
+
+
+def test_a_root_that_this_user_may_not_read_is_told_and_does_not_end_it(root, watching):
+    root.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root reads everything
+        watching.round()
+    finally:
+        os.seteuid(user)
+        root.chmod(0o755)
+    assert "Permission denied; let this user read the whole root" in watching.why_not_ready()
     watching.round()
     assert watching.why_not_ready() is None
 
