@@ -43,10 +43,14 @@ def can_fetch(kafka: Mapping[str, Any]) -> bool:
 
 @dataclass(slots=True)
 class Read:
-    """What has been read: records by partition, in offset order; then ends of partitions, and errors of Kafka's client."""
+    """What has been read: records by partition, in offset order; then ends of partitions, and errors of Kafka's client.
+
+    `passed`: up to where partitions that are fetched have been read, also where there were no records for us.
+    """
 
     records: list[tuple[Where, Sequence[Any]]] = field(default_factory=list)
     ends: list[tuple[Where, int]] = field(default_factory=list)
+    passed: list[tuple[Where, int]] = field(default_factory=list)
     errors: list[Any] = field(default_factory=list)
 
 
@@ -100,6 +104,7 @@ class Reading:
         self._fetch_again(read)
         read.records += fetched.records
         read.ends += fetched.ends
+        read.passed += fetched.passed
         return read
 
     def begin(self, offsets: Mapping[Where, int]) -> None:

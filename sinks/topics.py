@@ -6,6 +6,7 @@ Everything here asks the cluster and waits a bounded time; whatever goes wrong i
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ class Topics:
     """The cluster's topics that are to land."""
 
     def __init__(self, kafka: Mapping[str, Any], patterns: Iterable[str]) -> None:
-        self._admin = AdminClient({**client_keys(kafka), "topic.metadata.refresh.interval.ms": -1})
+        self._said: deque[KafkaError] = deque(maxlen=20)
+        """What is wrong with connections, as the client says it beside its answers."""
+        keys: dict[str, Any] = {"topic.metadata.refresh.interval.ms": -1, "error_cb": self._said.append}
+        self._admin = AdminClient({**client_keys(kafka), **keys})
         self._servers = kafka["bootstrap.servers"]
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._compacts: dict[str, bool] = {}
@@ -59,8 +63,11 @@ class Topics:
         try:
             listed = self._admin.list_topics(timeout=LISTING_TIMEOUT_S).topics
         except KafkaException as error:
+            self._admin.poll(0)
+            known = [said.str() for said in self._said if said.code() != KafkaError._ALL_BROKERS_DOWN]
             where = f"{self._servers} (kafka.bootstrap.servers)"
-            raise PeerError(f"kafka: topics cannot be listed: no answer from {where}: {reason(error)}") from error
+            why = known[-1] if known else reason(error)
+            raise PeerError(f"kafka: topics cannot be listed: no answer from {where}: {why}") from error
         there = [name for name, topic in listed.items() if topic.error is None]
         names = sorted(name for name in there if (is_wanted(name, self._patterns) if only is None else name == only))
         ids = self.ids(names)

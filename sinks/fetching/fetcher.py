@@ -52,6 +52,8 @@ class Fetched:
 
     records: list[tuple[Where, Records | list[FetchedRecord]]] = field(default_factory=list)
     ends: list[tuple[Where, int]] = field(default_factory=list)
+    passed: list[tuple[Where, int]] = field(default_factory=list)
+    """Up to which offsets all has been handed out, also where that are no records."""
     left: list[Left] = field(default_factory=list)
     unread: list[tuple[Where, Unread]] = field(default_factory=list)
     """Where batches lie that readers do not see."""
@@ -77,6 +79,8 @@ class _Came:
     place: _Place
     offset: int
     batches: tuple[Batch, ...] = ()
+    until: int = -1
+    """Where the next begin; -1 where nothing was read."""
     is_end: bool = False
     left: Left | None = None
     unread: Unread = ()
@@ -215,7 +219,7 @@ class Fetcher:
             self._leave(place, str(error))
             return
         if walked.next_offset > place.offset:
-            self._came.append(_Came(place, place.offset, walked.batches, unread=walked.unread))
+            self._came.append(_Came(place, place.offset, walked.batches, walked.next_offset, unread=walked.unread))
             self._came_bytes += sum(len(batch.records) for batch in walked.batches)
             place.offset, place.epoch, place.busy_ms = walked.next_offset, walked.last_epoch, now_ms
             self._places[place.where] = self._places.pop(place.where)  # whose turn it was comes last in the next request
@@ -270,6 +274,9 @@ class Fetcher:
                     self.end(where)
                     break
                 size += len(section.data)
+            else:
+                if came.until > came.offset:
+                    fetched.passed.append((where, came.until))
         fetched.records += [(where, Records(sections)) for where, sections in whole.items()]
         return fetched
 
