@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 
+from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile, open_live
 
 SCHEME: Final = "landed"
@@ -30,19 +31,19 @@ class LandedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not ty
 
     def __init__(self, root: str) -> None:
         super().__init__()
-        self._root = root
+        self._root, self._is_elsewhere = root, scheme_of(root) != "file"
         self._files: dict[str, tuple[str, LiveFile]] = {}
 
     def add(self, topic: str, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
-        """The files of a table by their names here; those on the local disk (copies, rows of a broker) stay."""
+        """The files of a table by their names here. Elsewhere, those on the local disk stay: copies, a broker's rows."""
         shown = []
         for file in files:
-            if "://" in file.path:
-                name = f"{topic}/{file.name}"
-                self._files[name] = topic, file
-                shown.append(replace(file, path=f"{SCHEME}://{name}"))
-            else:
+            if self._is_elsewhere and "://" not in file.path:
                 shown.append(file)
+                continue
+            name = f"{topic}/{file.name}"
+            self._files[name] = topic, file
+            shown.append(replace(file, path=f"{SCHEME}://{name}"))
         return tuple(shown)
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> "_LazyFile":  # noqa: ARG002 - its signature there

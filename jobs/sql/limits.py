@@ -1,7 +1,8 @@
-"""How much a session may take: memory, threads, room for what it spills; and what a killed one has left."""
+"""How much a session may take: memory, threads, time, room for what it spills; and what a killed one has left."""
 
 import contextlib
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -28,6 +29,18 @@ def default_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 def spill_bytes(folder: Path) -> int:
     """How much may be spilled below a folder: half of what is free there now."""
     return shutil.disk_usage(folder).free // _SHARE
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make many objects that all stay: the collector would look through them again and again, a third of the time they take."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

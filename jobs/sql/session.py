@@ -7,6 +7,7 @@ What a statement may be is decided on its syntax tree (statement.py). Parquet fi
 they lie (in_place.py); files of Avro and JSON are copied to Parquet first, whole.
 """
 
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -62,6 +63,7 @@ class Session:
         """How tables are seen that the next statement does not name as of something."""
         self._stack = ExitStack()
         self._files = self._needed = 0
+        self._variables: set[str] = set()
         self._folder = self._stack.enter_context(limits.own_folder())
         self._elsewhere = None if scheme_of(tables.root) == "file" else _files_of(tables.root)
         self._root = self._folder / "elsewhere" if self._elsewhere else Path(tables.root.removeprefix("file://"))
@@ -174,6 +176,8 @@ class Session:
         if self._elsewhere is not None:
             connection.register_filesystem(self._elsewhere)
             allowed.append(f"{self._elsewhere.protocol}://")
+        else:
+            connection.execute("SET enable_external_file_cache = false")  # of a local disk it keeps nothing, at a price
         for setting in _SETTINGS:
             connection.execute(setting)
         if not self._options.unsafe:
@@ -191,6 +195,9 @@ class Session:
 
         with suppress(duckdb.Error):
             self._connection.rollback()
+        while self._variables:
+            with suppress(duckdb.Error):
+                self._connection.execute(f"RESET VARIABLE {self._variables.pop()}")
 
     def _plan(
         self, asked: Statement, opened: dict[str, OpenTable], schemas: "dict[str, pa.Schema | None]"
@@ -215,13 +222,22 @@ class Session:
         from headrace.sinks.table.arrow_schema import fingerprint
 
         columns_by_name = {file.path: file.columns for file in files}
-        live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
-        shown = self._reachable(stack, folder, table.topic, live)
+        with limits.uncollected():
+            live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
+            shown = self._reachable(stack, folder, table.topic, live)
+            sources = [Source(file, columns_by_name[file.name]) for file in shown]
         columns = planning.columns_of(self._connection, schema) if schema is not None else ()
-        sources = [Source(file, columns_by_name[file.name]) for file in shown]
         mine = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
-        text = definition(self._root, sources, columns, mine)
-        self._connection.execute(f"CREATE VIEW {identifier(view)} AS {text}")
+        made = definition(self._root, sources, columns, mine, f"files_{secrets.token_hex(8)}")
+        for paths in made.lists:
+            self._set(paths.variable, paths.first)
+        self._connection.execute(f"CREATE VIEW {identifier(view)} AS {made.text}")
+        for paths in made.lists:
+            self._set(paths.variable, paths.all)
+
+    def _set(self, variable: str, paths: list[str]) -> None:
+        self._variables.add(variable)
+        self._connection.execute(f"SET VARIABLE {variable} = $1", [paths])
 
     def _reachable(self, stack: ExitStack, folder: Path, topic: str, files: list[LiveFile]) -> tuple[LiveFile, ...]:
         """The files by paths that stay while a statement runs."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.errors import UsageError
+from headrace.jobs.sql import limits
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.history import Moment, kept_since, read_as_of
@@ -68,7 +69,8 @@ class LandedTables:
 
     def open(self, topic: str, as_of: str | None) -> OpenTable:
         root = open_root(self.root)
-        fold = self._folds[topic] = head(root, topic, self._folds.pop(topic, None))
+        with limits.uncollected():
+            fold = self._folds[topic] = head(root, topic, self._folds.pop(topic, None))
         if as_of is None or (moment := Moment.parse(as_of)) is None:
             return opened(fold, topic, lambda files: located(root, topic, files))
         try:

@@ -6,8 +6,9 @@ where a file lacks a column. Only files of which the log does not say which colu
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -31,24 +32,53 @@ class Source:
     columns: str | None
 
 
-def definition(root: Path, sources: Iterable[Source], columns: Columns, own: str | None) -> str:
-    """The text of a view.
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Files that a view reads together, in a variable of DuckDB, because the text of thousands is dear to parse.
+
+    `first`: those that tell their columns, which is all that is needed of them when the view is made.
+    """
+
+    variable: str
+    all: list[str]
+    are_alike: bool
+
+    @property
+    def first(self) -> list[str]:
+        return self.all[:1] if self.are_alike else self.all
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The text of a view, and the files that it reads."""
+
+    text: str
+    lists: tuple[Paths, ...]
+
+
+def definition(root: Path, sources: Iterable[Source], columns: Columns, own: str | None, variable: str) -> View:
+    """A table as a view.
 
     Args:
         root: where the tables are.
         columns: all that the table has, in order; empty where that is not known before the files are read.
         own: the fingerprint of these columns: files that have them all need no others beside them.
+        variable: what the names of its variables begin with.
     """
     groups: dict[tuple[tuple[str, ...], str | None], list[LiveFile]] = {}
     for source in sources:
         groups.setdefault((tuple(keys_of(source.file.name)), source.columns), []).append(source.file)
     if not groups and not columns:
-        return NO_ROWS
-    parts = [_rows_of(root, keys, files, are_alike=known is not None) for (keys, known), files in groups.items()]
+        return View(NO_ROWS, ())
+    lists: list[Paths] = []
+    parts: list[str] = []
+    for (keys, known), files in groups.items():
+        lists.append(Paths(f"{variable}_{len(lists)}", [file.path for file in files], are_alike=known is not None))
+        parts.append(_rows_of(root, keys, files, lists[-1]))
     is_whole = len(parts) == 1 and next(iter(groups))[1] == own is not None
     if columns and not is_whole:
         parts.insert(0, empty(columns))
-    return " UNION ALL BY NAME ".join(parts)
+    return View(" UNION ALL BY NAME ".join(parts), tuple(lists))
 
 
 def empty(columns: Columns) -> str:
@@ -56,9 +86,14 @@ def empty(columns: Columns) -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {identifier(name)}' for name, kind in columns)} WHERE false"
 
 
-def keys_of(name: str) -> dict[str, str]:
+def keys_of(name: str) -> Mapping[str, str]:
     """The `key=value` folders of a file's path in its table."""
-    return dict(part.split("=", 1) for part in name.split("/")[:-1] if "=" in part)
+    return _keys_in(name.rpartition("/")[0])
+
+
+@lru_cache(maxsize=1 << 16)
+def _keys_in(folder: str) -> Mapping[str, str]:
+    return dict(part.split("=", 1) for part in folder.split("/") if "=" in part)
 
 
 def key_types(names: Iterable[str]) -> dict[str, str]:
@@ -72,15 +107,15 @@ def key_types(names: Iterable[str]) -> dict[str, str]:
     return types
 
 
-def _rows_of(root: Path, keys: tuple[str, ...], files: Sequence[LiveFile], *, are_alike: bool) -> str:
+def _rows_of(root: Path, keys: tuple[str, ...], files: Sequence[LiveFile], listed: Paths) -> str:
     """All rows of files whose paths have the same keys, which are columns."""
-    paths = ", ".join(literal(file.path) for file in files)
-    united = "" if are_alike else ", union_by_name = true"
+    paths = f"getvariable({literal(listed.variable)})"
+    united = "" if listed.are_alike else ", union_by_name = true"
     if not keys:
-        return f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false{united})"  # noqa: S608 - quoted
+        return f"SELECT * FROM read_parquet({paths}, hive_partitioning = false{united})"  # noqa: S608 - quoted
     types = ", ".join(f"{identifier(key)}: {kind}" for key, kind in key_types(file.name for file in files).items())
     options = f"hive_partitioning = true, hive_types_autocast = false, hive_types = {{{types}}}{united}"
-    return f"SELECT *{_without_keys_above(root, keys)} FROM read_parquet([{paths}], {options})"  # noqa: S608 - quoted
+    return f"SELECT *{_without_keys_above(root, keys)} FROM read_parquet({paths}, {options})"  # noqa: S608 - quoted
 
 
 def _without_keys_above(root: Path, own: tuple[str, ...]) -> str:

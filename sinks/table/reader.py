@@ -208,9 +208,15 @@ class Found:
 
 
 def find(store: Store, files: Iterable[str]) -> dict[str, Found | None]:
-    """Where each file is now: in staging, else in place, else in `removed/`; files only move in that order."""
+    """Where each file is now: in staging, else in place, else in `removed/`; files only move in that order.
+
+    Staging is listed once, because it holds little: most of thousands of files are long in place.
+    """
     found: dict[str, Found | None] = dict.fromkeys(files)
-    for path_of in (names.staged, str, names.removed) if store.stages else (str, names.removed):
+    for entry in store.list(names.STAGING, after="", recursive=True) if store.stages and found else ():
+        if entry.name in found:
+            found[entry.name] = Found(names.staged(entry.name), entry.size_bytes)
+    for path_of in (str, names.removed):
         missing = [name for name, where in found.items() if where is None]
         for name, size_bytes in zip(missing, store.sizes(tuple(map(path_of, missing))), strict=True) if missing else ():
             if size_bytes is not None:
