@@ -16,9 +16,11 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--root", metavar="URL", help="the landed tables themselves; --data DIR means --root DIR/landed")
 
 
-def landed_root(args: argparse.Namespace) -> str:
+def landed_root(args: argparse.Namespace, *, is_awaited: bool = False) -> str:
     """The directory of the landed tables that the options name: a path or a URL.
 
+    Args:
+        is_awaited: it may be that nothing has landed yet.
     Raises:
         UsageError: there is none.
     """
@@ -31,7 +33,7 @@ def landed_root(args: argparse.Namespace) -> str:
         data = data_directory(args.data)
         root = str(data / "landed")
         remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {data}"
-    if not open_root(root).is_there():
+    if not is_awaited and not open_root(root).is_there():
         raise UsageError(f"{root}: no landed tables there; {remedy}")
     return str(root)
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from headrace.jobs.sql.showing import checked
 
     _take_sql_from_plot(args)
-    root = landed_root(args)
+    root = landed_root(args, is_awaited=args.live)
     showing = checked(root, args.format, args.output, args.plot)
     options = options_of(args, writable=_written(args))
     live = live_config(args, root) if args.live else None

@@ -1,10 +1,11 @@
 """Statement after statement of one user: each runs beside the main thread, which tells how far it is and hears Ctrl-C."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from headrace.jobs.sql.showing import Showing
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.jobs.sql.live.tables import LiveTables
     from headrace.sinks.config import LoadConfig
 
 _LOOK_S: Final = 0.05
@@ -38,6 +40,7 @@ class Conversation:
         self._live, self._as_of = live, options.as_of
         self._stack = ExitStack()
         self._session: Session | None = None
+        self._tables: LiveTables | None = None
         self._line = ProgressLine(is_seen=False)
 
     def __enter__(self) -> "Conversation":
@@ -69,6 +72,8 @@ class Conversation:
             self._watch(session, work)
         finally:
             line.hide()
+        for fetched in self._tables.told() if self._tables is not None else ():
+            print(json.dumps(asdict(fetched)) if showing.format == "json" else fetched, file=sys.stderr)
         if self._is_verbose:
             print(session.told, file=sys.stderr)
 
@@ -88,7 +93,8 @@ class Conversation:
 
         scratch = self._stack.enter_context(own_folder())
         broker = self._stack.enter_context(closing(Broker(self._live, SystemClock(), self._fetched)))
-        return Session(LiveTables(self.root, broker, scratch), replace(self._options, readable=(str(scratch),)))
+        self._tables = LiveTables(self.root, broker, scratch)
+        return Session(self._tables, replace(self._options, readable=(str(scratch),)))
 
     def _fetched(self, topic: str, done: int, total: int) -> None:
         self._line.fetched = topic, done, total

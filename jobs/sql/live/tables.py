@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -29,6 +30,28 @@ class Broker(Protocol):
     def fetch(self, name: str, fold: Fold, spans: Sequence[Span], store: Store) -> CommitRecord | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the broker had of a topic beyond its table: rows that are asked, and records that are none, as when they land."""
+
+    topic: str
+    rows: int
+    quarantined: int
+    duplicates: int
+
+    @classmethod
+    def of(cls, topic: str, record: CommitRecord) -> "Fetched":
+        """What a record that a loader would have put says of it."""
+        ranges = record.ranges
+        return cls(topic, sum(r.rows for r in ranges), sum(r.quarantined for r in ranges), sum(r.duplicates for r in ranges))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic}: {self.rows:,} rows from the broker; left out: {self.quarantined:,} undecodable,"
+            f" {self.duplicates:,} repeated"
+        )
+
+
 class LiveTables:
     """The tables below a root, and the topics of a cluster; each statement asks both anew.
 
@@ -39,10 +62,20 @@ class LiveTables:
     def __init__(self, root: str, broker: Broker, scratch: Path) -> None:
         self.root, self._broker = root, broker
         self._scratch = LocalRoot(scratch)
+        self._fetched: list[Fetched] = []
+
+    def told(self) -> list[Fetched]:
+        """What has been fetched since this was last called."""
+        told, self._fetched = self._fetched, []
+        return told
+
+    def _landed(self) -> list[str]:
+        """The topics that have tables; none where no loader has made the root yet."""
+        return tables(self.root) if open_root(self.root).is_there() else []
 
     def names(self) -> list[str]:
         """The topics that have landed, and those that are to."""
-        return sorted({*tables(self.root), *self._broker.topics()})
+        return sorted({*self._landed(), *self._broker.topics()})
 
     def landed(self, topic: str) -> OpenTable:
         return opened(self._fold(topic), topic, lambda files: located(open_root(self.root), topic, files))
@@ -86,11 +119,13 @@ class LiveTables:
     def _fold(self, topic: str) -> Fold:
         """The table as it is now; an empty fold where there is none yet."""
         root = open_root(self.root)
-        return head(root, topic) if topic in tables(self.root) else Fold()
+        return head(root, topic) if topic in self._landed() else Fold()
 
     def _joined(self, topic: str, answered: Answered) -> OpenTable:
         fold, record = answered.fold, answered.fetched
         added: tuple[DataFile, ...] = () if record is None else record.add
+        if record is not None:
+            self._fetched.append(Fetched.of(topic, record))
         mine = {file.path for file in added}
 
         def locate(files: Sequence[DataFile]) -> list[LiveFile]:

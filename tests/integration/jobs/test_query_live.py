@@ -1,5 +1,8 @@
 """`headrace query --live` against a real broker, beside a real loader that is killed in between."""
 
+import json
+import subprocess
+import sys
 from contextlib import ExitStack
 from threading import Event, Thread
 
@@ -83,3 +86,35 @@ def test_live_answers_are_gapless_without_repeats_and_never_go_back_while_a_load
             assert set(seen.values()) == {producer.acknowledged}
             assert len(set(landed)) > 3  # there were commits between the questions
         broker.close()
+
+
+def query(pipeline, sql, *more):
+    """What the command answers, and what it says on standard error of what it has fetched."""
+    command = [sys.executable, "-m", "headrace", "query", "--live", "--root", str(pipeline.root), sql, "--format", "json"]
+    where = ["--bootstrap", pipeline.bootstrap, "--registry", pipeline.registry_url]
+    done = subprocess.run([*command, *where, *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_the_command_answers_what_was_produced_before_anything_has_landed_and_beside_a_killed_loader(tmp_path):
+    count = "SELECT count(*) AS n, count(DISTINCT _offset) AS offsets FROM logs"
+    with Pipeline(tmp_path) as pipeline:
+        pipeline.create_topic("logs")
+        assert query(pipeline, "SELECT count(*) AS n FROM logs")[0] == [{"n": 0}]
+        pipeline.ship("logs", lines(40))
+        pipeline.produce("logs", [b"no envelope", b""])
+        said = {"topic": "logs", "rows": 40, "quarantined": 2, "duplicates": 0}
+        assert not pipeline.root.exists()
+        assert query(pipeline, count) == ([{"n": 40, "offsets": 40}], [said])
+        assert not pipeline.root.exists()
+        pipeline.root.mkdir()
+        loader = pipeline.loader(rotate={"age": "1s"}).start()
+        pipeline.wait_for_rows("logs", 40)
+        loader.kill()
+        pipeline.ship("logs", lines(25, start=30))  # ten of them again
+        answers, told = query(pipeline, count)
+        assert (answers, told) == (
+            [{"n": 55, "offsets": 55}],
+            [{"topic": "logs", "rows": 15, "quarantined": 0, "duplicates": 10}],
+        )
