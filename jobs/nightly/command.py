@@ -12,7 +12,8 @@ from headrace.errors import UsageError
 
 if TYPE_CHECKING:
     from headrace.jobs.nightly.config import Nightly
-    from headrace.jobs.nightly.night import Night, Output
+    from headrace.jobs.nightly.course import Output
+    from headrace.jobs.nightly.night import Night
     from headrace.jobs.nightly.report import Entry
     from headrace.sinks.derived.slices import Slice
 
@@ -24,9 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", required=True, help="what runs, and when (docs/nightly.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it; again for more")
-    parser.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
+    days = parser.add_mutually_exclusive_group()
+    days.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
+    days.add_argument("--since", metavar="D", help="all days from this one on; default: of so many as `catch_up` says")
     parser.add_argument(
         "--job", action="append", default=[], metavar="J", help="this job only, by its name or its table; again for more"
+    )
+    parser.add_argument(
+        "--outdated", action="store_true", help="run those days, too, that another version or other options of a job have made"
     )
     parser.add_argument("--force", action="store_true", help="with run and --day: whatever the ledger and the audit say")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
@@ -36,22 +42,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the night, or tell how it stands; the exit status is the report's."""
     from headrace.config import load_config
     from headrace.jobs.nightly.config import NightlyConfig
-    from headrace.jobs.nightly.report import exit_status, metrics
-    from headrace.sinks.derived.slices import day
+    from headrace.jobs.nightly.report import exit_status
 
     if args.force and (args.action != "run" or not args.day):
         raise UsageError("--force runs days that it names: give run --day D --force")
-    file = Path(args.config)
-    config = load_config(NightlyConfig, file, overrides=args.set, environment=os.environ).nightly
+    config = load_config(NightlyConfig, Path(args.config), overrides=args.set, environment=os.environ).nightly
     night = _night(config, args)
-    only = [day(date, config.time_zone) for date in args.day] or None
     if args.action == "status":
-        _print(_standing(night, only), args, config)
+        _print(night.look(), args, config)
         return 0
-    entries = night.run(only, force=args.force)
+    entries = night.run(force=args.force, outdated=args.outdated)
     status = exit_status(entries)
-    if config.metrics is not None and not (args.day or args.job):
-        _write(Path(config.metrics), metrics(entries, night.clock.wall_ms(), status))
+    if config.metrics is not None and not (args.day or args.since or args.job):
+        from headrace.jobs.nightly.metrics import as_text
+
+        _write(Path(config.metrics), as_text(entries, night.clock.wall_ms(), status))
     _print(entries, args, config)
     return status
 
@@ -74,7 +79,27 @@ def _night(config: "Nightly", args: argparse.Namespace) -> "Night":
         warnings.simplefilter("ignore")
         logging.basicConfig(level=logging.ERROR)
     runner = Runner(config.runner, tuple(f"--{option}" for option in config.runner_options))
-    return Night(config, _outputs(config, args.job), runner, SystemClock(), stop_event(), _say)
+    clock = SystemClock()
+    days = _days(config, args, clock.wall_ms())
+    return Night(config, _outputs(config, args.job), runner, clock, stop_event(), _say, days, is_whole=not args.day)
+
+
+def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Slice]":
+    """The days that are asked for, the oldest first.
+
+    Raises:
+        UsageError: one is none, or none of them is over yet.
+    """
+    from headrace.jobs.nightly import plan
+    from headrace.sinks.derived.slices import day
+
+    if args.day:
+        return sorted({day(date, config.time_zone) for date in args.day}, key=lambda of: of.start_ms)
+    since = plan.date_of(day(args.since).directory) if args.since else None
+    over = plan.days(config, now_ms, since)
+    if not over:
+        raise UsageError(f"--since {args.since}: that day is not over yet (nightly.after: {config.after}, {config.time_zone})")
+    return over
 
 
 def _outputs(config: "Nightly", only: Sequence[str]) -> "list[Output]":
@@ -85,7 +110,7 @@ def _outputs(config: "Nightly", only: Sequence[str]) -> "list[Output]":
     """
     from headrace.jobs.batch.catalog import made
     from headrace.jobs.batch.job import Chore, table_of
-    from headrace.jobs.nightly.night import Output
+    from headrace.jobs.nightly.course import Output
 
     outputs: list[Output] = []
     for at, one in enumerate(config.jobs):
@@ -102,20 +127,6 @@ def _outputs(config: "Nightly", only: Sequence[str]) -> "list[Output]":
             f"--job {strange[0]}: the configuration has no such job (it has: {', '.join(o.name for o in outputs)})"
         )
     return [output for output in outputs if not only or output.name in only or output.table in only]
-
-
-def _standing(night: "Night", only: "Sequence[Slice] | None") -> "list[Entry]":
-    from headrace.jobs.nightly.night import why_of
-
-    entries: list[Entry] = []
-    for output, of in night.standings(only):
-        if not of.is_due:
-            entries.append(output.entry(of, of.state))
-            continue
-        verdict = night.judge(output, of)
-        why = ", ".join(filter(None, [of.state, why_of(verdict)]))
-        entries.append(output.entry(of, "due", verdict=verdict.state, why=why))
-    return entries
 
 
 def _print(entries: "Sequence[Entry]", args: argparse.Namespace, config: "Nightly") -> None:

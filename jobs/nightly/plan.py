@@ -6,26 +6,36 @@ has read. Nothing else is remembered, so a night that is killed anywhere goes on
     no run ─────────────────────────────▶ missing ─┐
     rows came to what the run has read ──▶ changed ─┤ within `rerun` days ─▶ gate ─▶ run
     rows of it went (expired, rewound) ──▶ shrunk    │
+    it was of another version or options ▶ outdated  │ (with --outdated only)
     neither ────────────────────────────▶ done       └ older: told, and left
 
-A day that shrank is never run again by itself: its output would shrink with it.
+A day that shrank is never run again by itself: its output would shrink with it. Nor is one that is outdated: a new version
+would run all the past again, without anybody's word.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import ValidationError
 
 from headrace.jobs.audit.verdict import Verdict
 from headrace.jobs.nightly.config import Nightly, OnIncomplete
 from headrace.sinks.derived.slices import Slice, day
 from headrace.sinks.path_template import zone
 from headrace.sinks.table.fold import Owner
+from headrace.sinks.table.record import Job as RanJob
 from headrace.sinks.table.record import JobInput
 
-State = Literal["missing", "changed", "shrunk", "done"]
+if TYPE_CHECKING:
+    from headrace.jobs.batch.job import Job
+
+State = Literal["missing", "changed", "shrunk", "outdated", "done"]
 Action = Literal["run", "wait", "hold", "skip", "fail"]
 LONGEST_PAUSE_S: Final = 3600.0
+_LOOKED_BACK: Final = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +47,45 @@ class Standing:
     state: State
     owner: Owner | None
     is_due: bool
+    differs: str = ""
+    """In what the job has changed since, if it is outdated."""
 
     @property
     def date(self) -> str:
         """As 2026-11-26."""
         return self.day.directory.removeprefix("dt=")
 
+    @property
+    def why(self) -> str:
+        """Why it is run, or told."""
+        return f"{self.state}: {self.differs}" if self.differs else self.state
 
-def days(config: Nightly, now_ms: int) -> list[Slice]:
-    """The days that are over, in the zone and by `after`, and not older than `catch_up`; the oldest first."""
+
+def days(config: Nightly, now_ms: int, since: date | None = None) -> list[Slice]:
+    """The days that are over, in the zone and by `after`, the oldest first: as many as `catch_up` says, or all `since` one."""
     where = zone(config.time_zone)
     local = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(where)
     minutes = local.hour * 60 + local.minute
     newest = local.date() - timedelta(days=1 if minutes >= config.after_minutes else 2)
-    return [day(newest - timedelta(days=ago), config.time_zone) for ago in reversed(range(config.catch_up))]
+    count = config.catch_up if since is None else max((newest - since).days + 1, 0)
+    return [day(newest - timedelta(days=ago), config.time_zone) for ago in reversed(range(count))]
+
+
+def forgotten(ledger: Iterable[str], first: date) -> list[date]:
+    """Days before `first` that no run has made, though earlier ones were run: as far back as a month.
+
+    Args:
+        ledger: the directories of which there are runs.
+    """
+    ran = {date_of(directory) for directory in ledger}
+    begin = min(ran, default=first)
+    begin = max(begin, first - _LOOKED_BACK)
+    return [each for ago in range((first - begin).days) if (each := begin + timedelta(days=ago)) not in ran]
+
+
+def date_of(directory: str) -> date:
+    """The day of a slice."""
+    return date.fromisoformat(directory.removeprefix("dt="))
 
 
 def reach(of: Slice, back_ms: int) -> Slice:
@@ -58,16 +93,21 @@ def reach(of: Slice, back_ms: int) -> Slice:
     return Slice(of.directory, of.start_ms - back_ms, of.end_ms)
 
 
-def standing(table: str, of: Slice, owner: Owner | None, inputs: Iterable[JobInput], *, newest: date, rerun: int) -> Standing:
+def standing(
+    table: str, of: Slice, owner: Owner | None, inputs: Iterable[JobInput], job: "Job", *, newest: date, rerun: float
+) -> Standing:
     """Where a day stands.
 
     Args:
         inputs: what a run would read now.
+        job: as it would be run now.
         newest: the newest day that may be run; changed days are due of it and of the `rerun` − 1 before it.
     """
     state = compare(owner, inputs)
-    age = (newest - date.fromisoformat(of.directory.removeprefix("dt="))).days
-    return Standing(table, of, state, owner, state == "missing" or (state == "changed" and age < rerun))
+    differs = difference(owner.job, job) if owner is not None and state == "done" else ""
+    age = (newest - date_of(of.directory)).days
+    is_due = state == "missing" or (state == "changed" and age < rerun)
+    return Standing(table, of, "outdated" if differs else state, owner, is_due, differs)
 
 
 def compare(owner: Owner | None, inputs: Iterable[JobInput]) -> State:
@@ -83,6 +123,24 @@ def compare(owner: Owner | None, inputs: Iterable[JobInput]) -> State:
         for topic, one in now.items()
     )
     return "done" if same else "changed"
+
+
+def difference(ran: RanJob, job: "Job") -> str:
+    """In what a job differs from the one that has run, for people; empty: in nothing. An option that is new was its default."""
+    if ran.name != job.name:
+        return f"made by job {ran.name}"
+    if ran.version != str(job.version):
+        return f"version {ran.version}, now {job.version}"
+    try:
+        before = type(job).model_validate(dict(ran.options)).model_dump(mode="json")
+    except ValidationError:
+        before = dict(ran.options)
+    return _changes(before, job.model_dump(mode="json"))
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}" for name in names)
 
 
 def decide(verdict: Verdict, on_incomplete: OnIncomplete, *, is_over: bool) -> Action:

@@ -1,4 +1,4 @@
-"""What a night has done: for people, for programs, as metrics, and what is to be done now. Pure."""
+"""What a night has done: for people, for programs, and what is to be done now. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,9 @@ from headrace.jobs.audit.verdict import Verdict
 from headrace.jobs.nightly.config import Nightly
 from headrace.sinks.derived.slices import day
 
-Outcome = Literal["ran", "done", "changed", "shrunk", "held", "skipped", "failed", "busy", "stopped", "due"]
+Outcome = Literal[
+    "ran", "done", "missing", "changed", "shrunk", "outdated", "held", "skipped", "failed", "busy", "stopped", "due"
+]
 BAD: tuple[Outcome, ...] = ("failed", "stopped")
 
 
@@ -17,8 +19,9 @@ BAD: tuple[Outcome, ...] = ("failed", "stopped")
 class Entry:
     """One day of one job.
 
-    `outcome`: `ran`; `done` before, or by another meanwhile; `changed` or `shrunk`, and left so (plan.py); `held` or `skipped`
-    by the gate; `failed`; `busy`: another night is at it; `stopped` before its turn came; `due`, in `status`.
+    `outcome`: `ran`; `done` before, or by another meanwhile; `missing`, `changed`, `shrunk` or `outdated`, and left so
+    (plan.py); `held` or `skipped` by the gate; `failed`; `busy`: another night is at it; `stopped` before its turn came;
+    `due`, in `status`.
     """
 
     day: str
@@ -75,7 +78,7 @@ def lines(entries: Sequence[Entry]) -> list[str]:
 def advice(entries: Sequence[Entry], config: Nightly, file: str) -> str:
     """The last line: how it stands, and what to do. `file` is where the configuration was read."""
     again = f"headrace nightly run --config {file}"
-    for outcome in ("failed", "stopped", "waiting", "due", "changed", "shrunk"):
+    for outcome in ("failed", "stopped", "waiting", "due", "missing", "changed", "outdated", "shrunk"):
         found = [entry for entry in entries if outcome in (entry.outcome, "waiting" if entry.waits else "")]
         if not found:
             continue
@@ -87,7 +90,9 @@ def advice(entries: Sequence[Entry], config: Nightly, file: str) -> str:
             "stopped": f"not come to; go on with: {again}",
             "waiting": f"wait for the audit, which says why: {look}; looked at again next time; as it is: {this} --force",
             "due": f"due; run them: {again}",
-            "changed": f"older than `rerun`, and rows have come since: {this} --force",
+            "missing": f"never run, and older than `catch_up`: {again} --since {first.day}",
+            "changed": f"older than `rerun`, and rows have come since: {this}",
+            "outdated": f"of before the job was changed ({first.why}); run again: {again} --since {first.day} --outdated",
             "shrunk": f"left as they are: rows that they have read have expired; {this} --force would lose them here, too",
         }
         return f"{len(found)} {told[outcome]}"
@@ -102,39 +107,3 @@ def _time_of(date: str, time_zone: str) -> str:
         return f"--day {date}"
     begins, ends = (datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M") for ms in (of.start_ms, of.end_ms))
     return f"--since {begins} --until {ends}"
-
-
-def metrics(entries: Sequence[Entry], now_ms: int, status: int) -> str:
-    """Prometheus' text, for node_exporter's textfile collector."""
-    told = [
-        "# HELP headrace_nightly_last_end_timestamp_seconds When a night last came to its end.",
-        "# TYPE headrace_nightly_last_end_timestamp_seconds gauge",
-        f"headrace_nightly_last_end_timestamp_seconds {now_ms / 1000:.3f}",
-        "# HELP headrace_nightly_exit_status Its exit status: 0 well, 1 failed, 3 held as incomplete, 4 held as unknown.",
-        "# TYPE headrace_nightly_exit_status gauge",
-        f"headrace_nightly_exit_status {status}",
-        "# HELP headrace_nightly_days Days of a job's table, of those that are looked at, by how they stand.",
-        "# TYPE headrace_nightly_days gauge",
-    ]
-    tables = {entry.table: entry.job for entry in entries}
-    for table, job in tables.items():
-        own = [entry for entry in entries if entry.table == table]
-        for outcome in sorted({entry.outcome for entry in own}):
-            count = sum(entry.outcome == outcome for entry in own)
-            told.append(f'headrace_nightly_days{{job="{_label(job)}",table="{_label(table)}",outcome="{outcome}"}} {count}')
-    told += [
-        "# HELP headrace_nightly_newest_day_timestamp_seconds The beginning (UTC) of the newest day that a job's table holds.",
-        "# TYPE headrace_nightly_newest_day_timestamp_seconds gauge",
-    ]
-    for table, job in tables.items():
-        there = [entry.day for entry in entries if entry.table == table and entry.attempt is not None]
-        if there:
-            at = datetime.fromisoformat(max(there)).replace(tzinfo=UTC).timestamp()
-            told.append(
-                f'headrace_nightly_newest_day_timestamp_seconds{{job="{_label(job)}",table="{_label(table)}"}} {at:.0f}'
-            )
-    return "\n".join(told) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

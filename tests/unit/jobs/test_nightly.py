@@ -1,11 +1,14 @@
 """The nightly's core: which days are over and due, what the gate's word makes of them, and what is told."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headrace.jobs.nightly import plan, report
+from headrace.jobs.batch.counts import Counts
+from headrace.jobs.batch.sessions import Sessions
+from headrace.jobs.nightly import metrics, plan, report
 from headrace.jobs.nightly.config import Nightly
 from headrace.jobs.nightly.report import Entry
 from headrace.sinks.derived.slices import day
@@ -72,12 +75,46 @@ def test_a_day_with_late_rows_is_due_for_some_days_and_one_that_shrank_never_is(
     late, gone = [read(4, "ab")], [read(2, "ab")]
 
     def is_due(on: str, inputs: list[JobInput], of: Owner | None) -> bool:
-        return plan.standing("t", day(on), of, inputs, newest=newest, rerun=3).is_due
+        return plan.standing("t", day(on), of, inputs, Counts(), newest=newest, rerun=3).is_due
 
     ran = owner(read(3, "aa"))
     assert [is_due(on, late, ran) for on in ("2026-11-26", "2026-11-24", "2026-11-23")] == [True, True, False]
     assert not is_due("2026-11-26", gone, ran)
     assert is_due("2026-11-20", late, None)
+
+
+def test_a_day_that_an_older_version_or_other_options_have_made_is_told_and_not_due() -> None:
+    def stands(name: str = "sessions", version: str = "1", **options: Any) -> tuple[str, str, bool]:
+        ran = Owner("run", 7, 5, Job(name, version, (read(3, "aa"),), {**Sessions().model_dump(mode="json"), **options}))
+        newest = date(2026, 11, 26)
+        found = plan.standing("t", day(newest), ran, [read(3, "aa")], Sessions(), newest=newest, rerun=3)
+        return found.state, found.differs, found.is_due
+
+    assert stands() == ("done", "", False)
+    assert stands(version="0") == ("outdated", "version 0, now 1", False)
+    assert stands(gap=60, by="service") == ("outdated", 'by "service", now "host", gap 60.0, now 1800.0', False)
+    assert stands(name="top") == ("outdated", "made by job top", False)
+    assert stands(gone=1) == ("outdated", "gone 1, now null", False)
+
+
+def test_an_option_that_is_new_had_its_default_before() -> None:
+    ran = {name: value for name, value in Sessions().model_dump(mode="json").items() if name != "show"}
+    assert plan.difference(Job("sessions", "1", (), ran), Sessions()) == ""
+    assert plan.difference(Job("sessions", "1", (), ran), Sessions(show="service")) == 'show "message", now "service"'
+
+
+def test_days_before_those_that_are_looked_at_are_told_where_no_run_has_made_them() -> None:
+    ledger = ["dt=2026-11-18", "dt=2026-11-21"]
+    left = [date(2026, 11, 19), date(2026, 11, 20), date(2026, 11, 22)]
+    assert plan.forgotten(ledger, date(2026, 11, 23)) == left
+    assert plan.forgotten([], date(2026, 11, 23)) == []
+    assert len(plan.forgotten(["dt=2020-01-01"], date(2026, 11, 23))) == 31
+
+
+def test_all_days_since_one_may_be_looked_at() -> None:
+    since = plan.days(config(), at("2026-11-27T12:00"), date(2026, 11, 24))
+    assert named(since) == ["2026-11-24", "2026-11-25", "2026-11-26"]
+    assert plan.days(config(), at("2026-11-27T12:00"), date(2026, 11, 27)) == []
 
 
 def test_the_gate_lets_pass_what_is_complete_and_what_is_incomplete_goes_by_the_configuration() -> None:
@@ -114,6 +151,12 @@ def entry(outcome: Any, **told: Any) -> Entry:
         ([entry("due", verdict="complete")], 0, "1 due; run them: headrace nightly"),
         ([entry("done"), entry("changed")], 0, "1 older than `rerun`"),
         ([entry("shrunk")], 0, "1 left as they are"),
+        (
+            [entry("outdated", why="version 1, now 2")],
+            0,
+            "1 of before the job was changed (version 1, now 2); run again: ",
+        ),
+        ([entry("missing")], 0, "1 never run, and older than `catch_up`: headrace nightly run --config n.yaml --since 2026"),
     ],
 )
 def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry], status: int, last: str) -> None:
@@ -132,13 +175,19 @@ def test_metrics_are_prometheus_text() -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     entries = [entry("ran", attempt="a"), entry("done", attempt="b"), Entry("2026-11-25", 'my"job', "other", "held")]
-    families = {each.name: each for each in text_string_to_metric_families(report.metrics(entries, 1_795_000_000_500, 4))}
+    families = {each.name: each for each in text_string_to_metric_families(metrics.as_text(entries, 1_795_000_000_500, 4))}
     assert families["headrace_nightly_last_end_timestamp_seconds"].samples[0].value == 1_795_000_000.5
     assert families["headrace_nightly_exit_status"].samples[0].value == 4
     days = {(one.labels["job"], one.labels["outcome"]): one.value for one in families["headrace_nightly_days"].samples}
     assert days == {("counts", "ran"): 1, ("counts", "done"): 1, ('my"job', "held"): 1}
     (newest,) = families["headrace_nightly_newest_day_timestamp_seconds"].samples
     assert (newest.labels["table"], newest.value) == ("job_counts", at("2026-11-26T00:00") / 1000)
+
+
+def test_the_page_lists_every_metric() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    for each in metrics.FAMILIES:
+        assert f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" in page
 
 
 @pytest.mark.parametrize(
