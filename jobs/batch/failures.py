@@ -8,11 +8,17 @@ from headrace import errors
 _STEP: Final = re.compile(r" \[while running '([^']*)'\]")
 _RAISED: Final = re.compile(r"^((?:\w+\.)*)(\w+)(?:: (.*))?$")
 _OURS: Final = "headrace.errors."
+_DIED: Final = re.compile(r"Channel closed prematurely|Worker subprocess exited with|KilledWorker: ")
+"""How FnApiRunner and Dask say that a worker was gone."""
+_REFERS: Final = "Check prior failing response and attached exception"
+"""What Prism hears of a bundle that it wanted to split and that had failed: the failure's own lines stand before."""
 
 
 def failure_of(text: str, label: str) -> errors.HeadraceError:
     """The error that a traceback tells of; one of ours as itself, another with its name and the step that raised it."""
-    for line in reversed(text.strip().splitlines()):
+    if _DIED.search(text):
+        return errors.PeerError(f"{label}: a worker has died, maybe killed by the system for its memory; run it again")
+    for line in reversed([line for line in text.strip().splitlines() if _REFERS not in line]):
         steps = _STEP.findall(line)
         found = _RAISED.match(_STEP.sub("", line.strip()))
         if found is None or not (found[1] or found[2].endswith(("Error", "Exception", "Interrupt"))):

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from apache_beam.options.pipeline_options import (
 from headrace.errors import PeerError, UsageError
 
 _READY_S: Final = 60.0
+_READER: Final = "read_grpc_client_inputs"
+"""A thread of a LOOPBACK worker's; the end of its server is an exception to it."""
 
 
 @contextlib.contextmanager
@@ -54,6 +57,8 @@ def job_server(name: str, options: PipelineOptions, folder: str) -> Iterator[Non
     finally:
         process.kill()
         process.wait()
+        for thread in [each for each in threading.enumerate() if each.name == _READER]:
+            thread.join(1)  # while what they say goes nowhere
 
 
 def _server(name: str, options: PipelineOptions) -> Any:
@@ -67,11 +72,13 @@ def _server(name: str, options: PipelineOptions) -> Any:
     if name == "flink":
         from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
 
-        _check_jar(name, options.view_as(FlinkRunnerOptions).flink_job_server_jar)
+        flink = options.view_as(FlinkRunnerOptions)
+        _check_jar(name, f"flink-{flink.flink_version}", flink.flink_job_server_jar)
         return FlinkJarJobServer(options)
     from apache_beam.runners.portability.spark_runner import SparkJarJobServer
 
-    _check_jar(name, options.view_as(SparkRunnerOptions).spark_job_server_jar)
+    spark = options.view_as(SparkRunnerOptions)
+    _check_jar(name, f"spark-{spark.spark_version}", spark.spark_job_server_jar)
     return SparkJarJobServer(options)
 
 
@@ -85,10 +92,11 @@ def _prism(given: str | None) -> str:
     return str(Path(found).absolute())
 
 
-def _check_jar(name: str, jar: str | None) -> None:
+def _check_jar(name: str, server: str, jar: str | None) -> None:
     if not jar or not Path(jar).is_file():
         raise UsageError(
-            f"--runner {name}: no job server; name its jar with --{name}_job_server_jar=FILE, or one that runs with"
+            f"--runner {name}: no job server{f' {jar}' if jar else ''}; get org.apache.beam:beam-runners-{server}-job-server:"
+            f"{beam.__version__} from a Maven repository and name it with --{name}_job_server_jar=FILE, or one that runs with"
             " --job_endpoint=host:port"
         )
     if shutil.which("java") is None:

@@ -24,7 +24,6 @@ from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.runners.worker import sdk_worker
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from headrace.errors import UsageError, VersionError
 from headrace.jobs.batch.exchange import Exchange, Gather
@@ -32,6 +31,7 @@ from headrace.jobs.batch.failures import failure_of
 from headrace.jobs.batch.janitor import House, kept_house
 from headrace.jobs.batch.job_servers import job_server
 from headrace.jobs.batch.loopback import bound_to_loopback
+from headrace.jobs.batch.worker_processes import runner_in_processes
 
 Build = Callable[[beam.Pipeline], PCollection[Any]]
 """Adds a pipeline's steps, and says which is the leaf; its elements are values that JSON can say."""
@@ -121,8 +121,10 @@ def _opened(name: str, options: Sequence[str], folder: str) -> Iterator[tuple[Pi
     given = PipelineOptions(list(options))
     _check_known(name, given)
     match name:
-        case "inprocess" | "multiprocess" | "FnApiRunner":
-            yield _in_processes(given, 1 if name != "multiprocess" else 0), given
+        case "inprocess" | "FnApiRunner":  # (its DirectRunner downloads another)
+            yield FnApiRunner(), given
+        case "multiprocess":
+            yield runner_in_processes(given), given
         case "dask":
             with _dask_cluster(given, folder):
                 yield _made("apache_beam.runners.dask.dask_runner.DaskRunner"), given
@@ -163,16 +165,6 @@ def _check_known(name: str, given: PipelineOptions) -> None:
         raise UsageError(f"--runner {name}: Beam has no option --{min(unknown)}; see its documentation")
 
 
-def _in_processes(options: PipelineOptions, workers: int) -> PipelineRunner:
-    """Beam's FnApiRunner; `workers`: 1 runs in this process, 0 in one for each core. (Its DirectRunner downloads another.)"""
-    if workers == 1:
-        return FnApiRunner()
-    direct = options.view_as(pipeline_options.DirectOptions)
-    if direct.direct_num_workers == 1:
-        direct.direct_num_workers = os.cpu_count()
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"exec {sys.executable} -m {_WORKER}"))
-
-
 @contextlib.contextmanager
 def _dask_cluster(options: PipelineOptions, folder: str) -> Iterator[None]:
     """The cluster that the options name, or one of this machine's cores for as long as the block runs."""
@@ -203,6 +195,10 @@ def _dask_cluster(options: PipelineOptions, folder: str) -> Iterator[None]:
             )
         except (OSError, ValueError) as error:
             raise UsageError(f"--runner dask: {dask.address or dask.scheduler_file}: {error}; name a scheduler") from error
+        try:
+            client.wait_for_workers(1, timeout=dask.timeout or "10s")
+        except TimeoutError as error:
+            raise UsageError(f"--runner dask: {dask.address} has no workers; start some: dask worker {dask.address}") from error
         workers = client.run(hash, "one key")
         if len(set(workers.values())) != 1:
             raise UsageError(

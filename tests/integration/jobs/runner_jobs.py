@@ -1,13 +1,8 @@
-"""Pipelines for tests of runners, in a module that worker processes import; run as a program, it is a driver to be killed."""
-
-import os
-import time
-from pathlib import Path
+"""Pipelines for tests of runners, in a module that worker processes import."""
 
 import apache_beam as beam
 
 from headrace.errors import StorageError
-from headrace.jobs.batch.runners import run_pipeline
 
 NUMBERS = (10, 20, 30, 40)
 
@@ -44,21 +39,3 @@ def _refused(_):
 
 def refused(pipeline):
     return pipeline | beam.Create([1]) | "Read rows" >> beam.Map(_refused)
-
-
-def _wait(_, begun):
-    Path(begun, str(os.getpid())).touch()
-    time.sleep(600)
-
-
-def waiting(begun):
-    """One that says in a folder which processes are at work, and does not end."""
-    return lambda pipeline: pipeline | beam.Create([1, 2, 3, 4], reshuffle=True) | beam.Map(_wait, begun)
-
-
-def drive(folder, name, *given):
-    """What a driver does that is to be killed or interrupted."""
-    try:
-        run_pipeline(waiting(folder), name, given)
-    except KeyboardInterrupt:
-        os._exit(130)

@@ -20,7 +20,6 @@ from headrace.cli import main
 from headrace.errors import CorruptError
 from headrace.jobs.batch.catalog import made
 from headrace.jobs.batch.event_rows import Span
-from headrace.jobs.batch.job import Runner
 from headrace.jobs.batch.patterns import MASKS
 from headrace.jobs.batch.running import rows_of_job, run_job
 from headrace.sinks.check import check_table
@@ -377,11 +376,3 @@ def test_a_run_that_is_killed_changes_nothing_or_all_and_the_next_one_is_whole(r
     assert subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode == 0
     assert alike(table_rows(root, "job_counts"), expected)
     assert not faults(root, "job_counts")
-
-
-def test_several_processes_say_the_same(root):
-    options, _ = CASES["sessions"]
-    alone = rows_of_job(made("sessions", options), root, topics=["logs"])
-    two = Runner("multiprocess", ("--direct_num_workers=2",))
-    together = rows_of_job(made("sessions", options), root, topics=["logs"], runner=two)
-    assert together.equals(alone)

@@ -1,17 +1,19 @@
-"""One pipeline on every runner: equal results, errors in one line, servers on loopback, nothing left however a run ends."""
+"""Whatever the runner: errors in one line, servers on loopback, and nothing is left however a run ends."""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from headrace.errors import StorageError, UsageError
+from headrace.errors import PeerError, StorageError, UsageError
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.runners import run_pipeline
 from tests.integration.jobs import runner_jobs
+from tests.landed_tables import Event, TableWriter
 from tests.waiting import until
 
 PRISM = Path(__file__).parents[3] / ".peers" / "bin" / "prism"
@@ -30,19 +32,36 @@ def options_of(missing):
 
 
 @pytest.mark.parametrize("runner", ["inprocess", "multiprocess", "portable", "prism", "BundleBasedDirectRunner"])
-def test_a_pipeline_yields_the_same_on_every_runner_and_a_worker_s_error_is_one_line(
-    runner, options_of, tmp_path, capfd, monkeypatch
-):
+def test_a_worker_s_error_is_one_line(runner, options_of, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = run_pipeline(runner_jobs.sums, runner, options_of(runner))
-    assert sorted(found, key=lambda row: row["key"]) == runner_jobs.EXPECTED
     with pytest.raises(StorageError) as told:
         run_pipeline(runner_jobs.refused, runner, options_of(runner), label="counts")
     assert str(told.value) == "counts: /landed: it is away; bring it back"
     warned = "prism listens on all addresses" if runner == "prism" else ""
     out, error = capfd.readouterr()
-    assert (out, error[: len(warned)], error.count("\n")) == ("", warned, 2 if warned else 0)
+    assert (out, error[: len(warned)], error.count("\n")) == ("", warned, 1 if warned else 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("runner", ["portable", "BundleBasedDirectRunner"])
+def test_a_pipeline_yields_the_same_on_the_other_runners(runner):
+    found = run_pipeline(runner_jobs.sums, runner)
+    assert sorted(found, key=lambda row: row["key"]) == runner_jobs.EXPECTED
+
+
+def test_a_worker_that_dies_before_it_has_begun_fails_the_run(capfd):
+    def kill():
+        until(lambda: _workers())
+        while workers := _workers():
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    with pytest.raises(PeerError, match="job: a worker has died, maybe"):
+        run_pipeline(runner_jobs.sums, "multiprocess")
+    killing.join()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_leaf_without_elements_is_no_missing_result_and_an_exchange_is_left_as_it_was_found(tmp_path):
@@ -64,8 +83,9 @@ def test_results_that_workers_left_elsewhere_are_missed_and_not_taken_for_none(t
         ("multiprocess", ["--direct_num_workers=three"], "argument --direct_num_workers: invalid int value"),
         ("dask", ["--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1"], "--runner dask: tcp://127.0"),
         ("prism", ["--prism_location=/nowhere/prism"], "--runner prism: no program /nowhere/prism; go install "),
-        ("flink", [], "--runner flink: no job server; name its jar with --flink_job_server_jar=FILE"),
-        ("spark", ["--spark_job_server_jar=/nowhere.jar"], "--runner spark: no job server; name its jar"),
+        ("flink", [], "--runner flink: no job server; get org.apache.beam:beam-runners-flink-2.2-job-server:2."),
+        ("flink", ["--flink_version=1.20"], "beam-runners-flink-1.20-job-server:2."),
+        ("spark", ["--spark_job_server_jar=/no.jar"], "no job server /no.jar; get org.apache.beam:beam-runners-spark-3-job-"),
     ],
 )  # fmt: skip
 def test_what_a_runner_lacks_is_told_before_anything_runs(runner, options, said, capfd):
@@ -85,26 +105,23 @@ def test_a_pipeline_runs_on_a_job_server_whose_jar_is_given(name, missing):
     assert sorted(found, key=lambda row: row["key"]) == runner_jobs.EXPECTED
 
 
-_DRIVE = (
-    "import logging, sys; logging.basicConfig(level=logging.ERROR);"
-    "from tests.integration.jobs.runner_jobs import drive; drive(*sys.argv[1:])"
-)
-
-
 class Driver:
-    """A process that runs a pipeline which does not end; its workers are at work."""
+    """A process that runs a job which does not end; its workers are at work."""
 
     def __init__(self, folder, runner, options):
-        self.temporary, self.begun = folder / "tmp", folder / "begun"
+        self.temporary, begun = folder / "tmp", folder / "begun"
         self.temporary.mkdir()
-        self.begun.mkdir()
+        begun.mkdir()
+        TableWriter(folder / "landed", "logs").land_events([Event("a", 0, 1_763_900_400_000)])
+        given = [word for option in options for word in ("--runner-option", option.removeprefix("--"))]
+        job = ["tests.integration.jobs.stuck_jobs:Waiting", "--set", f"begun={begun}", "--root", str(folder / "landed")]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _DRIVE, self.begun, runner, *options],
-            env={**os.environ, "TMPDIR": str(self.temporary)},
+            [sys.executable, "-m", "headrace", "job", "run", *job, "--day", "2025-11-23", "--runner", runner, *given],
+            env={**os.environ, "TMPDIR": str(self.temporary), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        until(lambda: list(self.begun.iterdir()) or self.process.poll() is not None)
+        until(lambda: list(begun.iterdir()) or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.stderr.read().decode()
 
     def processes(self):
@@ -118,13 +135,17 @@ class Driver:
         return said
 
 
-@pytest.mark.parametrize("runner", ["multiprocess", "portable", "prism", "dask"])
-def test_servers_of_a_run_listen_on_loopback_and_nothing_of_it_outlives_kill_9(runner, options_of, tmp_path):
-    driver = Driver(tmp_path, runner, options_of(runner))
+def see_that_servers_are_on_loopback(driver, runner):
     listening = {address for process in driver.processes() for address in _listening(process)}
-    assert listening
+    assert bool(listening) == (runner != "inprocess")
     if runner != "prism":  # whose program decides otherwise, and which is told
         assert {address for address in listening if not _is_loopback(address)} == set()
+
+
+@pytest.mark.parametrize("runner", ["multiprocess", "prism", "dask"])
+def test_nothing_of_a_run_outlives_kill_9(runner, options_of, tmp_path):
+    driver = Driver(tmp_path, runner, options_of(runner))
+    see_that_servers_are_on_loopback(driver, runner)
     driver.process.kill()
     driver.end()
 
@@ -132,6 +153,7 @@ def test_servers_of_a_run_listen_on_loopback_and_nothing_of_it_outlives_kill_9(r
 @pytest.mark.parametrize("runner", ["inprocess", "multiprocess", "portable"])
 def test_ctrl_c_stops_a_run(runner, tmp_path):
     driver = Driver(tmp_path, runner, [])
+    see_that_servers_are_on_loopback(driver, runner)
     os.killpg(driver.process.pid, signal.SIGINT)
     said = driver.end()
     assert driver.process.returncode == 130
@@ -147,6 +169,16 @@ def _environment(process):
         return Path(f"/proc/{process}/environ").read_bytes()
     except OSError:
         return b""
+
+
+def _workers():
+    """The worker processes that this one has started."""
+    return [
+        process
+        for process in _processes()
+        if f"\0HEADRACE_RUN={os.environ.get('HEADRACE_RUN')}\0".encode() in b"\0" + _environment(process) + b"\0"
+        and b"headrace.jobs.batch.worker" in Path(f"/proc/{process}/cmdline").read_bytes()
+    ]
 
 
 def _listening(process):

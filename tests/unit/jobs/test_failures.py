@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.errors import CorruptError, HeadraceError, StorageError
+from headrace.errors import CorruptError, HeadraceError, PeerError, StorageError
 from headrace.jobs.batch.failures import failure_of
 
 _TRACE = """Traceback (most recent call last):
@@ -32,9 +32,28 @@ def test_the_last_error_of_a_traceback_is_what_is_told(last, kind, said):
     assert (type(error), str(error)) == (kind, f"j: {said}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Channel closed prematurely.",
+        "Worker subprocess exited with return code -9",
+        "distributed.scheduler.KilledWorker: Attempted to run task 'x' on 4 different workers, but all those workers died",
+    ],
+)
+def test_a_worker_s_death_is_told_as_such(text):
+    error = failure_of(text, "j")
+    assert (type(error), str(error).partition(",")[0]) == (PeerError, "j: a worker has died")
+
+
 def test_what_stands_behind_the_error_does_not_hide_it():
     text = _TRACE.format(last="headrace.errors.StorageError: /r: gone") + "\n\nSee also the log of the worker\n"
     assert str(failure_of(text, "j")) == "j: /r: gone"
+
+
+def test_the_failure_that_an_error_refers_to_is_told():
+    refers = "RuntimeError: Bundle processing of i1 has failed. Check prior failing response and attached exception"
+    text = f"split[i1] error: RuntimeError: Original Exception: {_TRACE.format(last='headrace.errors.StorageError: /r: gone')}"
+    assert str(failure_of(f"{text}\nThe above exception was the cause:\n\n{refers}", "j")) == "j: /r: gone"
 
 
 def test_a_text_without_an_error_is_told_by_its_last_line():
