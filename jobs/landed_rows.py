@@ -28,8 +28,8 @@ class RawMessage:
 
     place: tuple[int, int, int]
     appended_ms: int
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
 
 
 def open_rows(root: Path | str, topic: str, file: LiveFile) -> LandedRows:
@@ -42,16 +42,15 @@ def open_rows(root: Path | str, topic: str, file: LiveFile) -> LandedRows:
 
 
 def read_announcements(root: Path | str, topic: str, file: LiveFile) -> list[RawMessage]:
-    """The records of one file of `_audit` that have a key."""
+    """The records of one file of `_audit`."""
     with open_rows(root, topic, file) as landed:
         table = landed.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
     times = _as_ms(table["_timestamp"]).to_pylist()
     places = zip(table["_incarnation"].to_pylist(), table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True)
     pairs = zip(table["_key"].to_pylist(), table["value"].to_pylist(), strict=True)
     return [
-        RawMessage(place, appended_ms, key, value.encode())
+        RawMessage(place, appended_ms, key, None if value is None else value.encode())
         for place, appended_ms, (key, value) in zip(places, times, pairs, strict=True)
-        if key is not None and value is not None
     ]
 
 

@@ -11,7 +11,7 @@ import xxhash
 
 from headrace.audit import WINDOW_MS
 from headrace.sinks.identities import Identities
-from headrace.sinks.table.fold import AuditTotal, WindowKey
+from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
 
 _TYPES: Final[Mapping[str, tuple[pa.DataType, ...]]] = {
     "agent_id": (pa.string(),),

@@ -8,9 +8,11 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.audit import AUDIT_TOPIC
 from headrace.clock import Clock
 from headrace.process import process_name
 from headrace.sinks.compaction.quarantine import written_files
+from headrace.sinks.expire_audit import not_needed
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import upkeep
 from headrace.sinks.table.commit import Won, commit, read_head
@@ -32,10 +34,11 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Files that went, or would go."""
+    """Files that went, or would go; and how many are as old and stay, because a verdict of the audit needs them."""
 
     files: list[DataFile]
     quarantine: list[Quarantine]
+    kept: int = 0
 
 
 def expired_files(fold: Fold, before_ms: int) -> list[DataFile]:
@@ -52,14 +55,16 @@ def expire_table(root: Path | str, topic: str, before: Ages, clock: Clock, *, dr
     Raises:
         StorageError, CorruptError: the table's store failed, or its log is damaged.
     """
-    store = open_root(root).table(topic)
+    where = open_root(root)
+    store = where.table(topic)
     while True:
         started_ms = clock.monotonic_ms()
         fold = carry_out(read_head(), store)
-        old = Expired(
-            [] if before.events is None else expired_files(fold, before.events),
-            [] if before.quarantined is None else _expired_quarantine(store, fold, before.quarantined),
-        )
+        aged = files = [] if before.events is None else expired_files(fold, before.events)
+        if topic == AUDIT_TOPIC and aged:
+            files = not_needed(where, fold, aged)
+        quarantine = [] if before.quarantined is None else _expired_quarantine(store, fold, before.quarantined)
+        old = Expired(files, quarantine, kept=len(aged) - len(files))
         if dry_run:
             return old
         carry_out(upkeep.finish_moves(fold), store)  # of an expiry that was killed

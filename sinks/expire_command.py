@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Expire tables, and print what went from each. Files are deleted a day later, for readers in flight.
 
-    `_audit` is what tells whether all of the others had landed: it expires only where it is named.
+    `_audit` is what tells whether all of the others had landed: it expires only where it is named, and of it only what no
+    verdict needs (`kept`: old files that one does).
     """
     from headrace.clock import SystemClock
     from headrace.sinks.expire import Ages, expire_table
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             "bytes": sum(file.bytes for file in gone.files),
             "quarantine_files": len(gone.quarantine),
             "quarantined": sum(one.count for one in gone.quarantine),
+            "kept": gone.kept,
         }
 
     return table_by_table(root, topics, args.format, expire)

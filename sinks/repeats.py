@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from headrace.sinks.audit_sums import Messages, add_events, messages_of, runs, window_starts
 from headrace.sinks.identities import UNCOUNTED, Identities, of_columns
-from headrace.sinks.table.fold import AuditTotal, LandedStream, StreamKey, WindowKey
+from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
+from headrace.sinks.table.fold import LandedStream, StreamKey
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import AuditSum, StreamLanded
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
+from headrace.audit import window_start_ms
 from headrace.clock import Clock
 from headrace.errors import UsageError
 from headrace.process import process_name
@@ -28,8 +28,9 @@ from headrace.sinks.formats.catalog import SUFFIXES, LandedRows
 from headrace.sinks.quarantine import QuarantineFile
 from headrace.sinks.quarantined import Entry, entries
 from headrace.sinks.repeats import Repeats
+from headrace.sinks.table.audit_totals import AuditTotal, AuditTotals
 from headrace.sinks.table.commit import Won, commit, give_up, read_head
-from headrace.sinks.table.fold import AuditTotal, Fold, PartitionEnd, PartitionKey
+from headrace.sinks.table.fold import Fold, PartitionEnd, PartitionKey
 from headrace.sinks.table.reader import opened
 from headrace.sinks.table.record import CommitRecord, DataFile, OffsetRange, Quarantine, WindowCount
 from headrace.sinks.table.rewind import Columns, Parting, fork_record, part
@@ -89,8 +90,13 @@ class _Fork:
 
     def __post_init__(self) -> None:
         self.parting = part(self.fold.files.values(), self.offsets)
-        self.begins = Fold(created_ms=self.fold.created_ms, streams=dict(self.fold.streams), audit=dict(self.fold.audit))
-        self.begins.uncounted_until_ms = self.fold.uncounted_until_ms
+        self.begins = Fold(
+            created_ms=self.fold.created_ms,
+            streams=dict(self.fold.streams),
+            audit=self.fold.audit.copy(),
+            uncounted_until_ms=self.fold.uncounted_until_ms,
+            expired_ms=self.fold.expired_ms,
+        )
 
     def draft(self, clock: Clock) -> CommitRecord:
         return CommitRecord(
@@ -123,14 +129,11 @@ class _Fork:
         """Rows that go, and do not say whose they are, are in the sums of their agents' windows, nobody can tell in which."""
         if not self.unsaid or not self.begins.audit:
             return
-        rows, counted = (sum(each) for each in (
-            (file.rows for file in self.fold.files.values()), (total.count for total in self.fold.audit.values())
-        ))  # fmt: skip
-        if rows == counted and not (self.parting.kept or self.added):
-            self.begins.audit, self.begins.uncounted_until_ms = {}, None  # all that was ever counted goes
+        rows = sum(file.rows for file in self.fold.files.values())
+        if rows == self.fold.audit.count and not (self.parting.kept or self.added):
+            self.begins.audit, self.begins.uncounted_until_ms = AuditTotals(), None  # all that was ever counted goes
         else:
-            last_ms = max(start_ms for _, start_ms in self.begins.audit)
-            self.begins.uncounted_until_ms = max(last_ms + WINDOW_MS, self.fold.uncounted_until_ms or 0)
+            self.begins.uncounted_until_ms = max(self.begins.audit.end_ms, self.fold.uncounted_until_ms or 0)
 
     def _open(self, file: DataFile) -> LandedRows:
         if (data := opened(self.store, file.path)) is None:
@@ -192,14 +195,8 @@ class _Fork:
                         left.discard(start, end)
                     self.begins.streams[key] = replace(known, landed=left)
             for one in gone.audit():
-                window = (one.agent, one.window_start_ms)
-                total = self.begins.audit.get(window, AuditTotal())
-                self.begins.audit[window] = AuditTotal(
-                    max(0, total.count - one.count),
-                    max(0, total.bytes - one.bytes),
-                    (total.hash - int(one.hash, 16)) % HASH_MODULUS,
-                    total.duplicates,
-                )
+                total = AuditTotal(one.count, one.bytes, int(one.hash, 16))
+                self.begins.audit.take_back((one.agent, one.window_start_ms), total)
 
     def _stays(self, entry: Entry) -> bool:
         return entry.offset < self.offsets.get((entry.incarnation, entry.partition), entry.offset + 1)

@@ -31,10 +31,14 @@ _ANY_TOPIC = ""
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One record of `_audit`; `appended_ms` is the broker's time (LogAppendTime)."""
+    """One record of `_audit`; `appended_ms` is the broker's time (LogAppendTime).
+
+    `holes`: how often offsets before it, in its partition, hold nothing, because it was compacted before it landed, or lost.
+    """
 
     appended_ms: int
     message: AgentMessage | SentMessage | RetiredMessage
+    holes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,8 @@ class _Hearing:
     """One agent while its messages are folded, in the order of the log."""
 
     known_since_ms: float = -math.inf
+    holes: int = 0
+    """Before the last heartbeat."""
     heartbeat: AgentMessage | None = None
     heard_ms: int | None = None
     furthest_ms: float = -math.inf
@@ -148,7 +154,8 @@ class _Hearing:
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
 
-    def on_heartbeat(self, message: AgentMessage, appended_ms: int, lateness_ms: int) -> None:
+    def on_heartbeat(self, message: AgentMessage, appended_ms: int, lateness_ms: int, holes: int) -> None:
+        is_after_hole, self.holes = holes > self.holes, holes
         self.heartbeat, self.heard_ms, self.retired_ms = message, appended_ms, None
         for topic, ends in message.acked.items():
             self._acknowledge(topic, ends, appended_ms)
@@ -157,7 +164,7 @@ class _Hearing:
             self.furthest_ms = max(self.furthest_ms, drained_to_ms)
         if message.totals is not None:
             claimed_ms = self.furthest_ms if math.isfinite(self.furthest_ms) else None
-            self.totals.on_heartbeat(message.totals, claimed_ms, appended_ms)
+            self.totals.on_heartbeat(message.totals, claimed_ms, appended_ms, is_after_hole=is_after_hole)
         if drained_to_ms is None:
             return
         for topic in message.acked or (_ANY_TOPIC,):
@@ -233,29 +240,51 @@ class _Hearing:
         )
 
 
-def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_MS, is_whole: bool = True) -> dict[str, Agent]:
-    """Fold the records of `_audit`, given in the order of the log, into one Agent per agent id.
+class Hearings:
+    """Folds the records of `_audit`, given in the order of the log, into one Agent per agent id; more may be given later."""
 
-    Args:
-        announcements: each agent's in the order of their offsets (an agent keeps to one partition).
-        lateness_ms: how long after its end a window still takes lines that are not late.
-        is_whole: whether these are all that there ever were, or only those from some offset on.
-    """
-    hearings: dict[str, _Hearing] = {}
-    for announcement in announcements:
-        message = announcement.message
-        since_ms = -math.inf if is_whole else announcement.appended_ms
-        hearing = hearings.setdefault(message.agent_id, _Hearing(since_ms, totals=Totals(is_whole)))
-        match message:
-            case RetiredMessage():
-                hearing.retired_ms = -math.inf if message.at_ms is None else message.at_ms
-                continue
-            case AgentMessage():
-                hearing.on_heartbeat(message, announcement.appended_ms, lateness_ms)
-            case SentMessage():
-                hearing.on_sent(message, announcement.appended_ms, lateness_ms)
-        hearing.on_run(message.run, announcement.appended_ms)
-    return {agent_id: hearing.folded(agent_id) for agent_id, hearing in hearings.items()}
+    def __init__(self, *, lateness_ms: int = LATENESS_MS, is_whole: bool = True) -> None:
+        """
+        Args:
+            lateness_ms: how long after its end a window still takes lines that are not late.
+            is_whole: whether what is given is all that there ever was, or only what begins at some offset, or has holes.
+        """
+        self._lateness_ms, self._is_whole = lateness_ms, is_whole
+        self._hearings: dict[str, _Hearing] = {}
+        self._agents: dict[str, Agent] = {}
+        self._changed: set[str] = set()
+
+    def hear(self, announcements: Iterable[Announcement]) -> None:
+        """Go on with these: each agent's in the order of their offsets (an agent keeps to one partition)."""
+        for announcement in announcements:
+            message = announcement.message
+            since_ms = -math.inf if self._is_whole else announcement.appended_ms
+            hearing = self._hearings.get(message.agent_id)
+            if hearing is None:
+                hearing = self._hearings[message.agent_id] = _Hearing(since_ms, totals=Totals(self._is_whole))
+            self._changed.add(message.agent_id)
+            match message:
+                case RetiredMessage():
+                    hearing.retired_ms = -math.inf if message.at_ms is None else message.at_ms
+                    continue
+                case AgentMessage():
+                    hearing.on_heartbeat(message, announcement.appended_ms, self._lateness_ms, announcement.holes)
+                case SentMessage():
+                    hearing.on_sent(message, announcement.appended_ms, self._lateness_ms)
+            hearing.on_run(message.run, announcement.appended_ms)
+
+    def agents(self) -> dict[str, Agent]:
+        """All that has been heard, by agent id."""
+        self._agents |= {agent_id: self._hearings[agent_id].folded(agent_id) for agent_id in self._changed}
+        self._changed.clear()
+        return self._agents
+
+
+def fold(announcements: Iterable[Announcement], *, lateness_ms: int = LATENESS_MS, is_whole: bool = True) -> dict[str, Agent]:
+    """What agents have announced by these records, by agent id; see `Hearings`."""
+    hearings = Hearings(lateness_ms=lateness_ms, is_whole=is_whole)
+    hearings.hear(announcements)
+    return hearings.agents()
 
 
 def _passed(drained_to_ms: float, lateness_ms: int) -> int:

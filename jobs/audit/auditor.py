@@ -6,23 +6,22 @@ table are read only where the log's sums do not explain them: rows that no agent
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from headrace.audit import AUDIT_TOPIC, WINDOW_MS, parse_message
+from headrace.audit import AUDIT_TOPIC, WINDOW_MS
 from headrace.errors import CorruptError, StorageError
-from headrace.jobs.audit.announced import LATENESS_MS, Agent, Announcement, fold
+from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.hearing import Hearing
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
+from headrace.jobs.audit.settled_days import as_announced
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
-
-if TYPE_CHECKING:
-    from headrace.jobs.landed_rows import RawMessage
 
 
 def overall_verdict(root: Path | str, topic: str, *, read_rows: bool = True) -> Verdict:
@@ -40,12 +39,12 @@ class Auditor:
     def __init__(self, root: Path | str, *, lateness_ms: int = LATENESS_MS) -> None:
         self.root = root
         self.lateness_ms = lateness_ms
-        self.unreadable: list[str] = []
-        """Records of `_audit` that are no message of ours; they have no say."""
-        self._agents: dict[str, Agent] = {}
+        self._agents: Mapping[str, Agent] = {}
         self._heard = False
+        self._hearing: Hearing | None = None
+        self._heard_of = 0
+        """The generation of `_audit`'s table that has been heard."""
         self._unheard: tuple[Trouble, ...] = ()
-        self._messages: dict[str, list[RawMessage]] = {}
         self._windows: dict[str, Mapping[int, int]] = {}
         self._tables: dict[str, TableSnapshot] = {}
         """As they were judged."""
@@ -57,12 +56,20 @@ class Auditor:
         if not self._heard:
             return
         table = snapshot(self.root, AUDIT_TOPIC)
-        self._messages = {
-            file.name: self._messages.get(file.name) or read_announcements(self.root, AUDIT_TOPIC, file) for file in table.files
-        }
+        is_whole = _is_whole(table)
+        if self._hearing is None or (self._hearing.is_whole, self._heard_of) != (is_whole, table.generation):
+            self._hearing = Hearing(
+                partial(read_announcements, self.root, AUDIT_TOPIC), lateness_ms=self.lateness_ms, is_whole=is_whole
+            )
+            self._heard_of = table.generation
+        self._hearing.hear(table)
         self._unheard = _lost(table)
-        self.unreadable = []
-        self._agents = fold(self._announcements(), lateness_ms=self.lateness_ms, is_whole=_is_whole(table))
+        self._agents = self._hearing.agents
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Records of `_audit` that are no message of ours; they have no say."""
+        return self._hearing.unreadable if self._hearing else []
 
     @property
     def agents(self) -> Mapping[str, Agent]:
@@ -133,28 +140,21 @@ class Auditor:
         """The verdict where no topic has landed or been announced: whether any agent may still announce one."""
         return judge("", self._agents, Landed(heard=self._heard), {}, now_ms=now_ms).state
 
-    def _announcements(self) -> Iterator[Announcement]:
-        in_log_order = sorted((raw for messages in self._messages.values() for raw in messages), key=lambda raw: raw.place)
-        for raw in in_log_order:
-            try:
-                message = parse_message(raw.key, raw.value)
-            except CorruptError as error:
-                self.unreadable.append(str(error))
-                continue
-            if message is not None:
-                yield Announcement(raw.appended_ms, message)
-
     def _landed(self, table: TableSnapshot, since_ms: float, until_ms: float) -> Landed:
         newest = {partition: incarnation for incarnation, partition in sorted(table.ends)}
         ends = {partition: table.ends[incarnation, partition] for partition, incarnation in newest.items()}
+        offsets = {partition: end.offset for partition, end in ends.items()}
+        announced, unlike = as_announced(table.topic, self._agents, table.settled, offsets)
+        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()} | announced
         return Landed(
-            ends={partition: end.offset for partition, end in ends.items()},
-            sums={key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()},
-            foreign=self._foreign(table, since_ms, until_ms),
+            ends=offsets,
+            sums=sums,
+            foreign=self._foreign(table, sums, since_ms, until_ms),
             lost=_lost(table),
             quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
             reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
-            seen_ms={} if table.audit else self._seen_ms(table, newest),
+            seen_ms={} if sums else self._seen_ms(table, newest),
+            unlike=unlike,
             heard=self._heard,
             unheard=self._unheard,
             uncounted_until_ms=table.uncounted_until_ms,
@@ -167,9 +167,12 @@ class Auditor:
             if newest.get(partition) == incarnation and table.ends[incarnation, partition].offset >= end.offset
         }
 
-    def _foreign(self, table: TableSnapshot, since_ms: float, until_ms: float) -> dict[int, int]:
+    def _foreign(
+        self, table: TableSnapshot, sums: Mapping[tuple[str, int], WindowSum], since_ms: float, until_ms: float
+    ) -> dict[int, int]:
         """Rows of no agent by window: what is in the files beyond the agents' sums."""
-        if sum(file.rows for file in table.files) == sum(total.count for total in table.audit.values()):
+        landed = sum(total.count for total in (*table.audit.values(), *table.settled.values()))
+        if sum(file.rows for file in table.files) == landed:
             return {}
         rows: dict[int, int] = {}
         for file in table.files:
@@ -179,7 +182,7 @@ class Auditor:
                 self._windows[file.name] = rows_by_window(self.root, table.topic, file)
             for start_ms, count in self._windows[file.name].items():
                 rows[start_ms] = rows.get(start_ms, 0) + count
-        for (_, start_ms), total in table.audit.items():
+        for (_, start_ms), total in sums.items():
             rows[start_ms] = rows.get(start_ms, 0) - total.count
         return {start_ms: count for start_ms, count in rows.items() if count > 0}
 

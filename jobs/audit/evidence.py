@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.audit import WINDOW_MS, Total, window_start_ms
 from headrace.jobs.audit.announced import Ends
 
 
@@ -46,12 +46,25 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class UnlikeDay:
+    """A day of which windows are not told apart, and of which not that has landed which was announced (`settled_days.py`).
+
+    `is_awaited`: it may be on its way, either to the table or to be announced.
+    """
+
+    sent: Total
+    landed: Total
+    is_awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Landed:
     """A topic's table, as far as the audit needs it.
 
     `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
     timestamp of each partition's last landed record, and `seen_ms` the last time (the broker's clock) before which all that
     the partition was given has landed, where a loader has said so; `damage` says why the table cannot be read, if it cannot.
+    `unlike` are the days, by their start, of which windows are not told apart and something else has landed than announced;
     `heard` is whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
@@ -62,6 +75,7 @@ class Landed:
     quarantined: tuple[Trouble, ...] = ()
     reached_ms: Ends = field(default_factory=dict)
     seen_ms: Ends = field(default_factory=dict)
+    unlike: Mapping[int, UnlikeDay] = field(default_factory=dict)
     damage: str | None = None
     heard: bool = True
     unheard: tuple[Trouble, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import Path
 from headrace.jobs.audit.recount import Key, count_file, merged
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import names, record
-from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.audit_totals import AuditTotal
 from headrace.sinks.table.reader import TableSnapshot
 
 

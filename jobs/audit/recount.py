@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from headrace.jobs.landed_rows import event_times_of, open_rows
 from headrace.sinks.audit_sums import EVENT_COLUMNS, Messages, add_events, has_identity, messages_of, runs, window_starts
 from headrace.sinks.identities import UNCOUNTED, Identities, of_columns, of_named
-from headrace.sinks.table.fold import AuditTotal, WindowKey
+from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
 from headrace.sinks.table.reader import LiveFile
 from headrace.sinks.values import HEADERS
 

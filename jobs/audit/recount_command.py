@@ -9,11 +9,11 @@ from headrace.jobs.audit.gate import GateVerdict
 from headrace.jobs.audit.recount_report import print_recount, worst
 from headrace.jobs.audit.recounting import State, TopicRecount
 
-EXIT_STATUS: Final[dict[State, int]] = {"same": 0, "differs": 3, "unknown": 4}
+EXIT_STATUS: Final[dict[State, int]] = {"same": 0, "differs": 3, "unknown": 4, "expired": 4}
 
 
 def recounted(auditor: Auditor, judged: GateVerdict, format_: str) -> int:
-    """Count again what a verdict was given of, and print it; the exit status: 0 all the same, 3 it differs, 4 unknown."""
+    """Count again what a verdict was given of, and print it; the exit status: 0 all the same, 3 it differs, 4 else."""
     recounts = []
     times = {"since_ms": judged.since_ms, "until_ms": judged.until_ms}
     for verdict in judged.topics:

@@ -20,12 +20,14 @@ BY_NUMBER: Final = (
     "rows under a schema of its own no longer have the bytes that their records had: what agents sent is compared with what was"
     " recorded when they landed, and files with the log"
 )
-_STYLES: Final = {"same": "green", "differs": "bold red", "unknown": "yellow"}
+_STYLES: Final = {"same": "green", "differs": "bold red", "unknown": "yellow", "expired": "dim"}
 
 
 def worst(recounts: Sequence[TopicRecount]) -> State:
-    """`differs` if any does, else `unknown` if any is, else `same`."""
+    """`differs` if any does, else `unknown` if any is, else `same`; `expired` if nothing else is there."""
     states = {recount.state for recount in recounts}
+    if states == {"expired"}:
+        return "expired"
     return "differs" if "differs" in states else "unknown" if "unknown" in states else "same"
 
 
@@ -38,7 +40,7 @@ def print_recount(recounts: Sequence[TopicRecount], format_: str) -> None:
             write(NAMES, [_values(row) for row in counted], stream)
         else:
             console = output.console_on(stream)
-            if unlike := [row for row in counted if row.state != "same"]:
+            if unlike := [row for row in counted if row.state not in ("same", "expired")]:
                 console.print(_table(unlike[: output.SHOWN_ROWS]))
             for said in list(differences_of(recounts))[:PLACES_SHOWN]:
                 console.print(Text(f"  {said}"))
@@ -112,4 +114,6 @@ def _sums(rows: Sequence[Counted]) -> str:
     sent, recorded, counted = (sum(getattr(row, name) or 0 for row in ours) for name in ("sent", "recorded", "counted"))
     foreign = sum(row.counted or 0 for row in rows if row.agent is None)
     beside = f", and {foreign:,} of no agent" if foreign else ""
+    if expired := sum(row.state == "expired" for row in ours):
+        beside += f"; {expired:,} windows of agents are not compared, because files of theirs have expired"
     return f"{counted:,} counted in files, {recorded:,} recorded, {sent:,} sent{beside}"

@@ -7,7 +7,7 @@ holds the sums and those rows, however many rows the table has.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -18,11 +18,11 @@ from headrace.jobs.audit.evidence import WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
 from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
 from headrace.jobs.audit.recount import Key, count_file, merged
-from headrace.jobs.audit.verdict import TopicVerdict
+from headrace.jobs.audit.verdict import TopicVerdict, when
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.landed_rows import open_rows
 from headrace.sinks.content_hash import content_hash
-from headrace.sinks.table.fold import AuditTotal, WindowKey
+from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, WindowKey, day_start_ms
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
 
 MOST_PLACED: Final = 200
@@ -30,15 +30,16 @@ MOST_PLACED: Final = 200
 _AT_ONCE: Final = 8
 Progress = Callable[[int, int], None]
 """Told of (rows counted so far, rows there are)."""
-State = Literal["same", "differs", "unknown"]
+State = Literal["same", "differs", "unknown", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
     """One agent's window (agent None: rows of nobody): announced, said by the table's records, and counted in its files.
 
-    `sent` is None where nobody could announce it, `counted` where its rows do not say whose they are. `unknown`: the audit's
-    verdict is, so that only records and files compare.
+    `sent` is None where nobody could announce it, `recorded` where the records do not tell windows apart any more, `counted`
+    where its rows do not say whose they are. `unknown`: the audit's verdict is, so that only records and files compare.
+    `expired`: files that held some of it have.
     """
 
     topic: str
@@ -46,7 +47,7 @@ class Counted:
     agent: str | None
     host: str | None
     sent: int | None
-    recorded: int
+    recorded: int | None
     counted: int | None
     state: State
 
@@ -102,20 +103,32 @@ def recount_topic(
         progress(counted_rows, all_rows)
         merged(sums, {key: total for key, total in mine.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
         named += mine_named
-    own = _own_keys(table, sums, named)
+    own = _own_keys(table, sums, named, verdict)
     if own:  # their bytes are not to be had again: files are compared with the log instead
         done.remarks += [f"{path}: {what}" for path, what in _changed(root, table, unhashed).items()]
     done.is_by_number = bool(own)
+    unlike_days = set() if own else set(_unlike_days(sums, table, since_ms, until_ms))
+    done.remarks += [f"of {when(day_ms)[:10]} the log says another sum than its files hold" for day_ms in sorted(unlike_days)]
     _compare(done, sums, named, own, table, agents, verdict, since_ms, until_ms)
     if done.state == "differs":
-        _place(done, root, table, agents, sums, own, files)
+        _place(done, root, table, agents, sums, own, files, unlike_days)
     return done
 
 
-def _own_keys(table: TableSnapshot, sums: Mapping[Key, AuditTotal], named: Mapping[WindowKey, int]) -> set[WindowKey]:
+def _own_keys(
+    table: TableSnapshot, sums: Mapping[Key, AuditTotal], named: Mapping[WindowKey, int], verdict: TopicVerdict
+) -> set[WindowKey]:
     """Whose rows, and of which windows, say in headers alone, or nowhere, whose they are: those under a user's own schema."""
-    has_others = bool(named) or any(agent is None for agent, _ in sums)
-    return {key for key, total in table.audit.items() if has_others and total.count and key not in sums}
+    if not named and all(agent is not None for agent, _ in sums):
+        return set()
+    landed = {key for key, total in table.audit.items() if total.count}
+    landed |= {
+        (row.agent, row.window_start_ms)
+        for window in verdict.windows
+        for row in window.rows
+        if row.agent is not None and row.landed and day_start_ms(row.window_start_ms) in table.settled
+    }
+    return landed - sums.keys()
 
 
 def _compare(
@@ -137,20 +150,44 @@ def _compare(
         if agent_id is None:
             done.rows.append(Counted(table.topic, start_ms, None, None, None, counted.count, counted.count, "same"))
             continue
-        recorded, agent = table.audit.get((agent_id, start_ms), AuditTotal()), agents.get(agent_id)
+        recorded, agent = _recorded(table, (agent_id, start_ms)), agents.get(agent_id)
         sent = _sent(agent, table.topic, start_ms)
+        said = None if recorded is None else recorded.count
         found: int | None = counted.count
-        is_same = _sum_of(recorded) == _sum_of(counted)
+        landed: AuditTotal | None = counted
+        is_same = recorded is None or _sum_of(recorded) == _sum_of(counted)
         if (agent_id, start_ms) in own:
             found = named.get((agent_id, start_ms), 0) if named else None
-            is_same = found in (None, recorded.count)
+            is_same, landed = said is None or found in (None, said), recorded
         state: State = "same" if is_same else "differs"
-        if state == "same" and sent != _sum_of(recorded):
+        if state == "same" and landed is not None and sent != _sum_of(landed):
             state = "unknown" if states.get(start_ms) == "unknown" else "differs"
+        if table.expired_ms is not None and start_ms <= table.expired_ms:
+            state = "expired"
         host = agent.host if agent else None
-        done.rows.append(Counted(table.topic, start_ms, agent_id, host, sent.count, recorded.count, found, state))
-    worst = {row.state for row in done.rows}
+        done.rows.append(Counted(table.topic, start_ms, agent_id, host, sent.count, said, found, state))
+    worst = {row.state for row in done.rows if row.agent is not None}
     done.state = "differs" if "differs" in worst or done.remarks else "unknown" if "unknown" in worst else "same"
+    if worst == {"expired"}:
+        done.state = "expired"
+
+
+def _recorded(table: TableSnapshot, key: tuple[str, int]) -> AuditTotal | None:
+    """What the records say of a window; None where they do not tell windows apart."""
+    return None if day_start_ms(key[1]) in table.settled else table.audit.get(key, AuditTotal())
+
+
+def _unlike_days(sums: Mapping[Key, AuditTotal], table: TableSnapshot, since_ms: float, until_ms: float) -> Iterator[int]:
+    """Days that were counted whole, and of which the files hold something else than their sum in the log."""
+    for day_ms, total in table.settled.items():
+        if day_ms < since_ms or day_ms + DAY_MS > until_ms or (table.expired_ms is not None and day_ms <= table.expired_ms):
+            continue
+        counted = AuditTotal()
+        for (agent, start_ms), found in sums.items():
+            if agent is not None and day_start_ms(start_ms) == day_ms:
+                counted += found
+        if _sum_of(counted) != _sum_of(total):
+            yield day_ms
 
 
 def _sum_of(total: AuditTotal) -> WindowSum:
@@ -170,14 +207,17 @@ def _place(
     sums: Mapping[Key, AuditTotal],
     own: Collection[WindowKey],
     files: Sequence[LiveFile],
+    unlike_days: Collection[int],
 ) -> None:
     """Say where the differences lie: against what was announced where that differs, else against the records."""
-    differences, unlike = [], set()
+    differences = []
+    unlike = {(agent, start_ms) for agent, start_ms in sums if agent is not None and day_start_ms(start_ms) in unlike_days}
     for row in done.rows:
         if row.state != "differs" or row.agent is None:
             continue
         key = row.agent, row.window_start_ms
-        recorded, counted = (_sum_of(of.get(key, AuditTotal())) for of in (table.audit, sums))
+        counted, logged = _sum_of(sums.get(key, AuditTotal())), _recorded(table, key)
+        recorded = counted if logged is None else _sum_of(logged)
         if key not in own and recorded != counted:
             unlike.add(key)
         sent = _sent(agents.get(row.agent), table.topic, row.window_start_ms)

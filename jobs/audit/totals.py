@@ -57,15 +57,28 @@ class Totals:
             (so_far.content_hash + message.content_hash - old.content_hash) % HASH_MODULUS,
         )
 
-    def on_heartbeat(self, totals: Mapping[str, Total], claimed_ms: float | None, appended_ms: int) -> None:
-        """Compare; `claimed_ms` is the furthest time that the agent has claimed so far."""
+    def on_heartbeat(
+        self, totals: Mapping[str, Total], claimed_ms: float | None, appended_ms: int, *, is_after_hole: bool = False
+    ) -> None:
+        """Compare.
+
+        Args:
+            claimed_ms: the furthest time that the agent has claimed so far.
+            is_after_hole: since its last heartbeat something of the log was taken out: what is missed may have been that, and
+                a later message may tell of it. (That something was lost there is said by the table.)
+        """
+        if is_after_hole:
+            self.is_whole = False
+            self.agreed.clear()
         self.agreed |= {topic for topic, total in totals.items() if total == self._said.get(topic, _NOTHING)}
         self.is_whole = self.is_whole or totals.keys() <= self.agreed
         for topic, total in totals.items():
             missed = _difference(total, self._said.get(topic, _NOTHING))
             if not self.is_whole:
                 taken_out = self._before.get(topic)
-                if taken_out is None or missed.count < taken_out.count:  # some of it is told of again by a later message
+                if (
+                    taken_out is None or is_after_hole or missed.count < taken_out.count
+                ):  # some of it is told of again by a later message
                     self._before[topic] = taken_out = missed
                 missed = _difference(missed, taken_out)
             before = self._missed.get(topic, _NOTHING)

@@ -26,6 +26,7 @@ from headrace.jobs.audit.announced import LATENESS_MS, Agent, Clone, Ends
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.reasons import Kind, Reason
 from headrace.jobs.audit.totals import Gap
+from headrace.sinks.table.audit_totals import DAY_MS, day_start_ms
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 _SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
@@ -158,6 +159,7 @@ def _unheard(agent_id: str) -> Agent:
 
 def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> set[int]:
     starts = {start for _, start in landed.sums} | set(landed.foreign)
+    starts |= set(landed.unlike) - {day_start_ms(start) for start in starts}
     for agent in writers.values():
         starts |= {start for sent_topic, start in agent.sent if sent_topic == topic}
     for trouble in (*landed.lost, *landed.quarantined):
@@ -228,7 +230,27 @@ class _Judging:
             reasons += self._unreached(start_ms)
         if start_ms is not None:
             reasons += [reason for agent in self.writers if (reason := self._awaited(agent, start_ms))]
+            reasons += self._unlike_day(start_ms, is_awaited=True)
         return reasons
+
+    def _unlike_day(self, start_ms: int, *, is_awaited: bool) -> list[Reason]:
+        """What is said of a day where windows are not told apart. More may have landed of what a retired agent had sent."""
+        day = self.landed.unlike.get(day_start_ms(start_ms))
+        if day is None or day.is_awaited is not is_awaited or not self.landed.is_summed(day_start_ms(start_ms)):
+            return []
+        last_ms = day_start_ms(start_ms) + DAY_MS - WINDOW_MS
+        retired = [agent for agent in self.writers if self._is_retired(agent, last_ms)]
+        if day.landed.count > day.sent.count and retired:
+            self._assumed |= {agent.agent_id: agent for agent in retired}
+            return []
+        date = when(day_start_ms(start_ms))[:10]
+        said = f"of {date}, of which windows are not told apart any more, agents sent {day.sent.count}"
+        if is_awaited:
+            return [Reason("awaited", f"{said}, and {day.landed.count} have landed; count them again with --recount")]
+        if day.landed.count < day.sent.count:
+            missing = f"{day.sent.count - day.landed.count} are missing"
+            return [Reason("missing", f"{said}, and {day.landed.count} have landed: {missing}")]
+        return [Reason("altered", f"{said} and as many have landed, but not the same: their hashes differ")]
 
     def _frontier(self, agent: Agent, start_ms: int | None) -> Reason | None:
         needed_ms = self._needed_ms(start_ms)
@@ -344,7 +366,7 @@ class _Judging:
         return agent.frontier_ms >= max(known_ms)
 
     def _faults(self, start_ms: int) -> list[Reason]:
-        faults = self._lost(start_ms)
+        faults = self._lost(start_ms) + self._unlike_day(start_ms, is_awaited=False)
         for agent in self.writers:
             faults += [_unsaid(agent, gap) for gap in self._gaps(agent, start_ms)]
             sent = agent.sent.get((self.topic, start_ms))

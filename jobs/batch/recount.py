@@ -15,7 +15,7 @@ from headrace.jobs.batch.event_rows import UTC_MICROS, Rows, Span
 from headrace.jobs.batch.grouping import summed
 from headrace.jobs.batch.job import Job, Scene, column
 from headrace.sinks.audit_sums import EVENT_COLUMNS, add_events, window_starts
-from headrace.sinks.table.fold import AuditTotal, WindowKey
+from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
 
 _KEY: Final = ("topic", "window_start", "agent")
 _SUMS: Final = tuple(f"{side}_{name}" for side in ("counted", "recorded") for name in ("events", "bytes", "hash"))

@@ -7,7 +7,8 @@ from typing import Any, Final
 import zstandard
 
 from headrace.errors import CorruptError
-from headrace.sinks.table.fold import AuditTotal, Fold, Fork, LandedStream, LostGap, Owner, PartitionEnd
+from headrace.sinks.table.audit_totals import AuditTotal, AuditTotals, Day, day_start_ms
+from headrace.sinks.table.fold import Fold, Fork, LandedStream, LostGap, Owner, PartitionEnd
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import VERSION, DataFile, Gap, Job, Quarantine, WindowCount, as_json, check_version, from_json
 
@@ -15,6 +16,8 @@ REWIND_VERSION: Final = 2
 """Of checkpoints that tell of a rewind: a headrace that knows none would go on with a generation that is closed."""
 DERIVED_VERSION: Final = 3
 """Of checkpoints of tables that jobs write: a headrace that knows none would load a topic into them."""
+SETTLED_VERSION: Final = 4
+"""Of checkpoints with sums of days: a headrace that knows none would forget them."""
 
 
 def encode(fold: Fold) -> bytes:
@@ -22,7 +25,7 @@ def encode(fold: Fold) -> bytes:
     fold.forget_old_streams()
     rewound = REWIND_VERSION if fold.fork or fold.generation > 1 else VERSION
     body = {
-        "version": DERIVED_VERSION if fold.is_derived else rewound,
+        "version": SETTLED_VERSION if fold.audit.settled() else DERIVED_VERSION if fold.is_derived else rewound,
         "generation": fold.generation,
         "seq": fold.seq,
         "attempt": fold.attempt,
@@ -50,10 +53,9 @@ def state(fold: Fold) -> dict[str, Any]:
             [partition, agent, stream, list(known.landed), known.touched_ms]
             for (partition, agent, stream), known in sorted(fold.streams.items())
         ],
-        "audit": [
-            [agent, start, total.count, total.bytes, f"{total.hash:016x}", total.duplicates]
-            for (agent, start), total in sorted(fold.audit.items())
-        ],
+        "audit": [[agent, start, *_total(total)] for (agent, start), total in sorted(fold.audit.windows.items())],
+        "days": [[start, day.touched_ms, day.total and _total(day.total)] for start, day in sorted(fold.audit.days.items())],
+        "expired_ms": fold.expired_ms,
         "uncounted_until_ms": fold.uncounted_until_ms,
         "lost": [{"incarnation": lost.incarnation, "partition": lost.partition, **as_json(lost.gap)} for lost in fold.lost],
         "quarantined": [
@@ -75,7 +77,7 @@ def decode(data: bytes, where: str) -> Fold:
         body: dict[str, Any] = json.loads(frame.decompress(data))
         if not frame.eof:  # with the whole frame its checksum has been compared
             raise ValueError("it has no end")
-        check_version(body, where, newest=DERIVED_VERSION)
+        check_version(body, where, newest=SETTLED_VERSION)
         fold = Fold(body["generation"], body["seq"], body["attempt"], body["created_ms"], body["input"])
         fold.files = {file["path"]: from_json(DataFile, file) for file in body["files"]}
         _take_state(fold, body)
@@ -119,10 +121,12 @@ def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
         (partition, agent, stream): LandedStream(IntervalSet((start, end) for start, end in landed), touched_ms)
         for partition, agent, stream, landed, touched_ms in body["streams"]
     }
-    fold.audit = {
-        (agent, start): AuditTotal(count, size, int(content_hash, 16), duplicates)
-        for agent, start, count, size, content_hash, duplicates in body["audit"]
-    }
+    windows = {(agent, start): _as_total(total) for agent, start, *total in body["audit"]}
+    said = body.get("days", [])
+    days = {start: Day(touched_ms, total and _as_total(total)) for start, touched_ms, total in said}
+    if "days" not in body:  # an earlier headrace tells all windows apart
+        days = {day_start_ms(start): Day(fold.created_ms) for _, start in windows}
+    fold.audit, fold.expired_ms = AuditTotals(windows, days), body.get("expired_ms")
     fold.uncounted_until_ms = body.get("uncounted_until_ms")
     for gap in body["lost"]:
         rest = dict(gap)
@@ -134,6 +138,15 @@ def _take_state(fold: Fold, body: Mapping[str, Any]) -> None:
     else:  # an earlier headrace kept them with the files
         for found in quarantined:
             fold.quarantine(found)
+
+
+def _total(total: AuditTotal) -> list[Any]:
+    return [total.count, total.bytes, f"{total.hash:016x}", total.duplicates]
+
+
+def _as_total(said: list[Any]) -> AuditTotal:
+    count, size, content_hash, duplicates = said
+    return AuditTotal(count, size, int(content_hash, 16), duplicates)
 
 
 def _fork_as_json(fork: Fork | None) -> dict[str, Any] | None:

@@ -8,21 +8,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from headrace.audit import HASH_MODULUS
 from headrace.errors import CorruptError
+from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, AuditTotals
 from headrace.sinks.table.intervals import IntervalSet
 from headrace.sinks.table.record import CommitRecord, DataFile, Gap, Job, LandedRange, Quarantine, WindowCount
 from headrace.sinks.table.slices import lies_in
 from headrace.sinks.table.succession import refused
 from headrace.sinks.table.window_counts import with_counts
 
-FORGET_STREAM_MS: Final = 7 * 24 * 3_600_000
-LONGEST_STEP_MS: Final = 24 * 3_600_000
+FORGET_STREAM_MS: Final = 7 * DAY_MS
+LONGEST_STEP_MS: Final = DAY_MS
 """How far one record moves the table's time: a loader whose clock is years ahead must not make us forget every stream."""
 
 PartitionKey = tuple[int, int]  # (incarnation, partition)
 StreamKey = tuple[int, str, str]  # (partition, agent_id, stream_id)
-WindowKey = tuple[str, int]  # (agent_id, window_start_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +34,6 @@ class PartitionEnd:
     last_timestamp_ms: int | None = None
     last_fingerprint: str | None = None
     topic_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditTotal:
-    """Sums over all records: rows landed of an agent in a window, their message bytes, their hash, and repeats dropped."""
-
-    count: int = 0
-    bytes: int = 0
-    hash: int = 0
-    duplicates: int = 0
-
-    def __add__(self, other: "AuditTotal") -> "AuditTotal":
-        return AuditTotal(
-            self.count + other.count,
-            self.bytes + other.bytes,
-            (self.hash + other.hash) % HASH_MODULUS,
-            self.duplicates + other.duplicates,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +101,9 @@ class Fold:
     files: dict[str, DataFile] = field(default_factory=dict)
     ends: dict[PartitionKey, PartitionEnd] = field(default_factory=dict)
     streams: dict[StreamKey, LandedStream] = field(default_factory=dict)
-    audit: dict[WindowKey, AuditTotal] = field(default_factory=dict)
+    audit: AuditTotals = field(default_factory=AuditTotals)
+    expired_ms: int | None = None
+    """The time of the newest event in files that have expired; None: none has."""
     uncounted_until_ms: int | None = None
     """Windows before it have sums that rows may have been taken from: a rewind's that do not say whose they are."""
     lost: list[LostGap] = field(default_factory=list)
@@ -204,6 +187,8 @@ class Fold:
         self._tick(record)
         for landed in record.ranges:
             self._advance(landed)
+        if record.kind == "expire":
+            self._expire(record)
         for path in record.remove:
             del (self.quarantined if path in self.quarantined else self.files)[path]
         self.removed += record.remove
@@ -256,7 +241,14 @@ class Fold:
         if self.seq < 0:
             self.created_ms = self.checkpoint_ms = record.created_ms  # counts as a checkpoint's time while there is none
         else:
+            before_ms = self.created_ms
             self.created_ms = max(self.created_ms, min(record.created_ms, self.created_ms + LONGEST_STEP_MS))
+            if before_ms // DAY_MS != self.created_ms // DAY_MS:
+                self.audit.settle(self.created_ms)
+
+    def _expire(self, record: CommitRecord) -> None:
+        newest_ms = (self.files[path].max_event_time_ms for path in record.remove if path in self.files)
+        self.expired_ms = max((at_ms for at_ms in (self.expired_ms, *newest_ms) if at_ms is not None), default=None)
 
     def _advance(self, landed: LandedRange) -> None:
         key = (landed.incarnation, landed.partition)
@@ -286,10 +278,8 @@ class Fold:
 
     def _sum(self, record: CommitRecord) -> None:
         for one in record.audit:
-            key = (one.agent, one.window_start_ms)
-            self.audit[key] = self.audit.get(key, AuditTotal()) + AuditTotal(
-                one.count, one.bytes, int(one.hash, 16), one.duplicates
-            )
+            total = AuditTotal(one.count, one.bytes, int(one.hash, 16), one.duplicates)
+            self.audit.add((one.agent, one.window_start_ms), total, self.created_ms)
 
     def _cover(self, record: CommitRecord) -> None:
         for stream in record.streams:

@@ -13,8 +13,9 @@ from typing import Final
 from headrace.errors import CorruptError, StorageError, UsageError, VersionError
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table import names
+from headrace.sinks.table.audit_totals import AuditTotal
 from headrace.sinks.table.commit import read_head
-from headrace.sinks.table.fold import AuditTotal, Fold, LandedStream, Owner, PartitionEnd, StreamKey
+from headrace.sinks.table.fold import Fold, LandedStream, Owner, PartitionEnd, StreamKey
 from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.seen import Seen, read_seen
 from headrace.sinks.table.store import Store, carry_out, missing
@@ -79,7 +80,11 @@ class TableSnapshot:
     ends: Mapping[tuple[int, int], PartitionEnd]
     """(incarnation, partition) → where its landing stands; `.offset` is the first offset not covered."""
     audit: Mapping[tuple[str, int], AuditTotal]
-    """(agent_id, window_start_ms) → what has landed."""
+    """(agent_id, window_start_ms) → what has landed; of the days that are not in `settled`."""
+    settled: Mapping[int, AuditTotal]
+    """Start of a day of event time (ms) → what has landed of all agents and windows, which are not told apart any more."""
+    expired_ms: int | None
+    """The time of the newest event in files that have expired; None: none has."""
     streams: Mapping[StreamKey, LandedStream]
     """(partition, agent_id, stream_id) → which positions have landed; of streams that records have touched in the last days."""
     lost: tuple[Lost, ...]
@@ -130,7 +135,9 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         fold.arrow_schema,
         tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)])),
         fold.ends,
-        fold.audit,
+        fold.audit.windows,
+        fold.audit.settled(),
+        fold.expired_ms,
         fold.streams,
         tuple(
             Lost(lost.incarnation, lost.partition, lost.gap.start, lost.gap.end, lost.gap.after_ms, lost.gap.before_ms)

@@ -2,14 +2,14 @@
 
 import dataclasses
 import json
-import time
 
 import pytest
 
-from headrace.audit import HASH_MODULUS, Total, window_start_ms
+from headrace.audit import HASH_MODULUS, RetiredMessage, Total, window_start_ms
 from headrace.cli import main
 from headrace.errors import StorageError
 from headrace.jobs.audit.auditor import Auditor, overall_verdict
+from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.record import Gap
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 
@@ -122,7 +122,8 @@ def fresh(tmp_path, landed, sent=EVENTS, **record):
     root = tmp_path / "landed"
     root.mkdir()
     TableWriter(root, "logs").land_events(landed, **record)
-    AuditWriter(root).land(*announce("logs", sent, AT, acked={0: len(sent)}))
+    if sent:
+        AuditWriter(root).land(*announce("logs", sent, AT, acked={0: len(sent)}))
     return root
 
 
@@ -224,8 +225,8 @@ def expired(tmp_path):
         windows = {window_start_ms(event.event_ms) for event in EVENTS[first:until]}
         AuditWriter(root).land(*(one for one in said[:-1] if one[1].window_start_ms in windows), said[-1])
     assert overall_verdict(root, "logs") == "complete"
-    age_s = int(time.time() - (AT - HOUR) / 1000)
-    assert main(["expire", "_audit", "--root", str(root), "--older-than", f"{age_s}s"]) == 0
+    oldest = min(snapshot(root, "_audit").files, key=lambda file: file.max_event_time_ms)
+    TableWriter(root, "_audit", TEXT).take_out(oldest.name)
     return root
 
 
@@ -308,3 +309,51 @@ def test_a_place_without_tables_exits_2_and_says_what_to_do(tmp_path, capsys, mo
     assert "no landed tables there; name a data directory" in capsys.readouterr().err
     assert audit(tmp_path) == 2
     assert "nothing has landed there yet" in capsys.readouterr().err
+
+
+def test_what_was_compacted_between_two_heartbeats_before_it_landed_makes_nothing_incomplete(tmp_path):
+    """Of the second run a window's first message is gone, which a later one repeats, but after the run's last heartbeat."""
+    root = fresh(tmp_path, EVENTS, sent=[])
+    said = announce("logs", EVENTS, AT, acked={0: 60})
+    first, last = said[0], said[-1]
+    all_hashes = sum(event.hash for event in EVENTS) % HASH_MODULUS
+    before = Total(60 - first[1].count, (all_hashes - first[1].content_hash) % HASH_MODULUS)
+    audit = AuditWriter(root)
+    audit.land(*said[1:-1], (AT, dataclasses.replace(last[1], totals={"logs": before})), gaps=(Gap(5, 6, "compacted"),))
+    audit.land((AT + 1, dataclasses.replace(last[1], run="r2", totals={"logs": Total(60, all_hashes)})))
+    assert "unsaid" not in {
+        reason.kind for window in Auditor(root).judge("logs", now_ms=AT).windows for reason in window.reasons
+    }
+    audit.land(first)
+    assert Auditor(root).judge("logs", now_ms=AT).state == "complete"
+
+
+def settle(root, offset):
+    """A record a day that tells nothing, for four days: the log does not tell the windows apart any more."""
+    for day in range(1, 5):
+        gap = Gap(offset + day - 1, offset + day, "compacted")
+        TableWriter(root, "logs").land([], gaps=(gap,), created_ms=1_763_900_000_000 + day * 24 * HOUR)
+
+
+def test_a_day_of_which_windows_are_not_told_apart_is_complete_as_announced(root):
+    before = Auditor(root).judge("logs", now_ms=AT)
+    settle(root, 60)
+    assert Auditor(root).judge("logs", now_ms=AT) == before
+
+
+def test_what_is_missing_or_altered_on_such_a_day_is_said_of_the_day(tmp_path):
+    root = fresh(tmp_path, EVENTS[:30] + EVENTS[31:], gaps=(Gap(59, 60, "compacted"),))
+    settle(root, 60)
+    verdict = Auditor(root).judge("logs", now_ms=AT)
+    assert {window.state for window in verdict.windows} == {"incomplete"}
+    (reason,) = {str(reason) for window in verdict.windows for reason in window.reasons}
+    told = "of 2025-11-23, of which windows are not told apart any more, agents sent 60, and 59 have landed: 1 are missing"
+    assert reason == told
+
+
+def test_rows_beyond_what_was_announced_of_such_a_day_are_unknown_unless_their_agent_is_retired(tmp_path):
+    root = fresh(tmp_path, EVENTS, sent=EVENTS[:59])
+    settle(root, 60)
+    assert {window.state for window in Auditor(root).judge("logs", now_ms=AT).windows} == {"unknown"}
+    AuditWriter(root).land((AT, RetiredMessage("a", T0)))
+    assert {window.state for window in Auditor(root).judge("logs", now_ms=AT).windows} == {"complete"}

@@ -9,11 +9,14 @@ import pytest
 
 from headrace.audit import window_start_ms
 from headrace.cli import main
+from headrace.clock import SystemClock
 from headrace.jobs.audit.recount import count_file, merged
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.expire import Ages, expire_table
 from headrace.sinks.table import names
-from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.audit_totals import AuditTotal
 from headrace.sinks.table.reader import snapshot
+from headrace.sinks.table.record import Gap
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 
 T0 = 1_763_900_400_000
@@ -184,3 +187,45 @@ def test_for_people_it_shows_what_differs_and_the_sums(root, capsys):
     out = capsys.readouterr().out
     assert "1 event of agent a is missing" in out
     assert out.splitlines()[-1] == "differs: 59 counted in files, 59 recorded, 60 sent"
+
+
+DAYS = 24 * 3_600_000
+
+
+def settled(root):
+    """A record a day that tells nothing, for four days."""
+    for day in range(1, 5):
+        TableWriter(root, "logs").land(
+            [], gaps=(Gap(59 + day, 60 + day, "compacted"),), created_ms=1_763_900_000_000 + day * DAYS
+        )
+
+
+def test_days_of_which_the_log_does_not_tell_windows_apart_are_compared_as_days(root, capsys):
+    land(root, OF_A)
+    settled(root)
+    assert snapshot(root, "logs").audit == {}
+    status, rows, err = asked(root, capsys)
+    assert (status, err) == (0, "")
+    assert {(row["state"], row["recorded"], row["sent"] == row["counted"]) for row in rows} == {("same", None, True)}
+
+
+def test_a_row_that_is_missing_on_such_a_day_is_found_and_placed(root, capsys):
+    land(root, OF_A)
+    settled(root)
+    rewrite(root, without(20), ("file",))
+    status, _, err = asked(root, capsys)
+    assert status == 3
+    assert "of 2025-11-23 the log says another sum than its files hold" in err
+    assert "1 event of agent a is missing: stream a-s, positions " in err
+
+
+def test_windows_of_which_files_have_expired_are_not_compared(root, capsys):
+    land(root, OF_A)
+    expire_table(root, "logs", Ages(events=T0 + 2_400_000), SystemClock(), dry_run=False)
+    status, rows, err = asked(root, capsys)
+    assert (status, err) == (0, "")
+    assert {row["state"] for row in rows} == {"same", "expired"}
+    expire_table(root, "logs", Ages(events=AT), SystemClock(), dry_run=False)
+    assert asked(root, capsys)[0] == 4
+    assert main(["audit", "--root", str(root), "--recount", "--format", "table"]) == 4
+    assert "5 windows of agents are not compared, because files of theirs have expired" in capsys.readouterr().out

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs.audit import verdict
+from headrace.jobs.audit import settled_days, verdict
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.verdict import excesses, judge
+from headrace.sinks.table.audit_totals import KEEP_WINDOWS_MS, AuditTotal, AuditTotals
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
 
 START = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
@@ -171,14 +172,21 @@ class History:
         self.load(everything=True)
         self.land_audit(everything=True)
 
-    def verdicts(self) -> dict[int, str]:
-        """What the audit says of each window now, from what has landed."""
+    def verdicts(self, *, is_settled: bool = False) -> dict[int, str]:
+        """What the audit says of each window now, from what has landed; if so, where the log keeps the sum of the day alone."""
         agents = fold(self.audit_log[: self.audit_end])
         rows: dict[tuple[str, int], list[tuple[Line, tuple[int, int]]]] = defaultdict(list)
         for line, at in self.rows:
             rows[line.window].append((line, at))
         sums = {key: WindowSum(len(them), sum(line.hash for line, _ in them) % HASH_MODULUS) for key, them in rows.items()}
         landed = Landed(ends=self.ends, sums=sums)
+        if is_settled:
+            totals = AuditTotals()
+            for key, total in sums.items():
+                totals.add(key, AuditTotal(total.count, 0, total.content_hash), 1)
+            totals.settle(KEEP_WINDOWS_MS + 2)
+            announced, unlike = settled_days.as_announced(TOPIC, agents, totals.settled(), self.ends)
+            landed = Landed(ends=self.ends, sums=announced, unlike=unlike)
         recounts = {
             key: Recount(len(rows[key]), len({line.identity for line, _ in rows[key]}), _ends(rows[key]))
             for key in excesses(TOPIC, agents, landed)
@@ -228,6 +236,37 @@ def test_without_a_fault_nothing_is_incomplete_and_complete_is_true_and_comes() 
 
 def test_an_event_lost_doubled_or_altered_by_the_loader_is_found_and_complete_stays_true() -> None:
     run_seeds(faulty, count=500)
+
+
+def settled(source: random.Random) -> None:
+    """A day of which the log keeps a sum: what is said is never more than of its windows, nor wrong; and comes as well."""
+    fault = source.choice([None, None, "lost", "doubled", "altered"])
+    history = History(source, fault)
+    for _ in range(source.randrange(10, 70)):
+        history.step()
+        for start_ms, state in history.verdicts(is_settled=True).items():
+            assert state != "complete" or history.is_complete(start_ms)
+            assert state != "incomplete" or history.faulty is not None
+    history.settle()
+    expected = "complete" if history.faulty is None else "unknown" if fault == "doubled" else "incomplete"
+    assert set(history.verdicts(is_settled=True).values()) <= {expected}
+
+
+def test_a_day_of_which_windows_are_not_told_apart_is_complete_when_all_of_it_adds_up() -> None:
+    run_seeds(settled, count=300)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("landed.count > sent[day_ms].count or ", ""),
+        (" or day_ms in is_behind", ""),
+        ("Total(total.count, total.hash)", "Total(total.count, sent[day_ms].content_hash)"),
+    ],
+)
+def test_without_one_of_the_rules_of_days_the_verdict_is_wrong_for_some_history(old, new) -> None:
+    with mutated(settled_days, "as_announced", old, new):
+        assert first_failing_seed(settled, count=500) is not None
 
 
 def with_a_message_removed(source: random.Random) -> None:

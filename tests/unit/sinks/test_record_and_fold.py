@@ -109,14 +109,14 @@ def test_the_fold_of_a_load_holds_its_files_ends_sums_and_lost_gaps(fold: Fold) 
     assert list(fold.files) == [FILE.path]
     assert fold.end(0, 3) == 200
     assert fold.ends[0, 3].last_fingerprint == "abcd"
-    assert fold.audit["agent", 600_000].hash == 0xFFFFFFFFFFFFFFFF
+    assert fold.audit.windows["agent", 600_000].hash == 0xFFFFFFFFFFFFFFFF
     assert [(lost.partition, lost.gap.start) for lost in fold.lost] == [(3, 150)]
     assert list(fold.streams[3, "agent", "stream"].landed) == [(0, 51_200)]
 
 
 def test_audit_hashes_add_up_modulo_two_to_the_64(fold: Fold) -> None:
     fold.apply(after(fold, audit=(AuditSum("agent", 600_000, 2, 20, "0000000000000003", 4),)))
-    total = fold.audit["agent", 600_000]
+    total = fold.audit.windows["agent", 600_000]
     assert (total.count, total.bytes, total.hash, total.duplicates) == (98, 9_620, 2, 5)
 
 

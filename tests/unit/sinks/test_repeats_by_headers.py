@@ -10,7 +10,7 @@ from headrace.audit import WINDOW_MS, event_hash, window_start_ms
 from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.registered import Schemas
-from headrace.sinks.table.fold import AuditTotal
+from headrace.sinks.table.audit_totals import AuditTotal
 from tests.unit.sinks.messages import Message, Registry
 from tests.unit.sinks.one_table import OneTable
 
@@ -71,7 +71,7 @@ def test_what_its_agent_counts_counts_by_value_in_the_window_of_its_timestamp_an
     first, second = counted(0, 0, str(at_ms)), counted(1, 1, str(at_ms + WINDOW_MS))
     table.land(first, second, counted(2, 0, str(at_ms)), line(3, 2), counted(4, 3, "-7"), counted(5, 4, "1" * 19))
     hashes = [event_hash("a", "s", 10 * number, 0, each.value()) for number, each in enumerate((first, second))]
-    assert table.fold.audit == {
+    assert table.fold.audit.windows == {
         ("a", window_start_ms(at_ms)): AuditTotal(1, 6, hashes[0], 1),
         ("a", window_start_ms(at_ms + WINDOW_MS)): AuditTotal(1, 6, hashes[1], 0),
     }
