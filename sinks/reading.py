@@ -20,6 +20,7 @@ from headrace.sinks.fetching.connection import Address
 from headrace.sinks.fetching.fetcher import Fetcher, Left
 from headrace.sinks.fetching.holes import Holes, Unread, look
 from headrace.sinks.fetching.records import FetchedRecord, Records
+from headrace.sinks.fetching.security import UnsecuredError, security_of
 from headrace.sinks.topics import LISTING_TIMEOUT_S, Where, learn_leaders
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Reading:
         self._clock = clock
         self._fetcher = Fetcher(str(kafka.get("client.id", "rdkafka")), clock) if can_fetch(kafka) else None
         self._client_id = str(kafka.get("client.id", "rdkafka"))
+        self._security = security_of(kafka)
         self._holes = Holes(self._look)
         self._distrusted_ms: dict[Where, MonotonicMs] = {}
         """When a partition was not ordinary."""
@@ -188,19 +190,26 @@ class Reading:
     def cause(self, where: Where, start: int, end: int) -> tuple[int, str | None]:
         """Why nothing was read of [start, end): the first piece's end, and `control`, `aborted`, or None: nothing explains it.
 
-        Through TLS and SASL batches cannot be looked at: there the client's word, that it has left nothing out that it should
-        have given, is taken for `control`.
+        Where batches cannot be looked at (Kerberos, tokens) the client's word, that it has left nothing out that it should have
+        given, is taken for `control`.
 
         Raises:
             PeerError: the broker does not answer.
         """
-        return (end, "control") if self._fetcher is None else self._holes.cause(where, start, end)
+        if self._security is not None:
+            try:
+                return self._holes.cause(where, start, end)
+            except UnsecuredError as error:
+                logger.warning("what lies between records is taken for control batches from now on: %s", error)
+                self._security = None
+        return end, "control"
 
     def _look(self, where: Where, start: int, end: int) -> Unread:
         leaders = learn_leaders(self._consumer, timeout_s=LISTING_TIMEOUT_S)
         if where not in leaders:
             raise PeerError(f"kafka: topic {where[0]}: partition {where[1]} has no leader now")
-        return look(leaders[where], where, start, end, self._client_id)
+        assert self._security is not None, "else nothing is looked at"
+        return look(leaders[where], where, start, end, self._client_id, self._security)
 
     def begin_again(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Read on after `end`, and be told again where the log ends."""

@@ -1,10 +1,12 @@
 """One connection to a broker, on which one request at a time is on its way. It knows bytes, and neither topics nor clocks."""
 
 import socket
+import ssl
 import struct
 from typing import Final
 
 from headrace.errors import PeerError
+from headrace.sinks.fetching.security import Security
 
 Address = tuple[str, int]
 _PATIENCE_S: Final = 3.0
@@ -17,7 +19,8 @@ _MAX_FRAME_BYTES: Final = 100_000_000
 class Connection:
     """Raises (all methods) PeerError: the connection is of no use any more."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, security: Security | None = None, client_id: str = "") -> None:
+        """`security`: what is asked for before the first request; it may raise UnsecuredError."""
         self._name = f"{address[0]}:{address[1]}"
         self._head = memoryview(bytearray(_LENGTH.size))
         self._frame: memoryview | None = None
@@ -25,6 +28,8 @@ class Connection:
         try:
             self._socket = socket.create_connection(address, timeout=_PATIENCE_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if security is not None:
+                self._socket = security.secure(self._socket, address[0], client_id)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -59,7 +64,7 @@ class Connection:
                 if self._have == len(self._frame):
                     frame, self._frame, self._have = self._frame, None, 0
                     return frame.toreadonly()
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return None
         except OSError as error:
             raise self._failed(error) from error

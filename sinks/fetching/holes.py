@@ -13,6 +13,7 @@ from headrace.errors import CorruptError, PeerError
 from headrace.sinks.fetching import wire
 from headrace.sinks.fetching.batches import UnreadableError, walk
 from headrace.sinks.fetching.connection import Address, Connection
+from headrace.sinks.fetching.security import Security
 from headrace.sinks.topics import Where
 
 Unread = Sequence[tuple[int, int, str]]
@@ -58,13 +59,14 @@ def _cause(unread: Unread, start: int, end: int) -> tuple[int, str | None]:
     return (first, None) if first > start else (min(last, end), why)
 
 
-def look(address: Address, where: Where, start: int, end: int, client_id: str) -> Unread:
+def look(address: Address, where: Where, start: int, end: int, client_id: str, security: Security) -> Unread:
     """What readers do not see of [start, end) of a partition, by the batches that its leader has there.
 
     Raises:
+        UnsecuredError: it cannot be asked by such a connection.
         PeerError: it does not answer, or not with batches.
     """
-    connection = Connection(address)
+    connection = Connection(address, security, client_id)
     try:
         found: list[tuple[int, int, str]] = []
         offset, number = start, 0
@@ -92,7 +94,9 @@ def look(address: Address, where: Where, start: int, end: int, client_id: str) -
 def _received(connection: Connection) -> memoryview:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    while poll.poll(_WAIT_MS):
+    while True:
         if (frame := connection.receive()) is not None:
             return frame
+        if not poll.poll(_WAIT_MS):
+            break
     raise PeerError("kafka: no answer to a fetch")
