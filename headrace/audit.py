@@ -179,7 +179,7 @@ def parse_message(key: bytes, value: bytes) -> AgentMessage | SentMessage | Reti
             case "sent":
                 return _sent_message(rest, body)
         return RetiredMessage(rest, None if body["at_ms"] is None else _number(body["at_ms"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError(f"_audit message {kind}/{rest} cannot be read: {error!r}") from error
 
 
