@@ -1,17 +1,27 @@
 """SQL over tables on HDFS, S3 and Google's store: read where they lie, the columns and hours that a statement needs."""
 
 import random
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from headrace.clock import SystemClock
 from headrace.errors import StorageError, UsageError
 from headrace.jobs.sql.query import ask
+from headrace.jobs.sql.session import Session
+from headrace.sinks.config import FormatName, Output
+from headrace.sinks.data_file import LandingFile
+from headrace.sinks.formats.catalog import SUFFIXES
 from headrace.sinks.stores.roots import open_root
-from headrace.sinks.table.store import Store
-from tests.landed_tables import Event, TableWriter
+from headrace.sinks.table.arrow_schema import encode_schema
+from headrace.sinks.table.commit import commit, read_head
+from headrace.sinks.table.record import CommitRecord, LandedRange, OffsetRange
+from headrace.sinks.table.store import Store, carry_out
+from tests.landed_tables import ENVELOPE, Event, TableWriter
 from tests.object_stores import ObjectStoreServer
 from tests.store_proxy import StoreProxy
 
@@ -30,6 +40,27 @@ def land(root: str, tmp_path: Path, rows: int, *, text: int = 10) -> None:
             file = store.create(str(path.relative_to(tmp_path / "logs")))
             file.write(path.read_bytes())
             file.finish()
+
+
+def land_hours(root: str, kind: FormatName, hours: int) -> list[str]:
+    """A table `logs` with a file of ten events an hour, as a loader lands it there; the files, hour by hour."""
+    store, clock, files = open_root(root).table("logs"), SystemClock(), []
+    for hour in range(hours):
+        rows = [
+            {**Event("a", n, T0 + hour * HOUR + n).row(), "_incarnation": 0, "_partition": 0, "_offset": n}
+            for n in range(hour * 10, hour * 10 + 10)
+        ]
+        path = f"dt=2025-11-23/hour={12 + hour}/{uuid.uuid4()}-0{SUFFIXES[kind]}"
+        file = LandingFile(store, path, ENVELOPE, Output(format=kind))
+        times = pa.chunked_array([pa.array([row["_event_ms"] for row in rows])])
+        file.append(pa.Table.from_pylist(rows, schema=ENVELOPE), times, [OffsetRange(0, 0, hour * 10, hour * 10 + 10)])
+        files.append(file.close([]))
+    end = hours * 10
+    landed = LandedRange(0, 0, 0, end, end, 0, 0, (), end - 1, 0, T0, "f")
+    columns = encode_schema(ENVELOPE)
+    draft = CommitRecord("load", str(uuid.uuid4()), "test:1", T0, (landed,), tuple(files), arrow_schema=columns)
+    carry_out(commit(draft, carry_out(read_head(), store), started_ms=clock.monotonic_ms()), store, clock)
+    return [file.path for file in files]
 
 
 def noise(n: int, size: int) -> str:
@@ -70,3 +101,23 @@ def test_a_query_of_one_column_reads_a_small_part_of_the_table(
         assert rows(through, "SELECT max(message) FROM logs WHERE hour = 13")[0][0]
         one_hour = proxy.answered_bytes - one_column
     assert (one_column < size / 4, one_hour < size * 0.8) == (True, True), (one_column, one_hour, size)
+
+
+@pytest.mark.parametrize("format_", ["parquet", "avro", "json"])
+@pytest.mark.parametrize("kind", ["hdfs-native", "versitygw"])
+def test_a_filter_on_time_opens_that_hours_file_and_looks_for_no_other(
+    kind: str, format_: FormatName, new_root: Callable[[str], str]
+) -> None:
+    """The others are gone: who as much as looked for them would say so."""
+    url = new_root(kind)
+    files = land_hours(url, format_, 4)
+    for path in [*files[:2], files[3]]:
+        open_root(url).table("logs").delete(path)
+    of_an_hour = "event_time >= '2025-11-23 14:00' AND event_time < '2025-11-23 15:00'"
+    with Session.open(url) as session:
+        for condition in (of_an_hour, "dt = '2025-11-23' AND hour = 14", "_offset BETWEEN 20 AND 29"):
+            with session.ask(f"SELECT count(*), min(position), max(position) FROM logs WHERE {condition}") as reader:
+                assert [tuple(row.values()) for row in reader.read_all().to_pylist()] == [(10, 20, 29)]
+            assert (session.progress.needed, session.progress.files) == (1, 4)
+        with pytest.raises(StorageError, match="missing"), session.ask("SELECT max(position) FROM logs"):
+            pass
