@@ -28,14 +28,14 @@ def part(tmp_path):
 
 def get(part, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{part.ports['http']}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
 def test_it_judges_what_lands_writes_success_tells_and_stops(part, tmp_path, missing):
-    part.start()
+    part.start(timeout_s=90)
     until(lambda: get(part, "/readyz")[0] == 200)
     root = tmp_path / "landed"
     TableWriter(root, "logs").land_events(EVENTS)
@@ -53,7 +53,7 @@ def test_it_judges_what_lands_writes_success_tells_and_stops(part, tmp_path, mis
 
 def test_what_cannot_be_read_is_told_by_readyz_and_does_not_end_it(part, tmp_path):
     (tmp_path / "landed").rmdir()
-    part.start()
+    part.start(timeout_s=90)
     until(lambda: "no such directory" in get(part, "/readyz")[1])
     status, page = get(part, "/")
     assert status == 200

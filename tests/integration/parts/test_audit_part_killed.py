@@ -86,7 +86,7 @@ def test_killed_between_two_marks_and_started_again_no_mark_is_wrong_or_missing(
     part.kill()
     assert 5 < len(marks(root)) < HOURS
     assert marks(root).items() <= wanted.items()
-    part.start()
+    part.start(timeout_s=90)
     until(lambda: marks(root) == wanted)
     assert part.stop() == 0
     assert main(["check", str(root)]) == 0
@@ -94,13 +94,13 @@ def test_killed_between_two_marks_and_started_again_no_mark_is_wrong_or_missing(
 
 def test_killed_while_marks_are_replaced_and_started_again_each_says_what_there_is_now(part, tmp_path, slow_disk):
     root = tmp_path / "landed"
-    part.start()
+    part.start(timeout_s=90)
     until(lambda: marks(root) == landed(EVENTS))
     part.kill()
     more = [Event("a", (2 * HOURS + n) * 30, FIRST + n * HOUR_MS + 1, read_ms=NOW) for n in range(HOURS)]
     TableWriter(root, "logs").land_events(more)
     say(root, [*EVENTS, *more])
     killed_when(part, lambda: len(marks(root)) < HOURS, slow_disk)
-    part.start()
+    part.start(timeout_s=90)
     until(lambda: marks(root) == landed([*EVENTS, *more]))
     assert part.stop() == 0
