@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it; again for more")
     days = parser.add_mutually_exclusive_group()
     days.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
-    days.add_argument("--since", metavar="D", help="all days from this one on; default: of so many as `catch_up` says")
+    days.add_argument("--since", metavar="D", help="all days from this one on, of any age; default: so many as `catch_up` says")
     parser.add_argument(
         "--job", action="append", default=[], metavar="J", help="this job only, by its name or its table; again for more"
     )
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.force and (args.action != "run" or not args.day):
         raise UsageError("--force runs days that it names: give run --day D --force")
+    _quieten(args)
     config = load_config(NightlyConfig, Path(args.config), overrides=args.set, environment=os.environ).nightly
     night = _night(config, args)
     if args.action == "status":
@@ -61,10 +62,17 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _night(config: "Nightly", args: argparse.Namespace) -> "Night":
+def _quieten(args: argparse.Namespace) -> None:
+    """Beam warns of what it could import."""
     import logging
     import warnings
 
+    if not args.debug and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        logging.basicConfig(level=logging.ERROR)
+
+
+def _night(config: "Nightly", args: argparse.Namespace) -> "Night":
     from headrace.clock import SystemClock
     from headrace.jobs.batch.job import Runner
     from headrace.jobs.nightly.night import Night
@@ -75,13 +83,10 @@ def _night(config: "Nightly", args: argparse.Namespace) -> "Night":
         raise UsageError(
             f"{config.root} (nightly.root): no landed tables there; name the directory that `headrace load` writes to"
         )
-    if not args.debug and not sys.warnoptions:  # Beam warns of what it could import
-        warnings.simplefilter("ignore")
-        logging.basicConfig(level=logging.ERROR)
     runner = Runner(config.runner, tuple(f"--{option}" for option in config.runner_options))
     clock = SystemClock()
-    days = _days(config, args, clock.wall_ms())
-    return Night(config, _outputs(config, args.job), runner, clock, stop_event(), _say, days, is_whole=not args.day)
+    days, named = _days(config, args, clock.wall_ms()), args.day or args.since
+    return Night(config, _outputs(config, args.job), runner, clock, stop_event(), _say, days, is_whole=not named)
 
 
 def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Slice]":
@@ -106,18 +111,17 @@ def _outputs(config: "Nightly", only: Sequence[str]) -> "list[Output]":
     """The jobs of the configuration, or of it those asked for.
 
     Raises:
-        UsageError: a job is not there, writes no table, or writes another one's.
+        UsageError: a job writes another one's table, or one that is asked for is none.
     """
     from headrace.jobs.batch.catalog import made
-    from headrace.jobs.batch.job import Chore, table_of
+    from headrace.jobs.batch.job import Job, table_of
     from headrace.jobs.nightly.course import Output
 
     outputs: list[Output] = []
     for at, one in enumerate(config.jobs):
         job = made(one.job, one.options)
         where = f"nightly.jobs.{at}"
-        if isinstance(job, Chore):
-            raise UsageError(f"{where}: {one.job} writes no table of its own; run it beside: headrace job run {one.job}")
+        assert isinstance(job, Job), "the configuration has no chores"
         table = one.into or table_of(job)
         if any(output.table == table for output in outputs):
             raise UsageError(f"{where}: another job writes {table}; say with `into` which table this one writes")
@@ -135,9 +139,10 @@ def _print(entries: "Sequence[Entry]", args: argparse.Namespace, config: "Nightl
     if args.format == "json":
         for entry in entries:
             print(json.dumps(entry.as_json()))
-        print(f"headrace nightly: {advice(entries, config, args.config)}", file=sys.stderr)
+        for line in advice(entries, config, args.config):
+            print(f"headrace nightly: {line}", file=sys.stderr)
         return
-    for line in [*lines(entries), advice(entries, config, args.config)]:
+    for line in [*lines(entries), *advice(entries, config, args.config)]:
         print(line)
 
 

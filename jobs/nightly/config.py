@@ -3,9 +3,11 @@
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from headrace.config import Section
+from headrace.config_faults import WrongKeys
+from headrace.errors import ConfigError, UsageError
 from headrace.sinks.measures import Duration
 from headrace.sinks.path_template import zone
 
@@ -19,6 +21,21 @@ class NightlyJob(Section):
     into: str | None = Field(None, description="the table that it writes; default: `job_` and its name. One job a table")
     topics: tuple[str, ...] = Field((), description="what it reads, and the gate waits for; default: `nightly.topics`")
     options: dict[str, Any] = Field({}, description="its options (`headrace job show NAME`)")
+
+    @model_validator(mode="after")
+    def _is_job(self) -> "NightlyJob":
+        from headrace.jobs.batch.catalog import made  # Arrow, which `headrace config` does without
+        from headrace.jobs.batch.job import Chore
+
+        try:
+            job = made(self.job, self.options)
+        except ConfigError as error:
+            raise WrongKeys({("options", fault.key): f"{fault.what}; {fault.do}" for fault in error.faults}) from None
+        except UsageError as error:
+            raise WrongKeys({"job": str(error)}) from None
+        if isinstance(job, Chore):
+            raise WrongKeys({"job": f"{self.job} writes no table of its own; run it beside: headrace job run {self.job}"})
+        return self
 
 
 class Nightly(Section):
@@ -56,9 +73,13 @@ class Nightly(Section):
         zone(time_zone)
         return time_zone
 
-    @field_validator("after")
+    @field_validator("after", mode="before")
     @classmethod
-    def _is_time(cls, after: str) -> str:
+    def _is_time(cls, after: Any) -> Any:
+        if type(after) is int and 0 <= after < 24 * 60:  # YAML takes 12:30 for minutes
+            raise ValueError(f"must be in quotes; write it as '{after // 60:02}:{after % 60:02}'")
+        if not isinstance(after, str):
+            return after
         if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", after):
             raise ValueError("write a time of day like 01:30")
         return after

@@ -75,29 +75,34 @@ def lines(entries: Sequence[Entry]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells if shown]
 
 
-def advice(entries: Sequence[Entry], config: Nightly, file: str) -> str:
-    """The last line: how it stands, and what to do. `file` is where the configuration was read."""
+def advice(entries: Sequence[Entry], config: Nightly, file: str) -> list[str]:
+    """How it stands, and what to do: a line for each kind of days that are not done, what matters most last.
+
+    Args:
+        file: where the configuration was read.
+    """
     again = f"headrace nightly run --config {file}"
-    for outcome in ("failed", "stopped", "waiting", "due", "missing", "changed", "outdated", "shrunk"):
-        found = [entry for entry in entries if outcome in (entry.outcome, "waiting" if entry.waits else "")]
+    told: list[str] = []
+    for outcome in ("shrunk", "outdated", "changed", "missing", "due", "waiting", "stopped", "failed"):
+        found = [entry for entry in entries if outcome == ("waiting" if entry.waits else entry.outcome)]
         if not found:
             continue
         first = found[0]
         this = f"{again} --day {first.day} --job {first.table}"
         look = f"headrace audit --root {config.root} {_time_of(first.day, config.time_zone)}"
-        told = {
-            "failed": f"failed; mend it ({first.why}), then: {this}",
-            "stopped": f"not come to; go on with: {again}",
-            "waiting": f"wait for the audit, which says why: {look}; looked at again next time; as it is: {this} --force",
-            "due": f"due; run them: {again}",
-            "missing": f"never run, and older than `catch_up`: {again} --since {first.day}",
-            "changed": f"older than `rerun`, and rows have come since: {this}",
-            "outdated": f"of before the job was changed ({first.why}); run again: {again} --since {first.day} --outdated",
+        said = {
             "shrunk": f"left as they are: rows that they have read have expired; {this} --force would lose them here, too",
+            "outdated": f"of before the job was changed ({first.why}); run again: {again} --since {first.day} --outdated",
+            "changed": f"older than `rerun`, and rows have come since: {this}",
+            "missing": f"never run, and older than `catch_up`: {again} --since {first.day}",
+            "due": f"due; run them: {again}",
+            "waiting": f"wait for the audit, which says why: {look}; looked at again next time; as it is: {this} --force",
+            "stopped": f"not come to; go on with: {again}",
+            "failed": f"failed; mend it ({first.why}), then: {this}",
         }
-        return f"{len(found)} {told[outcome]}"
+        told.append(f"{len(found)} {said[outcome]}")
     ran = sum(entry.outcome == "ran" for entry in entries)
-    return f"{ran} ran; all {len(entries)} are up to date, nothing is to be done"
+    return told or [f"{ran} ran; all {len(entries)} are up to date, nothing is to be done"]
 
 
 def _time_of(date: str, time_zone: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from headrace.sinks.check import check_root
 from headrace.sinks.table.reader import snapshot
 from tests.landed_tables import AuditWriter, Event, TableWriter, announce
-from tests.nights import Nights, counted, replaced, rows
+from tests.nights import Nights, counted, let_midnight_pass, replaced, rows
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -19,10 +19,7 @@ DAY_MS = 24 * 60 * MINUTE_MS
 
 @pytest.fixture(autouse=True)
 def no_midnight() -> None:
-    """What is yesterday must be so until the end of the test."""
-    now = datetime.now(UTC)
-    if now.hour == 23 and now.minute >= 55:
-        time.sleep((60 - now.minute) * 60)
+    let_midnight_pass()
 
 
 def ago(days: int) -> date:

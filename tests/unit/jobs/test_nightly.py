@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from headrace.config import load_config
+from headrace.errors import ConfigError
 from headrace.jobs.batch.counts import Counts
 from headrace.jobs.batch.sessions import Sessions
 from headrace.jobs.nightly import metrics, plan, report
-from headrace.jobs.nightly.config import Nightly
+from headrace.jobs.nightly.config import Nightly, NightlyConfig
 from headrace.jobs.nightly.report import Entry
 from headrace.sinks.derived.slices import day
 from headrace.sinks.table.fold import Owner
@@ -161,14 +163,19 @@ def entry(outcome: Any, **told: Any) -> Entry:
 )
 def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry], status: int, last: str) -> None:
     assert report.exit_status(entries) == status
-    assert report.advice(entries, config(), "n.yaml").startswith(last)
+    assert report.advice(entries, config(), "n.yaml")[-1].startswith(last)
+
+
+def test_each_kind_of_days_that_are_not_done_has_a_line_and_the_worst_is_last() -> None:
+    told = report.advice([entry("failed", why="x"), entry("outdated"), entry("due", verdict="unknown")], config(), "n.yaml")
+    assert [line.split(" ", 2)[1] for line in told] == ["of", "wait", "failed;"]
 
 
 def test_the_last_line_asks_the_audit_for_the_day_as_the_zone_has_it() -> None:
     held = [entry("held", verdict="unknown")]
-    assert "headrace audit --root /landed --day 2026-11-26; looked" in report.advice(held, config(), "n.yaml")
+    assert "headrace audit --root /landed --day 2026-11-26; looked" in report.advice(held, config(), "n.yaml")[-1]
     there = "--since 2026-11-25T23:00 --until 2026-11-26T23:00; looked"
-    assert there in report.advice(held, config(time_zone="Europe/Zurich"), "n.yaml")
+    assert there in report.advice(held, config(time_zone="Europe/Zurich"), "n.yaml")[-1]
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -188,6 +195,30 @@ def test_the_page_lists_every_metric() -> None:
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     for each in metrics.FAMILIES:
         assert f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.text} |" in page
+
+
+def test_every_mistake_is_told_at_once_with_its_line_also_those_of_jobs_and_their_options(tmp_path: Path) -> None:
+    file = tmp_path / "n.yaml"
+    file.write_text(
+        "nightly:\n"
+        "  root: /landed\n"
+        "  after: 12:30\n"
+        "  jobs:\n"
+        "    - job: conts\n"
+        "    - {job: compact}\n"
+        "    - job: sessions\n"
+        "      options:\n"
+        "        gapp: 5m\n"
+        "        gap: soon\n"
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_config(NightlyConfig, file, overrides=(), environment={})
+    told = [str(fault).removeprefix(f"{file}:") for fault in raised.value.faults]
+    assert [line.split(":")[0] for line in told] == ["3", "5", "6", "9", "10"]
+    assert told[0] == "3: nightly.after: must be in quotes, not 750; write it as '12:30'"
+    assert "nightly.jobs.0.job: no job 'conts'; did you mean counts?" in told[1]
+    assert "run it beside: headrace job run compact" in told[2]
+    assert told[3] == "9: nightly.jobs.2.options.gapp: unknown key; did you mean gap?"
 
 
 @pytest.mark.parametrize(
