@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindows
 
 from headrace.errors import StorageError
 from headrace.sinks.stores.roots import open_root
@@ -67,6 +68,8 @@ class Gather(beam.PTransform[Any, Any]):
 
     def expand(self, leaf: PCollection[Any]) -> PCollection[Any]:
         begin = leaf.pipeline | "Begin" >> beam.Create([("", _BEGIN)])
+        if leaf.windowing.windowfn != GlobalWindows():
+            leaf = leaf | "Unwindow" >> beam.WindowInto(GlobalWindows())
         encoded = leaf | "Encode" >> beam.Map(_encoded)
         gathered = (encoded, begin) | beam.Flatten() | beam.GroupByKey()
         written: PCollection[Any] = gathered | "Write" >> beam.Map(_write, self._exchange)

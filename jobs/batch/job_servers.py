@@ -27,8 +27,8 @@ from apache_beam.options.pipeline_options import (
 from headrace.errors import PeerError, UsageError
 
 _READY_S: Final = 60.0
-_READER: Final = "read_grpc_client_inputs"
-"""A thread of a LOOPBACK worker's; the end of its server is an exception to it."""
+_READERS: Final = ("read_grpc_client_inputs", "read_state")
+"""Threads of a LOOPBACK worker's, to which the end of its server is an exception."""
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def job_server(name: str, options: PipelineOptions, folder: str) -> Iterator[Non
     finally:
         process.kill()
         process.wait()
-        for thread in [each for each in threading.enumerate() if each.name == _READER]:
+        for thread in [each for each in threading.enumerate() if each.name in _READERS]:
             thread.join(1)  # while what they say goes nowhere
 
 

@@ -1,8 +1,7 @@
 """Running one pipeline on whichever runner: what each needs to be started, and what all have in common (docs/batch.md).
 
 A pipeline here is narrow, so that it means the same everywhere: `Create` of explicit work, `Reshuffle`, `ParDo`, grouping by
-keys that are bytes or texts, and one leaf, whose elements come back. Dask runs the last leaf only, and knows neither windows
-nor side inputs that are more than values.
+keys that are bytes or texts, and one leaf, whose elements come back. Dask runs the last leaf only, and knows no windows.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """Pipelines for tests of runners, in a module that worker processes import."""
 
 import apache_beam as beam
+from apache_beam.transforms import window
 
 from headrace.errors import StorageError
 
@@ -26,6 +27,19 @@ def sums(pipeline):
 EXPECTED = [
     {"key": f"k{key}", "total": sum(number for count in NUMBERS for number in range(key, count, 7))} for key in range(7)
 ]
+
+
+def windows_and_sides(pipeline):
+    """Sums by window of what happened in it, and an input beside the main one. (Dask does not know windows.)"""
+    side = pipeline | "Side" >> beam.Create([100])
+    return (
+        pipeline
+        | beam.Create([1, 2, 61])
+        | beam.Map(lambda second: window.TimestampedValue(("k", second), second))
+        | beam.WindowInto(window.FixedWindows(60))
+        | beam.CombinePerKey(sum)
+        | beam.Map(lambda pair, more: pair[1] + more, beam.pvalue.AsSingleton(side))
+    )
 
 
 def nothing(pipeline):

@@ -49,6 +49,11 @@ def test_a_pipeline_yields_the_same_on_the_other_runners(runner):
     assert sorted(found, key=lambda row: row["key"]) == runner_jobs.EXPECTED
 
 
+@pytest.mark.parametrize("runner", ["inprocess", "portable", "prism"])
+def test_windows_and_side_inputs_mean_what_beam_says(runner, options_of):
+    assert sorted(run_pipeline(runner_jobs.windows_and_sides, runner, options_of(runner))) == [103, 161]
+
+
 def test_a_worker_that_dies_before_it_has_begun_fails_the_run(capfd):
     def kill():
         until(lambda: _workers())
