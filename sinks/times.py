@@ -7,6 +7,7 @@ from typing import Final
 from headrace.errors import UsageError
 
 DAY_MS: Final = 86_400_000
+_AGE: Final = re.compile(r"(\d{1,9})([smhd])")
 
 
 def parse_time(text: str, option: str, now_ms: int) -> float:
@@ -15,14 +16,25 @@ def parse_time(text: str, option: str, now_ms: int) -> float:
     Raises:
         UsageError: it is neither; `option` names what was given.
     """
-    if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago.group(2)]
-        return now_ms - timedelta(**{unit: int(ago.group(1))}).total_seconds() * 1000
+    if _AGE.fullmatch(text):
+        return now_ms - parse_age(text, option)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} {text}: write a time as 2026-11-22, 2026-11-22T13:00Z, or 36h for so long ago") from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000
+
+
+def parse_age(text: str, option: str) -> float:
+    """`36h`, `2d`, `30m` or `90s` as ms.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not (age := _AGE.fullmatch(text)):
+        raise UsageError(f"{option} {text}: write it as 36h, 2d, 30m or 90s")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[age.group(2)]
+    return timedelta(**{unit: int(age.group(1))}).total_seconds() * 1000
 
 
 def parse_day(text: str, option: str, now_ms: int) -> float:

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from headrace.jobs import output
     from headrace.jobs.audit.auditor import Auditor
     from headrace.jobs.audit.known_agents import Known, listed
-    from headrace.jobs.audit.verdict import when
+    from headrace.jobs.audit.wording import when
 
     def shown(known: Known) -> dict[str, object]:
         values = asdict(known)

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
+from headrace.audit import HASH_MODULUS, HEARTBEAT_INTERVAL_MS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
 from headrace.jobs.audit.totals import Gap, Totals
 
 LATENESS_MS = 300_000
 CLONE_OVERLAP_MS = 60_000
 MOST_CLAIMS = 300
 """Two days of windows. An older one is judged by the oldest claim that is kept: the same claim, with later offsets."""
+MOST_ACKED = 8
+"""Of a partition, one each half minute: an excess among what is older is told by the claims, ten minutes apart."""
 
 Ends = Mapping[int, int]
 """Partition → offset after the last."""
@@ -76,10 +78,10 @@ class Agent:
 
     `host` and `heard_ms` (append time of the last heartbeat) are None for an agent without a heartbeat. `frontier_ms` is the
     furthest time claimed: -inf while none is, and +inf while the last that was heard is that a finite input has finished.
-    `acked` is the greatest offset per topic and partition, of heartbeats and windows alike, and `acked_ms` when that was first
-    heard. `sent` is keyed by topic and window start. `retired_ms` is set for an agent that was retired and has not spoken
-    since: its word is not needed for windows that end after that time. `gaps`: what of a topic was announced in messages that
-    are not there.
+    `acked` is the greatest offset per topic and partition, of heartbeats and windows alike; `acked_ms` has those of the last
+    minutes with the append times by which they were heard. `sent` is keyed by topic and window start. `retired_ms` is set for
+    an agent that was retired and has not spoken since: its word is not needed for windows that end after that time. `gaps`:
+    what of a topic was announced in messages that are not there.
     """
 
     agent_id: str
@@ -91,7 +93,7 @@ class Agent:
     sent: Mapping[tuple[str, int], Sent]
     clone: Clone | None
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
-    acked_ms: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    acked_ms: Mapping[str, Mapping[int, Sequence[tuple[int, int]]]] = field(default_factory=dict)
     retired_ms: float | None = None
     gaps: Mapping[str, Sequence[Gap]] = field(default_factory=dict)
     clock_ahead_ms: int | None = None
@@ -123,8 +125,9 @@ class Agent:
         """By when (append time) the agent knew a partition to have been written beyond an offset; infinite if it does not."""
         if self.acked.get(topic, {}).get(partition, 0) <= offset:
             return math.inf
-        known = (claim.appended_ms for claim in self.claims.get(topic, ()) if claim.ends.get(partition, 0) > offset)
-        return min(chain((self.acked_ms[topic][partition],), known))
+        lately = (heard_ms for end, heard_ms in self.acked_ms[topic][partition] if end > offset)
+        claimed = (claim.appended_ms for claim in self.claims.get(topic, ()) if claim.ends.get(partition, 0) > offset)
+        return min(chain(lately, claimed))
 
 
 def _drained_to(claim: Claim) -> float:
@@ -145,7 +148,7 @@ class _Hearing:
     retired_ms: float | None = None
     claims: dict[str, list[Claim]] = field(default_factory=dict)
     acked: dict[str, dict[int, int]] = field(default_factory=dict)
-    acked_ms: dict[str, dict[int, int]] = field(default_factory=dict)
+    acked_ms: dict[str, dict[int, list[tuple[int, int]]]] = field(default_factory=dict)
     greatest: dict[tuple[str, int], dict[int, SentMessage]] = field(default_factory=dict)
     """Of each window, by chapter."""
     on_time: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -205,7 +208,12 @@ class _Hearing:
         known, known_ms = self.acked.setdefault(topic, {}), self.acked_ms.setdefault(topic, {})
         for partition, end in ends.items():
             if end > known.get(partition, 0):
-                known[partition], known_ms[partition] = end, appended_ms
+                known[partition] = end
+                lately = known_ms.setdefault(partition, [])
+                if lately and lately[-1][1] // HEARTBEAT_INTERVAL_MS == appended_ms // HEARTBEAT_INTERVAL_MS:
+                    lately.pop()
+                lately.append((end, appended_ms))
+                del lately[:-MOST_ACKED]
 
     def _count(self, topic: str, start_ms: int) -> int:
         return sum(message.count for message in self.greatest[topic, start_ms].values())

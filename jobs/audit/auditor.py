@@ -16,9 +16,10 @@ from headrace.errors import CorruptError, StorageError
 from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.hearing import Hearing
+from headrace.jobs.audit.known_agents import SILENT_MS
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.settled_days import as_announced
-from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, judge
+from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
@@ -36,9 +37,9 @@ def overall_verdict(root: Path | str, topic: str, *, read_rows: bool = True) -> 
 class Auditor:
     """Judges the topics below one root, as often as asked; what was read of immutable files is kept between the times."""
 
-    def __init__(self, root: Path | str, *, lateness_ms: int = LATENESS_MS) -> None:
+    def __init__(self, root: Path | str, *, lateness_ms: int = LATENESS_MS, retire_after_ms: float = math.inf) -> None:
         self.root = root
-        self.lateness_ms = lateness_ms
+        self.lateness_ms, self.retire_after_ms = lateness_ms, retire_after_ms
         self._agents: Mapping[str, Agent] = {}
         self._heard = False
         self._hearing: Hearing | None = None
@@ -75,6 +76,14 @@ class Auditor:
     def agents(self) -> Mapping[str, Agent]:
         """Everything announced, by agent id."""
         return self._agents
+
+    def quiet(self, now_ms: int) -> frozenset[tuple[str, bool]]:
+        """What of a verdict depends on the time alone: the agents that are silent, and whether each is taken for retired."""
+        return frozenset(
+            (agent.agent_id, is_retired_by_policy(agent, now_ms, self.retire_after_ms))
+            for agent in self._agents.values()
+            if agent.heard_ms is not None and now_ms - agent.heard_ms > SILENT_MS
+        )
 
     def topics(self) -> list[str]:
         """Every topic that has a table or was announced by an agent; internal ones left out."""
@@ -118,6 +127,7 @@ class Auditor:
             since_ms=since_ms,
             until_ms=until_ms,
             lateness_ms=self.lateness_ms,
+            retire_after_ms=self.retire_after_ms,
             every_window=every_window,
         )
 
@@ -138,7 +148,8 @@ class Auditor:
 
     def judge_nothing(self, *, now_ms: int) -> Verdict:
         """The verdict where no topic has landed or been announced: whether any agent may still announce one."""
-        return judge("", self._agents, Landed(heard=self._heard), {}, now_ms=now_ms).state
+        nothing = Landed(heard=self._heard)
+        return judge("", self._agents, nothing, {}, now_ms=now_ms, retire_after_ms=self.retire_after_ms).state
 
     def _landed(self, table: TableSnapshot, since_ms: float, until_ms: float) -> Landed:
         newest = {partition: incarnation for incarnation, partition in sorted(table.ends)}

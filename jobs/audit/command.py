@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from headrace.errors import UsageError
 from headrace.part import add_part_arguments
 from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
-from headrace.sinks.times import DAY_MS, parse_day, parse_time
+from headrace.sinks.times import DAY_MS, parse_age, parse_day, parse_time
 
 if TYPE_CHECKING:
     from headrace.jobs.audit.gate import Gate, GateVerdict
@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", metavar="DATE", help="all of that day (UTC): --since DATE --until the day after")
     parser.add_argument("--wait", action="store_true", help="wait while unknown; exit 0 complete, 3 incomplete, 4 unknown")
     parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="how long --wait waits (default: 1800)")
+    parser.add_argument(
+        "--retire-after",
+        metavar="AGE",
+        help="agents that have been silent for longer, as 12h or 3d, are taken for retired, and said to be (default: none is)",
+    )
     parser.add_argument(
         "--recount",
         action="store_true",
@@ -72,12 +77,14 @@ def run(args: argparse.Namespace) -> int:
     since_ms, until_ms = _times(args, now_ms)
     if not args.timeout >= 0:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds")
+    retire_after_ms = math.inf if args.retire_after is None else parse_age(args.retire_after, "--retire-after")
     root = landed_root(args)
     png, html = _pictures(args, root)
     from headrace.jobs.audit.gate import Gate
     from headrace.jobs.audit.report import print_report
 
-    gate = Gate(root, [args.topic] if args.topic else (), since_ms=since_ms, until_ms=until_ms)
+    topics = [args.topic] if args.topic else ()
+    gate = Gate(root, topics, since_ms=since_ms, until_ms=until_ms, retire_after_ms=retire_after_ms)
     _check_topic(gate, args.topic, root)
     _tell_if_not_over(until_ms + gate.auditor.lateness_ms, now_ms)
     verdict = _waited(gate, args.timeout) if args.wait else gate.judge(now_ms=time.time_ns() // 1_000_000)
@@ -106,7 +113,7 @@ def _check_combination(args: argparse.Namespace) -> None:
 def _tell_if_not_over(known_ms: float, now_ms: int) -> None:
     """That a time which is asked for is not over, so that nobody looks for what is wrong with an agent."""
     if now_ms < known_ms < math.inf:
-        from headrace.jobs.audit.verdict import when
+        from headrace.jobs.audit.wording import when
 
         print(f"headrace audit: this time is not over: until {when(known_ms)} it stays unknown", file=sys.stderr)
 

@@ -24,6 +24,11 @@ class Audit(PartHttpKeys):
     lateness: Duration = Field(
         default="5m", validate_default=True, description="how long after its end a window takes lines that are not late"
     )
+    retire_after: Duration | None = Field(
+        None,
+        description="agents that have been silent for longer are taken for retired, and said to be; without, none is: for hosts"
+        " that live for hours",
+    )
     success: bool = Field(default=True, description="whether `_SUCCESS` is kept in the directories of complete hours")
 
     @field_validator("root")

@@ -1,7 +1,8 @@
 """The gate: is all of some topics and of some time complete? For `headrace audit --wait` and for whoever starts a night's jobs.
 
-A verdict follows from what has landed alone. So a gate that waits looks whether any table's log has grown, which costs a list
-of names for each, and judges again only what that concerns; it looks as often as costs it a tenth of its time.
+A verdict follows from what has landed, and from who has been silent for how long. So a gate that waits looks whether any
+table's log has grown, which costs a list of names for each, and judges again only what that concerns, or all when an agent
+falls silent or is taken for retired; it looks as often as costs it a tenth of its time.
 """
 
 import math
@@ -16,7 +17,8 @@ from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.audit.auditor import Auditor
 from headrace.jobs.audit.heads import Heads
 from headrace.jobs.audit.reasons import REMEDIES, Spell, spells
-from headrace.jobs.audit.verdict import TopicVerdict, Verdict, when, worst
+from headrace.jobs.audit.verdict import TopicVerdict, Verdict, worst
+from headrace.jobs.audit.wording import when
 
 EXIT_STATUS: Final[dict[Verdict, int]] = {"complete": 0, "incomplete": 3, "unknown": 4}
 _LEAST_POLL_S: Final = 1.0
@@ -60,6 +62,11 @@ class GateVerdict:
             "topics": [_topic_summary(topic) for topic in self.topics],
         }
 
+    @property
+    def assumed(self) -> list[str]:
+        """What it rests on that nobody announced, of any topic: which agents are taken for retired."""
+        return sorted({said for topic in self.topics for said in topic.assumed})
+
 
 class Stopping(Protocol):
     """What a `threading.Event` is to one who waits."""
@@ -76,12 +83,19 @@ class Gate:
     """Judges some topics of one root over and over; `topics` empty: all that there are at the time."""
 
     def __init__(
-        self, root: Path | str, topics: Sequence[str] = (), *, since_ms: float = -math.inf, until_ms: float = math.inf
+        self,
+        root: Path | str,
+        topics: Sequence[str] = (),
+        *,
+        since_ms: float = -math.inf,
+        until_ms: float = math.inf,
+        retire_after_ms: float = math.inf,
     ) -> None:
         self._topics, self._since_ms, self._until_ms = tuple(topics), since_ms, until_ms
         self._heads = Heads(root)
         self._moved = self._heads.moved()  # before anything is judged: what lands meanwhile is seen to have moved
-        self.auditor = Auditor(root)
+        self.auditor = Auditor(root, retire_after_ms=retire_after_ms)
+        self._quiet: frozenset[tuple[str, bool]] = frozenset()
         self._judged: dict[str, TopicVerdict] = {}
 
     def look(self) -> None:
@@ -96,6 +110,9 @@ class Gate:
 
     def judge(self, *, now_ms: int) -> GateVerdict:
         """The verdict by what had landed at the last look, or has since."""
+        if (quiet := self.auditor.quiet(now_ms)) != self._quiet:  # nothing lands, and time passes
+            self._quiet = quiet
+            self._judged.clear()
         topics = self._topics or self.auditor.topics()
         verdicts = tuple(self._verdict(topic, now_ms) for topic in topics)
         state = worst(verdict.state for verdict in verdicts) if verdicts else self.auditor.judge_nothing(now_ms=now_ms)
@@ -116,6 +133,7 @@ def gate(
     *,
     since_ms: float = -math.inf,
     until_ms: float = math.inf,
+    retire_after_ms: float = math.inf,
     timeout_s: float = 0.0,
     stop: Stopping | None = None,
     tell: Tell = lambda verdict, trouble: None,  # noqa: ARG005
@@ -126,13 +144,14 @@ def gate(
         root: of the landed tables; nothing needs to run.
         topics: none: all. One of which nothing is known is unknown.
         until_ms: if finite, every agent must be past it, also where nothing of that time has landed.
+        retire_after_ms: agents that have been silent for longer are taken for retired, which the verdict says.
         stop: set when it shall wait no longer.
         tell: is given every verdict after which it waits, and why there is no newer one.
     Raises:
         UsageError, StorageError: there is no such root, or it, or what agents have announced, cannot be read; at first, or
             still at the end of the wait. VersionError: a newer headrace has written it.
     """
-    asked = Gate(root, topics, since_ms=since_ms, until_ms=until_ms)
+    asked = Gate(root, topics, since_ms=since_ms, until_ms=until_ms, retire_after_ms=retire_after_ms)
     return wait(asked, timeout_s=timeout_s, stop=stop, tell=tell)
 
 
@@ -182,6 +201,7 @@ def _topic_summary(topic: TopicVerdict) -> dict[str, Any]:
         "windows": {state: sum(window.state == state for window in topic.windows) for state in EXIT_STATUS},
         **{name: sum(getattr(row, name) or 0 for row in rows) for name in SUMMED},
         "reasons": [_spell_summary(spell) for spell in reasons_of(topic)],
+        "assumed": list(topic.assumed),
     }
 
 

@@ -11,7 +11,8 @@ from typing import Final
 from headrace.audit import WINDOW_MS
 from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
 from headrace.jobs.audit.reasons import Reason
-from headrace.jobs.audit.verdict import Verdict, WindowVerdict, when, worst
+from headrace.jobs.audit.verdict import Verdict, WindowVerdict, worst
+from headrace.jobs.audit.wording import when
 
 HOUR_MS: Final = 3_600_000
 MOST_SPANS: Final = 200

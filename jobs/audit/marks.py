@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headrace.audit import WINDOW_MS
-from headrace.jobs.audit.verdict import TopicVerdict, WindowVerdict, when
+from headrace.jobs.audit.verdict import TopicVerdict, WindowVerdict
+from headrace.jobs.audit.wording import when
 from headrace.sinks.table.names import SUCCESS
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
 from headrace.sinks.table.store import Put, Store
@@ -87,6 +88,7 @@ def mark_of(table: TableSnapshot, verdict: TopicVerdict, hour_ms: int, *, judged
         "state": "complete",
         "agents": len({row.agent for window in windows for row in window.rows if row.agent is not None}),
         **_sums(windows),
+        **({"assumed": list(verdict.assumed)} if verdict.assumed else {}),
         "judged": _time(judged_ms),
         "table": {"generation": table.generation, "seq": table.seq, "attempt": table.attempt},
     }

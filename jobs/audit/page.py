@@ -20,7 +20,7 @@ from headrace.jobs.audit.gate import EXIT_STATUS, SUMMED, GateVerdict
 from headrace.jobs.audit.heat import MARKS, Cell, HeatMap, heat_map
 from headrace.jobs.audit.reasons import REMEDIES, Reason
 from headrace.jobs.audit.report import span
-from headrace.jobs.audit.verdict import when
+from headrace.jobs.audit.wording import when
 
 _TOPICS: Final = 200
 _REASONS_OF_CELL: Final = 12

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Self
 from headrace.errors import HeadraceError
 from headrace.jobs import output
 from headrace.jobs.audit.gate import GateVerdict
-from headrace.jobs.audit.verdict import Verdict, when
+from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.wording import when
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -12,7 +12,7 @@ from rich.text import Text
 from headrace.jobs import output
 from headrace.jobs.audit.places import Place
 from headrace.jobs.audit.recounting import Counted, State, TopicRecount
-from headrace.jobs.audit.verdict import when
+from headrace.jobs.audit.wording import when
 
 PLACES_SHOWN: Final = 40
 NAMES: Final = tuple(field.name.removesuffix("_ms") for field in fields(Counted))

@@ -18,8 +18,9 @@ from headrace.jobs.audit.evidence import WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
 from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
 from headrace.jobs.audit.recount import Key, count_file, merged
-from headrace.jobs.audit.verdict import TopicVerdict, when
+from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
+from headrace.jobs.audit.wording import when
 from headrace.jobs.landed_rows import open_rows
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, WindowKey, day_start_ms

@@ -18,7 +18,8 @@ from headrace.audit import WINDOW_MS
 from headrace.jobs import output
 from headrace.jobs.audit.gate import SUMMED, GateVerdict
 from headrace.jobs.audit.reasons import REMEDIES, Spell
-from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict, when
+from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict
+from headrace.jobs.audit.wording import when
 
 STYLES: Final[dict[Verdict, str]] = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
 NAMES: Final = tuple(field.name.removesuffix("_ms") for field in fields(Row))
@@ -38,6 +39,8 @@ def print_report(found: GateVerdict, format_: str, *, every_window: bool = False
             return
         write = output.write_csv if format_ == "csv" else output.write_json
         write(NAMES, _rows(found), stream)
+    for said in found.assumed:
+        print(f"headrace audit: {output.escaped(said)}", file=sys.stderr)
     for spell in found.spells():
         place = f"{spell.topic}, {_span_of(spell)}" if spell.starts else spell.topic
         print(f"headrace audit: {place}: {output.escaped(spell.reason)}", file=sys.stderr)
@@ -58,6 +61,8 @@ def _print_for_people(found: GateVerdict, stream: TextIO, *, every_window: bool)
     _print_reasons(found.spells(), console)
     if not every_window:
         _print_complete(found.topics, console)
+    for said in found.assumed:
+        console.print(Text(output.escaped(said), "dim"))
     console.print(Text.assemble((found.state, STYLES[found.state]), f": {_sums(found.topics)}"))
 
 

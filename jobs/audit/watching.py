@@ -1,6 +1,7 @@
 """The audit again and again: judges what has changed, keeps `_SUCCESS`, and holds what is told of it (docs/audit.md)."""
 
 import logging
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Watching:
         self._keys, self._clock = keys, clock
         self._heads = Heads(keys.root)
         self._moved: set[str] = set()
+        self._quiet: frozenset[tuple[str, bool]] = frozenset()
         self._auditor: Auditor | None = None
         self._judged: dict[str, tuple[int, TopicVerdict]] = {}
         self._markings: dict[str, Marking] = {}
@@ -85,6 +87,9 @@ class Watching:
         until_ms = _due_ms(now_ms, int(self._keys.lateness * 1000))
         since_ms = (until_ms - int(self._keys.horizon * 1000)) // HOUR_MS * HOUR_MS
         assert self._auditor is not None
+        if (quiet := self._auditor.quiet(now_ms)) != self._quiet:
+            self._quiet = quiet
+            self._judged.clear()
         topics = [topic for topic in self._auditor.topics() if self._is_wanted(topic)]
         for gone in self._judged.keys() - set(topics):
             del self._judged[gone]
@@ -103,7 +108,9 @@ class Watching:
         """Take notice of what has landed."""
         self._moved |= self._heads.moved()
         if self._auditor is None:
-            self._auditor = Auditor(self._keys.root, lateness_ms=int(self._keys.lateness * 1000))
+            retire_after_ms = math.inf if self._keys.retire_after is None else self._keys.retire_after * 1000
+            lateness_ms = int(self._keys.lateness * 1000)
+            self._auditor = Auditor(self._keys.root, lateness_ms=lateness_ms, retire_after_ms=retire_after_ms)
         elif AUDIT_TOPIC in self._moved:
             self._auditor.listen()
         if AUDIT_TOPIC in self._moved:

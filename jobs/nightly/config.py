@@ -53,6 +53,9 @@ class Nightly(Section):
     wait: Duration = Field(
         "2h", validate_default=True, description="how long days of which the audit says unknown are waited for"
     )
+    retire_after: Duration | None = Field(
+        None, description="agents that have been silent for longer the gate takes for retired, and says so; without, none"
+    )
     on_incomplete: OnIncomplete = Field(
         "hold",
         description="what becomes of a day that is incomplete, or unknown for longer than `wait`: `hold` it for the next night,"

@@ -136,7 +136,14 @@ class Night:
         key = (of.day.directory, output.topics)
         try:
             if key not in self._gates:
-                self._gates[key] = Gate(self.config.root, output.topics, since_ms=of.day.start_ms, until_ms=of.day.end_ms)
+                after_s = self.config.retire_after
+                self._gates[key] = Gate(
+                    self.config.root,
+                    output.topics,
+                    since_ms=of.day.start_ms,
+                    until_ms=of.day.end_ms,
+                    retire_after_ms=math.inf if after_s is None else after_s * 1000,
+                )
             verdict = self._gates[key].judge(now_ms=self.clock.wall_ms())
         except HeadraceError as error:
             return Failed(str(error))

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from headrace.audit import AgentMessage
 from headrace.cli import main
 from headrace.errors import StorageError, UsageError
 from headrace.jobs.audit.gate import Gate, gate
@@ -255,3 +256,22 @@ def test_ctrl_c_ends_the_wait_and_says_what_it_was_for(root):
     assert waiting.wait() == 130
     assert said.startswith("headrace audit: interrupted; still unknown: logs")
     assert said.count("\n") == 1
+
+
+def test_a_policy_opens_it_when_time_passes_though_nothing_lands_and_what_it_assumes_is_said(root, capsys):
+    land_the_rest(root)
+    day = {"since_ms": DAY, "until_ms": DAY + 86_400_000}
+    gone = AgentMessage("gone", "r1", "web-9", "0.1.0", "active", None, {"logs": {}})
+    AuditWriter(root).land((AT, gone))
+    asked = Gate(root, **day, retire_after_ms=3_600_000)
+    assert [asked.judge(now_ms=AT + ms).state for ms in (3_600_000, 3_600_001)] == ["unknown", "complete"]
+    (said,) = asked.judge(now_ms=AT + 4_000_000).summary()["topics"][0]["assumed"]
+    assert said.startswith("assumed retired: agent gone ")
+    assert Gate(root, **day).judge(now_ms=AT + 10**9).state == "unknown"
+    capsys.readouterr()
+    assert audit(root, "--wait", "--timeout", "0", "--day", "2025-11-23", "--retire-after", "1h") == 0
+    assert "assumed retired: agent gone" in capsys.readouterr().out
+    audit(root, "--format", "json", "--retire-after", "1h")
+    assert "assumed retired: agent gone" in capsys.readouterr().err
+    assert audit(root, "--retire-after", "soon") == 2
+    assert "--retire-after soon: write it as 36h" in capsys.readouterr().err

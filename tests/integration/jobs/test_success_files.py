@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from headrace.audit import RetiredMessage
+from headrace.audit import AgentMessage, RetiredMessage
 from headrace.cli import main
 from headrace.jobs.audit.config import Audit
 from headrace.jobs.audit.watching import Watching
@@ -288,3 +288,17 @@ def test_rounds_in_which_nothing_lands_judge_nothing_again(root, clock, watching
     clock.at_ms += 600_000
     watching.round()
     assert watching.standing.verdict.topics[0] is not first[0]
+
+
+def test_a_policy_marks_hours_once_a_silent_agent_is_taken_for_retired_though_nothing_lands(root, clock):
+    say(root)
+    gone = AgentMessage("gone", "r1", "web-9", "0.1.0", "active", None, {"logs": {}})
+    AuditWriter(root).land((END + HOUR, gone))
+    watching = Watching(Audit(root=str(root), retire_after="1h"), clock)
+    watching.round()
+    assert not list(root.rglob("_SUCCESS"))
+    clock.at_ms += HOUR + 1
+    watching.round()
+    marks = [json.loads(path.read_text()) for path in root.rglob("_SUCCESS")]
+    assert len(marks) == 2
+    assert all(mark["assumed"][0].startswith("assumed retired: agent gone (web-9), silent since") for mark in marks)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs.audit import settled_days, verdict
+from headrace.jobs.audit import faults, settled_days
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
+from headrace.jobs.audit.unknowns import Unknowns
 from headrace.jobs.audit.verdict import excesses, judge
 from headrace.sinks.table.audit_totals import KEEP_WINDOWS_MS, AuditTotal, AuditTotals
 from tests.sim.harness import first_failing_seed, mutated, run_seeds
@@ -295,10 +296,10 @@ def test_a_message_of_the_audit_is_missed_unless_a_later_one_says_the_same() -> 
 @pytest.mark.parametrize(
     ("target", "name", "old", "new"),
     [
-        (verdict._Judging, "_is_behind", "end > self.landed.ends.get(partition, 0)", "False"),
-        (verdict._Judging, "_frontier", "> needed_ms", "> -1"),
-        (verdict._Judging, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
-        (verdict._Judging, "_differences", "sent.message.content_hash != landed.content_hash", "False"),
+        (Unknowns, "_is_behind", "end > self._case.landed.ends.get(partition, 0)", "False"),
+        (Unknowns, "_frontier", "> needed_ms", "> -1"),
+        (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
+        (faults, "differences", "sent.message.content_hash != landed.content_hash", "False"),
     ],
 )
 def test_without_one_of_its_rules_the_verdict_is_wrong_for_some_history(target, name, old, new) -> None:

@@ -18,10 +18,12 @@ from unittest import mock
 from headrace.agents import windows
 from headrace.agents.windows import Windows
 from headrace.audit import HASH_MODULUS, WINDOW_MS, State
-from headrace.jobs.audit import announced, verdict
+from headrace.jobs.audit import announced, faults
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, fold
+from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.totals import Totals
+from headrace.jobs.audit.unknowns import Unknowns
 from headrace.jobs.audit.verdict import TopicVerdict, excesses, judge
 from tests.sim.audit.world import HOUR_MS, TOPIC, Line, World
 from tests.sim.harness import Guard, each_guard, run_seeds
@@ -310,12 +312,12 @@ def test_one_message_of_the_audit_lost_is_found_and_placed_also_with_all_its_eve
 
 @each_guard(
     (announced, "_joined", "count=whole.count + other.count", "count=whole.count"),
-    (verdict._Judging, "_is_behind", "end > self.landed.ends.get(partition, 0)", "False"),
-    (verdict._Judging, "_frontier", "> needed_ms", "> -1"),
-    (verdict._Judging, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
-    (verdict._Judging, "_differences", "sent.message.content_hash != landed.content_hash", "False"),
-    (verdict._Judging, "_is_retired", "agent.retired_ms is not None", "False"),
-    (verdict._Judging, "_gaps", "is not None:", "is False:"),
+    (Unknowns, "_is_behind", "end > self._case.landed.ends.get(partition, 0)", "False"),
+    (Unknowns, "_frontier", "> needed_ms", "> -1"),
+    (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
+    (faults, "differences", "sent.message.content_hash != landed.content_hash", "False"),
+    (Case, "is_retired", "agent.retired_ms is not None", "False"),
+    (Case, "_starts", "here is None", "True"),
     (Totals, "on_heartbeat", "elif missed != before:", "elif False:"),
     (Windows, "said", "if self._get(row.topic, row.window_start_ms) == row:", "if True:"),
     (Windows, "_let_go", "self._db.executemany(_LET_GO, last.items())", "pass"),

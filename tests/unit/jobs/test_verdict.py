@@ -7,7 +7,8 @@ import pytest
 from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage
 from headrace.jobs.audit.announced import Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
-from headrace.jobs.audit.verdict import excesses, judge, when, worst
+from headrace.jobs.audit.verdict import excesses, judge, worst
+from headrace.jobs.audit.wording import when
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 PAST = WINDOW + WINDOW_MS + 300_000 + 1
@@ -114,7 +115,7 @@ RETIRED = Announcement(PAST + 50, RetiredMessage("a", None))
 def test_a_retired_agent_is_not_waited_for_and_that_is_said():
     verdict = judge("logs", agents(frontier=None, extra=[RETIRED]), landed(), {}, now_ms=NOW)
     assert (verdict.state, len(verdict.assumed)) == ("complete", 1)
-    assert "agent a (host-a) is taken for retired" in verdict.assumed[0]
+    assert verdict.assumed[0].startswith("assumed retired: agent a (host-a), silent since 2025-")
 
 
 def test_what_a_retired_agent_announced_must_have_landed():
@@ -128,6 +129,12 @@ def test_rows_that_a_retired_agent_could_not_announce_any_more_are_no_excess():
         agents(frontier=None, extra=[RETIRED]), landed(count=102), {("a", WINDOW): Recount(102, 102, {0: 102})}
     )
     assert window.state == "complete"
+
+
+def test_what_a_retired_agent_announced_must_have_landed_as_it_was():
+    retired = agents(extra=(Announcement(PAST + 6, RetiredMessage("a", None)),))
+    assert only_window(retired, landed(content_hash=78)).state == "incomplete"
+    assert judge("logs", retired, landed(), {}, now_ms=NOW).assumed == ()
 
 
 def test_an_agent_retired_at_a_time_is_still_waited_for_before_it():
@@ -319,3 +326,48 @@ def test_worst_puts_unknown_before_incomplete_before_complete():
 @pytest.mark.parametrize(("at_ms", "said"), [(-(2**63), "0001-01-01 00:00:00Z"), (2**63, "9999-12-31 23:59:59Z")])
 def test_a_time_that_no_calendar_knows_is_said_and_raises_nothing(at_ms, said):
     assert when(at_ms) == said
+
+
+def with_clock(ahead_ms, frontier, heard_ms=PAST):
+    heartbeat = AgentMessage("a", "r1", "host-a", "0.1.0", "active", frontier, {"logs": {0: 100}}, clock_ms=heard_ms + ahead_ms)
+    return fold([Announcement(heard_ms, heartbeat)])
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "heard_ms", "said"),
+    [
+        (-3 * 3_600_000, PAST, "; its clock is 3 h behind the broker's, which holds that back"),
+        (-60_000, PAST, ""),
+        (90_000, PAST - 2, "; its clock is 90 s ahead of the broker's, and so are windows of what it reads"),
+        (90_000, PAST, ""),
+    ],
+)
+def test_a_large_offset_of_a_clock_is_told_where_a_window_waits_for_it(ahead_ms, heard_ms, said):
+    (reason,) = (each for each in only_window(with_clock(ahead_ms, PAST - 1, heard_ms), landed()).reasons if "drained" in each)
+    assert reason.partition(f"not past {when(PAST - 1)}")[2].removesuffix(f"; last heard {when(heard_ms)}") == said
+
+
+def test_a_stopped_agent_s_excess_is_awaited_until_it_runs_again_or_is_retired():
+    stopped = agents(state="stopped")
+    known = {("a", WINDOW): Recount(101, 101, {0: 101})}
+    window = only_window(stopped, landed(count=101, end=101), known)
+    assert (window.state, window.reasons) == (
+        "unknown",
+        ("1 more have landed than agent a (host-a) has announced; it was stopped: its next run's heartbeat is awaited",),
+    )
+    retired = agents(state="stopped", extra=(Announcement(PAST + 6, RetiredMessage("a", None)),))
+    assert only_window(retired, landed(count=101, end=101), known).state == "complete"
+
+
+def test_an_excess_on_a_busy_partition_is_told_by_the_heartbeats_of_the_last_minutes():
+    beats = []
+    for at in range(6):  # some rows more with each, none of which passes a window that no one before has
+        sent_ms = PAST + 30_000 * at
+        beats.append(
+            Announcement(sent_ms, AgentMessage("b", "r1", None, "0.1.0", "active", PAST, {"logs": {0: 100 + 10 * at}}))
+        )
+    last = AgentMessage("a", "r1", "host-a", "0.1.0", "active", PAST + 70_000, {"logs": {0: 100}})
+    everyone = agents(extra=(*beats, Announcement(PAST + 200_000, last)))
+    for end, state in ((111, "incomplete"), (121, "unknown")):
+        found = {("a", WINDOW): Recount(101, 101, {0: end})}
+        assert only_window(everyone, landed(count=101, end=200), found).state == state
