@@ -167,7 +167,8 @@ class _Hearing:
             self.furthest_ms = max(self.furthest_ms, drained_to_ms)
         if message.totals is not None:
             claimed_ms = self.furthest_ms if math.isfinite(self.furthest_ms) else None
-            self.totals.on_heartbeat(message.totals, claimed_ms, appended_ms, is_after_hole=is_after_hole)
+            until_ms = max(appended_ms, message.clock_ms or 0)
+            self.totals.on_heartbeat(message.totals, claimed_ms, until_ms, is_after_hole=is_after_hole)
         if drained_to_ms is None:
             return
         for topic in message.acked or (_ANY_TOPIC,):

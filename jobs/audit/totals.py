@@ -17,7 +17,8 @@ _NOTHING = Total(0, 0)
 class Gap:
     """Events that were announced in no message that is there, of one topic; `more` than at the heartbeat before.
 
-    It was lost between a heartbeat that had claimed `after_ms` (None: nothing) and one that was appended at `until_ms`.
+    It was lost between a heartbeat that had claimed `after_ms` (None: nothing) and one that was appended at `until_ms`, or
+    that says that its host's clock is ahead, and was there then.
     """
 
     more: Total
@@ -25,7 +26,8 @@ class Gap:
     until_ms: int
 
     def starts(self, lateness_ms: int) -> range | None:
-        """The windows that the events may be of, unless they are late; None: any. What was not claimed was written later."""
+        """The windows that the events may be of, unless they are late, or say themselves that they are of a time yet to come;
+        None: any. What was not claimed was written later."""
         if self.after_ms is None:
             return None
         first = window_start_ms(int(self.after_ms) - lateness_ms - WINDOW_MS) + WINDOW_MS
@@ -58,12 +60,13 @@ class Totals:
         )
 
     def on_heartbeat(
-        self, totals: Mapping[str, Total], claimed_ms: float | None, appended_ms: int, *, is_after_hole: bool = False
+        self, totals: Mapping[str, Total], claimed_ms: float | None, until_ms: int, *, is_after_hole: bool = False
     ) -> None:
         """Compare.
 
         Args:
             claimed_ms: the furthest time that the agent has claimed so far.
+            until_ms: the latest time of now: when it was appended, or what its host's clock says.
             is_after_hole: since its last heartbeat something of the log was taken out: what is missed may have been that, and
                 a later message may tell of it. (That something was lost there is said by the table.)
         """
@@ -86,9 +89,9 @@ class Totals:
             if missed == _NOTHING:
                 gaps.clear()
             elif missed.count < before.count:  # some are told of by a later message; of which, cannot be told
-                gaps[:] = [Gap(missed, gaps[0].after_ms if gaps else None, appended_ms)]
+                gaps[:] = [Gap(missed, gaps[0].after_ms if gaps else None, until_ms)]
             elif missed != before:
-                gaps.append(Gap(_difference(missed, before), self._matched_ms.get(topic), appended_ms))
+                gaps.append(Gap(_difference(missed, before), self._matched_ms.get(topic), until_ms))
             self._missed[topic], self._matched_ms[topic] = missed, claimed_ms
 
 

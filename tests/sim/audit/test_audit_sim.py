@@ -10,7 +10,7 @@ Held under every seed (audit.md, "Is it all there, is it the same"):
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -25,7 +25,7 @@ from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.totals import Totals
 from headrace.jobs.audit.unknowns import Unknowns
 from headrace.jobs.audit.verdict import TopicVerdict, excesses, judge
-from tests.sim.audit.world import HOUR_MS, TOPIC, Line, World
+from tests.sim.audit.world import HOUR_MS, PARTITIONS, TOPIC, Line, World
 from tests.sim.harness import Guard, each_guard, run_seeds
 
 
@@ -43,6 +43,7 @@ class Auditing:
     def __init__(self, rng: random.Random, world: World) -> None:
         self.rng, self.world = rng, world
         self.complete: dict[int, list[Said]] = defaultdict(list)
+        self.tampering: Callable[[Sums], Sums] | None = None
 
     def agents(self) -> dict[str, Agent]:
         return fold(self.world.audit_log[: self.world.audit_end])
@@ -52,10 +53,9 @@ class Auditing:
         rows: dict[tuple[str, int], list[tuple[Line, int, int]]] = defaultdict(list)
         for row in world.rows:
             rows[row[0].window].append(row)
-        sums = {
-            key: WindowSum(len(found), sum(line.content_hash for line, _, _ in found) % HASH_MODULUS)
-            for key, found in rows.items()
-        }
+        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in world.fold.audit.items()}
+        if self.tampering is not None:
+            sums = self.tampering(sums)
         landed = Landed(ends=dict(world.ends), sums=sums)
         recounts = {key: _recount(rows[key]) for key in excesses(TOPIC, agents, landed)}
         return judge(TOPIC, agents, landed, recounts, now_ms=world.now_ms)
@@ -66,7 +66,8 @@ class Auditing:
             start_ms = window.window_start_ms
             assert window.state != "incomplete" or not is_faultless, window
             if window.state == "complete":
-                assert world.is_complete(start_ms), f"{window} is not true"
+                assert world.is_complete(start_ms) or not is_faultless, f"{window} is not true"
+                assert not world.unread(start_ms), f"{window}: {world.unread(start_ms)}"
                 here = [line.agent for line, _, _ in world.rows if line.start_ms == start_ms]
                 self.complete[start_ms].append(Said(frozenset(world.known()), {name: here.count(name) for name in here}))
 
@@ -80,6 +81,11 @@ class Auditing:
                     came = here.count(name) - said.rows.get(name, 0)
                     sent = agents[name].sent.get((TOPIC, start_ms)) if name in agents else None
                     assert came <= (sent.late if sent else 0), f"{came} rows of {name} came into a complete window"
+        for name, agent in agents.items():
+            for (_, start_ms), sent in agent.sent.items():
+                lines = [line for line in self.world.agents[name].read.values() if line.start_ms == start_ms]
+                after = sum(line.written_ms > start_ms + WINDOW_MS + LATENESS_MS for line in lines)
+                assert sent.late <= after, f"{sent.late} of {name} are late, and {after} were written late"
 
 
 def _recount(rows: list[tuple[Line, int, int]]) -> Recount:
@@ -158,10 +164,16 @@ def settle(world: World) -> None:
     world.land_audit(everything=True)
 
 
+Sums = dict[tuple[str, int], WindowSum]
+
+
 def live(rng: random.Random, world: World, auditing: Auditing, *, clocks: bool = True, ends: bool = True) -> None:
+    if clocks and rng.random() < 0.3:
+        for agent in world.agents.values():
+            agent.clock_off_ms = rng.choice((0, HOUR_MS, -HOUR_MS))
     for _ in range(rng.randint(20, 150)):
         step(world, clocks=clocks, ends=ends)
-        if rng.random() < 0.1:
+        if rng.random() < 0.15:
             auditing.ask()
 
 
@@ -179,6 +191,10 @@ def verdicts_are_true(rng: random.Random) -> None:
         live(rng, world, auditing)
         settle(world)
         auditing.ask()
+        if rng.random() < 0.3 and set(world.agents) - world.given_up - world.finished():  # then some come late
+            live(rng, world, auditing, clocks=False, ends=False)
+            settle(world)
+            auditing.ask()
         states = {window.state for window in auditing.judge().windows}
         assert states <= {"complete"}, auditing.judge()
         auditing.check_late()
@@ -197,9 +213,12 @@ class Fault:
     def __init__(self, rng: random.Random, world: World, *tiers: str) -> None:
         self.rng, self.world = rng, world
         self.left = rng.randint(0, 25)
-        self.what = rng.choice(("lost", "doubled", "altered", "another window", "another agent"))
+        self.what = rng.choice(("lost", "doubled", "altered", "another window", "another agent", "another partition"))
         self.where = rng.choice(tiers)
+        self.kind = rng.choice(("sent/", "sent/", "agent/"))
         self.window: tuple[str, int] | None = None
+        self.swallowed_ms = 0
+        self.tampered: tuple[tuple[str, int], WindowSum] | None = None
         match self.where:
             case "broker":
                 world.append = self.befall
@@ -214,8 +233,24 @@ class Fault:
         self.left -= 1
         return self.left == -1
 
-    def befall(self, line: Line) -> list[Line | None]:
-        return [*(self.befallen(line) or [None])] if self._is_its_turn() else [line]
+    def befall(self, line: Line, partition: int) -> list[tuple[Line | None, int]]:
+        if not self._is_its_turn():
+            return [(line, partition)]
+        if self.what == "another partition":
+            return [(line, (partition + 1) % PARTITIONS), (None, partition)]
+        return [(record, partition) for record in self.befallen(line) or [None]]
+
+    def tamper(self, sums: Sums) -> Sums:
+        """From some moment on a record says of one window what is not so."""
+        if self.tampered is None and sums and self._is_its_turn():
+            key = self.rng.choice(sorted(sums))
+            more, other = self.rng.choice(((1, 5), (-1, 7), (0, 3)))
+            self.tampered = key, WindowSum(more, other)
+        if self.tampered is None:
+            return sums
+        key, by = self.tampered
+        one = sums[key]
+        return sums | {key: WindowSum(one.count + by.count, (one.content_hash + by.content_hash) % HASH_MODULUS)}
 
     def befall_row(self, line: Line) -> list[Line]:
         return self.befallen(line) if self._is_its_turn() else [line]
@@ -235,13 +270,13 @@ class Fault:
         return [replace(line, text="altered")]
 
     def lose_one(self, key: str) -> bool:
-        return key.startswith("sent/") and self._is_its_turn()
+        return key.startswith(self.kind) and self._is_its_turn()
 
-    def swallow(self, line: Line) -> list[Line | None]:
+    def swallow(self, line: Line, partition: int) -> list[tuple[Line | None, int]]:
         """From some record on, each of its agent's window."""
         if self.window is None and self._is_its_turn() and self.is_new(line):
-            self.window = line.window
-        return [None if line.window == self.window else line]
+            self.window, self.swallowed_ms = line.window, self.world.now_ms
+        return [(None if line.window == self.window else line, partition)]
 
     def is_new(self, line: Line) -> bool:
         found = [each for each in self.world.agents[line.agent].read.values() if each.window == line.window]
@@ -275,16 +310,22 @@ def one_fault_is_found(rng: random.Random, *tiers: str) -> None:
     with few_windows(rng):
         world = World(rng, ["a", "b", "c"][: rng.choice((1, 2, 3))])
         fault, auditing = Fault(rng, world, *tiers), Auditing(rng, world)
+        if fault.where == "sums":
+            fault.left, auditing.tampering = rng.randint(0, 4), fault.tamper
         for _ in range(rng.randint(20, 150)):
             step(world, clocks=True, ends=False)
-            if rng.random() < 0.05:
+            if rng.random() < 0.1:
                 auditing.ask(is_faultless=False)
         settle(world)
         judged = auditing.judge()
         expected = differing(world)
+        if fault.tampered is not None:
+            expected.add(fault.tampered[0])
         blamed = {(reason.agent, window.window_start_ms) for window in judged.windows for reason in window.reasons}
         if fault.where == "audit and rows":
             everywhere = {agent for reason in judged.reasons if (agent := reason.agent)}
+            if fault.window and not -WINDOW_MS - LATENESS_MS <= fault.window[1] - fault.swallowed_ms <= 0:
+                everywhere |= {agent for agent, _ in blamed}  # late, or ahead: nothing that is left tells of which window
             assert all(key in blamed or key[0] in everywhere for key in expected), (expected, judged)
             return
         assert blamed == expected, (fault.where, fault.what, expected, judged)
@@ -295,7 +336,7 @@ def one_fault_is_found(rng: random.Random, *tiers: str) -> None:
 
 
 def one_event_is_found(rng: random.Random) -> None:
-    one_fault_is_found(rng, "broker", "loader")
+    one_fault_is_found(rng, "broker", "loader", "sums")
 
 
 def one_message_is_found(rng: random.Random) -> None:

@@ -1,7 +1,8 @@
 """Agents, a broker, a loader and the landing of `_audit`: what the audit's verdicts are taken from, and the truth beside it.
 
-The agents' counts and messages are the product's (`Windows`, `Announcer`); simulated are what they read and ship, their clocks,
-the broker's logs, and a loader that lands records and drops repeats. The world's time is the broker's.
+The agents' counts and messages are the product's (`Windows`, `Announcer`), and so is what the loader knows: repeats, sums, and
+the fold of its records through checkpoints. Simulated are what agents read and ship, their clocks, the broker's logs, and files
+(real ones, and a loader that reads Kafka: tests/e2e/test_faults_are_placed.py). The world's time is the broker's.
 """
 
 import random
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError
 
 from headrace.agents.announcing import Announcer
@@ -21,6 +23,13 @@ from headrace.agents.state_tables import bring_up
 from headrace.agents.windows import ChunkResult, Windows
 from headrace.audit import AUDIT_TOPIC, WINDOW_MS, RetiredMessage, State, event_hash, parse_message, window_start_ms
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement
+from headrace.sinks.audit_sums import Messages, add_events, window_starts
+from headrace.sinks.identities import of_named
+from headrace.sinks.messages import Headers
+from headrace.sinks.repeats import Repeats
+from headrace.sinks.table import checkpoint
+from headrace.sinks.table.fold import AuditTotal, Fold
+from headrace.sinks.table.record import AuditSum, CommitRecord, LandedRange
 
 START_MS = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
 TOPIC = "logs"
@@ -42,6 +51,13 @@ class Line:
     @property
     def identity(self) -> tuple[str, str, int]:
         return self.agent, self.stream, self.position
+
+    @property
+    def headers(self) -> Headers:
+        """As of a record of a user's own schema: who it is, and when it counts."""
+        numbers = {"position": self.position, "since": self.position, "part": 0, "end": self.position + 9}
+        named = {"agent_id": self.agent, "stream_id": self.stream, **numbers, "timestamp": self.event_ms}
+        return [(name, str(value).encode()) for name, value in named.items()]
 
     @property
     def start_ms(self) -> int:
@@ -134,15 +150,14 @@ class World:
         self.producers: dict[str, Producer] = {}
         self.announcers: dict[str, Announcer] = {}
         self.log: dict[int, list[Line | None]] = {partition: [] for partition in range(PARTITIONS)}
+        self.appended_ms: dict[int, list[int]] = {partition: [] for partition in range(PARTITIONS)}
         self.audit_log: list[Announcement] = []
         self.audit_end = 0
-        self.ends = dict.fromkeys(range(PARTITIONS), 0)
+        self.fold = Fold()
         self.rows: list[tuple[Line, int, int]] = []
-        self.landed: set[tuple[str, str, int]] = set()
-        self.duplicates = 0
         self.given_up: set[str] = set()
         self.lose: Callable[[str], bool] = lambda _: False
-        self.append: Callable[[Line], Sequence[Line | None]] = lambda line: (line,)
+        self.append: Callable[[Line, int], Sequence[tuple[Line | None, int]]] = lambda line, partition: ((line, partition),)
         self.land: Callable[[Line], Sequence[Line]] = lambda line: (line,)
         for name in names:
             self.start(name)
@@ -174,7 +189,10 @@ class World:
             stream = f"{name}{rng.randrange(2)}"
             age_ms = rng.choice((None, 0, 0, 200_000, 1_500_000, 3_000_000))
             event_ms = None if age_ms is None else self.now_ms - age_ms
-            agent.written.append(Line(name, stream, len(agent.written), event_ms, self.now_ms))
+            if agent.written and rng.random() < 0.25:  # as old as some other
+                event_ms = rng.choice(agent.written).event_ms
+            number = sum(line.stream == stream for line in agent.written)
+            agent.written.append(Line(name, stream, 10 * number, event_ms, self.now_ms))
 
     def look(self, name: str) -> None:
         agent = self.agents[name]
@@ -190,8 +208,9 @@ class World:
                 line = replace(line, event_ms=self.now(agent).wall_ms)
             line = agent.read.setdefault(index, line)
             partition = (ord(line.stream[0]) + int(line.stream[1])) % PARTITIONS
-            for record in self.append(line):
-                self.log[partition].append(record)
+            for record, where in self.append(line, partition):
+                self.log[where].append(record)
+                self.appended_ms[where].append(self.now_ms)
             agent.in_flight.append((index, partition, len(self.log[partition])))
 
     def acknowledge(self, name: str, most: int = 5) -> None:
@@ -248,19 +267,50 @@ class World:
 
     # ---- the loader
 
+    @property
+    def ends(self) -> dict[int, int]:
+        return {partition: self.fold.end(0, partition) for partition in self.log}
+
     def load(self, *, everything: bool = False) -> None:
+        """Read on, and commit, or die before that; begin anew from a checkpoint now and then."""
+        repeats, sums = Repeats(self.fold.streams), dict[tuple[str, int], AuditTotal]()
+        rows: list[tuple[Line, int, int]] = []
+        ranges = []
         for partition, records in self.log.items():
-            end = len(records) if everything else min(len(records), self.ends[partition] + self.rng.randint(0, 5))
-            for offset in range(self.ends[partition], end):
-                line = records[offset]
-                if line is None:
-                    continue
-                if line.identity in self.landed:
-                    self.duplicates += 1
-                    continue
-                self.landed.add(line.identity)
-                self.rows += [(row, partition, offset) for row in self.land(line)]
-            self.ends[partition] = end
+            start = self.fold.end(0, partition)
+            end = len(records) if everything else min(len(records), start + self.rng.randint(0, 5))
+            found = [(line, partition, offset) for offset in range(start, end) if (line := records[offset]) is not None]
+            landed = self._land(partition, found, repeats, sums)
+            rows += landed
+            ranges.append(LandedRange(0, partition, start, end, len(landed), 0, len(found) - len(landed)))
+        if not everything and self.rng.random() < 0.2:
+            return
+        audit = [AuditSum(*key, one.count, one.bytes, f"{one.hash:016x}", one.duplicates) for key, one in sums.items()]
+        seq = self.fold.seq + 1
+        self.fold.apply(
+            CommitRecord(
+                "load", f"n{seq}", "l", self.now_ms, ranges=tuple(ranges), audit=tuple(audit), streams=repeats.streams(),
+                seq=seq, prev=self.fold.attempt,
+            )
+        )  # fmt: skip
+        self.rows += rows
+        if self.rng.random() < 0.2:
+            self.fold = checkpoint.decode(checkpoint.encode(self.fold), "checkpoint")
+
+    def _land(
+        self, partition: int, found: list[tuple[Line, int, int]], repeats: Repeats, sums: dict[tuple[str, int], AuditTotal]
+    ) -> list[tuple[Line, int, int]]:
+        if (named := of_named([line.headers for line, _, _ in found])) is None:
+            return []
+        fresh = repeats.keep_named(partition, named[1])
+        new = [one for one, is_new in zip(found, fresh, strict=True) if is_new]
+        rows = [(row, partition, offset) for line, _, offset in new for row in self.land(line)]
+        if (named := of_named([line.headers for line, _, _ in rows])) is not None:
+            texts = [line.text.encode() for line, _, _ in rows]
+            messages = Messages(texts, np.array(list(map(len, texts))))
+            assert named[1].timestamp is not None, "they are of headers"
+            add_events(sums, named[1], messages, window_starts(named[1].timestamp))
+        return rows
 
     def land_audit(self, *, everything: bool = False) -> None:
         left = len(self.audit_log) - self.audit_end
@@ -279,6 +329,16 @@ class World:
         known = self.known() - self.given_up
         read = {line for agent in self.agents.values() for line in agent.read.values() if line.start_ms == start_ms}
         return len(landed) == len(set(landed)) and self._in_time(start_ms, known) <= set(landed) <= read
+
+    def unread(self, start_ms: int) -> list[Line]:
+        """What known agents had in the log of a window, however it got there, when its lateness was over, and is not landed."""
+        known, until_ms = self.known() - self.given_up, start_ms + WINDOW_MS + LATENESS_MS
+        return [
+            line
+            for partition, end in self.ends.items()
+            for line, at_ms in zip(self.log[partition][end:], self.appended_ms[partition][end:], strict=True)
+            if line is not None and at_ms <= until_ms and line.agent in known and line.start_ms == start_ms
+        ]
 
     def _in_time(self, start_ms: int, known: set[str]) -> set[Line]:
         found = set()
