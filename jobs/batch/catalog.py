@@ -70,6 +70,8 @@ def made(name: str, options: Mapping[str, Any] | None = None, *, overrides: Sequ
     from headrace.config_file import Origin
 
     kind = find(name)
+    if overrides and not kind.model_fields:
+        raise UsageError(f"--set {overrides[0]}: job {name} has no options; leave it out")
     tree, origin = dict(options or {}), Origin(Path(f"job {name}"))
     faults = config_overrides.apply(kind, tree, origin, overrides, {})
     if faults:

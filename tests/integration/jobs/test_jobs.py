@@ -290,6 +290,7 @@ def test_columns_that_only_some_tables_have_are_null_in_the_others(root):
     [
         (["sesions"], "no job 'sesions'; did you mean sessions?"),
         (["sessions", "--set", "gab=5m"], "did you mean gap?"),
+        (["counts", "--set", "gap=5m"], "--set gap=5m: job counts has no options; leave it out"),
         (["sessions", "--set", "gap=soon"], "gap"),
         (["sessions", "--set", "by=fields["], "write a column as host"),
         (["sessions", "--set", "by=hosts", "--day", DAY], "no table has a column hosts; did you mean host?"),
