@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.clock import MonotonicMs
+from headrace.schemas.arrow_records import split_records
 from headrace.schemas.framing import HEADER_LENGTH
 from headrace.sinks.event_time import FIRST_HOUR, HOUR_MS, LAST_HOUR, event_times
 from headrace.sinks.fetching.records import Records
@@ -66,8 +67,12 @@ def decode(
     """
     own = _OwnColumns(incarnation, partition, shape)
     if isinstance(messages, Records):
-        if input_ in WITH_SCHEMAS and (whole := _decode_records(messages, schemas, own, now_ms)) is not None:
-            return [whole], []
+        is_plain = input_ == "bytes" and not (shape.headers or shape.tombstones or shape.key_fields)
+        as_one = _plain_records(messages, own) if is_plain else None
+        if input_ in WITH_SCHEMAS:
+            as_one = _decode_records(messages, schemas, own, now_ms)
+        if as_one is not None:
+            return [as_one], []
         messages = messages.listed()
     bad: list[Bad] = []
     if shape.headers:
@@ -104,6 +109,16 @@ def _decode_plain(input_: Input, messages: Sequence[Message], own: "_OwnColumns"
     keys = pa.array([message.key() for message in good], pa.binary())
     table = pa.table({KEY: keys, "value": values.cast(pa.string()) if input_ == "json" else values})
     return [own.beside(table, good, frozenset())], bad
+
+
+def _plain_records(records: Records, own: "_OwnColumns") -> Decoded | None:
+    """All records with their values as they are, where none has headers or a null value, and all have keys or none."""
+    split = split_records(records.as_bytes(), keyed=records[0].key() is not None)
+    places = None if split is None else records.places(split)
+    if split is None or places is None:
+        return None
+    keys = pa.nulls(len(records), pa.binary()) if split.keys is None else split.keys
+    return own.placed([(_KEY_FIELD, keys), (pa.field("value", pa.binary()), split.values)], *places, records, frozenset())
 
 
 def _why_not_json(value: bytes | None) -> str:

@@ -38,8 +38,27 @@ def test_bytes_by_partition_of_a_topic(tmp_path, capsys, monkeypatch):
         for number in range(10):
             producer.produce("orders", b"x" * (number + 1), partition=number % 2)
         assert producer.flush(30) == 0
-        exec(code("BOOTSTRAP"), {"BOOTSTRAP": bootstrap, "__name__": "page"})
+        exec(code("USER_OF_JOBS"), {"BOOTSTRAP": bootstrap, "__name__": "page"})
     assert sorted(capsys.readouterr().out.splitlines()) == ["0 9", "1 18"]
+
+
+def test_visits_of_a_table_and_orders_of_a_topic_in_windows_of_ten_minutes(tmp_path, capsys):
+    TableWriter(tmp_path, "logs").land_events([Event("a", n, T0 + n * 60_000) for n in range(25)])
+    with broker(tmp_path / "kafka", num_partitions=1) as part:
+        bootstrap = part.config["listeners"].removeprefix("PLAINTEXT://")
+        producer = Producer({"bootstrap.servers": bootstrap})
+        for number in range(15):
+            producer.produce("orders", b"x", timestamp=T0 + number * 60_000)
+        producer.produce("orders", b"x", timestamp=T0 + 86_400_000)
+        assert producer.flush(30) == 0
+        exec(code("visits_and_orders"), {"ROOT": tmp_path, "BOOTSTRAP": bootstrap, "__name__": "page"})
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "2025-11-23T12:20:00 orders 10",
+        "2025-11-23T12:20:00 visits 10",
+        "2025-11-23T12:30:00 orders 5",
+        "2025-11-23T12:30:00 visits 10",
+        "2025-11-23T12:40:00 visits 5",
+    ]
 
 
 @pytest.mark.parametrize("runner", ["inprocess", "multiprocess", "dask", "portable", "prism", "flink", "spark"])

@@ -15,7 +15,7 @@ from headrace.schemas.client import Registered
 from headrace.schemas.framing import frame
 from headrace.sinks.fetching.batches import UnreadableError, inflated, walk
 from headrace.sinks.fetching.records import FetchedRecord, Records, Section
-from headrace.sinks.registered import GRACE_MS
+from headrace.sinks.registered import GRACE_MS, Input
 from headrace.sinks.shape import Shape
 from headrace.sinks.values import decode
 from tests.unit.sinks.messages import Registry
@@ -39,14 +39,14 @@ GOOD = [
 """Encodings of records of the schema."""
 
 
-def columns(messages: object, shape: Shape) -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
+def columns(messages: object, shape: Shape, input_: Input = "avro") -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
     """The rows of records, in order, and why others are none; a schema that is not there has been waited for."""
     schemas = Registry(by_id={7: Registered(7, "AVRO", SCHEMA, ())}).schemas()
     try:
-        found, bad = decode("t", "avro", messages, schemas, 1, 2, shape=shape, now_ms=MonotonicMs(5))  # type: ignore[arg-type]
+        found, bad = decode("t", input_, messages, schemas, 1, 2, shape=shape, now_ms=MonotonicMs(5))  # type: ignore[arg-type]
     except PeerError:
         now_ms = MonotonicMs(5 + GRACE_MS)
-        found, bad = decode("t", "avro", messages, schemas, 1, 2, shape=shape, now_ms=now_ms)  # type: ignore[arg-type]
+        found, bad = decode("t", input_, messages, schemas, 1, 2, shape=shape, now_ms=now_ms)  # type: ignore[arg-type]
     rows = [row for one in found for row in one.rows.to_pylist()]
     return sorted(rows, key=lambda row: int(row["_offset"])), [
         (one.message.offset(), one.reason.partition(" from <")[0]) for one in bad
@@ -74,6 +74,7 @@ def assert_alike(data: bytes, shape: Shape) -> None:
         return
     by_column = Records(sections(data))
     assert columns(by_column, shape) == columns(listed, shape)
+    assert columns(Records(sections(data)), shape, "bytes") == columns(listed, shape, "bytes")
     assert [(one.offset(), one.key(), one.value(), one.timestamp()) for one in (by_column[0], by_column[-1])] == [
         (one.offset(), one.key(), one.value(), one.timestamp()) for one in (listed[0], listed[-1])
     ]
@@ -144,7 +145,8 @@ def test_ordinary_batches(payloads: list[bytes], keyed: bool, with_key: bool) ->
     keys: list[bytes | None] = [b"\xff%d" % at if keyed else None for at in range(len(values))]
     data = batch(values[:35], keys[:35]) + batch(values[35:], keys[35:], base_offset=50)
     assert_alike(data, Shape(key=with_key))
-    assert len(columns(ByColumn(sections(data)), Shape(key=with_key))[0]) == len(values)
+    for input_ in ("avro", "bytes"):
+        assert len(columns(ByColumn(sections(data)), Shape(key=with_key), input_)[0]) == len(values)
 
 
 @given(st.integers(0, 2**32))
