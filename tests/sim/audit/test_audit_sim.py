@@ -53,7 +53,7 @@ class Auditing:
         rows: dict[tuple[str, int], list[tuple[Line, int, int]]] = defaultdict(list)
         for row in world.rows:
             rows[row[0].window].append(row)
-        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in world.fold.audit.items()}
+        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in world.fold.audit.windows.items()}
         if self.tampering is not None:
             sums = self.tampering(sums)
         landed = Landed(ends=dict(world.ends), sums=sums)
@@ -353,6 +353,8 @@ def test_one_message_of_the_audit_lost_is_found_and_placed_also_with_all_its_eve
 
 @each_guard(
     (announced, "_joined", "count=whole.count + other.count", "count=whole.count"),
+    (announced, "_is_past", "drained_to_ms > window_start_ms + WINDOW_MS + lateness_ms", "True"),
+    (announced._Hearing, "_claim", "self.on_time[topic, start_ms] = self._count(topic, start_ms)", "pass"),
     (Unknowns, "_is_behind", "end > self._case.landed.ends.get(partition, 0)", "False"),
     (Unknowns, "_frontier", "> needed_ms", "> -1"),
     (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),

@@ -28,7 +28,8 @@ from headrace.sinks.identities import of_named
 from headrace.sinks.messages import Headers
 from headrace.sinks.repeats import Repeats
 from headrace.sinks.table import checkpoint
-from headrace.sinks.table.fold import AuditTotal, Fold
+from headrace.sinks.table.audit_totals import AuditTotal
+from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.record import AuditSum, CommitRecord, LandedRange
 
 START_MS = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
