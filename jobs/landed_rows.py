@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.errors import CorruptError
 from headrace.jobs.audit.evidence import NOWHERE, Recount
 from headrace.sinks.audit_sums import window_starts
+from headrace.sinks.data_file import checksum_of
 from headrace.sinks.event_time import HOUR_MS, event_times
 from headrace.sinks.formats.catalog import LandedRows
 from headrace.sinks.identities import of_named
@@ -41,8 +43,20 @@ def open_rows(root: Path | str, topic: str, file: LiveFile) -> LandedRows:
     return LandedRows(open_live(root, topic, file.name), file.format, file.path)
 
 
+def has_landed_so(root: Path | str, topic: str, file: LiveFile) -> bool:
+    """Whether a live file has the bytes that were committed. Raises StorageError: it is nowhere."""
+    with open_live(root, topic, file.name) as data:
+        return checksum_of(data) == file.checksum
+
+
 def read_announcements(root: Path | str, topic: str, file: LiveFile) -> list[RawMessage]:
-    """The records of one file of `_audit`."""
+    """The records of one file of `_audit`.
+
+    Raises:
+        StorageError: it is nowhere. CorruptError: it is not as it landed.
+    """
+    if not has_landed_so(root, topic, file):
+        raise CorruptError(f"{file.path} has other bytes than the log says; a landed file was changed; restore it")
     with open_rows(root, topic, file) as landed:
         table = landed.read(["_key", "value", "_incarnation", "_partition", "_offset", "_timestamp"])
     times = _as_ms(table["_timestamp"]).to_pylist()

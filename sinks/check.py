@@ -132,17 +132,13 @@ def _broken_quarantine(store: Store, quarantine: Quarantine) -> Iterator[str]:
 
 
 def _broken_contents(data: BufferedReader, file: DataFile, *, is_ordered: bool) -> Iterator[str]:
-    import crc32c
-
     from headrace.audit import HASH_MODULUS
     from headrace.sinks.content_hash import content_hash
+    from headrace.sinks.data_file import checksum_of
     from headrace.sinks.formats.catalog import LandedRows
 
-    checksum = 0
-    while piece := data.read(1 << 20):
-        checksum = crc32c.crc32c(piece, checksum)
-    if file.checksum != f"crc32c:{checksum:08x}":
-        yield f"its checksum is crc32c:{checksum:08x}, the log says {file.checksum}"
+    if (checksum := checksum_of(data)) != file.checksum:
+        yield f"its checksum is {checksum}, the log says {file.checksum}"
         return
     rows, total, last = 0, 0, (-1, -1, -1)
     data.seek(0)

@@ -18,6 +18,7 @@ from headrace.sinks.table.record import DataFile, OffsetRange
 from headrace.sinks.table.store import NewFile, Store, landing
 
 _PER_MS: Final = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+_PIECE_BYTES: Final = 1 << 20
 
 
 class _Sink(io.RawIOBase):
@@ -40,6 +41,18 @@ class _Sink(io.RawIOBase):
         self.checksum = crc32c.crc32c(view, self.checksum)
         self.size_bytes += view.nbytes
         return view.nbytes
+
+
+def checksum_of(data: IO[bytes]) -> str:
+    """The checksum of what is left to read, as records have it."""
+    checksum = 0
+    while piece := data.read(_PIECE_BYTES):
+        checksum = crc32c.crc32c(piece, checksum)
+    return _told(checksum)
+
+
+def _told(checksum: int) -> str:
+    return f"crc32c:{checksum:08x}"
 
 
 class LandingFile:
@@ -116,7 +129,7 @@ class LandingFile:
             format=self._format,
             rows=self.rows,
             bytes=self._sink.size_bytes,
-            checksum=f"crc32c:{self._sink.checksum:08x}",
+            checksum=_told(self._sink.checksum),
             content_hash=f"{self._hash:016x}",
             min_event_time_ms=self._min_ms,
             max_event_time_ms=self._max_ms,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.audit import AUDIT_TOPIC, HASH_MODULUS, event_hash, window_start_ms
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.data_file import checksum_of
 from headrace.sinks.table import names
 
 Change = Callable[[pa.Table], pa.Table]
@@ -47,11 +48,42 @@ def rewrite(root: Path, topic: str, change: Change, mend: Collection[str] = ()) 
     file["bytes"] = path.stat().st_size  # else the table cannot be read at all
     if "file" in mend:
         record["ranges"][0]["rows"] += table.num_rows - file["rows"]
-        file["rows"], file["content_hash"] = table.num_rows, f"{content_hash(table):016x}"
+        _mend_file(file, path, table)
     if "sums" in mend:
         _mend_sums(root / topic, record)
     record_path.write_text(json.dumps(record))
     return path
+
+
+def move_to_another_hour(root: Path, topic: str, row: int) -> Path:
+    """Move a row of the largest file into one of another directory, with all that the log says of both mended; the latter."""
+    moved = pq.read_table(largest_file(root, topic)[2], partitioning=None).slice(row, 1)
+    source = rewrite(root, topic, without(row), ("file",))
+    for path in records(root, topic):
+        record = json.loads(path.read_text())
+        for file in record["add"]:
+            target = root / topic / file["path"]
+            if target.parent != source.parent:
+                table = pa.concat_tables([pq.read_table(target, partitioning=None), moved])
+                pq.write_table(table, target)
+                _mend_file(file, target, table)
+                path.write_text(json.dumps(record))
+                return target
+    raise AssertionError("all files lie in one directory")
+
+
+def change_record(root: Path, topic: str, change: Callable[[dict[str, Any]], None]) -> int:
+    """Change the record that adds the largest file; its number."""
+    path, record, _ = largest_file(root, topic)
+    change(record)
+    path.write_text(json.dumps(record))
+    return int(record["seq"])
+
+
+def _mend_file(file: dict[str, Any], path: Path, table: pa.Table) -> None:
+    file["rows"], file["bytes"], file["content_hash"] = table.num_rows, path.stat().st_size, f"{content_hash(table):016x}"
+    with path.open("rb") as data:
+        file["checksum"] = checksum_of(data)
 
 
 def _mend_sums(table: Path, record: dict[str, Any]) -> None:
@@ -102,6 +134,15 @@ def with_other_number(column: str, row: int) -> Change:
     return change
 
 
+def with_another_host(row: int) -> Change:
+    def change(table: pa.Table) -> pa.Table:
+        hosts = table["host"].to_pylist()
+        hosts[row] = "elsewhere"
+        return table.set_column(table.schema.get_field_index("host"), "host", pa.array(hosts))
+
+    return change
+
+
 def in_another_window(row: int, minutes: int = -10) -> Change:
     def change(table: pa.Table) -> pa.Table:
         times = table["event_time"].to_pylist()
@@ -138,6 +179,6 @@ def lose_messages(root: Path, key: str) -> int:
             kept = [n for n, one in enumerate(table["_key"].to_pylist()) if not re.fullmatch(key, (one or b"").decode())]
             lost += table.num_rows - len(kept)
             pq.write_table(table.take(kept), path)
-            file["rows"], file["bytes"] = len(kept), path.stat().st_size
+            _mend_file(file, path, table.take(kept))
         record_path.write_text(json.dumps(record))
     return lost

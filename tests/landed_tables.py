@@ -17,6 +17,7 @@ from headrace.audit import HASH_MODULUS, AgentMessage, SentMessage, event_hash, 
 from headrace.clock import SystemClock
 from headrace.schemas.unified import fit
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.data_file import checksum_of
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.arrow_schema import decode_schema, encode_schema, fingerprint
@@ -180,7 +181,9 @@ class TableWriter:
         table = pa.Table.from_pylist([{**row} for row in rows], schema=schema)
         pq.write_table(table, target)
         size, hashed = target.stat().st_size, f"{content_hash(table):016x}"
-        file = DataFile(path, "parquet", len(rows), size, "crc32c:00000000", hashed, min(times), max(times))
+        with target.open("rb") as data:
+            checksum = checksum_of(data)
+        file = DataFile(path, "parquet", len(rows), size, checksum, hashed, min(times), max(times))
         if not self.says_columns:
             return file
         offsets = OffsetRange(rows[0]["_incarnation"], rows[0]["_partition"], rows[0]["_offset"], rows[-1]["_offset"] + 1)

@@ -88,7 +88,10 @@ def differences(case: Case, agent: Agent, start_ms: int) -> list[Reason]:
 
 def _unsaid(agent: Agent, gap: Gap) -> Reason:
     after = f"after {when(gap.after_ms)} and " if gap.after_ms is not None else ""
-    told = (
-        f"{name_of(agent)} announced {gap.more.count} that no message tells of: one was lost {after}before {when(gap.until_ms)}"
-    )
+    span = f"{after}before {when(gap.until_ms)}"
+    if gap.more.count > 0:
+        told = f"{name_of(agent)} announced {gap.more.count} that no message tells of: one was lost {span}"
+    else:
+        others = f"{-gap.more.count} more" if gap.more.count else "others"
+        told = f"messages tell of {others} than {name_of(agent)} announced: one was altered {span}"
     return Reason("unsaid", told, agent.agent_id)

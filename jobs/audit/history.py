@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.jobs.audit.recount import Key, count_file, merged
+from headrace.jobs.audit.window_rows import holding
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table import names, record
 from headrace.sinks.table.audit_totals import AuditTotal
@@ -31,15 +32,18 @@ def records_with_other_sums(root: Path | str, table: TableSnapshot, keys: Collec
     live = {file.name: file for file in table.files}
     for one in _loads(root, table):
         said = {(total.agent, total.window_start_ms): total for total in one.audit}
-        if not said.keys() & keys or any(file.path not in live for file in one.add):
+        if any(file.path not in live for file in one.add):
+            continue
+        if not said.keys() & keys and not holding([live[file.path] for file in one.add], {start_ms for _, start_ms in keys}):
             continue
         sums: dict[Key, AuditTotal] = {}
         for file in one.add:
             merged(sums, count_file(root, table.topic, live[file.path]))
-        for agent, start_ms in sorted(said.keys() & keys):
-            total, counted = said[agent, start_ms], sums.get((agent, start_ms), AuditTotal())
-            if (total.count, int(total.hash, 16)) != (counted.count, counted.hash):
-                yield OtherSums(one.seq, agent, start_ms, total.count, counted.count)
+        for key in sorted({key for key in keys if key in said or key in sums}):
+            total, counted = said.get(key), sums.get(key, AuditTotal())
+            recorded = AuditTotal(total.count, hash=int(total.hash, 16)) if total else AuditTotal()
+            if (recorded.count, recorded.hash) != (counted.count, counted.hash):
+                yield OtherSums(one.seq, *key, recorded.count, counted.count)
 
 
 def _loads(root: Path | str, table: TableSnapshot) -> Iterator[record.CommitRecord]:

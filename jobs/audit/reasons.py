@@ -23,7 +23,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     "audit_absent": "let the loader land topic _audit too; see how far it is with headrace lag",
     "audit_lost": "what agents said is gone from the broker: raise the retention of _audit, and count the window again",
     "awaited": "wait: the agent's next heartbeat says whether it sent them",
-    "unsaid": "a message of _audit was lost: raise its retention, and count the window again with headrace audit --recount",
+    "unsaid": "a message of _audit was lost or altered: raise its retention, and count again with headrace audit --recount",
     "lost": "raise the topic's retention or start more loaders; what was lost is named by headrace check ROOT",
     "dropped": "see the agent's log and docs/agents.md for the cause that is named",
     "missing": "look into the quarantine (headrace quarantine list) and run headrace check ROOT; then send the lines again",

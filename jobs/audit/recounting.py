@@ -21,8 +21,10 @@ from headrace.jobs.audit.recount import Key, count_file, merged
 from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.audit.wording import when
-from headrace.jobs.landed_rows import open_rows
+from headrace.jobs.landed_rows import has_landed_so, open_rows
+from headrace.sinks.check_history import check_history
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, WindowKey, day_start_ms
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
 
@@ -88,7 +90,7 @@ def recount_topic(
         for file in table.files
         if since_ms < window_start_ms(file.max_event_time_ms) + WINDOW_MS and window_start_ms(file.min_event_time_ms) < until_ms
     ]
-    done = TopicRecount(table.topic)
+    done = TopicRecount(table.topic, remarks=check_history(open_root(root).table(table.topic)).broken)
     sums: dict[Key, AuditTotal] = {}
     named: Counter[WindowKey] = Counter()
     unhashed = []
@@ -96,8 +98,7 @@ def recount_topic(
     for file in files:
         mine_named: Counter[WindowKey] = Counter()
         mine = count_file(root, table.topic, file, mine_named)
-        if (rows := sum(total.count for total in mine.values()) + mine_named.total()) != file.rows:
-            done.remarks.append(f"{file.path}: it has {rows:,} rows, the log says {file.rows:,}")
+        done.remarks += [f"{file.path}: {what}" for what in _wrong_with(root, table.topic, file, mine, mine_named)]
         if mine_named or any(agent is None for agent, _ in mine):
             unhashed.append(file)
         counted_rows += file.rows
@@ -130,6 +131,19 @@ def _own_keys(
         if row.agent is not None and row.landed and day_start_ms(row.window_start_ms) in table.settled
     }
     return landed - sums.keys()
+
+
+def _wrong_with(
+    root: Path | str, topic: str, file: LiveFile, counted: Mapping[Key, AuditTotal], named: Counter[WindowKey]
+) -> Iterator[str]:
+    """What of a file is not as the log says."""
+    if not has_landed_so(root, topic, file):
+        yield "its bytes are not those that landed"
+    if (rows := sum(total.count for total in counted.values()) + named.total()) != file.rows:
+        yield f"it has {rows:,} rows, the log says {file.rows:,}"
+    first_ms, last_ms = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
+    if elsewhere := sorted({start_ms for _, start_ms in {*counted, *named} if not first_ms <= start_ms <= last_ms}):
+        yield f"it has rows of the window of {when(elsewhere[0])}, the log says of {when(first_ms)} to {when(last_ms)}"
 
 
 def _compare(

@@ -1,10 +1,11 @@
 """Broker, agent and loader that are killed leave all of it complete; a fault at any tier is found and placed."""
 
-import json
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,13 +112,43 @@ def test_a_changed_row_of_a_landed_file_is_placed_whatever_was_mended(
     assert (audit(landed, capsys, "whole", "--wait", "--timeout", "0")[0] == 0) is ("sums" not in mend)
 
 
-def test_changed_sums_of_a_record_are_found_and_the_record_is_named(landed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, record, _ = faults.largest_file(landed, "whole")
-    record["audit"][0]["count"] -= 1
-    path.write_text(json.dumps(record))
-    assert audit(landed, capsys, "whole", "--wait", "--timeout", "0")[0] == 3
+def test_a_file_whose_bytes_changed_is_named_also_where_agents_do_not_hash_them(
+    landed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = faults.rewrite(landed, "whole", faults.with_another_host(7))
     status, err = audit(landed, capsys, "whole", "--recount")
-    assert (status, f"record {record['seq']} says that" in err) == (3, True)
+    assert (status, f"{path}: its bytes are not those that landed" in err) == (3, True)
+
+
+def test_a_row_in_the_file_of_another_hour_is_found_whatever_was_mended(
+    landed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = faults.move_to_another_hour(landed, "whole", 7)
+    status, err = audit(landed, capsys, "whole", "--recount")
+    assert (status, f"{path}: it has rows of the window of 2026-11-20 13:" in err) == (3, True)
+
+
+RECORDS: dict[str, tuple[Callable[[dict[str, Any]], None], int, str]] = {
+    "count": (lambda record: record["audit"][0].update(count=record["audit"][0]["count"] - 1), 3, "says that"),
+    "hash": (lambda record: record["audit"][0].update(hash="0123456789abcdef"), 3, "says that"),
+    "left out": (lambda record: record["audit"].pop(), 3, "says that 0 events"),
+    "rows": (lambda record: record["ranges"][0].update(rows=1, duplicates=record["ranges"][0]["rows"] - 1), 0, ": rows of its"),
+}
+
+
+@pytest.mark.parametrize("changed", RECORDS)
+def test_a_changed_record_is_found_and_named(landed: Path, capsys: pytest.CaptureFixture[str], changed: str) -> None:
+    change, status, said = RECORDS[changed]
+    seq = faults.change_record(landed, "whole", change)
+    assert audit(landed, capsys, "whole", "--wait", "--timeout", "0")[0] == status
+    status, err = audit(landed, capsys, "whole", "--recount")
+    assert (status, f"record {seq}" in err, said in err) == (3, True, True), err
+
+
+def test_a_changed_file_of_the_audit_is_named(landed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = faults.rewrite(landed, "_audit", faults.without(1))
+    status, err = audit(landed, capsys, "whole", "--wait", "--timeout", "0")
+    assert (status, str(path) in err) == (1, True)
 
 
 def test_a_lost_message_of_the_audit_is_found_and_its_window_named(landed: Path, capsys: pytest.CaptureFixture[str]) -> None:
