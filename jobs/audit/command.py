@@ -19,6 +19,7 @@ from headrace.sinks.times import DAY_MS, parse_age, parse_day, parse_time
 
 if TYPE_CHECKING:
     from headrace.jobs.audit.gate import Gate, GateVerdict
+    from headrace.sinks.config import LoadConfig
 
 ACTIONS: Final[dict[str, tuple[str, str]]] = {
     "agents": ("headrace.jobs.audit.agents_command", "who announces what lands, and how each stands"),
@@ -26,7 +27,21 @@ ACTIONS: Final[dict[str, tuple[str, str]]] = {
 }
 """What else is done with the audit: its module and what it does, by name; without one, `headrace audit` reports."""
 
-_REPORTING: Final = ("root", "data", "topic", "since", "until", "day", "wait", "recount", "all", "png", "html")
+_REPORTING: Final = (
+    "root",
+    "data",
+    "topic",
+    "since",
+    "until",
+    "day",
+    "wait",
+    "recount",
+    "bootstrap",
+    "registry",
+    "all",
+    "png",
+    "html",
+)
 """Options of the report, which the part does not have."""
 
 
@@ -50,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then count the landed files again, by their rows; exit 0 if they agree with records and agents, 3 if they differ",
     )
+    parser.add_argument("--bootstrap", metavar="HOST:PORT", help="with --recount: name events that differ from the broker's")
+    parser.add_argument("--registry", metavar="URL", help="with --bootstrap: the schema registry")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.add_argument("--all", action="store_true", help="a table of every window, not of topics")
     parser.add_argument("--png", metavar="FILE", help="also draw topics × hours into a picture (extra plots)")
@@ -80,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     retire_after_ms = math.inf if args.retire_after is None else parse_age(args.retire_after, "--retire-after")
     root = landed_root(args)
     png, html = _pictures(args, root)
+    broker = _broker(args, root)
     from headrace.jobs.audit.gate import Gate
     from headrace.jobs.audit.report import print_report
 
@@ -94,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.recount:
         from headrace.jobs.audit.recount_command import recounted
 
-        return recounted(gate.auditor, verdict, args.format)
+        return recounted(gate.auditor, verdict, args.format, broker)
     print_report(verdict, args.format, every_window=args.all)
     return verdict.exit_status if args.wait else 0
 
@@ -116,6 +134,19 @@ def _tell_if_not_over(known_ms: float, now_ms: int) -> None:
         from headrace.jobs.audit.wording import when
 
         print(f"headrace audit: this time is not over: until {when(known_ms)} it stays unknown", file=sys.stderr)
+
+
+def _broker(args: argparse.Namespace, root: str) -> "LoadConfig | None":
+    """Where a recount looks events up. Raises UsageError, ConfigError: what is given of it is wrong."""
+    if args.bootstrap is None:
+        if args.registry is not None:
+            raise UsageError("--registry goes with --bootstrap")
+        return None
+    if not args.recount:
+        raise UsageError("--bootstrap goes with --recount: it compares what was counted with the broker")
+    from headrace.jobs.sql.live.config import config_of
+
+    return config_of(root, args.bootstrap, args.registry)
 
 
 def _times(args: argparse.Namespace, now_ms: int) -> tuple[float, float]:

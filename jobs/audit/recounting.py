@@ -66,6 +66,8 @@ class TopicRecount:
     state: State = "same"
     is_by_number: bool = False
     """Whether it has rows under a user's own schema: hashes of theirs cannot be compared, only those of files."""
+    suspects: set[WindowKey] = field(default_factory=set)
+    """Agents' windows that are not the same, or have rows in files that are not as the log says."""
 
 
 def recount_topic(
@@ -98,7 +100,9 @@ def recount_topic(
     for file in files:
         mine_named: Counter[WindowKey] = Counter()
         mine = count_file(root, table.topic, file, mine_named)
-        done.remarks += [f"{file.path}: {what}" for what in _wrong_with(root, table.topic, file, mine, mine_named)]
+        if wrong := [f"{file.path}: {what}" for what in _wrong_with(root, table.topic, file, mine, mine_named)]:
+            done.remarks += wrong
+            done.suspects |= {(agent, start_ms) for agent, start_ms in mine if agent is not None}
         if mine_named or any(agent is None for agent, _ in mine):
             unhashed.append(file)
         counted_rows += file.rows
@@ -112,6 +116,9 @@ def recount_topic(
     unlike_days = set() if own else set(_unlike_days(sums, table, since_ms, until_ms))
     done.remarks += [f"of {when(day_ms)[:10]} the log says another sum than its files hold" for day_ms in sorted(unlike_days)]
     _compare(done, sums, named, own, table, agents, verdict, since_ms, until_ms)
+    done.suspects |= {
+        (row.agent, row.window_start_ms) for row in done.rows if row.agent is not None and row.state in ("differs", "unknown")
+    }
     if done.state == "differs":
         _place(done, root, table, agents, sums, own, files, unlike_days)
     return done
@@ -244,6 +251,8 @@ def _place(
             differences.append(Difference(table.topic, *key, sent, counted))
         elif recorded != counted and not sent.count:
             differences.append(Difference(table.topic, *key, recorded, counted))
+        elif not sent.count:
+            done.remarks.append(f"no message tells of the {counted.count:,} events of agent {key[0]} from {when(key[1])} on")
     changed = _changed(root, table, holding(files, {start_ms for _, start_ms in unlike})) if unlike or done.remarks else {}
     done.remarks += [said for path, what in changed.items() if (said := f"{path}: {what}") not in done.remarks]
     done.remarks += [_said(one) for one in records_with_other_sums(root, table, unlike)] if unlike else []

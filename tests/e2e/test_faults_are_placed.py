@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def width() -> int:
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of parts that were killed in turn, brought to the end, and stopped."""
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Parts that were killed in turn, brought to the end, and stopped, but for the broker and the registry."""
     directory = tmp_path_factory.mktemp("shipped")
     with Pipeline(directory) as pipeline:
         for topic in (*TOPICS, "beside"):
@@ -61,7 +61,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert agent.part.stop() == 0
         loader.kill()
         pipeline.load_once()
-    return directory
+        yield pipeline
 
 
 def audit(root: Path, capsys: pytest.CaptureFixture[str], topic: str, *arguments: str) -> tuple[int, str]:
@@ -71,19 +71,19 @@ def audit(root: Path, capsys: pytest.CaptureFixture[str], topic: str, *arguments
 
 
 def test_what_was_killed_in_turn_is_complete_and_counts_the_same_again(
-    shipped: Path, capsys: pytest.CaptureFixture[str]
+    shipped: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for topic in TOPICS:
-        assert audit(shipped / "landed", capsys, topic, "--wait", "--timeout", "0") == (0, "")
-        assert audit(shipped / "landed", capsys, topic, "--recount") == (0, "")
+        assert audit(shipped.root, capsys, topic, "--wait", "--timeout", "0") == (0, "")
+        assert audit(shipped.root, capsys, topic, "--recount") == (0, "")
 
 
 # In what landed.
 
 
 @pytest.fixture
-def landed(shipped: Path, tmp_path: Path) -> Path:
-    shutil.copytree(shipped / "landed", tmp_path / "landed")
+def landed(shipped: Pipeline, tmp_path: Path) -> Path:
+    shutil.copytree(shipped.root, tmp_path / "landed")
     return tmp_path / "landed"
 
 
@@ -156,3 +156,44 @@ def test_a_lost_message_of_the_audit_is_found_and_its_window_named(landed: Path,
     assert faults.lose_messages(landed, f"sent/whole/.*/{start_ms}")
     status, err = audit(landed, capsys, "whole", "--wait", "--timeout", "0")
     assert (status, WINDOW in err) == (3, True)
+
+
+# Beside what the broker has.
+
+LAST = width() - 2
+"""The last character of a line, which is the one that is altered."""
+NAMED: dict[str, tuple[faults.Change, str]] = {
+    "removed": (faults.without(7), "the broker has it at partition 0, offset {offset}, and no file of its window"),
+    "doubled": (faults.with_again(7), "it is there 2 times, in {path}; the broker has it at partition 0, offset {offset}"),
+    "altered": (faults.with_other_bytes(7), f"{{path}} has it with another message (from character {LAST} on) than the broker"),
+    "moved": (
+        faults.in_another_window(7),
+        "{path} has it with another event_time than the broker at partition 0, offset ",
+    ),
+    "beside": (
+        faults.with_another_host(7),
+        "{path} has it with another host (from character 0 on) than the broker at ",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", NAMED)
+def test_the_very_event_is_named_by_what_the_broker_still_has(
+    shipped: Pipeline, landed: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    row = faults.row_of_largest(landed, "whole", 7)
+    change, said = NAMED[fault]
+    path = faults.rewrite(landed, "whole", change, () if fault == "beside" else ("file", "sums"))
+    broker = ("--bootstrap", shipped.bootstrap, "--registry", shipped.registry_url)
+    status, err = audit(landed, capsys, "whole", "--recount", *broker)
+    who = f"agent {row['agent_id']}, stream {row['stream_id']}, position {row['position']}: "
+    assert (status, who + said.format(path=path, offset=row["_offset"]) in err) == (3, True), err
+
+
+def test_what_differs_in_a_record_alone_is_said_to_be_in_the_broker_as_it_landed(
+    shipped: Pipeline, landed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults.change_record(landed, "whole", RECORDS["hash"][0])
+    broker = ("--bootstrap", shipped.bootstrap, "--registry", shipped.registry_url)
+    status, err = audit(landed, capsys, "whole", "--recount", *broker)
+    assert (status, "the broker has what has landed (offsets " in err) == (3, True), err

@@ -32,7 +32,7 @@ def live_config(args: argparse.Namespace, root: str) -> "LoadConfig":
     if args.bootstrap is not None:
         if args.config is not None:
             raise UsageError("--bootstrap and --config both say where the broker is: give one of them")
-        return _made(root, args.bootstrap, args.registry)
+        return config_of(root, args.bootstrap, args.registry)
     if args.registry is not None:
         raise UsageError("--registry goes with --bootstrap; a configuration has its own")
     if args.config is None and args.root is not None:
@@ -50,7 +50,12 @@ def _loaded(file: Path, args: argparse.Namespace) -> "LoadConfig":
     return load_config(LoadConfig, file, overrides=args.set, environment=os.environ)
 
 
-def _made(root: str, bootstrap: str, registry: str | None) -> "LoadConfig":
+def config_of(root: str, bootstrap: str, registry: str | None) -> "LoadConfig":
+    """What a loader would have to know of a broker.
+
+    Raises:
+        ConfigError: an option is wrong.
+    """
     from pydantic import ValidationError
 
     from headrace.sinks.config import LoadConfig
