@@ -155,7 +155,7 @@ def test_a_lost_message_of_the_audit_is_found_and_its_window_named(landed: Path,
     start_ms = int(datetime(2026, 11, 20, 13, 10, tzinfo=UTC).timestamp() * 1000)
     assert faults.lose_messages(landed, f"sent/whole/.*/{start_ms}")
     status, err = audit(landed, capsys, "whole", "--wait", "--timeout", "0")
-    assert (status, WINDOW in err) == (3, True)
+    assert (status, WINDOW in err) == (4, True)  # the hole may be a compaction's, so that a later message tells of it
 
 
 # Beside what the broker has.

@@ -182,8 +182,8 @@ OUTCOMES = {
     "moved_to_partition": Outcome(0),  # it is there, as it was sent; what is not there is told of the time at which it was read
     "moved_to_topic": Outcome(3, (MISSING,), (HOLE,)),
     "receiving": Outcome(3, (TOO_MANY,), (f"is too many: stream {{stream}}, positions {FIRST} to {END}; in ",)),
-    "unsaid": Outcome(3, ("announced 40 that no message tells of",)),
-    "said_otherwise": Outcome(3, ("announced 1 that no message tells of",)),
+    "unsaid": Outcome(4, ("40 more have landed than is known of agent",)),
+    "said_otherwise": Outcome(4, ("1 more have landed than is known of agent",)),
 }
 
 
