@@ -79,10 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(args, error)
         return error.exit_status
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + signal.SIGPIPE
     except OSError as error:  # a disk that is full, a folder that was taken away while we worked
         _say(args, error)
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was the output's disk
+            _drop_output()
         return 1
     except ModuleNotFoundError as error:
         if command.extra is None or not _is_of_extra(error.name or "", command.extra):
@@ -95,6 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return status
+
+
+def _drop_output() -> None:
+    """Let what is still held for standard output go nowhere, instead of failing again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(args: argparse.Namespace, error: Exception) -> None:
