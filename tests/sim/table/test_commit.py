@@ -100,7 +100,12 @@ GUARDS = {
     # Commit, step 4 and 5.
     "columns that others have changed": (commit, "commit", "if _columns_moved(", "if False and _columns_moved("),
     "the topic is still what was read": (commit, "commit", "if not (yield Verify()):", "if not ((yield Verify()) or True):"),
-    "an attempt lives an hour": (commit, "commit", "now_ms - started_ms >= ATTEMPT_LIFETIME_MS", "False"),
+    "an attempt lives an hour": (
+        commit,
+        "commit",
+        "now_ms - started_ms >= (RUN_LIFETIME_MS if draft.slice else ATTEMPT_LIFETIME_MS)",
+        "False",
+    ),
     "fencing": (commit, "commit", "if moved := _fenced_by(draft, fold):", "if moved := '':"),
     "a range starts at the fold's end": (commit, "_fenced_by", "if end != landed.start:", "if False:"),
     "what is removed or kept is live": (commit, "_fenced_by", "if not fold.has(path):", "if False:"),
@@ -129,12 +134,6 @@ GUARDS = {
     "pinned files stay": (commit, "_fenced_by", "if fold.is_pinned(path):", "if False:"),
     "one rewind at a time": (commit, "_rewind_fenced_by", 'if draft.kind == "fork" and draft.next != forked + 1:', "if False:"),
     "a close waits for all ends": (commit, "_rewind_fenced_by", 'if draft.kind == "close" else ""', 'if False else ""'),
-    "what is done after a close waits until that is durable": (
-        generations,
-        "_following",
-        "following.is_opened, following.follows = True, (*fold.follows, fold.generation)",
-        "following.is_opened = True",
-    ),
     "files wait until their generation is opened": (
         commit,
         "move_into_place",
