@@ -17,6 +17,7 @@ from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.hearing import Hearing
 from headrace.jobs.audit.known_agents import SILENT_MS
+from headrace.jobs.audit.recount import FileCount
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.settled_days import as_announced
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
@@ -137,6 +138,7 @@ class Auditor:
         *,
         since_ms: float = -math.inf,
         until_ms: float = math.inf,
+        counts: Mapping[str, FileCount] | None = None,
         progress: Progress = lambda _done, _all: None,
     ) -> TopicRecount:
         """Count the files of a topic again, as they were when this verdict was given of its windows; see `recount_topic`."""
@@ -144,7 +146,10 @@ class Auditor:
         if table is None:
             return TopicRecount(verdict.topic, remarks=[str(reason) for reason in verdict.reasons], state="unknown")
         times = {"since_ms": since_ms, "until_ms": until_ms}
-        return recount_topic(self.root, table, self._agents, verdict, progress=progress, **times)
+        try:
+            return recount_topic(self.root, table, self._agents, verdict, counts=counts, progress=progress, **times)
+        except (CorruptError, StorageError) as error:
+            return TopicRecount(verdict.topic, remarks=[f"it cannot be counted: {error}"], state="differs")
 
     def judge_nothing(self, *, now_ms: int) -> Verdict:
         """The verdict where no topic has landed or been announced: whether any agent may still announce one."""

@@ -1,20 +1,25 @@
 """What lies in landed files of each agent and window, counted again from the rows alone (audit.md, `--recount`).
 
-The core is `count_file`: one file in, its sums out, in bounded memory. The command adds them up here, the Beam job `recount`
-on any runner. Rows that are events of ours (the envelope's columns) count for their agent, with their bytes and hash as the
-agent has summed them. Rows under a user's own schema count for their agent by number alone, where their headers landed, too: a
-row no longer has the bytes that its record had. All others count for nobody.
+The core is `count_file`: one file in, its sums out, in bounded memory. The command counts file after file, the Beam job
+`recount` spreads them over workers; what is made of the counts (recounting.py) is one for both. Rows that are events of ours
+(the envelope's columns) count for their agent, with their bytes and hash as the agent has summed them. Rows under a user's own
+schema count for their agent by number alone, where their headers landed, too: a row no longer has the bytes that its record
+had. All others count for nobody.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.jobs.landed_rows import event_times_of, open_rows
+from headrace.audit import window_start_ms
+from headrace.errors import CorruptError, StorageError
+from headrace.jobs.audit.wording import when
+from headrace.jobs.landed_rows import event_times_of, has_landed_so, open_rows
 from headrace.sinks.audit_sums import EVENT_COLUMNS, Messages, add_events, has_identity, messages_of, runs, window_starts
 from headrace.sinks.identities import UNCOUNTED, Identities, of_columns, of_named
 from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
@@ -23,6 +28,43 @@ from headrace.sinks.values import HEADERS
 
 Key = tuple[str | None, int]
 """Agent id (None: of no agent) and the start of a window, ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileCount:
+    """What one file was counted to.
+
+    `named` are the rows of which only headers say whose they are; `wrong` is what of the file is not as the log says;
+    `unread` is why it could not be counted.
+    """
+
+    sums: Mapping[Key, AuditTotal] = field(default_factory=dict)
+    named: Counter[WindowKey] = field(default_factory=Counter)
+    wrong: tuple[str, ...] = ()
+    unread: str | None = None
+
+
+def count_of(root: Path | str, topic: str, file: LiveFile) -> FileCount:
+    """One live file, counted and compared with what the log says of the whole of it."""
+    named: Counter[WindowKey] = Counter()
+    try:
+        sums = count_file(root, topic, file, named)
+        return FileCount(sums, named, tuple(_wrong_with(root, topic, file, sums, named)))
+    except (CorruptError, StorageError) as error:
+        return FileCount(unread=str(error))
+
+
+def _wrong_with(
+    root: Path | str, topic: str, file: LiveFile, counted: Mapping[Key, AuditTotal], named: Counter[WindowKey]
+) -> Iterator[str]:
+    """What of a file is not as the log says."""
+    if not has_landed_so(root, topic, file):
+        yield "its bytes are not those that landed"
+    if (rows := sum(total.count for total in counted.values()) + named.total()) != file.rows:
+        yield f"it has {rows:,} rows, the log says {file.rows:,}"
+    first_ms, last_ms = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
+    if elsewhere := sorted({start_ms for _, start_ms in {*counted, *named} if not first_ms <= start_ms <= last_ms}):
+        yield f"it has rows of the window of {when(elsewhere[0])}, the log says of {when(first_ms)} to {when(last_ms)}"
 
 
 def count_file(

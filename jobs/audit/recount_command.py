@@ -24,11 +24,10 @@ def recounted(auditor: Auditor, judged: GateVerdict, format_: str, broker: "Load
         PeerError: the broker or its registry does not answer.
     """
     recounts = []
-    times = {"since_ms": judged.since_ms, "until_ms": judged.until_ms}
     for verdict in judged.topics:
         shown = _Progress(verdict.topic)
         try:
-            done = auditor.recount(verdict, **times, progress=shown.at)
+            done = auditor.recount(verdict, since_ms=judged.since_ms, until_ms=judged.until_ms, progress=shown.at)
             recounts.append(done)
             if broker is not None and (table := auditor.table(verdict.topic)) is not None:
                 from headrace.jobs.audit.in_broker import compare_with_broker

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
+from headrace.errors import CorruptError
 from headrace.jobs.audit.announced import Agent
 from headrace.jobs.audit.evidence import WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
 from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
-from headrace.jobs.audit.recount import Key, count_file, merged
+from headrace.jobs.audit.recount import FileCount, Key, count_of, merged
 from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.audit.wording import when
-from headrace.jobs.landed_rows import has_landed_so, open_rows
+from headrace.jobs.landed_rows import open_rows
 from headrace.sinks.check_history import check_history
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.stores.roots import open_root
@@ -78,37 +79,36 @@ def recount_topic(
     *,
     since_ms: float = -math.inf,
     until_ms: float = math.inf,
+    counts: Mapping[str, FileCount] | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> TopicRecount:
     """Count the files of a table that hold windows of a time again, and compare.
 
     Args:
         verdict: of the same windows, made by the same announcements; where it is unknown, more of them may be on their way.
+        counts: of `files_of_time`, by name, where others have counted them.
     Raises:
         CorruptError, StorageError: a file cannot be read.
     """
-    files = [
-        file
-        for file in table.files
-        if since_ms < window_start_ms(file.max_event_time_ms) + WINDOW_MS and window_start_ms(file.min_event_time_ms) < until_ms
-    ]
+    files = files_of_time(table, since_ms, until_ms)
     done = TopicRecount(table.topic, remarks=check_history(open_root(root).table(table.topic)).broken)
     sums: dict[Key, AuditTotal] = {}
     named: Counter[WindowKey] = Counter()
     unhashed = []
     counted_rows, all_rows = 0, sum(file.rows for file in files)
     for file in files:
-        mine_named: Counter[WindowKey] = Counter()
-        mine = count_file(root, table.topic, file, mine_named)
-        if wrong := [f"{file.path}: {what}" for what in _wrong_with(root, table.topic, file, mine, mine_named)]:
-            done.remarks += wrong
-            done.suspects |= {(agent, start_ms) for agent, start_ms in mine if agent is not None}
-        if mine_named or any(agent is None for agent, _ in mine):
+        mine = count_of(root, table.topic, file) if counts is None else counts[file.name]
+        if mine.unread is not None:
+            raise CorruptError(mine.unread)
+        if mine.wrong:
+            done.remarks += [f"{file.path}: {what}" for what in mine.wrong]
+            done.suspects |= {(agent, start_ms) for agent, start_ms in mine.sums if agent is not None}
+        if mine.named or any(agent is None for agent, _ in mine.sums):
             unhashed.append(file)
         counted_rows += file.rows
         progress(counted_rows, all_rows)
-        merged(sums, {key: total for key, total in mine.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
-        named += mine_named
+        merged(sums, {key: total for key, total in mine.sums.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
+        named += mine.named
     own = _own_keys(table, sums, named, verdict)
     if own:  # their bytes are not to be had again: files are compared with the log instead
         done.remarks += [f"{path}: {what}" for path, what in _changed(root, table, unhashed).items()]
@@ -122,6 +122,15 @@ def recount_topic(
     if done.state == "differs":
         _place(done, root, table, agents, sums, own, files, unlike_days)
     return done
+
+
+def files_of_time(table: TableSnapshot, since_ms: float, until_ms: float) -> list[LiveFile]:
+    """The files that hold windows of a time, by what the log says."""
+    return [
+        file
+        for file in table.files
+        if since_ms < window_start_ms(file.max_event_time_ms) + WINDOW_MS and window_start_ms(file.min_event_time_ms) < until_ms
+    ]
 
 
 def _own_keys(
@@ -138,19 +147,6 @@ def _own_keys(
         if row.agent is not None and row.landed and day_start_ms(row.window_start_ms) in table.settled
     }
     return landed - sums.keys()
-
-
-def _wrong_with(
-    root: Path | str, topic: str, file: LiveFile, counted: Mapping[Key, AuditTotal], named: Counter[WindowKey]
-) -> Iterator[str]:
-    """What of a file is not as the log says."""
-    if not has_landed_so(root, topic, file):
-        yield "its bytes are not those that landed"
-    if (rows := sum(total.count for total in counted.values()) + named.total()) != file.rows:
-        yield f"it has {rows:,} rows, the log says {file.rows:,}"
-    first_ms, last_ms = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
-    if elsewhere := sorted({start_ms for _, start_ms in {*counted, *named} if not first_ms <= start_ms <= last_ms}):
-        yield f"it has rows of the window of {when(elsewhere[0])}, the log says of {when(first_ms)} to {when(last_ms)}"
 
 
 def _compare(

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import apache_beam as beam
 import pyarrow as pa
-from apache_beam.pvalue import PCollection
 from pydantic import Field
 
 from headrace.clock import SystemClock
 from headrace.config import load_config
 from headrace.jobs.batch.event_rows import Span
 from headrace.jobs.batch.job import Chore, Runner, column
-from headrace.jobs.batch.runners import Build, run_pipeline
+from headrace.jobs.batch.runners import run_pipeline
+from headrace.jobs.batch.steps import spread
 from headrace.sinks.compaction.compact import DEFAULT_OUTPUT, compact_quarantine, compact_table
 from headrace.sinks.compaction.plan import Limits, small_files
 from headrace.sinks.config import LoadConfig, Output
@@ -75,7 +74,7 @@ class Compact(Chore):
             meets = [file for file in small if span.meets(file.min_event_time_ms, file.max_event_time_ms)]
             paths = dict.fromkeys(file.path.rpartition("/")[0] for file in meets)
             work += [Directory(root, table, path, limits, outputs[table].model_dump()) for path in paths]
-        rows = run_pipeline(_built(work), runner.name, runner.options, label=self.name) if work else []
+        rows = run_pipeline(spread(work, _compacted), runner.name, runner.options, label=self.name) if work else []
         for table in tables:
             done = compact_quarantine(open_root(root).table(table), limits, clock)
             rows.append(_row(table, None, (done.quarantine_before, done.quarantine_after, done.quarantined, done.overtaken)))
@@ -86,15 +85,6 @@ class Compact(Chore):
         if self.config is None:
             return DEFAULT_OUTPUT
         return load_config(LoadConfig, self.config, overrides=(), environment=os.environ).load.output_of(table)
-
-
-def _built(work: list[Directory]) -> Build:
-    def build(pipeline: beam.Pipeline) -> PCollection[Any]:
-        spread = pipeline | "Directories" >> beam.Create(work, reshuffle=False) | "Spread" >> beam.Reshuffle()
-        done: PCollection[Any] = spread | "Compact" >> beam.Map(_compacted)
-        return done
-
-    return build
 
 
 def _compacted(one: Directory) -> dict[str, Any]:

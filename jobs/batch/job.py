@@ -8,7 +8,7 @@ times: it must give the same whatever the split, so it is associative, commutati
 the groups that it is given. A job of a user's own is such a class in a module that workers can import: `module:Class`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
 
@@ -22,6 +22,7 @@ from headrace.sinks.table.reader import TableSnapshot
 class Scene(Protocol):
     """What a job may ask before its rows are read, in the process that runs it."""
 
+    root: str
     span: Span
 
     @property
@@ -31,6 +32,10 @@ class Scene(Protocol):
 
     def rows(self, job: "Job") -> pa.Table:
         """The rows of another job over the same files, all in memory."""
+        ...
+
+    def spread(self, work: Sequence[Any], each: Callable[[Any], Any], label: str) -> list[Any]:
+        """What a module's function makes of each piece of work, spread over workers: values that JSON can say, in no order."""
         ...
 
     def earlier(self, days: int, columns: pa.Schema) -> tuple[pa.Table, int]:
@@ -51,6 +56,9 @@ class Job(Section):
     """Columns of the parts: parts that agree in them are finished together."""
     order: ClassVar[tuple[str, ...]]
     """Columns of its rows, by which they are sorted."""
+
+    reads: ClassVar[bool] = True
+    """Whether tables' rows are read; else all its parts come from elsewhere."""
 
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, if a table has them; those of times and of the log's order come always."""

@@ -1,110 +1,126 @@
-"""The job `recount`: what the landed rows themselves sum up to by agent and window, beside what the tables' records say of it.
+"""The job `recount`: what `headrace audit --recount` says of a time, its files counted by many workers, as a table.
 
-The same sums as `headrace audit --recount` compares (jobs/audit/recount.py), spread over workers. Where the two differ, that
-command says which events.
+Workers count files (`count_of`); what is made of the counts, and of what agents have announced, is the audit's own
+(jobs/audit/recounting.py), so that both give the same verdict of the same windows.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Final
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
-import numpy as np
 import pyarrow as pa
 
-from headrace.jobs.audit.recount import Key, identified, is_ours
-from headrace.jobs.batch.event_rows import UTC_MICROS, Rows, Span
-from headrace.jobs.batch.grouping import summed
+from headrace.clock import SystemClock
+from headrace.jobs.audit.auditor import Auditor
+from headrace.jobs.audit.recount import FileCount, count_of
+from headrace.jobs.audit.recount_report import said
+from headrace.jobs.audit.recounting import TopicRecount, files_of_time
+from headrace.jobs.batch.event_rows import UTC_MICROS, Span
 from headrace.jobs.batch.job import Job, Scene, column
-from headrace.sinks.audit_sums import EVENT_COLUMNS, add_events, window_starts
-from headrace.sinks.table.audit_totals import AuditTotal, WindowKey
+from headrace.sinks.table.audit_totals import AuditTotal
+from headrace.sinks.table.reader import LiveFile
 
-_KEY: Final = ("topic", "window_start", "agent")
-_SUMS: Final = tuple(f"{side}_{name}" for side in ("counted", "recorded") for name in ("events", "bytes", "hash"))
-_PARTS: Final = pa.schema(
-    [
-        ("topic", pa.string()),
-        ("window_start", pa.int64()),
-        ("agent", pa.string()),
-        *((name, pa.uint64() if name.endswith("hash") else pa.int64()) for name in _SUMS),
-    ]
-)
+_COUNTS: Final = ("sent", "recorded", "counted")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to be counted."""
+
+    root: str
+    topic: str
+    file: LiveFile
 
 
 class Recount(Job):
-    """Sums of landed rows by agent and window, beside those of the tables' records."""
+    """Landed files counted again, beside what the tables' records and the agents say."""
 
     name: ClassVar = "recount"
-    does: ClassVar = "landed rows counted again by agent and ten-minute window, beside what the tables' records say"
-    group: ClassVar = _KEY[:2]
-    order: ClassVar = _KEY
+    version: ClassVar = 2
+    does: ClassVar = "landed files counted again by agent and ten-minute window, and the verdict of headrace audit --recount"
+    reads: ClassVar = False
+    group: ClassVar = ("topic",)
+    order: ClassVar = ("topic", "window_start", "agent")
     schema: ClassVar = pa.schema(
         [
             column("topic", pa.string(), "the topic"),
-            column("window_start", UTC_MICROS, "when the ten minutes of event time begin, UTC"),
+            column("window_start", UTC_MICROS, "when the ten minutes of event time begin, UTC; null: says is of the topic"),
             column("agent", pa.string(), "the agent; null for rows that are no events of an agent's"),
-            column("events", pa.int64(), "rows that are there"),
-            column("bytes", pa.int64(), "bytes of their messages; 0 for rows of nobody"),
-            column("recorded_events", pa.int64(), "rows that the table's records say have landed; null for rows of nobody"),
-            column("recorded_bytes", pa.int64(), "bytes of their messages, likewise"),
-            column("agrees", pa.bool_(), "events, bytes and hashes are the same; null where rows do not say whose they are"),
+            column("host", pa.string(), "its host"),
+            column("sent", pa.int64(), "events that it says it has sent; null for rows of nobody"),
+            column("recorded", pa.int64(), "rows that have landed by the table's records; null where these tell days only"),
+            column("counted", pa.int64(), "rows that are there; null where they do not say whose they are"),
+            column("state", pa.string(), "same, differs, unknown (more may be announced yet), or expired; hashes count, too"),
+            column("says", pa.list_(pa.string()), "what differs, and where"),
         ]
     )
 
     def columns(self) -> tuple[str, ...]:
-        return EVENT_COLUMNS
+        return ()
 
     def parts(self, scene: Scene) -> pa.Table:
-        """What the records say."""
-        found = []
-        for table in scene.tables:
-            sums: dict[Key, AuditTotal] = {
-                key: total for key, total in table.audit.items() if total.count and _starts_in(scene.span, key[1])
-            }
-            found.append(_parts(table.topic, sums, "recorded"))
-        return pa.concat_tables([_PARTS.empty_table(), *found])
-
-    def partial(self, rows: Rows, given: pa.Table | None) -> pa.Table:  # noqa: ARG002
-        ours, starts = is_ours(rows.table), window_starts(rows.times_us // 1000)
-        totals: dict[WindowKey, AuditTotal] = {}
-        if ours.any():
-            events, messages = identified(rows.table.filter(pa.array(ours)))
-            add_events(totals, events, messages, starts[ours])
-        of_nobody = zip(*(each.tolist() for each in np.unique(starts[~ours], return_counts=True)), strict=True)
-        sums: dict[Key, AuditTotal] = {(None, start_ms): AuditTotal(count) for start_ms, count in of_nobody}
-        return _parts(rows.topic, sums | totals, "counted")
+        """The audit's rows."""
+        topics = [
+            table.topic for table in scene.tables
+        ]  # before the audit's own look: what is read is no older than the inputs
+        auditor, now_ms = Auditor(scene.root), SystemClock().wall_ms()
+        since_ms = -math.inf if scene.span.start_us is None else scene.span.start_us / 1000
+        until_ms = math.inf if scene.span.end_us is None else scene.span.end_us / 1000
+        verdicts = [auditor.judge(topic, now_ms=now_ms, since_ms=since_ms, until_ms=until_ms) for topic in topics]
+        tables = [table for topic in topics if (table := auditor.table(topic)) is not None]
+        work = [_File(scene.root, table.topic, file) for table in tables for file in files_of_time(table, since_ms, until_ms)]
+        counts: dict[str, dict[str, FileCount]] = {topic: {} for topic in topics}
+        for found in scene.spread(work, _counted, self.name):
+            counts[found["topic"]][found["name"]] = _decoded(found)
+        done = [
+            auditor.recount(verdict, since_ms=since_ms, until_ms=until_ms, counts=counts[verdict.topic]) for verdict in verdicts
+        ]
+        return pa.Table.from_pylist([row for one in done for row in _rows(one)], schema=self.schema)
 
     def merge(self, parts: pa.Table) -> pa.Table:
-        return summed(parts, _KEY, _SUMS)
+        return parts
 
     def finish(self, parts: pa.Table, span: Span, given: pa.Table | None) -> pa.Table:  # noqa: ARG002
-        is_nobody = parts["agent"].is_null().to_numpy()
-        sides = ([parts[name].to_numpy() for name in _SUMS[at : at + 3]] for at in (0, 3))
-        counted, recorded = sides
-        same = np.logical_and.reduce([one == other for one, other in zip(counted, recorded, strict=True)])
-        starts = parts["window_start"].cast(pa.timestamp("ms", "UTC")).cast(UTC_MICROS)
-        windows = list(zip(parts["topic"].to_pylist(), parts["window_start"].to_pylist(), strict=True))
-        unnamed = {windows[row] for row in np.flatnonzero(is_nobody)}
-        # Under a user's own schema an agent's rows are among those of nobody.
-        is_unclear = is_nobody | ((counted[0] == 0) & np.array([window in unnamed for window in windows], bool))
-        told = [*(pa.array(values, mask=is_nobody) for values in recorded[:2]), pa.array(same, mask=is_unclear)]
-        columns = [parts["topic"], starts, parts["agent"], *map(pa.array, counted[:2]), *told]
-        return pa.table(columns, schema=self.schema)
+        return parts
 
 
-def _starts_in(span: Span, start_ms: int) -> bool:
-    return bool(span.holds(np.array([start_ms * 1000]))[0])
+def _counted(one: _File) -> dict[str, Any]:
+    """A file's counts, as JSON can say them."""
+    found = count_of(one.root, one.topic, one.file)
+    return {
+        "topic": one.topic,
+        "name": one.file.name,
+        "sums": [[*key, total.count, total.bytes, total.hash] for key, total in found.sums.items()],
+        "named": [[*key, count] for key, count in found.named.items()],
+        "wrong": found.wrong,
+        "unread": found.unread,
+    }
 
 
-def _parts(topic: str, sums: Mapping[Key, AuditTotal], side: str) -> pa.Table:
-    rows = [
-        {
-            **dict.fromkeys(_SUMS, 0),
-            "topic": topic,
-            "window_start": start_ms,
-            "agent": agent,
-            f"{side}_events": total.count,
-            f"{side}_bytes": total.bytes,
-            f"{side}_hash": total.hash,
+def _decoded(found: Mapping[str, Any]) -> FileCount:
+    """The inverse."""
+    sums = {(agent, start_ms): AuditTotal(*total) for agent, start_ms, *total in found["sums"]}
+    named = Counter({(agent, start_ms): count for agent, start_ms, count in found["named"]})
+    return FileCount(sums, named, tuple(found["wrong"]), found["unread"])
+
+
+def _rows(done: TopicRecount) -> Iterator[dict[str, Any]]:
+    """One of each agent's window, and one of what is wrong with the topic's files and records."""
+    places: dict[tuple[str, int], list[str]] = {}
+    for place in done.places:
+        places.setdefault((place.agent, place.window_start_ms), []).append(said(place))
+    for row in done.rows:
+        counts = {name: getattr(row, name) for name in _COUNTS}
+        yield {
+            "topic": row.topic,
+            "window_start": row.window_start_ms * 1000,
+            "agent": row.agent,
+            "host": row.host,
+            **counts,
+            "state": row.state,
+            "says": None if row.agent is None else places.get((row.agent, row.window_start_ms)),
         }
-        for (agent, start_ms), total in sums.items()
-    ]
-    return pa.Table.from_pylist(rows, schema=_PARTS)
+    if done.remarks:
+        yield {"topic": done.topic, "state": done.state, "says": done.remarks}

@@ -6,7 +6,7 @@ replaces those of the run before; a run that dies, or is overtaken by another, c
 
 import difflib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -23,7 +23,7 @@ from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.grouping import ordered
 from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of, table_of
 from headrace.jobs.batch.runners import run_pipeline
-from headrace.jobs.batch.steps import Plan, built, encoded, rows_of
+from headrace.jobs.batch.steps import Build, Plan, built, encoded, rows_of, spread
 from headrace.jobs.batch.table_scan import Piece, Scan
 from headrace.jobs.batch.tables import columns_of
 from headrace.jobs.landed_rows import open_rows
@@ -79,7 +79,7 @@ def run_job(
     began = time.monotonic()
     table = into or table_of(job)
     run = DerivedTable(root, table, SystemClock()).begin(of, job.schema)
-    reading = Reading(root, topics, Span(of.start_ms * 1000, of.end_ms * 1000), table, runner, of)
+    reading = Reading(root, topics, Span(of.start_ms * 1000, of.end_ms * 1000), table, runner, of, writes=True)
     reading.check(job)
     files = [from_json(DataFile, each) for each in reading.elements(job, run.staging)]
     inputs = reading.inputs(job)
@@ -100,7 +100,7 @@ def rows_of_job(
     of: Slice | None = None,
 ) -> pa.Table:
     """The rows of a job over a span of time, in memory; nothing is written. Raises as `run_job`."""
-    reading = Reading(root, topics, span, table_of(job), runner, of)
+    reading = Reading(root, topics, span, table_of(job), runner, of, writes=False)
     reading.check(job)
     return reading.rows(job)
 
@@ -109,10 +109,18 @@ class Reading:
     """The snapshots that one run reads, whatever a job asks of them: the scene of job.py."""
 
     def __init__(
-        self, root: Path | str, topics: Sequence[str], span: Span, table: str, runner: Runner, of: Slice | None
+        self,
+        root: Path | str,
+        topics: Sequence[str],
+        span: Span,
+        table: str,
+        runner: Runner,
+        of: Slice | None,
+        *,
+        writes: bool,
     ) -> None:
         self.root, self.span = str(open_root(root)), span
-        self._topics, self._table, self._runner, self._of = topics, table, runner, of
+        self._topics, self._table, self._runner, self._of, self._writes = topics, table, runner, of, writes
 
     @cached_property
     def tables(self) -> list[TableSnapshot]:
@@ -162,10 +170,9 @@ class Reading:
     def elements(self, job: Job, staging: Staging | None) -> list[Any]:
         """What the job's pipeline yields."""
         given, others = job.prepare(self), job.parts(self)
-        scans = {table.topic: self._scan(job, table.topic) for table in self.tables}
-        found = [
-            piece for table in self.tables for piece in scans[table.topic].pieces({file.name: file for file in table.files})
-        ]
+        read = self.tables if job.reads else ()
+        scans = {table.topic: self._scan(job, table.topic) for table in read}
+        found = [piece for table in read for piece in scans[table.topic].pieces({file.name: file for file in table.files})]
         size = sum(piece.bytes for piece in found)
         work: list[Piece | bytes] = [*found, *([] if others is None else [encoded(others)])]
         if not work:
@@ -179,8 +186,11 @@ class Reading:
             min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES),
             staging,
         )
-        exchange = Exchange.below(self.root, self._table) if self._of is not None and staging is not None else None
-        return run_pipeline(built(plan, work), self._runner.name, self._runner.options, label=job.name, exchange=exchange)
+        return self._run(built(plan, work), job.name)
+
+    def _run(self, build: Build, label: str) -> list[Any]:
+        exchange = Exchange.below(self.root, self._table) if self._writes else None
+        return run_pipeline(build, self._runner.name, self._runner.options, label=label, exchange=exchange)
 
     def _scan(self, job: Job, topic: str) -> Scan:
         columns = self.columns[topic]
@@ -191,6 +201,9 @@ class Reading:
     def rows(self, job: Job) -> pa.Table:
         found = [rows_of(element) for element in self.elements(job, None)]
         return ordered(pa.concat_tables([job.schema.empty_table(), *found]), job.order)
+
+    def spread(self, work: Sequence[Any], each: Callable[[Any], Any], label: str) -> list[Any]:
+        return self._run(spread(work, each), label) if work else []
 
     def earlier(self, days: int, columns: pa.Schema) -> tuple[pa.Table, int]:
         if self._of is None or self._table not in tables(self.root):

@@ -69,6 +69,17 @@ def built(plan: Plan, work: Sequence[Piece | bytes]) -> Build:
     return build
 
 
+def spread(work: Sequence[Any], each: Callable[[Any], Any]) -> Build:
+    """The pipeline that gives what a function makes of each piece of work."""
+
+    def build(pipeline: beam.Pipeline) -> PCollection[Any]:
+        pieces = pipeline | "Work" >> beam.Create(work, reshuffle=False) | "Spread" >> beam.Reshuffle()
+        leaf: PCollection[Any] = pieces | "Each" >> beam.Map(each)
+        return leaf
+
+    return build
+
+
 class Parts(beam.DoFn):
     """The parts of a piece, by the bucket that their group falls into."""
 

@@ -221,23 +221,6 @@ def test_a_pattern_is_new_if_none_of_the_days_before_has_it(root):
     assert outcome.inputs[0].topic == "logs"
 
 
-def test_the_rows_of_the_files_are_compared_with_what_the_records_say(root):
-    logs = TableWriter(root, "logs")
-    logs.land_events([Event("b", 0, NOON)], counted=[Event("b", 0, NOON), Event("b", 30, NOON)])
-    logs.land_events([], counted=[Event("c", 0, NOON)], quarantined=[NOON])
-    rows = rows_of_job(made("recount"), root, Span.of_day(DAY)).to_pylist()
-    by_agent = {}
-    for row in rows:
-        by_agent.setdefault((row["topic"], row["agent"]), []).append(row)
-    assert all(row["agrees"] for row in by_agent["logs", "a"])
-    assert [(row["events"], row["recorded_events"], row["agrees"]) for row in by_agent["logs", "b"]] == [(1, 2, False)]
-    assert [(row["events"], row["recorded_events"], row["agrees"]) for row in by_agent["logs", "c"]] == [(0, 1, False)]
-    assert sum(row["events"] for row in by_agent["orders", None]) == 9
-    assert {row["agrees"] for row in by_agent["orders", None]} == {None}
-    events = bare(root, f"SELECT count(*) AS n FROM t WHERE event_time::DATE = '{DAY}'")[0]["n"]
-    assert sum(row["events"] for row in rows if row["topic"] == "logs") == events
-
-
 def test_small_files_of_many_hours_and_tables_are_merged_at_once(root, capsys):
     TableWriter(root, "other").land_events(made_up(50, 4))
     TableWriter(root, "other").land_events(made_up(50, 5))
