@@ -209,7 +209,7 @@ def _sent_message(rest: str, body: Mapping[str, Any]) -> SentMessage:
         topic,
         agent_id,
         run,
-        int(start),
+        _window_start(start),
         _number(body["count"]),
         _number(body["bytes"]),
         _hash(body["hash"]),
@@ -225,6 +225,12 @@ def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 63:
         raise ValueError(value)
     return value
+
+
+def _window_start(text: str) -> int:
+    if not -(1 << 63) <= (start_ms := int(text)) < 1 << 63:
+        raise ValueError(text)
+    return start_ms
 
 
 def _hash(text: str) -> int:

@@ -11,11 +11,13 @@ time past it, with the offsets that it had acknowledged then. That a run has fin
 
 import math
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
-from headrace.audit import HASH_MODULUS, HEARTBEAT_INTERVAL_MS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
+from headrace.audit import HEARTBEAT_INTERVAL_MS, WINDOW_MS, AgentMessage, RetiredMessage, SentMessage, State
+from headrace.jobs.audit.sent_windows import Sent, SentWindows
 from headrace.jobs.audit.totals import Gap, Totals
 
 LATENESS_MS = 300_000
@@ -62,24 +64,13 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """One agent's window of one topic; `late` events were announced after its claimed time had passed the window + lateness.
-
-    `message` is the sum over the window's chapters (audit.py), nearly always one.
-    """
-
-    message: SentMessage
-    late: int
-
-
-@dataclass(frozen=True, slots=True)
 class Agent:
     """All that one agent has announced.
 
     `host` and `heard_ms` (append time of the last heartbeat) are None for an agent without a heartbeat. `frontier_ms` is the
     furthest time claimed: -inf while none is, and +inf while the last that was heard is that a finite input has finished.
     `acked` is the greatest offset per topic and partition, of heartbeats and windows alike; `acked_ms` has those of the last
-    minutes with the append times by which they were heard. `sent` is keyed by topic and window start. `retired_ms` is set for
+    minutes with the append times by which they were heard. `sent` has windows by topic, then by start. `retired_ms` is set for
     an agent that was retired and has not spoken since: its word is not needed for windows that end after that time. `gaps`:
     what of a topic was announced in messages that are not there.
     """
@@ -90,7 +81,7 @@ class Agent:
     frontier_ms: float
     heard_ms: int | None
     acked: Mapping[str, Ends]
-    sent: Mapping[tuple[str, int], Sent]
+    sent: Mapping[str, Mapping[int, Sent]]
     clone: Clone | None
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
     acked_ms: Mapping[str, Mapping[int, Sequence[tuple[int, int]]]] = field(default_factory=dict)
@@ -102,6 +93,10 @@ class Agent:
     """From when on (append time) all that it has said is there; -inf where nothing was ever taken out."""
     agreed: frozenset[str] = frozenset()
     """Topics of which all is there all the same: its totals once agreed with it."""
+
+    def sent_of(self, topic: str, start_ms: int) -> Sent | None:
+        """What is announced of a window of a topic."""
+        return self.sent.get(topic, {}).get(start_ms)
 
     def writes_to(self, topic: str) -> bool:
         """Whether the agent's word is needed for a topic: it names the topic, or it has named none yet and may still do so."""
@@ -116,6 +111,11 @@ class Agent:
         ]
         return min(found, key=lambda claim: claim.appended_ms, default=None)
 
+    def acknowledged(self, topic: str, past_ms: float) -> Ends:
+        """What it had acknowledged when it first claimed to have drained a topic past a time; else all that it ever had."""
+        claim = self.claim_past(topic, past_ms)
+        return self.acked.get(topic, {}) if claim is None else claim.ends
+
     def drained_to_ms(self, topic: str) -> float:
         """The furthest time that is claimed of a topic, as far as windows need it; -inf while none is."""
         last = (claims[-1] for claims in (self.claims.get(topic), self.claims.get(_ANY_TOPIC)) if claims)
@@ -128,6 +128,11 @@ class Agent:
         lately = (heard_ms for end, heard_ms in self.acked_ms[topic][partition] if end > offset)
         claimed = (claim.appended_ms for claim in self.claims.get(topic, ()) if claim.ends.get(partition, 0) > offset)
         return min(chain(lately, claimed))
+
+
+def is_beyond(acknowledged: Ends, ends: Ends) -> bool:
+    """Whether something of a topic was acknowledged that does not lie below these ends."""
+    return any(end > ends.get(partition, 0) for partition, end in acknowledged.items())
 
 
 def _drained_to(claim: Claim) -> float:
@@ -149,11 +154,7 @@ class _Hearing:
     claims: dict[str, list[Claim]] = field(default_factory=dict)
     acked: dict[str, dict[int, int]] = field(default_factory=dict)
     acked_ms: dict[str, dict[int, list[tuple[int, int]]]] = field(default_factory=dict)
-    greatest: dict[tuple[str, int], dict[int, SentMessage]] = field(default_factory=dict)
-    """Of each window, by chapter."""
-    on_time: dict[tuple[str, int], int] = field(default_factory=dict)
-    """What had been announced of a window when a claim had passed it; `open` are the windows, by topic, that none has."""
-    open: dict[str, set[int]] = field(default_factory=dict)
+    sent: dict[str, SentWindows] = field(default_factory=lambda: defaultdict(SentWindows))
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
 
@@ -172,34 +173,27 @@ class _Hearing:
         if drained_to_ms is None:
             return
         for topic in message.acked or (_ANY_TOPIC,):
-            self._claim(topic, Claim(drained_to_ms, appended_ms, message.acked.get(topic, {})), lateness_ms)
+            self._claim(topic, drained_to_ms, appended_ms, lateness_ms)
 
-    def _claim(self, topic: str, claim: Claim, lateness_ms: int) -> None:
+    def _claim(self, topic: str, drained_to_ms: int, appended_ms: int, lateness_ms: int) -> None:
         """Keep a claim that passes windows which none before it has."""
         claims = self.claims.setdefault(topic, [])
-        if claims and _passed(claim.drained_to_ms, lateness_ms) <= _passed(claims[-1].drained_to_ms, lateness_ms):
+        if claims and _passed(drained_to_ms, lateness_ms) <= _passed(claims[-1].drained_to_ms, lateness_ms):
             return
-        claims.append(replace(claim, ends=claims[-1].ends) if claims and claims[-1].ends == claim.ends else claim)
+        ends = self.acked.get(topic, {})
+        claims.append(Claim(drained_to_ms, appended_ms, claims[-1].ends if claims and claims[-1].ends == ends else dict(ends)))
         del claims[:-MOST_CLAIMS]
-        still_open = self.open.get(topic, set())
-        for start_ms in [start_ms for start_ms in still_open if _is_past(claim.drained_to_ms, start_ms, lateness_ms)]:
-            still_open.remove(start_ms)
-            self.on_time[topic, start_ms] = self._count(topic, start_ms)
+        if topic in self.sent:
+            windows = self.sent[topic]
+            windows.close([start_ms for start_ms in windows.open if _is_past(drained_to_ms, start_ms, lateness_ms)])
 
     def on_sent(self, message: SentMessage, appended_ms: int, lateness_ms: int) -> None:
-        window = (message.topic, message.window_start_ms)
         self._acknowledge(message.topic, message.acked, appended_ms)
-        chapters = self.greatest.setdefault(window, {})
-        if not chapters:
-            claimed = [claims[-1].drained_to_ms for topic in (message.topic, _ANY_TOPIC) if (claims := self.claims.get(topic))]
-            if _is_past(max(claimed, default=-math.inf), message.window_start_ms, lateness_ms):
-                self.on_time[window] = 0
-            else:
-                self.open.setdefault(message.topic, set()).add(message.window_start_ms)
-        known = chapters.get(message.chapter)
-        if known is None or message.count >= known.count:
-            chapters[message.chapter] = message
-            self.totals.on_sent(message, known)
+        claimed = [claims[-1].drained_to_ms for topic in (message.topic, _ANY_TOPIC) if (claims := self.claims.get(topic))]
+        is_past = _is_past(max(claimed, default=-math.inf), message.window_start_ms, lateness_ms)
+        replaced = self.sent[message.topic].say(message, is_past=is_past)
+        if replaced is not None:
+            self.totals.on_sent(message, replaced)
 
     def on_run(self, run: str, appended_ms: int) -> None:
         first, last = self.runs.get(run, (appended_ms, appended_ms))
@@ -216,18 +210,11 @@ class _Hearing:
                 lately.append((end, appended_ms))
                 del lately[:-MOST_ACKED]
 
-    def _count(self, topic: str, start_ms: int) -> int:
-        return sum(message.count for message in self.greatest[topic, start_ms].values())
-
     def folded(self, agent_id: str) -> Agent:
-        sent = {}
-        for window, chapters in self.greatest.items():
-            message = _joined(list(chapters.values()))
-            sent[window] = Sent(message, late=message.count - self.on_time.get(window, message.count))
         heartbeat, heard_ms, claims = self.heartbeat, self.heard_ms, self.claims
         if heartbeat is not None and heard_ms is not None and heartbeat.state == "finished":
             ended = {
-                topic: Claim(math.inf, heard_ms, heartbeat.acked.get(topic, {})) for topic in heartbeat.acked or (_ANY_TOPIC,)
+                topic: Claim(math.inf, heard_ms, dict(self.acked.get(topic, {}))) for topic in heartbeat.acked or (_ANY_TOPIC,)
             }
             claims = {**claims, **{topic: [*claims.get(topic, ()), claim] for topic, claim in ended.items()}}
         return Agent(
@@ -237,7 +224,7 @@ class _Hearing:
             math.inf if heartbeat and heartbeat.state == "finished" else self.furthest_ms,
             heard_ms,
             self.acked,
-            sent,
+            self.sent,
             _clone(self.runs),
             claims,
             self.acked_ms,
@@ -303,22 +290,6 @@ def _passed(drained_to_ms: float, lateness_ms: int) -> int:
 
 def _is_past(drained_to_ms: float, window_start_ms: int, lateness_ms: int) -> bool:
     return drained_to_ms > window_start_ms + WINDOW_MS + lateness_ms
-
-
-def _joined(chapters: Sequence[SentMessage]) -> SentMessage:
-    """The chapters of one window as one message; what it says is the sum of what they say."""
-    whole = chapters[-1]
-    for other in chapters[:-1]:
-        whole = replace(
-            whole,
-            count=whole.count + other.count,
-            bytes_total=whole.bytes_total + other.bytes_total,
-            content_hash=(whole.content_hash + other.content_hash) % HASH_MODULUS,
-            acked={key: max(ends.get(key, 0) for ends in (whole.acked, other.acked)) for key in {**whole.acked, **other.acked}},
-            dropped={key: whole.dropped.get(key, 0) + other.dropped.get(key, 0) for key in {**whole.dropped, **other.dropped}},
-            rejected=whole.rejected + other.rejected,
-        )
-    return whole
 
 
 def _clone(runs: Mapping[str, tuple[int, int]]) -> Clone | None:

@@ -23,6 +23,7 @@ from headrace.jobs.audit.settled_days import as_announced
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
+from headrace.sinks.table.audit_totals import DAY_MS
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
 
 
@@ -160,7 +161,8 @@ class Auditor:
         newest = {partition: incarnation for incarnation, partition in sorted(table.ends)}
         ends = {partition: table.ends[incarnation, partition] for partition, incarnation in newest.items()}
         offsets = {partition: end.offset for partition, end in ends.items()}
-        announced, unlike = as_announced(table.topic, self._agents, table.settled, offsets)
+        settled = {day: total for day, total in table.settled.items() if since_ms < day + DAY_MS and day < until_ms}
+        announced, unlike = as_announced(table.topic, self._agents, settled, offsets, self.lateness_ms)
         sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()} | announced
         return Landed(
             ends=offsets,

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, Total
-from headrace.jobs.audit.announced import Agent, Sent
+from headrace.jobs.audit.announced import Agent
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
+from headrace.jobs.audit.sent_windows import Sent
 from headrace.jobs.audit.totals import Gap
 from headrace.jobs.audit.wording import name_of, when
 
@@ -40,7 +41,7 @@ class Case:
 
     def sent(self, agent: Agent, start_ms: int) -> Sent | None:
         """What an agent has announced of a window."""
-        return agent.sent.get((self.topic, start_ms))
+        return agent.sent_of(self.topic, start_ms)
 
     def landed_of(self, agent: Agent, start_ms: int) -> WindowSum:
         """What of an agent has landed in a window."""
@@ -48,7 +49,7 @@ class Case:
 
     def _excess(self, agent: Agent, start_ms: int) -> Total:
         landed, sent = self.landed_of(agent, start_ms), self.sent(agent, start_ms)
-        count, content_hash = (sent.message.count, sent.message.content_hash) if sent else (0, 0)
+        count, content_hash = (sent.count, sent.content_hash) if sent else (0, 0)
         return Total(landed.count - count, (landed.content_hash - content_hash) % HASH_MODULUS)
 
     def needed_ms(self, start_ms: int | None) -> float:

@@ -19,9 +19,9 @@ def faults(case: Case, start_ms: int) -> list[Reason]:
     for agent in case.writers:
         found += [_unsaid(agent, gap) for gap in case.gaps(agent, start_ms)]
         sent = case.sent(agent, start_ms)
-        if sent and any(sent.message.dropped.values()):
-            causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.message.dropped.items()) if count)
-            told = f"{name_of(agent)} dropped {sum(sent.message.dropped.values())} ({causes})"
+        if sent and any(sent.dropped.values()):
+            causes = ", ".join(f"{cause}: {count}" for cause, count in sorted(sent.dropped.items()) if count)
+            told = f"{name_of(agent)} dropped {sum(sent.dropped.values())} ({causes})"
             found.append(Reason("dropped", told, agent.agent_id))
         found += differences(case, agent, start_ms) if case.landed.is_summed(start_ms) else ()
     return found
@@ -67,7 +67,7 @@ def unplaced(case: Case) -> list[Reason]:
 def differences(case: Case, agent: Agent, start_ms: int) -> list[Reason]:
     """What of an agent has landed otherwise than it announced."""
     sent, landed = case.sent(agent, start_ms), case.landed_of(agent, start_ms)
-    count = sent.message.count if sent else 0
+    count = sent.count if sent else 0
     said = f"{name_of(agent)} sent {count}"
     kind: Kind
     if landed.count < count:
@@ -79,7 +79,7 @@ def differences(case: Case, agent: Agent, start_ms: int) -> list[Reason]:
         recount = case.recounts[agent.agent_id, start_ms]
         repeats = f"{recount.rows - recount.distinct} of the {recount.rows} rows are repeats"
         kind, found = "excess", f", and {landed.count} have landed: {landed.count - count} too many, {repeats}"
-    elif sent and sent.message.content_hash != landed.content_hash:
+    elif sent and sent.content_hash != landed.content_hash:
         kind, found = "altered", " and as many have landed, but not the same: their hashes differ"
     else:
         return []

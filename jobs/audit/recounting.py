@@ -213,8 +213,8 @@ def _sum_of(total: AuditTotal) -> WindowSum:
 
 
 def _sent(agent: Agent | None, topic: str, start_ms: int) -> WindowSum:
-    sent = agent.sent.get((topic, start_ms)) if agent else None
-    return WindowSum(sent.message.count, sent.message.content_hash) if sent else WindowSum(0, 0)
+    sent = agent.sent_of(topic, start_ms) if agent else None
+    return WindowSum(sent.count, sent.content_hash) if sent else WindowSum(0, 0)
 
 
 def _place(

@@ -7,13 +7,13 @@ it was announced. Where it does not, that is said of the day: the log cannot tel
 from collections.abc import Mapping
 
 from headrace.audit import HASH_MODULUS, Total
-from headrace.jobs.audit.announced import Agent, Ends
+from headrace.jobs.audit.announced import Agent, Ends, is_beyond
 from headrace.jobs.audit.evidence import UnlikeDay, WindowSum
-from headrace.sinks.table.audit_totals import AuditTotal, day_start_ms
+from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, day_start_ms
 
 
 def as_announced(
-    topic: str, agents: Mapping[str, Agent], settled: Mapping[int, AuditTotal], ends: Ends
+    topic: str, agents: Mapping[str, Agent], settled: Mapping[int, AuditTotal], ends: Ends, lateness_ms: int
 ) -> tuple[dict[tuple[str, int], WindowSum], dict[int, UnlikeDay]]:
     """What agents have announced of the windows of such days, and the days of which something else has landed.
 
@@ -25,16 +25,17 @@ def as_announced(
     sent = dict.fromkeys(settled, Total(0, 0))
     is_behind: set[int] = set()
     for agent in agents.values():
-        for (of, start_ms), one in agent.sent.items():
-            day_ms = day_start_ms(start_ms)
-            if of != topic or day_ms not in settled:
+        days: set[int] = set()
+        for start_ms, one in agent.sent.get(topic, {}).items():
+            if (day_ms := day_start_ms(start_ms)) not in settled:
                 continue
-            count, content_hash = one.message.count, one.message.content_hash
-            sums[agent.agent_id, start_ms] = WindowSum(count, content_hash)
+            days.add(day_ms)
+            sums[agent.agent_id, start_ms] = WindowSum(one.count, one.content_hash)
             so_far = sent[day_ms]
-            sent[day_ms] = Total(so_far.count + count, (so_far.content_hash + content_hash) % HASH_MODULUS)
-            if any(end > ends.get(partition, 0) for partition, end in one.message.acked.items()):
+            sent[day_ms] = Total(so_far.count + one.count, (so_far.content_hash + one.content_hash) % HASH_MODULUS)
+            if is_beyond(one.acked, ends):
                 is_behind.add(day_ms)
+        is_behind |= {day for day in days if is_beyond(agent.acknowledged(topic, day + DAY_MS + lateness_ms), ends)}
     unlike = {
         day_ms: UnlikeDay(sent[day_ms], landed, is_awaited=landed.count > sent[day_ms].count or day_ms in is_behind)
         for day_ms, total in settled.items()

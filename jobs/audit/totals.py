@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, SentMessage, Total, window_start_ms
+from headrace.jobs.audit.sent_windows import Sent
 
 _NOTHING = Total(0, 0)
 
@@ -51,9 +52,9 @@ class Totals:
     _before: dict[str, Total] = field(default_factory=dict)
     _matched_ms: dict[str, float | None] = field(default_factory=dict)
 
-    def on_sent(self, message: SentMessage, known: SentMessage | None) -> None:
-        """A message takes the place of another, or of none."""
-        so_far, old = self._said.get(message.topic, _NOTHING), known or _NOTHING
+    def on_sent(self, message: SentMessage, old: Sent) -> None:
+        """A message takes the place of what was said before."""
+        so_far = self._said.get(message.topic, _NOTHING)
         self._said[message.topic] = Total(
             so_far.count + message.count - old.count,
             (so_far.content_hash + message.content_hash - old.content_hash) % HASH_MODULUS,

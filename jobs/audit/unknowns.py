@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from headrace.audit import WINDOW_MS
-from headrace.jobs.audit.announced import Agent, Clone, Ends
+from headrace.jobs.audit.announced import Agent, Clone, is_beyond
 from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Recount
 from headrace.jobs.audit.faults import unlike_day
@@ -22,10 +22,7 @@ class Unknowns:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._drained_to_ms = {agent.agent_id: agent.drained_to_ms(case.topic) for agent in case.writers}
-        self._behind = [agent for agent in case.writers if self._is_behind(agent.acked.get(case.topic, {}))]
-
-    def _is_behind(self, ends: Ends) -> bool:
-        return any(end > self._case.landed.ends.get(partition, 0) for partition, end in ends.items())
+        self._behind = [agent for agent in case.writers if is_beyond(agent.acked.get(case.topic, {}), case.landed.ends)]
 
     def of(self, start_ms: int | None) -> list[Reason]:
         """Of a window (None: of the topic, where it has no window)."""
@@ -88,11 +85,11 @@ class Unknowns:
     def _acknowledged(self, agent: Agent, start_ms: int | None) -> Iterable[tuple[int, int]]:
         """The offsets that the table must have passed before an agent's window can be judged."""
         topic = self._case.topic
-        claim = None if start_ms is None else agent.claim_past(topic, self._case.needed_ms(start_ms))
-        if claim is None or start_ms is None:
+        if start_ms is None:
             return agent.acked.get(topic, {}).items()
         sent = self._case.sent(agent, start_ms)
-        return (*claim.ends.items(), *(sent.message.acked.items() if sent else ()))
+        acknowledged = agent.acknowledged(topic, self._case.needed_ms(start_ms))
+        return (*acknowledged.items(), *(sent.acked.items() if sent else ()))
 
     def _inaudible(self, start_ms: int | None) -> list[Reason]:
         landed = self._case.landed
@@ -120,7 +117,7 @@ class Unknowns:
 
     def _awaited(self, agent: Agent, start_ms: int) -> Reason | None:
         found = self._case.sent(agent, start_ms)
-        landed, sent = self._case.landed_of(agent, start_ms).count, found.message.count if found else 0
+        landed, sent = self._case.landed_of(agent, start_ms).count, found.count if found else 0
         if landed <= sent:
             return None
         recount = self._case.recounts.get((agent.agent_id, start_ms))

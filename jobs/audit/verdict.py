@@ -142,8 +142,8 @@ def judge(
 
 
 def _sent_count(agent: Agent | None, topic: str, start_ms: int) -> int:
-    sent = agent.sent.get((topic, start_ms)) if agent else None
-    return sent.message.count if sent else 0
+    sent = agent.sent_of(topic, start_ms) if agent else None
+    return sent.count if sent else 0
 
 
 def is_retired_by_policy(agent: Agent, now_ms: int, retire_after_ms: float) -> bool:
@@ -163,7 +163,7 @@ def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> 
     starts = {start for _, start in landed.sums} | set(landed.foreign)
     starts |= set(landed.unlike) - {day_start_ms(start) for start in starts}
     for agent in writers.values():
-        starts |= {start for sent_topic, start in agent.sent if sent_topic == topic}
+        starts.update(agent.sent.get(topic, ()))
     for trouble in (*landed.lost, *landed.quarantined):
         starts |= trouble.edges()
     return starts
@@ -193,9 +193,9 @@ def _agent_row(case: Case, agent: Agent, start_ms: int, state: Verdict) -> Row:
         start_ms,
         agent.agent_id,
         agent.host,
-        sent=sent.message.count if sent else 0,
-        rejected=sent.message.rejected if sent else 0,
-        dropped=sum(sent.message.dropped.values()) if sent else 0,
+        sent=sent.count if sent else 0,
+        rejected=sent.rejected if sent else 0,
+        dropped=sum(sent.dropped.values()) if sent else 0,
         landed=landed.count,
         late=sent.late if sent else 0,
         quarantined=0,

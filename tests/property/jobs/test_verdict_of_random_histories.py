@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs.audit import faults, settled_days
+from headrace.jobs.audit import faults, settled_days, unknowns
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.unknowns import Unknowns
@@ -186,7 +186,7 @@ class History:
             for key, total in sums.items():
                 totals.add(key, AuditTotal(total.count, 0, total.content_hash), 1)
             totals.settle(KEEP_WINDOWS_MS + 2)
-            announced, unlike = settled_days.as_announced(TOPIC, agents, totals.settled(), self.ends)
+            announced, unlike = settled_days.as_announced(TOPIC, agents, totals.settled(), self.ends, LATENESS_MS)
             landed = Landed(ends=self.ends, sums=announced, unlike=unlike)
         recounts = {
             key: Recount(len(rows[key]), len({line.identity for line, _ in rows[key]}), _ends(rows[key]))
@@ -296,10 +296,10 @@ def test_a_message_of_the_audit_is_missed_unless_a_later_one_says_the_same() -> 
 @pytest.mark.parametrize(
     ("target", "name", "old", "new"),
     [
-        (Unknowns, "_is_behind", "end > self._case.landed.ends.get(partition, 0)", "False"),
+        (unknowns, "is_beyond", "end > ends.get(partition, 0)", "False"),
         (Unknowns, "_frontier", "> needed_ms", "> -1"),
         (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
-        (faults, "differences", "sent.message.content_hash != landed.content_hash", "False"),
+        (faults, "differences", "sent.content_hash != landed.content_hash", "False"),
     ],
 )
 def test_without_one_of_its_rules_the_verdict_is_wrong_for_some_history(target, name, old, new) -> None:

@@ -18,10 +18,11 @@ from unittest import mock
 from headrace.agents import windows
 from headrace.agents.windows import Windows
 from headrace.audit import HASH_MODULUS, WINDOW_MS, State
-from headrace.jobs.audit import announced, faults
+from headrace.jobs.audit import announced, faults, unknowns
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, fold
 from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
+from headrace.jobs.audit.sent_windows import SentWindows, _Window
 from headrace.jobs.audit.totals import Totals
 from headrace.jobs.audit.unknowns import Unknowns
 from headrace.jobs.audit.verdict import TopicVerdict, excesses, judge
@@ -79,10 +80,10 @@ class Auditing:
             for said in times:
                 for name in sorted(said.known - self.world.given_up):
                     came = here.count(name) - said.rows.get(name, 0)
-                    sent = agents[name].sent.get((TOPIC, start_ms)) if name in agents else None
+                    sent = agents[name].sent_of(TOPIC, start_ms) if name in agents else None
                     assert came <= (sent.late if sent else 0), f"{came} rows of {name} came into a complete window"
         for name, agent in agents.items():
-            for (_, start_ms), sent in agent.sent.items():
+            for start_ms, sent in agent.sent.get(TOPIC, {}).items():
                 lines = [line for line in self.world.agents[name].read.values() if line.start_ms == start_ms]
                 after = sum(line.written_ms > start_ms + WINDOW_MS + LATENESS_MS for line in lines)
                 assert sent.late <= after, f"{sent.late} of {name} are late, and {after} were written late"
@@ -299,9 +300,9 @@ def differing(world: World) -> set[tuple[str, int]]:
     found = set()
     for name, start_ms in counted.keys() | landed.keys():
         key = (name, start_ms)
-        sent = agents[name].sent.get((TOPIC, start_ms)) if name in agents else None
+        sent = agents[name].sent_of(TOPIC, start_ms) if name in agents else None
         same = sorted(map(repr, counted[key])) == sorted(map(repr, landed[key]))
-        if not same or (sent.message.count if sent else 0) != len(counted[key]):
+        if not same or (sent.count if sent else 0) != len(counted[key]):
             found.add(key)
     return found
 
@@ -352,13 +353,13 @@ def test_one_message_of_the_audit_lost_is_found_and_placed_also_with_all_its_eve
 
 
 @each_guard(
-    (announced, "_joined", "count=whole.count + other.count", "count=whole.count"),
+    (_Window, "joined", "count=whole.count + other.count", "count=whole.count"),
     (announced, "_is_past", "drained_to_ms > window_start_ms + WINDOW_MS + lateness_ms", "True"),
-    (announced._Hearing, "_claim", "self.on_time[topic, start_ms] = self._count(topic, start_ms)", "pass"),
-    (Unknowns, "_is_behind", "end > self._case.landed.ends.get(partition, 0)", "False"),
+    (SentWindows, "close", "window.on_time = window.count", "pass"),
+    (unknowns, "is_beyond", "end > ends.get(partition, 0)", "False"),
     (Unknowns, "_frontier", "> needed_ms", "> -1"),
     (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
-    (faults, "differences", "sent.message.content_hash != landed.content_hash", "False"),
+    (faults, "differences", "sent.content_hash != landed.content_hash", "False"),
     (Case, "is_retired", "agent.retired_ms is not None", "False"),
     (Case, "_starts", "here is None", "True"),
     (Totals, "on_heartbeat", "elif missed != before:", "elif False:"),

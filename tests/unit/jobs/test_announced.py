@@ -17,12 +17,12 @@ def sent(at_ms, count, *, run="r1", content_hash=11, acked=None, window=WINDOW):
 
 def test_the_whole_message_with_the_greatest_count_is_taken_wherever_it_stands():
     agent = fold([sent(1, 5, content_hash=50), sent(2, 9, content_hash=90), sent(3, 8, content_hash=80)])["a"]
-    assert (agent.sent["logs", WINDOW].message.count, agent.sent["logs", WINDOW].message.content_hash) == (9, 90)
+    assert (agent.sent["logs"][WINDOW].count, agent.sent["logs"][WINDOW].content_hash) == (9, 90)
 
 
 def test_of_messages_with_equal_counts_the_later_is_taken():
     agent = fold([sent(1, 9, content_hash=50), sent(2, 9, content_hash=90)])["a"]
-    assert agent.sent["logs", WINDOW].message.content_hash == 90
+    assert agent.sent["logs"][WINDOW].content_hash == 90
 
 
 def test_acknowledged_ends_are_the_greatest_per_partition_over_heartbeats_and_windows_of_all_runs():
@@ -86,8 +86,26 @@ def test_the_chapters_of_a_window_add_up_and_of_each_the_greatest_counts():
         Announcement(at, SentMessage("logs", "a", "r1", WINDOW, count, count, count, {0: at}, {}, 1, chapter))
         for at, count, chapter in parts
     ]
-    message = fold(said)["a"].sent["logs", WINDOW].message
-    assert (message.count, message.content_hash, message.rejected, message.acked) == (47, 47, 2, {0: 3})
+    said.insert(1, heartbeat(1, END + 300_001))
+    window = fold(said)["a"].sent["logs"][WINDOW]
+    assert (window.count, window.content_hash, window.rejected, window.late, window.acked) == (47, 47, 2, 7, {0: 3})
+
+
+def test_of_a_window_that_a_claim_has_passed_any_later_message_takes_the_place_of_what_it_said():
+    starts = [WINDOW + n * WINDOW_MS for n in range(5)]
+    said = [sent(1, 40 + n, window=start, content_hash=n) for n, start in enumerate(starts)]
+    said.append(heartbeat(2, END + 5 * WINDOW_MS))
+    again = [
+        sent(3, 50, window=starts[2], acked={0: 9}),
+        sent(4, 43, window=starts[3], content_hash=7),
+        sent(5, 1, window=WINDOW),
+    ]
+    windows = fold([*said, *again])["a"].sent["logs"]
+    assert sorted(windows) == starts
+    assert [windows[start].count for start in starts] == [40, 41, 50, 43, 44]
+    assert [windows[start].content_hash for start in starts] == [0, 1, 11, 7, 4]
+    assert [windows[start].late for start in starts] == [0, 0, 8, 0, 0]
+    assert windows[starts[2]].acked == {0: 9}
 
 
 def test_a_finished_run_has_an_infinite_frontier_and_one_that_claims_nothing_has_none():
@@ -128,16 +146,16 @@ def test_a_short_run_inside_a_long_one_is_a_clone_though_another_stands_between(
 
 def test_events_announced_after_the_frontier_has_passed_the_window_are_late():
     said = [sent(1, 40), heartbeat(2, END + 300_001), sent(3, 47), heartbeat(4, END + 400_000)]
-    assert fold(said)["a"].sent["logs", WINDOW].late == 7
+    assert fold(said)["a"].sent["logs"][WINDOW].late == 7
 
 
 def test_events_announced_within_the_lateness_are_not_late():
     said = [sent(1, 40), heartbeat(2, END + 300_000), sent(3, 47), heartbeat(4, END + 400_000)]
-    assert fold(said)["a"].sent["logs", WINDOW].late == 0
+    assert fold(said)["a"].sent["logs"][WINDOW].late == 0
 
 
 def test_a_window_that_first_appears_behind_the_frontier_is_late_as_a_whole():
-    assert fold([heartbeat(2, END + 300_001), sent(3, 4), sent(4, 6)])["a"].sent["logs", WINDOW].late == 6
+    assert fold([heartbeat(2, END + 300_001), sent(3, 4), sent(4, 6)])["a"].sent["logs"][WINDOW].late == 6
 
 
 def test_an_agent_that_has_named_no_topic_may_still_write_to_any():
@@ -155,7 +173,7 @@ def test_what_is_shipped_after_a_finite_input_had_finished_is_not_late():
         sent(3, 47, run="r2"),
         heartbeat(4, None, run="r2", state="finished"),
     ]
-    assert fold(said)["a"].sent["logs", WINDOW].late == 0
+    assert fold(said)["a"].sent["logs"][WINDOW].late == 0
 
 
 def with_totals(at_ms, **totals):

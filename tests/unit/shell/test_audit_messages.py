@@ -44,6 +44,7 @@ def test_a_newer_version_is_refused() -> None:
         (b"agent/a", b"{}"),
         (b"agent/a/b", b"{}"),
         (b"sent/t/a/r/x", SENT.encode()),
+        (b"sent/t/a/r/%d" % (1 << 63), SENT.encode()),
         (b"agent/a/b", b"\xff"),
         (b"agent/a/b", b"[]"),
         (b"sent/t/a/r/600000/1/2", SENT.encode()),
