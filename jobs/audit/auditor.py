@@ -19,11 +19,11 @@ from headrace.jobs.audit.hearing import Hearing
 from headrace.jobs.audit.known_agents import SILENT_MS
 from headrace.jobs.audit.recount import FileCount
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
-from headrace.jobs.audit.settled_days import as_announced
+from headrace.jobs.audit.settled_days import unlike_days
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
 from headrace.sinks.places import landed_topics
-from headrace.sinks.table.audit_totals import DAY_MS
+from headrace.sinks.table.audit_totals import DAY_MS, day_start_ms
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
 
 
@@ -162,17 +162,17 @@ class Auditor:
         ends = {partition: table.ends[incarnation, partition] for partition, incarnation in newest.items()}
         offsets = {partition: end.offset for partition, end in ends.items()}
         settled = {day: total for day, total in table.settled.items() if since_ms < day + DAY_MS and day < until_ms}
-        announced, unlike = as_announced(table.topic, self._agents, settled, offsets, self.lateness_ms)
-        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()} | announced
+        sums = {key: WindowSum(total.count, total.hash, total.duplicates) for key, total in table.audit.items()}
         return Landed(
             ends=offsets,
             sums=sums,
-            foreign=self._foreign(table, sums, since_ms, until_ms),
+            foreign=self._foreign(table, since_ms, until_ms),
             lost=_lost(table),
             quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
             reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
-            seen_ms={} if sums else self._seen_ms(table, newest),
-            unlike=unlike,
+            seen_ms={} if sums or table.settled else self._seen_ms(table, newest),
+            settled=frozenset(settled),
+            unlike=unlike_days(table.topic, self._agents, settled, offsets, self.lateness_ms),
             heard=self._heard,
             unheard=self._unheard,
             uncounted_until_ms=table.uncounted_until_ms,
@@ -185,9 +185,7 @@ class Auditor:
             if newest.get(partition) == incarnation and table.ends[incarnation, partition].offset >= end.offset
         }
 
-    def _foreign(
-        self, table: TableSnapshot, sums: Mapping[tuple[str, int], WindowSum], since_ms: float, until_ms: float
-    ) -> dict[int, int]:
+    def _foreign(self, table: TableSnapshot, since_ms: float, until_ms: float) -> dict[int, int]:
         """Rows of no agent by window: what is in the files beyond the agents' sums."""
         landed = sum(total.count for total in (*table.audit.values(), *table.settled.values()))
         if sum(file.rows for file in table.files) == landed:
@@ -200,8 +198,12 @@ class Auditor:
                 self._windows[file.name] = rows_by_window(self.root, table.topic, file)
             for start_ms, count in self._windows[file.name].items():
                 rows[start_ms] = rows.get(start_ms, 0) + count
-        for (_, start_ms), total in sums.items():
+        for (_, start_ms), total in table.audit.items():
             rows[start_ms] = rows.get(start_ms, 0) - total.count
+        for agent in self._agents.values() if table.settled else ():
+            for start_ms, sent in agent.sent.get(table.topic, {}).items():
+                if start_ms in rows and day_start_ms(start_ms) in table.settled:
+                    rows[start_ms] -= sent.count
         return {start_ms: count for start_ms, count in rows.items() if count > 0}
 
     def _recounts(self, table: TableSnapshot, landed: Landed) -> dict[tuple[str, int], Recount]:

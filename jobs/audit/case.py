@@ -10,6 +10,7 @@ from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.sent_windows import Sent
 from headrace.jobs.audit.totals import Gap
 from headrace.jobs.audit.wording import name_of, when
+from headrace.sinks.table.audit_totals import day_start_ms
 
 
 @dataclass(slots=True)
@@ -45,6 +46,9 @@ class Case:
 
     def landed_of(self, agent: Agent, start_ms: int) -> WindowSum:
         """What of an agent has landed in a window."""
+        if day_start_ms(start_ms) in self.landed.settled:
+            sent = self.sent(agent, start_ms)
+            return WindowSum(sent.count, sent.content_hash) if sent else WindowSum(0, 0)
         return self.landed.sums.get((agent.agent_id, start_ms), WindowSum(0, 0))
 
     def _excess(self, agent: Agent, start_ms: int) -> Total:

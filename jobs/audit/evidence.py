@@ -64,7 +64,8 @@ class Landed:
     `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
     timestamp of each partition's last landed record, and `seen_ms` the last time (the broker's clock) before which all that
     the partition was given has landed, where a loader has said so; `damage` says why the table cannot be read, if it cannot.
-    `unlike` are the days, by their start, of which windows are not told apart and something else has landed than announced;
+    `settled` are the days, by their start, of which windows are not told apart, and which `sums` leaves out: each is taken to
+    have landed as it was announced; `unlike` are those of them of which something else has landed than was announced;
     `heard` is whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
@@ -75,6 +76,7 @@ class Landed:
     quarantined: tuple[Trouble, ...] = ()
     reached_ms: Ends = field(default_factory=dict)
     seen_ms: Ends = field(default_factory=dict)
+    settled: frozenset[int] = frozenset()
     unlike: Mapping[int, UnlikeDay] = field(default_factory=dict)
     damage: str | None = None
     heard: bool = True

@@ -8,20 +8,19 @@ from collections.abc import Mapping
 
 from headrace.audit import HASH_MODULUS, Total
 from headrace.jobs.audit.announced import Agent, Ends, is_beyond
-from headrace.jobs.audit.evidence import UnlikeDay, WindowSum
+from headrace.jobs.audit.evidence import UnlikeDay
 from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, day_start_ms
 
 
-def as_announced(
+def unlike_days(
     topic: str, agents: Mapping[str, Agent], settled: Mapping[int, AuditTotal], ends: Ends, lateness_ms: int
-) -> tuple[dict[tuple[str, int], WindowSum], dict[int, UnlikeDay]]:
-    """What agents have announced of the windows of such days, and the days of which something else has landed.
+) -> dict[int, UnlikeDay]:
+    """Those of such days of which something else has landed than agents have announced.
 
     Args:
         settled: what has landed of each, by its start.
         ends: up to where the table has landed.
     """
-    sums: dict[tuple[str, int], WindowSum] = {}
     sent = dict.fromkeys(settled, Total(0, 0))
     is_behind: set[int] = set()
     for agent in agents.values():
@@ -30,15 +29,13 @@ def as_announced(
             if (day_ms := day_start_ms(start_ms)) not in settled:
                 continue
             days.add(day_ms)
-            sums[agent.agent_id, start_ms] = WindowSum(one.count, one.content_hash)
             so_far = sent[day_ms]
             sent[day_ms] = Total(so_far.count + one.count, (so_far.content_hash + one.content_hash) % HASH_MODULUS)
             if is_beyond(one.acked, ends):
                 is_behind.add(day_ms)
         is_behind |= {day for day in days if is_beyond(agent.acknowledged(topic, day + DAY_MS + lateness_ms), ends)}
-    unlike = {
+    return {
         day_ms: UnlikeDay(sent[day_ms], landed, is_awaited=landed.count > sent[day_ms].count or day_ms in is_behind)
         for day_ms, total in settled.items()
         if (landed := Total(total.count, total.hash)) != sent[day_ms]
     }
-    return sums, unlike

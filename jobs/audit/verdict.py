@@ -161,9 +161,9 @@ def _unheard(agent_id: str) -> Agent:
 
 def _window_starts(topic: str, writers: Mapping[str, Agent], landed: Landed) -> set[int]:
     starts = {start for _, start in landed.sums} | set(landed.foreign)
-    starts |= set(landed.unlike) - {day_start_ms(start) for start in starts}
     for agent in writers.values():
         starts.update(agent.sent.get(topic, ()))
+    starts |= set(landed.unlike) - {day_start_ms(start) for start in starts}
     for trouble in (*landed.lost, *landed.quarantined):
         starts |= trouble.edges()
     return starts

@@ -186,8 +186,8 @@ class History:
             for key, total in sums.items():
                 totals.add(key, AuditTotal(total.count, 0, total.content_hash), 1)
             totals.settle(KEEP_WINDOWS_MS + 2)
-            announced, unlike = settled_days.as_announced(TOPIC, agents, totals.settled(), self.ends, LATENESS_MS)
-            landed = Landed(ends=self.ends, sums=announced, unlike=unlike)
+            unlike = settled_days.unlike_days(TOPIC, agents, totals.settled(), self.ends, LATENESS_MS)
+            landed = Landed(ends=self.ends, settled=frozenset(totals.settled()), unlike=unlike)
         recounts = {
             key: Recount(len(rows[key]), len({line.identity for line, _ in rows[key]}), _ends(rows[key]))
             for key in excesses(TOPIC, agents, landed)
@@ -266,7 +266,7 @@ def test_a_day_of_which_windows_are_not_told_apart_is_complete_when_all_of_it_ad
     ],
 )
 def test_without_one_of_the_rules_of_days_the_verdict_is_wrong_for_some_history(old, new) -> None:
-    with mutated(settled_days, "as_announced", old, new):
+    with mutated(settled_days, "unlike_days", old, new):
         assert first_failing_seed(settled, count=500) is not None
 
 
