@@ -4,8 +4,10 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headrace.jobs.sql.keys_only import asked_for_keys, typed_keys
 from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, with_barriers
 from headrace.jobs.sql.tables import OpenTable
 from headrace.jobs.sql.views import Columns, identifier, key_types
@@ -14,6 +16,14 @@ from headrace.sinks.table.record import DataFile
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The files that can hold rows which a statement needs of a view; `keys`: it needs only these of their paths' keys."""
+
+    files: list[DataFile]
+    keys: tuple[str, ...] = ()
 
 
 def plans(connection: "duckdb.DuckDBPyConnection", sql: str) -> list[list[str]]:
@@ -27,28 +37,36 @@ def needed(
     texts: Sequence[str],
     opened: Mapping[str, OpenTable],
     schemas: Mapping[str, "pa.Schema | None"],
-) -> dict[str, list[DataFile]]:
-    """The files of each view's table that can hold rows which a statement needs; all, where a table's columns are not known.
+) -> dict[str, Needed]:
+    """What a statement needs of each view's table; all, where a table's columns are not known.
 
     Runs in the transaction that the statement will run in, and leaves no views behind.
 
     Args:
-        texts: one of `plans`.
+        texts: one of `plans`; the first is the statement itself.
         opened: the tables, by the names of their views. schemas: their columns, as of `schema_of`.
     Raises:
         duckdb.Error: DuckDB does not plan it so; the transaction is of no use any more.
     """
     known = {view: schema for view, schema in schemas.items() if schema is not None}
     if not opened or len(known) < len(opened) or not texts:
-        return {view: list(table.files) for view, table in opened.items()}
+        return {view: Needed(list(table.files)) for view, table in opened.items()}
     names = PlanNames(secrets.token_hex(8))
     found = {view: _known(table) for view, table in opened.items()}
+    keys = {view: tuple(typed_keys(table.files)) for view, table in opened.items()}
     with _empty_views(connection, known, names):
-        for text in texts:
-            ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) {text}").fetchall()
-            scans = filters(json.loads(plan), names, list(opened), lambda text: _condition(connection, text))
-            found = {view: kept(files, scans[view], names) for view, files in found.items()}
-    return {view: [file for file in table.files if file.columns is None] + found[view] for view, table in opened.items()}
+        explained = [_plan(connection, text) for text in texts]
+    of_keys = asked_for_keys(explained[0], names, keys)
+    for plan in explained:
+        scans = filters(plan, names, list(opened), lambda text: _condition(connection, text))
+        found = {view: kept(files, scans[view], names) for view, files in found.items()}
+    unknown = {view: [file for file in table.files if file.columns is None] for view, table in opened.items()}
+    return {view: Needed(unknown[view] + found[view], keys[view] if view in of_keys else ()) for view in opened}
+
+
+def _plan(connection: "duckdb.DuckDBPyConnection", text: str) -> Any:
+    ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) {text}").fetchall()
+    return json.loads(plan)
 
 
 def _known(table: OpenTable) -> list[DataFile]:

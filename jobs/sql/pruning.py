@@ -24,7 +24,7 @@ Value = int | str
 Parse = Callable[[str], Any]
 """From a condition in SQL to its syntax tree; None: it is none."""
 
-_SCAN: Final = "ARROW_SCAN"
+SCAN: Final = "ARROW_SCAN"
 _DAY_US: Final = 86_400_000_000
 _UNSAID: Final = re.compile(r"IN \(\.\.\.\)")
 """How the plan prints a list that it joins with: the values are not there."""
@@ -162,7 +162,7 @@ def _scans(plan: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any
         node, above = left.pop()
         info, name = node.get("extra_info", {}), str(node.get("name", "")).strip()
         children = node.get("children", [])
-        if _SCAN in name:
+        if SCAN in name:
             yield node, above
         elif name == "FILTER":
             said = info.get("Expression", [])

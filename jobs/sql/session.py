@@ -9,7 +9,7 @@ they lie (in_place.py); files of Avro and JSON are copied to Parquet first, whol
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.errors import UsageError
 from headrace.jobs.sql import limits, planning, running, statement, walls
 from headrace.jobs.sql.converted import as_parquet
+from headrace.jobs.sql.keys_only import values, view_of_keys
 from headrace.jobs.sql.options import DEFAULTS, Options
 from headrace.jobs.sql.pinned import pin
+from headrace.jobs.sql.planning import Needed
 from headrace.jobs.sql.statement import Statement
 from headrace.jobs.sql.tables import LandedTables, OpenTable, Tables
-from headrace.jobs.sql.views import NO_ROWS, Source, definition, empty, identifier, literal
+from headrace.jobs.sql.views import NO_ROWS, Source, View, definition, empty, identifier, literal
 from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile
-from headrace.sinks.table.record import DataFile
 
 if TYPE_CHECKING:
     import duckdb
@@ -126,11 +127,14 @@ class Session:
             with self.errors():
                 known = self.tables
                 asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
-                opened = {table.view: self._open(table.topic, table.as_of) for table in asked.tables}
+                tables = {table: self._open(table.topic, table.as_of) for table in {*asked.views.values()}}
+                opened = {view: tables[table] for view, table in asked.views.items()}
                 schemas = {view: planning.schema_of(table) for view, table in opened.items()}
                 stack.callback(self._end)
-                for view, files in self._plan(asked, opened, schemas).items():
-                    self._define(stack, folder, view, opened[view], schemas[view], files)
+                needed = self._plan(asked, opened, schemas)
+                for table in tables.values():
+                    mine = {view: needed[view] for view in opened if opened[view] is table}
+                    self._define(stack, folder, table, planning.schema_of(table), mine)
                 if asked.asks_catalog:
                     self._list(topic for topic in known if topic not in opened)
                 yield stack.enter_context(running.answer(self._connection, asked.sql))
@@ -201,8 +205,8 @@ class Session:
 
     def _plan(
         self, asked: Statement, opened: dict[str, OpenTable], schemas: "dict[str, pa.Schema | None]"
-    ) -> dict[str, list[DataFile]]:
-        """The files of each table that can hold rows which the statement needs; it is to run in the transaction begun here."""
+    ) -> dict[str, Needed]:
+        """What the statement needs of each view's table; it is to run in the transaction begun here."""
         import duckdb
 
         for texts in planning.plans(self._connection, asked.sql) if asked.is_planned else [[]]:
@@ -212,32 +216,44 @@ class Session:
                 break
             except duckdb.Error:  # it may be the statement that is wrong: then that is what it says when it runs
                 self._connection.rollback()
-        self._files = sum(len(table.files) for table in opened.values())
-        self._needed = sum(map(len, found.values()))
+        tables = {id(table): table for table in opened.values()}
+        self._files = sum(len(table.files) for table in tables.values())
+        self._needed = len(
+            {(id(opened[view]), file.path) for view, needed in found.items() if not needed.keys for file in needed.files}
+        )
         return found
 
     def _define(
-        self, stack: ExitStack, folder: Path, view: str, table: OpenTable, schema: "pa.Schema | None", files: list[DataFile]
+        self, stack: ExitStack, folder: Path, table: OpenTable, schema: "pa.Schema | None", views: dict[str, Needed]
     ) -> None:
+        """Make the views of one table; each file is found, and held, once."""
         from headrace.sinks.table.arrow_schema import fingerprint
 
-        columns_by_name = {file.path: file.columns for file in files}
+        files = {file.path: file for needed in views.values() if not needed.keys for file in needed.files}
         with limits.uncollected():
-            live = as_parquet(folder / "copies", self._root, table.topic, table.locate(files), url=self._tables.root)
+            live = as_parquet(
+                folder / "copies", self._root, table.topic, table.locate(list(files.values())), url=self._tables.root
+            )
             shown = self._reachable(stack, folder, table.topic, live)
-            sources = [Source(file, columns_by_name[file.name]) for file in shown]
+            sources = {file.name: Source(file, files[file.name].columns) for file in shown}
         columns = planning.columns_of(self._connection, schema) if schema is not None else ()
-        mine = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
-        made = definition(self._root, sources, columns, mine, f"files_{secrets.token_hex(8)}")
-        for paths in made.lists:
-            self._set(paths.variable, paths.first)
-        self._connection.execute(f"CREATE VIEW {identifier(view)} AS {made.text}")
-        for paths in made.lists:
-            self._set(paths.variable, paths.all)
+        own = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
+        for view, needed in views.items():
+            variable = f"files_{secrets.token_hex(8)}"
+            if needed.keys:
+                self._set(variable, values(needed.files, needed.keys))
+                made = View(view_of_keys(columns, needed.keys, variable), ())
+            else:
+                made = definition(self._root, [sources[file.path] for file in needed.files], columns, own, variable)
+            for paths in made.lists:
+                self._set(paths.variable, paths.first)
+            self._connection.execute(f"CREATE VIEW {identifier(view)} AS {made.text}")
+            for paths in made.lists:
+                self._set(paths.variable, paths.all)
 
-    def _set(self, variable: str, paths: list[str]) -> None:
+    def _set(self, variable: str, value: Sequence[object]) -> None:
         self._variables.add(variable)
-        self._connection.execute(f"SET VARIABLE {variable} = $1", [paths])
+        self._connection.execute(f"SET VARIABLE {variable} = $1", [value])
 
     def _reachable(self, stack: ExitStack, folder: Path, topic: str, files: list[LiveFile]) -> tuple[LiveFile, ...]:
         """The files by paths that stay while a statement runs."""

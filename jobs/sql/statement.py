@@ -6,7 +6,7 @@ columns are found while it runs. The last has no tree that could be looked at: i
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,8 @@ _BEFORE_PARENTHESES: Final = frozenset(
 _BEFORE_TABLES: Final = frozenset(["from", "join", "pivot", "unpivot", "describe", "summarize"])
 _ONLY_READS: Final = "SQL: headrace query only reads: write a SELECT (to keep its result: --output FILE), or add --unsafe"
 _SHOWN: Final = ("tables", "__show_tables_expanded")
+_SCHEMAS: Final = frozenset(("main", "memory"))
+_PLACE: Final = re.compile(r'"query_location(_length)?": \d+')
 _NAME_OF_FILE: Final = re.compile(r"[./\\:*?\[\]]")
 
 
@@ -52,10 +54,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, checked: `sql` is what DuckDB is given. `is_planned`: whether its filters can be asked for."""
+    """One statement, checked: `sql` is what DuckDB is given. `is_planned`: whether its filters can be asked for.
+
+    `views` are the tables by the names that `sql` has for them; one that is named twice may have two, with rows of their own.
+    """
 
     sql: str
-    tables: tuple[Table, ...]
+    views: Mapping[str, Table]
     asks_catalog: bool
     is_planned: bool
 
@@ -92,15 +97,40 @@ def _read(parser: "duckdb.DuckDBPyConnection", sql: str, known: Collection[str],
     if tree is None:
         if not unsafe:
             _check_words(query, kind)
-        named = tuple(Table(topic) for topic in known if topic.lower() in query.lower())
+        named = {topic: Table(topic) for topic in known if topic.lower() in query.lower()}
         return Statement(query, named, asks_catalog=False, is_planned=False)
     if not unsafe:
         _check_functions(tree)
     tables, asks_catalog, is_changed = _tables(tree, known, unsafe=unsafe)
     if is_changed:
         body = _text(parser, tree)
-        query = f"{explained[0]}{body}" if explained else body
-    return Statement(query, tables, asks_catalog, is_planned=kind == "SELECT")
+    views = {table.view: table for table in tables}
+    if kind == "SELECT" and not asks_catalog and (apart := _apart(parser, tree, tables)) is not None:
+        body, views = apart
+    query = f"{explained[0]}{body}" if explained else body
+    return Statement(query, views, asks_catalog, is_planned=kind == "SELECT")
+
+
+def _apart(
+    parser: "duckdb.DuckDBPyConnection", tree: Any, tables: Mapping[Table, Sequence[dict[str, Any]]]
+) -> tuple[str, dict[str, Table]] | None:
+    """The statement with a view for each time that it names a table; None: it names none twice, or cannot be so written."""
+    views = {}
+    for table, named in tables.items():
+        for count, node in enumerate(named, 1):
+            view = table.view if count == 1 else f"{table.view}#{count}"
+            views[view] = table
+            if count > 1:
+                _name_view(node, view)
+    if len(views) == len(tables) or any(set(node.get("column_names", ())[:1]) & _SCHEMAS for node in nodes(tree)):
+        return None
+    text = _text(parser, tree)
+    again = _tree(parser, text)
+    return (text, views) if again is not None and _without_places(again) == _without_places(tree) else None
+
+
+def _without_places(tree: Any) -> str:
+    return _PLACE.sub("", json.dumps(tree))
 
 
 def _kind(parsed: "duckdb.Statement") -> str:
@@ -161,13 +191,13 @@ def _check_words(sql: str, kind: str) -> None:
             raise UsageError(f"SQL: {word} would be a file: name a topic; other files are read with --unsafe")
 
 
-def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[tuple[Table, ...], bool, bool]:
-    """The tables that a tree names, whether it asks the catalog, and whether the tree was changed: `AT` is a view's name."""
+def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[dict[Table, list[dict[str, Any]]], bool, bool]:
+    """The tables that a tree names and where, whether it asks the catalog, and whether the tree was changed (`AT`)."""
     named = {name.lower() for node in nodes(tree) for name in _ctes(node)}
     for name in named:
         if _NAME_OF_FILE.search(name) and not unsafe:
             raise UsageError(f"SQL: WITH {name!r}: name it without dots and slashes, which are for files")
-    tables: dict[Table, None] = {}
+    tables: dict[Table, list[dict[str, Any]]] = {}
     asks_catalog = is_changed = False
     for node in nodes(tree):
         if node.get("type") not in ("BASE_TABLE", "SHOW_REF") or node.get("query"):
@@ -180,7 +210,7 @@ def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[tuple[T
             continue
         if len(path) == 1 and path[0].lower() in named and as_of is None:
             continue
-        table = _table(path[-1], known) if {*path[:-1]} <= {"main", "memory"} else None
+        table = _table(path[-1], known) if {*path[:-1]} <= _SCHEMAS else None
         if table is None and path[-1].lower() in CATALOG:
             asks_catalog = True
             continue
@@ -190,12 +220,18 @@ def _tables(tree: Any, known: Collection[str], *, unsafe: bool) -> tuple[tuple[T
             raise unknown_table(".".join(path), known)
         if as_of is not None:
             table = replace(table, as_of=as_of)
-            own_name = node.get("alias") or path[-1].rpartition("@")[0] or path[-1]
-            node.update(table_name=table.view, at_clause=None, schema_name="", catalog_name="", alias=own_name)
-            node["qualified_name"]["path"] = [table.view]
+            _name_view(node, table.view)
             is_changed = True
-        tables[table] = None
-    return tuple(sorted(tables, key=lambda table: table.view)), asks_catalog, is_changed
+        tables.setdefault(table, []).append(node)
+    return tables, asks_catalog, is_changed
+
+
+def _name_view(node: dict[str, Any], view: str) -> None:
+    """Let a tree name a view where it names a table, which goes on to be called as it was."""
+    path = node["qualified_name"]["path"]
+    own_name = node.get("alias") or path[-1].rpartition("@")[0] or path[-1]
+    node.update(table_name=view, at_clause=None, schema_name="", catalog_name="", alias=own_name)
+    node["qualified_name"]["path"] = [view]
 
 
 def _ctes(node: dict[str, Any]) -> Iterator[str]:

@@ -86,7 +86,8 @@ def ask(session: Session, sql: str) -> tuple[list[Row], int]:
         ("hour = 7 OR message = 'x'", 65),
         ("event_time::VARCHAR > '2025-06'", 65),
         ("extract(minute FROM event_time) = 3", 65),
-        ("dt = (SELECT max(dt) FROM other)", 65 + 8),
+        ("dt = (SELECT max(dt) FROM other)", 65),
+        ("dt = (SELECT max(dt) FROM other WHERE message = 'x')", 65 + 8),
         ("message = 'a'' AND hour = 7'", 65),
     ],
 )
@@ -109,10 +110,62 @@ def test_what_a_filter_leaves_out_is_not_opened(session: Session, where: str, fi
         ("SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY dt ORDER BY event_time) AS r FROM year) WHERE r = 1", 65),
         ("SELECT * FROM year WHERE false", 0),
         ("SUMMARIZE year", 65),
+        (
+            "SELECT sum(b.position) FROM year a JOIN year b USING (dt) WHERE a.hour = 7 AND b.hour = 13 AND dt = '2025-01-31'",
+            2,
+        ),
+        ("SELECT max(dt) FROM year", 0),
+        ("SELECT count(DISTINCT dt) FROM year WHERE dt > '2025-03-01'", 0),
+        ("SELECT DISTINCT dt, hour FROM year WHERE hour + 1 = 8 ORDER BY ALL DESC LIMIT 3", 0),
+        ("SELECT dt FROM year GROUP BY dt HAVING max(hour) > 3", 0),
+        ("SELECT count(message) FROM year WHERE dt = '2025-01-31' AND hour = (SELECT max(hour) FROM year)", 5),
+        ("SELECT max(dt), max(position) FROM year", 65),
+        ("SELECT dt, count(*) FROM year GROUP BY dt", 65),
+        ("SELECT max(dt) FROM (FROM year LIMIT 3)", 65),
+        ("SELECT max(dt) FROM year TABLESAMPLE 10 ROWS", 65),
+        ("WITH x AS MATERIALIZED (FROM year) SELECT max(dt) FROM x", 65),
     ],
 )
 def test_filters_count_wherever_they_stand(session: Session, sql: str, files: int) -> None:
     assert ask(session, sql)[1] == files
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(message) AS n FROM logs WHERE dt = (SELECT max(dt) FROM logs)",
+        "SELECT count(message) AS n FROM logs WHERE dt IN (SELECT DISTINCT dt FROM logs ORDER BY dt DESC LIMIT 1)",
+        "SELECT count(logs.message) AS n FROM logs JOIN alarms USING (dt) WHERE alarms.message = 'fire'",
+        "SELECT count(message) AS n FROM logs WHERE dt IN (SELECT dt FROM alarms WHERE message = 'fire')",
+        "WITH last AS (SELECT max(dt) AS day FROM logs) SELECT count(message) AS n FROM logs, last WHERE dt = day",
+    ],
+)
+def test_days_that_a_join_leaves_out_are_not_read(tmp_path: Path, sql: str) -> None:
+    """All files between the first, which tells the columns, and the last day's are damaged: to open one is an error."""
+    days = [Event("a", n, YEAR + n * 24 * HOUR) for n in range(30)]
+    paths = TableWriter(tmp_path, "logs", says_columns=True).land_events(days)
+    alarms = [replace(days[n], message="fire" if n == 29 else "smoke") for n in (3, 17, 29)]
+    TableWriter(tmp_path, "alarms", says_columns=True).land_events(alarms)
+    for path in paths[1:-1]:
+        path.write_bytes(b"x" * path.stat().st_size)
+    with Session.open(tmp_path) as session:
+        assert ask(session, sql)[0] == [{"n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT year.dt AS d FROM year JOIN year AS b USING (position) ORDER BY ALL LIMIT 1", date(2025, 1, 1)),
+        ("SELECT main.year.dt AS d FROM year WHERE dt = (SELECT max(dt) FROM main.year) LIMIT 1", date(2025, 12, 27)),
+        (
+            "WITH year AS (SELECT dt FROM main.year WHERE hour = 7) SELECT max(year.dt) AS d FROM year, main.year AS other",
+            date(2025, 12, 27),
+        ),
+        ("SELECT max(dt) AS d FROM year WHERE hour > 23", None),
+    ],
+)
+def test_a_table_that_is_named_twice_is_called_as_it_was(session: Session, sql: str, expected: date | None) -> None:
+    assert ask(session, sql)[0] == [{"d": expected}]
 
 
 def test_a_damaged_file_that_is_left_out_is_not_noticed(tmp_path: Path) -> None:
@@ -272,6 +325,8 @@ def test_random_statements_give_the_same_without_the_log(root: Path, session: Se
                     f"WITH x AS (FROM year WHERE {one}) SELECT count(*), max(event_time) FROM x WHERE {other}",
                     f"SELECT count(*) FROM (FROM year WHERE {one} UNION ALL FROM year WHERE {other})",
                     f"SELECT count(*) FROM year WHERE {one} AND dt IN (SELECT dt FROM other)",
+                    f"SELECT count(*), min(position) FROM year WHERE dt >= (SELECT min(dt) FROM year WHERE {other})",
+                    f"SELECT max(dt), min(hour) FROM year WHERE {other}",
                     f"SELECT count(*) FROM (FROM year WHERE {one}) a LEFT JOIN (FROM other WHERE {other}) b USING (hour)",
                     f"SELECT count(*), min(h) FROM (SELECT hour + 1 AS h, * FROM year) WHERE {one} AND h < 20",
                 ]
