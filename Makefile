@@ -9,7 +9,7 @@ export UV_NATIVE_TLS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-.PHONY: demo test check docs wheel deb bench sim fuzz peers constraints clean
+.PHONY: demo test test-all check docs wheel deb bench sim fuzz peers constraints clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headrace needs Python 3.11 or newer with venv (Debian: apt install python3-venv)"; exit 1; }
@@ -29,8 +29,13 @@ demo: .venv/ready
 	@$(BIN)/headrace demo
 
 # A file's tests run in one worker, in their order: what a module starts is started once.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: .venv/ready
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/ready
+	$(PYTEST)
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -40,6 +40,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"127.0.0.1:{part.ports['kafka']}"
 
 
+@pytest.mark.slow
 def test_kafka_acls_adds_lists_and_removes(bootstrap: str, missing: Callable[[str, str], NoReturn]) -> None:
     if not (LIBS.parent / "complete").exists():
         missing("kafka", "run make peers")

@@ -37,6 +37,7 @@ def test_every_request_that_we_serve_is_usable(java: JavaTools) -> None:
         assert any(line.strip().startswith(name) for line in served)
 
 
+@pytest.mark.slow
 def test_topics_are_created_described_listed_and_deleted(java: JavaTools) -> None:
     settings = ("--partitions", "2", "--config", "retention.ms=123456789", "--config", "cleanup.policy=compact")
     assert "Created topic made." in java.run("TopicCommand", "--create", "--topic", "made", *settings)
@@ -50,6 +51,7 @@ def test_topics_are_created_described_listed_and_deleted(java: JavaTools) -> Non
     assert "made" not in java.run("TopicCommand", "--list").splitlines()
 
 
+@pytest.mark.slow
 def test_the_console_pair_and_the_tools_for_groups_and_offsets(java: JavaTools) -> None:
     """One chain, because each run is a second of Java."""
     parse = ("--property", "parse.key=true", "--property", "parse.headers=true")
@@ -71,6 +73,7 @@ def test_the_console_pair_and_the_tools_for_groups_and_offsets(java: JavaTools) 
     assert "GroupIdNotFoundException" in java.run(GROUPS, "--delete", "--group", "readers", exit_status=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["gzip", "snappy"])
 def test_the_other_codecs_go_through(java: JavaTools, codec: str) -> None:
     """The chain above writes zstd, and the performance tools lz4."""
@@ -79,6 +82,7 @@ def test_the_other_codecs_go_through(java: JavaTools, codec: str) -> None:
     assert java.run(CONSUMER, "--topic", codec, "--from-beginning", "--max-messages", "300").splitlines() == lines
 
 
+@pytest.mark.slow
 def test_offsets_are_told_for_every_way_of_asking(java: JavaTools) -> None:
     java.run("ConsoleProducer", "--topic", "asked", stdin="a\nb\nc\n")
     told = {
@@ -104,6 +108,7 @@ def test_the_performance_tools_finish(java: JavaTools, tmp_path: Path) -> None:
     assert consumed.splitlines()[-1].split(", ")[4] == "50000"
 
 
+@pytest.mark.slow
 def test_a_topics_settings_are_changed_and_its_records_deleted(java: JavaTools, tmp_path: Path) -> None:
     java.run("TopicCommand", "--create", "--topic", "tuned", "--config", "segment.bytes=2000000")
     topic = ("--entity-type", "topics", "--entity-name", "tuned")
@@ -127,6 +132,7 @@ def _killed_and_started_again(part: Part) -> None:
     part.start()
 
 
+@pytest.mark.slow
 def test_verifiable_pair_with_the_broker_killed(java: JavaTools, tmp_path: Path) -> None:
     """set(acknowledged) ⊆ set(consumed), and idempotence leaves no duplicate, with kill -9 in the middle."""
     settings = tmp_path / "producer.properties"

@@ -24,6 +24,8 @@ from tests.apache_kafka import is_installed
 from tests.compat.java_tools import JavaTools, Verifiable, until
 from tests.processes import Part, broker
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("HEADRACE_KILLS", "12"))
 TOPICS = {
     "flushed": {"flush.messages": "1"},

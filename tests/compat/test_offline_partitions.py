@@ -11,6 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.compat.java_tools import LIBS, JavaTools, Verifiable, until
 from tests.processes import Part, broker
 
+pytestmark = pytest.mark.slow
+
 LEADER_NOT_AVAILABLE = 5
 
 

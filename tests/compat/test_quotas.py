@@ -77,6 +77,7 @@ def test_a_consumer_goes_at_its_rate_and_gets_everything(part: Part) -> None:
     assert 1_000_000 / took_s == pytest.approx(250_000, rel=0.4)
 
 
+@pytest.mark.slow
 def test_kafka_configs_sets_describes_and_deletes_quotas(part: Part, missing: Callable[[str, str], NoReturn]) -> None:
     if not (LIBS.parent / "complete").exists():
         missing("kafka", "run make peers")

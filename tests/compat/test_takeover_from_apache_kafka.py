@@ -22,6 +22,8 @@ from tests.apache_kafka import ApacheKafka, is_installed
 from tests.compat.java_tools import JAVA, LIBS, JavaTools, until
 from tests.processes import broker
 
+pytestmark = pytest.mark.slow
+
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 SETTINGS = {
     "codecs": {"segment.bytes": "1048576", "retention.ms": "-1"},

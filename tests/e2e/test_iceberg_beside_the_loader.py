@@ -13,6 +13,7 @@ from tests.integration.sinks.pipeline import Pipeline, lines
 from tests.integration.sinks.test_iceberg import landed, offsets, opened
 
 
+@pytest.mark.slow
 def test_what_the_loader_lands_is_in_iceberg_soon_and_all_of_it_when_it_has_ended(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.ship("logs", lines(500, step_ms=60_000))

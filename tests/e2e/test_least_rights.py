@@ -70,6 +70,7 @@ def broker(tmp_path: Path) -> Part:
     return secured(tmp_path, {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:ANONYMOUS"})
 
 
+@pytest.mark.slow
 def test_lines_land_and_are_audited_with_each_part_having_only_its_rights(broker: Part, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("".join(f"line {number}\n" for number in range(LINES)))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.sinks.pipeline import Pipeline
 from tests.integration.sinks.test_lag import lag
 from tests.processes import Part
@@ -60,6 +62,7 @@ def wait_for(what: Callable[[], Any], part: Part) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_tables_that_cannot_be_landed_in_keep_no_other_from_landing_and_go_on_once_they_are_mended(tmp_path: Path) -> None:
     with Pipeline(tmp_path, group_initial_rebalance_delay_ms=0) as pipeline:
         for topic in TOPICS:

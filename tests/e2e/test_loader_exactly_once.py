@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, records_of
 
@@ -13,6 +15,7 @@ def counted(pipeline: Pipeline, topic: str) -> Counter[tuple[int, int]]:
     return Counter((row["_partition"], row["_offset"]) for row in pipeline.rows(topic))
 
 
+@pytest.mark.slow
 def test_a_loader_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path) -> None:
     rng = random.Random(17)
     with Pipeline(tmp_path) as pipeline:

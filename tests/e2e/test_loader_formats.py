@@ -136,6 +136,7 @@ def test_check_reads_every_format(pipeline: Pipeline) -> None:
     assert {report.topic for report in reports} >= {*TOPICS, "in.clicks"}
 
 
+@pytest.mark.slow
 def test_a_table_whose_format_changes_is_one_table(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as changing:
         for number, format_ in enumerate(("json", "avro", "parquet")):

@@ -129,6 +129,7 @@ def test_a_loader_that_is_killed_while_it_spills_leaves_nothing_and_loses_nothin
     is_sound(root)
 
 
+@pytest.mark.slow
 def test_loaders_on_full_disks_land_all_when_there_is_room_again(
     pipeline: Pipeline, tmp_path: Path, small_disk: Callable[[str], Path]
 ) -> None:

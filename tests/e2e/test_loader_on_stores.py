@@ -15,6 +15,8 @@ from tests.e2e.sharing import Files, HdfsFiles, LocalFiles, Share, pids_of
 from tests.integration.sinks.pipeline import Pipeline
 from tests.landed_rows import offsets
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 6
 
 

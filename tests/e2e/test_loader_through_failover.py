@@ -21,6 +21,8 @@ from tests.integration.sinks.pipeline import Pipeline
 from tests.landed_rows import offsets
 from tests.processes import Part
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ("native", "libhdfs")
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests import hdfs, kerberos
 from tests.integration.sinks.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ("native", "libhdfs")
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 from headrace.sinks.membership import group_of
 from tests.apache_kafka import ApacheKafka, is_installed
 from tests.e2e.sharing import LocalFiles, Share, pids_of
@@ -15,6 +17,7 @@ def shared(pipeline: Pipeline) -> Share:
     return Share(pipeline, "clicks", "orders", url=str(pipeline.root), files=LocalFiles(pipeline.root))
 
 
+@pytest.mark.slow
 def test_loaders_killed_paused_added_and_stopped_land_each_offset_once(tmp_path: Path) -> None:
     rng = random.Random(5)
     with Pipeline(tmp_path, group_min_session_timeout_ms=500) as pipeline:
@@ -55,6 +58,7 @@ def test_no_loader_waits_for_the_session_of_one_that_was_killed_here_or_told_to_
         pipeline.assert_sound(was_killed=True)
 
 
+@pytest.mark.slow
 def test_loaders_share_partitions_of_apache_kafka(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> None:
     if not is_installed():
         missing("kafka", "run make peers")

@@ -43,6 +43,7 @@ def landed(root: Path, *, days: int = 3, missing: int = 0) -> None:
 JOBS = [{"job": "counts"}, {"job": "sessions", "options": {"gap": "5m"}, "into": "visits"}]
 
 
+@pytest.mark.slow
 def test_missed_days_are_caught_up_the_oldest_first_and_a_killed_night_goes_on_where_it_was(tmp_path: Path) -> None:
     rng = random.Random(23)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -83,6 +84,7 @@ def test_of_two_nights_at_once_each_day_is_run_by_one(tmp_path: Path) -> None:
     assert counted(tmp_path) == {str(ago(days)): 20 for days in (1, 2, 3)}
 
 
+@pytest.mark.slow
 def test_an_incomplete_day_goes_by_the_configuration_and_holds_up_no_other(tmp_path: Path) -> None:
     landed(tmp_path, missing=1)
     nights = Nights(tmp_path, tmp_path, {})

@@ -22,6 +22,8 @@ from tests.processes import Part, free_port
 from tests.relay import Relay
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 WEB, SHOP = "web", "shop"
 """Two topics of the same lines: nothing of the first is lost for good."""
 GAP = timedelta(minutes=10)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.e2e.test_agent_schemas_land import headrace
@@ -34,6 +35,7 @@ def ship(pipeline: Pipeline, directory: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
+@pytest.mark.slow
 def test_every_line_lands_once_and_the_audit_is_complete(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         ship(pipeline, tmp_path)

@@ -54,6 +54,7 @@ def ship_with_repeats(pipeline: Pipeline, directory: Path) -> int:
     pytest.fail(f"{MOST_ROUNDS} kills, and nothing was on its way at any")
 
 
+@pytest.mark.slow
 def test_each_line_and_each_dead_letter_lands_once_whatever_the_format(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("orders")

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.test_agent_schemas_land import headrace
 from tests.integration.sinks.pipeline import Pipeline
 from tests.processes import Part
@@ -46,6 +48,7 @@ def replay_and_kill(pipeline: Pipeline, part: Part) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_lines_that_are_replayed_through_kills_and_changes_land_once_and_are_rejected_no_more(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("orders")

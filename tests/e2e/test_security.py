@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 
+@pytest.mark.slow
 def test_every_line_lands_and_no_secret_is_told(tmp_path: Path) -> None:
     lines, data = tmp_path / "app.log", tmp_path / "data"
     lines.write_text("".join(f"line {number}\n" for number in range(500)))

@@ -102,6 +102,7 @@ def test_ctrl_c_stops_the_parts_in_order(up: Up) -> None:
     assert not list((up.data / "run").glob("*.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_part_killed_in_turn_loses_and_repeats_nothing(up: Up) -> None:
     up.start()

@@ -263,6 +263,7 @@ def _request(random: Random) -> tuple[str, str, Any]:
     return method, f"{path}?{flags}", body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_requests_of_any_sense_are_answered(client: httpx.Client, seed: int) -> None:
     random = Random(seed)

@@ -45,6 +45,7 @@ def test_what_once_did_harm_does_none(part: Part, seed: Path) -> None:
     assert faults(part) == []
 
 
+@pytest.mark.slow
 def test_conversations_of_every_api_do_no_harm(part: Part) -> None:
     with ThreadPoolExecutor(8) as pool:
         closed = list(pool.map(lambda number: converse(part, conversation(Random(number))), range(200)))

@@ -30,6 +30,8 @@ from tests.integration.security.tls_files import Pki
 from tests.processes import Part, free_port, registry
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 class Secured:
     """Apache Kafka, asked for passwords (SCRAM) over TLS, and a registry beside it. Who comes over PLAINTEXT may do all."""

@@ -110,6 +110,7 @@ def test_a_file_named_twice_and_through_a_link_is_one(parts: Rig) -> None:
     assert parts.lines() == [b"one"]
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_time_repeats_identically_and_loses_nothing(parts: Rig) -> None:
     data = numbered(0, 60_000)
     (parts.logs / "a.log").write_bytes(data)
@@ -123,6 +124,7 @@ def test_kill_9_at_any_time_repeats_identically_and_loses_nothing(parts: Rig) ->
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_a_broker_that_restarts_in_the_middle_costs_nothing(alone: Rig) -> None:
     data = numbered(0, 40_000)
     (alone.logs / "a.log").write_bytes(data[: len(data) // 2])
@@ -272,6 +274,7 @@ def test_a_dead_registry_stops_nobody_who_has_shipped_before(parts: Rig) -> None
     parts.registry.start()
 
 
+@pytest.mark.slow
 def test_a_topic_that_cannot_be_had_stops_no_other(tmp_path: Path) -> None:
     with servers(tmp_path, auto_create_topics_enable=False) as strict, rig(tmp_path, strict) as parts:
         parts.make_topic("logs", "_audit")

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headrace.agents.events.containers import stderr_stream_id
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
@@ -46,6 +48,7 @@ def written_side_by_side(count: int) -> tuple[bytes, list[str], list[str]]:
     return b"".join(pieces), out, err
 
 
+@pytest.mark.slow
 def test_fault_14_kill_9_in_the_middle_of_two_streams_repeats_identically_and_loses_nothing(parts: Rig) -> None:
     data, out, err = written_side_by_side(4000)
     pod_log(parts).write_bytes(data)

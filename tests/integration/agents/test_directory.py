@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headrace.audit import SentMessage
 from tests.integration.agents.rig import Rig
 from tests.processes import Part
@@ -168,6 +170,7 @@ def test_a_directory_that_goes_away_and_comes_back_costs_nothing(parts: Rig) -> 
     assert len(parts.events()) == 20
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_renamed_is_said_and_not_shipped_again(parts: Rig) -> None:
     long = "x" * 252  # with the suffix it is longer than a name may be
     drop(parts, "a", numbered(0, 5))

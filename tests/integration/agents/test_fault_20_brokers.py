@@ -21,6 +21,8 @@ from tests.integration.agents.topic_log import count_in, records_in
 from tests.processes import Part, free_port, registry
 from tests.relay import Relay
 
+pytestmark = pytest.mark.slow
+
 Missing = Callable[[str, str], NoReturn]
 
 

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 
 KILLS = min(100, int(os.environ.get("HEADRACE_KILLS", "5")))
@@ -122,6 +124,7 @@ def test_fault_10_files_that_begin_alike_are_shipped_each_and_so_are_small_ones(
     assert len(parts.events()) == len(parts.distinct())
 
 
+@pytest.mark.slow
 def test_fault_11_a_file_deleted_while_unread_is_drained(parts: Rig) -> None:
     file = parts.logs / "a.log"
     file.write_bytes(numbered(0, 10))

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 from tests.processes import Part
 
@@ -73,6 +75,7 @@ def wait_until_saved(parts: Rig, *, timeout_s: float = 30) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_fault_17_one_busy_file_among_thousands_of_idle_ones(parts: Rig) -> None:
     written = Written(parts.logs, FILES)
     busy, rotated, removed = written.files[FILES // 2], written.files[17], written.files[18]

@@ -71,6 +71,7 @@ def small_blocks(image: Path) -> list[str]:
     return ["-o", "loop", str(image)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", ["killed", "stopped", "killed on small blocks"])
 def test_fault_16_started_on_a_full_disk_it_waits_and_with_room_it_goes_on_as_itself(
     parts: Rig, mounting: Mounting, ended: str
@@ -275,6 +276,7 @@ def test_fault_02_a_state_put_back_from_a_backup_repeats_under_new_identities(pa
         assert len(parts.distinct()) == len(events) == 100 + 50 + 100 + 100
 
 
+@pytest.mark.slow
 def test_fault_19_a_device_with_another_number_loses_and_repeats_nothing(parts: Rig) -> None:
     """As after a restart of the machine, or on another kernel: the files are the same, and their device's number is not."""
     (parts.logs / "a.log").write_bytes(numbered(0, 100))

@@ -24,6 +24,7 @@ GRACE_MS = 2000
 # ---- fault 18 (reloads: operate/test_reloading.py)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["it is gone", "it stands still", "it was never there"])
 def test_fault_18_sigterm_without_a_broker_ends_within_the_grace_and_loses_nothing(parts: Rig, how: str) -> None:
     data = numbered(0, 5000)

@@ -78,6 +78,7 @@ def is_packed(old: Path) -> None:
     old.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what_becomes_of_it", [stays, is_rotated, is_renamed, is_packed])
 def test_fault_19_what_a_link_led_to_before_the_agent_was_down_is_shipped_to_its_end(
     parts: Rig, what_becomes_of_it: Callable[[Path], None]

@@ -95,6 +95,7 @@ def test_fault_03_while_the_broker_is_away_or_stands_still_memory_is_flat_and_af
     assert away_files - before_files <= ROTATIONS
 
 
+@pytest.mark.slow
 def test_fault_03_a_backlog_of_ten_windows_is_shipped_in_memory_that_is_bounded(parts: Rig, tmp_path: Path) -> None:
     parts.delete_topics()
     for file in parts.logs.iterdir():

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from headrace.agents.spool.frames import SUFFIX
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
 from tests.processes import Part
@@ -58,6 +60,7 @@ def test_a_long_line_is_several_parts(parts: Rig) -> None:
 
 _APPLICATION = """
 import logging, sys, time
+import pytest
 from headrace.agents.handler import AgentHandler
 logger = logging.getLogger("app")
 logger.setLevel("INFO")
@@ -112,6 +115,7 @@ def test_datagrams_are_lines_and_a_path_that_somebody_else_uses_is_an_error_of_t
     assert agent.stop() == 0
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_is_in_the_spool_and_repeats_it_equal(tmp_path: Path) -> None:
     """Faults 1 and 3: the broker is away while lines are pushed; the agent is killed meanwhile, and while it ships them."""
     with servers(tmp_path) as started, rig(tmp_path, started) as parts:

@@ -123,6 +123,7 @@ def latencies_ms(part: Part, seconds: float) -> list[float]:
     return sorted(taken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("topic", "slow"), [("bad", {"write_ms": 500}), ("bad", {"write_ms": 2000}), ("durable", {"sync_ms": 1000})]
 )

@@ -73,6 +73,7 @@ def until_produce_is_taken(client: WireClient, topic: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", ["clean", "kill -9", "kill -9, and indexes gone"])
 def test_on_a_full_disk_a_broker_starts_and_reads_and_a_deletion_makes_room(
     small_disk: Path, tmp_path: Path, stop: str

@@ -340,6 +340,7 @@ class Killed(Counts):
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_changes_nothing_or_all_and_the_next_one_is_whole(root, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     asked = ["killed:Killed", "--day", DAY, "--topic", "logs", "--root", str(root)]

@@ -28,6 +28,8 @@ from tests.integration.jobs.stuck_jobs import Killing
 from tests.integration.jobs.test_jobs import CASES, DAY, NOON, bare, faults, made_up, table_rows
 from tests.landed_tables import TEXT, Event, TableWriter
 
+pytestmark = pytest.mark.slow
+
 PRISM = Path(__file__).parents[3] / ".peers" / "bin" / "prism"
 OPTIONS = {**{name: options for name, (options, _) in CASES.items()}, "recount": {}}
 COUNT = {"topic": "logs", "host": "web-1", "hour": None, "events": 1}

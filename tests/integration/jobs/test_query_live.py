@@ -6,6 +6,8 @@ import sys
 from contextlib import ExitStack
 from threading import Event, Thread
 
+import pytest
+
 from headrace.clock import SystemClock
 from headrace.jobs.sql.live.fetching import Broker
 from headrace.jobs.sql.live.tables import LiveTables
@@ -39,6 +41,7 @@ def offsets(session):
     return {number: sorted(row["o"] for row in rows if row["p"] == number) for number in range(PARTITIONS)}
 
 
+@pytest.mark.slow
 def test_live_answers_are_gapless_without_repeats_and_never_go_back_while_a_loader_is_killed(tmp_path):
     with Pipeline(tmp_path) as pipeline, ExitStack() as stack:
         pipeline.root.mkdir()
@@ -97,6 +100,7 @@ def query(pipeline, sql, *more):
     return [json.loads(line) for line in done.stdout.splitlines()], [json.loads(line) for line in done.stderr.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_command_answers_what_was_produced_before_anything_has_landed_and_beside_a_killed_loader(tmp_path):
     count = "SELECT count(*) AS n, count(DISTINCT _offset) AS offsets FROM logs"
     with Pipeline(tmp_path) as pipeline:

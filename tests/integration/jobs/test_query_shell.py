@@ -137,6 +137,7 @@ def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
     assert "SELECT nope FROM logs;" in history.read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_statement_and_not_the_shell(root, tmp_path):
     with Terminal(root, tmp_path / "state") as terminal:
         terminal.until(PROMPT)

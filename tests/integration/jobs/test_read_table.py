@@ -126,6 +126,7 @@ class Written(TableWriter):
         return replace(file, path=path, format=self.format, bytes=target.stat().st_size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", "avro", "json"])
 def test_every_format_gives_the_same_rows(kind, tmp_path):
     table = Written(tmp_path, "logs")

@@ -165,6 +165,7 @@ def test_secrets_are_not_in_what_a_pipeline_shows_and_references_not_even_in_wha
     assert b"open-sesame" not in proto.SerializeToString()
 
 
+@pytest.mark.slow
 def test_records_of_aborted_transactions_and_the_markers_at_a_range_s_end_are_no_records(tmp_path_factory, missing):
     if not apache_kafka.is_installed():
         missing("Apache Kafka", "run make peers")

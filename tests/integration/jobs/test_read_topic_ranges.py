@@ -240,6 +240,7 @@ def test_a_range_that_gives_nothing_for_minutes_is_waited_for_while_it_is_there(
             reader.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, BY_CLIENT], ids=["fetched", "by client"])
 def test_each_record_of_a_broker_is_read_once_wherever_its_range_is_split(apache, settings):
     topic = f"split-{len(settings)}"

@@ -37,6 +37,7 @@ def _said(capfd):
     return out, [line for line in error.splitlines() if "|rdkafka#" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["inprocess", "multiprocess", "portable", "prism", "BundleBasedDirectRunner"])
 def test_a_worker_s_error_is_one_line(runner, options_of, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -153,6 +154,7 @@ def see_that_servers_are_on_loopback(driver, runner):
         assert {address for address in listening if not _is_loopback(address)} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["multiprocess", "prism", "dask"])
 def test_nothing_of_a_run_outlives_kill_9(runner, options_of, tmp_path):
     driver = Driver(tmp_path, runner, options_of(runner))
@@ -161,6 +163,7 @@ def test_nothing_of_a_run_outlives_kill_9(runner, options_of, tmp_path):
     driver.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["inprocess", "multiprocess", "portable"])
 def test_ctrl_c_stops_a_run(runner, tmp_path):
     driver = Driver(tmp_path, runner, [])

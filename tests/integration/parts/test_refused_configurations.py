@@ -25,6 +25,7 @@ def minimal(part: str, directory: Path) -> dict[str, Any]:
     }[part]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "override", "says"),
     [

@@ -6,6 +6,8 @@ import pytest
 from headrace.beam import ReadTable, run_pipeline
 from tests.integration.sinks.test_query_elsewhere import HOUR, T0, land
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("kind", "runner"), [("versitygw", "multiprocess"), ("hdfs-native", "portable"), ("versitygw", "portable")]

@@ -202,6 +202,7 @@ class HandClock(SystemClock):
         return super().monotonic_ms() + self.now_ms
 
 
+@pytest.mark.slow
 def test_records_that_have_to_be_parsed_one_by_one_are_left_to_the_client(tmp_path: Path) -> None:
     with broker(tmp_path) as server:
         bootstrap = f"127.0.0.1:{server.ports['kafka']}"

@@ -82,6 +82,7 @@ class Committer:
         self._process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "kills"), [("sqlite", 6), ("rest", 4), ("postgres", 4)])
 def test_committers_that_are_killed_again_and_again_show_each_file_once(
     tmp_path: Path, iceberg_catalog: Callable[[str], dict[str, str]], kind: str, kills: int

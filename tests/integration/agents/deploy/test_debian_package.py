@@ -16,6 +16,8 @@ from tests.integration.agents.deploy.debian import REMEDY, ROOTS, Booted, Debian
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[4]
 BUILD = REPOSITORY / "deploy" / "agent" / "debian" / "build"
 MOST_BYTES = 20_000_000  # 12 MB as `make deb` compresses it

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.integration.agents.rig import Rig
@@ -69,6 +70,7 @@ def test_fault_18_fifty_reloads_under_load_lose_nothing_and_repeat_nothing(parts
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_fault_18_an_agent_killed_while_it_reloads_repeats_identically_and_loses_nothing(parts: Rig) -> None:
     writer = Writer(parts)
     writer.write(2000)
@@ -109,6 +111,7 @@ def test_fault_18_an_invalid_file_is_told_and_the_agent_goes_on_as_it_was(parts:
     assert parts.lines() == [b"one", b"three", b"two"]
 
 
+@pytest.mark.slow
 def test_what_no_input_asks_for_any_more_stops_nobodys_claim_of_completeness(parts: Rig) -> None:
     """A topic that no input ships to is not asked for at the start; its files must not keep the others from being complete."""
     for name in ("a.log", "b.log"):

@@ -9,6 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.agents.operate.test_reloading import reload, tail
 from tests.integration.agents.rig import Rig
 from tests.processes import Part
@@ -88,6 +90,7 @@ def test_one_that_is_added_ships_what_is_there_and_one_that_is_removed_leaves_it
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_files_that_are_on_their_way_when_their_input_goes_are_acknowledged_and_put_away_when_it_comes_back(parts: Rig) -> None:
     agent = started(parts, directory(parts, when_done="rename"))
     drop(parts, "first", numbered(0, 1))
@@ -154,6 +157,7 @@ def test_one_that_is_invalid_or_would_put_away_the_agents_own_changes_nothing(pa
     assert len(parts.events()) == 30
 
 
+@pytest.mark.slow
 def test_reloads_under_load_with_kill_9_between_ship_each_file_once_and_put_it_away(parts: Rig) -> None:
     rng, count = random.Random(5), 0
     choices = [

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.integration.agents.rig import rig, servers
@@ -19,6 +20,7 @@ def validated(agent: Part, *words: str, status: int = 0) -> list[dict[str, Any]]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_topics_that_are_not_there_are_told_apart_by_whether_they_will_be(tmp_path: Path) -> None:
     with servers(tmp_path, auto_create_topics_enable=False) as strict, rig(tmp_path, strict) as parts:
         (parts.logs / "a.log").write_bytes(b"one\n")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from headrace.audit import SentMessage
@@ -81,6 +82,7 @@ def test_each_kind_of_sender_is_in_the_log_with_its_host_service_source_and_fiel
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_a_sender_was_told_is_durable(tmp_path: Path, parts: Rig) -> None:
     port = free_port()
     agent = parts.agent(inputs=[{"http": {"listen": f"127.0.0.1:{port}"}, "topic": TOPIC}]).start()
@@ -140,6 +142,7 @@ def test_a_journal_goes_on_by_its_cursor_and_each_entry_is_there_once_whatever_i
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_kill_9_while_a_full_spool_drops_the_newest_counts_each_line_as_shipped_or_dropped_and_once(parts: Rig) -> None:
     """A body is one write: its lines are kept, or counted. Whom the kill cut off was not told which."""
     port, in_a_body = free_port(), 50
