@@ -2,6 +2,9 @@
 
 Partitions are explicitly assigned. They begin with the fetcher, where it can speak to the cluster (ADR 0003), and those that it
 leaves go on with Kafka's client: an idle one until much comes of it again, one that is not ordinary for a minute at least.
+
+Both check each batch's CRC. The fetcher leaves what is wrong to the client; the client tells of it, and would go on behind it:
+it is read again instead, from the first such batch on, a second later.
 """
 
 import logging
@@ -30,6 +33,8 @@ WAIT_MS: Final = 100
 FETCH_AGAIN_RECORDS: Final = 2000
 """So many records of a partition at once from Kafka's client, and it is worth fetching."""
 DISTRUST_MS: Final = 60_000
+WRONG_REST_MS: Final = 1000
+"""After a batch whose CRC was wrong."""
 _FETCHED_KEYS: Final = frozenset(
     {"bootstrap.servers", "metadata.broker.list", "client.id", "group.id", "security.protocol", "log_level"}
 )
@@ -68,8 +73,10 @@ class Reading:
         """When a partition was not ordinary."""
         self._handed_out: Sequence[tuple[Where, Sequence[FetchedRecord]]] = ()
         """What was fetched in the last turn."""
-        self._assigned: set[Where] = set()
-        """To Kafka's client."""
+        self._assigned: dict[Where, int] = {}
+        """To Kafka's client, and from which offset on."""
+        self._wrong: dict[Where, tuple[int, MonotonicMs]] = {}
+        """Partitions that nobody reads, and from which offset on they are to be read again, and when."""
         self._consumer = Consumer(
             {
                 "group.id": GROUP,
@@ -81,6 +88,7 @@ class Reading:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
+                "check.crcs": True,
                 "isolation.level": "read_committed",
             },
             logger=unrepeated(f"{__name__}.librdkafka"),
@@ -89,7 +97,7 @@ class Reading:
     def batch(self) -> Read:
         """What has come since, after a short wait for much of it."""
         is_fetching = self.fetched > 0
-        read = _sorted(self._consumer.consume(BATCH_RECORDS, 0 if is_fetching else WAIT_MS / 1000))
+        read = self._from_client(0 if is_fetching else WAIT_MS / 1000)
         if self._fetcher is None:
             return read
         if not is_fetching:
@@ -108,6 +116,35 @@ class Reading:
         read.ends += fetched.ends
         read.passed += fetched.passed
         return read
+
+    def _from_client(self, wait_s: float) -> Read:
+        """What Kafka's client has."""
+        now_ms = self._clock.monotonic_ms()
+        if again := {where: offset for where, (offset, at_ms) in self._wrong.items() if at_ms <= now_ms}:
+            self._assign(again)
+        read = _sorted(self._consumer.consume(BATCH_RECORDS, wait_s))
+        wrong: dict[Where, Any] = {}
+        for event in read.errors:
+            if event.error().code() == KafkaError._BAD_MSG and (event.topic(), event.partition()) in self._assigned:
+                wrong.setdefault((event.topic(), event.partition()), event)
+        if wrong:
+            self._read_again(read, wrong)
+        return read
+
+    def _read_again(self, read: Read, wrong: Mapping[Where, Any]) -> None:
+        """Leave out what the client makes of the bytes behind a wrong CRC: other records, ends, and offsets that are none."""
+        for where, event in wrong.items():
+            offset = max(event.offset(), self._assigned[where])  # the batch's, in the middle of which it may have begun
+            self._wrong[where] = offset, MonotonicMs(self._clock.monotonic_ms() + WRONG_REST_MS)
+            self.distrust(where)
+        self._unassign(wrong)
+        right = (
+            (where, [one for one in records if one.offset() < self._wrong[where][0]] if where in wrong else records)
+            for where, records in read.records
+        )
+        read.records = [(where, records) for where, records in right if records]
+        read.ends = [(where, end) for where, end in read.ends if where not in wrong]
+        read.errors = [event for event in read.errors if wrong.get((event.topic(), event.partition()), event) is event]
 
     def begin(self, offsets: Mapping[Where, int]) -> None:
         """Read partitions, each from an offset on.
@@ -133,12 +170,13 @@ class Reading:
         known = epochs or {}
         places = [TopicPartition(*where, offset, leader_epoch=known.get(where, -1)) for where, offset in offsets.items()]
         self._consumer.incremental_assign(places)
-        self._assigned |= offsets.keys()
+        self._assigned |= offsets
+        for where in offsets:
+            self._wrong.pop(where, None)
 
     def _unassign(self, gone: Iterable[Where]) -> None:
-        if there := self._assigned.intersection(gone):
+        if there := [where for where in gone if self._assigned.pop(where, None) is not None]:
             self._consumer.incremental_unassign([TopicPartition(*where) for where in there])
-            self._assigned -= there
 
     @property
     def fetched(self) -> int:
@@ -222,6 +260,7 @@ class Reading:
         """Read partitions no more, or no further for now."""
         gone = [(topic, partition) for partition in partitions]
         for where in gone:
+            self._wrong.pop(where, None)
             if self._fetcher is not None:
                 self._fetcher.end(where)
         self._unassign(gone)

@@ -183,6 +183,7 @@ class SpotReader:
                 "group.id": f"headrace-load-spot-{uuid.uuid4()}",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "check.crcs": True,
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 10,
@@ -227,7 +228,8 @@ class SpotReader:
                 if where not in waiting or (error is not None and error.retriable()):
                     continue
                 del waiting[where]
-                found[where] = message if error is None else None
+                if error is None or error.code() != KafkaError._BAD_MSG:  # bytes that a CRC refutes are no answer
+                    found[where] = message if error is None else None
         finally:
             self._consumer.unassign()
         return found

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 
 _PIECE_BYTES = 16 * 1024
 _CLOSE_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a reset, not an end
@@ -78,9 +79,14 @@ class Relay:
             for source, to in ((client, server), (server, client)):
                 threading.Thread(target=self._pass, args=(connection, source, to), daemon=True).start()
 
+    def _pieces(self, source: socket.socket, *, is_answer: bool) -> Iterator[bytes]:
+        """What is passed on."""
+        while data := source.recv(_PIECE_BYTES):
+            yield data
+
     def _pass(self, connection: _Connection, source: socket.socket, to: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(_PIECE_BYTES):
+            for data in self._pieces(source, is_answer=to is connection.client):
                 if self.bytes_per_s is not None:
                     time.sleep(len(data) / self.bytes_per_s)
                 if connection.is_dead:

@@ -15,13 +15,19 @@ from tests.waiting import until
 class AuditedAgent:
     """Tails `web.log` into each topic, and another file into `beside`; it has been heard before anything is written."""
 
-    def __init__(self, pipeline: Pipeline, topics: Sequence[str]) -> None:
+    def __init__(self, pipeline: Pipeline, topics: Sequence[str], *, bootstrap: str = "", has_logs: bool = False) -> None:
+        """
+        Args:
+            bootstrap: where it reaches the broker, if not as others do.
+            has_logs: each topic has a log of its own, `<topic>.log`.
+        """
         self.topics, self._directory = topics, pipeline.directory
         self.log, self._beside = self._directory / "web.log", self._directory / "beside.log"
-        inputs = [(topic, self.log) for topic in topics] + [("beside", self._beside)]
+        self.logs = {topic: self._directory / f"{topic}.log" if has_logs else self.log for topic in topics}
+        inputs = [*self.logs.items(), ("beside", self._beside)]
         config: dict[str, Any] = {
             "agent": {"state_dir": str(self._directory / "agent")},
-            "kafka": {"bootstrap.servers": pipeline.bootstrap, "compression.type": "none"},
+            "kafka": {"bootstrap.servers": bootstrap or pipeline.bootstrap, "compression.type": "none"},
             "registry": pipeline.registry_url,
             "inputs": [{"tail": [str(file)], "topic": topic, "name": topic} for topic, file in inputs],
         }

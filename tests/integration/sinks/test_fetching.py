@@ -15,6 +15,7 @@ from headrace.clock import SystemClock
 from headrace.sinks.reading import Reading, can_fetch
 from headrace.sinks.topics import Where
 from tests import apache_kafka
+from tests.altering_relay import AlteringRelay, flip
 from tests.processes import broker
 
 TIMEOUT_S = 30
@@ -191,6 +192,43 @@ def test_what_is_read_by_the_client_is_fetched_again_where_there_is_much_of_it(t
             assert all(found == list(range(10, 10 + written // 2)) for found in offsets.values())
         finally:
             reading.close()
+
+
+@pytest.mark.parametrize("more", [{}, {"socket.keepalive.enable": True}], ids=["fetched", "by the client"])
+@pytest.mark.parametrize("start", [0, 7], ids=["from the first", "from the middle of it"])
+def test_a_batch_whose_crc_is_wrong_is_read_again_before_what_lies_behind_it(
+    tmp_path: Path, more: dict[str, Any], start: int
+) -> None:
+    flips = iter(range(3))
+
+    def alter(frame: bytearray) -> None:
+        if b"second-2" in frame and next(flips, None) is not None:
+            flip(frame, b"second-2")
+
+    relay = AlteringRelay(alter, answers=True)
+    server = broker(tmp_path, advertised_listeners=f"PLAINTEXT://127.0.0.1:{relay.port}")
+    relay.target_port = int(server.config["listeners"].rpartition(":")[2])
+    with server:
+        create(bootstrap := f"127.0.0.1:{relay.port}", "t", 1)
+        producer = Producer({"bootstrap.servers": bootstrap})
+        for batch in ("first", "second", "third"):
+            for number in range(5):
+                producer.produce("t", f"{batch}-{number}", partition=0)
+            assert producer.flush(TIMEOUT_S) == 0
+        clock = HandClock()
+        reading = Reading({"bootstrap.servers": bootstrap, **more}, clock)
+        offsets: list[int] = []
+        deadline = time.monotonic() + TIMEOUT_S
+        try:
+            reading.begin({("t", 0): start})
+            while len(offsets) < 15 - start:
+                assert time.monotonic() < deadline, offsets
+                offsets += [one.offset() for _, records in reading.batch().records for one in records]
+                clock.now_ms += 250
+        finally:
+            reading.close()
+            relay.close()
+        assert (offsets, next(flips, None)) == (list(range(start, 15)), None)
 
 
 class HandClock(SystemClock):
