@@ -64,22 +64,26 @@ class Compact(Chore):
 
     def run(self, root: str, topics: Sequence[str], span: Span, runner: Runner) -> pa.Table:
         """Compact the tables asked for, derived ones too, or all: the directories that have rows of the span."""
-        limits, clock = Limits(self.target, round(self.closed_for * 1000)), SystemClock()
         tables = chosen_tables(root, list(topics))
-        outputs = {table: self._output(table) for table in tables}
-        work = []
+        work = [directory for table in tables for directory in self.directories(root, table, span)]
+        rows = run_pipeline(spread(work, compacted), runner.name, runner.options, label=self.name) if work else []
         for table in tables:
-            layout = Layout(outputs[table].layout)
-            small = small_files(head(open_root(root), table), limits, layout, clock.wall_ms())
-            meets = [file for file in small if span.meets(file.min_event_time_ms, file.max_event_time_ms)]
-            paths = dict.fromkeys(file.path.rpartition("/")[0] for file in meets)
-            work += [Directory(root, table, path, limits, outputs[table].model_dump()) for path in paths]
-        rows = run_pipeline(spread(work, _compacted), runner.name, runner.options, label=self.name) if work else []
-        for table in tables:
-            done = compact_quarantine(open_root(root).table(table), limits, clock)
+            done = compact_quarantine(open_root(root).table(table), self._limits, SystemClock())
             rows.append(_row(table, None, (done.quarantine_before, done.quarantine_after, done.quarantined, done.overtaken)))
         told = [row for row in rows if row["files_before"] or row["overtaken"]]
         return pa.Table.from_pylist(told, schema=self.schema).sort_by([("table", "ascending"), ("directory", "ascending")])
+
+    def directories(self, root: str, table: str, span: Span) -> list[Directory]:
+        """What there is to merge of a table."""
+        output = self._output(table)
+        small = small_files(head(open_root(root), table), self._limits, Layout(output.layout), SystemClock().wall_ms())
+        meets = [file for file in small if span.meets(file.min_event_time_ms, file.max_event_time_ms)]
+        paths = dict.fromkeys(file.path.rpartition("/")[0] for file in meets)
+        return [Directory(root, table, path, self._limits, output.model_dump()) for path in paths]
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.target, round(self.closed_for * 1000))
 
     def _output(self, table: str) -> Output:
         if self.config is None:
@@ -87,7 +91,8 @@ class Compact(Chore):
         return load_config(LoadConfig, self.config, overrides=(), environment=os.environ).load.output_of(table)
 
 
-def _compacted(one: Directory) -> dict[str, Any]:
+def compacted(one: Directory) -> dict[str, Any]:
+    """Merge the small files of a directory, and tell what was done."""
     output = Output.model_validate(one.output)
     done = compact_table(
         one.root, one.table, one.limits, SystemClock(), progress=lambda _: None, output=output, directory=one.path

@@ -26,7 +26,7 @@ _COUNTS: Final = ("sent", "recorded", "counted")
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class Uncounted:
     """A file to be counted."""
 
     root: str
@@ -70,9 +70,11 @@ class Recount(Job):
         until_ms = math.inf if scene.span.end_us is None else scene.span.end_us / 1000
         verdicts = [auditor.judge(topic, now_ms=now_ms, since_ms=since_ms, until_ms=until_ms) for topic in topics]
         tables = [table for topic in topics if (table := auditor.table(topic)) is not None]
-        work = [_File(scene.root, table.topic, file) for table in tables for file in files_of_time(table, since_ms, until_ms)]
+        work = [
+            Uncounted(scene.root, table.topic, file) for table in tables for file in files_of_time(table, since_ms, until_ms)
+        ]
         counts: dict[str, dict[str, FileCount]] = {topic: {} for topic in topics}
-        for found in scene.spread(work, _counted, self.name):
+        for found in scene.spread(work, counted, self.name):
             counts[found["topic"]][found["name"]] = _decoded(found)
         done = [
             auditor.recount(verdict, since_ms=since_ms, until_ms=until_ms, counts=counts[verdict.topic]) for verdict in verdicts
@@ -86,7 +88,7 @@ class Recount(Job):
         return parts
 
 
-def _counted(one: _File) -> dict[str, Any]:
+def counted(one: Uncounted) -> dict[str, Any]:
     """A file's counts, as JSON can say them."""
     found = count_of(one.root, one.topic, one.file)
     return {

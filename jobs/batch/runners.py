@@ -24,7 +24,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.runners.worker import sdk_worker
 
-from headrace.errors import UsageError, VersionError
+from headrace.errors import PeerError, UsageError, VersionError
+from headrace.jobs.batch.dask_waiting import wait_until_done
 from headrace.jobs.batch.exchange import Exchange, Gather
 from headrace.jobs.batch.failures import failure_of
 from headrace.jobs.batch.janitor import House, kept_house
@@ -88,14 +89,17 @@ def _run(build: Build, runner: PipelineRunner, options: PipelineOptions, exchang
     pipeline = beam.Pipeline(runner=runner, options=options)
     _ = build(pipeline) | "Results" >> Gather(exchange)
     result = pipeline.run()
+    client, futures = getattr(result, "client", None), getattr(result, "futures", ())  # Dask's, which its runner leaves open
     try:
+        if client is not None:
+            wait_until_done(client, futures)
         result.wait_until_finish()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PeerError):
         with contextlib.suppress(Exception):
             result.cancel()
         raise
     finally:
-        if (client := getattr(result, "client", None)) is not None:  # Dask's, which its runner leaves open
+        if client is not None:
             client.close()
 
 

@@ -168,15 +168,20 @@ class Reading:
         return tuple(input_of(table, of) for table in self.tables)
 
     def elements(self, job: Job, staging: Staging | None) -> list[Any]:
-        """What the job's pipeline yields."""
+        """What the job's pipeline yields; where no rows are read there is nothing to spread, and it runs in this process."""
+        plan, work = self.planned(job, staging)
+        if not work:
+            return []
+        return self._run(built(plan, work), job.name, self._runner if plan.scans else IN_PROCESS)
+
+    def planned(self, job: Job, staging: Staging | None) -> tuple[Plan, list[Piece | bytes]]:
+        """What workers need to know, and what there is to do: pieces to read, and parts from elsewhere."""
         given, others = job.prepare(self), job.parts(self)
         read = self.tables if job.reads else ()
         scans = {table.topic: self._scan(job, table.topic) for table in read}
         found = [piece for table in read for piece in scans[table.topic].pieces({file.name: file for file in table.files})]
         size = sum(piece.bytes for piece in found)
         work: list[Piece | bytes] = [*found, *([] if others is None else [encoded(others)])]
-        if not work:
-            return []
         plan = Plan(
             f"{type(job).__module__}:{type(job).__qualname__}",
             options_of(job),
@@ -186,11 +191,11 @@ class Reading:
             min(_MOST_BUCKETS, 1 + size // _BUCKET_BYTES),
             staging,
         )
-        return self._run(built(plan, work), job.name)
+        return plan, work
 
-    def _run(self, build: Build, label: str) -> list[Any]:
+    def _run(self, build: Build, label: str, runner: Runner) -> list[Any]:
         exchange = Exchange.below(self.root, self._table) if self._writes else None
-        return run_pipeline(build, self._runner.name, self._runner.options, label=label, exchange=exchange)
+        return run_pipeline(build, runner.name, runner.options, label=label, exchange=exchange)
 
     def _scan(self, job: Job, topic: str) -> Scan:
         columns = self.columns[topic]
@@ -203,7 +208,7 @@ class Reading:
         return ordered(pa.concat_tables([job.schema.empty_table(), *found]), job.order)
 
     def spread(self, work: Sequence[Any], each: Callable[[Any], Any], label: str) -> list[Any]:
-        return self._run(spread(work, each), label) if work else []
+        return self._run(spread(work, each), label, self._runner) if work else []
 
     def earlier(self, days: int, columns: pa.Schema) -> tuple[pa.Table, int]:
         if self._of is None or self._table not in tables(self.root):

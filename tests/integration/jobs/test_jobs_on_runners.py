@@ -14,10 +14,14 @@ from headrace.clock import SystemClock
 from headrace.errors import PeerError
 from headrace.jobs.batch import running, table_scan
 from headrace.jobs.batch.catalog import made
+from headrace.jobs.batch.compact import compacted
 from headrace.jobs.batch.event_rows import Span
 from headrace.jobs.batch.exchange import Exchange, Gather
-from headrace.jobs.batch.job import Runner
-from headrace.jobs.batch.running import run_job
+from headrace.jobs.batch.job import IN_PROCESS, Runner
+from headrace.jobs.batch.recount import Uncounted, counted
+from headrace.jobs.batch.runners import run_pipeline
+from headrace.jobs.batch.running import Reading, run_job
+from headrace.jobs.batch.steps import built, rows_of, spread
 from headrace.sinks.derived.slices import day
 from headrace.sinks.derived.table import DerivedTable
 from headrace.sinks.table import names
@@ -47,24 +51,14 @@ def landed(tmp_path_factory):
     return root
 
 
+def small(patch):
+    patch.setattr(running, "_BUCKET_BYTES", 100_000)
+    patch.setattr(table_scan, "PIECE_BYTES", 60_000)
+
+
 @pytest.fixture(autouse=True)
 def in_many_pieces(monkeypatch):
-    monkeypatch.setattr(running, "_BUCKET_BYTES", 100_000)
-    monkeypatch.setattr(table_scan, "PIECE_BYTES", 60_000)
-
-
-@pytest.fixture(scope="module")
-def first_run(landed):
-    """What a job's first run in this process has made, and its rows."""
-    done = {}
-
-    def run(name):
-        if name not in done:
-            outcome = run_job(made(name, OPTIONS[name]), landed, day(DAY))
-            done[name] = outcome, table_rows(landed, outcome.table)
-        return done[name]
-
-    return run
+    small(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -84,38 +78,82 @@ def runner(request, missing):
     return Runner(name, (f"--prism_location={PRISM}",) if name == "prism" else ())
 
 
-RUNNERS = ("multiprocess", "dask at", "prism")
-
-
 def in_order(rows):
     return sorted(rows, key=repr)
 
 
+class Labelled(beam.PTransform):
+    """A pipeline among others, whose elements say whose they are."""
+
+    def __init__(self, name, build):
+        super().__init__(name)
+        self._name, self._build = name, build
+
+    def expand(self, begin):
+        return self._build(begin) | beam.Map(labelled, self._name)
+
+
+def labelled(element, name):
+    return [name, element]
+
+
+def all_at_once(landed, copy, runner=IN_PROCESS):
+    """The rows of every job over a day, and what compaction of a copy tells: in one pipeline, for what costs is the start."""
+    reading = Reading(landed, (), Span.of_day(DAY), "none", IN_PROCESS, None, writes=False)
+    builds = {name: built(*reading.planned(made(name, options), None)) for name, options in OPTIONS.items()}
+    tables = reading.tables
+    builds["counting"] = spread(
+        [Uncounted(str(landed), table.topic, file) for table in tables for file in table.files], counted
+    )
+    builds["compact"] = spread(made("compact").directories(str(copy), "logs", Span()), compacted)
+
+    def build(pipeline):
+        return [pipeline | Labelled(name, each) for name, each in builds.items()] | beam.Flatten()
+
+    found = {name: [] for name in builds}
+    for name, element in run_pipeline(build, runner.name, runner.options):
+        found[name] += rows_of(element).to_pylist() if name in OPTIONS else [element]
+    return {name: in_order(rows) for name, rows in found.items()}
+
+
+@pytest.fixture
+def copy(landed, tmp_path):
+    return shutil.copytree(landed, tmp_path / "landed", ignore=shutil.ignore_patterns("job_*"))
+
+
+@pytest.fixture(scope="module")
+def in_process(landed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("in_process")
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch)
+        return all_at_once(landed, shutil.copytree(landed, folder / "landed", ignore=shutil.ignore_patterns("job_*")))
+
+
+@pytest.mark.parametrize("runner", ["multiprocess", "dask at", "prism"], indirect=True)
+def test_every_job_says_on_every_runner_what_it_says_in_this_process(landed, copy, in_process, runner):
+    before = bare(copy, "SELECT * FROM t ORDER BY ALL")
+    found = all_at_once(landed, copy, runner)
+    assert all(found.values())
+    assert found == in_process
+    assert bare(copy, "SELECT * FROM t ORDER BY ALL") == before
+    directories = [file.name.rpartition("/")[0] for file in snapshot(copy, "logs").files]
+    assert len(directories) == len(set(directories))
+    assert {(row["files_after"], row["overtaken"]) for row in found["compact"]} == {(1, 0)}
+    assert len(found["compact"]) > 20
+    assert [fault for fault in faults(copy, "logs") if fault != "record 2: the audit counts more rows than land"] == []
+
+
 @pytest.mark.parametrize(
-    ("runner", "name"), [*((runner, name) for runner in RUNNERS for name in OPTIONS), ("dask", "counts")], indirect=["runner"]
+    ("runner", "name"), [("prism", "recount"), ("dask at", "top"), ("dask", "counts")], indirect=["runner"]
 )
-def test_a_day_run_again_on_another_runner_is_replaced_by_equal_rows(landed, first_run, runner, name):
-    first, expected = first_run(name)
-    before = snapshot(landed, first.table).slices[f"dt={DAY}"].attempt
+def test_a_day_run_again_on_another_runner_is_replaced_by_equal_rows(landed, runner, name):
+    first = run_job(made(name, OPTIONS[name]), landed, day(DAY))
+    expected = table_rows(landed, first.table)
     outcome = run_job(made(name, OPTIONS[name]), landed, day(DAY), runner=runner)
     assert in_order(table_rows(landed, first.table)) == in_order(expected)
-    assert (outcome.replaced, outcome.rows, outcome.inputs) == (before, first.rows, first.inputs)
+    assert (outcome.replaced, outcome.rows, outcome.inputs) == (first.attempt, first.rows, first.inputs)
     assert expected
     assert not faults(landed, first.table)
-
-
-@pytest.mark.parametrize("runner", ["inprocess", *RUNNERS], indirect=True)
-def test_compaction_on_any_runner_keeps_the_rows_and_tells_the_same(landed, runner, tmp_path):
-    root = shutil.copytree(landed, tmp_path / "landed", ignore=shutil.ignore_patterns("job_*"))
-    before = bare(root, "SELECT * FROM t ORDER BY ALL")
-    told = made("compact").run(str(root), ("logs",), Span(), runner).to_pylist()
-    assert bare(root, "SELECT * FROM t ORDER BY ALL") == before
-    directories = [file.name.rpartition("/")[0] for file in snapshot(root, "logs").files]
-    assert len(directories) == len(set(directories))
-    assert {(row["files_after"], row["overtaken"]) for row in told} == {(1, 0)}
-    assert len(told) > 20
-    assert {row["directory"] for row in told} <= set(directories)
-    assert [fault for fault in faults(root, "logs") if fault != "record 2: the audit counts more rows than land"] == []
 
 
 @pytest.mark.parametrize("runner", ["multiprocess", "dask at"], indirect=True)
