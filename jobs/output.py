@@ -33,6 +33,8 @@ SHOWN_LETTERS: Final = 80
 PIPE_WIDTH: Final = 400
 _PRINTABLE: Final = range(0x20, 0x7F)
 _GAP: Final = 3
+_CUT_TO: Final = 20
+"""Letters that a cut value has at least, about as many as a time has."""
 _PLAN: Final = ["explain_key", "explain_value"]
 
 
@@ -136,7 +138,7 @@ def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: Tex
         return
     cells = [[_shown(row[index]) for row in shown] for index in range(len(names))]
     titles = [escaped(name) for name in names]
-    kept = _that_fit(
+    kept, widest = _that_fit(
         [max(cell_len(text) for text in (title, *map(str, column))) for title, column in zip(titles, cells, strict=True)],
         console.width,
     )
@@ -144,13 +146,18 @@ def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: Tex
     for index in kept:
         right = index is not None and _are_numbers(row[index] for row in shown)
         table.add_column(
-            "…" if index is None else titles[index], justify="right" if right else "left", overflow="ellipsis", no_wrap=True
+            "…" if index is None else titles[index],
+            justify="right" if right else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+            max_width=widest,
         )
     for number in range(len(shown)):
         table.add_row(*("…" if index is None else cells[index][number] for index in kept))
     if names:
         console.print(table)
-    left_out = f"; {len(names) - len(kept) + 1} columns in the middle are left out" if None in kept else ""
+    missing = len(names) - len(kept) + 1 if None in kept else 0
+    left_out = f"; {missing} {'columns' if missing > 1 else 'column'} in the middle left out" if missing else ""
     if most_rows is not None and count > most_rows:
         said = f"the first {most_rows:,} rows; there are more{left_out} (csv or json gives all)"
     else:
@@ -171,15 +178,22 @@ def _first(rows: Iterable[Sequence[Any]], most: int, *, is_counted: bool) -> tup
     return shown, count
 
 
-def _that_fit(widths: Sequence[int], room: int) -> list[int | None]:
-    """The indexes of the columns to show; None stands for those left out in the middle."""
+def _that_fit(widths: Sequence[int], room: int) -> tuple[list[int | None], int]:
+    """The indexes of the columns to show, None for those left out in the middle, and how wide the widest may be.
+
+    Long values are cut before a column is left out.
+    """
     kept = list(range(len(widths)))
-    if sum(widths) + _GAP * (len(widths) - 1) <= room:
-        return [*kept]
-    while len(kept) > 2 and sum(widths[index] + _GAP for index in kept) + 1 > room:
+
+    def needed(widest: int) -> int:
+        left_out = 1 + _GAP if len(kept) < len(widths) else 0
+        return sum(min(widths[index], widest) + _GAP for index in kept) - _GAP + left_out
+
+    while len(kept) > 2 and needed(_CUT_TO) > room:
         del kept[len(kept) // 2]
+    widest = next((letters for letters in range(room, _CUT_TO, -1) if needed(letters) <= room), _CUT_TO)
     half = (len(kept) + 1) // 2
-    return [*kept[:half], None, *kept[half:]] if len(kept) < len(widths) else [*kept]
+    return [*kept[:half], *([None] if len(kept) < len(widths) else []), *kept[half:]], widest
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:

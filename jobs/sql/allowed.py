@@ -4,6 +4,7 @@ A list of what may, because DuckDB has functions that read files, run SQL that i
 connection, and each version adds some: what a newer one brings is refused until somebody has looked at it.
 """
 
+import difflib
 from typing import Final
 
 CATALOG: Final = frozenset(
@@ -97,4 +98,6 @@ def refused_function(name: str) -> str | None:
         return f"{name}() reads files: topics are tables already, as FROM logs; other files are read with --unsafe"
     if lower in _RUNS_TEXT:
         return f"{name}() runs SQL that is a text, which cannot be checked: write that SQL itself, or add --unsafe"
-    return f"{name}() is not among the functions that only read and compute; add --unsafe if you trust this SQL"
+    close = difflib.get_close_matches(lower, _FUNCTIONS, n=1, cutoff=0.75)
+    meant = f"; did you mean {close[0]}()?" if close else "; add --unsafe if you trust this SQL"
+    return f"{name}() is not among the functions that only read and compute{meant}"

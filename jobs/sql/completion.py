@@ -83,7 +83,10 @@ def quoted(name: str) -> str:
 
 
 class LandedCatalog:
-    """The landed tables, asked in a session of its own: while one statement is typed, another may run."""
+    """The landed tables, asked in a session of its own: while one statement is typed, another may run.
+
+    What was found of a table is true of it until a statement has run: `forget`.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -97,6 +100,10 @@ class LandedCatalog:
         if self._session is not None:
             self._session.close()
 
+    def forget(self) -> None:
+        """Ask again which columns and keys tables have, when that is needed next."""
+        self._columns, self._keys = {}, {}
+
     def tables(self) -> list[str]:
         """All there are."""
         from headrace.sinks.table.reader import tables
@@ -105,20 +112,22 @@ class LandedCatalog:
 
     def columns(self, table: str) -> dict[str, str]:
         """The types of a table's columns, by name."""
-        if table not in self._columns:
+        known = self._columns
+        if table not in known:
             rows = self._rows(f"DESCRIBE {quoted(table)}")
-            self._columns[table] = {row["column_name"]: row["column_type"] for row in rows}
-        return self._columns[table]
+            known[table] = {row["column_name"]: row["column_type"] for row in rows}
+        return known[table]
 
     def keys(self, table: str, column: str) -> list[str]:
         """The keys that the first rows have in a column, if it is a map of texts."""
         if not self.columns(table).get(column, "").startswith("MAP(VARCHAR"):
             return []
-        if (table, column) not in self._keys:
+        known = self._keys
+        if (table, column) not in known:
             some = f"SELECT {quoted(column)} AS m FROM {quoted(table)} LIMIT {_LOOKED_AT_ROWS}"  # noqa: S608 - quoted
             rows = self._rows(f"SELECT DISTINCT unnest(map_keys(m)) AS k FROM ({some}) ORDER BY 1")  # noqa: S608 - quoted
-            self._keys[table, column] = [row["k"] for row in rows if row["k"].isprintable()]
-        return self._keys[table, column]
+            known[table, column] = [row["k"] for row in rows if row["k"].isprintable()]
+        return known[table, column]
 
     def words(self) -> list[str]:
         """DuckDB's keywords, and its functions that have names."""

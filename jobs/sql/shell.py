@@ -4,6 +4,7 @@ Ctrl-C ends the statement that runs, or clears the one that is typed; Ctrl-D lea
 Every statement sees the tables as they are then, unless `.as-of` has set a moment.
 """
 
+import difflib
 import os
 import sys
 import time
@@ -26,9 +27,11 @@ from headrace.jobs.sql.completion import LandedCatalog, SqlCompleter, quoted
 from headrace.jobs.sql.conversation import Conversation
 from headrace.jobs.sql.showing import Format, Showing, checked, has_colour
 from headrace.jobs.sql.splitting import split
+from headrace.sinks.table.history import Moment
 
 _MOST_ROWS: Final = 200
 """Of a table; --format csv and json give all."""
+_BARE: Final = ("exit", "quit", "help")
 _PROMPT, _MORE = "headrace> ", "     ...> "
 
 
@@ -81,7 +84,7 @@ class Shell:
 
     def _take(self, text: str) -> None:
         """One command, or statements; the first that fails ends it."""
-        if text.strip().startswith("."):
+        if _is_command(text):
             self._guarded(lambda: self._command(text.strip().rstrip(";").strip()))
             return
         statements, last = split(text)
@@ -105,21 +108,23 @@ class Shell:
         showing, self._once = self._once or self._showing, None
         began_s = time.monotonic()
         self._last = statement
+        self._catalog.forget()  # what has landed meanwhile may have brought columns
         self._conversation.answer(statement, showing)
         if self._is_timed:
             print(f"{time.monotonic() - began_s:.2f} s")
-        if showing.file is not None:
-            print(f"written to {showing.file}")
+        _tell_file(showing)
 
     def _command(self, text: str) -> None:
         name, _, argument = text.partition(" ")
+        name = f".{name.lstrip('.').lower()}"
         found = [command for command in self._commands if command == name] or [
             command for command in self._commands if command.startswith(name) and len(name) > 1
         ]
         if name == ".exit":
             found = [".quit"]
         if len(found) != 1:
-            raise UsageError(f"{name}: no such command; .help lists them")
+            close = difflib.get_close_matches(name, self._commands, n=1)
+            raise UsageError(f"{name}: no such command; {f'did you mean {close[0]}? ' if close else ''}.help lists them")
         self._commands[found[0]][0](argument.strip())
 
     # The commands.
@@ -143,6 +148,7 @@ class Shell:
             raise UsageError(".plot draws the answer of the last statement, and there is none yet")
         showing = checked(self._conversation.root, None, None, how or "auto")
         self._conversation.answer(self._last, showing)
+        _tell_file(showing)
 
     def _output(self, name: str) -> None:
         kinds = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".png": None}
@@ -155,7 +161,10 @@ class Shell:
     def _as_of(self, moment: str) -> None:
         if not moment:
             raise UsageError(".as-of MOMENT: a time as 2026-11-26T12:00, a record's number, or now")
-        self._conversation.see_as_of(None if moment == "now" else moment.strip("'\""))
+        when = None if moment == "now" else moment.strip("'\"")
+        if when is not None:
+            Moment.parse(when)
+        self._conversation.see_as_of(when)
 
     def _timing(self, word: str) -> None:
         self._is_timed = _on(".timing", word)
@@ -169,6 +178,16 @@ class Shell:
 
     def _quit(self, _: str) -> None:
         self._is_over = True
+
+
+def _is_command(text: str) -> bool:
+    """Whether what was typed is for the shell: with a dot, or a word that other shells know."""
+    return text.lstrip().startswith(".") or text.strip().rstrip(";").lower() in _BARE
+
+
+def _tell_file(showing: Showing) -> None:
+    if showing.file is not None:
+        print(f"written to {showing.file}")
 
 
 def _on(command: str, word: str) -> bool:
@@ -186,7 +205,7 @@ def _keys() -> KeyBindings:
         from prompt_toolkit.application import get_app
 
         text = get_app().current_buffer.document.text
-        return not text.strip() or text.lstrip().startswith(".") or not split(text)[1]
+        return not text.strip() or _is_command(text) or not split(text)[1]
 
     @keys.add("enter", filter=is_whole)
     def _(event: KeyPressEvent) -> None:

@@ -119,8 +119,10 @@ def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
         terminal.until(r"4 rows(?s:.*)\d\.\d\d s(?s:.*)" + PROMPT)
         terminal.type(".plot\r")
         terminal.until("n by hour(?s:.*)█(?s:.*)" + PROMPT)
-        terminal.type(".nothing\r")
-        terminal.until("no such command(?s:.*)" + PROMPT)
+        terminal.type(".shema logs\r")
+        terminal.until("no such command; did you mean .schema(?s:.*)" + PROMPT)
+        terminal.type(".as-of yesterday\r")
+        terminal.until("as of 'yesterday': give(?s:.*)" + PROMPT)
         terminal.type(f".output {tmp_path}/a.csv\r")
         terminal.until(PROMPT)
         terminal.type("SELECT 7 AS n;\r")
@@ -129,7 +131,7 @@ def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
         terminal.until(PROMPT)
         terminal.type("SELECT 8 AS n;\r")
         terminal.until(r"n\r\n8\r\n(?s:.*)" + PROMPT)
-        terminal.type("\x04")
+        terminal.type("exit\r")
         assert terminal.ends() == 0
     assert (tmp_path / "a.csv").read_text() == "n\n7\n"
     history = tmp_path / "state" / "headrace" / "query_history"
@@ -193,12 +195,17 @@ def test_tab_completes_what_the_tables_have(root):
 
     assert completed("SELECT mess", " FROM logs")[0] == "message"
     assert completed("SELECT fields['us", " FROM logs") == ["user_agent']"]
+    assert completed("SELECT fields['st", ' FROM "web-events"') == ["status']"]
     assert completed("FROM lo")[0] == "logs"
     assert completed("FROM web")[0] == '"web-events"'
     assert "SELECT" in completed("sel")
     assert "date_trunc(" in completed("SELECT date_tr")
     assert completed(".ti") == [".timing"]
     assert completed(".schema lo") == ["logs"]
+    TableWriter(root, "web-events").land_events([Event("b", 0, T0, fields={"zone": "x"})])
+    assert completed("SELECT fields['zo", ' FROM "web-events"') == []
+    catalog.forget()  # as before each statement
+    assert completed("SELECT fields['zo", ' FROM "web-events"') == ["zone']"]
     catalog.close()
 
 

@@ -89,7 +89,15 @@ def test_columns_that_do_not_fit_a_terminal_are_left_out_in_the_middle(monkeypat
     assert "column-0" in printed
     assert "column-8" in printed
     assert "column-4" not in printed
-    assert "6 columns in the middle are left" in printed
+    assert "6 columns in the middle left out" in printed
+
+
+def test_long_values_are_cut_before_a_column_is_left_out(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    printed = table(["a", "message", "day"], [["x", "y" * 300, "2025-11-23"], [None, "z", None]], Terminal()).splitlines()
+    assert printed[2].split() == ["x", "y" * 19 + "…", "2025-11-23"]
+    assert len(printed[2]) <= 40
+    assert "left out" not in printed[-1]
 
 
 def test_a_plan_is_printed_as_it_is_drawn():
