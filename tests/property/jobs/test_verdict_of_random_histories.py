@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, AgentMessage, SentMessage, event_hash, window_start_ms
-from headrace.jobs.audit import faults, settled_days, unknowns
+from headrace.jobs.audit import faults, settled_days
 from headrace.jobs.audit.announced import LATENESS_MS, Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
 from headrace.jobs.audit.unknowns import Unknowns
@@ -296,7 +296,7 @@ def test_a_message_of_the_audit_is_missed_unless_a_later_one_says_the_same() -> 
 @pytest.mark.parametrize(
     ("target", "name", "old", "new"),
     [
-        (unknowns, "is_beyond", "end > ends.get(partition, 0)", "False"),
+        (Unknowns, "_unlanded", "end > ends.get(partition, 0)", "False"),
         (Unknowns, "_frontier", "> needed_ms", "> -1"),
         (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
         (faults, "differences", "sent.content_hash != landed.content_hash", "False"),

@@ -18,7 +18,7 @@ from unittest import mock
 from headrace.agents import windows
 from headrace.agents.windows import Windows
 from headrace.audit import HASH_MODULUS, WINDOW_MS, State
-from headrace.jobs.audit import announced, faults, unknowns
+from headrace.jobs.audit import announced, faults
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, fold
 from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
@@ -356,7 +356,7 @@ def test_one_message_of_the_audit_lost_is_found_and_placed_also_with_all_its_eve
     (_Window, "joined", "count=whole.count + other.count", "count=whole.count"),
     (announced, "_is_past", "drained_to_ms > window_start_ms + WINDOW_MS + lateness_ms", "True"),
     (SentWindows, "close", "window.on_time = window.count", "pass"),
-    (unknowns, "is_beyond", "end > ends.get(partition, 0)", "False"),
+    (Unknowns, "_unlanded", "end > ends.get(partition, 0)", "False"),
     (Unknowns, "_frontier", "> needed_ms", "> -1"),
     (Unknowns, "_is_excess", "agent.frontier_ms >= max(known_ms)", "True"),
     (faults, "differences", "sent.content_hash != landed.content_hash", "False"),
