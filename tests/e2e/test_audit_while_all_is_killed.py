@@ -177,6 +177,7 @@ class Asking:
         return {window.state for window in self.windows} == {"complete"} and sum(row.landed for row in rows) == landed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240 + 20 * KILLS)
 def test_incomplete_is_never_said_nor_complete_too_soon_whoever_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
