@@ -86,7 +86,10 @@ def errors_of_sql(root: Path, url: str) -> Iterator[None]:
         raise
     except duckdb.Error as error:
         said = f"SQL: {one_line(error)}"
-        if isinstance(error, duckdb.OutOfMemoryException | duckdb.InternalException | duckdb.FatalException):
+        if isinstance(error, duckdb.OutOfMemoryException):  # it would have the user SET what is locked
+            said = said.partition(" Possible solutions")[0]
+            raise HeadraceError(f"{said}; give it more by --memory, or fewer --threads") from error
+        if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             raise HeadraceError(said) from error
         if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said or f"{url}/" in said:
             raise StorageError(f"{said}; verify the tables: headrace check {url}") from error
