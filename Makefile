@@ -28,8 +28,10 @@ $(BIN)/uv: | $(BIN)/pip
 demo: .venv/ready
 	@$(BIN)/headrace demo
 
-# A file's tests run in one worker, in their order: what a module starts is started once.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file's tests run in one worker, in their order: what a module starts is started once. Tests of processes wait a quarter of
+# their time, so there is one worker more than two cores have.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: .venv/ready
 	$(PYTEST) -m "not slow"
