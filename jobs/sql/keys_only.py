@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from headrace.jobs.sql.pruning import SCAN, PlanNames
-from headrace.jobs.sql.views import Columns, identifier, key_types, keys_of, literal
+from headrace.jobs.sql.views import Columns, identifier, keys_of, literal
 from headrace.sinks.table.record import DataFile
 
 _ROW_BY_ROW: Final = ("FILTER", "PROJECTION")
@@ -47,9 +47,9 @@ def _listed(said: Any) -> list[str]:
     return [said] if isinstance(said, str) and said else list(said or ())
 
 
-def typed_keys(files: Iterable[DataFile]) -> list[str]:
+def typed_keys(types: Mapping[str, str]) -> list[str]:
     """The keys that DuckDB reads as what they say: texts it decodes as parts of a URL."""
-    return [key for key, kind in key_types(file.path for file in files).items() if kind != "VARCHAR"]
+    return [key for key, kind in types.items() if kind != "VARCHAR"]
 
 
 def values(files: Iterable[DataFile], keys: Sequence[str]) -> list[list[str | None]]:

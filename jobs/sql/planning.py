@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.jobs.sql.keys_only import asked_for_keys, typed_keys
 from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, with_barriers
 from headrace.jobs.sql.tables import OpenTable
-from headrace.jobs.sql.views import Columns, identifier, key_types
+from headrace.jobs.sql.views import Columns, identifier
 from headrace.sinks.table.record import DataFile
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def needed(
         return {view: Needed(list(table.files)) for view, table in opened.items()}
     names = PlanNames(secrets.token_hex(8))
     found = {view: _known(table) for view, table in opened.items()}
-    keys = {view: tuple(typed_keys(table.files)) for view, table in opened.items()}
+    keys = {view: tuple(typed_keys(table.keys)) for view, table in opened.items()}
     with _empty_views(connection, known, names):
         explained = [_plan(connection, text) for text in texts]
     of_keys = asked_for_keys(explained[0], names, keys)
@@ -91,7 +91,7 @@ def keys_of(table: OpenTable) -> "pa.Schema":
     import pyarrow as pa
 
     types = {"DATE": pa.date32(), "INTEGER": pa.int32(), "VARCHAR": pa.string()}
-    return pa.schema([(key, types[kind]) for key, kind in key_types(file.path for file in table.files).items()])
+    return pa.schema([(key, types[kind]) for key, kind in table.keys.items()])
 
 
 def columns_of(connection: "duckdb.DuckDBPyConnection", schema: "pa.Schema") -> Columns:

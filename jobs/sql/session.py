@@ -244,7 +244,8 @@ class Session:
                 self._set(variable, values(needed.files, needed.keys))
                 made = View(view_of_keys(columns, needed.keys, variable), ())
             else:
-                made = definition(self._root, [sources[file.path] for file in needed.files], columns, own, variable)
+                mine = [sources[file.path] for file in needed.files]
+                made = definition(self._root, mine, table.keys, columns, own, variable)
             for paths in made.lists:
                 self._set(paths.variable, paths.first)
             self._connection.execute(f"CREATE VIEW {identifier(view)} AS {made.text}")

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from headrace.errors import UsageError
 from headrace.jobs.sql import limits
+from headrace.jobs.sql.views import key_types
 from headrace.sinks.stores.roots import Root, open_root
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.history import Moment, kept_since, read_as_of
@@ -14,7 +16,7 @@ from headrace.sinks.table.record import DataFile
 from headrace.sinks.table.store import carry_out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenTable:
     """A table as one statement sees it.
 
@@ -27,6 +29,11 @@ class OpenTable:
     files: tuple[DataFile, ...]
     arrow_schema: str | None
     locate: Callable[[Sequence[DataFile]], list[LiveFile]]
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """The keys in the paths of its files, and what they are to SQL (`views.key_types`)."""
+        return key_types(file.path for file in self.files)
 
 
 class Tables(Protocol):

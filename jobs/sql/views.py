@@ -6,7 +6,7 @@ where a file lacks a column. Only files of which the log does not say which colu
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,11 +56,14 @@ class View:
     lists: tuple[Paths, ...]
 
 
-def definition(root: Path, sources: Iterable[Source], columns: Columns, own: str | None, variable: str) -> View:
+def definition(
+    root: Path, sources: Iterable[Source], types: Mapping[str, str], columns: Columns, own: str | None, variable: str
+) -> View:
     """A table as a view.
 
     Args:
         root: where the tables are.
+        types: of the keys in the paths of its files (`key_types`).
         columns: all that the table has, in order; empty where that is not known before the files are read.
         own: the fingerprint of these columns: files that have them all need no others beside them.
         variable: what the names of its variables begin with.
@@ -74,7 +77,7 @@ def definition(root: Path, sources: Iterable[Source], columns: Columns, own: str
     parts: list[str] = []
     for (keys, known), files in groups.items():
         lists.append(Paths(f"{variable}_{len(lists)}", [file.path for file in files], are_alike=known is not None))
-        parts.append(_rows_of(root, keys, files, lists[-1]))
+        parts.append(_rows_of(root, {key: types[key] for key in keys}, lists[-1]))
     is_whole = len(parts) == 1 and next(iter(groups))[1] == own is not None
     if columns and not is_whole:
         parts.insert(0, empty(columns))
@@ -107,25 +110,25 @@ def key_types(names: Iterable[str]) -> dict[str, str]:
     return types
 
 
-def _rows_of(root: Path, keys: tuple[str, ...], files: Sequence[LiveFile], listed: Paths) -> str:
+def _rows_of(root: Path, keys: Mapping[str, str], listed: Paths) -> str:
     """All rows of files whose paths have the same keys, which are columns."""
     paths = f"getvariable({literal(listed.variable)})"
     united = "" if listed.are_alike else ", union_by_name = true"
     if not keys:
         return f"SELECT * FROM read_parquet({paths}, hive_partitioning = false{united})"  # noqa: S608 - quoted
-    types = ", ".join(f"{identifier(key)}: {kind}" for key, kind in key_types(file.name for file in files).items())
+    types = ", ".join(f"{identifier(key)}: {kind}" for key, kind in keys.items())
     options = f"hive_partitioning = true, hive_types_autocast = false, hive_types = {{{types}}}{united}"
     return f"SELECT *{_without_keys_above(root, keys)} FROM read_parquet({paths}, {options})"  # noqa: S608 - quoted
 
 
-def _without_keys_above(root: Path, own: tuple[str, ...]) -> str:
+def _without_keys_above(root: Path, own: Collection[str]) -> str:
     """DuckDB takes every `key=value` of a path for a column; those above the table are none of its own.
 
     Raises:
         UsageError: one of them is called as one of the table's `own`.
     """
     keys = {part.partition("=")[0] for part in root.absolute().parts if "=" in part}
-    if taken := keys & set(own):
+    if taken := keys.intersection(own):
         raise UsageError(f"{root}: a folder named {taken.pop()}=… above the tables hides their own; ask through another path")
     return f" EXCLUDE ({', '.join(map(identifier, sorted(keys)))})" if keys else ""
 

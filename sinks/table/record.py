@@ -25,6 +25,7 @@ KINDS: Final = ("load", "compact", "expire", "fork", "close", "replace")
 CAUSES: Final = ("control", "aborted", "compacted", "before", "lost")
 
 T = TypeVar("T")
+_ABSENT: Final = object()
 _LEFT_OUT: Final = {"left out": True}
 """Fields that most records have no use for: written only where they say something."""
 
@@ -279,7 +280,9 @@ def as_json(value: object) -> Any:
         return [as_json(item) for item in value]
     if not dataclasses.is_dataclass(value):
         return value
-    known = {one.key: as_json(of) for one in _fields(type(value)) if (of := getattr(value, one.name)) or not one.is_left_out}
+    known = {
+        one.key: as_json(of) for one in _fields(type(value)).all if (of := getattr(value, one.name)) or not one.is_left_out
+    }
     return {**known, **getattr(value, "extra", {})}
 
 
@@ -289,59 +292,88 @@ def from_json(kind: type[T], body: Mapping[str, Any]) -> T:
     Raises:
         KeyError, TypeError, AttributeError: it is none.
     """
-    rest = dict(body)
-    known: dict[str, Any] = {}
-    for name, key, of, plain, is_required, _ in _fields(kind):
-        if key not in rest:
+    fields = _fields(kind)
+    plain = [body[key] for key in fields.plain_keys]
+    if not all(map(isinstance, plain, fields.plain_types)):
+        raise TypeError(f"{dict(zip(fields.plain_keys, plain, strict=True))!r}"[:100])
+    known = dict(zip(fields.plain_names, plain, strict=True))
+    for name, key, of, types, is_required, _ in fields.others:
+        value = body.get(key, _ABSENT)
+        if value is _ABSENT:
             if is_required:
                 raise KeyError(key)
             continue
-        value = rest.pop(key)
         if of is not None or isinstance(value, list):
             value = _value(value, of)
-        if plain and not isinstance(value, plain):
+        if types and not isinstance(value, types):
             raise TypeError(f"{key} is {value!r}"[:100])
         known[name] = value
+    if len(known) < len(body):
+        known["extra"] = {key: value for key, value in body.items() if key not in fields.keys}
     make: Callable[..., T] = kind
-    return make(**known, extra=rest)
+    return make(**known)
 
 
 def _value(value: Any, of: type | None) -> Any:
     if isinstance(value, list):
-        return tuple(_value(item, of) for item in value)
+        return tuple([_value(item, of) for item in value])  # a list is made in half the time of a generator
     return from_json(of, value) if of is not None and value is not None else value
 
 
 class _Field(NamedTuple):
-    """A field of a dataclass as JSON has it; `plain`: what its value may be, of those that are numbers or texts."""
+    """A field of a dataclass as JSON has it; `types`: what its value may be, of those that are numbers or texts."""
 
     name: str
     key: str
     of: type | None
-    plain: tuple[type, ...]
+    types: tuple[type, ...]
     is_required: bool
     is_left_out: bool
 
 
-_FIELDS: Final[dict[type, tuple[_Field, ...]]] = {}
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of a dataclass. Most are required numbers and texts, which are read at once: tables have many files."""
+
+    all: tuple[_Field, ...]
+    plain_names: tuple[str, ...]
+    plain_keys: tuple[str, ...]
+    plain_types: tuple[tuple[type, ...], ...]
+    others: tuple[_Field, ...]
+    keys: frozenset[str]
 
 
-def _fields(kind: type) -> tuple[_Field, ...]:
-    known = _FIELDS.get(kind)
-    if known is None:
-        known = _FIELDS[kind] = tuple(
-            _Field(
-                f.name,
-                f.metadata.get("key", f.name),
-                f.metadata.get("of"),
-                _plain_types(f.type),
-                f.default is f.default_factory is dataclasses.MISSING,
-                "left out" in f.metadata,
-            )
-            for f in dataclasses.fields(kind)
-            if f.name != "extra"
+_FIELDS: Final[dict[type, _Fields]] = {}
+
+
+def _fields(kind: type) -> _Fields:
+    if kind not in _FIELDS:
+        _FIELDS[kind] = _fields_of(kind)
+    return _FIELDS[kind]
+
+
+def _fields_of(kind: Any) -> _Fields:
+    known = tuple(
+        _Field(
+            f.name,
+            f.metadata.get("key", f.name),
+            f.metadata.get("of"),
+            _plain_types(f.type),
+            f.default is f.default_factory is dataclasses.MISSING,
+            "left out" in f.metadata,
         )
-    return known
+        for f in dataclasses.fields(kind)
+        if f.name != "extra"
+    )
+    plain = [one for one in known if one.is_required and one.types]
+    return _Fields(
+        known,
+        tuple(one.name for one in plain),
+        tuple(one.key for one in plain),
+        tuple(one.types for one in plain),
+        tuple(one for one in known if one not in plain),
+        frozenset(one.key for one in known),
+    )
 
 
 def _plain_types(kind: Any) -> tuple[type, ...]:
