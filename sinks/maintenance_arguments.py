@@ -82,7 +82,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], format_: str) -> None:
         return
     if not listed:
         return
-    shown = [list(listed[0])] + [[str(value) for value in row.values()] for row in listed]
+    shown = [list(listed[0])] + [["-" if value is None else str(value) for value in row.values()] for row in listed]
     widths = [max(len(line[at]) for line in shown) for at in range(len(shown[0]))]
     for line in shown:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

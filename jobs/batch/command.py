@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, show or run."""
+    _say_what_is_asked_for(debug=args.debug)
     if args.action == "list":
         print_rows([{"job": name, "version": find(name).version, "does": find(name).does} for name in JOBS], args.format)
     elif args.action == "show":
@@ -60,6 +61,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         _run(args)
     return 0
+
+
+def _say_what_is_asked_for(*, debug: bool) -> None:
+    """Beam warns of what it could import."""
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+    elif not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        logging.basicConfig(level=logging.ERROR)
 
 
 def _show(job: "Job | Chore", format_: str) -> None:
@@ -93,11 +103,6 @@ def _run(args: argparse.Namespace) -> None:
     if args.into is not None and (args.output is not None or days is None):
         raise UsageError("--into names the table that days are written to: give --day, or --since, and no --output")
     root = landed_root(args)
-    if args.debug:
-        logging.basicConfig(level=logging.DEBUG)
-    elif not sys.warnoptions:  # Beam warns of what it could import
-        warnings.simplefilter("ignore")
-        logging.basicConfig(level=logging.ERROR)
     try:
         _run_on(Runner(args.runner, tuple(f"--{option}" for option in args.runner_option)), job, root, days, file, args)
     except KeyboardInterrupt:  # threads of Beam's may still be at work, and would be waited for
