@@ -1,6 +1,6 @@
 """What `headrace audit --recount` needs for a large table: `python -m bench.recount_memory [--rows 5000000]`.
 
-One topic of files of a million rows each, of ten agents and twelve hours, with what the agents announced; counted again in this
+One topic of files of a million rows each, an hour each, of ten agents, with what the agents announced; counted again in this
 process. Seconds are of its CPU; memory is its peak (ru_maxrss), less what it was after the table was written.
 """
 
@@ -10,25 +10,29 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from headrace.audit import WINDOW_MS, AgentMessage, SentMessage
 from headrace.clock import SystemClock
 from headrace.jobs.audit.auditor import Auditor
 from headrace.jobs.audit.recount import count_file
+from headrace.sinks.config import Output
+from headrace.sinks.data_file import LandingFile
 from headrace.sinks.table import names
 from headrace.sinks.table.commit import Won, commit, read_head
 from headrace.sinks.table.reader import LiveFile
-from headrace.sinks.table.record import AuditSum, CommitRecord, DataFile, LandedRange
+from headrace.sinks.table.record import AuditSum, CommitRecord, LandedRange, OffsetRange
 from headrace.sinks.table.store import carry_out
 from tests.landed_tables import ENVELOPE, AuditWriter, TableWriter
 
 T0 = 1_763_899_200_000
+HOUR_MS = 3_600_000
 FILE_ROWS = 1_000_000
 AGENTS = 10
 
@@ -42,7 +46,7 @@ def main() -> None:
         _land(root, rows)
         before, began = _peak_mb(), time.process_time()
         auditor = Auditor(root)
-        verdict = auditor.judge("logs", now_ms=T0)
+        verdict = auditor.judge("logs", now_ms=T0 + 25 * HOUR_MS)
         recount = auditor.recount(verdict)
         cpu_s = time.process_time() - began
         print(f"{rows:,} rows: {recount.state}; {cpu_s:.1f} s, {rows / cpu_s:,.0f} rows/s")
@@ -54,16 +58,17 @@ def _land(root: Path, rows: int) -> None:
     said: dict[tuple[str, int], AuditSum] = {}
     for first in range(0, rows, FILE_ROWS):
         fold, attempt = carry_out(read_head(), table.store), str(uuid.uuid4())
-        path = f"dt=2025-11-23/hour=12/{attempt}-0.parquet"
-        target = table.directory / names.staged(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        count = min(FILE_ROWS, rows - first)
-        with pq.ParquetWriter(target, ENVELOPE, compression="zstd") as writer:
-            for batch in _batches(first, count):
-                writer.write_table(batch)
-        size = target.stat().st_size
-        file = DataFile(path, "parquet", count, size, "crc32c:00000000", "0" * 16, T0, T0 + 12 * 3_600_000 - 1)
-        live = LiveFile(str(target), path, "parquet", count, size, T0, file.max_event_time_ms, "", "", (), "", "")
+        count, hour_ms = min(FILE_ROWS, rows - first), T0 + first // FILE_ROWS * HOUR_MS
+        moment = datetime.fromtimestamp(hour_ms / 1000, UTC)
+        landing = LandingFile(table.store, f"dt={moment:%Y-%m-%d}/hour={moment:%H}/{attempt}-0.parquet", ENVELOPE, Output())
+        for batch in _batches(first, count, hour_ms):
+            offsets = OffsetRange(0, 0, batch["_offset"][0].as_py(), batch["_offset"][-1].as_py() + 1)
+            landing.append(batch, pc.cast(batch["_timestamp"], pa.int64()), [offsets])
+        file = landing.close([])
+        live = LiveFile(
+            str(table.directory / names.staged(file.path)), file.path, "parquet", count, file.bytes,
+            file.min_event_time_ms, file.max_event_time_ms, "", "", (), "", "",
+        )  # fmt: skip
         sums = tuple(
             AuditSum(agent or "", start, total.count, total.bytes, f"{total.hash:016x}", 0)
             for (agent, start), total in count_file(root, "logs", live).items()
@@ -82,11 +87,11 @@ def _added(one: AuditSum, other: AuditSum) -> AuditSum:
     return AuditSum(one.agent, one.window_start_ms, one.count + other.count, one.bytes + other.bytes, f"{total:016x}", 0)
 
 
-def _batches(first: int, count: int) -> Iterator[pa.Table]:
+def _batches(first: int, count: int, hour_ms: int) -> Iterator[pa.Table]:
     for start in range(first, first + count, 50_000):
         numbers = np.arange(start, min(start + 50_000, first + count))
         agents = [f"{number % AGENTS:032x}" for number in numbers.tolist()]
-        times = T0 + (numbers * 7_919) % (12 * 3_600_000)
+        times = hour_ms + (numbers * 7_919) % HOUR_MS
         columns: dict[str, Any] = {
             "event_time": pa.array(times * 1000).cast(pa.timestamp("us", tz="UTC")),
             "agent_id": agents,
