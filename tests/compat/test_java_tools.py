@@ -93,6 +93,7 @@ def test_offsets_are_told_for_every_way_of_asking(java: JavaTools) -> None:
     assert told == {"latest": "asked:0:3", "earliest": "asked:0:0", "earliest-local": "asked:0:0", "1": "asked:0:0"}
 
 
+@pytest.mark.slow
 def test_the_performance_tools_finish(java: JavaTools, tmp_path: Path) -> None:
     settings = tmp_path / "producer.properties"
     settings.write_text(f"bootstrap.servers={java.bootstrap}\nacks=all\ncompression.type=lz4\n")

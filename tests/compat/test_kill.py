@@ -49,6 +49,7 @@ class _Producing(threading.Thread):
             self.failed.append(error)
 
 
+@pytest.mark.slow
 def test_an_idempotent_producer_survives_kill_9_without_loss_or_duplicate(tmp_path: Path) -> None:
     with broker(tmp_path) as part:
         producing = _Producing(address(part))
@@ -68,6 +69,7 @@ def test_an_idempotent_producer_survives_kill_9_without_loss_or_duplicate(tmp_pa
         assert stored == numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_what_was_acknowledged_before_kill_9_is_there_after(tmp_path: Path, client: Client) -> None:
     part = broker(tmp_path).start()

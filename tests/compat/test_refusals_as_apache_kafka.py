@@ -102,6 +102,7 @@ ABSENT_THERE = {"metadata that makes a topic", "create a topic", "create a topic
 NEWER = {name for name, case in CASES.items() if case.key in (8, 9) and min(versions(case)) > 9}  # by topic ids: Kafka 4.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CASES if name not in NEWER])
 def test_the_codes_of_a_refusal_are_those_of_apache_kafka(sides: tuple[Side, Side], name: str) -> None:
     case = CASES[name]

@@ -32,6 +32,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str],
         return found
 
 
+@pytest.mark.slow
 def test_confluents_client_finds_what_it_registered_by_every_way(seen: dict[str, Any]) -> None:
     found = seen["registered"]
     assert (found["ids"], found["looked"], found["version"], found["versions"]) == ([1, 2], 1, 2, [1, 2])

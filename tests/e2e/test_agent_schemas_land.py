@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.sinks.pipeline import Pipeline
 from tests.processes import Part
 
@@ -50,6 +52,7 @@ def ship(pipeline: Pipeline, directory: Path) -> None:
     assert agent.wait() == 0, agent.log_tail()
 
 
+@pytest.mark.slow
 def test_columns_land_as_columns_and_the_audit_of_them_is_complete(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         ship(pipeline, tmp_path)

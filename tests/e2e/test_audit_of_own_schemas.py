@@ -106,6 +106,7 @@ def sums(rows: list[Any], *names: str) -> tuple[int, ...]:
     return tuple(sum(row[name] or 0 for row in rows) for name in names)
 
 
+@pytest.mark.slow
 def test_what_was_sent_is_what_landed_and_counts_the_same_again(landed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for topic in ("whole", "named"):
         status, rows, said = judged(landed, capsys, topic)

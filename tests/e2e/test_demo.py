@@ -82,6 +82,7 @@ def test_all_files_are_in_place_and_staging_is_empty(shipped: tuple[Path, dict[s
     assert in_place == set(result["files"])
 
 
+@pytest.mark.slow
 def test_a_second_run_ships_nothing_twice(shipped: tuple[Path, dict[str, Path], dict[str, Any]]) -> None:
     data, files, first = shipped
     again = outcome(demo(*files.values(), "--data", data, "--json"))
@@ -108,6 +109,7 @@ def test_without_files_it_ships_made_up_events_and_shows_them() -> None:
     assert "dt=" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_empty_file_is_no_lines_and_status_0(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     result = outcome(demo(tmp_path / "empty.log", "--data", tmp_path / "data", "--json"))
@@ -134,6 +136,7 @@ def test_a_run_counts_the_file_that_is_there_now(tmp_path: Path) -> None:
     assert again(file) == (0, 0)
 
 
+@pytest.mark.slow
 def test_lines_that_come_while_it_runs_are_not_counted(tmp_path: Path) -> None:
     file = tmp_path / "busy.log"
     stop = threading.Event()

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.e2e.test_agent_schemas_land import headrace
 from tests.integration.sinks.pipeline import Pipeline
 
 
+@pytest.mark.slow
 def test_files_that_were_deleted_are_audited_as_complete(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -70,6 +70,7 @@ def audit(root: Path, capsys: pytest.CaptureFixture[str], topic: str, *arguments
     return status, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_was_killed_in_turn_is_complete_and_counts_the_same_again(
     shipped: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:

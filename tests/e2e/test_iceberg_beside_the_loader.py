@@ -32,6 +32,7 @@ def test_what_the_loader_lands_is_in_iceberg_soon_and_all_of_it_when_it_has_ende
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_a_rewound_table_is_shown_as_its_new_generation(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.ship("logs", lines(300, step_ms=60_000))
@@ -48,6 +49,7 @@ def test_a_rewound_table_is_shown_as_its_new_generation(tmp_path: Path) -> None:
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_a_catalog_out_of_reach_keeps_nothing_from_landing_and_is_made_good_by_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

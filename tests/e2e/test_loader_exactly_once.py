@@ -35,6 +35,7 @@ def test_a_loader_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Pat
         pipeline.assert_sound(was_killed=True)
 
 
+@pytest.mark.slow
 def test_loaders_of_two_groups_on_one_root_fence_each_other_and_land_everything_once(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("blobs", 2)
@@ -52,6 +53,7 @@ def test_loaders_of_two_groups_on_one_root_fence_each_other_and_land_everything_
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_sigterm_commits_what_was_read_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
@@ -69,6 +71,7 @@ def test_sigterm_commits_what_was_read_and_a_second_run_adds_nothing(tmp_path: P
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
@@ -87,6 +90,7 @@ def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: 
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_runs_from_cron_that_overlap_land_everything_once_and_all_end_well(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("blobs", 2)
@@ -98,6 +102,7 @@ def test_runs_from_cron_that_overlap_land_everything_once_and_all_end_well(tmp_p
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_many_topics_are_opened_together_and_a_run_that_finds_nothing_new_adds_nothing(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         topics = [f"blobs-{number}" for number in range(12)]
@@ -113,6 +118,7 @@ def test_many_topics_are_opened_together_and_a_run_that_finds_nothing_new_adds_n
         assert counted(pipeline, topics[7]) == Counter([(0, 0), (0, 1), (1, 0)])
 
 
+@pytest.mark.slow
 def test_a_loader_that_finds_files_of_a_dead_one_moves_them_into_place(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", [b"one", b"two"])

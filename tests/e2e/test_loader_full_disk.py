@@ -111,6 +111,7 @@ def is_sound(root: Path) -> None:
     assert offsets(root) == list(range(RECORDS))
 
 
+@pytest.mark.slow
 def test_a_loader_that_is_killed_while_it_spills_leaves_nothing_and_loses_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     spill, root = tmp_path / "spill-tmp", tmp_path / "landed"
     spill.mkdir()

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import duckdb
+import pytest
 import zstandard
 from confluent_kafka.schema_registry import (
     SchemaRegistryClient,
@@ -64,6 +65,7 @@ def test_what_cannot_be_decoded_is_quarantined_whole_in_the_same_commit(tmp_path
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_a_dead_registry_makes_records_wait_and_quarantines_none(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.ship("logs", lines(10))
@@ -83,6 +85,7 @@ def test_a_dead_registry_makes_records_wait_and_quarantines_none(tmp_path: Path)
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_repeats_of_an_agent_land_once_and_the_audit_sums_are_those_of_the_lines(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         sent = [*lines(100), Line(9_000, 9_000, "t" * 10), Line(9_010, 9_010, "appended after an unterminated tail")]
@@ -102,6 +105,7 @@ def test_repeats_of_an_agent_land_once_and_the_audit_sums_are_those_of_the_lines
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_versions_of_a_schema_are_one_table_and_what_does_not_go_with_it_is_quarantined(tmp_path: Path) -> None:
     def schema(**fields: object) -> str:
         return json.dumps({"type": "record", "name": "R", "fields": [{"name": n, **kind} for n, kind in fields.items()]})  # type: ignore[dict-item]  # a mapping each

@@ -80,6 +80,7 @@ def test_a_table_whose_layout_changes_is_one_table(pipeline: Pipeline) -> None:
     pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_late_data_goes_to_its_own_hour(pipeline: Pipeline) -> None:
     pipeline.ship("late", EVENTS[400:450])
     pipeline.load_once(topics=["late"])

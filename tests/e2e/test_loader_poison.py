@@ -7,6 +7,7 @@ from typing import Any
 
 import kafka
 import pyarrow.parquet as pq
+import pytest
 import zstandard
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
@@ -29,6 +30,7 @@ class NotUtf8(str):
         return b"\xff\xfe"
 
 
+@pytest.mark.slow
 def test_a_flood_of_poison_is_quarantined_whole_and_what_is_good_lands(tmp_path: Path) -> None:
     fields = [
         {"name": "n", "type": "int"},

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, records_of
 
@@ -24,6 +26,7 @@ def wait_until_retained_from(pipeline: Pipeline, topic: str, offset: int) -> int
         consumer.close()
 
 
+@pytest.mark.slow
 def test_offsets_that_retention_took_before_they_landed_are_a_lost_gap(tmp_path: Path) -> None:
     with Pipeline(tmp_path, log_retention_check_interval_ms=200) as pipeline:
         pipeline.create_topic("blobs", segment_bytes="20000", retention_bytes="40000")
@@ -57,6 +60,7 @@ def test_a_partition_new_to_the_table_begins_with_a_gap_up_to_its_first_record(t
         pipeline.assert_sound()
 
 
+@pytest.mark.slow
 def test_a_topic_created_again_goes_on_under_the_next_incarnation_from_zero(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         pipeline.create_topic("blobs")

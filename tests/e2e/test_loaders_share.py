@@ -44,6 +44,7 @@ def test_loaders_killed_paused_added_and_stopped_land_each_offset_once(tmp_path:
         pipeline.assert_sound(was_killed=True)
 
 
+@pytest.mark.slow
 def test_no_loader_waits_for_the_session_of_one_that_was_killed_here_or_told_to_stop(tmp_path: Path) -> None:
     with Pipeline(tmp_path) as pipeline:
         loader = pipeline.loader(kafka={"session.timeout.ms": 120_000}, rotate={"age": "100ms"})

@@ -72,6 +72,7 @@ def test_missed_days_are_caught_up_the_oldest_first_and_a_killed_night_goes_on_w
     assert [report.broken for report in check_root(str(killed), deep=False)] == [[]] * 4
 
 
+@pytest.mark.slow
 def test_of_two_nights_at_once_each_day_is_run_by_one(tmp_path: Path) -> None:
     landed(tmp_path)
     nights = Nights(tmp_path, tmp_path, {})
@@ -108,6 +109,7 @@ def test_an_incomplete_day_goes_by_the_configuration_and_holds_up_no_other(tmp_p
     assert nights.run()[incomplete, "job_counts"]["outcome"] == "done"
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_tried_again_and_keeps_no_other_from_being_run(tmp_path: Path) -> None:
     landed(tmp_path)
     keys = {"jobs": [{"job": "sessions", "into": "logs"}, *JOBS], "retry_after": "10ms", "retries": 1, "catch_up": 1}

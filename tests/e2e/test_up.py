@@ -81,6 +81,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_line_lands_within_five_seconds_and_all_stops_on_sigterm(up: Up) -> None:
     up.start()
     pids = [up.pid(part) for part in ("broker", "registry", "load", "agent")]
@@ -92,6 +93,7 @@ def test_a_line_lands_within_five_seconds_and_all_stops_on_sigterm(up: Up) -> No
     assert not list((up.data / "run").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_parts_in_order(up: Up) -> None:
     up.start()
     assert up.process is not None
@@ -137,6 +139,7 @@ def test_every_part_killed_in_turn_loses_and_repeats_nothing(up: Up) -> None:
     assert lines_of(landed) == {str(up.log): written}
 
 
+@pytest.mark.slow
 def test_kill_of_the_supervisor_ends_its_parts_and_the_next_start_goes_on(up: Up) -> None:
     up.start()
     up.log.write_bytes(b"one\n")
@@ -151,6 +154,7 @@ def test_kill_of_the_supervisor_ends_its_parts_and_the_next_start_goes_on(up: Up
     assert up.end() == 0
 
 
+@pytest.mark.slow
 def test_a_second_up_on_the_same_directory_is_refused(up: Up) -> None:
     up.start()
     second = subprocess.run(up.command(), capture_output=True, text=True, timeout=30, check=False)
@@ -160,6 +164,7 @@ def test_a_second_up_on_the_same_directory_is_refused(up: Up) -> None:
     assert up.end() == 0
 
 
+@pytest.mark.slow
 def test_a_busy_port_is_refused_before_anything_starts(up: Up, tmp_path: Path) -> None:
     up.start()
     other = Up(tmp_path / "other") if (tmp_path / "other").mkdir() is None else up

@@ -72,6 +72,7 @@ def test_lines_are_records_of_the_user_s_schema_with_their_identity_in_headers(p
     assert heartbeat.acked[TOPIC] == {0: 3}
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_rejected_and_a_dead_letter_counted_once_through_kill_9(parts: Rig) -> None:
     settings: dict[str, Any] = {"topics": {TOPIC: {"schema": schema_file(parts)}}, "dead_letter": {"topic": "letters"}}
     lines = [b'{"id":1,"price":1}', b"no JSON", b'{"id":2,"price":"1.234"}', b'{"id":3,"price":3}']
@@ -119,6 +120,7 @@ def test_a_refused_schema_holds_its_topic_up_and_no_other(parts: Rig) -> None:
     assert agent.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_repeat_has_the_schema_that_it_was_sent_under_whatever_the_configuration_says_by_then(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(b'{"status":"200"}\n' * 20_000)
     typed = {"topics": {TOPIC: {"schema": "access"}}}

@@ -78,6 +78,7 @@ def test_a_name_and_content_dropped_twice_are_two_files(parts: Rig) -> None:
     assert parts.ship(inputs=directory(parts))["lines"] == 0  # `keep` ships none that is done, either
 
 
+@pytest.mark.slow
 def test_kept_files_are_shipped_once_over_restarts(parts: Rig) -> None:
     inputs = directory(parts)
     drop(parts, "a", numbered(0, 10))
@@ -91,6 +92,7 @@ def test_kept_files_are_shipped_once_over_restarts(parts: Rig) -> None:
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_time_ships_each_file_once_and_puts_it_away(parts: Rig) -> None:
     ways = {"delete": parts.logs / "delete", "rename": parts.logs / "rename"}
     inputs = [each for way in ways for each in directory(parts, way, when_done=way)]
@@ -132,6 +134,7 @@ def test_thousands_dropped_at_once_are_shipped_in_order_with_few_descriptors(par
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_it_is_shipped_stops_alone(parts: Rig) -> None:
     inputs = directory(parts, when_done="delete")
     agent = parts.agent(inputs=inputs)

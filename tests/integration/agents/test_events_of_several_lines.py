@@ -5,6 +5,8 @@ import os
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
 
@@ -40,6 +42,7 @@ def test_fault_14_traces_over_read_chunks_are_one_event_each_and_the_audit_count
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_fault_14_kill_9_in_the_middle_of_traces_repeats_identically(parts: Rig) -> None:
     written = [TRACE % n for n in range(12_000)]
     (parts.logs / "a.log").write_bytes(b"".join(written))
@@ -88,6 +91,7 @@ def test_fault_14_a_trace_whose_file_is_rotated_meanwhile_is_one_event(parts: Ri
     assert sorted(messages(parts)) == sorted([b"first", whole[:-1], b"last", b"of the new file", b"and on"])
 
 
+@pytest.mark.slow
 def test_fault_14_the_last_trace_of_a_quiet_file_comes_after_the_time_out_and_late_lines_after_it(parts: Rig) -> None:
     whole = TRACE % 7
     (parts.logs / "a.log").write_bytes(whole)

@@ -4,6 +4,8 @@ import gzip
 import os
 from pathlib import Path
 
+import pytest
+
 from headrace.audit import SentMessage
 from tests.integration.agents.rig import Rig
 
@@ -96,6 +98,7 @@ def test_with_decompress_false_an_archive_is_the_bytes_that_it_is(parts: Rig) ->
     assert b"\n".join(event["message"].encode(event["encoding"]) for event in parts.events()) == packed
 
 
+@pytest.mark.slow
 def test_of_a_damaged_archive_what_can_be_read_is_shipped_and_the_rest_is_counted(parts: Rig) -> None:
     whole = gzip.compress(numbered(0, 5000))
     (parts.logs / "cut.gz").write_bytes(whole[: len(whole) // 2])

@@ -95,6 +95,7 @@ def test_fault_17_one_busy_file_among_thousands_of_idle_ones(parts: Rig) -> None
     check_exactly(parts, written)
 
 
+@pytest.mark.slow
 def test_fault_17_many_more_files_than_256_descriptors(parts: Rig) -> None:
     written = Written(parts.logs, 600)
     agent = parts.agent().start(under=FEW_DESCRIPTORS)
@@ -114,6 +115,7 @@ def test_fault_17_many_more_files_than_256_descriptors(parts: Rig) -> None:
     assert agent.log_file.read_text().count("LimitNOFILE") == 2, "said once by each run"
 
 
+@pytest.mark.slow
 def test_fault_17_files_that_wait_for_descriptors_are_told_as_behind_until_they_are_shipped(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(b"one\n")
     agent = parts.agent(agent={"state_dir": str(parts.directory / "agent"), "http": "127.0.0.1:0"}).start(under=FEW_DESCRIPTORS)

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
 
@@ -18,6 +20,7 @@ def whole_lines(parts: Rig) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 def test_fault_12_a_partial_line_at_the_end_is_not_split_by_restarts_and_by_time(parts: Rig) -> None:
     file = parts.logs / "a.log"
     line = "2026-11-26 10:00:00 grüezi und adieu".encode()
@@ -75,6 +78,7 @@ def test_fault_13_lines_of_any_bytes_and_10_mb_are_delivered_byte_for_byte_throu
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_fault_13_a_log_that_copytruncate_leaves_padded_with_nuls_is_shipped_as_it_is(parts: Rig) -> None:
     """A writer that does not append goes on at its old offset in a file that was truncated: before it is a hole of NULs."""
     with (parts.logs / "a.log").open("wb", buffering=0) as writer:

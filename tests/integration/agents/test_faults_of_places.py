@@ -257,6 +257,7 @@ def test_fault_19_a_mount_that_was_away_at_a_start_and_is_back_repeats_nothing(p
         assert (len(events), len({event["stream_id"] for event in events})) == (150, 1)
 
 
+@pytest.mark.slow
 def test_fault_02_a_state_put_back_from_a_backup_repeats_under_new_identities(parts: Rig) -> None:
     state, backup = parts.directory / "agent", parts.directory / "backup"
     (parts.logs / "a.log").write_bytes(numbered(0, 100))

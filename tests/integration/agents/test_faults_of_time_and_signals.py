@@ -100,6 +100,7 @@ class Clock:
         return {"MOVED_CLOCK": str(self._file), "PYTHONPATH": path}
 
 
+@pytest.mark.slow
 def test_fault_19_a_clock_that_jumps_by_an_hour_loses_and_repeats_nothing_and_claims_no_future(parts: Rig) -> None:
     clock, log = Clock(parts.directory), parts.logs / "a.log"
     agent = parts.agent().start(**clock.variables)
@@ -128,6 +129,7 @@ def test_fault_19_a_clock_that_jumps_by_an_hour_loses_and_repeats_nothing_and_cl
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_fault_19_a_log_made_and_rotated_while_down_is_found_though_the_clock_was_an_hour_ahead(parts: Rig) -> None:
     clock, log = Clock(parts.directory), parts.logs / "a.log"
     log.write_bytes(numbered(0, 100))

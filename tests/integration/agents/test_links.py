@@ -118,6 +118,7 @@ def test_fault_19_a_folder_that_is_a_link_may_lead_elsewhere_too(parts: Rig) -> 
     assert shipped(parts) == [*range(13), *range(1000, 1004)]
 
 
+@pytest.mark.slow
 def test_a_link_that_no_input_asks_for_any_more_is_left_and_goes_on_when_one_does(parts: Rig) -> None:
     folder, link = pod(parts), parts.logs / "app.log"
     (folder / "0.log").write_bytes(numbered(0, 10))

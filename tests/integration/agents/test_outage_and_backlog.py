@@ -64,6 +64,7 @@ def numbers(parts: Rig) -> list[int]:
     return [int(found[1]) for _, value, _ in parts.records(TOPIC) if (found := NUMBER.search(value))]
 
 
+@pytest.mark.slow
 def test_fault_03_while_the_broker_is_away_or_stands_still_memory_is_flat_and_afterwards_all_comes(parts: Rig) -> None:
     writer = Writer(parts.logs / "app.log")
     writer.write(WINDOW_LINES)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import numbered, split, until
 from tests.processes import Part
@@ -24,6 +26,7 @@ def kill_after_more(parts: Rig, before: int, agent: Part) -> None:
     agent.kill()
 
 
+@pytest.mark.slow
 def test_kill_9_and_another_configuration_repeat_what_a_function_answered(parts: Rig, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
 

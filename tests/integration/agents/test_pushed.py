@@ -72,6 +72,7 @@ for number in range(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_agent_loses_nothing_that_an_application_logs(parts: Rig) -> None:
     """Fault 1 for the handler: it keeps what the agent has not called durable, so the agent may end at any time."""
     path, count = parts.directory / "app.sock", 5000
@@ -153,6 +154,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_no_command_of_a_killed_agent_runs_on(parts: Rig) -> None:
     """The program dies with the agent; what it has begun itself is ended by the agent's next start."""
     command = ["sh", "-c", "sleep 1000 & echo $$ $!; wait"]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.integration.agents.rig import Rig
@@ -35,6 +36,7 @@ def state(parts: Rig) -> dict[str, dict[str, Any]]:
     return {Path(row["path"]).name: row for row in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 def test_the_end_is_where_the_last_line_ended_at_the_first_start_though_it_was_killed_before_anything_could_be_sent(
     parts: Rig,
 ) -> None:
@@ -125,6 +127,7 @@ def test_an_input_that_a_reload_adds_begins_then(parts: Rig) -> None:
     assert parts.lines() == sorted((numbered(0, 10) + numbered(150, 3)).split(b"\n")[:-1])
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_time_of_the_first_start_loses_no_line_that_is_written_then(parts: Rig) -> None:
     log = parts.logs / "a.log"
     log.write_bytes(numbered(0, 20_000))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import confluent_kafka
+import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
@@ -131,6 +132,7 @@ def test_a_compacted_topic_shrinks_while_clients_read_from_it_the_last_value_of_
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_group_that_commits_thousands_of_times_leaves_little_behind(tmp_path: Path) -> None:
     with broker(tmp_path, **QUICK, offsets_topic_segment_bytes=50_000, offsets_topic_num_partitions=1) as part:
         consumer = confluent_kafka.Consumer(
@@ -205,6 +207,7 @@ class _Writing(threading.Thread):
         self.failed += error is not None
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_compaction_loses_no_key_and_brings_none_back(tmp_path: Path) -> None:
     rng, files = random.Random(8), tmp_path / "broker" / "keyed-0"
     with broker(tmp_path, **QUICK, log_cleaner_io_max_bytes_per_second=20_000_000) as part:

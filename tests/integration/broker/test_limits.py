@@ -11,6 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.integration.broker.bad_peers import closed_lines, greatest_resident_bytes, is_closed, resident_bytes
 from tests.integration.broker.requests import batch, create_topic, metadata, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
@@ -160,6 +162,7 @@ def test_what_does_not_come_in_time_closes_its_connection(tmp_path: Path) -> Non
         assert closed_lines(part) == [reason, reason]
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
     bound = 20_000_000
     with broker(tmp_path, queued_max_request_bytes=bound) as part, WireClient(part.ports["kafka"]) as other:

@@ -83,6 +83,7 @@ def test_what_is_only_validated_is_not_changed(tmp_path: Path) -> None:
         assert told(describe(client)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "error"),
     [

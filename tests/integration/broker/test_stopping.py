@@ -113,6 +113,7 @@ def test_new_connections_and_requests_are_not_taken_while_it_stops(tmp_path: Pat
         assert part.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_under_load_nothing_that_was_acknowledged_is_lost_and_each_stop_is_clean(tmp_path: Path) -> None:
     part = broker(tmp_path)
     part.start()

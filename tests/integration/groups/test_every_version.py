@@ -319,6 +319,7 @@ def test_a_member_heartbeats_while_its_join_waits_on_another_connection(client: 
         assert other.receive().assignment == b"right"
 
 
+@pytest.mark.slow
 def test_a_member_that_disconnects_while_it_first_joins_is_forgotten_at_once(client: WireClient, part: Part) -> None:
     first = lone_member(client, "gone")
     with WireClient(part.ports["kafka"]) as other:

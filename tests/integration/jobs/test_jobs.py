@@ -172,6 +172,7 @@ def test_a_days_rows_are_what_sql_says_of_the_same_files_and_a_rerun_with_late_r
     assert not faults(root, f"job_{name}", "fresh")
 
 
+@pytest.mark.slow
 def test_many_buckets_and_pieces_say_the_same_as_one(root, monkeypatch):
     from headrace.jobs.batch import running, table_scan
 

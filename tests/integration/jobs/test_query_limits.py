@@ -64,6 +64,7 @@ def is_running_sql(process: subprocess.Popen[str]) -> bool:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK") > 4
 
 
+@pytest.mark.slow
 def test_a_sort_larger_than_the_memory_spills_and_nothing_is_left(root: Path, temporary: Path) -> None:
     """128 bytes a row of three million rows, six times what DuckDB may take."""
     sql = "SELECT max(s) AS s FROM (SELECT repeat(md5(range::VARCHAR), 4) AS s FROM range(3000000) ORDER BY s OFFSET 9)"
@@ -94,6 +95,7 @@ def test_more_than_may_be_spilled_is_an_error_in_one_line(root: Path, monkeypatc
             assert reader.read_all().to_pylist() == [{"n": 1}]
 
 
+@pytest.mark.slow
 def test_what_killed_queries_left_is_removed_by_the_next_and_what_lives_is_not(root: Path, temporary: Path) -> None:
     with query(root, temporary, LONG_SORT, "--memory", "64MiB") as living:
         wait_until(lambda: list(temporary.glob("headrace-query-*/spill/*")), living)
@@ -125,6 +127,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(temporary: Path, tmp_path: 
     assert {path.name for path in temporary.iterdir()} == {"headrace-query-link", "headrace-query-file"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", [LONG, LONG_SORT], ids=["computing", "sorting"])
 def test_ctrl_c_ends_a_long_statement_within_seconds_and_leaves_nothing(root: Path, temporary: Path, sql: str) -> None:
     with query(root, temporary, sql, "--memory", "64MiB") as process:
@@ -137,6 +140,7 @@ def test_ctrl_c_ends_a_long_statement_within_seconds_and_leaves_nothing(root: Pa
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause_s", [0.01, 0.1])
 def test_a_second_ctrl_c_ends_it_at_once(root: Path, temporary: Path, pause_s: float) -> None:
     with query(root, temporary, LONG_SORT, "--memory", "64MiB") as process:

@@ -306,6 +306,7 @@ def columns_of(session: Session, topic: str) -> list[str]:
     return [str(name) for (name,) in answer(session, f"SELECT column_name FROM (DESCRIBE {topic})")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_random_statements_over_random_tables_are_what_other_readers_say(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

@@ -214,6 +214,7 @@ def piped(root, text, *arguments):
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_statements_come_from_standard_input_where_no_terminal_is(root, tmp_path):
     done = piped(root, "SELECT ';' AS a; -- one; two\n\nSELECT count(*) AS n\nFROM logs\n", "--format", "csv")
     assert (done.returncode, done.stdout, done.stderr) == (0, "a\n;\nn\n12\n", "")

@@ -84,6 +84,7 @@ def small_files():
 MUCH = "SELECT hash(range) AS n, repeat('x', 100) || hash(range * 7) AS x FROM range(20000)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["csv", "json", "table", "parquet"])
 def test_of_a_file_that_the_disk_has_no_room_for_nothing_is_left(root, tmp_path, format_):
     sql = MUCH if format_ != "table" else "SELECT repeat(hash(range)::VARCHAR, 40) AS a, * FROM range(1000)"

@@ -82,6 +82,7 @@ def apache(tmp_path_factory, missing):
         yield server.bootstrap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, BY_CLIENT], ids=["fetched", "by client"])
 def test_ranges_end_among_aborted_records_and_at_a_tail_of_them(apache, settings):
     topic = f"aborted-{len(settings)}"

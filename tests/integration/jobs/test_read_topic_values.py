@@ -99,6 +99,7 @@ def test_a_value_of_no_schema_fails_or_comes_as_bytes_beside_those_that_are_deco
     assert [bool(row[3]) for row in rows] == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_times_are_kafka_s_and_choose_offsets(served):
     bootstrap, _ = served
     producer = Producer({"bootstrap.servers": bootstrap})

@@ -74,6 +74,7 @@ def _error_of(call: Callable[[], object]) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_kill_9_of_the_registry_and_of_the_broker(tmp_path: Path) -> None:
     with broker(tmp_path) as kafka, registry(tmp_path, f"127.0.0.1:{kafka.ports['kafka']}") as schemas:
         client = client_of(schemas)
@@ -92,6 +93,7 @@ def test_what_was_answered_survives_kill_9_of_the_registry_and_of_the_broker(tmp
         assert client.subjects() == ["one-value", "s0-value", "s1-value", "s2-value", "three-value", "two-value"]
 
 
+@pytest.mark.slow
 def test_two_registries_that_are_asked_at_once_agree(tmp_path: Path) -> None:
     with broker(tmp_path) as kafka:
         bootstrap = f"127.0.0.1:{kafka.ports['kafka']}"
@@ -127,6 +129,7 @@ def test_an_incompatible_schema_is_refused_and_not_worth_trying_again(tmp_path: 
         assert client.latest("t-value") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "says"),
     [
@@ -145,6 +148,7 @@ def test_a_wrong_configuration_ends_it_with_2_and_one_line(tmp_path: Path, confi
     assert len(part.log_tail().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_busy_port_ends_it_with_2(tmp_path: Path) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):

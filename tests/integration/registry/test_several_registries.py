@@ -38,6 +38,7 @@ def schema(number: int) -> str:
     return json.dumps({"type": "record", "name": f"R{number}", "fields": []}, separators=(",", ":"))
 
 
+@pytest.mark.slow
 def test_ids_and_schemas_stay_one_to_one_while_a_registry_is_killed_again_and_again(bootstrap: str, tmp_path: Path) -> None:
     answered: list[tuple[int, int]] = []
     done = threading.Event()

@@ -5,6 +5,8 @@ import struct
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.broker.bad_peers import resident_bytes
 from tests.integration.broker.requests import metadata
 from tests.integration.groups.wire_client import WireClient
@@ -57,6 +59,7 @@ def _logs_in(port: int) -> bool:
         return bool(log_in(client, "SCRAM-SHA-256", "bob", "builder").error_code == 0)
 
 
+@pytest.mark.slow
 def test_others_go_on_and_memory_stays(tmp_path: Path) -> None:
     with secured(tmp_path) as part:
         put_user(part, "alice", "wonderland")

@@ -69,6 +69,7 @@ def test_the_files_that_it_made_are_enough_and_needed(tmp_path: Path) -> None:
         assert AdminClient(client).list_topics(timeout=20).brokers
 
 
+@pytest.mark.slow
 def test_javas_tools_log_in_with_the_file_that_it_made(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> None:
     if not LIBS.is_dir():
         missing("kafka", "run make peers")

@@ -234,6 +234,7 @@ def test_keys_come_in_every_form(tmp_path: Path, form: str) -> None:
         assert serves(part, pki.context())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "said"),
     [

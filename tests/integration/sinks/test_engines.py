@@ -333,6 +333,7 @@ GROWN: dict[str, tuple[pa.DataType, Any, pa.DataType, Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_snapshot_before_columns_changed_and_one_after_it_are_read_by_every_reader(
     tmp_path: Path, iceberg_catalog: Callable[[str], dict[str, str]], spark: Spark
 ) -> None:

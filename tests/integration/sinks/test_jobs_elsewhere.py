@@ -12,6 +12,7 @@ from tests.integration.jobs.dask_cluster import dask_cluster
 from tests.integration.sinks.test_query_elsewhere import land
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [("versitygw", "multiprocess"), ("hdfs-native", "dask")])
 def test_a_job_reads_and_replaces_tables_elsewhere_on_two_runners(kind, name, new_root, tmp_path):
     url = new_root(kind)

@@ -160,6 +160,7 @@ def test_it_watches_until_it_is_told_to_stop(pipeline: Pipeline) -> None:
     assert watching.returncode == 0
 
 
+@pytest.mark.slow
 def test_apache_kafka_is_asked_in_the_same_way(tmp_path: Path, missing: Callable[[str, str], NoReturn]) -> None:
     if not is_installed():
         missing("kafka", "run make peers")
@@ -210,6 +211,7 @@ def wait_for_metrics(part: Part, holds: Callable[[dict[str, float]], bool]) -> d
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_running_loader_tells_prometheus_what_has_not_landed_and_what_is_lost(pipeline: Pipeline) -> None:
     pipeline.create_topic("told", segment_bytes="20000", retention_bytes="40000", retention_ms=str(HOUR_MS))
     pipeline.produce("told", (b"x" * 100 for _ in range(100)))

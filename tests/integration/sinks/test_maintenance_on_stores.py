@@ -166,6 +166,7 @@ def test_quarantined_records_are_listed_shown_replayed_merged_and_expire(tables:
     tables.is_sound()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["libhdfs", "versitygw"], indirect=True)
 def test_iceberg_tables_show_what_is_landed_and_compacted(tables: Tables, kind: str, tmp_path: Path) -> None:
     properties = {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": f"file://{tmp_path}"}

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from headrace.sinks.check import check_root
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.store import Store
@@ -26,6 +28,7 @@ def put(folder: Path, url: str, table: str) -> None:
             file.finish()
 
 
+@pytest.mark.slow
 def test_two_nights_at_once_leave_one_output_of_each_day_on_s3(new_root: Callable[[str], str], tmp_path: Path) -> None:
     let_midnight_pass()
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -18,6 +18,7 @@ from tests.integration.sinks.pipeline import Pipeline
 ROUNDS, CHUNKS, CHUNK = 2, 6, 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hdfs-native", "versitygw", "fake-gcs-server"])
 def test_loaders_that_race_are_paused_and_are_killed_land_every_offset_once(
     kind: str, new_root: Callable[[str], str], tmp_path: Path

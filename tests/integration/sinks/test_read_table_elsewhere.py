@@ -29,6 +29,7 @@ def _positions(batch: Any) -> list[int]:
     return listed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hdfs-native", "libhdfs", "versitygw"])
 def test_tables_elsewhere_are_read_as_those_here_also_files_that_move_meanwhile(
     kind: str, new_root: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

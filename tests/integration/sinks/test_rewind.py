@@ -291,6 +291,7 @@ def test_rows_that_do_not_say_whose_they_are_are_landed_again_beside_rows_that_d
     is_sound(pipeline, topic)
 
 
+@pytest.mark.slow
 def test_what_a_rewind_takes_from_an_agent_s_sums_is_landed_again_or_compared_no_more(pipeline: Pipeline) -> None:
     pipeline.create_topic("summed")
     for number in range(40):

@@ -168,6 +168,7 @@ def test_a_root_is_made_ready_and_has_the_tables_that_have_a_log(url: str) -> No
     assert root.location("one", "dt=2026-11-22/a") == f"{url.partition('?')[0]}/one/dt=2026-11-22/a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "moto"])
 def test_of_several_processes_that_put_one_name_one_creates_it(
     kind: str, tmp_path: Path, new_root: Callable[[str], str]

@@ -68,6 +68,7 @@ def _reloads(outcome: str) -> str:
     return f'headrace_agent_config_reloads_total{{outcome="{outcome}"}}'
 
 
+@pytest.mark.slow
 def test_one_that_is_added_ships_what_is_there_and_one_that_is_removed_leaves_it(parts: Rig) -> None:
     agent = started(parts, tail(parts, "a"))
     drop(parts, "one", numbered(0, 10))
@@ -115,6 +116,7 @@ def test_files_that_are_on_their_way_when_their_input_goes_are_acknowledged_and_
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_put_away_and_not_shipped_again_once_that_is_asked_for(parts: Rig) -> None:
     agent = started(parts, directory(parts))
     for number in range(3):
@@ -139,6 +141,7 @@ def test_what_is_kept_is_put_away_and_not_shipped_again_once_that_is_asked_for(p
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_one_that_is_invalid_or_would_put_away_the_agents_own_changes_nothing(parts: Rig) -> None:
     agent = started(parts, directory(parts))
     own = {"directory": {"path": str(agent.config_file.parent), "settle_ms": 0, "when_done": "delete"}, "topic": "logs"}

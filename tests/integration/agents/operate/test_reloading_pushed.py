@@ -182,6 +182,7 @@ def test_reloads_under_load_of_real_senders_lose_nothing_and_repeat_nothing(tmp_
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_an_agent_killed_while_what_is_pushed_is_reloaded_keeps_all_that_was_answered_for(parts: Rig) -> None:
     web = free_port()
     choices = [
@@ -251,6 +252,7 @@ def test_what_goes_is_shipped_to_its_end_and_what_comes_takes_its_port(parts: Ri
     assert len(parts.events()) == 5000
 
 
+@pytest.mark.slow
 def test_an_agent_of_files_takes_in_what_a_reload_pushes_and_no_more_after_another(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(b"from a file\n")
     files = {"tail": [str(parts.logs / "*.log")], "topic": TOPIC}

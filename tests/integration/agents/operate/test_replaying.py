@@ -134,6 +134,7 @@ def test_a_replay_beside_a_running_agent_is_refused_and_nothing_is_sent(parts: R
     assert agent.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_an_error_and_what_was_begun_goes_on_with_the_same_bytes(parts: Rig) -> None:
     (parts.logs / "a.log").write_bytes(b'{"id":"a"}\n')
     parts.ship(**settings(parts, NARROW, "orders"))

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.agents.rig import Rig
 
 
@@ -60,6 +62,7 @@ def test_tap_shows_events_of_one_input_that_hold_a_pattern_while_they_are_sent(p
     assert agent.stop() == 0
 
 
+@pytest.mark.slow
 def test_top_and_state_tell_how_a_running_agent_stands(parts: Rig) -> None:
     data = b"".join(b"line %d\n" % number for number in range(2000))
     (parts.logs / "a.log").write_bytes(data + b"no end yet")

@@ -121,6 +121,7 @@ def test_kill_9_loses_nothing_that_a_sender_was_told_is_durable(tmp_path: Path, 
     parts.check_audit()
 
 
+@pytest.mark.slow
 def test_a_journal_goes_on_by_its_cursor_and_each_entry_is_there_once_whatever_is_killed(
     tmp_path: Path, parts: Rig, missing: Callable[[str, str], NoReturn]
 ) -> None:
