@@ -122,7 +122,7 @@ class Gate:
         if (known := self._judged.get(topic)) is not None:
             return known
         verdict = self.auditor.judge(topic, now_ms=now_ms, since_ms=self._since_ms, until_ms=self._until_ms)
-        if not any(spell.reason.kind == "damaged" for spell in reasons_of(verdict)):  # which may be mended without a record
+        if not any(spell.reason.kind in ("damaged", "early") for spell in reasons_of(verdict)):  # these end without a record
             self._judged[topic] = verdict
         return verdict
 

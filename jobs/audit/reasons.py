@@ -7,11 +7,12 @@ from typing import Final, Literal
 from headrace.audit import WINDOW_MS
 
 Kind = Literal[
-    "damaged", "cloned", "unheard", "silent", "stopped", "behind", "unlanded", "unannounced", "audit_absent", "audit_lost",
-    "awaited", "unsaid", "lost", "dropped", "missing", "excess", "altered",
+    "early", "damaged", "cloned", "unheard", "silent", "stopped", "behind", "unlanded", "unannounced", "audit_absent",
+    "audit_lost", "awaited", "unsaid", "lost", "dropped", "missing", "excess", "altered",
 ]  # fmt: skip
 
 REMEDIES: Final[dict[Kind, str]] = {
+    "early": "ask again when that time is over",
     "damaged": "run headrace check ROOT, and put back what it names",
     "cloned": "give each host a state_dir of its own, then retire the identity that both had",
     "unheard": "wait for its first heartbeat; if the host is gone for good, retire the agent",

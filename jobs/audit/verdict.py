@@ -27,6 +27,7 @@ from headrace.jobs.audit.evidence import Landed, Recount
 from headrace.jobs.audit.faults import faults, lost, unplaced
 from headrace.jobs.audit.reasons import Reason
 from headrace.jobs.audit.unknowns import Unknowns
+from headrace.jobs.audit.wording import when
 from headrace.sinks.table.audit_totals import day_start_ms
 
 Verdict = Literal["complete", "incomplete", "unknown"]
@@ -106,7 +107,7 @@ def judge(
     Args:
         agents: everything announced, by agent id.
         recounts: of each of `excesses`; one that is missing counts as awaited.
-        now_ms: wall time; only for how long an agent has been silent.
+        now_ms: wall time; for how long an agent has been silent, and whether `until_ms` and the lateness are over.
         since_ms, until_ms: only windows that overlap this time are judged; with an end, also whether every agent is past it,
             for windows that nobody has announced yet.
         retire_after_ms: agents that have been silent for longer are taken for retired.
@@ -128,6 +129,8 @@ def judge(
     reasons: list[Reason] = []
     if math.isfinite(until_ms):  # what is yet to come of this time has no window so far
         reasons = unknowns.of(window_start_ms(int(until_ms) - 1))
+        if not reasons and now_ms < until_ms + lateness_ms:  # finite inputs have been shipped to their ends, and claim all time
+            reasons = [Reason("early", f"this time is not over before {when(int(until_ms) + lateness_ms)}")]
     elif not windows:
         reasons = unknowns.of(None)
     if reasons:

@@ -99,7 +99,14 @@ def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Sli
     from headrace.sinks.derived.slices import day
 
     if args.day:
-        return sorted({day(date, config.time_zone) for date in args.day}, key=lambda of: of.start_ms)
+        asked = sorted({day(date, config.time_zone) for date in args.day}, key=lambda of: of.start_ms)
+        newest = plan.days(config, now_ms)[-1:]
+        if not args.force and newest and asked[-1].start_ms > newest[0].start_ms:
+            raise UsageError(
+                f"--day {plan.date_of(asked[-1].directory)}: that day is not over yet (nightly.after: {config.after}, "
+                f"{config.time_zone}); as it is: --force"
+            )
+        return asked
     since = plan.date_of(day(args.since).directory) if args.since else None
     over = plan.days(config, now_ms, since)
     if not over:

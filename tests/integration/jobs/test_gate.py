@@ -12,6 +12,7 @@ import pytest
 from headrace.audit import AgentMessage
 from headrace.cli import main
 from headrace.errors import StorageError, UsageError
+from headrace.jobs.audit.announced import LATENESS_MS
 from headrace.jobs.audit.gate import Gate, gate
 from headrace.jobs.audit.heads import Heads
 from headrace.sinks.table.record import Gap
@@ -167,7 +168,9 @@ def test_what_agents_say_later_is_heard(root):
     later = announce("logs", EVENTS, AT + 1, acked={0: 60}, state="active", drained_to_ms=AT + 2 * 86_400_000)[-1]
     AuditWriter(root).land(later)
     asked.look()
-    assert asked.judge(now_ms=AT).state == "complete"
+    early = asked.judge(now_ms=AT)
+    assert (early.state, [spell.reason.kind for spell in early.spells()]) == ("unknown", ["early"])
+    assert asked.judge(now_ms=AT + 86_400_000 + LATENESS_MS).state == "complete"
 
 
 def test_heads_name_the_tables_that_have_grown_are_new_or_gone_and_always_those_that_cannot_be_read(root):
