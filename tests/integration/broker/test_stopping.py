@@ -16,6 +16,7 @@ import pytest
 from tests.integration.broker.requests import FETCH, PRODUCE, batch, create_topic, fetch_body, produce, produce_body
 from tests.integration.groups.wire_client import WireClient
 from tests.processes import Part, broker, free_port
+from tests.waiting import until
 
 
 def wire(part: Part) -> WireClient:
@@ -40,6 +41,7 @@ def test_a_broker_that_serves_is_alive_and_ready_and_says_what_it_is(tmp_path: P
     with broker(tmp_path, http=f"127.0.0.1:{free_port()}") as part:
         assert asked(part, "/healthz") == (200, "ok")
         assert asked(part, "/readyz") == (200, "ok")
+        until(lambda: lines(part, "broker ready"))  # it is logged when all of that is so
         (ready,) = lines(part, "broker ready")
         assert ready["ports"] == part.ports
         assert ready["version"]
