@@ -26,7 +26,7 @@ class ByHand(Threads):
         self._now_s = 7_000.0
         self._mine = threading.local()
         self._change = threading.Condition()
-        self._hanging: set[Future[object]] = set()
+        self._hanging: dict[Future[object], Event] = {}
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
         asked: Future[T] = Future()
@@ -45,20 +45,20 @@ class ByHand(Threads):
 
     def hang(self, until: Event) -> None:
         """In a question: wait for `until`."""
-        if until.is_set():
-            return
         with self._change:
-            self._hanging.add(self._mine.asked)
+            self._hanging[self._mine.asked] = until
             self._change.notify_all()
         until.wait()
-        with self._change:
-            self._hanging.discard(self._mine.asked)
 
     def wait(self, asked: Future[T], seconds: float) -> None:
         with self._change:
-            assert self._change.wait_for(lambda: asked.done() or asked in self._hanging, 60)
+            assert self._change.wait_for(lambda: asked.done() or self._hangs(asked), 60)
         if not asked.done():
             self._now_s += seconds
+
+    def _hangs(self, asked: Future[T]) -> bool:
+        """One that may go on does not, also where its thread has had no turn since."""
+        return asked in self._hanging and not self._hanging[asked].is_set()
 
     def now_s(self) -> float:
         return self._now_s
