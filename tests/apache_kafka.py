@@ -1,5 +1,7 @@
 """A real Apache Kafka as one process on free loopback ports: a combined KRaft node, from the jars that `make peers` fetches."""
 
+import base64
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +14,8 @@ import confluent_kafka.admin
 from tests.compat.java_tools import JAVA, LIBS
 from tests.processes import free_port
 
+_formatted: dict[str, bytes] = {}
+"""The files of a formatted directory, by name."""
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 # As the tools' own, whose 256 MiB are too few for a server.
 _FOR_TESTS = ["-Xmx512m" if argument.startswith("-Xmx") else argument for argument in JAVA]
@@ -47,7 +51,7 @@ class ApacheKafka:
             "group.initial.rebalance.delay.ms": "0",
         }
         given = {key.replace("_", "."): value for key, value in settings.items()}
-        self._java = java
+        self._java, self._node_id = java, node_id
         directory.mkdir(parents=True, exist_ok=True)
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in {**own, **given}.items()))
         self.process: subprocess.Popen[bytes] | None = None
@@ -59,11 +63,7 @@ class ApacheKafka:
     def start(self, *, timeout_s: float = 60) -> "ApacheKafka":
         """Format the directory, if it is new, and return when the broker answers."""
         if not (self.log_dirs / "meta.properties").exists():
-            arguments = ["format", "-t", CLUSTER_ID, "-c", str(self._properties)]
-            done = subprocess.run(
-                [*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, timeout=60, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+            self._format()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._properties)], stdout=log, stderr=log)
         deadline = time.monotonic() + timeout_s
@@ -71,6 +71,23 @@ class ApacheKafka:
             assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
             assert time.monotonic() < deadline, f"Kafka does not answer after {timeout_s} s"
         return self
+
+    def _format(self) -> None:
+        """By Kafka's own tool, once in this process; another node's differs from that in who it is."""
+        if not _formatted:
+            arguments = ["format", "-t", CLUSTER_ID, "-c", str(self._properties)]
+            done = subprocess.run(
+                [*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            _formatted.update({file.name: file.read_bytes() for file in self.log_dirs.iterdir()})
+            return
+        self.log_dirs.mkdir(parents=True, exist_ok=True)
+        for name, data in _formatted.items():
+            (self.log_dirs / name).write_bytes(data)
+        meta = self.log_dirs / "meta.properties"
+        own = {"node.id": str(self._node_id), "directory.id": base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")}
+        meta.write_text("".join(f"{key}={own.get(key, value)}\n" for key, value in _settings(meta.read_text())))
 
     def _answers(self) -> bool:
         try:
@@ -103,6 +120,11 @@ class ApacheKafka:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def _settings(properties: str) -> list[tuple[str, str]]:
+    lines = [line.partition("=") for line in properties.splitlines() if line and line[0] != "#"]
+    return [(key, value) for key, _, value in lines]
 
 
 def cluster(directory: Path, nodes: int, **settings: str) -> list[ApacheKafka]:
