@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import yaml
 
 from headrace.sinks.table import names
 from headrace.sinks.table.reader import open_live, snapshot
+from tests import forks
 
 
 def let_midnight_pass() -> None:
@@ -44,8 +44,8 @@ class Nights:
             **self.keys,
         }
         file.write_text(yaml.safe_dump({"nightly": nightly}))
-        command = [sys.executable, "-m", "headrace", "nightly", *arguments, "--config", str(file), "--format", "json"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [*forks.PREFIX, "nightly", *arguments, "--config", str(file), "--format", "json"]
+        return forks.Headrace(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def run(self, *arguments: str, status: int = 0) -> dict[tuple[str, str], dict[str, Any]]:
         """Run one to its end, which has to be that exit status; its entries by day and table."""

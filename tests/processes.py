@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,10 @@ from typing import Any
 
 import yaml
 
+from tests import forks
+
 _PORTS = range(15_000, 32_000)  # below those that the kernel gives to clients
+AFRESH = ("env",)  # what a part is started under where its memory is looked at: no memory of a mold (tests/forks.py) is in it
 _RESERVED: collections.deque[socket.socket] = collections.deque()
 
 
@@ -63,22 +65,11 @@ class Part:
             variables: are added to the environment.
         """
         self.run_file.unlink(missing_ok=True)
-        command = [
-            *under,
-            sys.executable,
-            "-m",
-            "headrace",
-            self.part,
-            "--config",
-            str(self.config_file),
-            "--run-file",
-            str(self.run_file),
-        ]
+        files = ["--config", str(self.config_file), "--run-file", str(self.run_file)]
+        command = [*under, *forks.PREFIX, self.part, *files, *self.arguments]
         environment = {**os.environ, "HEADRACE_PARENT": str(os.getpid()), **variables}
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, *self.arguments], stdin=stdin, stdout=log, stderr=log, env=environment
-            )  # fmt: skip
+            self.process = forks.Headrace(command, stdin=stdin, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + timeout_s
         while wait and not self.run_file.exists():
             assert self.process.poll() is None, f"{self.part} ended with {self.process.returncode}: {self.log_tail()}"
@@ -95,8 +86,13 @@ class Part:
         assert self.process is not None
         return self.process.pid
 
+    def log(self) -> str:
+        """All that it has said, of every run."""
+        return self.log_file.read_text(errors="replace")
+
     def log_tail(self) -> str:
-        return self.log_file.read_text(errors="replace")[-3000:]
+        """The end of it, for the message of an assertion; more may have been said since what is looked for."""
+        return self.log()[-3000:]
 
     def wait(self, timeout_s: float = 60) -> int:
         """The exit status, once it has ended by itself."""
@@ -124,7 +120,7 @@ class Part:
                 self.process.wait()
 
     def __enter__(self) -> "Part":
-        return self.start()
+        return self if self.process is not None and self.process.poll() is None else self.start()
 
     def __exit__(self, *exc: object) -> None:
         self.stop()

@@ -1,13 +1,12 @@
 """Lines under typed schemas and the user's own, shipped by an agent and landed by a loader, asked with SQL."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.integration.sinks.pipeline import Pipeline
 from tests.processes import Part
 
@@ -17,8 +16,8 @@ LINES = 300
 
 def headrace(*arguments: str, root: Path) -> tuple[int, list[dict[str, Any]]]:
     """Exit status and rows of a command on the landed tables, with nothing running."""
-    command = [sys.executable, "-m", "headrace", *arguments, "--root", str(root), "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [*forks.PREFIX, *arguments, "--root", str(root), "--format", "json"]
+    done = forks.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert not done.stderr, done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 

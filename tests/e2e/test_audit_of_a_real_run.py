@@ -3,18 +3,18 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
+
+from tests import forks
 
 LINES = 3_000
 
 
 def headrace(*arguments, **environment):
     """The installed command, as a user would run it: (exit status, stdout, stderr)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "headrace", *map(str, arguments)],
+    done = forks.run(
+        [*forks.PREFIX, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,13 +1,12 @@
 """Dropped files land each once, and the audit is complete after they were deleted."""
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import forks
 from tests.e2e.test_agent_schemas_land import headrace
 from tests.integration.sinks.pipeline import Pipeline
 
@@ -27,8 +26,8 @@ def test_files_that_were_deleted_are_audited_as_complete(tmp_path: Path) -> None
             "inputs": [{"directory": {"path": str(folder), "when_done": "delete", "settle_ms": 0}, "topic": "dropped"}],
         }
         (tmp_path / "agent.yaml").write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "headrace", "agent", "--config", str(tmp_path / "agent.yaml"), "--once"]
-        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        command = [*forks.PREFIX, "agent", "--config", str(tmp_path / "agent.yaml"), "--once"]
+        forks.run(command, capture_output=True, timeout=120, check=True)
         pipeline.load_once()
         root = pipeline.root
     assert list(folder.iterdir()) == []

@@ -1,8 +1,6 @@
 """The pipeline over SASL with the rights of the user's guide and no others: each part is a user of its own."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from headrace.broker.keys.access import STANDARD_AUTHORIZER
 from headrace.errors import PeerError, RefusedError
 from headrace.schemas.client import RegistryClient
+from tests import forks
 from tests.integration.groups.wire_client import WireClient
 from tests.integration.security.sasl_wire import port_of, put_user, secured
 from tests.integration.security.tls_files import Pki
@@ -170,7 +169,7 @@ def refuse_a_stranger(broker: Part) -> None:
 
 def headrace(root: Path, *words: str) -> list[str]:
 
-    run = [sys.executable, "-m", "headrace", *words, "--root", f"{root}/landed", "--format", "json"]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    run = [*forks.PREFIX, *words, "--root", f"{root}/landed", "--format", "json"]
+    done = forks.run(run, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -16,6 +16,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from headrace.schemas.framing import frame
 from headrace.sinks.table import reader
 from tests.integration.sinks.pipeline import Pipeline, records_of
+from tests.processes import AFRESH
 
 FLOOD = 30_000
 PEAK_KIB = 400 * 1024
@@ -60,7 +61,7 @@ def test_a_flood_of_poison_is_quarantined_whole_and_what_is_good_lands(tmp_path:
             other.send("orders", value, headers=[(NotUtf8("x"), b"1")], partition=0).get(30)
         other.close()
         pipeline.produce("orders", good)
-        loader = pipeline.loader(rotate={"age": "1s"}).start()
+        loader = pipeline.loader(rotate={"age": "1s"}).start(under=AFRESH)
         pipeline.wait_for_rows("orders", 2 * len(good) + 1, timeout_s=60)
         assert loader.process is not None
         status = Path(f"/proc/{loader.process.pid}/status").read_text()

@@ -1,8 +1,6 @@
 """Loaders on an HDFS of two NameNodes, of which the active one is killed, or hangs: both clients go on with the other."""
 
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ import pytest
 from headrace.errors import StorageError
 from headrace.sinks.check import check_root
 from headrace.sinks.table import reader
-from tests import hdfs
+from tests import forks, hdfs
 from tests.hdfs_pair import HdfsPair
 from tests.integration.sinks.pipeline import Pipeline
 from tests.landed_rows import offsets
@@ -88,8 +86,8 @@ def test_loaders_land_everything_once_although_the_active_name_node_dies_and_the
             assert not report.broken, report.broken
     for client, last in zip(CLIENTS, ("nn1", "nn2"), strict=True):  # the first command meets one that hangs yet
         pair.kill(last)
-        files = [sys.executable, "-m", "headrace", "files", client, "--root", roots[client]]
-        done = subprocess.run(files, capture_output=True, text=True, timeout=120, check=False)
+        files = [*forks.PREFIX, "files", client, "--root", roots[client]]
+        done = forks.run(files, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 1, done.stderr
         assert "no landed tables" not in done.stderr, "a NameNode that is away is no missing table"
         if client == "native":

@@ -1,14 +1,13 @@
 """A loader on an HDFS that asks for Kerberos and encrypts what goes over its wires, by both clients."""
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from tests import hdfs, kerberos
+from tests import forks, hdfs, kerberos
 from tests.integration.sinks.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
@@ -39,8 +38,8 @@ def secured(
 
 
 def check(url: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "headrace", "check", "--deep", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [*forks.PREFIX, "check", "--deep", url]
+    return forks.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_loader_lands_with_a_ticket_and_says_what_is_missing_without_one(

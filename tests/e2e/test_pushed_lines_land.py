@@ -1,13 +1,12 @@
 """Lines that are pushed, and lines that redaction changed, land each once: none is taken for a repeat of the one before it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import forks
 from tests.e2e.test_agent_schemas_land import headrace
 from tests.integration.sinks.pipeline import Pipeline
 
@@ -30,8 +29,8 @@ def ship(pipeline: Pipeline, directory: Path) -> None:
         ],
     }
     (directory / "agent.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "headrace", "agent", "--config", str(directory / "agent.yaml"), "--once"]
-    done = subprocess.run(command, input=text, capture_output=True, timeout=120, check=False)
+    command = [*forks.PREFIX, "agent", "--config", str(directory / "agent.yaml"), "--once"]
+    done = forks.run(command, input=text, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 

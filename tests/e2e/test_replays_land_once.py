@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.e2e.test_agent_schemas_land import headrace
 from tests.integration.sinks.pipeline import Pipeline
 from tests.processes import Part
@@ -32,8 +32,8 @@ def agent(pipeline: Pipeline, directory: Path, *, id_: Any) -> Part:
 
 
 def replaying(part: Part) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "headrace", "agent", "rejected", "replay", "--config", str(part.config_file)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    command = [*forks.PREFIX, "agent", "rejected", "replay", "--config", str(part.config_file)]
+    return forks.Headrace(command, stdout=subprocess.DEVNULL)
 
 
 def replay_and_kill(pipeline: Pipeline, part: Part) -> None:

@@ -3,8 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 
 from headrace.audit import SentMessage
+from tests import forks
 from tests.integration.agents.rig import Rig
 from tests.processes import Part
 from tests.waiting import until
@@ -43,7 +42,7 @@ def names(parts: Rig) -> set[str]:
 def states(agent: Part) -> dict[str, str]:
     """What `agent state list` says of each file."""
     words = ["agent", "state", "list", "--config", str(agent.config_file), "--format", "json"]
-    out = subprocess.run([sys.executable, "-m", "headrace", *words], capture_output=True, check=True).stdout
+    out = forks.run([*forks.PREFIX, *words], capture_output=True, check=True).stdout
     return {Path(row["path"]).name: row["state"] for row in map(json.loads, out.splitlines())}
 
 
@@ -153,7 +152,7 @@ def test_a_file_that_changes_while_it_is_shipped_stops_alone(parts: Rig) -> None
     assert {b"2026-11-26 08:00:00 INFO line %d" % number for number in range(1_000_000, 1_000_010)} <= set(parts.lines())
     dropped = [message.dropped for message in parts.audit() if isinstance(message, SentMessage) and message.dropped]
     assert {reason for each in dropped for reason in each} == {"changed"}
-    assert "changed" in agent.log_tail()
+    assert "changed" in agent.log()
     assert parts.ship(inputs=inputs)["lines"] == 0  # said and counted once
     parts.check_audit()
 
@@ -181,7 +180,7 @@ def test_a_file_that_cannot_be_renamed_is_said_and_not_shipped_again(parts: Rig)
     inputs = directory(parts, when_done="rename")
     for lines in (10, 0):
         assert parts.ship(inputs=inputs)["lines"] == lines
-        assert "cannot be put away" in parts.agents[-1].log_tail()
+        assert "cannot be put away" in parts.agents[-1].log()
     assert names(parts) == {"a.done", long}
     assert parts.ship(inputs=directory(parts, when_done="delete"))["lines"] == 0
     assert names(parts) == {"a.done"}

@@ -10,7 +10,7 @@ import pytest
 from bench.agent_memory import otlp_body
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
 from tests.integration.agents.test_outage_and_backlog import resident_bytes
-from tests.processes import free_port
+from tests.processes import AFRESH, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def test_what_is_posted_is_taken_in_within_the_agents_memory(parts: Rig, tmp_pat
     port = free_port()
     http = {"http": {"listen": f"127.0.0.1:{port}"}, "topic": TOPIC}
     agent = parts.agent(inputs=[http], agent={"state_dir": str(tmp_path / "state")})
-    agent.start()
+    agent.start(under=AFRESH)
     statuses: list[int] = []
 
     def post() -> None:

@@ -15,7 +15,7 @@ import pytest
 from headrace.agents.tail.reading import Limits
 from headrace.agents.tail.stream import RECORD_COST_BYTES
 from tests.integration.agents.rig import TOPIC, Rig, rig, servers
-from tests.processes import Part
+from tests.processes import AFRESH, Part
 from tests.waiting import until
 
 LINE_BYTES = 200
@@ -69,7 +69,7 @@ def test_fault_03_while_the_broker_is_away_or_stands_still_memory_is_flat_and_af
     writer = Writer(parts.logs / "app.log")
     writer.write(WINDOW_LINES)
     agent = parts.agent()
-    agent.start()
+    agent.start(under=AFRESH)
     until(lambda: parts.count() >= writer.count)
     before_bytes, before_files = resident_bytes(agent), files_open(agent)
 
@@ -104,7 +104,7 @@ def test_fault_03_a_backlog_of_ten_windows_is_shipped_in_memory_that_is_bounded(
     writer = Writer(parts.logs / "backlog.log")
     writer.write(BACKLOG_LINES)
     agent = parts.agent(agent={"state_dir": str(tmp_path / "state")})
-    agent.start()
+    agent.start(under=AFRESH)
     until(lambda: parts.count() >= writer.count)
     peak_bytes = resident_bytes(agent, "VmHWM")
     assert agent.stop() == 0

@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import forks
 from tests.integration.agents.rig import Rig
 from tests.integration.agents.test_agent_ships import until
 
@@ -31,8 +30,8 @@ def inputs(parts: Rig, start: str, **more: Any) -> list[dict[str, Any]]:
 
 def state(parts: Rig) -> dict[str, dict[str, Any]]:
     """What the agent remembers, by the file's name."""
-    command = [sys.executable, "-m", "headrace", "agent", "state", "list", "--state-dir", str(parts.directory / "agent")]
-    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, check=True)
+    command = [*forks.PREFIX, "agent", "state", "list", "--state-dir", str(parts.directory / "agent")]
+    done = forks.run([*command, "--format", "json"], capture_output=True, text=True, check=True)
     return {Path(row["path"]).name: row for row in map(json.loads, done.stdout.splitlines())}
 
 
@@ -49,7 +48,7 @@ def test_the_end_is_where_the_last_line_ended_at_the_first_start_though_it_was_k
     until(lambda: "passed over" in agent.log_tail())
     agent.kill()
     passed = len(numbered(0, 1000))
-    assert f"{passed:,} bytes passed over" in agent.log_tail()
+    assert f"{passed:,} bytes passed over" in agent.log()
     remembered = state(parts)
     assert (remembered["a.log"]["begin"], remembered["a.log"]["position"]) == (passed, passed)
     assert (remembered["old.log.gz"]["state"], remembered["old.log.gz"]["behind"]) == ("passed over", 0)

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.compat.clients import CLIENTS
 from tests.processes import Part, broker, free_port
 
@@ -22,8 +21,8 @@ def stopped(tmp_path: Path) -> Path:
 
 
 def check(directory: Path, *options: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "headrace", "broker", "check", str(directory), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = [*forks.PREFIX, "broker", "check", str(directory), *options]
+    done = forks.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -98,7 +97,7 @@ def test_a_broker_that_runs_is_exit_2_and_so_is_what_is_no_log_directory(tmp_pat
 
 
 def test_without_check_a_configuration_is_still_asked_for(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "headrace", "broker"], capture_output=True, text=True, timeout=60, check=False)
+    done = forks.run([*forks.PREFIX, "broker"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "--config" in done.stderr
 

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from tests import forks
 from tests.compat.clients import CLIENTS
 from tests.processes import Part, broker
 
@@ -127,8 +126,8 @@ def test_a_compacted_topic_shrinks_while_clients_read_from_it_the_last_value_of_
         part.start()
         assert final(read(part)) == final(messages)
         part.stop()
-        check = [sys.executable, "-m", "headrace", "broker", "check", str(tmp_path / "broker"), "--deep"]
-        done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+        check = [*forks.PREFIX, "broker", "check", str(tmp_path / "broker"), "--deep"]
+        done = forks.run(check, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

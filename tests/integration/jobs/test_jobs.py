@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from headrace.jobs.batch.running import rows_of_job, run_job
 from headrace.sinks.check import check_table
 from headrace.sinks.derived.slices import day
 from headrace.sinks.table.reader import snapshot
+from tests import forks
 from tests.landed_tables import TEXT, Event, TableWriter
 
 DAY, BEFORE = "2025-11-23", "2025-11-22"
@@ -345,20 +345,20 @@ class Killed(Counts):
 def test_a_run_that_is_killed_changes_nothing_or_all_and_the_next_one_is_whole(root, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     asked = ["killed:Killed", "--day", DAY, "--topic", "logs", "--root", str(root)]
-    command = [sys.executable, "-m", "headrace", "job", "run", *asked]
+    command = [*forks.PREFIX, "job", "run", *asked]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
     table, expected = root / "job_counts", bare(root, COUNTS)
     for where in ("partial", "finish"):
-        done = subprocess.run(command, env={**environment, "DIE_IN": where}, capture_output=True, check=False, timeout=120)
+        done = forks.run(command, env={**environment, "DIE_IN": where}, capture_output=True, check=False, timeout=120)
         assert done.returncode == -signal.SIGKILL
         assert not (table / "_headrace" / "log").exists()
     for pattern in ("_headrace/staging/**/*.parquet", "_headrace/log/*/*.json"):
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        with forks.Headrace(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
             while not list(table.glob(pattern)) and running.poll() is None:
                 time.sleep(0.001)
             running.kill()
         if list(table.glob("_headrace/log/*/*.json")):
             assert alike(table_rows(root, "job_counts"), expected)
-    assert subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode == 0
+    assert forks.run(command, env=environment, capture_output=True, check=False, timeout=120).returncode == 0
     assert alike(table_rows(root, "job_counts"), expected)
     assert not faults(root, "job_counts")

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from headrace.errors import HeadraceError
 from headrace.jobs.sql.limits import default_memory_bytes, own_folder
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
+from tests import forks
 from tests.landed_tables import Event, TableWriter
 
 LONG = "SELECT sum(hash(a.range, b.range)) FROM range(1000000) a, range(100000000) b, logs"
@@ -39,9 +39,9 @@ def temporary(tmp_path: Path) -> Path:
 
 @contextmanager
 def query(root: Path, temporary: Path, sql: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "headrace", "query", sql, "--root", str(root), "--format", "csv", *arguments]
+    command = [*forks.PREFIX, "query", sql, "--root", str(root), "--format", "csv", *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen(
+    with forks.Headrace(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     ) as process:
         try:

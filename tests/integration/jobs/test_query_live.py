@@ -1,8 +1,6 @@
 """`headrace query --live` against a real broker, beside a real loader that is killed in between."""
 
 import json
-import subprocess
-import sys
 from contextlib import ExitStack
 from threading import Event, Thread
 
@@ -14,6 +12,7 @@ from headrace.jobs.sql.live.tables import LiveTables
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
 from headrace.sinks.config import LoadConfig
+from tests import forks
 from tests.integration.sinks.pipeline import Pipeline, lines
 
 PARTITIONS = 2
@@ -93,9 +92,9 @@ def test_live_answers_are_gapless_without_repeats_and_never_go_back_while_a_load
 
 def query(pipeline, sql, *more):
     """What the command answers, and what it says on standard error of what it has fetched."""
-    command = [sys.executable, "-m", "headrace", "query", "--live", "--root", str(pipeline.root), sql, "--format", "json"]
+    command = [*forks.PREFIX, "query", "--live", "--root", str(pipeline.root), sql, "--format", "json"]
     where = ["--bootstrap", pipeline.bootstrap, "--registry", pipeline.registry_url]
-    done = subprocess.run([*command, *where, *more], capture_output=True, text=True, check=False)
+    done = forks.run([*command, *where, *more], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()], [json.loads(line) for line in done.stderr.splitlines()]
 

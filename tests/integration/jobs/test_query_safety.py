@@ -14,6 +14,7 @@ from headrace.jobs.sql import walls
 from headrace.jobs.sql.allowed import refused_function
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
+from tests import forks
 from tests.landed_tables import Event, TableWriter
 
 CANARY = "canary-7f3a"
@@ -321,7 +322,7 @@ def test_the_commands_process_can_read_and_write_nothing_else(places: dict[str, 
 @pytest.mark.skipif(not walls.version(), reason="this kernel has no Landlock")
 def test_unsafe_sql_reads_and_writes_files_but_never_the_tables(places: dict[str, Path], tmp_path: Path) -> None:
     def unsafe(sql: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "headrace", "query", sql, "--root", str(places["root"]), "--unsafe", "--format", "csv"]
+        command = [*forks.PREFIX, "query", sql, "--root", str(places["root"]), "--unsafe", "--format", "csv"]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert CANARY in unsafe(f"SELECT a FROM read_csv('{places['secret']}')").stdout

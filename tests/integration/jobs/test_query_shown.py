@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from headrace.cli import main
+from tests import forks
 from tests.landed_tables import Event, TableWriter
 
 T0 = 1_763_900_400_000  # 2025-11-23 12:20:00 UTC
@@ -70,8 +71,8 @@ def test_what_cannot_be_shown_is_said_in_one_line(root, capsys, arguments, said)
 
 
 def run(root, *arguments, **options):
-    command = [sys.executable, "-m", "headrace", "query", "--root", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    command = [*forks.PREFIX, "query", "--root", str(root), *arguments]
+    return forks.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
 def small_files():
@@ -106,6 +107,6 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(root):
 
 def test_a_full_device_is_said_in_one_line(root):
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "headrace", "query", "--root", str(root), "SELECT 1", "--format", "csv"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        command = [*forks.PREFIX, "query", "--root", str(root), "SELECT 1", "--format", "csv"]
+        done = forks.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "headrace query: [Errno 28] No space left on device\n")

@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
+from tests import forks
 from tests.integration.groups.wire_client import WireClient
 from tests.integration.security.sasl_wire import log_in, port_of, secured
 from tests.processes import Part, free_port
@@ -17,8 +17,8 @@ def users(*arguments: str | Path, password: str | None = None) -> subprocess.Com
     environment = {name: value for name, value in os.environ.items() if name != "HEADRACE_USER_PASSWORD"}
     if password is not None:
         environment["HEADRACE_USER_PASSWORD"] = password
-    command = [sys.executable, "-m", "headrace", "users", *map(str, arguments)]
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    command = [*forks.PREFIX, "users", *map(str, arguments)]
+    return forks.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
 
 def logs_in(part: Part, name: str, password: str, mechanism: str = "SCRAM-SHA-512") -> bool:

@@ -14,6 +14,7 @@ import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests import forks
 from tests.apache_kafka import ApacheKafka, is_installed
 from tests.integration.sinks.pipeline import Pipeline
 from tests.processes import Part
@@ -28,8 +29,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 
 
 def lag(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "headrace", "lag", "--config", str(config), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = [*forks.PREFIX, "lag", "--config", str(config), *arguments]
+    return forks.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def rows(config: Path, *arguments: str) -> dict[tuple[str, int], dict[str, Any]]:
@@ -126,8 +127,8 @@ def test_a_broker_that_does_not_answer_is_exit_status_1_in_one_line(tmp_path: Pa
 
 
 def test_without_a_configuration_it_says_where_it_looked(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "headrace", "lag", "--data", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = [*forks.PREFIX, "lag", "--data", str(tmp_path)]
+    done = forks.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert str(tmp_path / "etc" / "load.yaml") in done.stderr
 

@@ -1,21 +1,20 @@
 """`headrace agent validate --connect`: broker, topics, rights and registry are asked, and nothing is made."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests import forks
 from tests.integration.agents.rig import rig, servers
 from tests.processes import Part
 
 
 def validated(agent: Part, *words: str, status: int = 0) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "headrace", "agent", "validate", "--connect", "--format", "json", *words]
-    done = subprocess.run([*command, "--config", str(agent.config_file)], capture_output=True, text=True, timeout=60)
+    command = [*forks.PREFIX, "agent", "validate", "--connect", "--format", "json", *words]
+    done = forks.run([*command, "--config", str(agent.config_file)], capture_output=True, text=True, timeout=60)
     assert done.returncode == status, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -3,23 +3,24 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.integration.agents.rig import Rig
+from tests.processes import AFRESH
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "headrace", "agent", *words]
+    return [*forks.PREFIX, "agent", *words]
 
 
 def asked(*words: str) -> list[dict[str, Any]]:
     """What a command of the agent's says as JSON."""
-    done = subprocess.run(command(*words, "--format", "json"), capture_output=True, text=True, timeout=60)
+    done = forks.run(command(*words, "--format", "json"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -40,7 +41,7 @@ def test_tap_shows_events_of_one_input_that_hold_a_pattern_while_they_are_sent(p
     (parts.logs / "a.log").write_bytes(b"before\n")
     until_it_ships(parts, 1)
     words = ("tap", "--config", str(agent.config_file), "--input", "web", "--filter", "n=[13]", "--count", "2")
-    watching = subprocess.Popen(command(*words, "--format", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching = forks.Headrace(command(*words, "--format", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     try:
         number = 0
@@ -66,7 +67,7 @@ def test_tap_shows_events_of_one_input_that_hold_a_pattern_while_they_are_sent(p
 def test_top_and_state_tell_how_a_running_agent_stands(parts: Rig) -> None:
     data = b"".join(b"line %d\n" % number for number in range(2000))
     (parts.logs / "a.log").write_bytes(data + b"no end yet")
-    agent = parts.agent().start()
+    agent = parts.agent().start(under=AFRESH)
     until_it_ships(parts, 2000)
     deadline = time.monotonic() + 30
     while True:
@@ -89,6 +90,6 @@ def test_top_and_state_tell_how_a_running_agent_stands(parts: Rig) -> None:
 
 def test_nobody_runs_there(tmp_path: Path) -> None:
     for words in (("top", "--once"), ("tap",)):
-        done = subprocess.run(command(*words, "--state-dir", str(tmp_path)), capture_output=True, text=True, timeout=60)
+        done = forks.run(command(*words, "--state-dir", str(tmp_path)), capture_output=True, text=True, timeout=60)
         assert done.returncode == 2
         assert "no agent runs on that state" in done.stderr
