@@ -59,7 +59,7 @@ def test_sigterm_commits_what_was_read_and_a_second_run_adds_nothing(tmp_path: P
         pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
         loader = pipeline.loader(http="127.0.0.1:0").start()
         assert loader.ports["http"] > 0
-        while '"topic": "blobs"' not in loader.log_tail():
+        while '"topic": "blobs"' not in loader.log():
             time.sleep(0.02)
         time.sleep(1.5)  # the default age is ten minutes: nothing is due yet
         assert "blobs" not in reader.tables(pipeline.root)
@@ -76,7 +76,7 @@ def test_sigterm_without_a_broker_ends_soon_and_leaves_nothing_staged(tmp_path: 
     with Pipeline(tmp_path) as pipeline:
         pipeline.produce("blobs", (b"%d" % n for n in range(1000)))
         loader = pipeline.loader().start()
-        while '"topic": "blobs"' not in loader.log_tail():
+        while '"topic": "blobs"' not in loader.log():
             time.sleep(0.02)
         time.sleep(1.0)
         pipeline.broker.kill()

@@ -172,7 +172,7 @@ def test_patterns_that_take_for_ever_take_no_time(client: httpx.Client, pattern:
         body = {"schema": json.dumps(tree), "schemaType": "JSON"}
         assert sent(client, "POST", f"/compatibility/subjects/{subject}/versions?verbose=true", body)[0] in (200, 422)
         assert sent(client, "POST", f"/subjects/{subject}/versions", body)[0] in (200, 409, 422)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
 
 
 _ODD: list[Any] = [

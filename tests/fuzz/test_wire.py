@@ -112,7 +112,7 @@ def test_the_http_port_answers_or_closes_whatever_it_is_sent(part: Part, sent: b
         began = time.monotonic()
         sock.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert b"200 OK" in sock.recv(65536)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert faults(part) == []
 
 

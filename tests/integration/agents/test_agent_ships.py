@@ -293,4 +293,4 @@ def test_a_topic_that_cannot_be_had_stops_no_other(tmp_path: Path) -> None:
         parts.make_topic("later")
         until(lambda: len(parts.records("later")) == 10)
         assert agent.stop() == 0
-        assert "waiting for topic later" in agent.log_tail()
+        assert "waiting for topic later" in agent.log()

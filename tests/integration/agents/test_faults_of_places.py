@@ -96,7 +96,7 @@ def test_fault_16_started_on_a_full_disk_it_waits_and_with_room_it_goes_on_as_it
     assert parts.count() == 100
     filler.unlink()
     parts.wait_for(200)
-    assert "there is room on the disk" in agent.log_tail()
+    assert "there is room on the disk" in agent.log()
     assert agent.stop() == 0
     assert parts.lines() == split(numbered(0, 200))
     assert len({event["agent_id"] for event in parts.events()}) == 1
@@ -167,7 +167,7 @@ def test_fault_16_a_state_directory_that_is_read_only_is_refused_and_logs_may_be
     mounting(parts.directory / "agent", "--bind", "-o", "ro", place)
     agent = parts.agent()
     assert agent.start(wait=False).wait() == 2
-    assert "Read-only file system" in agent.log_tail()
+    assert "Read-only file system" in agent.log()
     logs = mounting(parts.directory / "read-only", "--bind", "-o", "ro", str(parts.logs))
     section = {"state_dir": str(parts.directory / "elsewhere")}
     parts.ship(agent=section, inputs=[{"tail": [str(logs / "*.log")], "topic": "logs"}])

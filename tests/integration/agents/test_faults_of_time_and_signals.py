@@ -70,7 +70,7 @@ def test_fault_19_a_second_agent_on_a_state_directory_is_refused_and_the_first_g
     second = Part("agent", parts.directory / "second", {}, "--set", f"agent.state_dir={parts.directory / 'agent'}")
     second.config_file.write_text(first.config_file.read_text())
     assert second.start(wait=False).wait() == 2
-    assert "another agent uses it" in second.log_tail()
+    assert "another agent uses it" in second.log()
     (parts.logs / "a.log").write_bytes(numbered(0, 10))
     parts.wait_for(10)
     first.kill()

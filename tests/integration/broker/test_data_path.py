@@ -83,7 +83,7 @@ def test_a_long_poll_ends_when_enough_bytes_have_come(client: WireClient, topic:
 def test_a_long_poll_ends_empty_after_max_wait(client: WireClient, topic: str) -> None:
     begin = time.monotonic()
     assert values(fetch(client, topic, 0, max_wait=300)) == []
-    assert 0.25 < time.monotonic() - begin < 5
+    assert 0.25 < time.monotonic() - begin < 20
 
 
 def test_a_long_poll_ends_when_its_topic_is_deleted(client: WireClient, topic: str, part: Part) -> None:

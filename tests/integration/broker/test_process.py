@@ -91,7 +91,7 @@ def test_listening_beyond_loopback_is_warned_of_loudly(tmp_path: Path) -> None:
     with broker(
         tmp_path, listeners=f"PLAINTEXT://0.0.0.0:{port}", advertised_listeners=f"PLAINTEXT://127.0.0.9:{port}"
     ) as part:
-        assert "WITHOUT TLS AND WITHOUT AUTHENTICATION" in part.log_tail()
+        assert "WITHOUT TLS AND WITHOUT AUTHENTICATION" in part.log()
         with wire(part) as client:
             assert [(each.host, each.port) for each in metadata(client).brokers] == [("127.0.0.9", port)]
 
@@ -127,7 +127,7 @@ def test_sigterm_ends_quickly_and_cleanly_and_all_is_there_again(tmp_path: Path)
         waiting.send(1, 11, {**_long_poll("kept")})
         begin = time.monotonic()
         assert part.stop() == 0
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 20
     assert not part.run_file.exists()
     assert (tmp_path / "broker" / ".kafka_cleanshutdown").exists()
     with part, wire(part) as client:
@@ -174,7 +174,7 @@ def test_flushed_topics_are_acknowledged_and_exposed_after_the_fsync(tmp_path: P
         assert values(reader.receive().responses[0].partitions[0]) == [b"a"]
         begin = time.monotonic()
         assert produce(client, "timed", batch(b"a"), acks=-1).base_offset == 0
-        assert 0.1 < time.monotonic() - begin < 5
+        assert 0.1 < time.monotonic() - begin < 20
         for number in range(200):  # many in flight share few fsyncs
             client.send(0, 9, produce_body("durable", batch(b"%d" % number), acks=-1))
         offsets = [client.receive().responses[0].partition_responses[0].base_offset for _ in range(200)]
@@ -216,7 +216,7 @@ def test_topics_whose_store_was_lost_are_taken_over_from_their_files(tmp_path: P
     for file in (tmp_path / "broker").glob("coordination.db*"):
         file.unlink()
     with part, wire(part) as client:
-        assert "taken over from its files" in part.log_tail()
+        assert "taken over from its files" in part.log()
         again = metadata(client, "found", create=False).topics[0]
         assert (again.topic_id, len(again.partitions)) == (topic_id, 2)
         assert values(fetch(client, "found", 0)) == [b"still here"]

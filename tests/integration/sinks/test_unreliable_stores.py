@@ -68,7 +68,7 @@ def test_a_store_that_knows_no_conditional_put_is_refused(proxied: Proxied, pipe
     proxy.rule = forget_the_condition
     loader = pipeline.loader("--once", root=url).start(wait=False)
     assert loader.wait() == 2
-    assert "its second put of one name was not refused: without a conditional put (If-None-Match)" in loader.log_tail()
+    assert "its second put of one name was not refused: without a conditional put (If-None-Match)" in loader.log()
 
 
 @pytest.mark.parametrize("kind", ["moto", "versitygw", "azurite", "fake-gcs-server"])
@@ -135,7 +135,7 @@ def test_a_loader_whose_put_is_never_answered_ends_when_asked_and_its_rows_land_
         assert time.monotonic() < deadline, loader.log_tail()
         time.sleep(0.02)
     assert loader.stop(15) == 0
-    assert "a put was not answered before the end" in loader.log_tail()
+    assert "a put was not answered before the end" in loader.log()
     proxy.rule = commits()
     pipeline.load_once(root=url, topics=["unanswered"])
     is_landed_once(url, ["unanswered"], 100)

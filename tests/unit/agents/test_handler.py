@@ -170,7 +170,7 @@ def test_logging_does_not_wait_for_an_agent_that_takes_nothing(handler: AgentHan
             begin = time.perf_counter()
             logger.info("%d", number)
             slowest_s = max(slowest_s, time.perf_counter() - begin)
-    assert slowest_s < 2, "it would wait for ever"
+    assert slowest_s < 15, "it would wait for ever"
 
 
 _FORKS = """

@@ -99,7 +99,7 @@ def test_fault_18_an_invalid_file_is_told_and_the_agent_goes_on_as_it_was(parts:
 
     reload(agent, {"tail": ["/a"], "tpoic": "logs"})
     until(lambda: told("headrace_agent_config_valid 0.0"))
-    assert "did you mean topic?" in agent.log_tail()
+    assert "did you mean topic?" in agent.log()
     with (parts.logs / "a.log").open("ab") as file:
         file.write(b"two\n")
     (parts.logs / "b.log").write_bytes(b"three\n")

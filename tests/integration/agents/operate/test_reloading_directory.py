@@ -150,7 +150,7 @@ def test_one_that_is_invalid_or_would_put_away_the_agents_own_changes_nothing(pa
         assert told(agent, "headrace_agent_config_valid 0.0")
         drop(parts, str(number), numbered(10 * number, 10))
         parts.wait_for(10 * number + 10)
-    assert f"{agent.config_file} is the agent's own" in agent.log_tail()
+    assert f"{agent.config_file} is the agent's own" in agent.log()
     assert names(parts) == {"0", "1", "2"}
     assert agent.config_file.exists()
     reloaded(agent, directory(parts, when_done="delete"))

@@ -28,6 +28,7 @@ from tests.processes import Part, free_port
 from tests.waiting import until
 
 RELOADS = int(os.environ.get("HEADRACE_RELOADS", "12"))
+PAUSE_S = 0.01  # of a sender
 
 
 def agent_of(parts: Rig, *inputs: dict[str, Any]) -> Part:
@@ -90,7 +91,7 @@ def over_tcp(port: int) -> Callable[[Senders, str], None]:
 
     def send(senders: Senders, name: str) -> None:
         with socket.create_connection(("127.0.0.1", port)) as stream:
-            while not senders.stop.wait(0.002):
+            while not senders.stop.wait(PAUSE_S):
                 lines = senders.lines(name, 5)
                 stream.sendall(b"".join(line + b"\n" for line in lines))
                 senders.sent += lines
@@ -101,7 +102,7 @@ def over_tcp(port: int) -> Callable[[Senders, str], None]:
 def over_udp(port: int) -> Callable[[Senders, str], None]:
     def send(senders: Senders, name: str) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            while not senders.stop.wait(0.002):
+            while not senders.stop.wait(PAUSE_S):
                 (line,) = senders.lines(name, 1)
                 sock.sendto(line, ("127.0.0.1", port))
                 senders.sent.append(line)
@@ -113,7 +114,7 @@ def over_unix(path: Path) -> Callable[[Senders, str], None]:
     def send(senders: Senders, name: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.connect(str(path))
-            while not senders.stop.wait(0.002):
+            while not senders.stop.wait(PAUSE_S):
                 (line,) = senders.lines(name, 1)
                 sock.send(line)
                 senders.sent.append(line)
@@ -126,7 +127,7 @@ def by_posts(port: int) -> Callable[[Senders, str], None]:
 
     def send(senders: Senders, name: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        while not senders.stop.wait(0.002):
+        while not senders.stop.wait(PAUSE_S):
             lines = senders.lines(name, 5)
             status = 0
             while status != 200:
@@ -217,9 +218,9 @@ def test_a_port_that_is_taken_refuses_the_reload_as_a_whole(tmp_path: Path, part
         stranger = {"http": {"listen": f"127.0.0.1:{port}"}, "topic": "others", "name": "web"}
         socket_of_ours = {"unix": {"path": str(tmp_path / "in.sock")}, "topic": TOPIC, "name": "local"}
         reloaded(agent, socket_of_ours, moved, stranger, outcome="refused")
-    assert f"http 127.0.0.1:{port}: Address already in use" in agent.log_tail()
+    assert f"http 127.0.0.1:{port}: Address already in use" in agent.log()
     assert agent.ports == before
-    assert "the configuration cannot be used, and the old one goes on" in agent.log_tail()
+    assert "the configuration cannot be used, and the old one goes on" in agent.log()
     assert not (tmp_path / "in.sock").exists(), "what was opened for the reload is shut again"
     assert sorted(path.name for path in (parts.directory / "agent" / "spool").iterdir()) == [f"sys@{TOPIC}"]
     with socket.create_connection(("127.0.0.1", agent.ports["sys.tcp"])) as stream:
@@ -265,7 +266,7 @@ def test_an_agent_of_files_takes_in_what_a_reload_pushes_and_no_more_after_anoth
     parts.wait_for(2)
     reloaded(agent, files, {**ticking, "service": "clock"})
     reloaded(agent, files, {**ticking, "exec": {"command": ["no-such-program"]}}, outcome="refused")
-    assert "there is no program no-such-program" in agent.log_tail()
+    assert "there is no program no-such-program" in agent.log()
     assert parts.count() == 2, "the command is run on where nothing of it changes"
     reloaded(agent, files, {**ticking, "exec": {"command": ["sh", "-c", "echo anew; exec sleep 60"]}})
     parts.wait_for(3)
@@ -286,7 +287,7 @@ def test_standard_input_waits_for_a_restart_and_is_read_on(parts: Rig) -> None:
     parts.wait_for(1)
     web = {"http": {"listen": "127.0.0.1:0"}, "topic": TOPIC, "name": "web"}
     reloaded(agent, web)
-    assert "inputs (stdin)" in agent.log_tail()
+    assert "inputs (stdin)" in agent.log()
     os.write(theirs, b"a line\n")
     assert post(agent.ports["web.http"], b"posted") == 200
     parts.wait_for(3)
@@ -325,7 +326,7 @@ def test_a_new_certificate_is_used_and_one_that_cannot_be_refuses_the_reload(tmp
     assert '"second"' in issuer(port)
     keystore.write_bytes(b"none")
     reloaded(agent, inputs, outcome="refused")
-    assert "ssl.keystore.location" in agent.log_tail()
+    assert "ssl.keystore.location" in agent.log()
     assert '"second"' in issuer(port), "the old one is used on"
     parts.wait_for(3)
     assert agent.stop() == 0, agent.log_tail()
