@@ -1,6 +1,6 @@
 """What the audit reads from landed files themselves, by Arrow: messages of `_audit`, windows of rows, identities."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.audit import WINDOW_MS, window_start_ms
+from headrace.audit import window_start_ms
 from headrace.errors import CorruptError
 from headrace.jobs.audit.evidence import NOWHERE, Recount
 from headrace.sinks.audit_sums import window_starts
@@ -95,56 +95,55 @@ def hours_by_row(file: LiveFile, rows: pa.RecordBatch) -> pa.Array:
     return pa.array(event_times_of(rows) // HOUR_MS)
 
 
-def recount(
-    root: Path | str, topic: str, files: Collection[LiveFile], keys: Collection[tuple[str, int]]
-) -> dict[tuple[str, int], Recount]:
-    """Count some agents' rows of some windows again: all, distinct identities, and up to which offsets they lie.
+Found = tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]
+"""A row: the agent and window that it counts for, its identity, and its place."""
+
+
+def rows_of_agents(root: Path | str, topic: str, file: LiveFile, keys: Collection[tuple[str, int]]) -> list[Found]:
+    """The rows of some agents' windows in a file.
 
     Rows do not say whose they are, and are left out, under a user's own schema whose headers did not land.
+
+    Raises:
+        StorageError: the file is nowhere. CorruptError: it cannot be read.
     """
-    wanted = {start_ms for _, start_ms in keys}
+    return [row for row in _identities(root, topic, file) if row[0] in keys]
+
+
+def recounts(files: Iterable[Iterable[Found]], newest: Mapping[int, int]) -> dict[tuple[str, int], Recount]:
+    """Count some agents' rows of some windows again: all, distinct identities, and up to which offsets they lie.
+
+    Args:
+        newest: the newest incarnation of each partition.
+    """
     found: dict[tuple[str, int], list[tuple[object, ...]]] = {}
     ends: dict[tuple[str, int], dict[int, int]] = {}
-    newest = _newest(files)
-    for file in files:
-        windows = range(window_start_ms(file.min_event_time_ms), file.max_event_time_ms + 1, WINDOW_MS)
-        if not any(start_ms in windows for start_ms in wanted):
-            continue
-        for key, identity, (incarnation, partition, offset) in _identities(root, topic, file):
-            if key in keys:
-                found.setdefault(key, []).append(identity)
-                end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
-                of_key = ends.setdefault(key, {})
-                of_key[partition] = max(of_key.get(partition, 0), end)
+    for rows in files:
+        for key, identity, (incarnation, partition, offset) in rows:
+            found.setdefault(key, []).append(identity)
+            end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
+            of_key = ends.setdefault(key, {})
+            of_key[partition] = max(of_key.get(partition, 0), end)
     return {key: Recount(len(rows), len(set(rows)), ends[key]) for key, rows in found.items()}
 
 
 def ends_of_windows(
-    root: Path | str, topic: str, files: Collection[LiveFile], starts: Collection[int]
+    root: Path | str, topic: str, file: LiveFile, starts: Collection[int], newest: Mapping[int, int]
 ) -> dict[int, dict[int, int]]:
-    """Up to which offsets the records lie, by partition, whose Kafka timestamps are of some windows, whoever sent them."""
+    """Up to which offsets a file's records lie, by partition, whose Kafka timestamps are of some windows, whoever sent them."""
     ends: dict[int, dict[int, int]] = {start_ms: {} for start_ms in starts}
-    newest = _newest(files)
-    for file in files:
-        with open_rows(root, topic, file) as landed:
-            for batch in landed.batches(["_timestamp", *_PLACE]):
-                windows = window_starts(_as_ms(batch["_timestamp"]).to_numpy(zero_copy_only=False))
-                for row in np.flatnonzero(np.isin(windows, list(starts))).tolist():
-                    incarnation, partition, offset = (batch[name][row].as_py() for name in _PLACE)
-                    of_window = ends[int(windows[row])]
-                    end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
-                    of_window[partition] = max(of_window.get(partition, 0), end)
+    with open_rows(root, topic, file) as landed:
+        for batch in landed.batches(["_timestamp", *_PLACE]):
+            windows = window_starts(_as_ms(batch["_timestamp"]).to_numpy(zero_copy_only=False))
+            for row in np.flatnonzero(np.isin(windows, list(starts))).tolist():
+                incarnation, partition, offset = (batch[name][row].as_py() for name in _PLACE)
+                of_window = ends[int(windows[row])]
+                end = offset + 1 if incarnation == newest.get(partition) else NOWHERE
+                of_window[partition] = max(of_window.get(partition, 0), end)
     return ends
 
 
-def _newest(files: Iterable[LiveFile]) -> dict[int, int]:
-    """The newest incarnation of each partition."""
-    return dict(sorted((range_.partition, range_.incarnation) for file in files for range_ in file.ranges))
-
-
-def _identities(
-    root: Path | str, topic: str, file: LiveFile
-) -> Iterable[tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]]:
+def _identities(root: Path | str, topic: str, file: LiveFile) -> Iterable[Found]:
     with open_rows(root, topic, file) as landed:
         if not {*_IDENTITY, "event_time"} <= set(landed.schema.names):
             if HEADERS in landed.schema.names:
@@ -158,7 +157,7 @@ def _identities(
         yield (identity[0], start_ms), identity, place
 
 
-def _named(table: pa.Table) -> Iterable[tuple[tuple[str, int], tuple[object, ...], tuple[int, int, int]]]:
+def _named(table: pa.Table) -> Iterable[Found]:
     """The same of rows whose headers say it."""
     headers = [[(one["name"], one["value"]) for one in each or ()] for each in table[HEADERS].to_pylist()]
     if (found := of_named(headers)) is None:

@@ -79,14 +79,22 @@ def check_table(where: Path | str, topic: str, *, deep: bool, repair: bool = Fal
 
 def _check_places(placed: set[str], history: History, report: Report) -> None:
     """What lies among the data is live, or was until it was taken out."""
-    strangers = placed - history.fold.files.keys()
-    leaving = strangers.intersection(history.fold.removed)
-    report.broken += [f"{name} lies among the data, and the log does not name it" for name in sorted(strangers - leaving)]
-    if leaving:
+    report.broken += [unnamed(name) for name in strangers(placed, history)]
+    if leaving := placed.intersection(history.fold.removed) - history.fold.files.keys():
         report.remarks.append(f"{len(leaving)} files that were taken out are still in place; `check --repair` moves them")
     if history.pending is not None:
         ends = f"generation {history.pending.generation} is loaded beside generation {history.fold.generation}"
         report.remarks.append(f"a rewind is in progress: {ends}")
+
+
+def strangers(placed: set[str], history: History) -> list[str]:
+    """What lies among the data, and is neither live nor was until it was taken out; `placed` was listed before the log."""
+    return sorted(placed - history.fold.files.keys() - set(history.fold.removed))
+
+
+def unnamed(name: str) -> str:
+    """What is said of such a file."""
+    return f"{name} lies among the data, and the log does not name it"
 
 
 def _check_files(root: Root, topic: str, fold: Fold, report: Report) -> None:

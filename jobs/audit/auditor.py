@@ -14,6 +14,7 @@ from pathlib import Path
 from headrace.audit import AUDIT_TOPIC, WINDOW_MS
 from headrace.errors import CorruptError, StorageError
 from headrace.jobs.audit.announced import LATENESS_MS, Agent
+from headrace.jobs.audit.damage import Reading, counts_by_event_time
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.hearing import Hearing
 from headrace.jobs.audit.known_agents import SILENT_MS
@@ -21,7 +22,8 @@ from headrace.jobs.audit.recount import FileCount
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.settled_days import unlike_days
 from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
-from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recount, rows_by_window
+from headrace.jobs.audit.window_rows import holding
+from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recounts, rows_by_window, rows_of_agents
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.audit_totals import DAY_MS, day_start_ms
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
@@ -115,9 +117,11 @@ class Auditor:
         landed, recounts = Landed(heard=self._heard, unheard=self._unheard), {}
         if topic in tables(self.root):
             try:
-                table = self._tables[topic] = snapshot(self.root, topic)
-                landed = self._landed(table, since_ms, until_ms)
-                recounts = self._recounts(table, landed) if read_rows else {}
+                table = self._tables[topic] = snapshot(self.root, topic, is_whole=False)
+                files = Reading(table)
+                landed = self._landed(table, files, since_ms, until_ms)
+                recounts = self._recounts(table, files, landed) if read_rows else {}
+                landed = replace(landed, damaged=files.damaged(since_ms, until_ms))
             except (CorruptError, StorageError) as error:
                 landed = replace(landed, damage=str(error))
         return judge(
@@ -157,8 +161,8 @@ class Auditor:
         nothing = Landed(heard=self._heard)
         return judge("", self._agents, nothing, {}, now_ms=now_ms, retire_after_ms=self.retire_after_ms).state
 
-    def _landed(self, table: TableSnapshot, since_ms: float, until_ms: float) -> Landed:
-        newest = {partition: incarnation for incarnation, partition in sorted(table.ends)}
+    def _landed(self, table: TableSnapshot, files: Reading, since_ms: float, until_ms: float) -> Landed:
+        newest = _newest(table)
         ends = {partition: table.ends[incarnation, partition] for partition, incarnation in newest.items()}
         offsets = {partition: end.offset for partition, end in ends.items()}
         settled = {day: total for day, total in table.settled.items() if since_ms < day + DAY_MS and day < until_ms}
@@ -166,7 +170,7 @@ class Auditor:
         return Landed(
             ends=offsets,
             sums=sums,
-            foreign=self._foreign(table, since_ms, until_ms),
+            foreign=self._foreign(table, files, since_ms, until_ms),
             lost=_lost(table),
             quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
             reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
@@ -185,7 +189,7 @@ class Auditor:
             if newest.get(partition) == incarnation and table.ends[incarnation, partition].offset >= end.offset
         }
 
-    def _foreign(self, table: TableSnapshot, since_ms: float, until_ms: float) -> dict[int, int]:
+    def _foreign(self, table: TableSnapshot, files: Reading, since_ms: float, until_ms: float) -> dict[int, int]:
         """Rows of no agent by window: what is in the files beyond the agents' sums."""
         landed = sum(total.count for total in (*table.audit.values(), *table.settled.values()))
         if sum(file.rows for file in table.files) == landed:
@@ -194,9 +198,11 @@ class Auditor:
         for file in table.files:
             if file.max_event_time_ms < since_ms - WINDOW_MS or file.min_event_time_ms >= until_ms + WINDOW_MS:
                 continue
-            if file.name not in self._windows:
-                self._windows[file.name] = rows_by_window(self.root, table.topic, file)
-            for start_ms, count in self._windows[file.name].items():
+            counts = self._windows.get(file.name) or files.of(file, partial(rows_by_window, self.root, table.topic))
+            if counts is None:
+                continue
+            self._windows[file.name] = counts
+            for start_ms, count in counts.items():
                 rows[start_ms] = rows.get(start_ms, 0) + count
         for (_, start_ms), total in table.audit.items():
             rows[start_ms] = rows.get(start_ms, 0) - total.count
@@ -206,18 +212,39 @@ class Auditor:
                     rows[start_ms] -= sent.count
         return {start_ms: count for start_ms, count in rows.items() if count > 0}
 
-    def _recounts(self, table: TableSnapshot, landed: Landed) -> dict[tuple[str, int], Recount]:
+    def _recounts(self, table: TableSnapshot, files: Reading, landed: Landed) -> dict[tuple[str, int], Recount]:
         keys = excesses(table.topic, self._agents, landed)
         if not keys:
             return {}
-        found = recount(self.root, table.topic, table.files, keys)
+        newest = _newest(table)
+        near = holding(table.files, {start_ms for _, start_ms in keys}) if counts_by_event_time(table) else table.files
+        read = partial(rows_of_agents, self.root, table.topic, keys=keys)
+        found = recounts((rows for file in near if (rows := files.of(file, read)) is not None), newest)
         if unnamed := keys - found.keys():  # the loader has dropped their repeats; rows do not say whose they are
-            ends = ends_of_windows(self.root, table.topic, table.files, {start_ms for _, start_ms in unnamed})
+            ends = self._ends(table, files, {start_ms for _, start_ms in unnamed})
             for key in unnamed:
-                if ends[key[1]]:
+                if ends.get(key[1]):
                     count = landed.sums[key].count
                     found[key] = Recount(count, count, ends[key[1]])
         return found
+
+    def _ends(self, table: TableSnapshot, files: Reading, starts: set[int]) -> dict[int, dict[int, int]]:
+        """Up to which offsets records of windows lie; of none, if a file cannot be read that may hold the last of them."""
+        read = partial(ends_of_windows, self.root, table.topic, starts=starts, newest=_newest(table))
+        ends: dict[int, dict[int, int]] = {start_ms: {} for start_ms in starts}
+        for file in table.files:
+            here = files.of(file, read)
+            if here is None:
+                return {}
+            for start_ms, of_file in here.items():
+                for partition, end in of_file.items():
+                    ends[start_ms][partition] = max(ends[start_ms].get(partition, 0), end)
+        return ends
+
+
+def _newest(table: TableSnapshot) -> dict[int, int]:
+    """The newest incarnation of each partition."""
+    return {partition: incarnation for incarnation, partition in sorted(table.ends)}
 
 
 def _is_whole(table: TableSnapshot) -> bool:

@@ -46,6 +46,29 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """A landed file that cannot be read: why, and from when to when (ms, both included) its rows may count; infinite: ever."""
+
+    what: str
+    first_ms: float
+    last_ms: float
+
+    def overlaps(self, start_ms: int) -> bool:
+        """Whether a row of it may be of the window that begins at `start_ms`."""
+        return self.first_ms < start_ms + WINDOW_MS and self.last_ms >= start_ms
+
+    def edges(self, since_ms: float, until_ms: float) -> set[int]:
+        """Its first and last window that overlap a time: they exist there, though nothing else should be known of them."""
+        first_ms = max(_window(self.first_ms), _window(since_ms))
+        last_ms = min(_window(self.last_ms), _window(until_ms - 1))
+        return {int(at_ms) for at_ms in (first_ms, last_ms) if math.isfinite(at_ms) and first_ms <= last_ms}
+
+
+def _window(at_ms: float) -> float:
+    return window_start_ms(int(at_ms)) if math.isfinite(at_ms) else at_ms
+
+
+@dataclass(frozen=True, slots=True)
 class UnlikeDay:
     """A day of which windows are not told apart, and of which not that has landed which was announced (`settled_days.py`).
 
@@ -66,6 +89,7 @@ class Landed:
     the partition was given has landed, where a loader has said so; `damage` says why the table cannot be read, if it cannot.
     `settled` are the days, by their start, of which windows are not told apart, and which `sums` leaves out: each is taken to
     have landed as it was announced; `unlike` are those of them of which something else has landed than was announced;
+    `damaged` are those of its files that cannot be read, as far as their rows may be of the time that is judged;
     `heard` is whether any of `_audit` has landed, and `unheard` what of it was lost (by append time).
     """
 
@@ -79,6 +103,7 @@ class Landed:
     settled: frozenset[int] = frozenset()
     unlike: Mapping[int, UnlikeDay] = field(default_factory=dict)
     damage: str | None = None
+    damaged: tuple[Damaged, ...] = ()
     heard: bool = True
     unheard: tuple[Trouble, ...] = ()
     uncounted_until_ms: int | None = None

@@ -42,13 +42,14 @@ def compare_with_broker(root: Path | str, table: TableSnapshot, done: TopicRecou
     Raises:
         PeerError: the broker or the registry does not answer. CorruptError, StorageError: a file cannot be read.
     """
-    keys = sorted(done.suspects, key=lambda key: (key[1], key[0]))
+    keys = sorted((key for key in done.suspects if done.is_counted(key[1])), key=lambda key: (key[1], key[0]))
     if len(keys) > MOST_COMPARED:
         done.remarks.append(f"{len(keys) - MOST_COMPARED:,} more windows were not compared with the broker")
     keys = keys[:MOST_COMPARED]
     if not keys:
         return
-    files = holding(table.files, {start_ms for _, start_ms in keys}, WINDOW_MS)
+    readable = [file for file in table.files if file.name not in done.uncounted]
+    files = holding(readable, {start_ms for _, start_ms in keys}, WINDOW_MS)
     landed = _events(root, table.topic, files, keys)
     with tempfile.TemporaryDirectory(prefix="headrace-audit-") as scratch, closing(_broker(config)) as broker:
         fetched, spans = _fetched(broker, table, files, LocalRoot(Path(scratch)))

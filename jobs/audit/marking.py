@@ -30,7 +30,7 @@ class Marking:
     topic: str
     marks: Marks = field(init=False)
     _files: dict[int, int] | None = None
-    """A digest of the files of each hour, as last seen."""
+    """A digest of the files of each hour, and of whether they can be read, as last seen."""
     _unsettled: set[int] = field(default_factory=set)
     """Older hours that have changed, and are to be judged until they are known."""
     _unmarked: set[int] = field(default_factory=set)
@@ -76,7 +76,7 @@ class Marking:
 
     def _notice(self, hours: dict[int, Hour], since_ms: int) -> None:
         """See which hours have changed and, in a review, which lack a mark; take the marks of those away that are gone."""
-        files = {hour_ms: hash(hour.files) for hour_ms, hour in hours.items()}
+        files = {hour_ms: hash((hour.files, hour.is_whole)) for hour_ms, hour in hours.items()}
         known = files if self._files is None else self._files
         changed = {hour_ms for hour_ms in files if known.get(hour_ms) != files[hour_ms]}
         gone = {hour_directory(hour_ms) for hour_ms in known.keys() - files.keys()}

@@ -38,7 +38,8 @@ def hour_directory(hour_ms: int) -> str:
 class Hour:
     """An hour's directory, and the live files with rows of that hour.
 
-    `is_whole`: all of them belong into the directory, and have rows of no other hour. `is_in_place`: they lie there already.
+    `is_whole`: all of them belong into the directory, have rows of no other hour, and can be read, as far as that is known.
+    `is_in_place`: they lie there already.
     """
 
     directory: str
@@ -63,7 +64,8 @@ def hours_of(table: TableSnapshot, place: Mapping[str, str]) -> dict[int, Hour]:
 def _hour(hour_ms: int, files: Sequence[LiveFile], place: Mapping[str, str]) -> Hour:
     directory = hour_directory(hour_ms)
     is_whole = all(
-        file.name.rpartition("/")[0] == directory
+        file.damage is None
+        and file.name.rpartition("/")[0] == directory
         and hour_ms <= file.min_event_time_ms <= file.max_event_time_ms < hour_ms + HOUR_MS
         for file in files
     )

@@ -13,7 +13,7 @@ Kind = Literal[
 
 REMEDIES: Final[dict[Kind, str]] = {
     "early": "ask again when that time is over",
-    "damaged": "run headrace check ROOT, and put back what it names",
+    "damaged": "put back what is named; headrace check --deep ROOT names all that is not as it landed",
     "cloned": "give each host a state_dir of its own, then retire the identity that both had",
     "unheard": "wait for its first heartbeat; if the host is gone for good, retire the agent",
     "silent": "start the agent again, or see why it does not reach the broker; if the host is gone for good, retire it",
@@ -27,7 +27,7 @@ REMEDIES: Final[dict[Kind, str]] = {
     "unsaid": "a message of _audit was lost or altered: raise its retention, and count again with headrace audit --recount",
     "lost": "raise the topic's retention or start more loaders; what was lost is named by headrace check ROOT",
     "dropped": "see the agent's log and docs/agents.md for the cause that is named",
-    "missing": "look into the quarantine (headrace quarantine list) and run headrace check ROOT; then send the lines again",
+    "missing": "look into the quarantine (headrace quarantine list); headrace audit --recount says which; then send them again",
     "excess": "rows that nobody announced: another writer, or an older state of the agent; compare with headrace query",
     "altered": "something between the agent and the table changes messages; compare a row with the host's own log",
 }

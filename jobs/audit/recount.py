@@ -35,7 +35,7 @@ class FileCount:
     """What one file was counted to.
 
     `named` are the rows of which only headers say whose they are; `wrong` is what of the file is not as the log says;
-    `unread` is why it could not be counted.
+    `unread` is why it could not be counted, and then there are no counts.
     """
 
     sums: Mapping[Key, AuditTotal] = field(default_factory=dict)
@@ -46,24 +46,25 @@ class FileCount:
 
 def count_of(root: Path | str, topic: str, file: LiveFile) -> FileCount:
     """One live file, counted and compared with what the log says of the whole of it."""
+    if file.damage is not None:
+        return FileCount(unread=file.damage)
     named: Counter[WindowKey] = Counter()
+    wrong: list[str] = []
     try:
+        if not has_landed_so(root, topic, file):
+            wrong.append("its bytes are not those that landed")
         sums = count_file(root, topic, file, named)
-        return FileCount(sums, named, tuple(_wrong_with(root, topic, file, sums, named)))
     except (CorruptError, StorageError) as error:
-        return FileCount(unread=str(error))
+        return FileCount(wrong=tuple(wrong), unread=str(error))
+    return FileCount(sums, named, (*wrong, *_wrong_with(file, sums, named)))
 
 
-def _wrong_with(
-    root: Path | str, topic: str, file: LiveFile, counted: Mapping[Key, AuditTotal], named: Counter[WindowKey]
-) -> Iterator[str]:
-    """What of a file is not as the log says."""
-    if not has_landed_so(root, topic, file):
-        yield "its bytes are not those that landed"
+def _wrong_with(file: LiveFile, counted: Mapping[Key, AuditTotal], named: Counter[WindowKey]) -> Iterator[str]:
+    """What of a file's rows is not as the log says."""
     if (rows := sum(total.count for total in counted.values()) + named.total()) != file.rows:
         yield f"it has {rows:,} rows, the log says {file.rows:,}"
     first_ms, last_ms = window_start_ms(file.min_event_time_ms), window_start_ms(file.max_event_time_ms)
-    if elsewhere := sorted({start_ms for _, start_ms in {*counted, *named} if not first_ms <= start_ms <= last_ms}):
+    if elsewhere := sorted({start_ms for _, start_ms in counted if not first_ms <= start_ms <= last_ms}):
         yield f"it has rows of the window of {when(elsewhere[0])}, the log says of {when(first_ms)} to {when(last_ms)}"
 
 

@@ -8,14 +8,14 @@ holds the sums and those rows, however many rows the table has.
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from headrace.audit import HASH_MODULUS, WINDOW_MS, window_start_ms
-from headrace.errors import CorruptError
 from headrace.jobs.audit.announced import Agent
-from headrace.jobs.audit.evidence import WindowSum
+from headrace.jobs.audit.damage import counts_by_event_time, damaged_by
+from headrace.jobs.audit.evidence import Damaged, WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
 from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
 from headrace.jobs.audit.recount import FileCount, Key, count_of, merged
@@ -23,11 +23,15 @@ from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.audit.wording import when
 from headrace.jobs.landed_rows import open_rows
+from headrace.sinks.check import strangers, unnamed
 from headrace.sinks.check_history import check_history
 from headrace.sinks.content_hash import content_hash
+from headrace.sinks.repair import data_files
 from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.arrow_schema import decode_schema
 from headrace.sinks.table.audit_totals import DAY_MS, AuditTotal, WindowKey, day_start_ms
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
+from headrace.sinks.values import HEADERS
 
 MOST_PLACED: Final = 200
 """Differing windows of which the rows are looked at; of all of them the sums are told."""
@@ -42,7 +46,8 @@ class Counted:
     """One agent's window (agent None: rows of nobody): announced, said by the table's records, and counted in its files.
 
     `sent` is None where nobody could announce it, `recorded` where the records do not tell windows apart any more, `counted`
-    where its rows do not say whose they are. `unknown`: the audit's verdict is, so that only records and files compare.
+    where its rows do not say whose they are, or some could not be read. `unknown`: so it is then, and where the audit's verdict
+    is, so that only records and files compare.
     `expired`: files that held some of it have.
     """
 
@@ -69,6 +74,12 @@ class TopicRecount:
     """Whether it has rows under a user's own schema: hashes of theirs cannot be compared, only those of files."""
     suspects: set[WindowKey] = field(default_factory=set)
     """Agents' windows that are not the same, or have rows in files that are not as the log says."""
+    uncounted: dict[str, Damaged] = field(default_factory=dict)
+    """Files that could not be read, by name: windows that may have rows there are not compared with those of others."""
+
+    def is_counted(self, start_ms: int) -> bool:
+        """Whether all rows of a window were."""
+        return not any(one.overlaps(start_ms) for one in self.uncounted.values())
 
 
 def recount_topic(
@@ -88,32 +99,34 @@ def recount_topic(
         verdict: of the same windows, made by the same announcements; where it is unknown, more of them may be on their way.
         counts: of `files_of_time`, by name, where others have counted them.
     Raises:
-        CorruptError, StorageError: a file cannot be read.
+        CorruptError, StorageError: the log, or a file that could be read before, cannot be read.
     """
     files = files_of_time(table, since_ms, until_ms)
-    done = TopicRecount(table.topic, remarks=check_history(open_root(root).table(table.topic)).broken)
+    done = TopicRecount(table.topic, remarks=_wrong_with_table(root, table, files))
     sums: dict[Key, AuditTotal] = {}
     named: Counter[WindowKey] = Counter()
     unhashed = []
     counted_rows, all_rows = 0, sum(file.rows for file in files)
     for file in files:
         mine = count_of(root, table.topic, file) if counts is None else counts[file.name]
+        counted_rows += file.rows
+        progress(counted_rows, all_rows)
         if mine.unread is not None:
-            raise CorruptError(mine.unread)
+            done.uncounted[file.name] = damaged_by(table, file, mine.unread)
         if mine.wrong:
             done.remarks += [f"{file.path}: {what}" for what in mine.wrong]
             done.suspects |= {(agent, start_ms) for agent, start_ms in mine.sums if agent is not None}
         if mine.named or any(agent is None for agent, _ in mine.sums):
             unhashed.append(file)
-        counted_rows += file.rows
-        progress(counted_rows, all_rows)
         merged(sums, {key: total for key, total in mine.sums.items() if since_ms < key[1] + WINDOW_MS and key[1] < until_ms})
         named += mine.named
-    own = _own_keys(table, sums, named, verdict)
+    files = [file for file in files if file.name not in done.uncounted]
+    table = replace(table, files=tuple(file for file in table.files if file.name not in done.uncounted))
+    own = {key for key in _own_keys(table, sums, named, verdict) if done.is_counted(key[1])}
     if own:  # their bytes are not to be had again: files are compared with the log instead
         done.remarks += [f"{path}: {what}" for path, what in _changed(root, table, unhashed).items()]
     done.is_by_number = bool(own)
-    unlike_days = set() if own else set(_unlike_days(sums, table, since_ms, until_ms))
+    unlike_days = set() if own else {day for day in _unlike_days(sums, table, since_ms, until_ms) if _is_day_counted(done, day)}
     done.remarks += [f"of {when(day_ms)[:10]} the log says another sum than its files hold" for day_ms in sorted(unlike_days)]
     _compare(done, sums, named, own, table, agents, verdict, since_ms, until_ms)
     done.suspects |= {
@@ -121,16 +134,50 @@ def recount_topic(
     }
     if done.state == "differs":
         _place(done, root, table, agents, sums, own, files, unlike_days)
+    if done.uncounted:
+        done.state = "differs" if done.state == "differs" else "unknown"
+        done.remarks += [_uncounted(one) for one in done.uncounted.values()]
     return done
 
 
+def _wrong_with_table(root: Path | str, table: TableSnapshot, files: Sequence[LiveFile]) -> list[str]:
+    """What is wrong with its log, and what lies among the data of these files, or where no file is, that the log does not name.
+
+    Raises:
+        CorruptError, StorageError: the log cannot be read.
+    """
+    store = open_root(root).table(table.topic)
+    placed = data_files(store)  # before the log: what lands meanwhile is not held against it
+    history = check_history(store)
+    elsewhere = {_directory(file.name) for file in table.files} - {_directory(file.name) for file in files}
+    return history.broken + [unnamed(name) for name in strangers(placed, history) if _directory(name) not in elsewhere]
+
+
+def _directory(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
 def files_of_time(table: TableSnapshot, since_ms: float, until_ms: float) -> list[LiveFile]:
-    """The files that hold windows of a time, by what the log says."""
+    """The files that may hold rows of windows of a time that say whose they are, by what the log says."""
+    if not counts_by_event_time(table) and HEADERS in decode_schema(table.arrow_schema or "").names:
+        return list(table.files)
     return [
         file
         for file in table.files
         if since_ms < window_start_ms(file.max_event_time_ms) + WINDOW_MS and window_start_ms(file.min_event_time_ms) < until_ms
     ]
+
+
+def _is_day_counted(done: TopicRecount, day_ms: int) -> bool:
+    return all(done.is_counted(start_ms) for start_ms in range(day_ms, day_ms + DAY_MS, WINDOW_MS))
+
+
+def _uncounted(one: Damaged) -> str:
+    """What is said of a file that could not be read."""
+    if not math.isfinite(one.first_ms):
+        return f"{one.what}: no window of this topic can be counted without it; put it back, and count again"
+    span = f"{when(window_start_ms(int(one.first_ms)))} to {when(window_start_ms(int(one.last_ms)) + WINDOW_MS)}"
+    return f"{one.what}: the windows from {span} are not counted; put it back, and count again"
 
 
 def _own_keys(
@@ -180,6 +227,8 @@ def _compare(
         state: State = "same" if is_same else "differs"
         if state == "same" and landed is not None and sent != _sum_of(landed):
             state = "unknown" if states.get(start_ms) == "unknown" else "differs"
+        if not done.is_counted(start_ms):
+            found, state = None, "unknown"
         if table.expired_ms is not None and start_ms <= table.expired_ms:
             state = "expired"
         host = agent.host if agent else None
@@ -257,6 +306,10 @@ def _place(
         some = pairs[start : start + _AT_ONCE]
         rows = rows_of(root, table, files, [come for _, come in some], changed)
         done.places += [place for gone, come in some for place in moved(gone, come, rows[come.agent, come.window_start_ms])]
+    # What seems to be missing beside a window that is not counted may be there: only how much differs is told.
+    beside = [one for one in rest if not all(done.is_counted(one.window_start_ms + by) for by in (-WINDOW_MS, WINDOW_MS))]
+    done.places += [place for one in beside for place in unseen(one, {})]
+    rest = [one for one in rest if one not in beside]
     for start in range(0, min(len(rest), MOST_PLACED), _AT_ONCE):
         some_alone = rest[start : start + _AT_ONCE]
         rows = rows_of(root, table, files, some_alone, changed)

@@ -29,6 +29,9 @@ class Unknowns:
         case = self._case
         if case.landed.damage:
             return [Reason("damaged", f"the table cannot be read: {case.landed.damage}")]
+        if damaged := [one.what for one in case.landed.damaged if start_ms is None or one.overlaps(start_ms)]:
+            more = f" (and {len(damaged) - 1} more files)" if len(damaged) > 1 else ""
+            return [Reason("damaged", f"a landed file cannot be read: {damaged[0]}{more}")]
         reasons = [reason for agent in case.writers if (reason := self._frontier(agent, start_ms))]
         reasons += self._unlanded(start_ms)
         reasons += self._inaudible(start_ms)

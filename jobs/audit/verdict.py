@@ -2,9 +2,10 @@
 
 Source: audit.md, "Verdict". For a topic and a window of event time, first matching wins:
 
-    unknown      an agent has not claimed a time past the window's end + lateness, or two runs of it are a clone; or the table's
-                 ends are not past what the first claim past it, and the window's own messages, say is acknowledged; or more
-                 has landed than was announced, while the next announcement is awaited, or where what was announced then is gone
+    unknown      a landed file that may hold a row of it cannot be read; or an agent has not claimed a time past its end +
+                 lateness, or two runs of it are a clone; or the table's ends are not past what the first claim past it, and
+                 the window's own messages, say is acknowledged; or more has landed than was announced, while the next
+                 announcement is awaited, or where what was announced then is gone
     incomplete   something is lost or dropped, or less or more has landed than was announced, or the hashes differ
     complete     otherwise; events that were rejected or quarantined are shown beside it
 
@@ -121,6 +122,7 @@ def judge(
     case = Case(topic, in_order, landed, recounts, now_ms, lateness_ms, agents.values())
     unknowns = Unknowns(case)
     known = _window_starts(topic, writers, landed) | case.of_gaps()
+    known |= {start_ms for damaged in landed.damaged for start_ms in damaged.edges(since_ms, until_ms)}
     if every_window:
         known |= set(range(window_start_ms(int(since_ms)), int(until_ms), WINDOW_MS))
     starts = sorted(start for start in known if since_ms < start + WINDOW_MS and start < until_ms)

@@ -42,6 +42,8 @@ class LiveFile:
     ranges: tuple[OffsetRange, ...]
     content_hash: str
     checksum: str
+    damage: str | None = None
+    """Why it cannot be read: nowhere to be found, or of another size; only in a snapshot that need not be whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,16 @@ def tables(root: Path | str) -> list[str]:
     return where.tables()
 
 
-def snapshot(root: Path | str, topic: str) -> TableSnapshot:
+def snapshot(root: Path | str, topic: str, *, is_whole: bool = True) -> TableSnapshot:
     """The table of `topic` as it is now.
 
     A file may move from staging to its place after this returns: `open_live` finds it all the same.
 
+    Args:
+        is_whole: whether each live file has to be there, with its size; else its `damage` says what is wrong with it.
     Raises:
         UsageError: no such table.
-        CorruptError, VersionError, StorageError: its log cannot be read; a live file is missing.
+        CorruptError, VersionError, StorageError: its log cannot be read; a live file is missing, or of another size.
     """
     where = open_root(root)
     if not topic or "/" in topic or topic in (".", "..") or topic not in tables(root):
@@ -133,7 +137,7 @@ def snapshot(root: Path | str, topic: str) -> TableSnapshot:
         fold.attempt,
         fold.input,
         fold.arrow_schema,
-        tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)])),
+        tuple(located(where, topic, [fold.files[name] for name in sorted(fold.files)], is_whole=is_whole)),
         fold.ends,
         fold.audit.windows,
         fold.audit.settled(),
@@ -196,14 +200,14 @@ def is_derived(root: Path | str, topic: str) -> bool:
 _DERIVED: Final[dict[tuple[str, str], bool]] = {}
 
 
-def located(root: Root, topic: str, files: Sequence[DataFile]) -> list[LiveFile]:
-    """Live files of a fold, where they are now.
+def located(root: Root, topic: str, files: Sequence[DataFile], *, is_whole: bool = True) -> list[LiveFile]:
+    """Live files of a fold, where they are now; `is_whole` as `snapshot` has it.
 
     Raises:
         StorageError: one is nowhere. CorruptError: one has another size than the log says.
     """
     found = find(root.table(topic), [file.path for file in files])
-    return [_live_file(root, topic, file, found[file.path]) for file in files]
+    return [_live_file(root, topic, file, found[file.path], is_whole=is_whole) for file in files]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +272,16 @@ def _missing(root: Root, topic: str, name: str) -> StorageError:
     return missing(root.location(topic, name), str(root))
 
 
-def _live_file(root: Root, topic: str, file: DataFile, found: Found | None) -> LiveFile:
+def _live_file(root: Root, topic: str, file: DataFile, found: Found | None, *, is_whole: bool) -> LiveFile:
+    path = root.location(topic, found.path if found is not None else file.path)
+    error: CorruptError | StorageError | None = None
     if found is None:
-        raise _missing(root, topic, file.path)
-    path = root.location(topic, found.path)
-    if found.size_bytes != file.bytes:
+        error = _missing(root, topic, file.path)
+    elif found.size_bytes != file.bytes:
         said = f"{path} has {found.size_bytes} bytes, the log says {file.bytes}"
-        raise CorruptError(f"{said}; a landed file was changed; restore it")
+        error = CorruptError(f"{said}; a landed file was changed; restore it")
+    if error is not None and is_whole:
+        raise error
     keys = dict(part.split("=", 1) for part in file.path.split("/")[:-1] if "=" in part)
     return LiveFile(
         path,
@@ -289,4 +296,5 @@ def _live_file(root: Root, topic: str, file: DataFile, found: Found | None) -> L
         file.ranges,
         file.content_hash,
         file.checksum,
+        None if error is None else str(error),
     )

@@ -14,7 +14,7 @@ import pytest
 from headrace.audit import window_start_ms
 from headrace.jobs.batch.catalog import made
 from headrace.jobs.batch.running import rows_of_job
-from headrace.jobs.landed_rows import recount, rows_by_window
+from headrace.jobs.landed_rows import recounts, rows_by_window, rows_of_agents
 from headrace.jobs.sql.query import ask
 from headrace.sinks.check import check_root
 from headrace.sinks.table import names, reader
@@ -116,7 +116,8 @@ def test_the_audit_counts_the_rows_of_every_format(pipeline: Pipeline, topic: st
         for start_ms, count in rows_by_window(pipeline.root, topic, file).items():
             found[start_ms] = found.get(start_ms, 0) + count
     assert found == windows
-    recounted = recount(pipeline.root, topic, files, {(AGENT, start_ms) for start_ms in windows})
+    keys = {(AGENT, start_ms) for start_ms in windows}
+    recounted = recounts((rows_of_agents(pipeline.root, topic, file, keys) for file in files), {0: 0, 1: 0})
     assert {start: (each.rows, each.distinct) for (_, start), each in recounted.items()} == {
         start: (count, count) for start, count in windows.items()
     }

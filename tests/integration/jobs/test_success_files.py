@@ -193,15 +193,15 @@ def test_an_hour_whose_files_are_gone_or_not_in_place_yet_has_none(root, watchin
     assert marks(root) == {}
 
 
-def test_a_table_that_cannot_be_read_loses_its_marks_and_gets_them_back(root, watching):
+@pytest.mark.parametrize(("lacks", "left"), [("dt=*/hour=12/*.parquet", ["hour=13"]), (names.record_path(1, 0), [])])
+def test_what_cannot_be_read_loses_its_marks_an_hour_its_own_and_gets_them_back(root, watching, lacks, left):
     say(root)
     watching.round()
-    file = next((root / "logs").glob("dt=*/hour=12/*.parquet"))
+    TableWriter(root, "logs").land([], gaps=(Gap(90, 91, "control"),))
+    file = next((root / "logs").glob(lacks))
     file.rename(root / "away")
     watching.round()
-    TableWriter(root, "logs").land([], gaps=(Gap(90, 91, "control"),))
-    watching.round()
-    assert marks(root) == {}
+    assert list(marks(root)) == left
     (root / "away").rename(file)
     watching.round()
     assert list(marks(root)) == ["hour=12", "hour=13"]
