@@ -1,7 +1,7 @@
 """Times as people write them on a command line."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
 from headrace.errors import UsageError
@@ -37,15 +37,23 @@ def parse_age(text: str, option: str) -> float:
     return timedelta(**{unit: int(age.group(1))}).total_seconds() * 1000
 
 
-def parse_day(text: str, option: str, now_ms: int) -> float:
-    """The beginning of a day (UTC) as ms since the epoch; `1d`: the day before today.
+def parse_day(text: str, option: str, today: date) -> date:
+    """A day: `2026-11-22`, `today`, `yesterday`, or `2d` for the one before yesterday.
 
+    Args:
+        today: where the days are counted.
     Raises:
-        UsageError: it is no day.
+        UsageError: it is none of these; `option` names what was given.
     """
-    if ago := re.fullmatch(r"(\d{1,6})d", text):
-        return (now_ms // DAY_MS - int(ago.group(1))) * DAY_MS
+    ago = {"today": "0d", "yesterday": "1d"}.get(text, text)
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC).timestamp() * 1000
-    except ValueError:
-        raise UsageError(f"{option} {text}: write a day (UTC) as 2026-11-22, or 1d for the one before today") from None
+        if days := re.fullmatch(r"(\d{1,6})d", ago):
+            return today - timedelta(days=int(days.group(1)))
+        return date.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{option} {text}: write a day as 2026-11-22, today, yesterday, or 2d for two days ago") from None
+
+
+def today_in(where: tzinfo, now_ms: int) -> date:
+    """The date that a time zone's calendars show."""
+    return datetime.fromtimestamp(now_ms / 1000, where).date()

@@ -8,6 +8,7 @@ import importlib
 import math
 import sys
 import time
+from datetime import UTC
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from headrace.errors import UsageError
 from headrace.part import add_part_arguments
 from headrace.sinks.places import add_place_arguments, landed_root, unknown_table
-from headrace.sinks.times import DAY_MS, parse_age, parse_day, parse_time
+from headrace.sinks.times import parse_age, parse_day, parse_time, today_in
 
 if TYPE_CHECKING:
     from headrace.jobs.audit.gate import Gate, GateVerdict
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", metavar="T", help="this topic only")
     parser.add_argument("--since", metavar="T", help="windows from then on: 2026-11-22, 2026-11-22T13:00, or 36h, 2d ago (UTC)")
     parser.add_argument("--until", metavar="T", help="windows before then; with it, every agent must be past that time")
-    parser.add_argument("--day", metavar="DATE", help="all of that day (UTC): --since DATE --until the day after")
+    parser.add_argument("--day", metavar="DATE", help="all of that day (UTC), as 2026-11-22 or yesterday: --since and --until")
     parser.add_argument("--wait", action="store_true", help="wait while unknown; exit 0 complete, 3 incomplete, 4 unknown")
     parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="how long --wait waits (default: 1800)")
     parser.add_argument(
@@ -151,10 +152,12 @@ def _broker(args: argparse.Namespace, root: str) -> "LoadConfig | None":
 
 def _times(args: argparse.Namespace, now_ms: int) -> tuple[float, float]:
     if args.day is not None:
+        from headrace.sinks.derived.slices import day
+
         if args.since is not None or args.until is not None:
             raise UsageError("--day is --since and --until together; give it alone")
-        start_ms = parse_day(args.day, "--day", now_ms)
-        return start_ms, start_ms + DAY_MS
+        of = day(parse_day(args.day, "--day", today_in(UTC, now_ms)))
+        return of.start_ms, of.end_ms
     since_ms = -math.inf if args.since is None else parse_time(args.since, "--since", now_ms)
     until_ms = math.inf if args.until is None else parse_time(args.until, "--until", now_ms)
     if since_ms >= until_ms:

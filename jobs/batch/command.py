@@ -150,29 +150,23 @@ def _told(outcome: Any) -> dict[str, Any]:
 
 def _days(args: argparse.Namespace) -> "list[Slice] | None":
     """The days asked for, the first first; None: all that has landed."""
-    from datetime import UTC, date, datetime, timedelta
+    from datetime import UTC, timedelta
 
+    from headrace.clock import SystemClock
     from headrace.sinks.derived.slices import day
+    from headrace.sinks.times import parse_day, today_in
 
-    today = datetime.now(UTC).date()
-
-    def parsed(option: str, text: str) -> date:
-        if text == "yesterday":
-            return today - timedelta(days=1)
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            raise UsageError(f"--{option} {text}: write a day as 2026-11-26, or yesterday") from None
-
+    today = today_in(UTC, SystemClock().wall_ms())
     if args.day is not None:
         if args.since is not None or args.until is not None:
             raise UsageError("--day is one day; leave out --since and --until")
-        return [day(parsed("day", args.day))]
+        return [day(parse_day(args.day, "--day", today))]
     if args.since is None:
         if args.until is not None:
             raise UsageError("--until ends days that begin somewhere: give --since, too")
         return None
-    first, end = parsed("since", args.since), today if args.until is None else parsed("until", args.until)
+    first = parse_day(args.since, "--since", today)
+    end = today if args.until is None else parse_day(args.until, "--until", today)
     if end <= first:
         raise UsageError(f"--since {first} --until {end}: there is no day from the one up to the other")
     return [day(first + timedelta(days=number)) for number in range((end - first).days)]

@@ -83,7 +83,7 @@ def run_job(
     reading.check(job)
     files = [from_json(DataFile, each) for each in reading.elements(job, run.staging)]
     inputs = reading.inputs(job)
-    made = run.commit(files, RanJob(job.name, str(job.version), inputs, options_of(job), gate))
+    made = run.commit(files, RanJob(job.name, str(job.version), inputs, options_of(job), gate, of.start_ms, of.end_ms))
     replaced = run.replaced.attempt if run.replaced else None
     return Outcome(
         job.name, table, of.directory, made.attempt, replaced, made.rows, made.files, inputs, time.monotonic() - began

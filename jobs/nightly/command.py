@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", required=True, help="what runs, and when (docs/nightly.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it; again for more")
     days = parser.add_mutually_exclusive_group()
-    days.add_argument("--day", action="append", default=[], metavar="D", help="this day only: 2026-11-26; again for more")
+    days.add_argument("--day", action="append", default=[], metavar="D", help="this day only, as 2026-11-26; again for more")
     days.add_argument("--since", metavar="D", help="all days from this one on, of any age; default: so many as `catch_up` says")
     parser.add_argument(
         "--job", action="append", default=[], metavar="J", help="this job only, by its name or its table; again for more"
@@ -97,9 +97,13 @@ def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Sli
     """
     from headrace.jobs.nightly import plan
     from headrace.sinks.derived.slices import day
+    from headrace.sinks.path_template import zone
+    from headrace.sinks.times import parse_day, today_in
 
+    today = today_in(zone(config.time_zone), now_ms)
     if args.day:
-        asked = sorted({day(date, config.time_zone) for date in args.day}, key=lambda of: of.start_ms)
+        dates = {parse_day(text, "--day", today) for text in args.day}
+        asked = [day(date, config.time_zone) for date in sorted(dates)]
         newest = plan.days(config, now_ms)[-1:]
         if not args.force and newest and asked[-1].start_ms > newest[0].start_ms:
             raise UsageError(
@@ -107,7 +111,7 @@ def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Sli
                 f"{config.time_zone}); as it is: --force"
             )
         return asked
-    since = plan.date_of(day(args.since).directory) if args.since else None
+    since = parse_day(args.since, "--since", today) if args.since else None
     over = plan.days(config, now_ms, since)
     if not over:
         raise UsageError(f"--since {args.since}: that day is not over yet (nightly.after: {config.after}, {config.time_zone})")

@@ -116,7 +116,8 @@ class Night:
     def _standing(self, output: Output, of: Slice, ledger: Mapping[str, Owner]) -> Standing:
         newest = plan.date_of(self.days[-1].directory)
         rerun = self.config.rerun if self.is_whole else math.inf
-        owner, inputs = ledger.get(of.directory), self._inputs(output, of)
+        owner = ledger.get(of.directory)
+        inputs = self._inputs(output, plan.taken_for(of, owner))
         return plan.standing(output.table, of, owner, inputs, output.job, newest=newest, rerun=rerun)
 
     def _ledger(self, output: Output) -> Mapping[str, Owner]:

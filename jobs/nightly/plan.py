@@ -6,7 +6,7 @@ has read. Nothing else is remembered, so a night that is killed anywhere goes on
     no run ─────────────────────────────▶ missing ─┐
     rows came to what the run has read ──▶ changed ─┤ within `rerun` days ─▶ gate ─▶ run
     rows of it went (expired, rewound) ──▶ shrunk    │
-    it was of another version or options ▶ outdated  │ (with --outdated only)
+    of another version, options or zone ─▶ outdated  │ (with --outdated only)
     neither ────────────────────────────▶ done       └ older: told, and left
 
 A day that shrank is never run again by itself: its output would shrink with it. Nor is one that is outdated: a new version
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import ValidationError
 
 from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.wording import when
 from headrace.jobs.nightly.config import Nightly, OnIncomplete
 from headrace.sinks.derived.slices import Slice, day
 from headrace.sinks.path_template import zone
@@ -48,7 +49,7 @@ class Standing:
     owner: Owner | None
     is_due: bool
     differs: str = ""
-    """In what the job has changed since, if it is outdated."""
+    """In what the job, or the day's time, has changed since, if it is outdated."""
 
     @property
     def date(self) -> str:
@@ -93,18 +94,27 @@ def reach(of: Slice, back_ms: int) -> Slice:
     return Slice(of.directory, of.start_ms - back_ms, of.end_ms)
 
 
+def taken_for(of: Slice, owner: Owner | None) -> Slice:
+    """The time that a run took a day for: another than now, if `time_zone` was changed since."""
+    if owner is None or owner.job.since_ms is None or owner.job.until_ms is None:
+        return of
+    return Slice(of.directory, owner.job.since_ms, owner.job.until_ms)
+
+
 def standing(
     table: str, of: Slice, owner: Owner | None, inputs: Iterable[JobInput], job: "Job", *, newest: date, rerun: float
 ) -> Standing:
     """Where a day stands.
 
     Args:
-        inputs: what a run would read now.
+        inputs: what a run would read now, of the time that the day's run took it for.
         job: as it would be run now.
         newest: the newest day that may be run; changed days are due of it and of the `rerun` − 1 before it.
     """
     state = compare(owner, inputs)
-    differs = difference(owner.job, job) if owner is not None and state == "done" else ""
+    differs = ""
+    if owner is not None and state == "done":
+        differs = ", ".join(filter(None, [_moved(taken_for(of, owner), of), difference(owner.job, job)]))
     age = (newest - date_of(of.directory)).days
     is_due = state == "missing" or (state == "changed" and age < rerun)
     return Standing(table, of, "outdated" if differs else state, owner, is_due, differs)
@@ -123,6 +133,14 @@ def compare(owner: Owner | None, inputs: Iterable[JobInput]) -> State:
         for topic, one in now.items()
     )
     return "done" if same else "changed"
+
+
+def _moved(ran: Slice, now: Slice) -> str:
+    """How the time of a day has changed, for people; empty: not."""
+    if (ran.start_ms, ran.end_ms) == (now.start_ms, now.end_ms):
+        return ""
+    before, after = (f"{when(one.start_ms)} to {when(one.end_ms)}" for one in (ran, now))
+    return f"the day was {before}, by `time_zone` it is {after} now"
 
 
 def difference(ran: RanJob, job: "Job") -> str:

@@ -92,7 +92,7 @@ def advice(entries: Sequence[Entry], config: Nightly, file: str) -> list[str]:
         look = f"headrace audit --root {config.root} {_time_of(first.day, config.time_zone)}"
         said = {
             "shrunk": f"left as they are: rows that they have read have expired; {this} --force would lose them here, too",
-            "outdated": f"of before the job was changed ({first.why}); run again: {again} --since {first.day} --outdated",
+            "outdated": f"made before something was changed ({first.why}); run again: {again} --since {first.day} --outdated",
             "changed": f"older than `rerun`, and rows have come since: {this}",
             "missing": f"never run, and older than `catch_up`: {again} --since {first.day}",
             "due": f"due; run them: {again}",

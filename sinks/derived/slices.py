@@ -50,9 +50,9 @@ def day(date: dt.date | str, time_zone: str = "UTC") -> Slice:
     try:
         first = dt.date.fromisoformat(date) if isinstance(date, str) else date
         where = zone(time_zone)
-    except ValueError as error:
+        begins, ends = (dt.datetime(on.year, on.month, on.day, tzinfo=where) for on in (first, first + dt.timedelta(days=1)))
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{error}; write a day like 2026-11-26, and a zone like Europe/Zurich") from error
-    begins, ends = (dt.datetime(on.year, on.month, on.day, tzinfo=where) for on in (first, first + dt.timedelta(days=1)))
     return Slice(f"dt={first.isoformat()}", int(begins.timestamp() * 1000), int(ends.timestamp() * 1000))
 
 

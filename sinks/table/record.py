@@ -186,6 +186,9 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict, metadata=_LEFT_OUT)
     gate: Mapping[str, Any] | None = field(default=None, metadata=_LEFT_OUT)
     """What the audit said of the inputs when the run began; None where nobody asked."""
+    since_ms: int | None = field(default=None, metadata=_LEFT_OUT)
+    until_ms: int | None = field(default=None, metadata=_LEFT_OUT)
+    """The time that the slice was of; None: of an earlier headrace."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -215,7 +215,7 @@ def test_a_day_is_all_of_its_windows_and_no_others(root, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--day", "23.11."], "--day 23.11.: write a day (UTC) as 2026-11-22"),
+        (["--day", "23.11."], "--day 23.11.: write a day as 2026-11-22"),
         (["--set", "audit.every=1s"], "--set and --run-file are for the part: name its configuration with --config"),
         (["--config", "audit.yaml", "--day", "1d", "--wait"], "leave out --root, --day, --wait"),
         (["--png", "map", "--html", "map"], "--png and --html are both map; give each a file of its own"),

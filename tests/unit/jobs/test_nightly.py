@@ -99,6 +99,25 @@ def test_a_day_that_an_older_version_or_other_options_have_made_is_told_and_not_
     assert stands(gone=1) == ("outdated", "gone 1, now null", False)
 
 
+def test_a_day_whose_bounds_moved_with_the_zone_is_told_so_and_shrunk_only_if_rows_went() -> None:
+    ran_on, now = day("2026-11-26"), day("2026-11-26", "Europe/Zurich")
+    options = Sessions().model_dump(mode="json")
+    ran = Owner("run", 7, 5, Job("sessions", "1", (read(3, "aa"),), options, None, ran_on.start_ms, ran_on.end_ms))
+    assert plan.taken_for(now, ran) == ran_on
+    assert plan.taken_for(now, None) == now
+
+    def stands(*inputs: JobInput) -> plan.Standing:
+        return plan.standing("t", now, ran, inputs, Sessions(), newest=date(2026, 11, 26), rerun=3)
+
+    assert stands(read(3, "aa")).why == (
+        "outdated: the day was 2026-11-26 00:00:00Z to 2026-11-27 00:00:00Z, by `time_zone` it is 2026-11-25 23:00:00Z to"
+        " 2026-11-26 23:00:00Z now"
+    )
+    assert not stands(read(3, "aa")).is_due
+    assert stands(read(2, "ab")).state == "shrunk"
+    assert stands(read(4, "ab")).is_due
+
+
 def test_an_option_that_is_new_had_its_default_before() -> None:
     ran = {name: value for name, value in Sessions().model_dump(mode="json").items() if name != "show"}
     assert plan.difference(Job("sessions", "1", (), ran), Sessions()) == ""
@@ -156,7 +175,7 @@ def entry(outcome: Any, **told: Any) -> Entry:
         (
             [entry("outdated", why="version 1, now 2")],
             0,
-            "1 of before the job was changed (version 1, now 2); run again: ",
+            "1 made before something was changed (version 1, now 2); run again: ",
         ),
         ([entry("missing")], 0, "1 never run, and older than `catch_up`: headrace nightly run --config n.yaml --since 2026"),
     ],
@@ -168,7 +187,7 @@ def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry
 
 def test_each_kind_of_days_that_are_not_done_has_a_line_and_the_worst_is_last() -> None:
     told = report.advice([entry("failed", why="x"), entry("outdated"), entry("due", verdict="unknown")], config(), "n.yaml")
-    assert [line.split(" ", 2)[1] for line in told] == ["of", "wait", "failed;"]
+    assert [line.split(" ", 2)[1] for line in told] == ["made", "wait", "failed;"]
 
 
 def test_the_last_line_asks_the_audit_for_the_day_as_the_zone_has_it() -> None:
