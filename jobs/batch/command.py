@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from headrace.jobs.batch.job import Chore, Job, Runner
+    from headrace.jobs.batch.running import Outcome
     from headrace.sinks.derived.slices import Slice
 
 RUNNERS: Final = ("inprocess", "multiprocess", "dask", "portable", "prism", "flink", "spark")
@@ -75,9 +76,10 @@ def _say_what_is_asked_for(*, debug: bool) -> None:
 def _show(job: "Job | Chore", format_: str) -> None:
     from headrace.jobs.batch.job import about, options_of
 
-    options = [
-        {"option": name, "default": options_of(job)[name], "means": field.description}
-        for name, field in type(job).model_fields.items()
+    has, fields = options_of(job), type(job).model_fields
+    options = [  # a default that is a text is shown as it is written: 30m
+        {"option": name, "default": field.default if isinstance(field.default, str) else has[name], "means": field.description}
+        for name, field in fields.items()
     ]
     columns = [{"column": field.name, "type": str(field.type), "means": about(field)} for field in job.schema]
     if format_ == "json":
@@ -129,13 +131,19 @@ def _run_on(
         return
     if days is not None and args.output is None:
         done = [run_job(job, root, day, topics=args.topic, into=args.into, runner=runner) for day in days]
-        print_rows([_told(outcome) for outcome in done], args.format)
+        print_rows([_told(outcome, args.format) for outcome in done], args.format)
+        for outcome in done:
+            for warning in outcome.warnings:
+                _warn(f"{outcome.job}, {outcome.day}: {warning}")
         return
     only = days[0] if days is not None and len(days) == 1 else None
-    _write(rows_of_job(job, root, span, topics=args.topic, runner=runner, of=only), file)
+    _write(
+        rows_of_job(job, root, span, topics=args.topic, runner=runner, of=only, warn=lambda it: _warn(f"{job.name}: {it}")),
+        file,
+    )
 
 
-def _told(outcome: Any) -> dict[str, Any]:
+def _told(outcome: "Outcome", format_: str) -> dict[str, Any]:
     return {
         "job": outcome.job,
         "table": outcome.table,
@@ -145,7 +153,12 @@ def _told(outcome: Any) -> dict[str, Any]:
         "replaced": outcome.replaced,
         "attempt": outcome.attempt,
         "seconds": round(outcome.seconds, 2),
+        **({"warnings": list(outcome.warnings)} if format_ == "json" else {}),
     }
+
+
+def _warn(what: str) -> None:
+    print(f"headrace job: {what}", file=sys.stderr)
 
 
 def _days(args: argparse.Namespace) -> "list[Slice] | None":
@@ -160,7 +173,10 @@ def _days(args: argparse.Namespace) -> "list[Slice] | None":
     if args.day is not None:
         if args.since is not None or args.until is not None:
             raise UsageError("--day is one day; leave out --since and --until")
-        return [day(parse_day(args.day, "--day", today))]
+        only = parse_day(args.day, "--day", today)
+        if only > today:
+            raise UsageError(f"--day {only}: that day has not begun; today is {today}, UTC")
+        return [day(only)]
     if args.since is None:
         if args.until is not None:
             raise UsageError("--until ends days that begin somewhere: give --since, too")
@@ -169,6 +185,8 @@ def _days(args: argparse.Namespace) -> "list[Slice] | None":
     end = today if args.until is None else parse_day(args.until, "--until", today)
     if end <= first:
         raise UsageError(f"--since {first} --until {end}: there is no day from the one up to the other")
+    if end > today + timedelta(days=1):
+        raise UsageError(f"--until {end}: the day before has not begun; today is {today}, UTC")
     return [day(first + timedelta(days=number)) for number in range((end - first).days)]
 
 

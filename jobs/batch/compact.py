@@ -58,8 +58,8 @@ class Compact(Chore):
         ]
     )
 
-    target: Size = Field(128 << 20, description="bytes of a merged file, at most")
-    closed_for: Duration = Field(3600, description="how long an hour is over")
+    target: Size = Field("128MiB", validate_default=True, description="bytes of a merged file, at most")
+    closed_for: Duration = Field("1h", validate_default=True, description="how long an hour is over")
     config: Path | None = Field(None, description="the loader's configuration, for the layout and formats of its tables")
 
     def run(self, root: str, topics: Sequence[str], span: Span, runner: Runner) -> pa.Table:

@@ -85,6 +85,8 @@ class Rows:
 
     def __init__(self, topic: str, table: pa.Table) -> None:
         self.topic, self.table = topic, table
+        self.found: set[str] = set()
+        """Of the texts that were asked for those that some row has."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -145,6 +147,8 @@ class Rows:
             return pa.nulls(len(self), pa.string())
         found = _within(one_chunk(self.table[place.column]), place.key)
         texts = _as_texts(found, name)
+        if texts.null_count < len(texts):
+            self.found.add(name)
         return texts if most is None else pc.utf8_slice_codeunits(texts, 0, most)
 
 

@@ -65,7 +65,7 @@ class Job(Section):
         raise NotImplementedError
 
     def needs(self) -> tuple[str, ...]:
-        """Those of them that some table must have, or the job is mistaken."""
+        """Those of them, or keys within, that options name: a column some table must have, a key some row should."""
         return ()
 
     def reach_us(self) -> int:

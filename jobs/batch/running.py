@@ -18,12 +18,12 @@ import pyarrow as pa
 from headrace.clock import SystemClock
 from headrace.errors import UsageError
 from headrace.jobs.batch.conditions import Conditions
-from headrace.jobs.batch.event_rows import ORDER, Span
+from headrace.jobs.batch.event_rows import ORDER, Place, Span
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.grouping import ordered
 from headrace.jobs.batch.job import IN_PROCESS, Job, Runner, options_of, table_of
 from headrace.jobs.batch.runners import run_pipeline
-from headrace.jobs.batch.steps import Build, Plan, built, encoded, rows_of, spread
+from headrace.jobs.batch.steps import Build, Plan, Seen, built, encoded, rows_of, spread
 from headrace.jobs.batch.table_scan import Piece, Scan
 from headrace.jobs.batch.tables import columns_of
 from headrace.jobs.landed_rows import open_rows
@@ -54,6 +54,7 @@ class Outcome:
     files: int
     inputs: tuple[JobInput, ...]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def run_job(
@@ -86,7 +87,16 @@ def run_job(
     made = run.commit(files, RanJob(job.name, str(job.version), inputs, options_of(job), gate, of.start_ms, of.end_ms))
     replaced = run.replaced.attempt if run.replaced else None
     return Outcome(
-        job.name, table, of.directory, made.attempt, replaced, made.rows, made.files, inputs, time.monotonic() - began
+        job.name,
+        table,
+        of.directory,
+        made.attempt,
+        replaced,
+        made.rows,
+        made.files,
+        inputs,
+        time.monotonic() - began,
+        reading.warnings,
     )
 
 
@@ -98,11 +108,19 @@ def rows_of_job(
     topics: Sequence[str] = (),
     runner: Runner = IN_PROCESS,
     of: Slice | None = None,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> pa.Table:
-    """The rows of a job over a span of time, in memory; nothing is written. Raises as `run_job`."""
+    """The rows of a job over a span of time, in memory; nothing is written. Raises as `run_job`.
+
+    Args:
+        warn: told what may be mistaken, a line each.
+    """
     reading = Reading(root, topics, span, table_of(job), runner, of, writes=False)
     reading.check(job)
-    return reading.rows(job)
+    rows = reading.rows(job)
+    for warning in reading.warnings:
+        warn(warning)
+    return rows
 
 
 class Reading:
@@ -121,6 +139,8 @@ class Reading:
     ) -> None:
         self.root, self.span = str(open_root(root)), span
         self._topics, self._table, self._runner, self._of, self._writes = topics, table, runner, of, writes
+        self.warnings: tuple[str, ...] = ()
+        """Of the last pipeline: what may be mistaken."""
 
     @cached_property
     def tables(self) -> list[TableSnapshot]:
@@ -155,7 +175,7 @@ class Reading:
         if not job.needs() or not any(table.files for table in self.tables):
             return
         known = {name for columns in self.columns.values() for name in columns.names}
-        for name in job.needs():
+        for name in (Place.parse(needed).column for needed in job.needs()):
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 meant = f"; did you mean {close[0]}?" if close else ""
@@ -172,7 +192,15 @@ class Reading:
         plan, work = self.planned(job, staging)
         if not work:
             return []
-        return self._run(built(plan, work), job.name, self._runner if plan.scans else IN_PROCESS)
+        found = self._run(built(plan, work), job.name, self._runner if plan.scans else IN_PROCESS)
+        self.warnings = tuple(
+            f"all {seen.rows} rows that were read have no {name}"
+            for seen in map(Seen.of, found)
+            if seen is not None and seen.rows
+            for name in job.needs()
+            if name not in seen.names
+        )
+        return [element for element in found if Seen.of(element) is None]
 
     def planned(self, job: Job, staging: Staging | None) -> tuple[Plan, list[Piece | bytes]]:
         """What workers need to know, and what there is to do: pieces to read, and parts from elsewhere."""

@@ -47,8 +47,10 @@ class Sessions(Job):
     )
 
     by: ColumnName = Field("host", description="the key: a column, or a key of a map as fields.user")
-    gap: Duration = Field(1800, validate_default=True, description="how long nothing comes after a session's last event")
-    longest: Duration = Field(86_400, description="how long before a day sessions that end in it may have begun")
+    gap: Duration = Field("30m", validate_default=True, description="how long nothing comes after a session's last event")
+    longest: Duration = Field(
+        "24h", validate_default=True, description="how long before a day sessions that end in it may have begun"
+    )
     show: ColumnName = Field("message", description="the column of which the first and the last value are kept")
 
     @property
@@ -60,7 +62,7 @@ class Sessions(Job):
         return (Place.parse(self.by).column, Place.parse(self.show).column, *ORDER)
 
     def needs(self) -> tuple[str, ...]:
-        return (Place.parse(self.by).column,)
+        return (self.by,)
 
     def reach_us(self) -> int:
         return self.gap_us + round(self.longest * 1_000_000)

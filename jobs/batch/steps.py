@@ -3,13 +3,16 @@
     Pieces | Parts | GroupByKey | Finish     one leaf, of values that JSON can say
 
 What is grouped are whole Arrow tables, a few for each piece, not rows. A job goes to workers by its name and options.
+
+Where a job's options name columns or keys, what has been seen of them is grouped, too, under a key of its own.
 """
 
 import base64
 import importlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
@@ -27,6 +30,25 @@ from headrace.sinks.derived.staging import Staging
 from headrace.sinks.table.record import as_json
 
 Build = Callable[[beam.Pipeline], PCollection[Any]]
+_SEEN: Final = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How many rows a job was shown, and which of the names that it `needs` some row has."""
+
+    rows: int
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, element: Any) -> "Seen | None":
+        """What `Finish` has yielded, if it is that."""
+        is_seen = isinstance(element, dict) and element.keys() == {"rows", "names"}
+        return cls(element["rows"], frozenset(element["names"])) if is_seen else None
+
+    def plain(self) -> dict[str, Any]:
+        """The inverse: values that JSON can say."""
+        return {"rows": self.rows, "names": sorted(self.names)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +112,12 @@ class Parts(beam.DoFn):
         """Yields (bucket, Arrow table) pairs."""
         plan, job = self._plan, self._plan.made()
         given = None if plan.given is None else decoded(plan.given)
-        parts = decoded(work) if isinstance(work, bytes) else _parts(plan.scans[work.topic], work, job, given)
+        if isinstance(work, bytes):
+            parts: pa.Table | None = decoded(work)
+        else:
+            parts, seen = _parts(plan.scans[work.topic], work, job, given)
+            if job.needs():
+                yield _SEEN, json.dumps(seen.plain()).encode()
         if parts is None or not parts.num_rows:
             return
         buckets = bucket_of(parts.select(list(job.group)), plan.buckets)
@@ -98,11 +125,14 @@ class Parts(beam.DoFn):
             yield bucket.to_bytes(2), encoded(parts.filter(pa.array(buckets == bucket)))
 
 
-def _parts(scan: Scan, piece: Piece, job: Job, given: pa.Table | None) -> pa.Table | None:
-    gathered = Gathered(job)
+def _parts(scan: Scan, piece: Piece, job: Job, given: pa.Table | None) -> tuple[pa.Table | None, Seen]:
+    gathered, count, names = Gathered(job), 0, set[str]()
     for batch in scan.batches(piece):
-        gathered.add(job.partial(Rows(piece.topic, pa.Table.from_batches([batch])), given))
-    return gathered.parts()
+        rows = Rows(piece.topic, pa.Table.from_batches([batch]))
+        gathered.add(job.partial(rows, given))
+        count += len(rows)
+        names |= rows.found
+    return gathered.parts(), Seen(count, frozenset(job.needs()) & names)
 
 
 class Finish(beam.DoFn):
@@ -112,8 +142,12 @@ class Finish(beam.DoFn):
         self._plan = plan
 
     def process(self, bucket: tuple[bytes, Iterable[bytes]]) -> Iterator[Any]:
-        """Yields what the log says of a file, or an Arrow table as text."""
+        """Yields what the log says of a file, or an Arrow table as text; of what was seen, the sum."""
         plan, job = self._plan, self._plan.made()
+        if bucket[0] == _SEEN:
+            seen = [json.loads(some) for some in bucket[1]]
+            yield Seen(sum(one["rows"] for one in seen), frozenset(name for one in seen for name in one["names"])).plain()
+            return
         gathered = Gathered(job)
         for some in bucket[1]:
             gathered.add(decoded(some))

@@ -53,10 +53,10 @@ class Candidates(Job):
     )
 
     def columns(self) -> tuple[str, ...]:
-        return tuple(Place.parse(name).column for name in (self.by, self.per) if name is not None)
+        return tuple(Place.parse(name).column for name in self.needs())
 
     def needs(self) -> tuple[str, ...]:
-        return self.columns()
+        return tuple(name for name in (self.by, self.per) if name is not None)
 
     def partial(self, rows: Rows, given: pa.Table | None) -> pa.Table:  # noqa: ARG002
         return self.merge(counts_and_totals(self.counts(rows)))

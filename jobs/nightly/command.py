@@ -104,6 +104,8 @@ def _days(config: "Nightly", args: argparse.Namespace, now_ms: int) -> "list[Sli
     if args.day:
         dates = {parse_day(text, "--day", today) for text in args.day}
         asked = [day(date, config.time_zone) for date in sorted(dates)]
+        if max(dates) > today:
+            raise UsageError(f"--day {max(dates)}: that day has not begun ({config.time_zone})")
         newest = plan.days(config, now_ms)[-1:]
         if not args.force and newest and asked[-1].start_ms > newest[0].start_ms:
             raise UsageError(

@@ -192,6 +192,8 @@ class Night:
             runner=self.runner,
             gate=word.summary,
         )
+        for warning in done.warnings:
+            self.tell(f"{of.date} {output.name}: {warning}")
         return Ran(done.attempt, done.rows, round(done.seconds, 3), self.clock.wall_ms())
 
     @contextlib.contextmanager

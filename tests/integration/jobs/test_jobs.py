@@ -256,6 +256,42 @@ def test_a_day_without_rows_is_an_empty_slice(root):
     assert "dt=2020-01-01" in snapshot(root, "job_counts").slices
 
 
+@pytest.mark.parametrize(("job", "option"), [("sessions", "by"), ("top", "by"), ("top", "per")])
+def test_a_key_that_no_row_has_is_told_with_what_the_job_has_made(root, capsys, job, option):
+    read = "SELECT count(*) AS n FROM t WHERE event_time >= {} AND event_time < TIMESTAMP '2025-11-24'"
+    from_ = {"sessions": "TIMESTAMP '2025-11-23' - INTERVAL 24 hour - INTERVAL 30 minute", "top": "TIMESTAMP '2025-11-23'"}
+    said = f"all {bare(root, read.format(from_[job]))[0]['n']} rows that were read have no fields.nonsuch"
+    asked = [job, "--set", f"{option}=fields.nonsuch", "--topic", "logs", "--root", str(root)]
+    assert main(["job", "run", *asked, "--day", DAY, "--format", "json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["warnings"] == [said]
+    assert told.err == f"headrace job: {job}, dt={DAY}: {said}\n"
+    assert main(["job", "run", *asked, "--day", DAY, "--output", "-"]) == 0
+    assert capsys.readouterr().err == f"headrace job: {job}: {said}\n"
+
+
+def test_a_key_that_one_row_of_many_has_is_not_told(root, capsys):
+    TableWriter(root, "logs").land_events([Event("c", 0, NOON, fields={"rare": "1"})])
+    asked = ["sessions", "--set", "by=fields.rare", "--root", str(root), "--format", "json"]
+    assert main(["job", "run", *asked, "--day", DAY]) == 0
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["warnings"], json.loads(told.out)["rows"], told.err) == ([], 1, "")
+    assert main(["job", "run", *asked, "--day", "2020-01-01"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [], "no row was read"
+
+
+def test_durations_and_sizes_are_shown_as_they_are_written(capsys):
+    assert main(["job", "show", "sessions"]) == 0
+    assert main(["job", "show", "compact", "--format", "json"]) == 0
+    shown, json_ = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert [line.split()[:2] for line in shown.splitlines()[3:5]] == [["by", "host"], ["gap", "30m"]]
+    assert {each["option"]: each["default"] for each in json.loads(json_)["options"]} == {
+        "target": "128MiB",
+        "closed_for": "1h",
+        "config": None,
+    }
+
+
 def test_columns_that_only_some_tables_have_are_null_in_the_others(root):
     rows = rows_of_job(made("top", {"by": "host"}), root).to_pylist()
     assert {row["topic"] for row in rows} == {"logs"}
@@ -281,6 +317,8 @@ def test_columns_that_only_some_tables_have_are_null_in_the_others(root):
         (["top", "--set", "by=fields", "--topic", "logs"], "name a key within"),
         (["counts", "--topic", "log"], "did you mean logs?"),
         (["counts", "--day", "2025-23-11"], "--day 2025-23-11: write a day as"),
+        (["counts", "--day", "2999-01-01"], "--day 2999-01-01: that day has not begun; today is "),
+        (["counts", "--since", DAY, "--until", "2999-01-01"], "--until 2999-01-01: the day before has not begun"),
         (["counts", "--day", DAY, "--until", DAY], "leave out --since and --until"),
         (["counts", "--until", DAY], "give --since, too"),
         (["counts", "--since", DAY, "--until", DAY], "there is no day"),

@@ -112,7 +112,7 @@ def all_at_once(landed, copy, runner=IN_PROCESS):
 
     found = {name: [] for name in builds}
     for name, element in run_pipeline(build, runner.name, runner.options):
-        found[name] += rows_of(element).to_pylist() if name in OPTIONS else [element]
+        found[name] += rows_of(element).to_pylist() if name in OPTIONS and isinstance(element, str) else [element]
     return {name: in_order(rows) for name, rows in found.items()}
 
 

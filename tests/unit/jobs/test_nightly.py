@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headrace.cli import main
 from headrace.config import load_config
 from headrace.errors import ConfigError
 from headrace.jobs.batch.counts import Counts
@@ -254,3 +255,10 @@ def test_every_mistake_is_told_at_once_with_its_line_also_those_of_jobs_and_thei
 def test_a_wrong_configuration_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         config(**wrong)
+
+
+def test_a_day_that_has_not_begun_is_refused_also_by_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "n.yaml"
+    file.write_text(f"nightly: {{root: {tmp_path}, time_zone: Asia/Tokyo, jobs: [{{job: counts}}]}}")
+    assert main(["nightly", "run", "--config", str(file), "--day", "2025-11-23", "--day", "2999-01-01", "--force"]) == 2
+    assert capsys.readouterr().err == "headrace nightly: --day 2999-01-01: that day has not begun (Asia/Tokyo)\n"
