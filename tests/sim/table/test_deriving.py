@@ -1,7 +1,7 @@
 """Tables that jobs write, under every accident of the simulator: a slice is one run's whole output; guards are needed."""
 
 from headrace.sinks.table import commit, slices, upkeep
-from tests.sim.harness import Guard, each_guard, first_failing_seed, mutated, run_seeds
+from tests.sim.harness import Guard, each_guard, run_seeds
 from tests.sim.table.deriving import derived_table
 
 
@@ -19,12 +19,3 @@ def test_a_slice_is_always_one_runs_whole_output() -> None:
 )
 def test_without_a_guard_some_seed_mixes_or_loses_a_slice(guard: Guard) -> None:
     assert guard.is_noticed(derived_table, count=400)
-
-
-def test_without_both_looks_for_an_earlier_win_some_seed_denies_that_a_run_without_rows_has_won() -> None:
-    held = "return held is not None and record.decode(held, path).attempt == mine.attempt"
-    with (
-        mutated(commit, "_put", held, "return False"),
-        mutated(commit, "_shows", "owner.attempt == mine.attempt:", "False:"),
-    ):
-        assert first_failing_seed(derived_table, count=400) is not None
