@@ -1,6 +1,7 @@
 """Times that Python's calendar lacks are texts, and keep no other value from being shown."""
 
 import datetime as dt
+import random
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 from headrace.jobs.far_times import values_of
 
 YEAR_10000_MS = 253_402_300_800_000
-UTC_MS = pa.timestamp("ms", "UTC")
+UTC_MS, UTC_US = pa.timestamp("ms", "UTC"), pa.timestamp("us", "UTC")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ UTC_MS = pa.timestamp("ms", "UTC")
         (YEAR_10000_MS + 1, UTC_MS, "+10000-01-01T00:00:00.001000Z"),
         (-62_135_596_800_001, UTC_MS, "0000-12-31T23:59:59.999000Z"),
         (-(10**17), pa.timestamp("us"), "-1199-02-15T14:13:20"),
+        (-(10**17), UTC_US, "-1199-02-15T14:13:20Z"),
+        (2**63 - 1, UTC_US, "infinity"),
+        (-(2**63), UTC_US, "-infinity"),
         (2**63 - 1, pa.timestamp("us"), "infinity"),
         (-(2**63) + 1, pa.timestamp("us"), "-infinity"),
         (6_585_443, pa.date32(), "+20000-05-01"),
@@ -29,6 +33,16 @@ def test_a_time_far_away_is_a_text(number: int, kind: pa.DataType, said: str) ->
     far, null, epoch = values_of(stored)
     assert (far, null) == (said, None)
     assert str(epoch).startswith("1970-01-01")
+
+
+def test_times_of_utc_are_those_that_arrow_says_also_of_a_slice_with_nulls() -> None:
+    random_ = random.Random(1)
+    first, last = -62_135_596_800_000_000, 253_402_300_799_999_999
+    numbers = [None if random_.random() < 0.2 else random_.randint(first, last) for _ in range(100)]
+    times = pa.array([first, last, *numbers], pa.int64()).view(UTC_US)
+    for some in (times, times.slice(7, 30)):
+        assert values_of(some) == some.to_pylist()
+    assert values_of(times)[0].tzinfo is dt.UTC
 
 
 def test_within_lists_maps_and_structs_too_and_beside_nulls() -> None:
