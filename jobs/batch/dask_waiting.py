@@ -32,7 +32,7 @@ def wait_until_done(client: Any, futures: Sequence[Any], *, patience_s: float = 
                 distributed.wait(futures, timeout=look_s)
             return
         except TimeoutError:
-            workers = client.scheduler_info()["workers"]
+            workers = client.scheduler_info(n_workers=-1)["workers"]
             counts = {name: worker["metrics"].get("task_counts", {}) for name, worker in workers.items()}
             if still.is_too_long(counts, time.monotonic()):
                 said = f"none of {len(workers)} workers has done anything for {patience_s:.0f} s, and the work is not done"

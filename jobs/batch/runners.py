@@ -7,7 +7,6 @@ keys that are bytes or texts, and one leaf, whose elements come back. Dask runs 
 import contextlib
 import io
 import logging
-import os
 import signal
 import sys
 import threading
@@ -45,7 +44,6 @@ RUNNERS: Final = {
     "flink": "Flink, by --flink_job_server_jar=FILE or --job_endpoint=host:port",
     "spark": "Spark, by --spark_job_server_jar=FILE or --job_endpoint=host:port",
 }
-_WORKER: Final = "headrace.jobs.batch.worker"
 _ONE_AT_A_TIME: Final = threading.Lock()
 """A run changes what belongs to the process: where temporary files go, what gRPC's servers listen on, how much is logged."""
 
@@ -129,7 +127,9 @@ def _opened(name: str, options: Sequence[str], folder: str) -> Iterator[tuple[Pi
         case "multiprocess":
             yield runner_in_processes(given), given
         case "dask":
-            with _dask_cluster(given, folder):
+            from headrace.jobs.batch.dask_cluster import cluster_of
+
+            with cluster_of(given, folder):
                 yield _made("apache_beam.runners.dask.dask_runner.DaskRunner"), given
         case "portable":
             portable = given.view_as(pipeline_options.PortableOptions)
@@ -156,7 +156,10 @@ def _check_known(name: str, given: PipelineOptions) -> None:
     if name not in ("inprocess", "multiprocess", "dask", "portable"):
         return
     if name == "dask":
-        import apache_beam.runners.dask.dask_runner  # noqa: F401 - its options are known from then on
+        try:
+            import headrace.jobs.batch.dask_cluster  # noqa: F401 - Beam's options for it are known from then on
+        except ImportError as error:
+            raise UsageError("--runner dask: dask is not installed; install it with: pip install 'headrace[dask]'") from error
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -166,51 +169,6 @@ def _check_known(name: str, given: PipelineOptions) -> None:
         raise UsageError(f"--runner {name}: {told}; see Beam's documentation") from None
     if unknown:
         raise UsageError(f"--runner {name}: Beam has no option --{min(unknown)}; see its documentation")
-
-
-@contextlib.contextmanager
-def _dask_cluster(options: PipelineOptions, folder: str) -> Iterator[None]:
-    """The cluster that the options name, or one of this machine's cores for as long as the block runs."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise UsageError("--runner dask: dask is not installed; install it with: pip install 'headrace[dask]'") from error
-    from apache_beam.runners.dask.dask_runner import DaskOptions
-
-    dask = options.view_as(DaskOptions)
-    with contextlib.ExitStack() as stack:
-        if not dask.address and not dask.scheduler_file:
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    host="127.0.0.1",
-                    n_workers=os.cpu_count(),
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    local_directory=folder,
-                    preload=_WORKER,
-                    env={"DASK_LOGGING__DISTRIBUTED": "critical"},
-                )
-            )
-            dask.address = cluster.scheduler_address
-        try:
-            client = stack.enter_context(
-                distributed.Client(dask.address, scheduler_file=dask.scheduler_file, timeout=dask.timeout or "10s")
-            )
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--runner dask: {dask.address or dask.scheduler_file}: {error}; name a scheduler") from error
-        try:
-            client.wait_for_workers(1, timeout=dask.timeout or "10s")
-        except TimeoutError as error:
-            raise UsageError(f"--runner dask: {dask.address} has no workers; start some: dask worker {dask.address}") from error
-        workers = client.run(hash, "one key")
-        if len(set(workers.values())) != 1:
-            raise UsageError(
-                f"--runner dask: {len(workers)} workers hash texts differently, so that no key would be grouped whole; start"
-                " all with the same PYTHONHASHSEED"
-            )
-        if not dask.npartitions and not dask.partition_size:
-            dask.npartitions = 4 * len(workers)
-        yield
 
 
 @contextlib.contextmanager
