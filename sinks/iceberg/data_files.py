@@ -3,11 +3,14 @@
 A file lies in one hour's directory, so the hour of its first event time is the hour of all; that is read from the statistics of
 the column itself, never from the path. Rows without an event time lie in the hour in which they were written: a file with one
 has no partition value, and a table with such a file goes on without partitions, pruned by statistics.
+
+A table that jobs write is partitioned by what its directories say, `dt=2026-11-26`: a column that no file has, whose value
+readers take from the partition (Iceberg's spec, Column Projection).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +28,7 @@ from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.transforms import DayTransform, HourTransform
+from pyiceberg.transforms import DayTransform, HourTransform, IdentityTransform, Transform
 from pyiceberg.typedef import Record
 from pyiceberg.types import StringType
 
@@ -36,19 +39,27 @@ EVENT_TIMES: Final = ("event_time", "_timestamp")
 """Columns whose hour a file's directory is, the first that a table has."""
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _SECONDS: Final = {"hour": 3_600, "day": 86_400}
+WHOLE: Final = "whole"
+_TRANSFORMS: Final[Mapping[str, Transform[Any, Any]]] = {
+    "hour": HourTransform(),
+    "day": DayTransform(),
+    WHOLE: IdentityTransform(),
+}
 _MOST: Final = 1 << 31
 _NO_COLUMN: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Partitioning:
-    """By which column's hour or day files are told apart."""
+    """By which column's hour or day files are told apart, or (`unit` is WHOLE) by a column that their directories say."""
 
     column: str
     unit: str
 
-    def value(self, footer: pq.FileMetaData) -> int | None:
-        """Hours or days since the epoch of all rows of a file; None if they differ, or nobody can tell."""
+    def value(self, path: str, footer: pq.FileMetaData) -> int | str | None:
+        """Hours or days since the epoch of all rows of a file, or what its directory says; None if there is no telling."""
+        if self.unit == WHOLE:
+            return keys_of(path).get(self.column)
         bounds = _bounds_s(footer, self.column)
         if bounds is None:
             return None
@@ -56,22 +67,29 @@ class Partitioning:
         return first if first == last and abs(first) < _MOST else None
 
     @property
-    def transform(self) -> HourTransform[int] | DayTransform[int]:
-        return HourTransform() if self.unit == "hour" else DayTransform()
+    def transform(self) -> Transform[Any, Any]:
+        return _TRANSFORMS[self.unit]
 
     @property
     def name(self) -> str:
-        return f"{self.column}_{self.unit}"
+        return self.column if self.unit == WHOLE else f"{self.column}_{self.unit}"
 
 
-def fitting(footer: pq.FileMetaData, candidates: Iterable[Partitioning]) -> tuple[Partitioning, ...]:
+def keys_of(path: str) -> dict[str, str]:
+    """What the directories of a file say, as `dt=2026-11-26`."""
+    return dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
+
+
+def fitting(path: str, footer: pq.FileMetaData, candidates: Iterable[Partitioning]) -> tuple[Partitioning, ...]:
     """Those partitionings that give a file one value."""
-    return tuple(one for one in candidates if one.value(footer) is not None)
+    return tuple(one for one in candidates if one.value(path, footer) is not None)
 
 
-def every_partitioning() -> tuple[Partitioning, ...]:
-    """What a new table may be partitioned by, best first."""
-    return tuple(Partitioning(column, unit) for unit in _SECONDS for column in EVENT_TIMES)
+def every_partitioning(said: Iterable[str]) -> tuple[Partitioning, ...]:
+    """What a new table may be partitioned by, best first; `said`: columns that only directories say."""
+    return tuple(Partitioning(column, WHOLE) for column in said) or tuple(
+        Partitioning(column, unit) for unit in _SECONDS for column in EVENT_TIMES
+    )
 
 
 def partitioning_of(spec: PartitionSpec, schema: Schema) -> Partitioning | None:
@@ -79,14 +97,15 @@ def partitioning_of(spec: PartitionSpec, schema: Schema) -> Partitioning | None:
     if len(spec.fields) != 1:
         return None
     (field,) = spec.fields
-    kinds = {"hour": HourTransform, "day": DayTransform}
-    units = [unit for unit, kind in kinds.items() if isinstance(field.transform, kind)]
+    units = [unit for unit, kind in _TRANSFORMS.items() if isinstance(field.transform, type(kind))]
     column = schema.find_column_name(field.source_id)
     return Partitioning(column, units[0]) if units and column else None
 
 
 def coarser(one: Partitioning) -> tuple[Partitioning, ...]:
     """A partitioning and what it may become when a file does not fit: hours can become days, and both can end."""
+    if one.unit == WHOLE:
+        return (one,)
     units = list(_SECONDS)
     return tuple(Partitioning(one.column, unit) for unit in units[units.index(one.unit) :])
 
@@ -116,7 +135,7 @@ def iceberg_file(url: str, file: DataFile, footer: pq.FileMetaData, table: Table
         content=DataFileContent.DATA,
         file_path=url,
         file_format=FileFormat.PARQUET,
-        partition=Record() if partitioning is None else Record(partitioning.value(footer)),
+        partition=Record() if partitioning is None else Record(partitioning.value(file.path, footer)),
         file_size_in_bytes=file.bytes,
         sort_order_id=None,
         spec_id=spec.spec_id,

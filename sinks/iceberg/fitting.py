@@ -1,7 +1,7 @@
 """How an Iceberg table's columns and partitions take in files that have others (docs/adr/0036)."""
 
 import logging
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Final
 
 import pyarrow as pa
@@ -16,18 +16,22 @@ logger = logging.getLogger(__name__)
 NAME_MAPPING: Final = "schema.name-mapping.default"
 
 
-def fit(transaction: Transaction, name: str, footers: Iterable[pq.FileMetaData], *, is_new: bool) -> None:
-    """Let the table's columns and partitions take in files with these footers.
+def fit(
+    transaction: Transaction, name: str, files: Iterable[tuple[str, pq.FileMetaData]], *, said: Sequence[str], is_new: bool
+) -> None:
+    """Let the table's columns and partitions take in files with these paths and footers.
 
+    Args:
+        said: columns that only the files' directories say.
     Raises:
         StorageError: a column of another kind; the table stays as it was.
     """
     metadata = transaction.table_metadata
     now = data_files.partitioning_of(metadata.spec(), metadata.schema())
-    candidates = data_files.every_partitioning() if is_new else data_files.coarser(now) if now else ()
+    candidates = data_files.every_partitioning(said) if is_new else data_files.coarser(now) if now else ()
     columns: list[pa.Schema] = []
-    for footer in footers:
-        candidates = data_files.fitting(footer, candidates)
+    for path, footer in files:
+        candidates = data_files.fitting(path, footer, candidates)
         arrow = footer.schema.to_arrow_schema()
         if not any(arrow.equals(known) for known in columns):
             columns.append(arrow)

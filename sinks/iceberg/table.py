@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
@@ -95,6 +96,7 @@ class ProjectedTable:
         self._shown_files, self._loaded_ms = shown_files(store, url), clock.monotonic_ms()
         self.name = ".".join(identifier)
         self._loaded: Table | None = None
+        self._is_derived = False
         self._live: dict[str, IcebergFile] = {}
         self._footers: dict[str, pq.FileMetaData] = {}
 
@@ -153,6 +155,7 @@ class ProjectedTable:
         """The head of our log; whatever was landed and not moved yet is in its place after this."""
         fold = carry_out(read_head(), self._store)
         carry_out(upkeep.finish_moves(fold), self._store)
+        self._is_derived = fold.is_derived
         files = {path: file for path, file in fold.files.items() if file.format == "parquet"}
         return Head(None if fold.attempt is None else Marks(fold.generation, fold.seq, fold.attempt), files)
 
@@ -230,11 +233,18 @@ class ProjectedTable:
             return State(None, None, files, rows)
         return State(shown.marks.seq, fold.seq - shown.marks.seq, files, rows)
 
+    def _said_by(self, file: DataFile) -> tuple[str, ...]:
+        """The columns of a table that jobs write which only the files' directories say."""
+        return tuple(data_files.keys_of(file.path))[:1] if self._is_derived else ()
+
     def _create(self, sample: DataFile) -> None:
+        shown = schema.shown_schema(self._footer(sample).schema.to_arrow_schema())
+        for name in self._said_by(sample):
+            shown = shown.append(pa.field(name, pa.string()))
         try:
             self._catalog.create_table(
                 self._identifier,
-                schema.shown_schema(self._footer(sample).schema.to_arrow_schema()),
+                shown,
                 location=f"{self._url}/{METADATA}/{uuid.uuid4()}",  # nobody else's: what is there may be deleted
                 properties={**PROPERTIES, OWNER: self._url},
             )
@@ -262,8 +272,9 @@ class ProjectedTable:
         marks = dict(zip(_MARKS, (str(step.marks.generation), str(step.marks.seq), step.marks.attempt), strict=True))
         try:
             with table.transaction() as transaction:
-                footers = (self._footer(file) for file in step.add)
-                fit(transaction, self.name, footers, is_new=table.current_snapshot() is None)
+                files = ((file.path, self._footer(file)) for file in step.add)
+                said = self._said_by(step.add[0]) if step.add else ()
+                fit(transaction, self.name, files, said=said, is_new=table.current_snapshot() is None)
                 metadata = transaction.table_metadata
                 update = transaction.update_snapshot(snapshot_properties=marks)
                 with update.overwrite() if step.remove else update.merge_append() as snapshot:

@@ -97,18 +97,18 @@ def footer(path: Path, times_s: list[int | None], unit: str = "ms", **options: b
     ],
 )
 def test_a_file_has_an_hour_only_if_all_its_rows_do(tmp_path: Path, times_s: list[int | None], hour: int | None) -> None:
-    assert Partitioning("event_time", "hour").value(footer(tmp_path, times_s, "ms")) == hour
+    assert Partitioning("event_time", "hour").value("", footer(tmp_path, times_s, "ms")) == hour
 
 
 def test_without_statistics_nobody_can_tell(tmp_path: Path) -> None:
-    assert Partitioning("event_time", "hour").value(footer(tmp_path, [1, 2], write_statistics=False)) is None
+    assert Partitioning("event_time", "hour").value("", footer(tmp_path, [1, 2], write_statistics=False)) is None
 
 
 def test_hours_become_days_and_never_hours_again(tmp_path: Path) -> None:
     two_hours = footer(tmp_path, [5 * HOUR_S, 6 * HOUR_S])
-    assert fitting(two_hours, every_partitioning()) == (Partitioning("event_time", "day"),)
+    assert fitting("", two_hours, every_partitioning(())) == (Partitioning("event_time", "day"),)
     assert coarser(Partitioning("event_time", "day")) == (Partitioning("event_time", "day"),)
-    assert fitting(footer(tmp_path, [1, None]), every_partitioning()) == ()
+    assert fitting("", footer(tmp_path, [1, None]), every_partitioning(())) == ()
 
 
 @pytest.mark.parametrize("type_", ["in-memory", "hadoop", "nessie"])
