@@ -2,7 +2,10 @@
 
     HeadraceError               exit status 1: started, then failed
     ├── UsageError              exit status 2: nothing started, nothing shipped
-    │   └── ConfigError         a configuration file, at a line and a key
+    │   ├── ConfigError         a configuration file, at a line and a key
+    │   ├── ArgumentError       a call from Python with a value that it cannot take, or after `close`: a ValueError, too
+    │   ├── ArgumentTypeError   a call from Python with a thing of another type: a TypeError, too
+    │   └── MissingError        a folder that is not there: a FileNotFoundError, too
     ├── StorageError            a disk or a store refused, or holds what it must not
     │   ├── CorruptError        bytes that cannot be what we wrote
     │   ├── NoRoomError         a disk that is full, or a quota that is used up: what is there is as sound as it was
@@ -92,6 +95,18 @@ class ConfigError(UsageError):
     def __str__(self) -> str:
         first, *others = self.lines
         return f"{first} (and {len(others)} more)" if others else first
+
+
+class ArgumentError(UsageError, ValueError):
+    """A call from Python was given a value that it cannot take, or came after `close`."""
+
+
+class ArgumentTypeError(UsageError, TypeError):
+    """A call from Python was given a thing of another type."""
+
+
+class MissingError(UsageError, FileNotFoundError):
+    """A folder that was named is not there."""
 
 
 class StorageError(HeadraceError):

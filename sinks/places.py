@@ -35,7 +35,19 @@ def landed_root(args: argparse.Namespace, *, is_awaited: bool = False) -> str:
         remedy = f"name a data directory with --data or ${DATA_VARIABLE}, or make one: headrace demo --data {data}"
     if not is_awaited and not open_root(root).is_there():
         raise UsageError(f"{root}: no landed tables there; {remedy}")
+    if args.root is not None and (inner := tables_within(root)) is not None:
+        raise UsageError(f"--root {root} is a data directory: name --data {root}, or --root {inner}")
     return str(root)
+
+
+def tables_within(root: Path | str) -> str | None:
+    """The directory of the landed tables in a data directory on a local disk that was named in its place; None: it is none."""
+    from headrace.sinks.stores.roots import open_root, scheme_of
+
+    if scheme_of(str(root)) != "file":
+        return None
+    inner = Path(str(root).removeprefix("file://")) / "landed"
+    return str(inner) if inner.is_dir() and not open_root(root).tables() else None
 
 
 def landed_topics(root: Path | str) -> list[str]:

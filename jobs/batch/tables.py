@@ -18,7 +18,7 @@ from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import PCollection
 
 from headrace.clock import SystemClock
-from headrace.errors import UsageError
+from headrace.errors import ArgumentError, UsageError
 from headrace.jobs.batch.conditions import Where, columns_in, conditions_of, path_keys
 from headrace.jobs.batch.event_rows import Span
 from headrace.jobs.batch.table_scan import Piece, Scan
@@ -50,7 +50,8 @@ class ReadTable(beam.PTransform[Any, Any]):
             which does. A key of the files' paths (`dt`, `hour`) may be a column here, too.
         as_of: the table as it was after a record, by its number, or at a time; None: as it is when the pipeline is built.
     Raises:
-        UsageError: no such table, column or moment; when the pipeline is built.
+        UsageError: no such table, column or moment; when the pipeline is built. ArgumentError (a ValueError, too): `since` is
+            after `until`.
         StorageError, CorruptError: the log cannot be read, or later a file.
     """
 
@@ -130,7 +131,7 @@ def plan(
             close = difflib.get_close_matches(name, schema.names, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(f"table {topic} has no column {name!r}{meant} (columns: {', '.join(schema.names)})")
-    start_ms, end_ms = ms_of(since, "since"), ms_of(until, "until")
+    start_ms, end_ms = between(since, until)
     span = Span(None if start_ms is None else start_ms * 1000, None if end_ms is None else end_ms * 1000)
     scan = Scan(str(root), topic, encode_schema(schema), tuple(names), span, conditions_of(where, schema, keys))
     return scan, scan.pieces(fold.files)
@@ -154,12 +155,19 @@ def columns_of(root: Path | str, topic: str, said: str | None, files: Mapping[st
     return pa.schema([]) if unified is None else unified
 
 
-def ms_of(time: Time | None, name: str) -> int | None:
-    """A time in ms since the epoch.
+def between(since: Time | None, until: Time | None) -> tuple[int | None, int | None]:
+    """Two times in ms since the epoch; None: unbounded.
 
     Raises:
-        UsageError: it is none.
+        UsageError: one is no time. ArgumentError: there is nothing between them.
     """
+    start_ms, end_ms = _ms_of(since, "since"), _ms_of(until, "until")
+    if start_ms is not None and end_ms is not None and start_ms > end_ms:
+        raise ArgumentError(f"since={since!r} is after until={until!r}: no time is between them")
+    return start_ms, end_ms
+
+
+def _ms_of(time: Time | None, name: str) -> int | None:
     if isinstance(time, datetime):
         return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
     return int(parse_time(time, name, SystemClock().wall_ms())) if isinstance(time, str) else time

@@ -19,7 +19,7 @@ from headrace.clock import SystemClock
 from headrace.errors import CorruptError, PeerError, UsageError
 from headrace.jobs.batch.claims import claimed
 from headrace.jobs.batch.partition_reading import Fetched, PartitionReader
-from headrace.jobs.batch.tables import Time, ms_of, rows_of_batch
+from headrace.jobs.batch.tables import Time, between, rows_of_batch
 from headrace.jobs.batch.topic_plan import Cluster, OffsetSpan, cluster_of, plan_topic
 from headrace.schemas.registry_keys import RegistryKeys
 from headrace.sinks.config import Keep, Output
@@ -48,7 +48,8 @@ class ReadTopic(beam.PTransform[Any, Any]):
         undecodable: what becomes of records that cannot be decoded: `fail`, or `keep` in batches of their own, as bytes, with
             the reason in `_undecodable`.
     Raises:
-        UsageError: no such topic, or offsets that are not there; when the pipeline is built.
+        UsageError: no such topic, or offsets that are not there; when the pipeline is built. ArgumentError (a ValueError,
+            too): `since` is after `until`.
         PeerError, StorageError: nobody answers, or retention was faster than a worker.
     """
 
@@ -71,7 +72,7 @@ class ReadTopic(beam.PTransform[Any, Any]):
             raise UsageError("offsets and times say the same; give the one or the other")
         cluster, self._rows = cluster_of(kafka), rows
         self._topic, self._servers = topic, str(cluster.settings.get("bootstrap.servers"))
-        times = (ms_of(since, "since"), ms_of(until, "until"))
+        times = between(since, until)
         self._spans, topic_id = plan_topic(cluster, topic, offsets, times)
         decoding = Decoding(topic, registry, values, keep, undecodable)
         self._read = _ReadSpan(cluster, topic, topic_id, decoding)

@@ -1,6 +1,7 @@
 """`headrace query "SQL"`: ask SQL of landed tables, with nothing else running."""
 
 import argparse
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_place_arguments(parser)
     add_session_arguments(parser)
     add_live_arguments(parser)
-    parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), help="default: table")
+    parser.add_argument(
+        "--format", choices=("table", "csv", "json", "parquet"), help="default: what --output's name ends in, else table"
+    )
     parser.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
     parser.add_argument(
         "--plot",
@@ -43,12 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer, or write it to a file; or talk until the user leaves."""
+    from headrace.jobs.sql import limits
     from headrace.jobs.sql.conversation import Conversation  # first of all: it tells what is not installed
     from headrace.jobs.sql.showing import checked
 
+    if args.is_own_process:
+        limits.prepare_bounded()
     _take_sql_from_plot(args)
     root = landed_root(args, is_awaited=args.live)
     showing = checked(root, args.format, args.output, args.plot)
+    if showing.is_picture:
+        from headrace.jobs.sql.plots.picture import prepare
+
+        prepare()
     options = options_of(args, writable=_written(args))
     live = live_config(args, root) if args.live else None
     if live is not None:  # its clients read keys and certificates wherever these are
@@ -63,14 +73,30 @@ def run(args: argparse.Namespace) -> int:
         if args.is_own_process:
             signal.signal(signal.SIGINT, _end_at_once_next_time)
         statements = _piped(showing) if args.sql is None else [args.sql]
+    is_interrupted = False
     with Conversation(root, options, live, is_verbose=args.verbose) as conversation:
-        if is_shell:
-            from headrace.jobs.sql.shell import Shell
+        try:
+            if is_shell:
+                from headrace.jobs.sql.shell import Shell
 
-            Shell(conversation, showing).run()
-        for statement in statements:
-            conversation.answer(statement, showing)
-    return 0
+                Shell(conversation, showing).run()
+            for statement in statements:
+                conversation.answer(statement, showing)
+        except KeyboardInterrupt:
+            if not conversation.has_left:
+                raise
+            print("headrace query: interrupted; the statement did not stop, and ends with this process", file=sys.stderr)
+            is_interrupted = True
+    if args.is_own_process and (is_shell or conversation.has_left):  # a shell's completion may be waiting for a store
+        _end_now(128 + signal.SIGINT if is_interrupted else 0)
+    return 128 + signal.SIGINT if is_interrupted else 0
+
+
+def _end_now(status: int) -> NoReturn:
+    """Without Python's own end, which stops threads where they are: within DuckDB that aborts the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _check_shell(showing: "Showing") -> None:

@@ -1,7 +1,10 @@
 """What may come next in a statement: tables, columns, keys of maps, DuckDB's keywords and functions, the shell's commands."""
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -37,7 +40,30 @@ class SqlCompleter(Completer):
     """Completes statements, and commands that begin with a dot."""
 
     def __init__(self, catalog: Catalog, commands: Sequence[str]) -> None:
-        self._catalog, self._commands = catalog, commands
+        self._catalog, self._commands, self._asking = catalog, commands, Lock()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the catalog has not answered yet."""
+        return self._asking.locked()
+
+    async def get_completions_async(self, document: Document, event: CompleteEvent) -> AsyncGenerator[Completion, None]:
+        """The same, from a thread that nobody waits for: a store may hang, and what is typed goes on. One asks at a time."""
+        if not self._asking.acquire(blocking=False):
+            return
+        loop, found = asyncio.get_running_loop(), asyncio.Queue[list[Completion]]()
+
+        def ask() -> None:
+            try:
+                completions = list(self.get_completions(document, event))
+            finally:
+                self._asking.release()
+            with contextlib.suppress(RuntimeError):  # the prompt is over
+                loop.call_soon_threadsafe(found.put_nowait, completions)
+
+        Thread(target=ask, name="completion", daemon=True).start()
+        for completion in await found.get():
+            yield completion
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:  # noqa: ARG002
         """What goes on from the cursor; nothing where the tables cannot be read."""

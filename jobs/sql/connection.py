@@ -6,12 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.errors import UsageError
+from headrace.errors import ArgumentError, ArgumentTypeError, MissingError, UsageError
 from headrace.jobs.sql import planning
-from headrace.jobs.sql.options import Options
+from headrace.jobs.sql.options import LEAST_MEMORY, Options
 from headrace.jobs.sql.session import Session
 from headrace.jobs.sql.tables import LandedTables, OpenTable
-from headrace.sinks.places import unknown_table
+from headrace.sinks.places import tables_within, unknown_table
+from headrace.sinks.stores.roots import open_root
+from headrace.sinks.table.history import Moment
 from headrace.sinks.table.reader import LiveFile
 
 if TYPE_CHECKING:
@@ -26,21 +28,25 @@ class Connection:
     """The tables below a root. Use it as a context manager, or close it; from one thread.
 
     Args:
-        root: the directory or URL that `headrace load` writes to.
+        root: the directory or URL that `headrace load` writes to; of a data directory that is its `landed`.
         as_of: how tables are seen that a statement or a call does not ask for as of something; None: as they are then.
-        memory_bytes: of DuckDB, beyond which it spills; None: half of what this process may have.
-        threads: of DuckDB; None: one a core.
+        memory_bytes: of DuckDB, 16 MiB or more, beyond which it spills; None: half of what this process may have.
+        threads: of DuckDB, 1 or more; None: one a core.
     Raises:
-        UsageError: there are no tables, or the extra `query` is not installed. StorageError: the store cannot be asked.
+        ArgumentTypeError, ArgumentError: an argument is of no such type or value; a TypeError and a ValueError, too.
+        MissingError: there is no such directory; a FileNotFoundError, too.
+        UsageError (of which those are): no such moment, or the extra `query` is not installed.
+        StorageError: the store cannot be asked.
     """
 
     def __init__(
         self, root: str | Path, *, as_of: When | None = None, memory_bytes: int | None = None, threads: int | None = None
     ) -> None:
         self._as_of = _text(as_of)
-        self._landed = LandedTables(str(root))
-        self._landed.names()
-        self._answer = ExitStack()
+        _check_number("memory_bytes", memory_bytes, LEAST_MEMORY)
+        _check_number("threads", threads, 1)
+        self._landed = LandedTables(_checked_root(root))
+        self._answer, self._is_closed = ExitStack(), False
         try:
             self._session = Session(self._landed, Options(memory_bytes, threads, as_of=self._as_of))
         except ModuleNotFoundError as error:
@@ -56,6 +62,7 @@ class Connection:
 
     def close(self) -> None:
         """End the answer that is being read, and remove what was written for it. Datasets go on."""
+        self._is_closed = True
         self._answer.close()
         self._session.close()
 
@@ -71,9 +78,14 @@ class Connection:
         Raises:
             UsageError: the SQL is wrong, does more than read, or names a table that does not exist; also from the reader.
             StorageError: a table's log or a live file cannot be read; also from the reader.
+            ArgumentTypeError: it is no text. ArgumentError: the connection is closed.
         """
         import pyarrow as pa
 
+        if not isinstance(query, str):
+            raise ArgumentTypeError(f"headrace.connect: sql({query!r}): give one statement as a text")
+        if self._is_closed:
+            raise ArgumentError(f"headrace.connect: sql() after close(): connect to {self._landed.root} again")
         self._answer.close()
         reader = self._answer.enter_context(self._session.ask(query))
 
@@ -100,8 +112,42 @@ class Connection:
         return _dataset(self._landed.root, table, files)
 
 
+def _checked_root(root: str | Path) -> str:
+    if not isinstance(root, str | Path):
+        raise ArgumentTypeError(
+            f"headrace.connect: the root is {root!r}: name the directory or URL that `headrace load` writes to"
+        )
+    if not str(root):
+        raise ArgumentError(
+            "headrace.connect: the root is an empty text: name the directory or URL that `headrace load` writes to"
+        )
+    if not open_root(root).is_there():
+        raise MissingError(
+            f"headrace.connect: {root}: no such directory; name the directory or URL that `headrace load` writes to"
+        )
+    if (inner := tables_within(root)) is not None:
+        raise ArgumentError(f"headrace.connect: {root} is a data directory: its tables are in {inner}")
+    return str(root)
+
+
+def _check_number(name: str, value: int | None, least: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ArgumentTypeError(f"headrace.connect: {name}={value!r}: give a whole number, or None")
+    if value < least:
+        raise ArgumentError(f"headrace.connect: {name}={value}: give {least:,} or more, or None")
+
+
 def _text(as_of: When | None) -> str | None:
-    return as_of.isoformat() if isinstance(as_of, datetime) else None if as_of is None else str(as_of)
+    """Raises UsageError: it is no moment."""
+    if as_of is None:
+        return None
+    if not isinstance(as_of, str | int | datetime) or isinstance(as_of, bool):
+        raise ArgumentTypeError(f"headrace.connect: as_of={as_of!r}: give a record's number, a datetime, or a text of either")
+    text = as_of.isoformat() if isinstance(as_of, datetime) else str(as_of)
+    Moment.parse(text)
+    return text
 
 
 def _dataset(root: str, table: OpenTable, files: list[LiveFile]) -> "ds.Dataset":

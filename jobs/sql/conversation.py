@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 0.05
 _GRACE_S: Final = 2.0
-"""How long an interrupted statement may take to end; one that hangs in a store is left behind."""
+"""How long an interrupted statement may take to end; one that hangs in a store, or within one huge value, is left behind."""
 
 
 class Conversation:
@@ -42,6 +42,7 @@ class Conversation:
         self._session: Session | None = None
         self._tables: LiveTables | None = None
         self._line = ProgressLine(is_seen=False)
+        self._left: list[Session] = []
 
     def __enter__(self) -> "Conversation":
         return self
@@ -49,7 +50,15 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         if self._session is not None:
             self._session.close()
-        self._stack.close()
+        if not self.has_left:  # what is left behind may be asking the broker, too
+            self._stack.close()
+        for session in self._left:
+            session.abandon()
+
+    @property
+    def has_left(self) -> bool:
+        """Whether a statement was left behind that did not end: this process must end without Python's own end (`os._exit`)."""
+        return bool(self._left)
 
     def see_as_of(self, moment: str | None) -> None:
         """Show the tables as of a moment from the next statement on, where it names none itself; None: as they are."""
@@ -114,7 +123,8 @@ class Conversation:
         Thread(target=worker, name="statement", daemon=True).start()
         try:
             while not done.wait(_LOOK_S):
-                self._line.tell(session.progress)
+                with suppress(MemoryError):  # the statement has taken all that this process may have: it fails, not we
+                    self._line.tell(session.progress)
         except KeyboardInterrupt:
             self._end(session, done)
             errors.clear()
@@ -125,11 +135,14 @@ class Conversation:
     def _end(self, session: Session, done: Event) -> None:
         """Interrupt a statement until it ends: before DuckDB has begun with it, an interruption is forgotten."""
         deadline_s = time.monotonic() + _GRACE_S
-        while not done.is_set() and time.monotonic() < deadline_s:
-            session.interrupt()
-            done.wait(_LOOK_S)
-        if not done.is_set():
-            self._session = None  # what it holds goes with the process
+        try:
+            while not done.is_set() and time.monotonic() < deadline_s:
+                session.interrupt()
+                done.wait(_LOOK_S)
+        finally:
+            if not done.is_set():
+                self._session = None  # what it holds goes with the process
+                self._left.append(session)
 
 
 def _counted(reader: "pa.RecordBatchReader", line: ProgressLine) -> "pa.RecordBatchReader":

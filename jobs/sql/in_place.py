@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 
+from headrace.jobs.sql.views import SCHEME
 from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile, open_live
 
-SCHEME: Final = "landed"
 _WRITTEN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Of every file: none is ever written again under its name."""
 

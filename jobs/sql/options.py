@@ -6,7 +6,8 @@ from typing import Final
 
 from headrace.errors import UsageError
 
-_LEAST_MEMORY: Final = 1 << 24
+LEAST_MEMORY: Final = 1 << 24
+"""Of DuckDB, bytes; with less it does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Options:
         threads: None: as many as there are cores.
         unsafe: statements may do whatever DuckDB can, but write below the tables' root.
         as_of: how tables are seen that a statement does not name as of something: a record's number, a time, None: now.
+        bounded: hold this process to `memory_bytes` while a statement runs, whatever takes it (limits.py): for a command's own.
         confine: give this process's right to open other files up, where the kernel can (walls.py): for a command of its own.
         readable: more folders whose files are tables'. writable: paths that the process goes on to write, when it is confined.
     """
@@ -26,6 +28,7 @@ class Options:
     threads: int | None = None
     unsafe: bool = False
     as_of: str | None = None
+    bounded: bool = False
     confine: bool = False
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
@@ -38,7 +41,7 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of a command that runs statements."""
     parser.add_argument("--as-of", metavar="WHEN", help="see tables as of a record's number or a time (2026-11-27T12:00)")
     parser.add_argument(
-        "--memory", metavar="SIZE", help="what DuckDB may take, as 512MB, before it spills (default: half of all)"
+        "--memory", metavar="SIZE", help="what a statement may take, as 512MB, before it spills (default: half of all)"
     )
     parser.add_argument("--threads", metavar="N", type=int, help="default: one a core")
     parser.add_argument(
@@ -58,7 +61,8 @@ def options_of(args: argparse.Namespace, *, writable: tuple[str, ...] = ()) -> O
     if args.threads is not None and args.threads < 1:
         raise UsageError(f"--threads {args.threads}: give 1 or more")
     memory = None if args.memory is None else _size(args.memory)
-    return Options(memory, args.threads, args.unsafe, args.as_of, args.is_own_process, writable=writable)
+    own = args.is_own_process
+    return Options(memory, args.threads, args.unsafe, args.as_of, bounded=own, confine=own, writable=writable)
 
 
 def _size(text: str) -> int:
@@ -68,6 +72,6 @@ def _size(text: str) -> int:
         size = parse_size(text)
     except ValueError as error:
         raise UsageError(f"--memory {text}: {error}") from None
-    if size < _LEAST_MEMORY:
+    if size < LEAST_MEMORY:
         raise UsageError(f"--memory {text}: DuckDB needs 16MiB at least")
     return size

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.output import escaped
+from headrace.jobs.sql.views import SCHEME
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 T = TypeVar("T")
+_NO_MEMORY: Final = "Out of Memory Error"
 BATCH_ROWS: Final = 10_000
 _SIGNALS_EVERY_S: Final = 0.1
 
@@ -69,10 +71,13 @@ def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> Iterator["pa.Re
 
 
 @contextmanager
-def errors_of_sql(root: Path, url: str) -> Iterator[None]:
+def errors_of_sql(root: Path, url: str, *, memory: str, unsafe: bool) -> Iterator[None]:
     """DuckDB's errors as ours, in one line: the user's SQL is a usage error; what names a file of `root` is the disk's fault.
 
     So is an error of no kind: the Parquet reader raises these for bytes that it cannot make out.
+
+    Args:
+        memory: what statements may take, for people. unsafe: SQL may name other files, too.
     """
     import duckdb
 
@@ -84,16 +89,33 @@ def errors_of_sql(root: Path, url: str) -> Iterator[None]:
         if "interrupted" in str(error).lower():
             raise KeyboardInterrupt from None
         raise
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise _of_memory(error, memory) from error
+    except OSError as error:
+        if _NO_MEMORY in str(error):  # Arrow's reader knows no other kind
+            raise _of_memory(error, memory) from error
+        raise
     except duckdb.Error as error:
         said = f"SQL: {one_line(error)}"
-        if isinstance(error, duckdb.OutOfMemoryException):  # it would have the user SET what is locked
-            said = said.partition(" Possible solutions")[0]
-            raise HeadraceError(f"{said}; give it more by --memory, or fewer --threads") from error
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             raise HeadraceError(said) from error
-        if isinstance(error, duckdb.IOException) or type(error) is duckdb.Error or str(root) in said or f"{url}/" in said:
+        is_ours = type(error) is duckdb.Error or any(place in said for place in (str(root), f"{url}/", f"{SCHEME}://"))
+        if isinstance(error, duckdb.IOException) and "Permission denied" in said:
+            walled = "; --unsafe writes neither to the tables nor directly into the folders above them" if unsafe else ""
+            raise StorageError(f"{said}; let this user open it{walled}") from error
+        if is_ours:
             raise StorageError(f"{said}; verify the tables: headrace check {url}") from error
+        if isinstance(error, duckdb.IOException):
+            raise StorageError(said) from error
         raise UsageError(said) from error
+
+
+def _of_memory(error: BaseException, memory: str) -> HeadraceError:
+    said = one_line(error).partition(" Possible solutions")[0].removeprefix(f"{_NO_MEMORY}: ")  # the user may SET nothing
+    why = f" ({said})" if said else ""
+    return HeadraceError(
+        f"the statement needs more than --memory {memory}: give it more, or fewer --threads, or ask for less{why}"
+    )
 
 
 def one_line(error: BaseException) -> str:

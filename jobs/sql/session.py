@@ -8,9 +8,10 @@ they lie (in_place.py); files of Avro and JSON are copied to Parquet first, whol
 """
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -62,6 +63,7 @@ class Session:
         self._tables, self._options = tables, options
         self.as_of = options.as_of
         """How tables are seen that the next statement does not name as of something."""
+        self._memory_bytes = options.memory_bytes or limits.default_memory_bytes()
         self._stack = ExitStack()
         self._files = self._needed = 0
         self._variables: set[str] = set()
@@ -89,6 +91,10 @@ class Session:
     def close(self) -> None:
         """Let go of the connection and of everything that was written for it."""
         self._stack.close()
+
+    def abandon(self) -> None:
+        """Remove what was written; the connection, which works on a statement that does not end, goes with the process."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def tables(self) -> list[str]:
@@ -131,17 +137,26 @@ class Session:
                 opened = {view: tables[table] for view, table in asked.views.items()}
                 schemas = {view: planning.schema_of(table) for view, table in opened.items()}
                 stack.callback(self._end)
-                needed = self._plan(asked, opened, schemas)
+                with self._bounded():  # what is constant is computed as it is planned
+                    needed = self._plan(asked, opened, schemas)
                 for table in tables.values():
                     mine = {view: needed[view] for view in opened if opened[view] is table}
                     self._define(stack, folder, table, planning.schema_of(table), mine)
                 if asked.asks_catalog:
                     self._list(topic for topic in known if topic not in opened)
+                stack.enter_context(self._bounded())
                 yield stack.enter_context(running.answer(self._connection, asked.sql))
 
     def errors(self) -> AbstractContextManager[None]:
         """Raise DuckDB's errors as ours; for who reads an answer elsewhere than in `ask`."""
-        return running.errors_of_sql(self._root, self._tables.root)
+        memory = limits.shown_size(self._memory_bytes)
+        return running.errors_of_sql(self._root, self._tables.root, memory=memory, unsafe=self._options.unsafe)
+
+    def _bounded(self) -> AbstractContextManager[None]:
+        if not self._options.bounded:
+            return nullcontext()
+        ((threads,),) = self._connection.execute("SELECT current_setting('threads')").fetchall()
+        return limits.bounded(self._memory_bytes, threads)
 
     def _confine(self) -> bool:
         """Build the second wall, where it was asked for; whether it stands.
@@ -164,11 +179,11 @@ class Session:
     def _connect(self) -> "duckdb.DuckDBPyConnection":
         import duckdb
 
-        unsafe, memory_bytes = self._options.unsafe, self._options.memory_bytes or limits.default_memory_bytes()
+        unsafe = self._options.unsafe
         config: dict[str, Any] = {
             "autoinstall_known_extensions": unsafe,
             "autoload_known_extensions": unsafe,
-            "memory_limit": f"{memory_bytes}B",
+            "memory_limit": f"{self._memory_bytes}B",
             "temp_directory": str(self._folder / "spill"),
             "max_temp_directory_size": f"{limits.spill_bytes(self._folder)}B",
         }

@@ -25,7 +25,7 @@ from headrace.errors import HeadraceError, UsageError
 from headrace.jobs.output import escaped
 from headrace.jobs.sql.completion import LandedCatalog, SqlCompleter, quoted
 from headrace.jobs.sql.conversation import Conversation
-from headrace.jobs.sql.showing import Format, Showing, checked, has_colour
+from headrace.jobs.sql.showing import PICTURE, Format, Showing, checked, has_colour
 from headrace.jobs.sql.splitting import split
 from headrace.sinks.table.history import Moment
 
@@ -48,7 +48,7 @@ class Shell:
             ".schema": (self._schema, "TABLE: its columns"),
             ".format": (self._format, "table, csv, json or plot: how answers are shown"),
             ".plot": (self._plot, "[bars|lines|FILE.png]: draw the answer of the last statement"),
-            ".output": (self._output, "FILE: write the next answer there (.parquet, .csv, .json or .png)"),
+            ".output": (self._output, "FILE: write the next answer there (.parquet, .csv, .json, .txt or .png)"),
             ".as-of": (self._as_of, "MOMENT: see the tables as of a time or a record's number; now: as they are"),
             ".timing": (self._timing, "on or off: say how long statements take"),
             ".help": (self._help, "this"),
@@ -58,13 +58,13 @@ class Shell:
 
     def run(self) -> None:
         """Until the user leaves."""
+        completer = SqlCompleter(self._catalog, list(self._commands))
         prompt: PromptSession[str] = PromptSession(
             message=_PROMPT,
             prompt_continuation=_MORE,
             history=_history(),
             lexer=PygmentsLexer(SqlLexer),
-            completer=SqlCompleter(self._catalog, list(self._commands)),
-            complete_in_thread=True,
+            completer=completer,
             complete_while_typing=False,
             multiline=True,
             key_bindings=_keys(),
@@ -80,7 +80,8 @@ class Shell:
                 except EOFError:
                     return
         finally:
-            self._catalog.close()
+            if not completer.is_asking:
+                self._catalog.close()
 
     def _take(self, text: str) -> None:
         """One command, or statements; the first that fails ends it."""
@@ -151,12 +152,10 @@ class Shell:
         _tell_file(showing)
 
     def _output(self, name: str) -> None:
-        kinds = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".png": None}
-        suffix = Path(name).suffix
-        if suffix not in kinds:
-            raise UsageError(f".output FILE: a name that ends in {', '.join(kinds)}")
-        plot = "auto" if suffix == ".png" else None
-        self._once = checked(self._conversation.root, kinds[suffix], name, plot)
+        if not name:
+            raise UsageError(".output FILE: name a file that ends in .parquet, .csv, .json, .txt or .png")
+        plot = "auto" if Path(name).suffix == PICTURE else None
+        self._once = checked(self._conversation.root, None, name, plot)
 
     def _as_of(self, moment: str) -> None:
         if not moment:

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Format = Literal["table", "csv", "json", "parquet", "plot"]
 FORMATS: Final = ("table", "csv", "json", "parquet")
+_BY_SUFFIX: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".txt": "table",
+    "": "table",
+}
+"""What a file's name says that it holds."""
 KINDS: Final = ("auto", "bars", "lines")
 PICTURE: Final = ".png"
 _PIPE_WIDTH: Final = 100
@@ -35,6 +45,11 @@ class Showing:
     kind: "Kind | None" = None
     most_rows: int | None = None
     """Of a table for people; None: as many as are shown at most, and all are counted."""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether a PNG is drawn."""
+        return self.format == "plot" and self.file is not None and self.file.suffix == PICTURE
 
     @property
     def is_silent_until_the_end(self) -> bool:
@@ -65,7 +80,7 @@ class Showing:
 
     def _draw(self, reader: "pa.RecordBatchReader") -> None:
         chart = _chart(reader, self.kind)
-        if self.file is not None and self.file.suffix == PICTURE:
+        if self.is_picture and self.file is not None:
             from headrace.jobs.sql.plots.picture import save
 
             save(chart, self.file)
@@ -112,7 +127,19 @@ def checked(root: str, format_: str | None, file: str | None, plot: str | None) 
     path = output.checked_output(file, tables=tables)
     if format_ == "parquet" and path is None:
         raise UsageError("--format parquet is written to a file: add --output FILE.parquet")
+    if format_ is None and path is not None:
+        return Showing(_format_of(path), path)
     return Showing(cast("Format", format_ or "table"), path)
+
+
+def _format_of(file: Path) -> Format:
+    found = _BY_SUFFIX.get(file.suffix.lower())
+    if found is None and file.suffix == PICTURE:
+        raise UsageError(f"--output {file}: a picture is drawn: add --plot")
+    if found is None:
+        known = ", ".join(filter(None, _BY_SUFFIX))
+        raise UsageError(f"--output {file}: no format is known by {file.suffix}: end its name in {known}, or say --format")
+    return found
 
 
 def _checked_plot(tables: Path | None, format_: str | None, file: str | None, plot: str) -> Showing:
@@ -126,6 +153,8 @@ def _checked_plot(tables: Path | None, format_: str | None, file: str | None, pl
     path = output.checked_output(plot if is_named else file, tables=tables, option="--plot" if is_named else "--output")
     if path is not None and path.suffix == PICTURE:
         _require_matplotlib()
+    elif path is not None and path.suffix not in ("", ".txt"):
+        raise UsageError(f"--output {path}: nothing is drawn as {path.suffix}: name a file that ends in {PICTURE} or .txt")
     return Showing("plot", path, cast("Kind", plot) if plot in ("bars", "lines") else None)
 
 

@@ -17,6 +17,8 @@ from headrace.sinks.table.reader import LiveFile
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _HOUR: Final = re.compile(r"\d\d")
+SCHEME: Final = "landed"
+"""Of files that lie on a store elsewhere, to DuckDB (in_place.py)."""
 NO_ROWS: Final = "SELECT NULL::DATE AS dt, NULL::INTEGER AS hour WHERE false"
 """A table that nothing has landed in."""
 

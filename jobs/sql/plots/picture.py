@@ -1,6 +1,7 @@
 """A chart as a PNG, by matplotlib (extra `plots`)."""
 
 import itertools
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,12 @@ _LONGEST_NAME: Final = 48
 _BAR_SHARE: Final = 0.8
 _COLOURS: Final = ("#2f6db5", "#e07b39", "#3d9a63", "#c0504d", "#7e63b8", "#8c6d4f", "#d377b0", "#7a7a7a")
 _SOFT: Final = "#b9bec5"
+
+
+def prepare() -> None:
+    """Load what draws: it looks for fonts everywhere, and keeps what it has found, which a confined process may not."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of where it keeps them, if not in its own folder
+    import matplotlib.font_manager  # noqa: F401 - it looks as it is imported
 
 
 def save(chart: Chart, file: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ import pyarrow.dataset as ds
 import pytest
 
 import headrace
-from headrace.errors import StorageError, UsageError
+from headrace.errors import ArgumentError, ArgumentTypeError, StorageError, UsageError
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from tests.landed_tables import ENVELOPE, Event, TableWriter
@@ -119,6 +120,43 @@ def test_errors_are_the_commands(root: Path, tmp_path: Path) -> None:
             table.to_table()
         with pytest.raises(StorageError, match="the log names this file, and it is missing"):
             tables.table("my-topic")
+
+
+@pytest.mark.parametrize(
+    ("root", "given", "error", "said"),
+    [
+        ("", {"memory_bytes": -1}, ValueError, "memory_bytes=-1: give 16,777,216 or more"),
+        ("", {"memory_bytes": "1GB"}, TypeError, "memory_bytes='1GB': give a whole number"),
+        ("", {"threads": 0}, ValueError, "threads=0: give 1 or more"),
+        ("", {"threads": 1.5}, TypeError, "threads=1.5: give a whole number"),
+        ("", {"as_of": "yesterday"}, UsageError, "as of 'yesterday': give a record's number, a time"),
+        ("", {"as_of": 4.2}, TypeError, "as_of=4.2: give a record's number, a datetime"),
+        ("..", {}, ValueError, "is a data directory: its tables are in .*/landed"),
+        ("missing", {}, FileNotFoundError, "missing: no such directory; name the directory or URL"),
+    ],
+)
+def test_what_connect_cannot_take_is_an_error_of_ours_and_of_python(
+    tmp_path: Path, root: str, given: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    TableWriter(tmp_path / "landed", "t").land([], quarantined=[T0])
+    for kind in (error, UsageError):
+        with pytest.raises(kind, match=said) as failed:
+            headrace.connect(tmp_path / "landed" / root, **given)
+        assert "\n" not in str(failed.value)
+
+
+def test_no_root_and_what_comes_after_the_end_are_errors_too(root: Path) -> None:
+    for wrong, error in ((None, ArgumentTypeError), (7, ArgumentTypeError), ("", ArgumentError)):
+        with pytest.raises(error, match=r"the root is .*: name the directory or URL"):
+            headrace.connect(wrong)  # type: ignore[arg-type]  # it is what is tried
+    tables = headrace.connect(root)
+    with pytest.raises(TypeError, match=r"sql\(None\): give one statement"):
+        tables.sql(None)  # type: ignore[arg-type]  # it is what is tried
+    tables.close()
+    tables.close()
+    with pytest.raises(ValueError, match=r"sql\(\) after close\(\): connect to .*landed again"):
+        tables.sql("SELECT 1")
+    assert tables.tables() == ["my-topic"]
 
 
 def test_headrace_itself_imports_nothing_of_it() -> None:

@@ -1,6 +1,8 @@
 """`headrace query` as a process: what it may take, what a killed one leaves, and how soon Ctrl-C ends it."""
 
 import os
+import re
+import resource
 import signal
 import subprocess
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import HeadraceError
-from headrace.jobs.sql.limits import default_memory_bytes, own_folder
+from headrace.jobs.sql.limits import bounded, default_memory_bytes, own_folder, slack_bytes
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
 from tests import forks
@@ -88,11 +90,69 @@ def test_more_than_may_be_spilled_is_an_error_in_one_line(root: Path, monkeypatc
     monkeypatch.setattr("headrace.jobs.sql.limits.spill_bytes", lambda _: 1 << 20)
     sql = "SELECT max(s) FROM (SELECT repeat(md5(range::VARCHAR), 4) AS s FROM range(1000000) ORDER BY s OFFSET 9), logs"
     with Session.open(root, Options(memory_bytes=32 << 20, threads=1)) as session:
-        with pytest.raises(HeadraceError, match=r"Out of Memory Error.*more by --memory") as failed, session.ask(sql) as reader:
+        with (
+            pytest.raises(
+                HeadraceError, match=r"needs more than --memory 32MiB: give it more.*max_temp_directory_size"
+            ) as failed,
+            session.ask(sql) as reader,
+        ):
             reader.read_all()
         assert "\n" not in str(failed.value)
         with session.ask("SELECT count(*) AS n FROM logs") as reader:
             assert reader.read_all().to_pylist() == [{"n": 1}]
+
+
+HUGE = [
+    "SELECT length(repeat('x', 3000000000))",
+    "SELECT max(length(repeat('x', 100000000 + range::INT))) FROM range(40)",
+    "SELECT repeat(message, 100000) AS s FROM logs, range(2000)",
+    "SELECT len(list(range)) FROM range(100000000), logs",
+    "SELECT length(string_agg(md5(range::VARCHAR), ',')) FROM range(30000000), logs",
+    "SELECT len(list_transform(range(100000000), lambda x: x + 1))",
+]
+
+
+@pytest.mark.parametrize("sql", HUGE, ids=["one value", "some values", "rows", "list", "text", "array"])
+def test_a_statement_is_held_to_its_memory_whatever_takes_it_and_the_next_one_answers(root: Path, sql: str) -> None:
+    with Session.open(root, Options(memory_bytes=64 << 20, threads=2, bounded=True)) as session:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on (proc(5))
+        began = taken_bytes("VmRSS")
+        with pytest.raises(HeadraceError, match=r"^the statement needs more than --memory 64MiB: give it more") as failed:  # noqa: SIM117
+            with session.ask(sql) as reader:
+                reader.read_all()
+        assert "\n" not in str(failed.value)
+        assert taken_bytes("VmHWM") - began < (64 << 20) + slack_bytes(2)
+        with session.ask("SELECT count(*) AS n FROM logs") as reader:
+            assert reader.read_all().to_pylist() == [{"n": 1}]
+
+
+def taken_bytes(kind: str) -> int:
+    found = re.search(rf"^{kind}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) << 10
+
+
+def test_a_bound_of_the_process_itself_stays_and_ours_goes_with_the_statement() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    own = taken_bytes("VmData") + (128 << 20)
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (own, before[1]))
+        with bounded(1 << 30, 2):
+            assert resource.getrlimit(resource.RLIMIT_DATA)[0] == own
+        with bounded(-(256 << 20), 2):
+            assert resource.getrlimit(resource.RLIMIT_DATA)[0] < own
+        assert resource.getrlimit(resource.RLIMIT_DATA)[0] == own
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def test_a_value_that_the_process_may_not_have_ends_the_command_in_one_line(root: Path, temporary: Path) -> None:
+    with query(root, temporary, HUGE[0], "--memory", "100MB") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("headrace query: the statement needs more than --memory 100MB: give it more")
+    assert err.count("\n") == 1
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.slow
@@ -136,6 +196,21 @@ def test_ctrl_c_ends_a_long_statement_within_seconds_and_leaves_nothing(root: Pa
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", ""), err
+    assert time.monotonic() - started < 10
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_statement_that_is_within_one_value_in_one_line(root: Path, temporary: Path) -> None:
+    """DuckDB looks for an interruption between values."""
+    sql = "SELECT levenshtein(repeat('a', 300000), repeat(message, 30000)) FROM logs"
+    with query(root, temporary, sql) as process:
+        wait_until(lambda: is_running_sql(process), process)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err == "headrace query: interrupted; the statement did not stop, and ends with this process\n"
     assert time.monotonic() - started < 10
     assert not list(temporary.iterdir())
 

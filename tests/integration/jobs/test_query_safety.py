@@ -332,6 +332,9 @@ def test_unsafe_sql_reads_and_writes_files_but_never_the_tables(places: dict[str
     for target in (places["live"], places["root"] / "logs" / "x.parquet", places["log"]):
         done = unsafe(f"COPY (SELECT 1 AS x) TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "Permission denied; let this user open it; --unsafe writes neither to the tables nor" in done.stderr
+    missing = unsafe(f"COPY (SELECT 1 AS x) TO '{tmp_path}/none/x.csv'").stderr
+    assert missing.endswith(f'Cannot open file "{tmp_path}/none/x.csv": No such file or directory\n')
     assert contents(places["root"]) == before
 
 

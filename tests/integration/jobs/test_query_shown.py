@@ -60,6 +60,9 @@ def test_an_answer_is_drawn_into_a_png(root, tmp_path, capsys):
         (("SELECT 1", "--plot", "{root}/logs/a.png"), "lies among the landed tables"),
         (("SELECT 1", "--output", "{root}/../landed/logs/a.csv"), "lies among the landed tables"),
         (("SELECT 1", "--output", ""), "name a file"),
+        (("SELECT 1", "--output", "a.xlsx"), "no format is known by .xlsx: end its name in .csv, .json"),
+        (("SELECT 1", "--output", "a.png"), "add --plot"),
+        (("SELECT 1", "--plot", "--output", "a.jpg"), "nothing is drawn as .jpg"),
         (("SELECT 1", "--output", "/proc/self/a.csv"), "/proc/self"),
     ],
 )
@@ -68,6 +71,25 @@ def test_what_cannot_be_shown_is_said_in_one_line(root, capsys, arguments, said)
     out, err = capsys.readouterr()
     assert said in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_file_is_what_its_name_says_unless_the_format_is_given(root, tmp_path):
+    names = {"a.csv": "n\n7\n", "a.JSON": '{"n": 7}\n', "a.txt": "1 row", "plain": "1 row", "other.xyz": '{"n": 7}\n'}
+    for name, held in names.items():
+        format_ = ("--format", "json") if name == "other.xyz" else ()
+        assert query(root, "SELECT 7 AS n", "--output", str(tmp_path / name), *format_) == 0
+        assert held in (tmp_path / name).read_text()
+    assert query(root, "SELECT 7 AS n", "--output", str(tmp_path / "a.parquet")) == 0
+    assert (tmp_path / "a.parquet").read_bytes()[:4] == b"PAR1"
+
+
+@pytest.mark.slow
+def test_the_commands_own_process_draws_a_png_without_a_word(root, tmp_path):
+    pytest.importorskip("matplotlib")
+    places = {"HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "fonts")}  # no fonts have been looked for yet
+    done = run(root, BY_HOUR, "--plot", str(tmp_path / "a.png"), env={**os.environ, **places})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def run(root, *arguments, **options):

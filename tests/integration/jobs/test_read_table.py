@@ -62,6 +62,13 @@ def test_conditions_and_times_give_the_rows_that_fulfil_them(root):
     ]
 
 
+def test_times_with_none_between_them_are_refused_as_they_are_given(root):
+    for error in (ValueError, UsageError):
+        with pytest.raises(error, match="since='2025-11-24' is after until=1: no time is between them"):
+            ReadTable(root, "logs", since="2025-11-24", until=1)
+    assert positions(root, since=T0, until=T0) == []
+
+
 def test_files_out_of_the_times_and_paths_are_not_read(root):
     since, until = T0 + 2_400_000, T0 + 6_000_000
     of_hour = ReadTable(root, "logs", columns=["position"], since=since, until=until, rows=True)

@@ -109,6 +109,7 @@ def test_values_that_are_not_what_they_should_be_fail_or_are_kept_as_bytes(kafka
         ("asked", {"offsets": {0: (3, 99)}}, UsageError, "partition 0: offsets 3 to 99 are asked for, and 0 to 5 are there"),
         ("asked", {"offsets": {9: (0, 1)}}, UsageError, "topic asked: partition 9 is not there"),
         ("asked", {"offsets": {0: (0, 1)}, "since": 1}, UsageError, "offsets and times say the same"),
+        ("asked", {"since": "2026-11-27", "until": T0}, ValueError, f"since='2026-11-27' is after until={T0}"),
         ("absent", {}, UsageError, "topic absent: there is none at 127.0.0.1:"),
     ],
 )
