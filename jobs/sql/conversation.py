@@ -1,11 +1,13 @@
 """Statement after statement of one user: each runs beside the main thread, which tells how far it is and hears Ctrl-C."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +45,7 @@ class Conversation:
         self._tables: LiveTables | None = None
         self._line = ProgressLine(is_seen=False)
         self._left: list[Session] = []
+        self._folders: list[Path] = []
 
     def __enter__(self) -> "Conversation":
         return self
@@ -50,8 +53,11 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         if self._session is not None:
             self._session.close()
-        if not self.has_left:  # what is left behind may be asking the broker, too
+        if not self.has_left:
             self._stack.close()
+            return
+        for folder in self._folders:  # what is left behind may be asking the broker, which goes with the process, too
+            shutil.rmtree(folder, ignore_errors=True)
         for session in self._left:
             session.abandon()
 
@@ -75,7 +81,7 @@ class Conversation:
 
         def work() -> None:
             with session.ask(sql) as reader:
-                showing.show(_counted(reader, line), ready=line.hide)
+                showing.show(_counted(reader, line, lambda: session in self._left), ready=line.hide)
 
         try:
             self._watch(session, work)
@@ -101,6 +107,7 @@ class Conversation:
         from headrace.jobs.sql.live.tables import LiveTables
 
         scratch = self._stack.enter_context(own_folder())
+        self._folders.append(scratch)
         broker = self._stack.enter_context(closing(Broker(self._live, SystemClock(), self._fetched)))
         self._tables = LiveTables(self.root, broker, scratch)
         return Session(self._tables, replace(self._options, readable=(str(scratch),)))
@@ -145,14 +152,16 @@ class Conversation:
                 self._left.append(session)
 
 
-def _counted(reader: "pa.RecordBatchReader", line: ProgressLine) -> "pa.RecordBatchReader":
-    """The same answer; its rows are counted, and the line is gone when there are no more."""
+def _counted(reader: "pa.RecordBatchReader", line: ProgressLine, is_left: Callable[[], bool]) -> "pa.RecordBatchReader":
+    """The same answer; its rows are counted, and the line is gone when there are no more. What was left behind says nothing."""
     import pyarrow as pa
 
     def batches() -> "Iterator[pa.RecordBatch]":
-        for batch in reader:
+        while not is_left() and (batch := next(reader, None)) is not None:
             line.rows += batch.num_rows
             yield batch
+        if is_left():
+            raise KeyboardInterrupt
         line.hide()
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -1,5 +1,6 @@
 """How far a long statement is, in one line of a terminal; nothing where nobody looks."""
 
+import os
 import sys
 import time
 from threading import Lock
@@ -34,7 +35,8 @@ class ProgressLine:
         with self._lock:
             if not self._is_over:
                 self._is_shown = True
-                print(f"\r{self._said(progress, now_s - self._began_s)}\x1b[K", end="", file=sys.stderr, flush=True)
+                room = os.get_terminal_size(sys.stderr.fileno()).columns - 1  # a line that is broken is not written over
+                print(f"\r{self._said(progress, now_s - self._began_s)[:room]}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _said(self, progress: Progress, seconds: float) -> str:
         if self.fetched is not None and self.fetched[1] < self.fetched[2]:

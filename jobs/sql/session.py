@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _SETTINGS: Final = (
     "SET TimeZone = 'UTC'",
     "SET python_enable_replacements = false",
+    "SET enable_progress_bar_print = false",
     "SET allow_community_extensions = false",
     "SET allow_persistent_secrets = false",
 )

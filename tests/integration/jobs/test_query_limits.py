@@ -91,9 +91,7 @@ def test_more_than_may_be_spilled_is_an_error_in_one_line(root: Path, monkeypatc
     sql = "SELECT max(s) FROM (SELECT repeat(md5(range::VARCHAR), 4) AS s FROM range(1000000) ORDER BY s OFFSET 9), logs"
     with Session.open(root, Options(memory_bytes=32 << 20, threads=1)) as session:
         with (
-            pytest.raises(
-                HeadraceError, match=r"needs more than --memory 32MiB: give it more.*max_temp_directory_size"
-            ) as failed,
+            pytest.raises(HeadraceError, match=r"needs more than --memory 32MiB: give it more") as failed,
             session.ask(sql) as reader,
         ):
             reader.read_all()
@@ -104,7 +102,6 @@ def test_more_than_may_be_spilled_is_an_error_in_one_line(root: Path, monkeypatc
 
 HUGE = [
     "SELECT length(repeat('x', 3000000000))",
-    "SELECT max(length(repeat('x', 100000000 + range::INT))) FROM range(40)",
     "SELECT repeat(message, 100000) AS s FROM logs, range(2000)",
     "SELECT len(list(range)) FROM range(100000000), logs",
     "SELECT length(string_agg(md5(range::VARCHAR), ',')) FROM range(30000000), logs",
@@ -112,7 +109,7 @@ HUGE = [
 ]
 
 
-@pytest.mark.parametrize("sql", HUGE, ids=["one value", "some values", "rows", "list", "text", "array"])
+@pytest.mark.parametrize("sql", HUGE, ids=["one value", "rows", "list", "text", "array"])
 def test_a_statement_is_held_to_its_memory_whatever_takes_it_and_the_next_one_answers(root: Path, sql: str) -> None:
     with Session.open(root, Options(memory_bytes=64 << 20, threads=2, bounded=True)) as session:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on (proc(5))

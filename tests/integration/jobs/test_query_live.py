@@ -1,6 +1,7 @@
 """`headrace query --live` against a real broker, beside a real loader that is killed in between."""
 
 import json
+import signal
 from contextlib import ExitStack
 from threading import Event, Thread
 
@@ -14,6 +15,7 @@ from headrace.jobs.sql.session import Session
 from headrace.sinks.config import LoadConfig
 from tests import forks
 from tests.integration.sinks.pipeline import Pipeline, lines
+from tests.terminal import PROMPT, Terminal
 
 PARTITIONS = 2
 BATCH = 50
@@ -121,3 +123,26 @@ def test_the_command_answers_what_was_produced_before_anything_has_landed_and_be
             [{"n": 55, "offsets": 55}],
             [{"topic": "logs", "rows": 15, "quarantined": 0, "duplicates": 10}],
         )
+        walk_through_a_shell(pipeline, tmp_path)
+
+
+def walk_through_a_shell(pipeline, directory):
+    """Statements beside a broker that hangs for a while, and one that was given up."""
+    (directory / "tmp").mkdir()
+    where = ("--live", "--bootstrap", pipeline.bootstrap, "--registry", pipeline.registry_url)
+    with Terminal(pipeline.root, directory / "state", *where, TMPDIR=str(directory / "tmp")) as terminal:
+        terminal.until(PROMPT)
+        terminal.type("SELECT count(*) + 4600 AS n FROM logs;\r")
+        terminal.until(r"4655\s*\r\n1 row(?s:.*)15 rows from the broker(?s:.*)" + PROMPT)
+        pipeline.broker.process.send_signal(signal.SIGSTOP)
+        terminal.type("SELECT count(*) + 4700 AS n FROM logs;\r")
+        terminal.until(r"\d s")
+        terminal.type("\x03\x03")
+        terminal.until("interrupted(?s:.*)" + PROMPT)
+        pipeline.broker.process.send_signal(signal.SIGCONT)
+        terminal.type("SELECT count(*) + 4800 AS n FROM logs;\r")
+        terminal.until(r"4855\s*\r\n1 row(?s:.*)15 rows from the broker(?s:.*)" + PROMPT)
+        terminal.type("\x04")
+        assert terminal.ends() == 0
+    assert "4755" not in terminal.said
+    assert not list((directory / "tmp").iterdir())

@@ -1,9 +1,7 @@
 """The shell of `headrace query` in a terminal of its own, and statements from standard input."""
 
 import os
-import pty
 import re
-import select
 import signal
 import stat
 import subprocess
@@ -15,10 +13,10 @@ import pytest
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.reader import head
 from tests.landed_tables import Event, TableWriter
+from tests.terminal import PROMPT, Terminal
 
 T0 = 1_763_900_400_000  # 2025-11-23 12:20:00 UTC
 ENDLESS = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
-_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07]*\x07|[=>])")
 
 
 @pytest.fixture
@@ -31,78 +29,11 @@ def root(tmp_path):
     return root
 
 
-class Terminal:
-    """`headrace query` on a pseudo-terminal of 100 columns."""
-
-    def __init__(self, root, state, *arguments, **environment):
-        self.said, self._seen = "", 0
-        command = [sys.executable, "-m", "headrace", "query", "--root", str(root), *arguments]
-        variables = {
-            **os.environ,
-            "XDG_STATE_HOME": str(state),
-            "TERM": "xterm",
-            "COLUMNS": "100",
-            "LINES": "40",
-            **environment,
-        }
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvpe(command[0], command, variables)
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
-        os.close(self.fd)
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def until(self, pattern, *, timeout_s=60):
-        """What has been said since the last time, once it holds the pattern."""
-        deadline = time.monotonic() + timeout_s
-        while not (found := re.search(pattern, self.said[self._seen :])):
-            assert time.monotonic() < deadline, f"{pattern!r} is not in {self.said[self._seen :]!r}"
-            self._read()
-        new = self.said[self._seen : self._seen + found.end()]
-        self._seen += found.end()
-        return new
-
-    def _read(self):
-        if select.select([self.fd], [], [], 0.2)[0]:
-            try:
-                said = os.read(self.fd, 65_536).decode(errors="replace")
-            except OSError:
-                said = ""
-            if "\x1b[6n" in said:  # it asks where the cursor is
-                os.write(self.fd, b"\x1b[1;1R")
-            self.said += _ESCAPES.sub("", said)
-
-    def ends(self, timeout_s=60):
-        """The exit status."""
-        deadline = time.monotonic() + timeout_s
-        while (done := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
-            assert time.monotonic() < deadline, self.said[self._seen :]
-            self._read()
-        return os.waitstatus_to_exitcode(done[1])
-
-
-PROMPT = "headrace>"
-
-
 def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
-    with Terminal(root, tmp_path / "state") as terminal:
+    with Terminal(root, tmp_path / "state", "--memory", "64MiB") as terminal:
         terminal.until(PROMPT)
+        terminal.type("SELECT length(repeat('x', 3000000000)) FROM logs;\r")
+        terminal.until("the statement needs more than --memory 64MiB: give it more(?s:.*)" + PROMPT)
         terminal.type("SELECT count(*) AS n\rFROM logs;\r")
         terminal.until(r"12\s*\r\n1 row(?s:.*)" + PROMPT)
         terminal.type("SELECT nope FROM logs;\r")
@@ -140,11 +71,19 @@ def test_a_shell_answers_goes_on_after_errors_and_remembers(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_statement_and_not_the_shell(root, tmp_path):
+def test_ctrl_c_ends_the_statement_and_not_the_shell_however_the_terminal_is_resized(root, tmp_path):
     with Terminal(root, tmp_path / "state") as terminal:
         terminal.until(PROMPT)
+        for columns in (100, 50, 160):
+            terminal.resize(columns, 40)
+            terminal.type("SELECT repeat('a', 70) AS a, repeat('b', 70) AS b;\r")
+            (rule,) = re.findall("─{10,}", terminal.until(r"1 row(?s:.*)" + PROMPT))
+            assert min(columns, 143) - 3 < len(rule) <= columns
         terminal.type(f"{ENDLESS};\r")
         terminal.until(r"\d s")  # how far it is
+        for columns, rows in ((3, 2), (0, 0), (100, 40)):  # without a size, too, as where nobody says it
+            terminal.resize(columns, rows)
+            terminal.until(r"\r\d")
         terminal.type("\x03")
         terminal.until("interrupted(?s:.*)" + PROMPT)
         terminal.type("SELECT 41 + 1 AS n;\r")

@@ -23,7 +23,8 @@ from headrace.sinks.table.record import CommitRecord, LandedRange, OffsetRange
 from headrace.sinks.table.store import Store, carry_out
 from tests.landed_tables import ENVELOPE, Event, TableWriter
 from tests.object_stores import ObjectStoreServer
-from tests.store_proxy import StoreProxy
+from tests.store_proxy import Fate, StoreProxy
+from tests.terminal import PROMPT, Terminal
 
 T0, HOUR = 1_763_900_400_000, 3_600_000
 
@@ -121,3 +122,36 @@ def test_a_filter_on_time_opens_that_hours_file_and_looks_for_no_other(
             assert (session.progress.needed, session.progress.files) == (1, 4)
         with pytest.raises(StorageError, match="missing"), session.ask("SELECT max(position) FROM logs"):
             pass
+
+
+def test_a_shell_goes_on_and_ends_while_the_store_hangs(
+    new_root: Callable[[str], str], object_store: Callable[[str], ObjectStoreServer], tmp_path: Path
+) -> None:
+    url, port = new_root("versitygw"), object_store("versitygw").port
+    land(url, tmp_path / "made", 50)
+    (tmp_path / "tmp").mkdir()
+    with StoreProxy(port) as proxy:
+        through = url.replace(f":{port}", f":{proxy.port}")
+        with Terminal(through, tmp_path / "state", TMPDIR=str(tmp_path / "tmp")) as terminal:
+            terminal.until(PROMPT)
+            proxy.rule = lambda _: Fate.HANG
+            terminal.type("SELECT mess\t")
+            terminal.until("mess")
+            terminal.type("\x03")  # what is typed is cleared, although nobody has answered
+            terminal.until(PROMPT)
+            terminal.type("SELECT min(position) + 4700 + 11 AS n FROM logs;\r")
+            terminal.until(r"\d s")
+            terminal.type("\x03\x03")  # the second: it is left behind at once
+            terminal.until("interrupted(?s:.*)" + PROMPT)
+            proxy.rule = lambda _: Fate.PASS
+            terminal.type("SELECT max(position) AS n FROM logs;\r")
+            terminal.until(r"99\s*\r\n1 row(?s:.*)" + PROMPT)
+            proxy.rule = lambda _: Fate.HANG
+            terminal.type("SELECT max(position) AS n FROM logs;\r")
+            terminal.until(r"\d s")
+            terminal.type("\x03")
+            terminal.until("interrupted(?s:.*)" + PROMPT)
+            terminal.type(".quit\r")
+            assert terminal.ends(10) == 0
+        assert "4711" not in terminal.said  # what was left behind
+    assert not list((tmp_path / "tmp").iterdir())
