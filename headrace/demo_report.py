@@ -12,8 +12,8 @@ from rich.tree import Tree
 
 from headrace.jobs import output
 from headrace.jobs.audit.auditor import Auditor
+from headrace.jobs.audit.judged import Row, worst
 from headrace.jobs.audit.report import STYLES
-from headrace.jobs.audit.verdict import Row, worst
 from headrace.sinks.table.reader import LiveFile, snapshot, tables
 from headrace.supervise import Layout
 
@@ -95,7 +95,7 @@ def print_audit(layout: Layout) -> None:
         console.print(
             f"nothing {', '.join(absent[:-1])} or {absent[-1]}" if absent[1:] else f"nothing {absent[0]}", style="dim"
         )
-    for reason in verdict.reasons or [reason for window in verdict.windows for reason in window.reasons][:3]:
+    for reason in verdict.reasons or [reason for _, reasons in verdict.windows.reasons() for reason in reasons][:3]:
         console.print(f"  {reason}", markup=False, highlight=False)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from headrace.audit import WINDOW_MS
 from headrace.jobs.audit.gate import GateVerdict
+from headrace.jobs.audit.judged import Row, TopicVerdict, Verdict, Windows, WindowVerdict, worst
 from headrace.jobs.audit.reasons import Reason
-from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict, WindowVerdict, worst
 
 DAY = 1_763_856_000_000  # 2025-11-23
 STATES: Mapping[str, Verdict] = {"c": "complete", "i": "incomplete", "u": "unknown"}
@@ -19,7 +19,7 @@ def verdict(**topics: str) -> GateVerdict:
 
 def topic(name: str, states: Sequence[str]) -> TopicVerdict:
     """One topic, as in `verdict`."""
-    windows = tuple(window(name, n, STATES[state]) for n, state in enumerate(states) if state != ".")
+    windows = Windows(window(name, n, STATES[state]) for n, state in enumerate(states) if state != ".")
     return TopicVerdict(name, worst(each.state for each in windows), (), windows)
 
 

@@ -17,11 +17,12 @@ from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.damage import Reading, counts_by_event_time
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
 from headrace.jobs.audit.hearing import Hearing
+from headrace.jobs.audit.judged import TopicVerdict, Verdict
 from headrace.jobs.audit.known_agents import SILENT_MS
 from headrace.jobs.audit.recount import FileCount
 from headrace.jobs.audit.recounting import Progress, TopicRecount, recount_topic
 from headrace.jobs.audit.settled_days import unlike_days
-from headrace.jobs.audit.verdict import TopicVerdict, Verdict, excesses, is_retired_by_policy, judge
+from headrace.jobs.audit.verdict import excesses, is_retired_by_policy, judge
 from headrace.jobs.audit.window_rows import holding
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recounts, rows_by_window, rows_of_agents
 from headrace.sinks.places import landed_topics

@@ -16,15 +16,14 @@ from headrace.audit import AUDIT_TOPIC
 from headrace.errors import HeadraceError, StorageError, UsageError
 from headrace.jobs.audit.auditor import Auditor
 from headrace.jobs.audit.heads import Heads
+from headrace.jobs.audit.judged import SUMMED, TopicVerdict, Verdict, sums_of, worst
 from headrace.jobs.audit.reasons import REMEDIES, Spell, spells
-from headrace.jobs.audit.verdict import TopicVerdict, Verdict, worst
 from headrace.jobs.audit.wording import when
 
 EXIT_STATUS: Final[dict[Verdict, int]] = {"complete": 0, "incomplete": 3, "unknown": 4}
 _LEAST_POLL_S: Final = 1.0
 _MOST_POLL_S: Final = 60.0
 _COST_SHARE: Final = 10
-SUMMED: Final = ("sent", "rejected", "dropped", "landed", "late", "quarantined", "duplicates", "lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class GateVerdict:
     @property
     def is_incomplete(self) -> bool:
         """Whether some window is: nothing that is waited for makes it all complete, whatever becomes of the others."""
-        return any(window.state == "incomplete" for topic in self.topics for window in topic.windows)
+        return any(topic.windows.count_of("incomplete") for topic in self.topics)
 
     def spells(self) -> list[Spell]:
         """Why it is not complete, topic by topic; empty if it is."""
@@ -187,19 +186,19 @@ def _now_ms() -> int:
 def reasons_of(verdict: TopicVerdict) -> list[Spell]:
     """Why a topic is not complete: what concerns no window in particular, then by windows."""
     of_all = {reason.same: reason for reason in verdict.reasons}
-    of_windows = spells(verdict.topic, ((window.window_start_ms, window.reasons) for window in verdict.windows))
+    of_windows = spells(verdict.topic, verdict.windows.reasons())
     for spell in of_windows:
         of_all.pop(spell.reason.same, None)
     return [Spell(verdict.topic, reason, ()) for reason in of_all.values()] + of_windows
 
 
 def _topic_summary(topic: TopicVerdict) -> dict[str, Any]:
-    rows = [row for window in topic.windows for row in window.rows]
+    sums = sums_of(topic.windows)
     return {
         "topic": topic.topic,
         "state": topic.state,
-        "windows": {state: sum(window.state == state for window in topic.windows) for state in EXIT_STATUS},
-        **{name: sum(getattr(row, name) or 0 for row in rows) for name in SUMMED},
+        "windows": {state: topic.windows.count_of(state) for state in EXIT_STATUS},
+        **{name: sums[name] for name in SUMMED},
         "reasons": [_spell_summary(spell) for spell in reasons_of(topic)],
         "assumed": list(topic.assumed),
     }

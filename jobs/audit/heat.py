@@ -4,14 +4,15 @@ A span is an hour, or as many hours as make the map no wider than can be read: a
 A cell is incomplete if any of its windows is, so that no fault hides behind an agent that is silent; else unknown, if any is.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.audit import WINDOW_MS
-from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
+from headrace.jobs.audit.gate import GateVerdict
+from headrace.jobs.audit.judged import Verdict, WindowVerdict, sums_of, worst
 from headrace.jobs.audit.reasons import Reason
-from headrace.jobs.audit.verdict import Verdict, WindowVerdict, worst
 from headrace.jobs.audit.wording import when
 
 HOUR_MS: Final = 3_600_000
@@ -22,29 +23,31 @@ _HOURS: Final = (1, 2, 3, 6, 12, 24, 24 * 7)
 _TICK_HOURS: Final = (*_HOURS[:-1], 24 * 2, 24 * 7, 24 * 14, 24 * 28)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
     """The windows of a topic that begin within one span."""
 
     start_ms: int
-    state: Verdict
-    windows: tuple[WindowVerdict, ...]
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    """How many windows there are of each state."""
+    sums: Counter[str] = field(default_factory=Counter)
+    """Of the columns of their rows."""
+    _reasons: dict[tuple[str, str | None], tuple[int, Reason]] = field(default_factory=dict)
 
-    def counts(self) -> dict[Verdict, int]:
-        """How many windows there are of each state."""
-        return {state: sum(window.state == state for window in self.windows) for state in EXIT_STATUS}
+    def add(self, window: WindowVerdict) -> None:
+        """One window more, of later than those before."""
+        self.counts[window.state] += 1
+        self.sums += sums_of([window])
+        for reason in window.reasons:
+            self._reasons.setdefault(reason.same, (window.window_start_ms, reason))
 
-    def sum(self, name: str) -> int:
-        """Of a column of the rows."""
-        return sum(getattr(row, name) or 0 for window in self.windows for row in window.rows)
+    @property
+    def state(self) -> Verdict:
+        return "incomplete" if self.counts["incomplete"] else worst(self.counts)
 
-    def reasons(self) -> list[tuple[WindowVerdict, Reason]]:
-        """Each reason with the first window that has it."""
-        found: dict[tuple[str, str | None], tuple[WindowVerdict, Reason]] = {}
-        for window in self.windows:
-            for reason in window.reasons:
-                found.setdefault(reason.same, (window, reason))
-        return list(found.values())
+    def reasons(self) -> list[tuple[int, Reason]]:
+        """Each reason with the start of the first window that has it."""
+        return list(self._reasons.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,18 @@ class HeatMap:
 def heat_map(found: GateVerdict) -> HeatMap:
     """Sort a verdict's windows into cells; the worst topics first."""
     in_order = sorted(found.topics, key=lambda topic: (topic.state == "complete", topic.state == "unknown", topic.topic))
-    starts = [window.window_start_ms for topic in in_order for window in topic.windows]
-    first, end = min(starts, default=0), max(starts, default=0) + WINDOW_MS
+    starts = [topic.windows.starts for topic in in_order if topic.windows]
+    first, end = min((one[0] for one in starts), default=0), max((one[-1] for one in starts), default=0) + WINDOW_MS
     span_ms = next((hours * HOUR_MS for hours in _HOURS if end - first <= MOST_SPANS * hours * HOUR_MS), 0)
     span_ms = span_ms or -(-(end - first) // (MOST_SPANS * 24 * HOUR_MS)) * 24 * HOUR_MS
     start_ms = first // span_ms * span_ms
     rows = []
     for topic in in_order:
-        cells: dict[int, list[WindowVerdict]] = {}
+        cells: dict[int, Cell] = {}
         for window in topic.windows:
-            cells.setdefault((window.window_start_ms - start_ms) // span_ms, []).append(window)
-        rows.append({n: _cell(start_ms + n * span_ms, windows) for n, windows in cells.items()})
+            n = (window.window_start_ms - start_ms) // span_ms
+            cells.setdefault(n, Cell(start_ms + n * span_ms)).add(window)
+        rows.append(cells)
     spans = -(-(end - start_ms) // span_ms) if starts else 0
     return HeatMap([topic.topic for topic in in_order], start_ms, span_ms, spans, rows)
 
@@ -94,9 +98,3 @@ def heat_map(found: GateVerdict) -> HeatMap:
 def _label(at_ms: int) -> str:
     at = when(at_ms)
     return at[5:10] if at[11:13] == "00" else at[11:13]
-
-
-def _cell(start_ms: int, windows: list[WindowVerdict]) -> Cell:
-    states = {window.state for window in windows}
-    state: Verdict = "incomplete" if "incomplete" in states else worst(states)
-    return Cell(start_ms, state, tuple(windows))

@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from headrace.jobs.audit.judged import TopicVerdict
 from headrace.jobs.audit.marks import HOUR_MS, Hour, Marks, hour_directory, hours_of, mark_of
-from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.sinks.stores.roots import open_root
 from headrace.sinks.table.reader import TableSnapshot
 
@@ -102,4 +102,4 @@ class Marking:
 
 def _may_change(verdict: TopicVerdict, hour_ms: int) -> bool:
     """Whether an hour is unknown in part, so that what agents say later decides."""
-    return any(window.state == "unknown" for window in verdict.windows if hour_ms <= window.window_start_ms < hour_ms + HOUR_MS)
+    return any(window.state == "unknown" for window in verdict.windows.between(hour_ms, hour_ms + HOUR_MS))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headrace.audit import WINDOW_MS
-from headrace.jobs.audit.verdict import TopicVerdict, WindowVerdict
+from headrace.jobs.audit.judged import TopicVerdict, WindowVerdict, sums_of
 from headrace.jobs.audit.wording import when
 from headrace.sinks.table.names import SUCCESS
 from headrace.sinks.table.reader import LiveFile, TableSnapshot
@@ -79,7 +79,7 @@ def mark_of(table: TableSnapshot, verdict: TopicVerdict, hour_ms: int, *, judged
     Args:
         verdict: of all windows of the hour, those too of which nothing has landed.
     """
-    windows = [window for window in verdict.windows if hour_ms <= window.window_start_ms < hour_ms + HOUR_MS]
+    windows = verdict.windows.between(hour_ms, hour_ms + HOUR_MS)
     if len(windows) < _WINDOWS or any(window.state != "complete" for window in windows):
         return None
     return {
@@ -97,8 +97,8 @@ def mark_of(table: TableSnapshot, verdict: TopicVerdict, hour_ms: int, *, judged
 
 
 def _sums(windows: Sequence[WindowVerdict]) -> dict[str, int]:
-    rows = [row for window in windows for row in window.rows]
-    return {name: sum(getattr(row, name) or 0 for row in rows) for name in _SUMMED}
+    sums = sums_of(windows)
+    return {name: sums[name] for name in _SUMMED}
 
 
 def _time(at_ms: int) -> str:

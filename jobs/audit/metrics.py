@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from headrace.clock import Clock
 from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
-from headrace.jobs.audit.verdict import TopicVerdict
+from headrace.jobs.audit.judged import TopicVerdict
 from headrace.jobs.audit.watching import Watching
 from headrace.sinks.metrics import Family
 
@@ -75,25 +75,25 @@ class AuditCollector(Collector):
 
 def missing_events(topic: TopicVerdict) -> int:
     """Events of incomplete windows that were sent and have not landed, were lost, or dropped."""
-    rows = [row for window in topic.windows if window.state == "incomplete" for row in window.rows]
+    rows = [row for window in topic.windows.of_state("incomplete") for row in window.rows]
     return sum(max(0, (row.sent or 0) - row.landed) * (row.agent is not None) + row.lost + (row.dropped or 0) for row in rows)
 
 
 def known_until_ms(topic: TopicVerdict, until_ms: float) -> float:
     """The start of the first window that is unknown; `until_ms` if there is none."""
-    return next((window.window_start_ms for window in topic.windows if window.state == "unknown"), until_ms)
+    return next((start_ms for start_ms, state in topic.windows.states() if state == "unknown"), until_ms)
 
 
 def silent_agents(verdict: GateVerdict) -> set[str]:
     """Agents that keep some window unknown, and are not heard."""
-    reasons = (reason for topic in verdict.topics for window in topic.windows for reason in window.reasons)
+    reasons = (reason for topic in verdict.topics for _, of_window in topic.windows.reasons() for reason in of_window)
     return {reason.agent for reason in reasons if reason.agent and reason.kind in ("silent", "unheard")}
 
 
 def _by_state(topics: Iterable[TopicVerdict]) -> Iterator[Sample]:
     for topic in topics:
         for state in EXIT_STATUS:
-            yield (topic.topic, state), sum(window.state == state for window in topic.windows)
+            yield (topic.topic, state), topic.windows.count_of(state)
 
 
 def _by_topic(family: Family, topics: Iterable[TopicVerdict], value: Callable[[TopicVerdict], float]) -> GaugeMetricFamily:

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from headrace.jobs.audit.gate import EXIT_STATUS, SUMMED, GateVerdict
+from headrace.jobs.audit.gate import EXIT_STATUS, GateVerdict
 from headrace.jobs.audit.heat import MARKS, Cell, HeatMap, heat_map
+from headrace.jobs.audit.judged import SUMMED
 from headrace.jobs.audit.reasons import REMEDIES, Reason
 from headrace.jobs.audit.report import span
 from headrace.jobs.audit.wording import when
@@ -164,13 +165,13 @@ class _Told:
         """Numbers of windows by state, sums, and when each reason began."""
         reasons = cell.reasons()
         numbered = [
-            (when(window.window_start_ms)[:16], self.reasons.setdefault(reason, len(self.reasons)))
-            for window, reason in reasons[:_REASONS_OF_CELL]
+            (when(start_ms)[:16], self.reasons.setdefault(reason, len(self.reasons)))
+            for start_ms, reason in reasons[:_REASONS_OF_CELL]
             if reason in self.reasons or len(self.reasons) < _REASONS
         ]
         return {
-            "windows": list(cell.counts().values()),
-            "sums": [cell.sum(name) for name in SUMMED],
+            "windows": [cell.counts[state] for state in EXIT_STATUS],
+            "sums": [cell.sums[name] for name in SUMMED],
             "reasons": numbered,
             "more": len(reasons) - len(numbered),
         }

@@ -9,8 +9,8 @@ from typing import Final
 
 from headrace.jobs import output
 from headrace.jobs.audit.heat import MARKS, HeatMap
+from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.audit.report import span
-from headrace.jobs.audit.verdict import Verdict
 
 COLOURS: Final[dict[Verdict, str]] = {"complete": "#0072b2", "incomplete": "#d55e00", "unknown": "#f0e442"}
 _LABELS: Final = 16

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from headrace.errors import HeadraceError
 from headrace.jobs import output
 from headrace.jobs.audit.gate import GateVerdict
-from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.audit.wording import when
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from headrace.jobs.audit.announced import Agent
 from headrace.jobs.audit.damage import counts_by_event_time, damaged_by
 from headrace.jobs.audit.evidence import Damaged, WindowSum
 from headrace.jobs.audit.history import OtherSums, records_with_other_sums
+from headrace.jobs.audit.judged import TopicVerdict
 from headrace.jobs.audit.places import Difference, Place, moved, moves, unseen, within
 from headrace.jobs.audit.recount import FileCount, Key, count_of, merged
-from headrace.jobs.audit.verdict import TopicVerdict
 from headrace.jobs.audit.window_rows import holding, rows_of
 from headrace.jobs.audit.wording import when
 from headrace.jobs.landed_rows import open_rows
@@ -207,7 +207,7 @@ def _compare(
     since_ms: float,
     until_ms: float,
 ) -> None:
-    states = {window.window_start_ms: window.state for window in verdict.windows}
+    states = dict(verdict.windows.states())
     keys = sums.keys() | {key for key in table.audit if since_ms < key[1] + WINDOW_MS and key[1] < until_ms}
     keys |= {(row.agent, window.window_start_ms) for window in verdict.windows for row in window.rows if row.agent}
     for agent_id, start_ms in sorted(keys, key=lambda key: (key[1], key[0] or "")):

@@ -4,9 +4,10 @@ Where the rows are data (`csv`, `json`), the reasons go to standard error.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby, islice
 from typing import Any, Final, TextIO
 
 from rich import box
@@ -16,9 +17,9 @@ from rich.text import Text
 
 from headrace.audit import WINDOW_MS
 from headrace.jobs import output
-from headrace.jobs.audit.gate import SUMMED, GateVerdict
+from headrace.jobs.audit.gate import GateVerdict
+from headrace.jobs.audit.judged import SUMMED, Row, TopicVerdict, Verdict, sums_of
 from headrace.jobs.audit.reasons import REMEDIES, Spell
-from headrace.jobs.audit.verdict import Row, TopicVerdict, Verdict
 from headrace.jobs.audit.wording import when
 
 STYLES: Final[dict[Verdict, str]] = {"complete": "green", "incomplete": "bold red", "unknown": "yellow"}
@@ -54,16 +55,17 @@ def span(start_ms: int, end_ms: int) -> str:
 
 def _print_for_people(found: GateVerdict, stream: TextIO, *, every_window: bool) -> None:
     console = output.console_on(stream)
+    sums = {topic.topic: sums_of(topic.windows) for topic in found.topics}
     if every_window:
-        _print_windows(list(_rows(found)), console)
+        _print_windows(_rows(found), console)
     else:
-        _print_topics(found.topics, console)
+        _print_topics(found.topics, sums, console)
     _print_reasons(found.spells(), console)
     if not every_window:
         _print_complete(found.topics, console)
     for said in found.assumed:
         console.print(Text(output.escaped(said), "dim"))
-    console.print(Text.assemble((found.state, STYLES[found.state]), f": {_sums(found.topics)}"))
+    console.print(Text.assemble((found.state, STYLES[found.state]), f": {_in_all(found.topics, sums)}"))
 
 
 def _rows(found: GateVerdict) -> Iterator[list[Any]]:
@@ -71,7 +73,7 @@ def _rows(found: GateVerdict) -> Iterator[list[Any]]:
         for window in topic.windows:
             for row in window.rows:
                 start = when(row.window_start_ms).replace(" ", "T")
-                yield [start if name == "window_start_ms" else value for name, value in asdict(row).items()]
+                yield [start if name == "window_start" else getattr(row, name) for name in NAMES]
 
 
 def _table(names: Sequence[str]) -> Table:
@@ -82,17 +84,15 @@ def _table(names: Sequence[str]) -> Table:
     return table
 
 
-def _print_topics(topics: Sequence[TopicVerdict], console: Console) -> None:
+def _print_topics(topics: Sequence[TopicVerdict], sums: Mapping[str, Counter[str]], console: Console) -> None:
     """A line a topic: its windows by state, and what there is of them; the worst first."""
-    rows = {topic.topic: [row for window in topic.windows for row in window.rows] for topic in topics}
-    sums = {name: {of: sum(getattr(row, name) or 0 for row in rows[of]) for of in rows} for name in SUMMED}
-    summed = [name for name in SUMMED if name in _ALWAYS_SUMMED or any(sums[name].values())]
+    summed = [name for name in SUMMED if name in _ALWAYS_SUMMED or any(of_topic[name] for of_topic in sums.values())]
     table = _table(["topic", "windows (UTC)", *STYLES, *summed])
     worst_first = sorted(topics, key=lambda topic: (topic.state == "complete", topic.state == "unknown", topic.topic))
     for topic in worst_first[:_TOPICS_SHOWN]:
-        starts = [window.window_start_ms for window in topic.windows]
+        starts = topic.windows.starts
         counts = [_counted(topic, state) for state in STYLES]
-        numbers = [_number(name, sums[name][topic.topic]) for name in summed]
+        numbers = [_number(name, sums[topic.topic][name]) for name in summed]
         covered = span(starts[0], starts[-1] + WINDOW_MS) if starts else "none"
         table.add_row(Text(output.escaped(topic.topic), STYLES[topic.state]), covered, *counts, *numbers)
     if topics:
@@ -102,17 +102,17 @@ def _print_topics(topics: Sequence[TopicVerdict], console: Console) -> None:
 
 
 def _counted(topic: TopicVerdict, state: Verdict) -> Text:
-    count = sum(window.state == state for window in topic.windows)
+    count = topic.windows.count_of(state)
     return Text(f"{count:,}", STYLES[state] if count else "dim")
 
 
-def _print_windows(rows: list[list[Any]], console: Console) -> None:
+def _print_windows(rows: Iterator[list[Any]], console: Console) -> None:
     table = _table(NAMES)
-    for row in rows[: output.SHOWN_ROWS]:
+    for row in islice(rows, output.SHOWN_ROWS):
         table.add_row(*(_cell(name, value) for name, value in zip(NAMES, row, strict=True)))
     console.print(table)
-    if len(rows) > output.SHOWN_ROWS:
-        console.print(f"… and {len(rows) - output.SHOWN_ROWS:,} more rows (--format csv or json gives all)", style="dim")
+    if more := sum(1 for _ in rows):
+        console.print(f"… and {more:,} more rows (--format csv or json gives all)", style="dim")
 
 
 def _print_reasons(spells: Sequence[Spell], console: Console) -> None:
@@ -157,9 +157,9 @@ def _print_complete(topics: Sequence[TopicVerdict], console: Console) -> None:
 
 def _complete_ranges(topic: TopicVerdict) -> Iterator[tuple[int, int, int]]:
     """First start, last start and number of complete windows in a row."""
-    for state, alike in groupby(topic.windows, key=lambda window: window.state):
+    for state, alike in groupby(topic.windows.states(), key=lambda each: each[1]):
         if state == "complete":
-            starts = [window.window_start_ms for window in alike]
+            starts = [start_ms for start_ms, _ in alike]
             yield starts[0], starts[-1], len(starts)
 
 
@@ -177,11 +177,9 @@ def _number(name: str, value: int) -> Text:
     return Text(f"{value:,}", style="dim" if not value else "red" if name in _TROUBLES else "")
 
 
-def _sums(verdicts: Sequence[TopicVerdict]) -> str:
-    windows = [window for verdict in verdicts for window in verdict.windows]
-    rows = [row for window in windows for row in window.rows]
-    sent, landed = sum(row.sent or 0 for row in rows), sum(row.landed for row in rows if row.agent)
-    foreign = sum(row.landed for row in rows if row.agent is None)
+def _in_all(verdicts: Sequence[TopicVerdict], sums: Mapping[str, Counter[str]]) -> str:
+    windows = sum(len(verdict.windows) for verdict in verdicts)
+    sent, landed, foreign = (sum(one[name] for one in sums.values()) for name in ("sent", "landed", "foreign"))
     beside = f", and {foreign:,} of no agent" if foreign else ""
-    count = f"{len(windows):,} {'window' if len(windows) == 1 else 'windows'} of {len(verdicts):,} "
-    return f"{landed:,} landed of {sent:,} sent{beside}, in {count}{'topic' if len(verdicts) == 1 else 'topics'}"
+    count = f"{windows:,} {'window' if windows == 1 else 'windows'} of {len(verdicts):,} "
+    return f"{landed - foreign:,} landed of {sent:,} sent{beside}, in {count}{'topic' if len(verdicts) == 1 else 'topics'}"

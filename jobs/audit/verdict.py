@@ -17,72 +17,19 @@ every partition, or has seen its end, and that nothing in it was lost.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import replace
 
 from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.jobs.audit.announced import LATENESS_MS, Agent
 from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Landed, Recount
 from headrace.jobs.audit.faults import faults, lost, unplaced
+from headrace.jobs.audit.judged import SEVERITY, Row, TopicVerdict, Verdict, Windows, WindowVerdict, worst
 from headrace.jobs.audit.reasons import Reason
 from headrace.jobs.audit.unknowns import Unknowns
 from headrace.jobs.audit.wording import when
 from headrace.sinks.table.audit_totals import day_start_ms
-
-Verdict = Literal["complete", "incomplete", "unknown"]
-_SEVERITY: tuple[Verdict, ...] = ("complete", "incomplete", "unknown")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the report. What belongs to no agent has `agent` None, and None where only an agent could have counted."""
-
-    topic: str
-    window_start_ms: int
-    agent: str | None
-    host: str | None
-    sent: int | None
-    rejected: int | None
-    dropped: int | None
-    landed: int
-    late: int | None
-    quarantined: int
-    duplicates: int
-    lost: int
-    state: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class WindowVerdict:
-    """One window of one topic: its state, why, and its rows."""
-
-    topic: str
-    window_start_ms: int
-    state: Verdict
-    reasons: tuple[Reason, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicVerdict:
-    """All windows of a topic; `state` is the worst, unknown before incomplete; `reasons` are those of no single window.
-
-    `assumed` says of which agents no word was asked for, because they are retired or were taken for it, and what else it rests
-    on that nobody announced.
-    """
-
-    topic: str
-    state: Verdict
-    reasons: tuple[Reason, ...]
-    windows: tuple[WindowVerdict, ...]
-    assumed: tuple[str, ...] = ()
-
-
-def worst(states: Iterable[Verdict]) -> Verdict:
-    """Unknown if any is unknown, else incomplete if any is, else complete."""
-    return _SEVERITY[max((_SEVERITY.index(state) for state in states), default=0)]
 
 
 def excesses(topic: str, agents: Mapping[str, Agent], landed: Landed) -> set[tuple[str, int]]:
@@ -126,8 +73,8 @@ def judge(
     if every_window:
         known |= set(range(window_start_ms(int(since_ms)), int(until_ms), WINDOW_MS))
     starts = sorted(start for start in known if since_ms < start + WINDOW_MS and start < until_ms)
-    windows = tuple(_window(case, unknowns, start) for start in starts)
-    states = [window.state for window in windows]
+    windows = Windows(_window(case, unknowns, start) for start in starts)
+    states = [state for state in SEVERITY if windows.count_of(state)]
     reasons: list[Reason] = []
     if math.isfinite(until_ms):  # what is yet to come of this time has no window so far
         reasons = unknowns.of(window_start_ms(int(until_ms) - 1))

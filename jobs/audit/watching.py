@@ -14,9 +14,9 @@ from headrace.jobs.audit.auditor import Auditor
 from headrace.jobs.audit.config import Audit
 from headrace.jobs.audit.gate import GateVerdict, reasons_of
 from headrace.jobs.audit.heads import Heads
+from headrace.jobs.audit.judged import TopicVerdict, worst
 from headrace.jobs.audit.marking import Marking
 from headrace.jobs.audit.marks import HOUR_MS
-from headrace.jobs.audit.verdict import TopicVerdict, worst
 from headrace.sinks.table.reader import TableSnapshot
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.nightly import plan
 from headrace.jobs.nightly.config import Nightly
 from headrace.jobs.nightly.plan import Standing

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ValidationError
 
-from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.audit.wording import when
 from headrace.jobs.nightly.config import Nightly, OnIncomplete
 from headrace.sinks.derived.slices import Slice, day

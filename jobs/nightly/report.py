@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from headrace.jobs.audit.verdict import Verdict
+from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.nightly.config import Nightly
 from headrace.sinks.derived.slices import day
 

@@ -27,7 +27,7 @@ from headrace.audit import WINDOW_MS, window_start_ms
 from headrace.cli import main
 from headrace.jobs.audit.announced import LATENESS_MS
 from headrace.jobs.audit.gate import Gate
-from headrace.jobs.audit.verdict import WindowVerdict
+from headrace.jobs.audit.judged import WindowVerdict
 from tests.integration.sinks.pipeline import Pipeline
 from tests.landed_rows import repeated_identities, rows
 from tests.processes import Part

@@ -22,10 +22,11 @@ from headrace.jobs.audit import announced, faults
 from headrace.jobs.audit.announced import LATENESS_MS, Agent, fold
 from headrace.jobs.audit.case import Case
 from headrace.jobs.audit.evidence import Landed, Recount, WindowSum
+from headrace.jobs.audit.judged import TopicVerdict
 from headrace.jobs.audit.sent_windows import SentWindows, _Window
 from headrace.jobs.audit.totals import Totals
 from headrace.jobs.audit.unknowns import Unknowns
-from headrace.jobs.audit.verdict import TopicVerdict, excesses, judge
+from headrace.jobs.audit.verdict import excesses, judge
 from tests.sim.audit.world import HOUR_MS, PARTITIONS, TOPIC, Line, World
 from tests.sim.harness import Guard, each_guard, run_seeds
 

@@ -20,7 +20,8 @@ from headrace.errors import CorruptError
 from headrace.jobs.audit import damage, verdict
 from headrace.jobs.audit.damage import Reading, counts_by_event_time
 from headrace.jobs.audit.evidence import Damaged, Landed, WindowSum
-from headrace.jobs.audit.verdict import TopicVerdict, excesses
+from headrace.jobs.audit.judged import TopicVerdict
+from headrace.jobs.audit.verdict import excesses
 from headrace.jobs.audit.window_rows import holding
 from headrace.jobs.landed_rows import Found, recounts
 from headrace.sinks.table.arrow_schema import encode_schema

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from headrace.jobs.audit.heat import HOUR_MS, heat_map
+from headrace.jobs.audit.judged import Windows
 from headrace.jobs.audit.page import page
 from headrace.jobs.audit.picture import COLOURS, write_png
 from headrace.jobs.audit.reasons import REMEDIES, Reason
@@ -78,7 +79,7 @@ def test_a_page_is_bounded_and_counts_what_it_leaves_out():
             )
             for n, window in enumerate(topic.windows)
         )
-        unlike.append(replace(topic, windows=tuple(windows)))
+        unlike.append(replace(topic, windows=Windows(windows)))
     text = page(replace(found, topics=tuple(unlike)), trouble="why " * 10_000)
     data = _data(text)
     assert len(text) < 12_000_000

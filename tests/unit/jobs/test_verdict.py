@@ -7,7 +7,8 @@ import pytest
 from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage, SentMessage
 from headrace.jobs.audit.announced import Announcement, fold
 from headrace.jobs.audit.evidence import Landed, Recount, Trouble, WindowSum
-from headrace.jobs.audit.verdict import excesses, judge, worst
+from headrace.jobs.audit.judged import worst
+from headrace.jobs.audit.verdict import excesses, judge
 from headrace.jobs.audit.wording import when
 
 WINDOW = 1_763_900_400_000 // WINDOW_MS * WINDOW_MS
