@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # they are there, and documented
 
 from headrace.errors import HeadraceError, PeerError
-from headrace.librdkafka import checked_keys, reason
+from headrace.librdkafka import CHECKED, REFUTED_REST_MS, Refuted, checked_keys, is_refuted, reason
 from headrace.schemas.schema_log import LogReader, LogRecord
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class KafkaSchemaLog:
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._refuted = Refuted()
         self._cluster_id: str | None = None
         self._topic_is_there = asyncio.Event()  # until then the producer would make it, with the broker's defaults
         common: dict[str, Any] = {
@@ -63,6 +64,7 @@ class KafkaSchemaLog:
             self._consumer = Consumer(
                 {
                     **common,
+                    **CHECKED,
                     "group.id": "headrace-registry",  # librdkafka wants one; nothing is ever committed
                     "enable.auto.commit": False,
                     "enable.partition.eof": True,
@@ -165,6 +167,10 @@ class KafkaSchemaLog:
                 error, offset = message.error(), message.offset()
                 if error is None and offset is not None:
                     records.append(LogRecord(offset, message.key(), message.value()))
+                    start = offset + 1
+                elif is_refuted(message):  # what the client reads behind it may be anything
+                    self._read_again(max(start, offset or 0))
+                    break
                 elif error is None or error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                     continue  # there is no group that we could be in
                 elif error.code() == KafkaError._PARTITION_EOF and offset is not None:
@@ -177,8 +183,16 @@ class KafkaSchemaLog:
                     )
                 else:
                     logger.warning("reading schemas failed, trying on", extra={"topic": self._topic, "reason": error.str()})
+            self._refuted.passed(self._topic, 0, start)
             if records:
                 loop.call_soon_threadsafe(reader.on_records, records)
+
+    def _read_again(self, offset: int) -> None:
+        """From a batch on whose CRC was wrong: a schema that is left out, or another, would be known under its id for ever."""
+        self._refuted.note(self._topic, 0, offset, time.monotonic_ns() // 1_000_000)
+        self._consumer.unassign()
+        self._stopping.wait(REFUTED_REST_MS / 1000)
+        self._consumer.assign([TopicPartition(self._topic, 0, offset)])
 
     def _next_messages(self) -> list[Message]:
         """What there is; waits a little for one, but not for more."""

@@ -64,6 +64,11 @@ BYTES: Final = _counter("headrace_load_bytes", "Bytes of the files that they lan
 QUARANTINED: Final = _counter("headrace_load_quarantined", "Undecodable records put into quarantine", ["topic"])
 DUPLICATES: Final = _counter("headrace_load_duplicates", "Repeats dropped by identity", ["topic"])
 LOST: Final = _counter("headrace_load_lost_offsets", "Offsets that were gone before they could land", ["topic"])
+WRONG_CRCS: Final = _counter(
+    "headrace_load_wrong_crcs",
+    "Times that a batch was read whose CRC is wrong: nothing lands from it on until it is right",
+    ["topic"],
+)
 COMMITS: Final = _counter("headrace_load_commits", "Attempts, by how they ended: won, fenced or failed", ["topic", "outcome"])
 ICEBERG_COMMITS: Final = _counter(
     "headrace_load_iceberg_commits", "Commits to Iceberg tables, by how they ended: won or failed", ["topic", "outcome"]

@@ -18,12 +18,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from headrace.clock import Clock, MonotonicMs
 from headrace.errors import PeerError
-from headrace.librdkafka import close_consumer, unrepeated
+from headrace.librdkafka import CHECKED, REFUTED_REST_MS, Refuted, close_consumer, is_refuted, unrepeated
 from headrace.sinks.fetching.connection import Address
 from headrace.sinks.fetching.fetcher import Fetcher, Left
 from headrace.sinks.fetching.holes import Holes, Unread, look
 from headrace.sinks.fetching.records import FetchedRecord, Records
 from headrace.sinks.fetching.security import UnsecuredError, security_of
+from headrace.sinks.metrics import WRONG_CRCS
 from headrace.sinks.topics import LISTING_TIMEOUT_S, Where, learn_leaders
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ WAIT_MS: Final = 100
 FETCH_AGAIN_RECORDS: Final = 2000
 """So many records of a partition at once from Kafka's client, and it is worth fetching."""
 DISTRUST_MS: Final = 60_000
-WRONG_REST_MS: Final = 1000
-"""After a batch whose CRC was wrong."""
 _FETCHED_KEYS: Final = frozenset(
     {"bootstrap.servers", "metadata.broker.list", "client.id", "group.id", "security.protocol", "log_level"}
 )
@@ -77,6 +76,7 @@ class Reading:
         """To Kafka's client, and from which offset on."""
         self._wrong: dict[Where, tuple[int, MonotonicMs]] = {}
         """Partitions that nobody reads, and from which offset on they are to be read again, and when."""
+        self._refuted = Refuted()
         self._consumer = Consumer(
             {
                 "group.id": GROUP,
@@ -88,7 +88,7 @@ class Reading:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
-                "check.crcs": True,
+                **CHECKED,
                 "isolation.level": "read_committed",
             },
             logger=unrepeated(f"{__name__}.librdkafka"),
@@ -125,17 +125,22 @@ class Reading:
         read = _sorted(self._consumer.consume(BATCH_RECORDS, wait_s))
         wrong: dict[Where, Any] = {}
         for event in read.errors:
-            if event.error().code() == KafkaError._BAD_MSG and (event.topic(), event.partition()) in self._assigned:
+            if is_refuted(event) and (event.topic(), event.partition()) in self._assigned:
                 wrong.setdefault((event.topic(), event.partition()), event)
         if wrong:
             self._read_again(read, wrong)
+        for where, records in read.records:
+            self._refuted.passed(*where, records[-1].offset() + 1)
         return read
 
     def _read_again(self, read: Read, wrong: Mapping[Where, Any]) -> None:
         """Leave out what the client makes of the bytes behind a wrong CRC: other records, ends, and offsets that are none."""
         for where, event in wrong.items():
             offset = max(event.offset(), self._assigned[where])  # the batch's, in the middle of which it may have begun
-            self._wrong[where] = offset, MonotonicMs(self._clock.monotonic_ms() + WRONG_REST_MS)
+            now_ms = self._clock.monotonic_ms()
+            self._wrong[where] = offset, MonotonicMs(now_ms + REFUTED_REST_MS)
+            self._refuted.note(*where, offset, now_ms)
+            WRONG_CRCS.labels(where[0]).inc()
             self.distrust(where)
         self._unassign(wrong)
         right = (
@@ -144,7 +149,7 @@ class Reading:
         )
         read.records = [(where, records) for where, records in right if records]
         read.ends = [(where, end) for where, end in read.ends if where not in wrong]
-        read.errors = [event for event in read.errors if wrong.get((event.topic(), event.partition()), event) is event]
+        read.errors = [event for event in read.errors if (event.topic(), event.partition()) not in wrong]
 
     def begin(self, offsets: Mapping[Where, int]) -> None:
         """Read partitions, each from an offset on.
@@ -261,6 +266,7 @@ class Reading:
         gone = [(topic, partition) for partition in partitions]
         for where in gone:
             self._wrong.pop(where, None)
+            self._refuted.forget(*where)
             if self._fetcher is not None:
                 self._fetcher.end(where)
         self._unassign(gone)

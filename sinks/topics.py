@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from headrace.audit import AUDIT_TOPIC
 from headrace.errors import PeerError
-from headrace.librdkafka import close_consumer, reason
+from headrace.librdkafka import CHECKED, close_consumer, is_refuted, reason
 from headrace.sinks.lag.backlog import Retention
 
 Where = tuple[str, int]  # (topic, partition)
@@ -183,7 +183,7 @@ class SpotReader:
                 "group.id": f"headrace-load-spot-{uuid.uuid4()}",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
-                "check.crcs": True,
+                **CHECKED,
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 10,
@@ -228,7 +228,7 @@ class SpotReader:
                 if where not in waiting or (error is not None and error.retriable()):
                     continue
                 del waiting[where]
-                if error is None or error.code() != KafkaError._BAD_MSG:  # bytes that a CRC refutes are no answer
+                if not is_refuted(message):  # bytes that a CRC refutes are no answer
                     found[where] = message if error is None else None
         finally:
             self._consumer.unassign()

@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from headrace.errors import ConfigError, HeadraceError
 from headrace.schemas.kafka_log import KafkaSchemaLog, UnusableTopicError
-from headrace.schemas.schema_log import LogReader, SchemaLog
+from headrace.schemas.schema_log import LogReader, LogRecord, SchemaLog
+from tests.altering_relay import AlteringRelay, flip
 from tests.processes import broker
 from tests.unit.schemas.schema_log_contract import WAIT_S, Collector, SchemaLogContract
 
@@ -66,3 +68,35 @@ def test_a_topic_that_would_lose_schemas_is_refused(bootstrap: str, partitions: 
 def test_a_key_that_librdkafka_does_not_know_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"fetch\.elephants"):
         KafkaSchemaLog({"bootstrap.servers": "127.0.0.1:1", "fetch.elephants": 3}, "_schemas", on_failure=_fail)
+
+
+def test_a_schema_whose_batch_is_altered_on_its_way_is_read_again_and_none_behind_it_before(tmp_path: Path) -> None:
+    flips = iter(range(2))
+
+    def alter(frame: bytearray) -> None:
+        if b"value-1" in frame and next(flips, None) is not None:
+            flip(frame, b"value-1")
+
+    relay = AlteringRelay(alter, answers=True)
+    server = broker(tmp_path, advertised_listeners=f"PLAINTEXT://127.0.0.1:{relay.port}")
+    relay.target_port = int(server.config["listeners"].rpartition(":")[2])
+
+    async def scenario() -> list[LogRecord]:
+        log = KafkaSchemaLog({"bootstrap.servers": f"127.0.0.1:{relay.port}"}, "_schemas", on_failure=_fail)
+        found = Collector()
+        log.follow(found)
+        try:
+            for number in range(3):
+                await asyncio.wait_for(log.append(b"key", f"value-{number}".encode()), WAIT_S)
+            await found.until(lambda: len(found.records) >= 3)
+        finally:
+            await asyncio.to_thread(log.stop)
+        return found.records
+
+    with server:
+        try:
+            records = asyncio.run(scenario())
+        finally:
+            relay.close()
+    assert [(record.offset, record.value) for record in records] == [(n, f"value-{n}".encode()) for n in range(3)]
+    assert next(flips, None) is None, "it was altered twice"

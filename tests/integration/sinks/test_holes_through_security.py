@@ -1,18 +1,21 @@
 """A hole of offsets is what the batches in it are, also where the loader reads through TLS, a login, or both."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from headrace.clock import SystemClock
 from headrace.sinks.fetching.holes import look
 from headrace.sinks.fetching.security import Scram, UnsecuredError, security_of
+from headrace.sinks.metrics import WRONG_CRCS
 from headrace.sinks.reading import Reading
 from tests.integration.security.sasl_wire import port_of, put_user
 from tests.integration.security.tls_files import Pki, over_tls
-from tests.integration.sinks.test_fetching import create, write_plainly
+from tests.integration.sinks.test_fetching import TIMEOUT_S, HandClock, create, write_plainly
 from tests.processes import Part, free_port
 
 PASSWORD = "wonder land,=\u00e4"
@@ -62,6 +65,51 @@ def test_what_no_batch_explains_is_no_control_batch(part: Part, pki: Pki, protoc
         assert reading.cause(("logs", 1), 30, 49) == (49, None)
     finally:
         reading.close()
+
+
+@pytest.mark.parametrize(("protocol", "mechanism"), [("SASL_SSL", "SCRAM-SHA-512"), ("SSL", "")])
+def test_a_batch_that_is_damaged_in_the_brokers_log_is_waited_for_also_through_tls_and_a_login(
+    part: Part, pki: Pki, protocol: str, mechanism: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = f"damaged-{protocol}"
+    create(plain := f"127.0.0.1:{port_of(part, 'PLAINTEXT')}", topic, 1)
+    producer = Producer({"bootstrap.servers": plain})
+    for batch in ("first", "second", "third"):
+        for number in range(5):
+            producer.produce(topic, f"{batch}-{number}", partition=0)
+        assert producer.flush(TIMEOUT_S) == 0
+    (segment,) = (part.directory / "broker" / f"{topic}-0").glob("*.log")
+    at = segment.read_bytes().index(b"second-3")
+    flip(segment, at)
+    clock = HandClock()
+    reading = Reading(settings(part, pki, protocol, mechanism), clock)
+    before = WRONG_CRCS.labels(topic)._value.get()
+    offsets: list[int] = []
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        reading.begin({(topic, 0): 0})
+        while len(offsets) < 15:
+            assert time.monotonic() < deadline, offsets
+            read = reading.batch()
+            assert not read.errors, "each second, where once a minute is enough"
+            offsets += [one.offset() for _, records in read.records for one in records]
+            clock.now_ms += 250
+            if offsets == list(range(5)) and WRONG_CRCS.labels(topic)._value.get() - before >= 4:
+                flip(segment, at)
+    finally:
+        reading.close()
+    assert offsets == list(range(15))
+    told = [one for one in caplog.records if "the CRC of a batch is wrong" in one.message]
+    assert [(one.topic, one.partition, one.offset) for one in told] == [(topic, 0, 5)]  # type: ignore[attr-defined]
+
+
+def flip(file: Path, at: int) -> None:
+    """A bit, in place."""
+    with file.open("r+b") as log:
+        log.seek(at)
+        (byte,) = log.read(1)
+        log.seek(at)
+        log.write(bytes([byte ^ 1]))
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
