@@ -290,6 +290,8 @@ def checked_output(text: str | None, *, tables: Path | None = None, option: str 
     directory = file.absolute().parent
     if not text or file.is_dir():
         raise UsageError(f"{option} {text}: is a directory; name a file")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{option} {text}: is no ordinary file, and would be one; leave {option} away, and write > {text}")
     if not directory.is_dir():
         raise UsageError(f"{option} {text}: no directory {directory}; make it first")
     if tables is not None and file.resolve().is_relative_to(tables.resolve()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from headrace.errors import UsageError
-from headrace.jobs.sql.live.config import add_live_arguments, live_config
+from headrace.jobs.sql.live.config import add_live_arguments, live_config, refuse_without_live
 from headrace.jobs.sql.options import add_session_arguments, options_of
 from headrace.sinks.places import add_place_arguments, landed_root
 
@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
         prepare()
     options = options_of(args, writable=_written(args))
     live = live_config(args, root) if args.live else None
-    if live is not None:  # its clients read keys and certificates wherever these are
+    if live is None:
+        refuse_without_live(args)
+    else:  # its clients read keys and certificates wherever these are
         options = replace(options, confine=options.confine and options.unsafe)
     is_shell = args.sql is None and sys.stdin.isatty()
     if is_shell:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import ArgumentError, ArgumentTypeError, MissingError, UsageError
 from headrace.jobs.sql import planning
-from headrace.jobs.sql.options import LEAST_MEMORY, Options
+from headrace.jobs.sql.options import LEAST_MEMORY, MOST_MEMORY, MOST_THREADS, Options
 from headrace.jobs.sql.session import Session
 from headrace.jobs.sql.tables import LandedTables, OpenTable
 from headrace.sinks.places import tables_within, unknown_table
@@ -31,7 +31,7 @@ class Connection:
         root: the directory or URL that `headrace load` writes to; of a data directory that is its `landed`.
         as_of: how tables are seen that a statement or a call does not ask for as of something; None: as they are then.
         memory_bytes: of DuckDB, 16 MiB or more, beyond which it spills; None: half of what this process may have.
-        threads: of DuckDB, 1 or more; None: one a core.
+        threads: of DuckDB, 1 to 1,024; None: one a core.
     Raises:
         ArgumentTypeError, ArgumentError: an argument is of no such type or value; a TypeError and a ValueError, too.
         MissingError: there is no such directory; a FileNotFoundError, too.
@@ -43,8 +43,8 @@ class Connection:
         self, root: str | Path, *, as_of: When | None = None, memory_bytes: int | None = None, threads: int | None = None
     ) -> None:
         self._as_of = _text(as_of)
-        _check_number("memory_bytes", memory_bytes, LEAST_MEMORY)
-        _check_number("threads", threads, 1)
+        _check_number("memory_bytes", memory_bytes, LEAST_MEMORY, MOST_MEMORY)
+        _check_number("threads", threads, 1, MOST_THREADS)
         self._landed = LandedTables(_checked_root(root))
         self._answer, self._is_closed = ExitStack(), False
         try:
@@ -130,13 +130,13 @@ def _checked_root(root: str | Path) -> str:
     return str(root)
 
 
-def _check_number(name: str, value: int | None, least: int) -> None:
+def _check_number(name: str, value: int | None, least: int, most: int) -> None:
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool):
         raise ArgumentTypeError(f"headrace.connect: {name}={value!r}: give a whole number, or None")
-    if value < least:
-        raise ArgumentError(f"headrace.connect: {name}={value}: give {least:,} or more, or None")
+    if not least <= value <= most:
+        raise ArgumentError(f"headrace.connect: {name}={value}: give {least:,} to {most:,}, or None")
 
 
 def _text(as_of: When | None) -> str | None:

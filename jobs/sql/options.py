@@ -8,6 +8,9 @@ from headrace.errors import UsageError
 
 LEAST_MEMORY: Final = 1 << 24
 """Of DuckDB, bytes; with less it does not start."""
+MOST_MEMORY: Final = 1 << 50
+MOST_THREADS: Final = 1024
+"""With more than the system lets it start, DuckDB ends the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ def options_of(args: argparse.Namespace, *, writable: tuple[str, ...] = ()) -> O
     Raises:
         UsageError: a size or a number is none.
     """
-    if args.threads is not None and args.threads < 1:
-        raise UsageError(f"--threads {args.threads}: give 1 or more")
+    if args.threads is not None and not 1 <= args.threads <= MOST_THREADS:
+        raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}")
     memory = None if args.memory is None else _size(args.memory)
     own = args.is_own_process
     return Options(memory, args.threads, args.unsafe, args.as_of, bounded=own, confine=own, writable=writable)
@@ -72,6 +75,6 @@ def _size(text: str) -> int:
         size = parse_size(text)
     except ValueError as error:
         raise UsageError(f"--memory {text}: {error}") from None
-    if size < LEAST_MEMORY:
-        raise UsageError(f"--memory {text}: DuckDB needs 16MiB at least")
+    if not LEAST_MEMORY <= size <= MOST_MEMORY:
+        raise UsageError(f"--memory {text}: DuckDB needs 16MiB at least, and no machine has more than 1,000,000GB")
     return size

@@ -207,7 +207,7 @@ class Session:
         return connection
 
     def _open(self, topic: str, as_of: str | None) -> OpenTable:
-        return self._tables.open(topic, as_of or self.as_of)
+        return self._tables.open(topic, self.as_of if as_of is None else as_of)
 
     def _end(self) -> None:
         """Nothing of a statement is left behind it."""

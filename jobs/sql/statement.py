@@ -78,6 +78,10 @@ def read(parser: "duckdb.DuckDBPyConnection", sql: str, known: Collection[str], 
     import duckdb
 
     try:
+        sql.encode()
+    except UnicodeEncodeError:  # bytes of a command line that Python could not decode
+        raise UsageError("SQL: the statement is not UTF-8; write its letters so, or give values as \\xNN in a BLOB") from None
+    try:
         return _read(parser, sql, known, unsafe=unsafe)
     except (UsageError, duckdb.ParserException, duckdb.BinderException) as error:
         for topic in known:

@@ -6,11 +6,14 @@ Records are kept for 30 days after a checkpoint covers them (landing.md, Rules),
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from headrace.errors import UsageError
 from headrace.sinks.table import checkpoint, names, record
 from headrace.sinks.table.fold import Fold
 from headrace.sinks.table.store import Entry, Get, List, Steps
+
+_MOST_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Moment:
         """
         if text == "latest":
             return None
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
             return cls(text, seq=int(text))
         try:
             moment = datetime.fromisoformat(text)

@@ -23,6 +23,13 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--registry", metavar="URL", help="with --bootstrap: the schema registry")
 
 
+def refuse_without_live(args: argparse.Namespace) -> None:
+    """Raises UsageError: an option is given that only `--live` asks for."""
+    given = {"--config": args.config, "--set": args.set, "--bootstrap": args.bootstrap, "--registry": args.registry}
+    if found := next((option for option, value in given.items() if value), None):
+        raise UsageError(f"{found} says where the broker is, which only --live asks: add --live, or leave it away")
+
+
 def live_config(args: argparse.Namespace, root: str) -> "LoadConfig":
     """The configuration by which the broker is asked.
 

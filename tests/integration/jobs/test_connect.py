@@ -125,9 +125,9 @@ def test_errors_are_the_commands(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("root", "given", "error", "said"),
     [
-        ("", {"memory_bytes": -1}, ValueError, "memory_bytes=-1: give 16,777,216 or more"),
+        ("", {"memory_bytes": -1}, ValueError, "memory_bytes=-1: give 16,777,216 to"),
         ("", {"memory_bytes": "1GB"}, TypeError, "memory_bytes='1GB': give a whole number"),
-        ("", {"threads": 0}, ValueError, "threads=0: give 1 or more"),
+        ("", {"threads": 0}, ValueError, "threads=0: give 1 to 1,024"),
         ("", {"threads": 1.5}, TypeError, "threads=1.5: give a whole number"),
         ("", {"as_of": "yesterday"}, UsageError, "as of 'yesterday': give a record's number, a time"),
         ("", {"as_of": 4.2}, TypeError, "as_of=4.2: give a record's number, a datetime"),

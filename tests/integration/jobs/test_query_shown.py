@@ -64,6 +64,16 @@ def test_an_answer_is_drawn_into_a_png(root, tmp_path, capsys):
         (("SELECT 1", "--output", "a.png"), "add --plot"),
         (("SELECT 1", "--plot", "--output", "a.jpg"), "nothing is drawn as .jpg"),
         (("SELECT 1", "--output", "/proc/self/a.csv"), "/proc/self"),
+        (("SELECT 1", "--output", "/dev/null"), "is no ordinary file"),
+        (("SELECT 1", "--threads", "1025"), "give 1 to 1024"),
+        (("SELECT 1", "--memory", "99999999999GB"), "no machine has more"),
+        (("SELECT 1", "--bootstrap", "127.0.0.1:1"), "add --live"),
+        (("SELECT 1", "--config", "nonsuch.yaml"), "add --live"),
+        (("SELECT '\udcff'",), "is not UTF-8"),
+        (("FROM logs", "--as-of", "9" * 5000), "give a record's number"),
+        (("FROM logs", "--as-of", ""), "give a record's number"),
+        (('FROM "logs@"',), "give a record's number"),
+        (("FROM logs AT (TIMESTAMP => NULL)",), "give a record's number"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(root, capsys, arguments, said):
