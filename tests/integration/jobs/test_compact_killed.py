@@ -16,7 +16,7 @@ from headrace.sinks.table.reader import snapshot
 from tests.integration.jobs.test_jobs import bare
 from tests.landed_tables import Event, TableWriter
 
-KILLS = int(os.environ.get("HEADRACE_COMPACT_KILLS", "2"))
+KILLS = int(os.environ.get("HEADRACE_COMPACT_KILLS", "1"))
 DAY_MS, HOUR_MS, HOURS = 1_763_856_000_000, 3_600_000, 8
 
 
