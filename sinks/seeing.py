@@ -18,7 +18,7 @@ from headrace.errors import HeadraceError
 from headrace.sinks.landing import LandingTable
 from headrace.sinks.recovery import said
 from headrace.sinks.table.fold import Fold, PartitionKey
-from headrace.sinks.table.seen import SeenEnd, tell_seen
+from headrace.sinks.table.seen import THERE, SeenEnd, tell_seen
 from headrace.sinks.topics import Topics, Where
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Sights:
     """Not told yet."""
     told_ms: MonotonicMs | None = None
     _steps: dict[PartitionKey, int] = field(default_factory=dict)
+    _met: set[PartitionKey] = field(default_factory=set)
 
     def wants(self, partitions: Collection[PartitionKey], at_ms: int) -> list[PartitionKey]:
         """Which of the partitions that are being read are to be asked for their ends; others are forgotten."""
@@ -51,7 +52,13 @@ class Sights:
         return [key for key in partitions if key not in self.waiting and self._steps.get(key, -1) < step]
 
     def saw(self, key: PartitionKey, offset: int, at_ms: int) -> None:
-        """All that a partition was given before `at_ms` lies below an offset."""
+        """All that a partition was given before `at_ms` lies below an offset.
+
+        That there is such a partition is told at once: before anything of it has landed, nobody else could know.
+        """
+        if key not in self._met:
+            self._met.add(key)
+            self.reached[key] = THERE
         self._steps[key] = at_ms // _STEP_MS
         self.waiting[key] = SeenEnd(offset, at_ms)
 

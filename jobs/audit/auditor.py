@@ -27,6 +27,7 @@ from headrace.jobs.audit.window_rows import holding
 from headrace.jobs.landed_rows import ends_of_windows, read_announcements, recounts, rows_by_window, rows_of_agents
 from headrace.sinks.places import landed_topics
 from headrace.sinks.table.audit_totals import DAY_MS, day_start_ms
+from headrace.sinks.table.fold import PartitionEnd
 from headrace.sinks.table.reader import TableSnapshot, seen, snapshot, tables
 
 
@@ -174,8 +175,7 @@ class Auditor:
             foreign=self._foreign(table, files, since_ms, until_ms),
             lost=_lost(table),
             quarantined=tuple(Trouble(found.count, found.start_ms, found.end_ms - 1) for found in table.quarantined),
-            reached_ms={partition: end.last_timestamp_ms or 0 for partition, end in ends.items()},
-            seen_ms={} if sums or table.settled else self._seen_ms(table, newest),
+            reached_ms=self._reached_ms(table),
             settled=frozenset(settled),
             unlike=unlike_days(table.topic, self._agents, settled, offsets, self.lateness_ms),
             heard=self._heard,
@@ -183,12 +183,18 @@ class Auditor:
             uncounted_until_ms=table.uncounted_until_ms,
         )
 
-    def _seen_ms(self, table: TableSnapshot, newest: Mapping[int, int]) -> dict[int, int]:
-        return {
-            partition: end.at_ms
-            for (incarnation, partition), end in seen(self.root, table.topic).items()
-            if newest.get(partition) == incarnation and table.ends[incarnation, partition].offset >= end.offset
-        }
+    def _reached_ms(self, table: TableSnapshot) -> dict[int, int]:
+        """How far each partition has come by its last record; without agents also as loaders have seen, who know of all."""
+        told = {} if table.audit or table.settled else seen(self.root, table.topic)
+        there = {partition: incarnation for incarnation, partition in sorted({*told, *table.ends})}
+        found = {}
+        for partition, incarnation in there.items():
+            key = (incarnation, partition)
+            end = table.ends.get(key, PartitionEnd(0))
+            found[partition] = end.last_timestamp_ms or 0
+            if key in told and end.offset >= told[key].offset:
+                found[partition] = max(found[partition], told[key].at_ms)
+        return found
 
     def _foreign(self, table: TableSnapshot, files: Reading, since_ms: float, until_ms: float) -> dict[int, int]:
         """Rows of no agent by window: what is in the files beyond the agents' sums."""

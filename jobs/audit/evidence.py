@@ -84,9 +84,9 @@ class UnlikeDay:
 class Landed:
     """A topic's table, as far as the audit needs it.
 
-    `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is the Kafka
-    timestamp of each partition's last landed record, and `seen_ms` the last time (the broker's clock) before which all that
-    the partition was given has landed, where a loader has said so; `damage` says why the table cannot be read, if it cannot.
+    `sums` is keyed by agent and window start; `foreign` counts the rows of no agent by window start; `reached_ms` is up to when
+    (the broker's clock, or the Kafka timestamp of its last landed record) all that each partition was given has landed, 0 where
+    nothing of it has; `damage` says why the table cannot be read, if it cannot.
     `settled` are the days, by their start, of which windows are not told apart, and which `sums` leaves out: each is taken to
     have landed as it was announced; `unlike` are those of them of which something else has landed than was announced;
     `damaged` are those of its files that cannot be read, as far as their rows may be of the time that is judged;
@@ -99,7 +99,6 @@ class Landed:
     lost: tuple[Trouble, ...] = ()
     quarantined: tuple[Trouble, ...] = ()
     reached_ms: Ends = field(default_factory=dict)
-    seen_ms: Ends = field(default_factory=dict)
     settled: frozenset[int] = frozenset()
     unlike: Mapping[int, UnlikeDay] = field(default_factory=dict)
     damage: str | None = None

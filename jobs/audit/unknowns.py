@@ -113,9 +113,9 @@ class Unknowns:
         needed_ms = self._case.needed_ms(start_ms)
         told = "no agent writes it, and partition {} has landed up to {}, not past {}"
         return [
-            Reason("unlanded", told.format(partition, when(reached_ms), when(needed_ms)))
-            for partition, landed_ms in sorted(landed.reached_ms.items())
-            if (reached_ms := max(landed_ms, landed.seen_ms.get(partition, 0))) <= needed_ms
+            Reason("unlanded", told.format(partition, when(reached_ms) if reached_ms else "nothing", when(needed_ms)))
+            for partition, reached_ms in sorted(landed.reached_ms.items())
+            if reached_ms <= needed_ms
         ]
 
     def _awaited(self, agent: Agent, start_ms: int) -> Reason | None:

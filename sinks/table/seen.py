@@ -28,6 +28,8 @@ class SeenEnd:
     at_ms: int
 
 
+THERE: Final = SeenEnd(0, 0)
+"""Says no more than that there is a partition."""
 Seen = Mapping[PartitionKey, SeenEnd]
 
 

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import uuid
 
 import pytest
 
-from headrace.audit import HASH_MODULUS, RetiredMessage, Total, window_start_ms
+from headrace.audit import HASH_MODULUS, WINDOW_MS, RetiredMessage, Total, window_start_ms
 from headrace.cli import main
 from headrace.errors import StorageError
 from headrace.jobs.audit.auditor import Auditor, overall_verdict
+from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table.reader import snapshot
 from headrace.sinks.table.record import Gap
+from headrace.sinks.table.seen import SeenEnd, tell_seen
+from headrace.sinks.table.store import carry_out
 from tests.landed_tables import TEXT, AuditWriter, Event, TableWriter, announce
 
 T0 = 1_763_900_400_000
@@ -357,3 +361,27 @@ def test_rows_beyond_what_was_announced_of_such_a_day_are_unknown_unless_their_a
     assert {window.state for window in Auditor(root).judge("logs", now_ms=AT).windows} == {"unknown"}
     AuditWriter(root).land((AT, RetiredMessage("a", T0)))
     assert {window.state for window in Auditor(root).judge("logs", now_ms=AT).windows} == {"complete"}
+
+
+def tell(root, topic, **ends):
+    carry_out(
+        tell_seen({(0, int(name[1:])): SeenEnd(*end) for name, end in ends.items()}, str(uuid.uuid4())),
+        LocalStore(root / topic),
+    )
+
+
+def test_of_a_topic_without_agents_a_partition_counts_from_when_loaders_have_seen_it(root):
+    rows = [{"_key": b"k", "value": "{}", "_timestamp": T0 + n * 60_000} for n in range(60)]
+    TableWriter(root, "orders", TEXT).land(rows)
+
+    def state():
+        return Auditor(root).judge("orders", now_ms=AT, until_ms=T0 + 2 * WINDOW_MS).state
+
+    assert state() == "complete"  # what no loader has told, nobody knows
+    tell(root, "orders", p1=(0, 0))
+    (reason, *_) = Auditor(root).judge("orders", now_ms=AT, until_ms=T0 + 2 * WINDOW_MS).windows[0].reasons
+    assert "partition 1 has landed up to nothing, not past" in reason
+    tell(root, "orders", p1=(7, T0 + HOUR))  # there is something in it, which has not landed
+    assert state() == "unknown"
+    tell(root, "orders", p1=(0, T0 + HOUR + 1))  # there was nothing in it until then
+    assert state() == "complete"

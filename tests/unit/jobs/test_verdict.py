@@ -150,12 +150,6 @@ def test_an_agent_is_taken_for_retired_once_it_has_been_silent_for_as_long_as_is
         assert (verdict.state, len(verdict.assumed)) == (state, int(state == "complete"))
 
 
-@pytest.mark.parametrize(("seen_ms", "state"), [(PAST - 1, "unknown"), (PAST, "complete")])
-def test_a_topic_without_agents_is_complete_once_an_idle_partition_has_been_seen_to_hold_no_more(seen_ms, state):
-    there = Landed(ends={0: 4, 1: 9}, foreign={WINDOW: 13}, reached_ms={0: WINDOW, 1: NOW}, seen_ms={0: seen_ms})
-    assert only_window({}, there).state == state
-
-
 def test_a_topic_that_was_announced_and_has_no_table_is_unknown_and_shows_its_window():
     window = only_window(agents(), Landed())
     assert (window.state, window.rows[0].sent, window.rows[0].landed) == ("unknown", 100, 0)

@@ -3,7 +3,7 @@
 from headrace.clock import MonotonicMs
 from headrace.sinks.seeing import Sights
 from headrace.sinks.table.fold import Fold, PartitionEnd
-from headrace.sinks.table.seen import SeenEnd
+from headrace.sinks.table.seen import THERE, SeenEnd
 
 STEP = 300_000
 KEY, OTHER = (0, 3), (0, 4)
@@ -26,6 +26,8 @@ def test_an_end_is_told_when_the_table_has_come_to_it_and_no_other_is_asked_for_
     sights = Sights()
     sights.saw(KEY, 70, 7 * STEP)
     sights.come_to(folded(p3=69))
+    assert sights.reached == {KEY: THERE}
+    sights.reached.clear()  # it was told
     assert not sights.is_due(MonotonicMs(5))
     assert sights.wants([KEY], 9 * STEP) == []
     sights.come_to(folded(p3=71))
@@ -47,5 +49,17 @@ def test_of_a_partition_that_is_read_no_more_nothing_is_awaited():
     sights.saw(KEY, 70, 7 * STEP)
     assert sights.wants([OTHER], 7 * STEP) == [OTHER]
     sights.come_to(folded(p3=99))
-    assert sights.reached == {}
+    assert sights.reached == {KEY: THERE}
     assert sights.wants([KEY], 7 * STEP) == [KEY]
+
+
+def test_that_a_partition_is_there_is_told_once_and_at_once_before_it_has_landed():
+    sights = Sights()
+    sights.saw(KEY, 70, 7 * STEP)
+    sights.saw(OTHER, 0, 7 * STEP)
+    sights.come_to(folded())
+    assert sights.is_due(MonotonicMs(5))
+    assert sights.reached == {KEY: THERE, OTHER: SeenEnd(0, 7 * STEP)}
+    sights.reached.clear()
+    sights.saw(KEY, 90, 8 * STEP)
+    assert sights.reached == {}
