@@ -156,7 +156,7 @@ class Reading:
             if topic in tables(self.root):
                 raise UsageError(f"{topic} is no landed topic's table; a job reads those: {', '.join(known) or 'none'}")
             raise unknown_table(topic, known)
-        return [snapshot(self.root, topic) for topic in dict.fromkeys(self._topics or known)]
+        return [snapshot(self.root, topic, is_whole=False) for topic in dict.fromkeys(self._topics or known)]
 
     @cached_property
     def columns(self) -> dict[str, pa.Schema]:

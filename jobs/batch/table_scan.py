@@ -10,6 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.errors import StorageError
 from headrace.jobs.batch.conditions import Conditions
 from headrace.jobs.batch.event_rows import Rows, Span
 from headrace.schemas.unified import project
@@ -68,7 +69,11 @@ class Scan:
     conditions: Conditions
 
     def pieces(self, files: Mapping[str, DataFile | LiveFile]) -> list[Piece]:
-        """The files, by their names in the table, that may have such rows by what its log says of them."""
+        """The files, by their names in the table, that may have such rows by what its log says of them.
+
+        Raises:
+            StorageError: one of them is known to be damaged.
+        """
         found: list[Piece] = []
         held: list[File] = []
         held_bytes = 0
@@ -77,6 +82,8 @@ class Scan:
             first_ms, last_ms = file.min_event_time_ms, file.max_event_time_ms
             if not self.span.meets(first_ms, last_ms) or not self.conditions.hold_of(name):
                 continue
+            if isinstance(file, LiveFile) and file.damage is not None:
+                raise StorageError(file.damage)
             if held and (held_bytes + file.bytes > PIECE_BYTES or len(held) == _PIECE_FILES):
                 found.append(Piece(self.topic, tuple(held), held_bytes))
                 held, held_bytes = [], 0

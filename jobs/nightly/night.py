@@ -128,7 +128,7 @@ class Night:
         found = []
         for topic in output.topics or landed_topics(self.config.root):
             if topic not in self._tables:
-                self._tables[topic] = snapshot(self.config.root, topic)
+                self._tables[topic] = snapshot(self.config.root, topic, is_whole=False)
             found.append(input_of(self._tables[topic], read))
         return found
 

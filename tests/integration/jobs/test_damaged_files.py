@@ -135,3 +135,14 @@ def test_a_recount_names_what_lies_among_its_files_and_is_in_no_log(root, capsys
     assert {row["state"] for row in rows.values()} == {"same"}
     before = ("--since", "2025-11-23T12:00", "--until", "2025-11-23T13:00")
     assert asked(root, capsys, *before)[::2] == (0, "")
+
+
+def test_a_job_runs_for_a_day_though_a_file_of_another_cannot_be_read_and_not_for_that_one(root, capsys):
+    table = TableWriter(root, "days", says_columns=True)
+    table.land_events([Event("a", n * 30, T0 + n * 24 * HOUR) for n in range(3)])
+    gone(next((root / "days").glob("dt=2025-11-24/*/*.parquet")))
+    run = ["job", "run", "counts", "--root", str(root), "--topic", "days", "--format", "json", "--day"]
+    assert main([*run, "2025-11-23"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
+    assert main([*run, "2025-11-24"]) == 1
+    assert "the log names this file, and it is missing" in capsys.readouterr().err
