@@ -39,6 +39,10 @@ _IMPORTS: Final = {
         "headrace.clock", "headrace.health", "headrace.part_http", "headrace.sinks.config", "headrace.sinks.lag.collector",
         "headrace.sinks.lag.telling", "headrace.sinks.loader", "headrace.sinks.stores.roots",
     ],
+    "demo": [
+        "headrace.demo_report", "headrace.jobs.audit.auditor", "headrace.pipeline", "headrace.sinks.table.reader",
+        "pyarrow.compute", "pyarrow.dataset", "rich.console", "rich.progress",
+    ],
     "check": ["headrace.sinks.check"],
     "job": ["apache_beam", "headrace.jobs.batch.running"],
     "nightly": ["apache_beam", "headrace.jobs.nightly.config", "headrace.jobs.nightly.night"],
@@ -232,10 +236,17 @@ def _take_on(environment: dict[str, str], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        old = getattr(sys, name)  # it knows whether the descriptor that was there could seek
+        new = open(number, mode, 1 if name == "stderr" else -1, old.encoding, old.errors, closefd=False)  # noqa: SIM115
+        new.reconfigure(write_through=old.write_through)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
+    atexit.register(gc.unfreeze)  # in each child, too: nanobind complains of what is not collected at the end
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         words = _serve(asked)
     if words is not None:

@@ -30,9 +30,9 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
 
 def test_conversations_do_no_harm(part: Part) -> None:
     with ThreadPoolExecutor(8) as pool:
-        closed = list(pool.map(lambda number: converse(part, conversation(Random(number))), range(200)))
+        closed = list(pool.map(lambda number: converse(part, conversation(Random(number))), range(100)))
         warm_mb = memory_mb(part)
-        closed += pool.map(lambda number: converse(part, conversation(Random(number))), range(200, 500))
+        closed += pool.map(lambda number: converse(part, conversation(Random(number))), range(100, 250))
     assert [number for number, done in enumerate(closed) if not done] == []
     assert_alive(part)
     assert faults(part) == []

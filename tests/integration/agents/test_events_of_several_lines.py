@@ -29,9 +29,9 @@ def messages(parts: Rig) -> list[bytes]:
 
 
 def test_fault_14_traces_over_read_chunks_are_one_event_each_and_the_audit_counts_them_as_such(parts: Rig) -> None:
-    written = [TRACE % n if n % 3 == 0 else b"2026-11-26 10:00:00 INFO %d\n" % n for n in range(30_000)]
+    written = [TRACE % n if n % 3 == 0 else b"2026-11-26 10:00:00 INFO %d\n" % n for n in range(12_000)]
     (parts.logs / "a.log").write_bytes(b"".join(written))
-    assert parts.ship(inputs=inputs(parts))["lines"] == 30_000
+    assert parts.ship(inputs=inputs(parts))["lines"] == 12_000
     events = parts.distinct()
     assert [event["message"].encode() + b"\n" for event in events] == written
     positions = [0]
@@ -47,14 +47,14 @@ def test_fault_14_kill_9_in_the_middle_of_traces_repeats_identically(parts: Rig)
     written = [TRACE % n for n in range(12_000)]
     (parts.logs / "a.log").write_bytes(b"".join(written))
     agent = parts.agent(inputs=inputs(parts))
-    for delay_s in (0.45, 0.6, 0.8):
+    for delay_s in (0.3, 0.5, 0.8):
         agent.start()
         time.sleep(delay_s)
         agent.kill()
     parts.ship(inputs=inputs(parts, timeout_ms=0, max_lines=3))  # what was on its way is grouped as it was sent
     found = messages(parts)
     assert b"\n".join(found) + b"\n" == b"".join(written)
-    assert sum(message + b"\n" in written for message in found) > 1000
+    assert len({message + b"\n" for message in found} & set(written)) > 1000
     parts.check_audit()
 
 

@@ -29,7 +29,7 @@ from tests.integration.broker.requests import (
     values,
 )
 from tests.integration.groups.wire_client import WireClient
-from tests.processes import Part, broker, free_port
+from tests.processes import AFRESH, Part, broker, free_port
 
 
 def refused(part: Part) -> tuple[int, str]:
@@ -108,7 +108,7 @@ def test_more_partitions_are_written_than_descriptors_are_allowed_by_default(tmp
     part = broker(tmp_path)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))  # of this process too, which may have over a hundred open
     try:
-        part.start()
+        part.start(under=AFRESH)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with wire(part) as client:

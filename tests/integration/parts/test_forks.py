@@ -11,13 +11,18 @@ from tests import forks
 from tests.processes import AFRESH, Part, broker
 
 
-@pytest.mark.parametrize("words", [["files", "orders"], ["files"], ["nonsense"], ["agent", "--config", "none.yaml"]])
-def test_words_environment_and_folder_are_the_commands_own(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("config reference", 0), ("files orders", 2), ("files", 2), ("nonsense", 2), ("agent --config none.yaml", 2),
+     ("query --data nowhere", 2)],
+)  # fmt: skip
+def test_words_environment_folder_and_streams_are_the_commands_own(tmp_path: Path, words: str, status: int) -> None:
     asked = {"env": {**os.environ, "HEADRACE_DATA": "some"}, "cwd": tmp_path, "capture_output": True, "text": True}
-    executed = subprocess.run([*forks.PREFIX, *words], check=False, **asked)
-    forked = forks.run([*forks.PREFIX, *words], **asked)
+    command = [*forks.PREFIX, *words.split()]
+    executed = subprocess.run(command, check=False, **asked)
+    forked = forks.run(command, **asked)
     assert (forked.returncode, forked.stdout, forked.stderr) == (executed.returncode, executed.stdout, executed.stderr)
-    assert executed.returncode == 2
+    assert executed.returncode == status
 
 
 def parent_of(part: Part) -> int:

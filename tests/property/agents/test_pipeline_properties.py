@@ -83,11 +83,12 @@ def test_a_line_s_time_does_not_depend_on_what_was_read_before(line: bytes, pars
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
 )
 
 
-@given(value=st.dictionaries(st.text(), JSON_VALUES), ascii_only=st.booleans())
+@given(value=st.dictionaries(st.text(), JSON_VALUES, max_size=8), ascii_only=st.booleans())
 def test_members_are_what_the_standard_library_reads(value: dict[str, Any], ascii_only: bool) -> None:
     line = json.dumps(value, ensure_ascii=ascii_only)
     texts = {
