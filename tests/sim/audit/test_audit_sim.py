@@ -203,7 +203,7 @@ def verdicts_are_true(rng: random.Random) -> None:
 
 
 def test_without_a_fault_nothing_is_incomplete_complete_is_true_and_what_comes_later_is_late() -> None:
-    run_seeds(verdicts_are_true, count=150)
+    run_seeds(verdicts_are_true, count=80)
 
 
 # ---- one fault
@@ -346,11 +346,11 @@ def one_message_is_found(rng: random.Random) -> None:
 
 
 def test_one_event_lost_doubled_altered_or_moved_is_found_and_placed() -> None:
-    run_seeds(one_event_is_found, count=100)
+    run_seeds(one_event_is_found, count=70)
 
 
 def test_one_message_of_the_audit_lost_is_found_and_placed_also_with_all_its_events() -> None:
-    run_seeds(one_message_is_found, count=100)
+    run_seeds(one_message_is_found, count=70)
 
 
 @each_guard(

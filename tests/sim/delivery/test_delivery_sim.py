@@ -292,7 +292,7 @@ def delivery_is_done_when_all_is_there(rng: random.Random) -> None:
 
 
 def test_a_chunk_is_done_when_each_record_is_acknowledged_or_kept_and_order_stays() -> None:
-    run_seeds(delivery_is_done_when_all_is_there, count=120)
+    run_seeds(delivery_is_done_when_all_is_there, count=80)
 
 
 @each_guard(

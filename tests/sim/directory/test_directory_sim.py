@@ -374,7 +374,7 @@ def dropped_files_are_shipped_once(rng: random.Random) -> None:
 
 
 def test_every_dropped_file_is_shipped_once_and_put_away() -> None:
-    run_seeds(dropped_files_are_shipped_once, count=100)
+    run_seeds(dropped_files_are_shipped_once, count=70)
 
 
 @each_guard(

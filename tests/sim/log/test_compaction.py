@@ -371,7 +371,7 @@ def log_compaction(rng: random.Random) -> None:
 
 
 def test_the_last_value_of_every_key_survives_compaction_and_crashes() -> None:
-    run_seeds(log_compaction, count=100)
+    run_seeds(log_compaction, count=60)
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def log_directories(rng: random.Random) -> None:
 
 
 def test_directories_and_partitions_fail_alone_and_come_back_whole() -> None:
-    run_seeds(log_directories, count=200)
+    run_seeds(log_directories, count=120)
 
 
 @pytest.mark.parametrize(

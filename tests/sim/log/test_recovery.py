@@ -315,7 +315,7 @@ def log_recovery(rng: random.Random) -> None:
 
 
 def test_synced_records_survive_whatever_the_crash_leaves() -> None:
-    run_seeds(log_recovery, count=200)
+    run_seeds(log_recovery, count=120)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def check_day(world: World, config: Nightly, output: Output, entry: Entry, poiso
 
 
 def test_each_output_is_one_whole_run_over_what_the_gate_has_seen_and_no_day_is_skipped() -> None:
-    run_seeds(nights, count=100)
+    run_seeds(nights, count=70)
 
 
 @each_guard(

@@ -226,11 +226,11 @@ def rotten_spool_tells_what_it_lost(rng: random.Random) -> None:
 
 
 def test_what_was_answered_for_is_delivered_in_order_by_one_identity() -> None:
-    run_seeds(spool_delivers_what_it_answered_for, count=150)
+    run_seeds(spool_delivers_what_it_answered_for, count=90)
 
 
 def test_what_a_rotten_disk_destroyed_is_told_and_the_rest_is_delivered() -> None:
-    run_seeds(rotten_spool_tells_what_it_lost, count=150)
+    run_seeds(rotten_spool_tells_what_it_lost, count=90)
 
 
 @each_guard(

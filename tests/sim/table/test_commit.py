@@ -84,11 +84,11 @@ def is_complete(world: World) -> bool:
 
 
 def test_every_offset_lands_once_and_loading_goes_on_after_any_accident() -> None:
-    run_seeds(table_log, count=100)
+    run_seeds(table_log, count=70)
 
 
 def test_every_offset_lands_once_or_is_quarantined_once_after_any_accident() -> None:
-    run_seeds(table_log_with_poison, count=100)
+    run_seeds(table_log_with_poison, count=70)
 
 
 @pytest.mark.parametrize("scenario", [table_log_on_objects, table_log_on_hdfs])

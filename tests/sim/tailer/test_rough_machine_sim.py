@@ -57,7 +57,7 @@ def tailer_on_a_rough_machine(rng: random.Random) -> None:
 
 
 def test_on_a_rough_machine_every_readable_line_is_delivered_once_by_identity() -> None:
-    run_seeds(tailer_on_a_rough_machine, count=60)
+    run_seeds(tailer_on_a_rough_machine, count=40)
 
 
 @each_guard(

@@ -37,7 +37,7 @@ def tailer_delivers_every_line(
 
 
 def test_every_readable_line_is_delivered_once_by_identity() -> None:
-    run_seeds(tailer_delivers_every_line, count=80)
+    run_seeds(tailer_delivers_every_line, count=50)
 
 
 def tailer_proves_what_was_at_rest(rng: random.Random) -> None:
@@ -46,7 +46,7 @@ def tailer_proves_what_was_at_rest(rng: random.Random) -> None:
 
 
 def test_files_that_come_to_rest_and_are_written_anew_are_delivered_once_by_identity() -> None:
-    run_seeds(tailer_proves_what_was_at_rest, count=60)
+    run_seeds(tailer_proves_what_was_at_rest, count=40)
 
 
 @each_guard(
@@ -65,7 +65,7 @@ def tailer_begins_where_it_is_told(rng: random.Random) -> None:
 
 
 def test_what_is_there_when_an_input_begins_is_shipped_from_where_it_says_and_the_rest_from_the_beginning() -> None:
-    run_seeds(tailer_begins_where_it_is_told, count=70)
+    run_seeds(tailer_begins_where_it_is_told, count=45)
 
 
 @each_guard(
@@ -87,7 +87,7 @@ def tailer_joins_what_containers_write(rng: random.Random) -> None:
 
 
 def test_two_streams_of_a_container_in_one_file_are_delivered_once_by_identity() -> None:
-    run_seeds(tailer_joins_what_containers_write, count=60)
+    run_seeds(tailer_joins_what_containers_write, count=40)
 
 
 @each_guard(
@@ -105,7 +105,7 @@ def tailer_keeps_events_whole(rng: random.Random) -> None:
 
 
 def test_events_of_several_lines_are_whole_wherever_their_lines_were_there_in_time() -> None:
-    run_seeds(tailer_keeps_events_whole, count=60)
+    run_seeds(tailer_keeps_events_whole, count=40)
 
 
 @each_guard(
