@@ -232,7 +232,6 @@ def _take_on(environment: dict[str, str], streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         if stream != number:
             os.dup2(stream, number)
-    sys.stdout = os.fdopen(1, "w", closefd=False)  # ours knew whether another file can be sought in
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
@@ -251,7 +250,6 @@ def _main() -> None:
         words = _serve(asked)
     if words is not None:
         sys.argv[1:] = words
-        atexit.register(gc.unfreeze)  # extensions would tell what was never freed
         subprocess.Popen = _Checking  # type: ignore[misc]
         runpy.run_module("headrace", run_name="__main__", alter_sys=True)
 

@@ -12,7 +12,6 @@ import pytest
 from headrace.errors import PeerError, StorageError, UsageError
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.runners import run_pipeline
-from tests import forks
 from tests.integration.jobs import runner_jobs
 from tests.landed_tables import Event, TableWriter
 from tests.waiting import until
@@ -128,8 +127,8 @@ class Driver:
         TableWriter(folder / "landed", "logs").land_events([Event("a", 0, 1_763_900_400_000)])
         given = [word for option in options for word in ("--runner-option", option.removeprefix("--"))]
         job = ["tests.integration.jobs.stuck_jobs:Waiting", "--set", f"begun={begun}", "--root", str(folder / "landed")]
-        self.process = forks.Headrace(
-            [*forks.PREFIX, "job", "run", *job, "--day", "2025-11-23", "--runner", runner, *given],
+        self.process = subprocess.Popen(  # not a fork: gRPC, which these runners serve by, does not live through one
+            [sys.executable, "-m", "headrace", "job", "run", *job, "--day", "2025-11-23", "--runner", runner, *given],
             env={**os.environ, "TMPDIR": str(self.temporary), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stderr=subprocess.PIPE,
             start_new_session=True,
