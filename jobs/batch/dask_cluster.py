@@ -18,7 +18,7 @@ from apache_beam.runners.dask import overrides, transform_evaluator
 from apache_beam.runners.dask.dask_runner import DaskOptions
 from dask.graph_manipulation import clone
 
-from headrace.errors import UsageError
+from headrace.errors import PeerError, UsageError
 
 _WORKER: Final = "headrace.jobs.batch.worker"
 
@@ -38,7 +38,7 @@ def cluster_of(options: PipelineOptions, folder: str) -> Iterator[None]:
     """The cluster that the options name, or one of this machine's cores for as long as the block runs.
 
     Raises:
-        UsageError: no scheduler is there, or it has no workers.
+        UsageError: the scheduler's address is none. PeerError: it is not there, or has no workers: both may come yet.
     """
     asked = options.view_as(DaskOptions)
     with contextlib.ExitStack() as stack:
@@ -61,11 +61,12 @@ def cluster_of(options: PipelineOptions, folder: str) -> Iterator[None]:
                 distributed.Client(asked.address, scheduler_file=asked.scheduler_file, timeout=asked.timeout or "10s")
             )
         except (OSError, ValueError) as error:
-            raise UsageError(f"--runner dask: {asked.address or asked.scheduler_file}: {error}; name a scheduler") from error
+            kind = UsageError if isinstance(error, ValueError) else PeerError
+            raise kind(f"--runner dask: {asked.address or asked.scheduler_file}: {error}; name a scheduler") from error
         try:
             client.wait_for_workers(1, timeout=asked.timeout or "10s")
         except TimeoutError as error:
-            raise UsageError(
+            raise PeerError(
                 f"--runner dask: {asked.address} has no workers; start some: dask worker {asked.address}"
             ) from error
         if not asked.npartitions and not asked.partition_size:

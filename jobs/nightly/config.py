@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from headrace.config import Section
 from headrace.config_faults import WrongKeys
 from headrace.errors import ConfigError, UsageError
+from headrace.jobs.batch.command import RUNNERS
 from headrace.sinks.measures import Duration
 from headrace.sinks.path_template import zone
 
@@ -75,6 +76,13 @@ class Nightly(Section):
     def _is_zone(cls, time_zone: str) -> str:
         zone(time_zone)
         return time_zone
+
+    @field_validator("runner")
+    @classmethod
+    def _is_runner(cls, runner: str) -> str:
+        if runner not in RUNNERS and not runner.endswith("Runner"):
+            raise ValueError(f"there is no such runner; name one of {', '.join(RUNNERS)}, or one of Beam's")
+        return runner
 
     @field_validator("after", mode="before")
     @classmethod

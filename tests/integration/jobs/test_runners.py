@@ -93,7 +93,7 @@ def test_results_that_workers_left_elsewhere_are_missed_and_not_taken_for_none(t
         ("Nope", [], "--runner Nope: there is no such runner"),
         ("inprocess", ["--direct_num_worker=3"], "--runner inprocess: Beam has no option --direct_num_worker; see"),
         ("multiprocess", ["--direct_num_workers=three"], "argument --direct_num_workers: invalid int value"),
-        ("dask", ["--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1"], "--runner dask: tcp://127.0"),
+        ("dask", ["--dask_client_address=127.0.0.1"], "--runner dask: 127.0.0.1: "),
         ("prism", ["--prism_location=/nowhere/prism"], "--runner prism: no program /nowhere/prism; go install "),
         ("flink", [], "--runner flink: no job server; get org.apache.beam:beam-runners-flink-2.2-job-server:2."),
         ("flink", ["--flink_version=1.20"], "beam-runners-flink-1.20-job-server:2."),
@@ -106,6 +106,12 @@ def test_what_a_runner_lacks_is_told_before_anything_runs(runner, options, said,
     assert said in str(told.value)
     assert "\n" not in str(told.value)
     assert _said(capfd) == ("", [])
+
+
+def test_a_scheduler_that_is_not_there_may_come_yet():
+    away = ["--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1"]
+    with pytest.raises(PeerError, match=r"--runner dask: tcp:.*; name a scheduler"):
+        run_pipeline(runner_jobs.sums, "dask", away)
 
 
 @pytest.mark.parametrize("name", ["flink", "spark"])

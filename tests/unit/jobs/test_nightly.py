@@ -248,6 +248,7 @@ def test_every_mistake_is_told_at_once_with_its_line_also_those_of_jobs_and_thei
         {"time_zone": "Mars/Olympus"},
         {"jobs": []},
         {"catch_up": 0},
+        {"runner": "dsk"},
         {"on_incomplete": "pray"},
         {"wait": "soon"},
     ],
