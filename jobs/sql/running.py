@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NO_MEMORY: Final = "Out of Memory Error"
+_MISSING: Final = ("No files found that match the pattern", "No such file or directory")
+
+
+class TakenOutError(StorageError):
+    """A file that the log named when the statement began is not where it was."""
+
+
 BATCH_ROWS: Final = 10_000
 _SIGNALS_EVERY_S: Final = 0.1
 
@@ -55,16 +62,22 @@ def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
 
 @contextmanager
 def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> Iterator["pa.RecordBatchReader"]:
-    """The answer of a statement, computed as it is read; DuckDB lets go of it afterwards, read or not."""
+    """The answer of a statement, after its first batch computed as it is read; DuckDB lets go of it afterwards, read or not."""
     import pyarrow as pa
 
     inner = run(connection, lambda: connection.sql(sql).to_arrow_reader(BATCH_ROWS))
 
+    def following() -> pa.RecordBatch | None:
+        return run(connection, lambda: next(inner, None))
+
     def batches() -> Iterator[pa.RecordBatch]:
-        while (batch := run(connection, lambda: next(inner, None))) is not None:
+        batch = first
+        while batch is not None:
             yield batch
+            batch = following()
 
     try:
+        first = following()
         yield pa.RecordBatchReader.from_batches(inner.schema, batches())
     finally:
         inner.close()
@@ -99,15 +112,23 @@ def errors_of_sql(root: Path, url: str, *, memory: str, unsafe: bool) -> Iterato
         said = f"SQL: {one_line(error)}"
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             raise HeadraceError(said) from error
-        is_ours = type(error) is duckdb.Error or any(place in said for place in (str(root), f"{url}/", f"{SCHEME}://"))
-        if isinstance(error, duckdb.IOException) and "Permission denied" in said:
-            walled = "; --unsafe writes neither to the tables nor directly into the folders above them" if unsafe else ""
-            raise StorageError(f"{said}; let this user open it{walled}") from error
-        if is_ours:
-            raise StorageError(f"{said}; verify the tables: headrace check {url}") from error
-        if isinstance(error, duckdb.IOException):
-            raise StorageError(said) from error
-        raise UsageError(said) from error
+        raise (_of_files(error, said, str(root), url, unsafe=unsafe) or UsageError(said)) from error
+
+
+def _of_files(error: "duckdb.Error", said: str, root: str, url: str, *, unsafe: bool) -> StorageError | None:
+    """What an error says of a file; None: nothing."""
+    import duckdb
+
+    is_io = isinstance(error, duckdb.IOException)
+    is_ours = type(error) is duckdb.Error or any(place in said for place in (root, f"{url}/", f"{SCHEME}://"))
+    if is_io and "Permission denied" in said:
+        walled = "; --unsafe writes neither to the tables nor directly into the folders above them" if unsafe else ""
+        return StorageError(f"{said}; let this user open it{walled}")
+    if is_ours and any(missing in said for missing in _MISSING):
+        return TakenOutError(f"{said}; it was taken out meanwhile, or is lost: ask again, and then run: headrace check {url}")
+    if is_ours:
+        return StorageError(f"{said}; verify the tables: headrace check {url}")
+    return StorageError(said) if is_io else None
 
 
 def _of_memory(error: BaseException, memory: str) -> HeadraceError:

@@ -121,32 +121,46 @@ class Session:
     def ask(self, sql: str) -> Iterator["pa.RecordBatchReader"]:
         """Run one statement over a snapshot of the tables that it names; the answer is read in batches, in UTC.
 
-        The one before must have been left.
+        The one before must have been left. Where a file is taken out before the first rows are there, it begins anew.
 
         Raises:
             UsageError: the SQL is wrong, does more than read, or names a table that does not exist.
             StorageError: a table's log or a live file cannot be read.
             KeyboardInterrupt: SIGINT came while it ran, or `interrupt` was called.
         """
-        self._files = self._needed = 0
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder)))
+            for is_last in (False, False, True):
+                attempt = stack.enter_context(ExitStack())
+                try:
+                    with self.errors():
+                        reader = self._begin(attempt, sql)
+                    break
+                except running.TakenOutError:  # by compaction or expiry, since the table was folded
+                    if is_last:
+                        raise
+                    attempt.close()
             with self.errors():
-                known = self.tables
-                asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
-                tables = {table: self._open(table.topic, table.as_of) for table in {*asked.views.values()}}
-                opened = {view: tables[table] for view, table in asked.views.items()}
-                schemas = {view: planning.schema_of(table) for view, table in opened.items()}
-                stack.callback(self._end)
-                with self._bounded():  # what is constant is computed as it is planned
-                    needed = self._plan(asked, opened, schemas)
-                for table in tables.values():
-                    mine = {view: needed[view] for view in opened if opened[view] is table}
-                    self._define(stack, folder, table, planning.schema_of(table), mine)
-                if asked.asks_catalog:
-                    self._list(topic for topic in known if topic not in opened)
-                stack.enter_context(self._bounded())
-                yield stack.enter_context(running.answer(self._connection, asked.sql))
+                yield reader
+
+    def _begin(self, stack: ExitStack, sql: str) -> "pa.RecordBatchReader":
+        """Compute a statement's first rows; what it holds is let go of with the stack."""
+        self._files = self._needed = 0
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder)))
+        known = self.tables
+        asked = statement.read(self._connection, sql, known, unsafe=self._options.unsafe)
+        tables = {table: self._open(table.topic, table.as_of) for table in {*asked.views.values()}}
+        opened = {view: tables[table] for view, table in asked.views.items()}
+        schemas = {view: planning.schema_of(table) for view, table in opened.items()}
+        stack.callback(self._end)
+        with self._bounded():  # what is constant is computed as it is planned
+            needed = self._plan(asked, opened, schemas)
+        for table in tables.values():
+            mine = {view: needed[view] for view in opened if opened[view] is table}
+            self._define(stack, folder, table, planning.schema_of(table), mine)
+        if asked.asks_catalog:
+            self._list(topic for topic in known if topic not in opened)
+        stack.enter_context(self._bounded())
+        return stack.enter_context(running.answer(self._connection, asked.sql))
 
     def errors(self) -> AbstractContextManager[None]:
         """Raise DuckDB's errors as ours; for who reads an answer elsewhere than in `ask`."""

@@ -1,7 +1,7 @@
 """Which files a statement opens: those that the table log cannot leave out, and an answer that does not depend on it."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.errors import StorageError
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
 from headrace.jobs.sql.tables import LandedTables, OpenTable
-from headrace.sinks.table.reader import snapshot
+from headrace.sinks.table.reader import LiveFile, snapshot
+from headrace.sinks.table.record import DataFile
 from tests.landed_tables import ENVELOPE, Event, TableWriter
 
 YEAR = 1_735_689_600_000  # 2025-01-01 00:00:00 UTC
@@ -351,3 +353,38 @@ def test_columns_that_changed_inside_of_columns_are_whole(tmp_path: Path) -> Non
         assert ask(session, "SELECT n, s, l FROM t ORDER BY n") == (rows, 2)
         assert ask(session, "SELECT n, s, l FROM t WHERE hour = 0") == (rows[:1], 1)
         assert ask(session, "SELECT l FROM t WHERE hour = 9") == ([], 0)
+
+
+class TablesOfALoader(LandedTables):
+    """A file is taken out as soon as it is found, so many times."""
+
+    def __init__(self, root: Path, writer: TableWriter, times: int) -> None:
+        super().__init__(str(root))
+        self.writer, self.times = writer, times
+
+    def open(self, topic: str, as_of: str | None) -> OpenTable:
+        table = super().open(topic, as_of)
+
+        def locate(files: Sequence[DataFile]) -> list[LiveFile]:
+            found = table.locate(files)
+            if self.times:
+                self.times -= 1
+                self.writer.take_out(files[-1].path)
+            return found
+
+        return replace(table, locate=locate)
+
+
+@pytest.mark.parametrize("sql", ["SELECT count(*) AS n FROM t", "FROM t ORDER BY position", "SELECT max(message) FROM t"])
+def test_a_file_that_is_taken_out_while_it_is_asked_begins_the_statement_anew(tmp_path: Path, sql: str) -> None:
+    writer = TableWriter(tmp_path, "t", says_columns=True)
+    writer.land_events([Event("a", n, YEAR + n * HOUR) for n in range(9)])
+    with Session(TablesOfALoader(tmp_path, writer, 2)) as session, session.ask(sql) as reader:
+        assert reader.read_all().num_rows == (7 if sql.startswith("FROM") else 1)
+        assert session.progress.files == 7
+    with (
+        Session(TablesOfALoader(tmp_path, writer, 3)) as session,
+        pytest.raises(StorageError, match="taken out meanwhile, or is lost: ask again"),
+        session.ask(sql),
+    ):
+        pass
