@@ -15,6 +15,7 @@ from headrace.jobs.audit.reasons import Reason
 
 Verdict = Literal["complete", "incomplete", "unknown"]
 SEVERITY: Final[tuple[Verdict, ...]] = ("complete", "incomplete", "unknown")
+_MOST: Final = 1 << 64
 SUMMED: Final = ("sent", "rejected", "dropped", "landed", "late", "quarantined", "duplicates", "lost")
 
 
@@ -55,8 +56,9 @@ class Windows(Sequence[WindowVerdict]):
 
     def __init__(self, windows: Iterable[WindowVerdict] = ()) -> None:
         self._topic = ""
-        self._starts, self._states, self._ends = array("q"), bytearray(), array("Q")
-        """Of each window: its start, its state, and where its rows end."""
+        starts: list[int] = []
+        self._states, self._ends = bytearray(), array("Q")
+        """Of each window: its state, and where its rows end."""
         self._reasons: dict[int, tuple[Reason, ...]] = {}
         self._who, self._sent = array("I"), array("Q")
         """Of each row: whose it is, and what was sent, and has landed; of one that says more neither counts."""
@@ -65,16 +67,17 @@ class Windows(Sequence[WindowVerdict]):
         for window in windows:
             self._topic = window.topic
             if window.reasons:
-                self._reasons[len(self._starts)] = window.reasons
+                self._reasons[len(starts)] = window.reasons
             for row in window.rows:
-                if not _is_plain(row):
+                if not (is_plain := _is_plain(row)):
                     self._odd[len(self._who)] = row
                 self._who.append(numbers.setdefault((row.agent, row.host), len(numbers)))
-                self._sent.append(row.landed)
-            self._starts.append(window.window_start_ms)
+                self._sent.append(row.landed if is_plain else 0)
+            starts.append(window.window_start_ms)
             self._states.append(SEVERITY.index(window.state))
             self._ends.append(len(self._who))
         self._people = tuple(numbers)
+        self._starts = _packed(starts)
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -129,9 +132,18 @@ class Windows(Sequence[WindowVerdict]):
         return self[bisect_left(self._starts, since_ms) : bisect_left(self._starts, until_ms)]
 
 
+def _packed(starts: list[int]) -> Sequence[int]:
+    """In eight bytes each, unless a damaged record speaks of a time that has more."""
+    try:
+        return array("q", starts)
+    except OverflowError:
+        return starts
+
+
 def _is_plain(row: Row) -> bool:
     return (
         row.agent is not None
+        and 0 <= row.landed < _MOST
         and row.sent == row.landed
         and row.rejected == row.dropped == row.late == row.quarantined == row.duplicates == row.lost == 0
     )

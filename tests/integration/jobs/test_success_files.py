@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from headrace.audit import AgentMessage, RetiredMessage
+from headrace.audit import WINDOW_MS, AgentMessage, RetiredMessage
 from headrace.cli import main
 from headrace.jobs.audit.config import Audit
 from headrace.jobs.audit.watching import Watching
@@ -203,6 +203,20 @@ def test_what_cannot_be_read_loses_its_marks_an_hour_its_own_and_gets_them_back(
     watching.round()
     assert list(marks(root)) == left
     (root / "away").rename(file)
+    watching.round()
+    assert list(marks(root)) == ["hour=12", "hour=13"]
+
+
+def test_an_hour_beyond_the_horizon_loses_its_mark_with_its_file_and_gets_it_back(root, clock, watching):
+    say(root)
+    watching.round()
+    clock.at_ms += 72 * HOUR
+    file = next((root / "logs").glob("dt=*/hour=12/*.parquet"))
+    file.rename(root / "away")
+    watching.round()
+    assert list(marks(root)) == ["hour=13"]
+    (root / "away").rename(file)
+    clock.at_ms += WINDOW_MS
     watching.round()
     assert list(marks(root)) == ["hour=12", "hour=13"]
 

@@ -13,9 +13,9 @@ def random_windows(source: random.Random) -> list[WindowVerdict]:
         start_ms, state = n * WINDOW_MS, source.choice(SEVERITY)
         rows = []
         for agent in source.sample(["a", "b", "c"], source.randrange(4)):
-            numbers = [source.choice((0, 0, 0, 7, 1 << 40)) for _ in range(8)]
+            numbers = [source.choice((0, 0, 0, 7, 1 << 40, -3, 1 << 70)) for _ in range(8)]
             if source.random() < 0.6:
-                numbers = [numbers[3], 0, 0, numbers[3], 0, 0, 0, 0]
+                numbers = [numbers[3], 0, 0, numbers[3], 0, 0, 0, 0]  # damaged records may say anything
             rows.append(Row("t", start_ms, agent, source.choice((None, f"host-{agent}")), *numbers, state))
         if source.random() < 0.2:
             rows.append(Row("t", start_ms, None, None, None, None, None, 5, None, 1, 0, 2, state))
@@ -41,3 +41,9 @@ def test_what_is_packed_is_what_was_given() -> None:
         sums, rows = sums_of(windows), [row for one in given for row in one.rows]
         assert sums["sent"] == sum(row.sent or 0 for row in rows)
         assert sums["foreign"] == sum(row.landed for row in rows if row.agent is None)
+
+
+def test_a_time_that_no_calendar_knows_is_held_too() -> None:
+    given = [WindowVerdict("t", at * WINDOW_MS, "complete", (), ()) for at in (-(1 << 70), 3, 1 << 70)]
+    assert list(Windows(given)) == given
+    assert Windows(given).between(0, 9 * WINDOW_MS) == given[1:2]
