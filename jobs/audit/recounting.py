@@ -77,9 +77,13 @@ class TopicRecount:
     uncounted: dict[str, Damaged] = field(default_factory=dict)
     """Files that could not be read, by name: windows that may have rows there are not compared with those of others."""
 
+    _is_counted: dict[int, bool] = field(default_factory=dict)
+
     def is_counted(self, start_ms: int) -> bool:
-        """Whether all rows of a window were."""
-        return not any(one.overlaps(start_ms) for one in self.uncounted.values())
+        """Whether all rows of a window were; asked when all files have been counted, or not."""
+        if start_ms not in self._is_counted:
+            self._is_counted[start_ms] = not any(one.overlaps(start_ms) for one in self.uncounted.values())
+        return self._is_counted[start_ms]
 
 
 def recount_topic(
