@@ -284,7 +284,9 @@ def as_json(value: object) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
     known = {
-        one.key: as_json(of) for one in _fields(type(value)).all if (of := getattr(value, one.name)) or not one.is_left_out
+        one.key: as_json(of)
+        for one in _fields(type(value)).all  # 0 is a time, and not nothing
+        if (of := getattr(value, one.name)) or of == 0 or not one.is_left_out
     }
     return {**known, **getattr(value, "extra", {})}
 

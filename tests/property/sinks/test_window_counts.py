@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.audit import WINDOW_MS
@@ -29,6 +29,8 @@ def record(seq: int, windows: list[tuple[int, int]]) -> CommitRecord:
     return CommitRecord("load", f"a{seq}", "l", at_ms, quarantine=quarantine, seq=seq, prev=f"a{seq - 1}" if seq else None)
 
 
+# A span that ends with 1969, at 0.
+@example([[(0, 1)], [(1, 1), (-3, 1)], [(-1, 1), (2, 1), (-2, 1), (3, 1), (4, 1), (-4, 1)]], {0, 1, 2})
 @given(st.lists(WINDOWS, max_size=20), st.sets(st.integers(0, 19)))
 def test_a_flood_is_counted_where_it_was_and_alike_by_whoever_began_at_a_checkpoint(
     commits: list[list[tuple[int, int]]], checkpoints: set[int]
