@@ -14,7 +14,7 @@ from tests.fuzz.target import assert_alive, faults, fuzzed_registry
 from tests.processes import Part
 
 DEEP = 10_000
-ANSWER_S = 20
+ANSWER_S = 60
 PROTO3 = 'syntax = "proto3"; '
 TYPES = ("AVRO", "JSON", "PROTOBUF")
 BOMBS = (
