@@ -72,6 +72,8 @@ def differences(case: Case, agent: Agent, start_ms: int) -> list[Reason]:
     kind: Kind
     if landed.count < count:
         kind, found = "missing", f", and {landed.count} have landed: {count - landed.count} are missing"
+        if landed.duplicates:
+            found += f"; {landed.duplicates} more came and were repeats, as of an agent with an older state"
     elif landed.count > count and case.is_retired(agent, start_ms):  # it may not have lived to announce them
         case.assume(agent)
         return []

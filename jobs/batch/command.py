@@ -95,16 +95,18 @@ def _show(job: "Job | Chore", format_: str) -> None:
 def _run(args: argparse.Namespace) -> None:
     from headrace.jobs import output
     from headrace.jobs.batch.job import Runner
+    from headrace.sinks.stores.roots import scheme_of
 
     job = made(args.name, overrides=args.set)
     days = _days(args)
     prints = args.output == "-" or (args.output is None and days is None)
-    file = None if prints else output.checked_output(args.output)
+    root = landed_root(args)
+    tables = Path(root.removeprefix("file://")) if scheme_of(root) == "file" else None
+    file = None if prints else output.checked_output(args.output, tables=tables)
     if file is not None and file.suffix not in _SUFFIXES:
         raise UsageError(f"--output {file}: end its name in {', '.join(_SUFFIXES)}: the format goes by it")
     if args.into is not None and (args.output is not None or days is None):
         raise UsageError("--into names the table that days are written to: give --day, or --since, and no --output")
-    root = landed_root(args)
     try:
         _run_on(Runner(args.runner, tuple(f"--{option}" for option in args.runner_option)), job, root, days, file, args)
     except KeyboardInterrupt:  # threads of Beam's may still be at work, and would be waited for

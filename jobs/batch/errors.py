@@ -19,6 +19,8 @@ from headrace.jobs.batch.patterns import patterns_of
 
 MOST_SHOWN: Final = 500
 REST: Final = "…"
+TEXTS: Final = ("fields.message", "fields.msg")
+"""Where lines that are records (JSON, logfmt) say what others say in words; the rest of them would be masked, key by key."""
 _HOUR: Final = ("topic", "service", "hour")
 _GRAIN: Final = (*_HOUR, "level", "status", "pattern")
 _FIRST: Final = ("first", "place", "offset", "example")
@@ -29,6 +31,7 @@ class Errors(Job):
     """Events per service and hour by level and status, and patterns of the bad ones."""
 
     name: ClassVar = "errors"
+    version: ClassVar = 2
     does: ClassVar = "events per service and hour by level and HTTP status, and new patterns of errors"
     group: ClassVar = _HOUR
     order: ClassVar = _GRAIN
@@ -39,7 +42,7 @@ class Errors(Job):
             column("hour", UTC_MICROS, "when the hour of event time begins, UTC"),
             column("level", pa.string(), f"{', '.join(LEVELS)}; null where nothing says"),
             column("status", pa.int32(), "the HTTP status, fields['status']; null without one"),
-            column("pattern", pa.string(), f"the message, masked; null for levels below `level`; {REST} are all beyond `most`"),
+            column("pattern", pa.string(), f"what it says, masked; null below `level`; {REST} are all beyond `most`"),
             column("events", pa.int64(), "rows of all that"),
             column("total", pa.int64(), "all rows of that service and hour, so that a rate is sum(events) / any_value(total)"),
             column("new", pa.bool_(), "no day of the `days` before has the pattern; null if this table has none of those days"),
@@ -66,10 +69,10 @@ class Errors(Job):
         levels = levels_of([rows.texts(f"fields.{name}") for name in FIELDS], status, messages)
         is_bad = pc.fill_null(pc.is_in(levels, pa.array(LEVELS[: LEVELS.index(self.level) + 1])), False)
         nothing = pa.nulls(len(rows), pa.string())
+        texts = pc.coalesce(*(rows.texts(name) for name in TEXTS), messages)
         patterns, examples = (
             pc.replace_with_mask(nothing, is_bad, found)
-            for bad in [messages.filter(is_bad)]
-            for found in (patterns_of(bad), pc.utf8_slice_codeunits(bad, 0, MOST_SHOWN))
+            for found in (patterns_of(texts.filter(is_bad)), pc.utf8_slice_codeunits(messages.filter(is_bad), 0, MOST_SHOWN))
         )
         hours, times, places, offsets = map(pa.array, (rows.hours_us, rows.times_us, rows.places, rows.offsets))
         grain = [rows.topics, rows.texts("service"), hours, levels, status, patterns]

@@ -66,7 +66,7 @@ def plan_topic(
         topics = Topics(cluster.resolved(), ())
     found = topics.find(topic).get(topic)
     if found is None:
-        raise UsageError(f"topic {topic}: there is none at {cluster.settings['bootstrap.servers']}; see headrace topics list")
+        raise UsageError(f"topic {topic}: there is none at {cluster.settings['bootstrap.servers']}; create it, or name another")
     bounds = topics.bounds((topic, partition) for partition in found.partitions)
     there = {partition: bounds[topic, partition] for partition in found.partitions if (topic, partition) in bounds}
     if offsets is None:

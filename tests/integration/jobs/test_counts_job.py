@@ -57,11 +57,12 @@ def test_counts_as_parquet_have_a_time_for_their_hour(root, tmp_path):
     [
         (["count"], "no job 'count'; did you mean counts? (jobs: counts,"),
         (["counts", "--output", "counts.xls"], "--output counts.xls: end its name in .parquet"),
+        (["counts", "--output", "{root}/logs/counts.csv"], "lies among the landed tables"),
         (["counts", "--runner", "Nope"], "--runner Nope: there is no such runner (Unexpected pipeline runner"),
     ],
 )
 def test_usage_errors_exit_2_in_one_line(root, capsys, arguments, said):
-    assert main(["job", "run", *arguments, "--root", str(root)]) == 2
+    assert main(["job", "run", *(each.format(root=root) for each in arguments), "--root", str(root)]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1

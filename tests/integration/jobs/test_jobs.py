@@ -222,6 +222,21 @@ def test_a_pattern_is_new_if_none_of_the_days_before_has_it(root):
     assert outcome.inputs[0].topic == "logs"
 
 
+def test_lines_that_are_records_have_the_pattern_of_what_they_say(root):
+    """Masked as a text, every record of as many keys would be the same."""
+    said = {"msg": "took 12 ms of user 7", "message": "disk 3 is full"}
+    events = [
+        Event("a", n, NOON, message=json.dumps({"level": "error", key: text}), fields={"level": "error", key: text})
+        for n, (key, text) in enumerate(said.items())
+    ]
+    TableWriter(root, "records").land_events(events)
+    rows = rows_of_job(made("errors"), root, topics=["records"]).to_pylist()
+    assert {row["pattern"]: row["example"] for row in rows} == {
+        "took <n> ms of user <n>": events[0].message,
+        "disk <n> is full": events[1].message,
+    }
+
+
 def test_small_files_of_many_hours_and_tables_are_merged_at_once(root, capsys):
     TableWriter(root, "other").land_events(made_up(50, 4))
     TableWriter(root, "other").land_events(made_up(50, 5))

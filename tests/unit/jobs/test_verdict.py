@@ -206,6 +206,7 @@ def test_repeats_in_the_files_are_an_excess_at_once():
 def test_incomplete_when_less_has_landed():
     assert "2 are missing" in only_window(agents(), landed(count=98)).reasons[0]
     assert only_window(agents(), landed(count=98)).state == "incomplete"
+    assert "2 are missing; 3 more came and were repeats" in only_window(agents(), landed(count=98, duplicates=3)).reasons[0]
 
 
 def test_incomplete_when_as_many_have_landed_but_not_the_same():
