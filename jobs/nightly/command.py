@@ -48,18 +48,24 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--force runs days that it names: give run --day D --force")
     _quieten(args)
     config = load_config(NightlyConfig, Path(args.config), overrides=args.set, environment=os.environ).nightly
+    metrics = _metrics_file(config, args)
     night = _night(config, args)
-    if args.action == "status":
-        _print(night.look(), args, config)
-        return 0
-    entries = night.run(force=args.force, outdated=args.outdated)
+    entries = night.look() if args.action == "status" else night.run(force=args.force, outdated=args.outdated)
     status = exit_status(entries)
-    if config.metrics is not None and not (args.day or args.since or args.job):
+    if metrics is not None:
         from headrace.jobs.nightly.metrics import as_text
 
-        _write(Path(config.metrics), as_text(entries, night.clock.wall_ms(), status))
+        _write(metrics, as_text(entries, night.clock.wall_ms(), status))
     _print(entries, args, config)
     return status
+
+
+def _metrics_file(config: "Nightly", args: argparse.Namespace) -> Path | None:
+    """Where this night is to leave its metrics, if it is a whole one. Raises UsageError: that cannot be written."""
+    from headrace.jobs.output import checked_output
+
+    is_whole = args.action == "run" and not (args.day or args.since or args.job)
+    return checked_output(config.metrics, option="nightly.metrics") if is_whole else None
 
 
 def _quieten(args: argparse.Namespace) -> None:

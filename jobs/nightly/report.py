@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from headrace.jobs.audit.judged import Verdict
 from headrace.jobs.nightly.config import Nightly
@@ -13,6 +13,7 @@ Outcome = Literal[
     "ran", "done", "missing", "changed", "shrunk", "outdated", "held", "skipped", "failed", "busy", "stopped", "due"
 ]
 BAD: tuple[Outcome, ...] = ("failed", "stopped")
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,11 @@ class Entry:
 
 
 def exit_status(entries: Iterable[Entry]) -> int:
-    """0: all that could be done is; 1: something failed; 3 or 4: something is held, incomplete or unknown."""
+    """0: all that could be done is; 1: something failed; 3 or 4: something is held, incomplete or unknown.
+
+    What another night is at (`busy`) that one answers for. Of `status`, where nothing is run, `failed` is what could not be
+    found out.
+    """
     found = list(entries)
     if any(entry.outcome in BAD for entry in found):
         return 1
@@ -76,7 +81,8 @@ def lines(entries: Sequence[Entry]) -> list[str]:
 
 
 def advice(entries: Sequence[Entry], config: Nightly, file: str) -> list[str]:
-    """How it stands, and what to do: a line for each kind of days that are not done, what matters most last.
+    """What was done where that needs a word, then how it stands, and what to do: a line for each kind of days that are not
+    done, what matters most last.
 
     Args:
         file: where the configuration was read.
@@ -101,8 +107,24 @@ def advice(entries: Sequence[Entry], config: Nightly, file: str) -> list[str]:
             "failed": f"failed; mend it ({first.why}), then: {this}",
         }
         told.append(f"{len(found)} {said[outcome]}")
-    ran = sum(entry.outcome == "ran" for entry in entries)
-    return told or [f"{ran} ran; all {len(entries)} are up to date, nothing is to be done"]
+    did = _did(entries, file)
+    if not told and len(did) == 1:
+        return [f"{did[0]}; all {len(entries)} are up to date, nothing is to be done"]
+    return ([", ".join(did)] if len(did) > 1 else []) + told
+
+
+def _did(entries: Sequence[Entry], file: str) -> list[str]:
+    """How many ran; which of them are not known to be complete, and how many another night is at, if there are any."""
+    ran = [entry for entry in entries if entry.outcome == "ran"]
+    early = [f"{entry.day} {entry.job}: {entry.verdict}" for entry in ran if entry.verdict not in (None, "complete")]
+    busy = sum(entry.outcome == "busy" for entry in entries)
+    said = [f"{len(ran)} ran"]
+    if early:
+        more = f" and {len(early) - _NAMED} more" if len(early) > _NAMED else ""
+        said.append(f"{len(early)} of them though not complete ({', '.join(early[:_NAMED])}{more})")
+    if busy:
+        said.append(f"{busy} left to another night (how they stand: headrace nightly status --config {file})")
+    return said
 
 
 def _time_of(date: str, time_zone: str) -> str:

@@ -1,5 +1,6 @@
 """`headrace nightly`, real processes: missed days; killed anywhere; two at once; jobs that fail."""
 
+import fcntl
 import json
 import random
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headrace.sinks.check import check_root
+from headrace.sinks.table import names
 from headrace.sinks.table.reader import snapshot
 from tests.landed_tables import AuditWriter, Event, TableWriter, announce
 from tests.nights import Nights, counted, let_midnight_pass, replaced, rows
@@ -86,6 +88,29 @@ def test_of_two_nights_at_once_each_day_is_run_by_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_days_of_a_table_that_another_night_is_at_are_counted_apart_and_left_to_it(tmp_path: Path) -> None:
+    landed(tmp_path)
+    (tmp_path / "_nightly").mkdir()
+    nights = Nights(tmp_path, tmp_path, {})
+    with (tmp_path / "_nightly" / "job_counts.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        left = nights.run(status=0)
+    assert [entry["outcome"] for entry in left.values()] == ["busy"] * 3
+    assert nights.last_line.startswith("headrace nightly: 0 ran, 3 left to another night (how they stand: ")
+
+
+@pytest.mark.slow
+def test_status_is_0_however_days_stand_and_1_where_that_cannot_be_found_out(tmp_path: Path) -> None:
+    landed(tmp_path, missing=1)
+    nights = Nights(tmp_path, tmp_path, {})
+    assert {entry["outcome"] for entry in nights.run("status", status=0).values()} == {"due"}
+    for record in (tmp_path / "logs" / names.LOG).rglob("*.json"):
+        record.write_bytes(b"{")
+    assert {entry["outcome"] for entry in nights.run("status", status=1).values()} == {"failed"}
+    assert "1 failed; mend it (" in nights.last_line
+
+
+@pytest.mark.slow
 def test_an_incomplete_day_goes_by_the_configuration_and_holds_up_no_other(tmp_path: Path) -> None:
     landed(tmp_path, missing=1)
     nights = Nights(tmp_path, tmp_path, {})
@@ -102,6 +127,7 @@ def test_an_incomplete_day_goes_by_the_configuration_and_holds_up_no_other(tmp_p
     assert [(entry["outcome"], entry["verdict"], entry["why"]) for entry in forced.values()] == [
         ("ran", "incomplete", "missing")
     ]
+    assert nights.last_line == f"headrace nightly: 1 ran, 1 of them though not complete ({incomplete} counts: incomplete)"
     assert counted(tmp_path)[incomplete] == 19
     gate = snapshot(tmp_path, "job_counts").slices[f"dt={incomplete}"].job.gate
     assert gate is not None

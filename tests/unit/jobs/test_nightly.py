@@ -161,7 +161,18 @@ def entry(outcome: Any, **told: Any) -> Entry:
     ("entries", "status", "last"),
     [
         ([entry("ran"), entry("done"), entry("skipped", verdict="unknown")], 0, "1 wait for the audit"),
-        ([entry("ran"), entry("done"), entry("busy")], 0, "1 ran; all 3 are up to date"),
+        ([entry("ran", verdict="complete"), entry("done")], 0, "1 ran; all 2 are up to date, nothing is to be done"),
+        (
+            [entry("ran"), entry("done"), entry("busy")],
+            0,
+            "1 ran, 1 left to another night (how they stand: ",
+        ),
+        ([entry("ran", verdict="unknown")], 0, "1 ran, 1 of them though not complete (2026-11-26 counts: unknown)"),
+        (
+            [entry("ran", verdict="incomplete"), entry("busy"), entry("held", verdict="unknown")],
+            4,
+            "1 wait for the audit",
+        ),
         ([entry("held", verdict="incomplete")], 3, "1 wait for the audit"),
         ([entry("held", verdict="incomplete"), entry("held", verdict="unknown")], 4, "2 wait for the audit"),
         (
@@ -189,6 +200,17 @@ def test_the_exit_status_and_the_last_line_say_how_it_stands(entries: list[Entry
 def test_each_kind_of_days_that_are_not_done_has_a_line_and_the_worst_is_last() -> None:
     told = report.advice([entry("failed", why="x"), entry("outdated"), entry("due", verdict="unknown")], config(), "n.yaml")
     assert [line.split(" ", 2)[1] for line in told] == ["made", "wait", "failed;"]
+
+
+def test_days_that_ran_though_not_complete_and_those_of_another_night_are_told_before_what_is_to_be_done() -> None:
+    early = [Entry(f"2026-11-2{n}", "counts", "t", "ran", verdict="incomplete") for n in range(5)]
+    told = report.advice([*early, entry("busy"), entry("busy"), entry("failed", why="x")], config(), "n.yaml")
+    assert told[0] == (
+        "5 ran, 5 of them though not complete (2026-11-20 counts: incomplete, 2026-11-21 counts: incomplete, 2026-11-22 counts:"
+        " incomplete and 2 more), 2 left to another night (how they stand: headrace nightly status --config n.yaml)"
+    )
+    assert told[1].startswith("1 failed; mend it (x)")
+    assert len(told) == 2
 
 
 def test_the_last_line_asks_the_audit_for_the_day_as_the_zone_has_it() -> None:
@@ -263,3 +285,15 @@ def test_a_day_that_has_not_begun_is_refused_also_by_force(tmp_path: Path, capsy
     file.write_text(f"nightly: {{root: {tmp_path}, time_zone: Asia/Tokyo, jobs: [{{job: counts}}]}}")
     assert main(["nightly", "run", "--config", str(file), "--day", "2025-11-23", "--day", "2999-01-01", "--force"]) == 2
     assert capsys.readouterr().err == "headrace nightly: --day 2999-01-01: that day has not begun (Asia/Tokyo)\n"
+
+
+def test_a_folder_of_metrics_that_is_not_there_is_refused_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "n.yaml"
+    gone = tmp_path / "gone"
+    file.write_text(f"nightly: {{root: {tmp_path}, metrics: {gone}/x.prom, jobs: [{{job: counts}}]}}")
+    assert main(["nightly", "--config", str(file)]) == 2
+    told = f"headrace nightly: nightly.metrics {gone}/x.prom: no directory {gone}; make it first\n"
+    assert capsys.readouterr() == ("", told)
+    assert list(tmp_path.iterdir()) == [file]
