@@ -184,9 +184,12 @@ def _waited(gate: "Gate", timeout_s: float) -> "GateVerdict":
 def _pictures(args: argparse.Namespace, root: str) -> tuple[Path | None, Path | None]:
     """The files of --png and --html. Raises UsageError: one cannot be written, or what draws it is not installed."""
     from headrace.jobs.output import checked_output
+    from headrace.jobs.sql.showing import PICTURE
     from headrace.sinks.stores.roots import scheme_of
 
     tables = Path(root.removeprefix("file://")) if scheme_of(root) == "file" else None
+    if args.png is not None and not args.png.endswith(PICTURE):
+        raise UsageError(f"--png {args.png}: give a file that ends in {PICTURE}")
     if args.png is not None and find_spec("matplotlib") is None:
         raise UsageError("matplotlib, which draws PNG, is not installed; install it with: pip install 'headrace[plots]'")
     return checked_output(args.png, tables=tables, option="--png"), checked_output(args.html, tables=tables, option="--html")

@@ -14,6 +14,14 @@ _REFERS: Final = "Check prior failing response and attached exception"
 """What Prism hears of a bundle that it wanted to split and that had failed: the failure's own lines stand before."""
 
 
+class StrangeError(errors.HeadraceError):
+    """None of our errors, which a worker or the pipeline's own code has raised; a command says how to see all of it."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (f"{self}; --debug shows all of it",)
+
+
 def failure_of(text: str, label: str) -> errors.HeadraceError:
     """The error that a traceback tells of; one of ours as itself, another with its name and the step that raised it."""
     if _DIED.search(text):
@@ -28,6 +36,6 @@ def failure_of(text: str, label: str) -> errors.HeadraceError:
             return kind(f"{label}: {found[3]}")
         said = f"{found[2]}: {found[3]}" if found[3] else found[2]
         where = f" (in step {steps[0]})" if steps else ""
-        return errors.HeadraceError(f"{label}: {said}{where}; --debug shows all of it")
+        return StrangeError(f"{label}: {said}{where}")
     last = (text.strip().splitlines() or ["failed"])[-1]
-    return errors.HeadraceError(f"{label}: {last}; --debug shows all of it")
+    return StrangeError(f"{label}: {last}")

@@ -65,7 +65,8 @@ def run_pipeline(
         exchange: where workers leave what the leaf holds; None: a folder of this machine, which workers elsewhere do not see.
     Raises:
         UsageError: no such runner or option, or it needs something that is not there.
-        HeadraceError: the pipeline failed. StorageError: and others of ours, if that is what a worker raised.
+        HeadraceError: the pipeline failed; `__cause__` is what was raised. StorageError: and others of ours, if a worker raised
+            one.
         KeyboardInterrupt: at once on Ctrl-C. Where work is done in threads of this process (`portable`, `prism`), these go on
             with what they have begun: a command then leaves with `os._exit`.
     """

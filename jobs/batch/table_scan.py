@@ -146,7 +146,8 @@ class Scan:
         return landed.batches_of(tuple(groups), names, _STEP_ROWS)
 
     def _opened(self, file: File) -> LandedRows:
-        return LandedRows(open_live(self.root, self.topic, file.name), file.format, file.name)
+        data = open_live(self.root, self.topic, file.name)
+        return LandedRows(data, file.format, file.name, f"; run: headrace check --deep {self.root}")
 
     def _bounds(self, file: File, schema: pa.Schema) -> pc.Expression | None:
         """What the statistics of a row group are asked: all that holds of wanted rows, by columns that are as in the table."""

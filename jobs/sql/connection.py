@@ -102,7 +102,10 @@ class Connection:
 
         Raises:
             UsageError: no such table or moment, or its files are no Parquet. StorageError: its log or a file cannot be read.
+            ArgumentTypeError: the topic is no text.
         """
+        if not isinstance(topic, str):
+            raise ArgumentTypeError(f"headrace.connect: table({topic!r}): name a topic as a text")
         if topic not in (known := self.tables()):
             raise unknown_table(topic, known)
         table = self._landed.open(topic, _text(as_of) or self._as_of)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.errors import UsageError
+from headrace.sinks.table.history import Moment
 
 LEAST_MEMORY: Final = 1 << 24
 """Of DuckDB, bytes; with less it does not start."""
@@ -59,10 +60,12 @@ def options_of(args: argparse.Namespace, *, writable: tuple[str, ...] = ()) -> O
     Args:
         writable: what the command itself goes on to write.
     Raises:
-        UsageError: a size or a number is none.
+        UsageError: a size, a number or a moment is none.
     """
     if args.threads is not None and not 1 <= args.threads <= MOST_THREADS:
         raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}")
+    if args.as_of is not None:
+        Moment.parse(args.as_of)
     memory = None if args.memory is None else _size(args.memory)
     own = args.is_own_process
     return Options(memory, args.threads, args.unsafe, args.as_of, bounded=own, confine=own, writable=writable)

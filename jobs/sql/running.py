@@ -1,5 +1,7 @@
 """DuckDB's work beside the main thread, which stays free for Ctrl-C; and its errors as ours."""
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NO_MEMORY: Final = "Out of Memory Error"
+_NAMED: Final = re.compile(r'file "([^"]+)"')
+_WALLED: Final = (
+    "--unsafe writes neither to the tables nor directly into the folders above them: name a subfolder, or another folder"
+)
 _MISSING: Final = ("No files found that match the pattern", "No such file or directory")
 
 
@@ -122,13 +128,24 @@ def _of_files(error: "duckdb.Error", said: str, root: str, url: str, *, unsafe: 
     is_io = isinstance(error, duckdb.IOException)
     is_ours = type(error) is duckdb.Error or any(place in said for place in (root, f"{url}/", f"{SCHEME}://"))
     if is_io and "Permission denied" in said:
-        walled = "; --unsafe writes neither to the tables nor directly into the folders above them" if unsafe else ""
-        return StorageError(f"{said}; let this user open it{walled}")
+        do = _WALLED if unsafe and _is_walled(said, Path(root)) else "let this user open it"
+        return StorageError(f"{said}; {do}")
     if is_ours and any(missing in said for missing in _MISSING):
         return TakenOutError(f"{said}; it was taken out meanwhile, or is lost: ask again, and then run: headrace check {url}")
     if is_ours:
-        return StorageError(f"{said}; verify the tables: headrace check {url}")
+        return StorageError(f"{said}; verify the tables: headrace check --deep {url}")
     return StorageError(said) if is_io else None
+
+
+def _is_walled(said: str, root: Path) -> bool:
+    """Whether the file that an error names may not be written for Landlock alone, which `access` knows nothing of."""
+    named = _NAMED.search(said)
+    if named is None:
+        return False
+    file, tables = Path(named[1]).absolute(), root.resolve()
+    folder = file.parent.resolve()
+    is_kept = folder.is_relative_to(tables) or tables.is_relative_to(folder)
+    return is_kept and os.access(file if file.exists() else folder, os.W_OK)
 
 
 def _of_memory(error: BaseException, memory: str) -> HeadraceError:

@@ -58,13 +58,13 @@ class LandedRows:
     """The rows of an open landed file, which is closed with them; a context manager.
 
     Args:
-        name: what errors call the file.
+        name: what errors call the file. do: what they say is to be done, with a semicolon before it.
     Raises (all methods):
         CorruptError: it cannot be read.
     """
 
-    def __init__(self, file: BufferedReader, format_: str, name: str) -> None:
-        self._name, self._file = name, file
+    def __init__(self, file: BufferedReader, format_: str, name: str, do: str = "") -> None:
+        self._name, self._file, self._do = name, file, do
         with self._damage_named():
             self._reader = _reader(file, format_, name)
         self.schema = self._reader.schema
@@ -105,7 +105,7 @@ class LandedRows:
             yield
         except (pa.ArrowException, OSError, EOFError, *_DAMAGE, zstandard.ZstdError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
-            raise CorruptError(f"{self._name} cannot be read: {said}") from error
+            raise CorruptError(f"{self._name} cannot be read: {said}{self._do}") from error
 
     def __enter__(self) -> Self:
         return self

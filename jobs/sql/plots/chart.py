@@ -88,7 +88,7 @@ class Rows:
         """What has come, drawn.
 
         Raises:
-            UsageError: no row, or no number.
+            UsageError: no row, no number, or numbers that are too far apart.
         """
         rows, left_out = self._of_known_x()
         series = _by_value(rows, self._by, self._y[0], left_out) if self._by is not None else self._by_column(rows)
@@ -103,7 +103,11 @@ class Rows:
             raise UsageError(f"--plot: {self._x_name} is text, which lines do not go along; leave bars to it")
         if not any(value is not None for one in series for value in one.values):
             raise UsageError("--plot: there is nothing to draw: the answer has no number")
-        return Chart(kind, self.axis, self._x_name, tuple(xs), tuple(series), tuple(left_out))
+        made = Chart(kind, self.axis, self._x_name, tuple(xs), tuple(series), tuple(left_out))
+        for least, greatest in [made.bounds, *([(xs[0], xs[-1])] if self.axis == "number" else [])]:
+            if not math.isfinite(2 * (greatest - least)):  # with its margins the range is no float any more
+                raise UsageError(f"--plot: {least:.3g} to {greatest:.3g} is too wide a range to draw; divide the numbers")
+        return made
 
     @property
     def _x_name(self) -> str:

@@ -152,6 +152,8 @@ def test_no_root_and_what_comes_after_the_end_are_errors_too(root: Path) -> None
     tables = headrace.connect(root)
     with pytest.raises(TypeError, match=r"sql\(None\): give one statement"):
         tables.sql(None)  # type: ignore[arg-type]  # it is what is tried
+    with pytest.raises(ArgumentTypeError, match=r"table\(None\): name a topic as a text"):
+        tables.table(None)  # type: ignore[arg-type]  # it is what is tried
     tables.close()
     tables.close()
     with pytest.raises(ValueError, match=r"sql\(\) after close\(\): connect to .*landed again"):

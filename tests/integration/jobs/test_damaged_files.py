@@ -146,3 +146,18 @@ def test_a_job_runs_for_a_day_though_a_file_of_another_cannot_be_read_and_not_fo
     assert json.loads(capsys.readouterr().out)["rows"] == 1
     assert main([*run, "2025-11-24"]) == 1
     assert "the log names this file, and it is missing" in capsys.readouterr().err
+
+
+def test_a_job_that_comes_to_bytes_of_no_file_says_which_check_finds_all_of_them(root, capsys):
+    file = of_hour(root, "13")
+    content = bytearray(file.read_bytes())
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[4:footer] = b"\xff" * (footer - 4)
+    file.write_bytes(content)
+    assert main(["check", str(root)]) == 0
+    capsys.readouterr()
+    assert main(["job", "run", "errors", "--root", str(root)]) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"headrace job: errors: dt=2025-11-23/hour=13/{file.name} cannot be read: ")
+    assert told.endswith(f"; run: headrace check --deep {root}")
+    assert main(["check", "--deep", str(root)]) == 1

@@ -218,6 +218,7 @@ def test_a_day_is_all_of_its_windows_and_no_others(root, capsys):
         (["--day", "23.11."], "--day 23.11.: write a day as 2026-11-22"),
         (["--set", "audit.every=1s"], "--set and --run-file are for the part: name its configuration with --config"),
         (["--config", "audit.yaml", "--day", "1d", "--wait"], "leave out --root, --day, --wait"),
+        (["--png", "map.jpg"], "--png map.jpg: give a file that ends in .png"),
         (["--png", "map", "--html", "map"], "--png and --html are both map; give each a file of its own"),
         (["--day", "2025-11-23", "--until", "1d"], "--day is --since and --until together; give it alone"),
         (["--since", "2025-11-23", "--until", "2025-11-23"], "is not before --until"),

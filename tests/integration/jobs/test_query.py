@@ -88,7 +88,7 @@ def test_damaged_rows_of_another_hour_do_not_matter_to_a_filtered_query(root, ca
         file.write_bytes(content)
     assert rows(root, 'SELECT count(DISTINCT message), max(position) FROM "my-topic" WHERE hour = 13') == [(1, 180)]
     assert query(root, 'SELECT count(DISTINCT message), max(position), max(host), max(stream_id) FROM "my-topic"') == 1
-    assert "verify the tables: headrace check" in capsys.readouterr().err
+    assert f"verify the tables: headrace check --deep {root}\n" in capsys.readouterr().err
 
 
 def test_maps_are_asked_by_key(root):

@@ -92,6 +92,13 @@ def test_a_moment_that_is_none_is_a_usage_error(root: Path, capsys: pytest.Captu
     assert error.count("\n") == 1
 
 
+def test_a_moment_that_is_no_moment_is_told_though_no_table_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "SELECT 1", "--root", str(root), "--as-of", "x"]) == 2
+    assert capsys.readouterr().err == (
+        "headrace query: as of 'x': give a record's number, a time as 2026-11-27T12:00, or latest\n"
+    )
+
+
 def compacted(root: Path) -> list[Path]:
     """The table's files merged into one by a fourth record; what they were, where they wait for their day to end."""
     assert main(["compact", "--root", str(root), "logs"]) == 0

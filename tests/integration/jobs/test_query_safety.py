@@ -329,10 +329,14 @@ def test_unsafe_sql_reads_and_writes_files_but_never_the_tables(places: dict[str
     assert unsafe(f"COPY (SELECT 1 AS x) TO '{tmp_path}/out.csv'").returncode == 0
     assert (tmp_path / "out.csv").read_text() == "x\n1\n"
     before = contents(places["root"])
-    for target in (places["live"], places["root"] / "logs" / "x.parquet", places["log"]):
+    walled = (
+        "--unsafe writes neither to the tables nor directly into the folders above them: name a subfolder, or another folder"
+    )
+    above = places["root"].parent / "x.parquet"
+    for target in (places["live"], places["root"] / "logs" / "x.parquet", places["log"], above):
         done = unsafe(f"COPY (SELECT 1 AS x) TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "Permission denied; let this user open it; --unsafe writes neither to the tables nor" in done.stderr
+        assert done.stderr.endswith(f"Permission denied; {walled}\n")
     missing = unsafe(f"COPY (SELECT 1 AS x) TO '{tmp_path}/none/x.csv'").stderr
     assert missing.endswith(f'Cannot open file "{tmp_path}/none/x.csv": No such file or directory\n')
     assert contents(places["root"]) == before

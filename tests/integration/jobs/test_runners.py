@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import PeerError, StorageError, UsageError
+from headrace.errors import HeadraceError, PeerError, StorageError, UsageError
 from headrace.jobs.batch.exchange import Exchange
 from headrace.jobs.batch.runners import run_pipeline
 from tests.integration.jobs import runner_jobs
@@ -106,6 +106,13 @@ def test_what_a_runner_lacks_is_told_before_anything_runs(runner, options, said,
     assert said in str(told.value)
     assert "\n" not in str(told.value)
     assert _said(capfd) == ("", [])
+
+
+def test_what_a_pipeline_s_own_code_raises_is_the_cause_of_what_comes_out_and_no_option_of_a_command_is_named():
+    with pytest.raises(HeadraceError) as told:
+        run_pipeline(None)  # type: ignore[arg-type]  # it is what is tried
+    assert str(told.value) == "job: TypeError: 'NoneType' object is not callable"
+    assert isinstance(told.value.__cause__, TypeError)
 
 
 def test_a_scheduler_that_is_not_there_may_come_yet():

@@ -149,6 +149,17 @@ def test_peaks_of_many_points_are_seen():
     assert re.search("[⠀-⣿]", text[2])
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.float64()])
+def test_numbers_between_which_there_is_no_float_are_not_drawn_and_it_is_said(kind):
+    columns, ends = [("x", kind), ("n", pa.float64())], (("a", "b") if kind == pa.string() else (1, 2))
+    with pytest.raises(UsageError, match=r"--plot: -1e\+308 to 1e\+308 is too wide a range to draw; divide the numbers"):
+        chart(columns, list(zip(ends, (-1e308, 1e308), strict=True)))
+    wide = chart(columns, list(zip(ends, (-4e307, 4e307), strict=True)))
+    assert "█" in drawn(wide, width=60, colour=False)
+    with pytest.raises(UsageError, match="is too wide a range"):
+        chart([("x", pa.float64()), ("n", pa.int64())], [(-1e308, 1), (1e308, 2)])
+
+
 def test_ticks_are_round_and_few():
     start = NOON.timestamp() + 7
     for span in (0, 9, 100, 3_600, 86_400, 40 * 86_400, 5_000 * 86_400):
