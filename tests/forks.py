@@ -28,7 +28,9 @@ from typing import Any, Final, NoReturn
 
 PREFIX: Final = [sys.executable, "-m", "headrace"]
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_READ_ONCE: Final = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "OPENSSL_", "GRPC_", "OMP_", "OPENBLAS_")
+_READ_ONCE: Final = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "OPENSSL_", "GRPC_", "OMP_", "OPENBLAS_", "MOVED_CLOCK")
+_AT_FIRST: Final = dict(os.environ)
+"""What the mold begins with: a test may have changed our own since."""
 _MOST_BYTES: Final = 100_000  # of a request
 # What each command imports once it runs.
 _IMPORTS: Final = {
@@ -65,7 +67,7 @@ class Headrace(subprocess.Popen[Any]):
         cwd, env, _, _, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_, new_session, group = others
         environment = dict(os.environ if env is None else env)
         plain = close_fds and not (preexec_fn or pass_fds or executable or shell)
-        if not (plain and list(args[:3]) == PREFIX and len(args) > 3 and _read_once(environment) == _read_once(os.environ)):
+        if not (plain and list(args[:3]) == PREFIX and len(args) > 3 and _read_once(environment) == _read_once(_AT_FIRST)):
             super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, *others)  # type: ignore[misc]
             return
         streams = [number if ours == -1 else ours for number, ours in enumerate((p2cread, c2pwrite, errwrite))]
@@ -115,7 +117,7 @@ class _Mold:
         with its:
             its.set_inheritable(True)
             command = [sys.executable, "-m", __name__, str(its.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, env=_AT_FIRST)
         atexit.register(self.close)
 
     def fork(self, request: dict[str, Any], streams: list[int]) -> int:

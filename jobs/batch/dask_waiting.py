@@ -2,6 +2,9 @@
 
 Workers tell the scheduler what they execute, and how many tasks they have in each state. Where none executes anything and no
 number changes for minutes, nothing will: one long task is executed all the while, and waited for.
+
+What tasks return is not asked for, as Beam's own runner does: it lies in a file (exchange.py), and where the worker that
+has it is gone, or has come back, Dask may wait for it without end.
 """
 
 import time
@@ -15,13 +18,13 @@ _LOOK_S: Final = 10.0
 
 
 def wait_until_done(client: Any, futures: Sequence[Any], *, patience_s: float = PATIENCE_S, look_s: float = _LOOK_S) -> None:
-    """Wait for futures to be done, well or not.
+    """Wait for futures to be done.
 
     Args:
         client: Dask's, which `futures` are of.
         patience_s: how long the cluster may sit still.
     Raises:
-        PeerError: it has, for longer.
+        PeerError: it has, for longer. Exception: what a task raised.
     """
     import distributed
 
@@ -30,13 +33,16 @@ def wait_until_done(client: Any, futures: Sequence[Any], *, patience_s: float = 
         try:
             with client.as_current():
                 distributed.wait(futures, timeout=look_s)
-            return
+            break
         except TimeoutError:
             workers = client.scheduler_info(n_workers=-1)["workers"]
             counts = {name: worker["metrics"].get("task_counts", {}) for name, worker in workers.items()}
             if still.is_too_long(counts, time.monotonic()):
                 said = f"none of {len(workers)} workers has done anything for {patience_s:.0f} s, and the work is not done"
                 raise PeerError(f"Dask: {said}; restart them, and run it again") from None
+    for future in futures:
+        if future.status == "error":
+            future.result()
 
 
 class Stillness:

@@ -92,7 +92,8 @@ def _run(build: Build, runner: PipelineRunner, options: PipelineOptions, exchang
     try:
         if client is not None:
             wait_until_done(client, futures)
-        result.wait_until_finish()
+        else:
+            result.wait_until_finish()
     except (KeyboardInterrupt, PeerError):
         with contextlib.suppress(Exception):
             result.cancel()

@@ -62,7 +62,7 @@ def test_a_compressed_batch_that_lies_about_its_count_is_refused(client: WireCli
         HEADER.pack_into(lie, 0, *header._replace(crc=crc32c(memoryview(lie)[CRC_START:])))
         assert produce(client, "liar", bytes(lie)).error_code == INVALID_RECORD
     client.send(PRODUCE, 9, produce_body("liar", bytes(lie), acks=0), answered=False)  # acks=0 has no other way to say it
-    with pytest.raises(AssertionError, match="closed the connection"):
+    with pytest.raises((AssertionError, ConnectionError), match=r"closed the connection|reset by peer|Broken pipe"):
         client.call(18, 0, {})
 
 

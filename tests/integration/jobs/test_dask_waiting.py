@@ -75,6 +75,7 @@ def test_a_night_whose_cluster_sat_still_runs_the_day_again(tmp_path, monkeypatc
         said.append(line)
         if "failed, again in 1 s" in line:
             os.kill(worker, signal.SIGCONT)
+            monkeypatch.setattr(runners, "wait_until_done", wait_until_done)
 
     runner = Runner("dask", (f"--dask_client_address={address}",))
     outputs = [Output("counts", job, "job_counts", ("logs",))]

@@ -143,9 +143,8 @@ def test_retention_that_was_faster_is_an_error_that_says_what_was_asked_and_what
 def test_a_topic_that_was_created_again_is_not_read_for_the_one_before(kafka):
     write(kafka, "again", 20)
     source, admin = ReadTopic(kafka, "again"), AdminClient({"bootstrap.servers": kafka})
-    for futures in (admin.delete_topics(["again"]), admin.create_topics([NewTopic("again", 2, 1)])):
-        for future in futures.values():
-            future.result(30)
+    admin.delete_topics(["again"])["again"].result(30)
+    admin.create_topics([NewTopic("again", 2, 1)])["again"].result(30)
     write(kafka, "again", 20)
     with pytest.raises(PeerError, match="topic again was created again since the pipeline was built"):
         run_pipeline(lambda p: p | source | beam.Map(lambda batch: batch.num_rows))
