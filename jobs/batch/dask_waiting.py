@@ -1,7 +1,7 @@
 """Waiting for Dask, but not for ever: a cluster can sit still with work to do, and then says nothing (docs/batch.md).
 
 Workers tell the scheduler what they execute, and how many tasks they have in each state. Where none executes anything and no
-number changes for minutes, nothing will: one long task is executed all the while, and waited for.
+number changes for minutes, nothing will: one long task is executed all the while, and waited for as long as its worker says so.
 
 What tasks return is not asked for, as Beam's own runner does: it lies in a file (exchange.py), and where the worker that
 has it is gone, or has come back, Dask may wait for it without end.
@@ -9,7 +9,7 @@ has it is gone, or has come back, Dask may wait for it without end.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from headrace.errors import PeerError
 
@@ -36,8 +36,10 @@ def wait_until_done(client: Any, futures: Sequence[Any], *, patience_s: float = 
             break
         except TimeoutError:
             workers = client.scheduler_info(n_workers=-1)["workers"]
-            counts = {name: worker["metrics"].get("task_counts", {}) for name, worker in workers.items()}
-            if still.is_too_long(counts, time.monotonic()):
+            told = {
+                name: Told(worker["last_seen"], worker["metrics"].get("task_counts", {})) for name, worker in workers.items()
+            }
+            if still.is_too_long(told, time.monotonic()):
                 said = f"none of {len(workers)} workers has done anything for {patience_s:.0f} s, and the work is not done"
                 raise PeerError(f"Dask: {said}; restart them, and run it again") from None
     for future in futures:
@@ -45,15 +47,29 @@ def wait_until_done(client: Any, futures: Sequence[Any], *, patience_s: float = 
             future.result()
 
 
+class Told(NamedTuple):
+    """What a worker has told last, and when (the scheduler's clock, s): how many tasks it has in which of Dask's states."""
+
+    at_s: float
+    tasks: Mapping[str, int]
+
+    def works_since(self, before: "Told") -> bool:
+        """A worker that hangs has told of what it executes, too, and tells nothing more."""
+        is_executing = bool(self.tasks.get("executing") or self.tasks.get("long-running"))
+        return self.tasks != before.tasks or (is_executing and self.at_s > before.at_s)
+
+
 class Stillness:
     """For how long nothing has happened. Pure."""
 
     def __init__(self, patience_s: float, now_s: float) -> None:
         self._patience_s, self._since_s = patience_s, now_s
-        self._seen: Mapping[str, Mapping[str, int]] = {}
+        self._before: Mapping[str, Told] = {}
 
-    def is_too_long(self, workers: Mapping[str, Mapping[str, int]], now_s: float) -> bool:
-        """By how many tasks each worker has in which of Dask's states."""
-        if workers != self._seen or any(tasks.get("executing") or tasks.get("long-running") for tasks in workers.values()):
-            self._seen, self._since_s = workers, now_s
+    def is_too_long(self, workers: Mapping[str, Told], now_s: float) -> bool:
+        """By what each worker has told."""
+        before = self._before
+        if workers.keys() != before.keys() or any(told.works_since(before[name]) for name, told in workers.items()):
+            self._since_s = now_s
+        self._before = workers
         return now_s - self._since_s >= self._patience_s
