@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.errors import UsageError
-from headrace.sinks.table.history import Moment
 
 LEAST_MEMORY: Final = 1 << 24
 """Of DuckDB, bytes; with less it does not start."""
@@ -65,6 +64,8 @@ def options_of(args: argparse.Namespace, *, writable: tuple[str, ...] = ()) -> O
     if args.threads is not None and not 1 <= args.threads <= MOST_THREADS:
         raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}")
     if args.as_of is not None:
+        from headrace.sinks.table.history import Moment
+
         Moment.parse(args.as_of)
     memory = None if args.memory is None else _size(args.memory)
     own = args.is_own_process
