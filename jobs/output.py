@@ -234,8 +234,13 @@ def write_parquet(reader: "pa.RecordBatchReader", file: Path) -> int:
     """
     import pyarrow.parquet as pq
 
-    count = 0
-    with replacing(file) as temporary, pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
+    from headrace.sinks.formats.parquet import compared
+
+    count, schema = 0, reader.schema
+    with (
+        replacing(file) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_statistics=compared(schema)) as writer,
+    ):
         for batch in reader:
             writer.write_batch(batch)
             count += batch.num_rows

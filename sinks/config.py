@@ -37,7 +37,7 @@ class ParquetKeys(Section):
         default=1, ge=1, le=19, description="of zstd: 3 makes log lines 4 % smaller and takes half as long again"
     )
     dictionary: bool = Field(default=True, description="whether repeated values of a column are written once")
-    statistics: bool = Field(default=True, description="whether row groups have the least and greatest value of each column")
+    statistics: bool = Field(default=True, description="whether row groups have the bounds of columns (never of floats)")
     row_group_rows: int = Field(
         default=1_000_000, gt=0, description="most rows of a row group; fewer let readers skip more, and cost bytes"
     )

@@ -18,6 +18,7 @@ from headrace.clock import SystemClock
 from headrace.schemas.unified import fit
 from headrace.sinks.content_hash import content_hash
 from headrace.sinks.data_file import checksum_of
+from headrace.sinks.formats.parquet import compared
 from headrace.sinks.stores.local import LocalStore
 from headrace.sinks.table import names
 from headrace.sinks.table.arrow_schema import decode_schema, encode_schema, fingerprint
@@ -179,7 +180,7 @@ class TableWriter:
         target = self.directory / names.staged(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         table = pa.Table.from_pylist([{**row} for row in rows], schema=schema)
-        pq.write_table(table, target)
+        pq.write_table(table, target, write_statistics=compared(schema))
         size, hashed = target.stat().st_size, f"{content_hash(table):016x}"
         with target.open("rb") as data:
             checksum = checksum_of(data)

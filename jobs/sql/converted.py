@@ -27,13 +27,16 @@ def _copied(table: Path, root: str, topic: str, file: LiveFile) -> LiveFile:
     import pyarrow.parquet as pq
 
     from headrace.jobs.landed_rows import open_rows
+    from headrace.sinks.formats.parquet import compared
 
     path = table / f"{file.name}.parquet"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_rows(root, topic, file) as landed, pq.ParquetWriter(path, landed.schema, compression="lz4") as copy:
-            for batch in landed.batches():
-                copy.write_batch(batch)
+        with open_rows(root, topic, file) as landed:
+            schema = landed.schema
+            with pq.ParquetWriter(path, schema, compression="lz4", write_statistics=compared(schema)) as copy:
+                for batch in landed.batches():
+                    copy.write_batch(batch)
     except OSError as error:
         raise StorageError(
             f"{path}: {error.strerror or error}; {file.format} files are copied to Parquet to be asked"

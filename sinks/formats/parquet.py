@@ -31,7 +31,7 @@ class ParquetEncoder:
             compression=keys.compression,
             compression_level=keys.compression_level if keys.compression == "zstd" else None,
             use_dictionary=repeating(rows) if keys.dictionary else False,
-            write_statistics=keys.statistics,
+            write_statistics=compared(self._schema) if keys.statistics else False,
         )
 
     def write(self, rows: pa.Table) -> None:
@@ -53,12 +53,21 @@ def repeating(rows: pa.Table) -> list[str]:
         path
         for field, column in zip(rows.schema, rows.columns, strict=True)
         if pa.types.is_nested(field.type) or repeats(column)
-        for path in _leaves(field.name, field.type)
+        for path, _ in _leaves(field.name, field.type)
     ]
 
 
-def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
-    """The columns of a Parquet file below a field, as the format's specification names them."""
+def compared(schema: pa.Schema) -> list[str]:
+    """Paths of the columns whose least and greatest value are written: floats have none, because they would leave NaN out.
+
+    A reader that takes NaN for a value (the greatest, in DuckDB, Spark and PostgreSQL) loses its rows by them.
+    """
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    return [path for path, kind in leaves if not pa.types.is_floating(kind)]
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns of a Parquet file below a field, as the format's specification names them, and their types."""
     if pa.types.is_struct(kind):
         for child in kind:
             yield from _leaves(f"{path}.{child.name}", child.type)
@@ -68,7 +77,7 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield from _leaves(f"{path}.list.element", kind.value_type)
     else:
-        yield path
+        yield path, kind
 
 
 class ParquetReader:

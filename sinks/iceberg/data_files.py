@@ -8,6 +8,7 @@ A table that jobs write is partitioned by what its directories say, `dt=2026-11-
 readers take from the partition (Iceberg's spec, Column Projection).
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -151,7 +152,13 @@ def _statistics(footer: pq.FileMetaData, schema: Schema, properties: dict[str, s
     for position in range(footer.num_columns):
         columns.setdefault(footer.schema.column(position).path, _NO_COLUMN)
     plan = compute_statistics_plan(schema, properties)
-    plan[_NO_COLUMN] = StatisticsCollector(_NO_COLUMN, StringType(), MetricsMode(MetricModeTypes.NONE), "")
+    untold = MetricsMode(MetricModeTypes.NONE)
+    plan[_NO_COLUMN] = StatisticsCollector(_NO_COLUMN, StringType(), untold, "")
+    for group, position in itertools.product(range(footer.num_row_groups), range(footer.num_columns)):
+        column = footer.row_group(group).column(position)
+        if not column.is_stats_set:
+            key = columns[column.path_in_schema]
+            plan[key] = replace(plan[key], mode=untold)
     try:
         statistics = data_file_statistics_from_parquet_metadata(footer, plan, columns)
     except (ValueError, OverflowError):

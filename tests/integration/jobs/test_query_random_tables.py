@@ -7,6 +7,7 @@ hand shares nothing with ours but pyarrow's Parquet: Avro is read by fastavro, J
 
 import io
 import json
+import math
 import random
 import uuid
 from collections import defaultdict
@@ -83,7 +84,7 @@ def _row(rng: random.Random, schema: pa.Schema) -> Row:
         "event_time": event_ms * 1000 + rng.randrange(1000),
         "host": rng.choice(["web-1", "web-2", "grüße'", ""]),
         "n": rng.randrange(-20, 20),
-        "ratio": rng.randrange(-8, 8) / 4,
+        "ratio": rng.choice([math.nan, math.inf, *(number / 4 for number in range(-8, 8))]),
         "ok": rng.random() < 0.5,
         "fields": [(key, rng.choice("xyz")) for key in rng.sample(["user", "status", "a b"], rng.randrange(4))],
         "tags": [rng.choice(["t", None, ""]) for _ in range(rng.randrange(3))],
@@ -214,7 +215,9 @@ def condition(rng: random.Random, columns: Sequence[str]) -> Condition:
         Condition("host LIKE 'web-%'", "host", lambda value: value.startswith("web-")),
         Condition("host = 'grüße'''", "host", lambda value: value == "grüße'"),
         Condition("NOT ok", "ok", lambda value: not value),
-        Condition("ratio > 0.5", "ratio", lambda value: value > 0.5),
+        Condition("ratio > 0.5", "ratio", lambda value: value > 0.5 or math.isnan(value)),  # NaN is the greatest
+        Condition("isnan(ratio)", "ratio", math.isnan),
+        Condition("ratio IN (-2, 'nan')", "ratio", lambda value: value == -2 or math.isnan(value)),
         Condition("fields['user'] = 'x'", "fields", lambda value: value.get("user") == "x"),
         Condition("len(tags) = 1", "tags", lambda value: len(value) == 1),
         Condition("place.x = 1", "place", lambda value: value["x"] == 1),

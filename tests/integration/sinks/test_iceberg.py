@@ -1,9 +1,11 @@
 """Landed tables as Iceberg tables: independent readers see exactly the committed rows, whatever happens on the way."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -140,6 +142,25 @@ def test_columns_come_and_are_widened_and_files_with_what_iceberg_cannot_say_are
     logs.land_events(events(10, 5))  # a loader that still has the old schema
     sync(tmp_path)
     assert offsets(opened(tmp_path).scan().to_arrow()) == landed(tmp_path)
+
+
+def test_floats_have_no_bounds_because_these_would_leave_nan_out_and_every_reader_finds_it(
+    tmp_path: Path, logs: TableWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = logs.schema.append(pa.field("took", pa.float64())).append(pa.field("each", pa.list_(pa.float32())))
+    values = [math.nan, 1.5, None, -math.inf]
+    logs.land(
+        [{**event.row(), "took": took, "each": [took]} for event, took in zip(events(0, 4), values, strict=True)], schema=schema
+    )
+    sync(tmp_path)
+    table = opened(tmp_path)
+    assert table.scan("took is nan").to_arrow().column("_offset").to_pylist() == [0]
+    assert table.scan("took < 0").to_arrow().column("_offset").to_pylist() == [3]
+    found = pl.scan_iceberg(table).filter(pl.col("took").is_nan()).collect()
+    assert found.get_column("_offset").to_list() == [0]
+    (path,) = table.inspect.files().column("file_path").to_pylist()
+    assert duckdb.sql(f"SELECT _offset FROM '{path}' WHERE took > 100 OR isnan(each[1])").fetchall() == [(0,)]
+    assert not caplog.records
 
 
 def test_a_column_that_changes_its_kind_is_refused_and_what_was_shown_stays(tmp_path: Path, logs: TableWriter) -> None:

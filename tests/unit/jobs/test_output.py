@@ -4,6 +4,7 @@ import decimal
 import io
 import json
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -102,3 +103,9 @@ def test_long_values_are_cut_before_a_column_is_left_out(monkeypatch):
 
 def test_a_plan_is_printed_as_it_is_drawn():
     assert table(["explain_key", "explain_value"], [["physical_plan", "╭─╮\n╰─╯"]]) == "╭─╮\n╰─╯\n"
+
+
+def test_a_parquet_file_hides_no_nan_from_those_who_ask_it(tmp_path):
+    rows = pa.table({"x": [float("nan"), 1.5], "n": [1, 2]})
+    assert output.write_parquet(rows.to_reader(), tmp_path / "f.parquet") == 2
+    assert duckdb.sql(f"SELECT n FROM '{tmp_path}/f.parquet' WHERE x > 100 AND isnan(x)").fetchall() == [(1,)]
