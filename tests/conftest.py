@@ -7,7 +7,7 @@ The hundreds of processes that tests start keep what they compile, whatever the 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,12 +34,3 @@ def missing() -> Callable[[str, str], NoReturn]:
         pytest.skip(f"{peer} is missing: {remedy}")
 
     return say
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _environment() -> Iterator[None]:
-    """What a library sets (Dask's workers: MALLOC_TRIM_THRESHOLD_, OMP_NUM_THREADS) is not left to other modules' tests."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)

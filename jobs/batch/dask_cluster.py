@@ -34,6 +34,17 @@ transform_evaluator.TRANSLATIONS[overrides._Create] = _OfThisRun
 
 
 @contextlib.contextmanager
+def _own_environment() -> Iterator[None]:
+    """What Dask sets for the workers that it begins (PYTHONHASHSEED, OMP_NUM_THREADS …) is not left in our own environment."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
 def cluster_of(options: PipelineOptions, folder: str) -> Iterator[None]:
     """The cluster that the options name, or one of this machine's cores for as long as the block runs.
 
@@ -44,6 +55,7 @@ def cluster_of(options: PipelineOptions, folder: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set({"dataframe.shuffle.method": "tasks"}))  # files are of one host
         if not asked.address and not asked.scheduler_file:
+            stack.enter_context(_own_environment())
             cluster = stack.enter_context(
                 distributed.LocalCluster(
                     host="127.0.0.1",
