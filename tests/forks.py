@@ -34,23 +34,29 @@ _AT_FIRST: Final = dict(os.environ)
 _MOST_BYTES: Final = 100_000  # of a request
 # What each command imports once it runs.
 _IMPORTS: Final = {
-    "agent": ["headrace.agents.shipping", "headrace.agents.checking"],
-    "audit": ["headrace.jobs.audit.gate", "headrace.jobs.audit.report", "headrace.sinks.config"],
-    "broker": ["headrace.broker.check", "headrace.broker.config", "headrace.broker.serve"],
+    "agent": [
+        "headrace.agents.checking", "headrace.agents.command", "headrace.agents.configuration", "headrace.agents.shipping",
+    ],
+    "audit": ["headrace.jobs.audit.gate", "headrace.jobs.audit.report", "headrace.sinks.config", "pyarrow.parquet"],
+    "broker": ["headrace.broker.check", "headrace.broker.command", "headrace.broker.config", "headrace.broker.serve"],
     "load": [
-        "headrace.clock", "headrace.health", "headrace.part_http", "headrace.sinks.config", "headrace.sinks.lag.collector",
-        "headrace.sinks.lag.telling", "headrace.sinks.loader", "headrace.sinks.stores.roots",
+        "headrace.clock", "headrace.health", "headrace.part_http", "headrace.sinks.command", "headrace.sinks.config",
+        "headrace.sinks.lag.collector", "headrace.sinks.lag.telling", "headrace.sinks.loader", "headrace.sinks.stores.roots",
+        "numpy.ma", "rich.console",
     ],
     "demo": [
         "headrace.demo_report", "headrace.jobs.audit.auditor", "headrace.pipeline", "headrace.sinks.table.reader",
         "pyarrow.compute", "pyarrow.dataset", "rich.console", "rich.progress",
     ],
-    "check": ["headrace.sinks.check"],
-    "job": ["apache_beam", "headrace.jobs.batch.running"],
-    "nightly": ["apache_beam", "headrace.jobs.nightly.config", "headrace.jobs.nightly.night"],
-    "query": ["duckdb", "headrace.jobs.sql.conversation"],
-    "registry": ["headrace.schemas.config", "headrace.schemas.process"],
+    "check": ["headrace.sinks.check", "headrace.sinks.check_command"],
+    "files": ["headrace.sinks.files_command", "pyarrow.parquet"],
+    "job": ["apache_beam", "headrace.jobs.batch.running", "numpy.ma", "pyarrow.acero"],
+    "nightly": ["apache_beam", "headrace.jobs.nightly.config", "headrace.jobs.nightly.night", "numpy.ma", "pyarrow.acero"],
+    "query": ["duckdb", "headrace.jobs.far_times", "headrace.jobs.sql.conversation", "numpy.ma"],
+    "registry": ["headrace.schemas.command", "headrace.schemas.config", "headrace.schemas.process"],
+    "users": ["headrace.broker.users"],
 }  # fmt: skip
+_EVERY: Final = ["encodings.idna", "headrace.cli", "headrace.part", "pydantic.dataclasses"]
 
 
 # What librdkafka and our own clients speak to a broker: API key and version.
@@ -181,7 +187,7 @@ def _serve(asked: socket.socket) -> list[str] | None:
 
 @functools.cache
 def _learn(command: str) -> None:
-    for module in _IMPORTS.get(command, []):
+    for module in [*_EVERY, *_IMPORTS.get(command, [])]:
         importlib.import_module(module)
     if command == "broker":
         from headrace.broker.handlers.table import APIS
@@ -212,8 +218,14 @@ class _Checking(subprocess.Popen[bytes]):
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
 
-def _run_to_the_end(module: str) -> NoReturn:
-    """Run a module as Python's `-m` does, where its caller's frames must not be returned to."""
+def _run_to_the_end(module: str, *, at_exit: bool = False) -> NoReturn:
+    """Run a module as Python's `-m` does, where its caller's frames must not be returned to.
+
+    The interpreter is not taken down: that touches, and so copies, all that was imported, and takes longer than most commands.
+
+    Args:
+        at_exit: wait for threads and do what is to be done at the end, as the interpreter would.
+    """
     status: object = None
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -224,7 +236,13 @@ def _run_to_the_end(module: str) -> NoReturn:
         status = 1
     if isinstance(status, str):
         print(status, file=sys.stderr)
-    sys.stdout.flush()
+    if at_exit:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except OSError:  # a pipe that nobody reads any more
+        status = 120
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 
@@ -247,13 +265,12 @@ def _take_on(environment: dict[str, str], streams: list[int]) -> None:
 
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
-    atexit.register(gc.unfreeze)  # in each child, too: nanobind complains of what is not collected at the end
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         words = _serve(asked)
     if words is not None:
         sys.argv[1:] = words
         subprocess.Popen = _Checking  # type: ignore[misc]
-        runpy.run_module("headrace", run_name="__main__", alter_sys=True)
+        _run_to_the_end("headrace", at_exit=True)
 
 
 if __name__ == "__main__":
