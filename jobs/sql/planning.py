@@ -2,13 +2,13 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.jobs.sql.keys_only import asked_for_keys, typed_keys
-from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, with_barriers
+from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, may_hide, with_barriers
 from headrace.jobs.sql.tables import OpenTable
 from headrace.jobs.sql.views import Columns, identifier
 from headrace.sinks.table.record import DataFile
@@ -26,36 +26,34 @@ class Needed:
     keys: tuple[str, ...] = ()
 
 
-def plans(connection: "duckdb.DuckDBPyConnection", sql: str) -> list[list[str]]:
-    """What may be planned instead of a statement, the best first, for the one that DuckDB takes: each is the same statement."""
-    barred = _with_barriers(connection, sql)
-    return [[sql], []] if barred is None else [[sql, barred], [sql], []]
-
-
 def needed(
     connection: "duckdb.DuckDBPyConnection",
-    texts: Sequence[str],
+    sql: str,
     opened: Mapping[str, OpenTable],
     schemas: Mapping[str, "pa.Schema | None"],
+    *,
+    most_plans: int,
 ) -> dict[str, Needed]:
     """What a statement needs of each view's table; all, where a table's columns are not known.
 
     Runs in the transaction that the statement will run in, and leaves no views behind.
 
     Args:
-        texts: one of `plans`; the first is the statement itself.
         opened: the tables, by the names of their views. schemas: their columns, as of `schema_of`.
+        most_plans: 1: the statement's own; 2: and the one with barriers, if that does not print all; 0: all files are needed.
     Raises:
-        duckdb.Error: DuckDB does not plan it so; the transaction is of no use any more.
+        duckdb.Error: DuckDB does not plan it so; the transaction is of no use any more. Ask for fewer plans in another.
     """
     known = {view: schema for view, schema in schemas.items() if schema is not None}
-    if not opened or len(known) < len(opened) or not texts:
+    if not opened or len(known) < len(opened) or not most_plans:
         return {view: Needed(list(table.files)) for view, table in opened.items()}
     names = PlanNames(secrets.token_hex(8))
     found = {view: _known(table) for view, table in opened.items()}
     keys = {view: tuple(typed_keys(table.keys)) for view, table in opened.items()}
     with _empty_views(connection, known, names):
-        explained = [_plan(connection, text) for text in texts]
+        explained = [_plan(connection, sql)]
+        if most_plans > 1 and may_hide(explained[0]) and (barred := _with_barriers(connection, sql)) is not None:
+            explained.append(_plan(connection, barred))
     of_keys = asked_for_keys(explained[0], names, keys)
     for plan in explained:
         scans = filters(plan, names, list(opened), lambda text: _condition(connection, text))

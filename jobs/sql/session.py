@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -239,10 +240,10 @@ class Session:
         """What the statement needs of each view's table; it is to run in the transaction begun here."""
         import duckdb
 
-        for texts in planning.plans(self._connection, asked.sql) if asked.is_planned else [[]]:
+        for most_plans in (2, 1, 0) if asked.is_planned else (0,):
             self._connection.begin()
             try:
-                found = planning.needed(self._connection, texts, opened, schemas)
+                found = planning.needed(self._connection, asked.sql, opened, schemas, most_plans=most_plans)
                 break
             except duckdb.Error:  # it may be the statement that is wrong: then that is what it says when it runs
                 self._connection.rollback()
@@ -266,13 +267,13 @@ class Session:
             )
             shown = self._reachable(stack, folder, table.topic, live)
             sources = {file.name: Source(file, files[file.name].columns) for file in shown}
-        columns = planning.columns_of(self._connection, schema) if schema is not None else ()
+        columns = cache(lambda: planning.columns_of(self._connection, schema) if schema is not None else ())
         own = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
         for view, needed in views.items():
             variable = f"files_{secrets.token_hex(8)}"
             if needed.keys:
                 self._set(variable, values(needed.files, needed.keys))
-                made = View(view_of_keys(columns, needed.keys, variable), ())
+                made = View(view_of_keys(columns(), needed.keys, variable), ())
             else:
                 mine = [sources[file.path] for file in needed.files]
                 made = definition(self._root, mine, table.keys, columns, own, variable)

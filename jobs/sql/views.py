@@ -6,7 +6,7 @@ where a file lacks a column. Only files of which the log does not say which colu
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,21 +59,27 @@ class View:
 
 
 def definition(
-    root: Path, sources: Iterable[Source], types: Mapping[str, str], columns: Columns, own: str | None, variable: str
+    root: Path,
+    sources: Iterable[Source],
+    types: Mapping[str, str],
+    columns: Callable[[], Columns],
+    own: str | None,
+    variable: str,
 ) -> View:
     """A table as a view.
 
     Args:
         root: where the tables are.
         types: of the keys in the paths of its files (`key_types`).
-        columns: all that the table has, in order; empty where that is not known before the files are read.
+        columns: all that the table has, in order; empty where that is not known before the files are read. Asked only where
+            the files that are named do not tell.
         own: the fingerprint of these columns: files that have them all need no others beside them.
         variable: what the names of its variables begin with.
     """
     groups: dict[tuple[tuple[str, ...], str | None], list[LiveFile]] = {}
     for source in sources:
         groups.setdefault((tuple(keys_of(source.file.name)), source.columns), []).append(source.file)
-    if not groups and not columns:
+    if not groups and not columns():
         return View(NO_ROWS, ())
     lists: list[Paths] = []
     parts: list[str] = []
@@ -81,8 +87,8 @@ def definition(
         lists.append(Paths(f"{variable}_{len(lists)}", [file.path for file in files], are_alike=known is not None))
         parts.append(_rows_of(root, {key: types[key] for key in keys}, lists[-1]))
     is_whole = len(parts) == 1 and next(iter(groups))[1] == own is not None
-    if columns and not is_whole:
-        parts.insert(0, empty(columns))
+    if not is_whole and columns():
+        parts.insert(0, empty(columns()))
     return View(" UNION ALL BY NAME ".join(parts), tuple(lists))
 
 
