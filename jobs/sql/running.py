@@ -67,11 +67,22 @@ def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
 
 
 @contextmanager
-def answer(connection: "duckdb.DuckDBPyConnection", sql: str) -> Iterator["pa.RecordBatchReader"]:
-    """The answer of a statement, after its first batch computed as it is read; DuckDB lets go of it afterwards, read or not."""
+def answer(connection: "duckdb.DuckDBPyConnection", sql: str, name_all: Callable[[], None]) -> Iterator["pa.RecordBatchReader"]:
+    """The answer of a statement, after its first batch computed as it is read; DuckDB lets go of it afterwards, read or not.
+
+    Args:
+        name_all: lets a SELECT's tables have all their files. DuckDB looks for each file that it names when it binds one, and
+            binds twice: for the columns, and to run it.
+    """
     import pyarrow as pa
 
-    inner = run(connection, lambda: connection.sql(sql).to_arrow_reader(BATCH_ROWS))
+    def begin() -> pa.RecordBatchReader:
+        relation = connection.sql(sql)
+        name_all()
+        reader: pa.RecordBatchReader = relation.to_arrow_reader(BATCH_ROWS)
+        return reader
+
+    inner = run(connection, begin)
 
     def following() -> pa.RecordBatch | None:
         return run(connection, lambda: next(inner, None))

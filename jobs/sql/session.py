@@ -26,7 +26,7 @@ from headrace.jobs.sql.pinned import pin
 from headrace.jobs.sql.planning import Needed
 from headrace.jobs.sql.statement import Statement
 from headrace.jobs.sql.tables import LandedTables, OpenTable, Tables
-from headrace.jobs.sql.views import NO_ROWS, Source, View, definition, empty, identifier, literal
+from headrace.jobs.sql.views import NO_ROWS, Paths, Source, View, definition, empty, identifier, literal
 from headrace.sinks.stores.roots import scheme_of
 from headrace.sinks.table.reader import LiveFile
 
@@ -155,13 +155,16 @@ class Session:
         stack.callback(self._end)
         with self._bounded():  # what is constant is computed as it is planned
             needed = self._plan(asked, opened, schemas)
+        lists: list[Paths] = []
         for table in tables.values():
             mine = {view: needed[view] for view in opened if opened[view] is table}
-            self._define(stack, folder, table, planning.schema_of(table), mine)
+            lists += self._define(stack, folder, table, planning.schema_of(table), mine)
         if asked.asks_catalog:
             self._list(topic for topic in known if topic not in opened)
         stack.enter_context(self._bounded())
-        return stack.enter_context(running.answer(self._connection, asked.sql))
+        if not asked.is_planned:
+            self._name_all(lists)
+        return stack.enter_context(running.answer(self._connection, asked.sql, lambda: self._name_all(lists)))
 
     def errors(self) -> AbstractContextManager[None]:
         """Raise DuckDB's errors as ours; for who reads an answer elsewhere than in `ask`."""
@@ -256,8 +259,8 @@ class Session:
 
     def _define(
         self, stack: ExitStack, folder: Path, table: OpenTable, schema: "pa.Schema | None", views: dict[str, Needed]
-    ) -> None:
-        """Make the views of one table; each file is found, and held, once."""
+    ) -> list[Paths]:
+        """Make the views of one table, over as few files as tell its columns; each file is found, and held, once."""
         from headrace.sinks.table.arrow_schema import fingerprint
 
         files = {file.path: file for needed in views.values() if not needed.keys for file in needed.files}
@@ -269,6 +272,7 @@ class Session:
             sources = {file.name: Source(file, files[file.name].columns) for file in shown}
         columns = cache(lambda: planning.columns_of(self._connection, schema) if schema is not None else ())
         own = fingerprint(table.arrow_schema) if table.arrow_schema is not None else None
+        lists: list[Paths] = []
         for view, needed in views.items():
             variable = f"files_{secrets.token_hex(8)}"
             if needed.keys:
@@ -280,8 +284,13 @@ class Session:
             for paths in made.lists:
                 self._set(paths.variable, paths.first)
             self._connection.execute(f"CREATE VIEW {identifier(view)} AS {made.text}")
-            for paths in made.lists:
-                self._set(paths.variable, paths.all)
+            lists += made.lists
+        return lists
+
+    def _name_all(self, lists: list[Paths]) -> None:
+        while lists:
+            paths = lists.pop()
+            self._set(paths.variable, paths.all)
 
     def _set(self, variable: str, value: Sequence[object]) -> None:
         self._variables.add(variable)
