@@ -267,10 +267,11 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         words = _serve(asked)
-    if words is not None:
-        sys.argv[1:] = words
-        subprocess.Popen = _Checking  # type: ignore[misc]
-        _run_to_the_end("headrace", at_exit=True)
+    if words is None:
+        os._exit(0)
+    sys.argv[1:] = words
+    subprocess.Popen = _Checking  # type: ignore[misc]
+    _run_to_the_end("headrace", at_exit=True)
 
 
 if __name__ == "__main__":
