@@ -239,10 +239,13 @@ def _run_to_the_end(module: str, *, at_exit: bool = False) -> NoReturn:
     if at_exit:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-    except OSError:  # a pipe that nobody reads any more
-        status = 120
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a pipe that nobody reads any more
+            status = 120
+        except ValueError:  # closed by the command
+            pass
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 

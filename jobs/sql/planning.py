@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.jobs.sql.keys_only import asked_for_keys, typed_keys
-from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, may_hide, with_barriers
+from headrace.jobs.sql.pruning import BARRIER, PlanNames, filters, kept, with_barriers
 from headrace.jobs.sql.tables import OpenTable
 from headrace.jobs.sql.views import Columns, identifier
 from headrace.sinks.table.record import DataFile
@@ -40,7 +40,7 @@ def needed(
 
     Args:
         opened: the tables, by the names of their views. schemas: their columns, as of `schema_of`.
-        most_plans: 1: the statement's own; 2: and the one with barriers, if that does not print all; 0: all files are needed.
+        most_plans: 1: the statement's own; 2: and the one with barriers, where that leaves several files; 0: all are needed.
     Raises:
         duckdb.Error: DuckDB does not plan it so; the transaction is of no use any more. Ask for fewer plans in another.
     """
@@ -51,15 +51,22 @@ def needed(
     found = {view: _known(table) for view, table in opened.items()}
     keys = {view: tuple(typed_keys(table.keys)) for view, table in opened.items()}
     with _empty_views(connection, known, names):
-        explained = [_plan(connection, sql)]
-        if most_plans > 1 and may_hide(explained[0]) and (barred := _with_barriers(connection, sql)) is not None:
-            explained.append(_plan(connection, barred))
-    of_keys = asked_for_keys(explained[0], names, keys)
-    for plan in explained:
-        scans = filters(plan, names, list(opened), lambda text: _condition(connection, text))
-        found = {view: kept(files, scans[view], names) for view, files in found.items()}
+        plan = _plan(connection, sql)
+        of_keys = asked_for_keys(plan, names, keys)
+        found = _left(connection, plan, names, found)
+        may_be_fewer = most_plans > 1 and any(len(files) > 1 for files in found.values())
+        if may_be_fewer and (barred := _with_barriers(connection, sql)) is not None:
+            found = _left(connection, _plan(connection, barred), names, found)
     unknown = {view: [file for file in table.files if file.columns is None] for view, table in opened.items()}
     return {view: Needed(unknown[view] + found[view], keys[view] if view in of_keys else ()) for view in opened}
+
+
+def _left(
+    connection: "duckdb.DuckDBPyConnection", plan: Any, names: PlanNames, files: Mapping[str, list[DataFile]]
+) -> dict[str, list[DataFile]]:
+    """Those of each view's files that a plan needs."""
+    scans = filters(plan, names, list(files), lambda text: _condition(connection, text))
+    return {view: kept(each, scans[view], names) for view, each in files.items()}
 
 
 def _plan(connection: "duckdb.DuckDBPyConnection", text: str) -> Any:

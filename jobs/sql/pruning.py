@@ -3,9 +3,8 @@
 Pure. The statement is planned over empty tables whose columns have secret names of ours, one each for every column of every
 table (`PlanNames`). In the plan a scan tells its table by them, and what is filtered directly above it are rows that the
 statement never sees. A condition is understood, or is true of every file: only what is surely false of a file leaves it out.
-Where the optimizer merges two comparisons its plan prints BETWEEN, although a bound may be left out; of a list it may print
-that it is one, and no more; a filter may come to lie above a projection. Such a statement (`may_hide`) is planned again with a
-barrier around each comparison (`with_barriers`): each plan alone says what is not needed.
+Where the optimizer merges two comparisons its plan prints BETWEEN, although a bound may be left out. So a statement is planned
+again with a barrier around each comparison (`with_barriers`): each plan alone says what is not needed.
 """
 
 import json
@@ -99,25 +98,6 @@ def filters(plan: Sequence[Mapping[str, Any]], names: PlanNames, views: Sequence
     return found
 
 
-def may_hide(plan: Any) -> bool:
-    """Whether a plan may filter more than is read of it: merged comparisons, lists, filters that lie above a projection."""
-    text, left = json.dumps(plan), list(plan)
-    if " BETWEEN " in text or _UNSAID.search(text):
-        return True
-    while left:
-        node = left.pop()
-        children = node.get("children", [])
-        is_filter = _name(node) == "FILTER"
-        if is_filter and any(_name(child) != "FILTER" and SCAN not in _name(child) for child in children):
-            return True
-        left += children
-    return False
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return str(node.get("name", "")).strip()
-
-
 def with_barriers(tree: Any, barrier: Any) -> bool:
     """Put a barrier around every comparison of a statement with a constant; whether there was any.
 
@@ -180,7 +160,7 @@ def _scans(plan: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any
     left: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in plan]
     while left:
         node, above = left.pop()
-        info, name = node.get("extra_info", {}), _name(node)
+        info, name = node.get("extra_info", {}), str(node.get("name", "")).strip()
         children = node.get("children", [])
         if SCAN in name:
             yield node, above

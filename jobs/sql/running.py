@@ -59,7 +59,8 @@ def run(connection: "duckdb.DuckDBPyConnection", work: Callable[[], T]) -> T:
             pass
     except KeyboardInterrupt:
         connection.interrupt()
-        is_done.wait()
+        while not is_done.wait(_SIGNALS_EVERY_S):
+            connection.interrupt()  # the one before may have come between two statements
         raise
     if errors:
         raise errors[0]
@@ -76,16 +77,15 @@ def answer(connection: "duckdb.DuckDBPyConnection", sql: str, name_all: Callable
     """
     import pyarrow as pa
 
-    def begin() -> pa.RecordBatchReader:
+    begun: list[pa.RecordBatchReader] = []  # one that Ctrl-C came too late for, too
+
+    def begin() -> None:
         relation = connection.sql(sql)
         name_all()
-        reader: pa.RecordBatchReader = relation.to_arrow_reader(BATCH_ROWS)
-        return reader
-
-    inner = run(connection, begin)
+        begun.append(relation.to_arrow_reader(BATCH_ROWS))
 
     def following() -> pa.RecordBatch | None:
-        return run(connection, lambda: next(inner, None))
+        return run(connection, lambda: next(begun[0], None))
 
     def batches() -> Iterator[pa.RecordBatch]:
         batch = first
@@ -94,10 +94,12 @@ def answer(connection: "duckdb.DuckDBPyConnection", sql: str, name_all: Callable
             batch = following()
 
     try:
+        run(connection, begin)
         first = following()
-        yield pa.RecordBatchReader.from_batches(inner.schema, batches())
+        yield pa.RecordBatchReader.from_batches(begun[0].schema, batches())
     finally:
-        inner.close()
+        for reader in begun:
+            reader.close()
 
 
 @contextmanager

@@ -63,18 +63,23 @@ def compared(schema: pa.Schema) -> list[str]:
     A reader that takes NaN for a value (the greatest, in DuckDB, Spark and PostgreSQL) loses its rows by them.
     """
     leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
-    return [path for path, kind in leaves if not pa.types.is_floating(kind)]
+    floats = {path for path, kind in leaves if pa.types.is_floating(kind)}
+    return [path for path, _ in leaves if path not in floats]  # two columns may have one path: `m.x`, and `x` within `m`
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
     """The columns of a Parquet file below a field, as the format's specification names them, and their types."""
-    if pa.types.is_struct(kind):
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from _leaves(path, kind.storage_type)
+    elif pa.types.is_dictionary(kind):
+        yield from _leaves(path, kind.value_type)
+    elif pa.types.is_struct(kind):
         for child in kind:
             yield from _leaves(f"{path}.{child.name}", child.type)
     elif pa.types.is_map(kind):
         yield from _leaves(f"{path}.key_value.key", kind.key_type)
         yield from _leaves(f"{path}.key_value.value", kind.item_type)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         yield from _leaves(f"{path}.list.element", kind.value_type)
     else:
         yield path, kind

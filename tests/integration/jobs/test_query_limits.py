@@ -16,6 +16,7 @@ from headrace.errors import HeadraceError
 from headrace.jobs.sql.limits import bounded, default_memory_bytes, own_folder, slack_bytes
 from headrace.jobs.sql.options import Options
 from headrace.jobs.sql.session import Session
+from headrace.jobs.sql.views import Paths
 from tests import forks
 from tests.landed_tables import Event, TableWriter
 
@@ -210,6 +211,29 @@ def test_ctrl_c_ends_a_statement_that_is_within_one_value_in_one_line(root: Path
     assert err == "headrace query: interrupted; the statement did not stop, and ends with this process\n"
     assert time.monotonic() - started < 10
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_ctrl_c_between_two_statements_of_duckdb_s_ends_the_users_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+) -> None:
+    name_all = Session._name_all
+
+    def interrupted(session: Session, lists: list[Paths]) -> None:
+        for ours in (True, False):
+            if ours is is_first:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)  # the main thread looks for signals every 0.1 s, and finds the connection idle
+            else:
+                name_all(session, lists)
+
+    with Session.open(root) as session:
+        monkeypatch.setattr(Session, "_name_all", interrupted)
+        with pytest.raises(KeyboardInterrupt), session.ask(LONG) as reader:
+            reader.read_all()
+        monkeypatch.undo()
+        with session.ask("SELECT count(*) AS n FROM logs") as reader:
+            assert reader.read_all().to_pylist() == [{"n": 1}]
 
 
 @pytest.mark.slow

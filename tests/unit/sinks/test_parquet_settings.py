@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from headrace.sinks.formats.parquet import compared
 from headrace.sinks.registered import Schemas
 from headrace.sinks.table import names
 from tests.parquet_files import parquet_settings
@@ -39,3 +41,21 @@ def test_files_are_written_as_configured(tmp_path: Path, parquet: dict[str, Any]
 def test_a_higher_level_makes_smaller_files(tmp_path: Path) -> None:
     sizes = [landed(tmp_path / str(level), compression_level=level, dictionary=False).stat().st_size for level in (1, 19)]
     assert sizes[1] < sizes[0]
+
+
+def test_no_column_of_floats_is_compared_wherever_it_lies() -> None:
+    struct = pa.struct([("x", pa.float64()), ("n", pa.int32())])
+    schema = pa.schema(
+        [
+            ("n", pa.int64()),
+            ("half", pa.float16()),
+            ("coded", pa.dictionary(pa.int8(), pa.float32())),
+            ("pair", pa.list_(pa.int32(), 2)),
+            ("floats", pa.list_(pa.float64(), 2)),
+            ("m", struct),
+            ("m.x", pa.string()),  # in Parquet both are called so
+            ("tags", pa.map_(pa.string(), pa.list_(struct))),
+        ]
+    )
+    within = "tags.key_value.value.list.element"
+    assert compared(schema) == ["n", "pair.list.element", "m.n", "tags.key_value.key", f"{within}.n"]
